@@ -1,0 +1,89 @@
+# Plain `make` lists the commands. The first one that needs Python makes the environment itself.
+# To use an environment of your own instead: make test PYTHON=/path/to/python
+
+VENV := .venv
+RUNS := runs/demo
+# Larger products in two threads are slower than one for networks of this size.
+export OMP_NUM_THREADS := 1
+export PYTHONUNBUFFERED := 1
+
+ifeq ($(origin PYTHON),command line)
+READY :=
+else
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.installed
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check lint types imports format bench clean
+
+help: ## list the commands
+	@echo "metarl: agents that learn a new maze within one trial"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with the pinned packages (the others do it when needed)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "metarl needs Python 3.11 or newer, but python3 is: $$(python3 --version 2>&1)."; \
+	  echo "Install a newer one, or name it: make PYTHON=/path/to/python ..."; exit 1; }
+	@echo "==> Setting up: a virtual environment in $(VENV)/, then the packages that"
+	@echo "    constraints.txt pins. This happens once and takes a minute or more."
+	@python3 -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+	@echo "==> Set-up done."
+
+demo: $(READY) ## train a small agent (minutes), evaluate it, film it and plot it
+	@echo "==> Demo 1/4: training on small mazes into $(RUNS)/ (an earlier demo there is replaced)"
+	@rm -rf $(RUNS)
+	@$(PYTHON) -m experiments.maze train --preset demo --run-dir $(RUNS)
+	@echo "==> Demo 2/4: evaluating the trained agent on goals it has not been trained on"
+	@$(PYTHON) -m experiments.maze evaluate $(RUNS)
+	@echo "==> Demo 3/4: filming one trial, and the untrained agent beside the trained one"
+	@$(PYTHON) -m experiments.maze render $(RUNS) --output $(RUNS)/trial.gif
+	@$(PYTHON) -m experiments.maze render $(RUNS) --side-by-side --output $(RUNS)/before-and-after.gif
+	@echo "==> Demo 4/4: drawing the learning curve"
+	@$(PYTHON) -m experiments.plot $(RUNS) --output $(RUNS)/curves.png
+	@echo; echo "Done. Look at:"
+	@echo "  $(RUNS)/trial.gif             the trained agent explores, finds the goal, goes back to it"
+	@echo "  $(RUNS)/before-and-after.gif  untrained and trained side by side"
+	@echo "  $(RUNS)/curves.png            the learning curve"
+	@echo "  $(RUNS)/summary.json          the numbers"
+
+test: $(READY) ## run the tests, but not the slow ones
+	@echo "==> Tests (without the slow ones; make test-all runs those too)"
+	@$(PYTHON) -m pytest -n 2 -q -m "not slow"
+
+test-all: $(READY) ## run all tests, the slow ones too
+	@echo "==> All tests, the slow ones too"
+	@$(PYTHON) -m pytest -n 2 -q
+
+check: lint types imports test ## all that CI runs: lint, types, imports, tests
+
+lint: $(READY) ## check style and formatting (ruff)
+	@echo "==> Lint"
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+types: $(READY) ## check the types (mypy)
+	@echo "==> Types"
+	@$(PYTHON) -m mypy metarl envs experiments $(if $(wildcard benchmarks/*.py),benchmarks)
+
+imports: $(READY) ## check which package may import which (import-linter)
+	@echo "==> Imports"
+	@$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command(["--no-logo"])'
+
+format: $(READY) ## format the code and mend what ruff can mend
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+bench: $(READY) ## measure the speed on this machine
+	@echo "==> Benchmarks"
+	@$(PYTHON) -m benchmarks
+
+clean: ## remove caches and build products (keeps runs/ and .venv/)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Removed caches and build products."
