@@ -1,0 +1,51 @@
+"""Which device to compute on, from what the user wrote after `--device`."""
+
+import torch
+
+from metarl.errors import DeviceError
+
+
+def resolve_device(name: str | torch.device = "auto") -> torch.device:
+    """Return the device of a name, or say why there is none.
+
+    Args:
+        name: `"auto"` (the first CUDA device if there is one, else the CPU), `"cpu"`, `"cuda"`,
+            `"cuda:1"`, `"mps"`, or a `torch.device`.
+
+    Returns:
+        A device that exists on this machine. A CUDA device always carries its index.
+
+    Raises:
+        DeviceError: The name is none of the above, or this machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"there is no device {name!r}; use auto, cpu, cuda, cuda:INDEX or mps"
+        ) from error
+    if device.type == "cuda":
+        return _cuda(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device 'mps' was asked for, but torch sees no Apple GPU; use cpu")
+    if device.type not in ("cpu", "mps"):
+        raise DeviceError(f"device {str(device)!r} is not supported; use auto, cpu, cuda or mps")
+    return device
+
+
+def _cuda(device: torch.device) -> torch.device:
+    if not torch.cuda.is_available():
+        why = "sees no GPU" if torch.version.cuda else "is a build without CUDA"
+        raise DeviceError(
+            f"device {str(device)!r} was asked for, but torch {torch.__version__} {why}; "
+            "use --device cpu or --device auto"
+        )
+    index = torch.cuda.current_device() if device == torch.device("cuda") else device.index
+    if index >= torch.cuda.device_count():
+        raise DeviceError(
+            f"device {str(device)!r} was asked for, but there are {torch.cuda.device_count()} "
+            "CUDA devices, counted from cuda:0"
+        )
+    return torch.device("cuda", index)

@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from metarl.devices import resolve_device
+from metarl.errors import DeviceError, UserError
+
+
+def test_auto_is_a_device_that_works() -> None:
+    assert torch.ones(2, device=resolve_device("auto")).sum().item() == 2
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_device().type == expected
+
+
+@pytest.mark.parametrize("name", ["cpu", torch.device("cpu")])
+def test_cpu(name: str | torch.device) -> None:
+    assert resolve_device(name) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "meta", "xpu"])
+def test_unknown_names_are_refused_by_name(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"{name!r}.*use auto"):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_cuda_without_cuda_names_the_remedy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"{name!r} was asked for.*--device cpu"):
+        resolve_device(name)
+
+
+def test_mps_without_mps_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="no Apple GPU; use cpu"):
+        resolve_device("mps")
+
+
+def test_a_cuda_index_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(DeviceError, match="there are 2 CUDA devices"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.gpu
+def test_cuda_carries_its_index() -> None:
+    assert resolve_device("cuda") == torch.device("cuda", torch.cuda.current_device())
