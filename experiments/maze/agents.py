@@ -1,0 +1,64 @@
+"""From settings to the pieces of the experiment: mazes, environment, policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from envs import GridMazeVectorEnv, TaskDistribution, VectorMetaObservation, pillar_maze
+from experiments.maze.settings import TrainSettings
+from metarl.errors import UserError
+from metarl.nn import LSTM, RNN, RecurrentCore, WarpRNN
+from metarl.rl import ActorCritic
+
+NUM_INPUTS = 17
+NUM_ACTIONS = 4
+
+
+def make_policy(settings: TrainSettings) -> ActorCritic:
+    """The agent's architecture."""
+    core: RecurrentCore
+    size = NUM_INPUTS, settings.hidden_size
+    match settings.method:
+        case "warp":
+            core = WarpRNN(*size, published_split=settings.published_faults)
+        case "rnn":
+            core = RNN(*size)
+        case "lstm":
+            core = LSTM(*size)
+        case other:
+            raise UserError(f"--method {other} is not one of warp, rnn, lstm")
+    return ActorCritic(core, NUM_ACTIONS)
+
+
+def make_tasks(settings: TrainSettings) -> tuple[TaskDistribution, TaskDistribution]:
+    """The goals to train on and the goals to test on; the same ones under ``--goals all``."""
+    every = TaskDistribution(pillar_maze(settings.size))
+    if settings.goals == "all":
+        return every, every
+    splits = every.split(train=0.8, validation=0.0, test=0.2)
+    return splits.train, splits.test
+
+
+def make_env(
+    settings: TrainSettings,
+    tasks: TaskDistribution,
+    num_envs: int,
+    generator: torch.Generator | Sequence[torch.Generator],
+    device: torch.device,
+) -> VectorMetaObservation:
+    """Mazes as one tensor program, with the paper's 17 inputs."""
+    env = GridMazeVectorEnv(
+        num_envs,
+        layout=tasks.layout,
+        horizon=settings.horizon,
+        reward=settings.reward,
+        wall_penalty=settings.wall_penalty,
+        tasks=tasks,
+        teleport="interior" if settings.published_faults else "free",
+        device=device,
+        generator=generator,
+        validate_actions=False,
+    )
+    return VectorMetaObservation(env, first_action_zero_is_set=settings.published_faults)

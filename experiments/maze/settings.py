@@ -1,0 +1,171 @@
+"""Settings of the maze experiment: what `--help` explains, and what `config.json` keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+
+from metarl.core import OptimiserSettings
+from metarl.errors import RunDirectoryError, UserError
+from metarl.meta import TwoTimescaleSettings
+from metarl.rl import ActorCriticSettings
+from metarl.training import Schedule
+
+Method = Literal["warp", "rnn", "gru", "lstm", "plastic", "modulated"]
+Preset = Literal["default", "demo", "paper"]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Train recurrent agents that learn a new maze within one trial."""
+
+    run_dir: Path | None = None
+    """Where the run goes; with several seeds, one run each in seed-N. Default: named by the
+    settings, under runs/."""
+    method: Method = "warp"
+    """The agent's memory. warp: the two-timescale Warp-RNN; rnn, gru, lstm: one timescale (RL^2);
+    plastic: Hebbian; modulated: neuromodulated Hebbian."""
+    preset: Preset = "default"
+    """default: corrected and tuned; demo: small mazes, minutes; paper: the published settings,
+    its faults included. Everything else can still be changed."""
+    size: int = 13
+    """Rows and columns of the maze, odd, at least 5."""
+    horizon: int = 200
+    """Steps of a trial."""
+    reward: float = 10.0
+    """What entering the hidden goal pays."""
+    wall_penalty: float = 0.0
+    """What bumping into a wall costs."""
+    goals: Literal["all", "split"] = "all"
+    """all: train and test on every goal (the paper's protocol); split: train on about 80 % of
+    them, test on the others."""
+    iterations: int = 30_000
+    """Iterations; in each, every agent plays one trial in each maze of a batch."""
+    batch_size: int = 30
+    """Mazes an iteration and agent."""
+    hidden_size: int = 100
+    """Hidden units."""
+    seeds: tuple[int, ...] = (0,)
+    """One agent a seed; several train side by side as one tensor program."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    log_every: int = 20
+    """Iterations a line of metrics; each line is their mean."""
+    checkpoint_every: int = 500
+    """Iterations between checkpoints."""
+    learner: TwoTimescaleSettings = field(default_factory=TwoTimescaleSettings)
+    """The two timescales. Without slow weights (rnn, gru, ...) only the fast side counts."""
+    loss: ActorCriticSettings = field(default_factory=ActorCriticSettings)
+    """The actor-critic."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """Of the learning rates."""
+    published_faults: bool = False
+    """Reproduce the published code's faults of maze and network: teleports into pillars, the split
+    of the policy vector, and a first observation that says action 0 was taken."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Continue this run to its last iteration; its settings come from its config.json."""
+
+    def __post_init__(self) -> None:
+        """Refuse, before any work starts, what cannot be trained."""
+        for name in ("iterations", "batch_size", "hidden_size", "horizon", "log_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{_flag(name)} must be at least 1, got {getattr(self, name)}")
+        if self.checkpoint_every < 1:
+            raise UserError(f"--checkpoint-every must be at least 1, got {self.checkpoint_every}")
+        if self.size < 5 or self.size % 2 == 0:
+            raise UserError(f"--size must be odd and at least 5, got {self.size}")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
+
+
+def defaults(preset: Preset = "default", method: Method = "warp") -> TrainSettings:
+    """The settings of a preset, with each method's own learning rate."""
+    if preset not in get_args(Preset):
+        raise UserError(f"--preset {preset!r} is not one of {', '.join(get_args(Preset))}")
+    if method not in get_args(Method):
+        raise UserError(f"--method {method!r} is not one of {', '.join(get_args(Method))}")
+    settings = replace(TrainSettings(), preset=preset, method=method)
+    if preset == "paper":
+        return _paper(settings)
+    lr = LEARNING_RATES[method]
+    learner = TwoTimescaleSettings(fast=OptimiserSettings(lr=lr), slow=OptimiserSettings(lr=lr))
+    settings = replace(settings, learner=learner, schedule=Schedule("linear"))
+    return _demo(settings) if preset == "demo" else settings
+
+
+LEARNING_RATES: dict[str, float] = {
+    "warp": 3e-3,
+    "rnn": 1e-3,
+    "gru": 1e-3,
+    "lstm": 3e-3,
+    "plastic": 1e-3,
+    "modulated": 1e-3,
+}
+"""Chosen by trial, see benchmarks/maze."""
+
+
+def _paper(settings: TrainSettings) -> TrainSettings:
+    """Flennerhag et al. 2020 as published: Adam 1e-3, warp period 30, no clipping, its faults."""
+    adam = OptimiserSettings(lr=1e-3)
+    learner = TwoTimescaleSettings(
+        fast=adam,
+        slow=adam,
+        warp_period=30,
+        max_grad_norm=None,
+        slow_gradient="sum",
+        burn_in=101,
+        slow_phase=1,
+    )
+    loss = ActorCriticSettings(published_returns=True, published_baseline=True)
+    return replace(settings, learner=learner, loss=loss, iterations=60_000, published_faults=True)
+
+
+def _demo(settings: TrainSettings) -> TrainSettings:
+    """A few minutes on two cores: small mazes."""
+    return replace(settings, size=9, iterations=700, batch_size=60, checkpoint_every=100)
+
+
+def from_config(config: Mapping[str, Any]) -> TrainSettings:
+    """The settings that a run's `config.json` keeps.
+
+    Raises:
+        RunDirectoryError: A field is missing or foreign: another script's run, or another version.
+    """
+    try:
+        names = {f.name for f in dataclasses.fields(TrainSettings)}
+        return typing.cast(
+            TrainSettings, _build(TrainSettings, {k: v for k, v in config.items() if k in names})
+        )
+    except (TypeError, KeyError) as error:
+        raise RunDirectoryError(
+            f"config.json is not that of a maze run of this version ({error})"
+        ) from error
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Turn JSON values back into (nested) dataclasses, tuples and paths, by their annotations."""
+    origin = typing.get_origin(kind)
+    if origin is Annotated:
+        return _build(get_args(kind)[0], value)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (k for k in get_args(kind) if k is not types.NoneType)
+        return _build(kind, value)
+    if origin is tuple:
+        return tuple(value)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return typing.cast(Any, kind)(**{k: _build(hints[k], v) for k, v in value.items()})
+    return Path(value) if kind is Path else value
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")

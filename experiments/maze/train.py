@@ -1,0 +1,129 @@
+"""`train`: from settings to a run directory with a trained agent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from envs import oracle
+from experiments.maze.agents import make_env, make_policy, make_tasks
+from experiments.maze.settings import TrainSettings, from_config
+from metarl.core import stack
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.meta import TwoTimescale
+from metarl.rl import Collector, Trials
+from metarl.run_directory import RunDirectory, create_runs, find_runs
+from metarl.seeding import spawn_generators
+from metarl.training import LoopSettings, MetaTraining
+
+
+def train(settings: TrainSettings) -> list[RunDirectory]:
+    """Train one agent a seed, as one program.
+
+    Args:
+        settings: What to train; with `resume` set, which run to continue.
+
+    Returns:
+        The run directories, one a seed.
+
+    Raises:
+        UserError: The settings cannot be trained.
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    if settings.resume is not None:
+        runs = find_runs(settings.resume)
+        settings = resumed_settings(settings, runs)
+        training = build(settings, runs)
+        training.resume()
+    else:
+        device = resolve_device(settings.device)
+        make_policy(settings)
+        runs = create_runs(
+            settings.run_dir or default_run_dir(settings),
+            settings.seeds,
+            settings,
+            device=device,
+            anchors=anchors(settings),
+        )
+        training = build(settings, runs)
+    try:
+        training.run()
+    finally:
+        for run in runs:
+            run.close()
+    return runs
+
+
+def default_run_dir(settings: TrainSettings) -> Path:
+    """A name that says what the run is, under ``runs/``."""
+    return Path("runs") / f"maze{settings.size}-{settings.method}-{settings.preset}"
+
+
+def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
+    """Everything that trains, from the settings and one run directory a seed."""
+    device = resolve_device(settings.device)
+    streams = [
+        spawn_generators(run.config["seed"], ("init", "policy", "environment"), device)
+        for run in runs
+    ]
+    policy = make_policy(settings)
+    train_tasks, _ = make_tasks(settings)
+    env = make_env(
+        settings,
+        train_tasks,
+        len(runs) * settings.batch_size,
+        [s["environment"] for s in streams],
+        device,
+    )
+    initial = stack([policy.init(s["init"]) for s in streams])
+    learner = TwoTimescale(
+        {name: p.to(device) for name, p in initial.items()}, policy.slow, settings.learner
+    )
+    collector = Collector(env, policy, [s["policy"] for s in streams], settings.horizon)
+    trials = Trials(collector, settings.loss)
+
+    def iterate() -> Mapping[str, Tensor]:
+        batch, metrics = learner.update(trials)
+        if settings.learner.reset_fast == "never" or learner.at_meta_batch_end():
+            trials.options = None
+        else:  # the fast weights go on adapting to the same mazes
+            trials.options = {"goals": env.unwrapped.goals}
+        return {**batch.metrics, **metrics}
+
+    return MetaTraining(
+        learner,
+        iterate,
+        runs,
+        streams,
+        settings.horizon * settings.batch_size,
+        LoopSettings(
+            settings.iterations, settings.log_every, settings.checkpoint_every, settings.schedule
+        ),
+    )
+
+
+def anchors(settings: TrainSettings) -> dict[str, float]:
+    """What the random policy, a perfect explorer and the oracle return, for every curve."""
+    _, tasks = make_tasks(settings)
+    returns = oracle.reference_returns(tasks, horizon=settings.horizon, reward=settings.reward)
+    return dataclasses.asdict(returns)
+
+
+def resumed_settings(settings: TrainSettings, runs: list[RunDirectory]) -> TrainSettings:
+    """The settings of the runs themselves; ``--device`` alone may be given anew."""
+    stored = from_config(runs[0].config)
+    expected = dataclasses.replace(TrainSettings(), resume=settings.resume, device=settings.device)
+    changed = [
+        f.name
+        for f in dataclasses.fields(settings)
+        if getattr(settings, f.name) != getattr(expected, f.name)
+    ]
+    if changed:
+        raise UserError(f"--resume takes its settings from the run; drop --{', --'.join(changed)}")
+    device = stored.device if settings.device == "auto" else settings.device
+    seeds = tuple(int(run.config["seed"]) for run in runs)
+    return dataclasses.replace(stored, seeds=seeds, device=device)

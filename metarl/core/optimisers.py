@@ -1,0 +1,70 @@
+"""Outer optimisers as settings, and gradient clipping that keeps stacked agents apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """Which optimiser, and how large its steps are.
+
+    Adam and RMSprop act on each number alone, so that N stacked agents stay N agents.
+
+    Attributes:
+        name: Optimiser.
+        lr: Learning rate.
+        beta1: Decay of the first moment (momentum for SGD).
+        beta2: Decay of the second moment.
+        eps: Added to the root of the second moment.
+        weight_decay: Coupled L2 decay.
+    """
+
+    name: Literal["adam", "rmsprop", "sgd"] = "adam"
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def build(self, params: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """Make the optimiser for these tensors."""
+        params = list(params)
+        lr, decay = self.lr, self.weight_decay
+        match self.name:
+            case "adam":
+                betas = (self.beta1, self.beta2)
+                return torch.optim.Adam(params, lr, betas, self.eps, decay, fused=True)
+            case "rmsprop":
+                return torch.optim.RMSprop(params, lr, self.beta2, self.eps, decay, self.beta1)
+            case "sgd":
+                return torch.optim.SGD(params, lr, self.beta1, weight_decay=decay)
+
+
+def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of each agent's gradient over all parameters ``[N, ...]``: ``[N]``."""
+    norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    return total
+
+
+def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> Tensor:
+    """Scale each agent's gradient in place to a norm of at most ``max_norm``.
+
+    Args:
+        gradients: Tensors ``[N, ...]``, one a parameter.
+        max_norm: The largest norm allowed.
+
+    Returns:
+        The norms before clipping, ``[N]``.
+    """
+    norms = gradient_norms(gradients)
+    factors = (max_norm / (norms + 1e-6)).clamp(max=1.0)
+    for g in gradients:
+        g.mul_(factors.view(-1, *(1,) * (g.dim() - 1)))
+    return norms

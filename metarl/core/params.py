@@ -1,0 +1,82 @@
+"""Parameters as data: named tensors, stacked over tasks, split into fast and slow by name.
+
+A model is a mapping from names to tensors. Stacked over N tasks (or N training seeds) every
+tensor gains a leading axis N, and the functions that use it are written for that axis. Which
+parameters adapt and which are shared is said once, by name patterns: MAML makes all of them fast,
+ANIL the head, WarpGrad the task layers; the rest is slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Params: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The two sides of a model's parameters, as names in the model's order.
+
+    Every parameter is on exactly one side.
+    """
+
+    fast: tuple[str, ...]
+    slow: tuple[str, ...]
+
+    def split(self, params: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return ``params`` as ``(fast, slow)``; tensors are shared, not copied."""
+        return {n: params[n] for n in self.fast}, {n: params[n] for n in self.slow}
+
+
+def partition(names: Iterable[str], *, slow: Sequence[str]) -> Partition:
+    """Split parameter names by shell-style patterns.
+
+    Args:
+        names: Parameter names, e.g. ``"core.weight_hh"``.
+        slow: Patterns of the slow side, e.g. ``"core.warp.*"``; empty makes everything fast.
+
+    Returns:
+        The partition. A name is slow when any pattern matches it, otherwise fast.
+
+    Raises:
+        ValueError: A pattern matches no name: a misspelt pattern would silently move weights to
+            the other side.
+    """
+    names = tuple(names)
+    for pattern in slow:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"the slow pattern {pattern!r} matches no parameter; names are {', '.join(names)}"
+            )
+    is_slow = {n: any(fnmatchcase(n, pattern) for pattern in slow) for n in names}
+    return Partition(
+        fast=tuple(n for n in names if not is_slow[n]),
+        slow=tuple(n for n in names if is_slow[n]),
+    )
+
+
+def stack(params: Sequence[Params]) -> dict[str, Tensor]:
+    """Stack N mappings with the same names and shapes along a new leading axis N."""
+    return {name: torch.stack([p[name] for p in params]) for name in params[0]}
+
+
+def unstack(params: Params, index: int) -> dict[str, Tensor]:
+    """Return task ``index`` of stacked parameters, without the leading axis (a view)."""
+    return {name: tensor[index] for name, tensor in params.items()}
+
+
+def scope(params: Params, prefix: str) -> dict[str, Tensor]:
+    """Return the parameters under ``prefix.``, named without it."""
+    start = len(prefix) + 1
+    return {n[start:]: t for n, t in params.items() if n.startswith(prefix + ".")}
+
+
+def num_parameters(params: Params) -> int:
+    """Count the scalars of unstacked parameters."""
+    return sum(t.numel() for t in params.values())

@@ -1,0 +1,27 @@
+"""What a learner sees of a meta-batch of tasks, whether images or mazes."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, TypeVar
+
+from torch import Tensor
+
+from metarl.core.params import Params
+
+BatchT = TypeVar("BatchT")
+Split = Literal["support", "query"]
+
+
+class TaskBatch(Protocol[BatchT]):
+    """N tasks (or N agents' batches of tasks), vectorised over the leading axis.
+
+    A data set ignores the parameters when it samples; a maze is rolled out with them.
+    """
+
+    num_tasks: int
+
+    def sample(self, fast: Params, slow: Params, split: Split) -> BatchT:
+        """Draw experience for every task, without a graph."""
+
+    def loss(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
+        """The loss of every task, ``[N]``: a mean within the task, never over tasks."""

@@ -1,0 +1,210 @@
+"""Two timescales: fast weights step after every episode, slow weights once a warp period.
+
+The maze of Flennerhag et al. 2020: WarpGrad's Algorithm 3 with the meta-loss equal to the task
+loss. A batch of tasks is played; the fast weights step on its gradient at once, the slow (warp)
+weights step every `warp_period` episodes on the mean of the gradients since their last step. So it
+is recurrent meta-RL (the memory of a task is the hidden state) plus gradient warping on two
+timescales; there is no look-ahead through an inner step, which Algorithms 1 and 2 have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from metarl.core import (
+    OptimiserSettings,
+    Params,
+    TaskBatch,
+    clip_gradients,
+    gradient_norms,
+    partition,
+)
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True)
+class TwoTimescaleSettings:
+    """How the two sides step.
+
+    Attributes:
+        fast: Optimiser of the fast weights.
+        slow: Optimiser of the slow weights.
+        warp_period: Episodes between two slow steps.
+        max_grad_norm: Each episode's gradient is clipped to this norm over all weights; None does
+            not clip.
+        num_epochs: Fast steps an episode, each on the loss recomputed (PPO).
+        reset_fast: ``"meta-batch"`` returns the fast weights and their optimiser to the start
+            after every slow step; ``"never"`` lets them live on, as published.
+        slow_gradient: Step the slow weights on the mean of the gradients, or on their sum.
+        burn_in: Episodes at the start without a step, whose gradients pile up (the published
+            code's 101).
+        slow_phase: Shifts the slow steps by that many episodes (the published code's 1).
+    """
+
+    fast: OptimiserSettings = field(default_factory=OptimiserSettings)
+    slow: OptimiserSettings = field(default_factory=OptimiserSettings)
+    warp_period: int = 10
+    max_grad_norm: float | None = 4.0
+    num_epochs: int = 1
+    reset_fast: Literal["never", "meta-batch"] = "never"
+    slow_gradient: Literal["mean", "sum"] = "mean"
+    burn_in: int = 0
+    slow_phase: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        for name, least in (("warp_period", 1), ("num_epochs", 1), ("burn_in", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
+            raise ValueError(f"max_grad_norm must be positive or None, got {self.max_grad_norm}")
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss or gradient became NaN or infinite."""
+
+
+class TwoTimescale:
+    """N agents with fast and slow weights, learning side by side.
+
+    Attributes:
+        params: Stacked parameters ``[N, ...]``, updated in place.
+        num_episodes: Episodes learned from so far.
+    """
+
+    def __init__(self, params: Params, slow: Sequence[str], settings: TwoTimescaleSettings) -> None:
+        """Take parameters ``[N, ...]`` and the name patterns of the slow ones."""
+        self.settings = settings
+        self.params = {n: p.detach().clone().requires_grad_() for n, p in params.items()}
+        self.partition = partition(self.params, slow=slow)
+        self.fast, self.slow = self.partition.split(self.params)
+        self.num_episodes = 0
+        self._optimisers = {"fast": settings.fast.build(self.fast.values())}
+        if self.slow:
+            self._optimisers["slow"] = settings.slow.build(self.slow.values())
+        self._initial_fast = {n: p.detach().clone() for n, p in self.fast.items()}
+        self._sums = {n: torch.zeros_like(p) for n, p in self.params.items()}
+        self._num_summed = 0
+
+    @property
+    def num_agents(self) -> int:
+        """N."""
+        return next(iter(self.params.values())).shape[0]
+
+    def set_learning_rate_factor(self, factor: float) -> None:
+        """Scale both learning rates, for a schedule."""
+        for side, optimiser in self._optimisers.items():
+            settings: OptimiserSettings = getattr(self.settings, side)
+            optimiser.param_groups[0]["lr"] = settings.lr * factor
+
+    def update(self, tasks: TaskBatch[BatchT]) -> tuple[BatchT, dict[str, Tensor]]:
+        """Play one episode on a batch of tasks an agent and learn from it.
+
+        Args:
+            tasks: The tasks of N agents.
+
+        Returns:
+            The experience, and metrics ``[N]``: ``loss`` and ``grad_norm`` (before clipping).
+
+        Raises:
+            NonFiniteLossError: The loss or the gradient is not finite; no step was taken on it.
+        """
+        batch = tasks.sample(self.fast, self.slow, "support")
+        for _ in range(self.settings.num_epochs):
+            loss = tasks.loss(self.fast, self.slow, batch)
+            norms = self._accumulate(torch.autograd.grad(loss.sum(), list(self.params.values())))
+            if not bool((loss.detach() + norms).isfinite().all()):
+                raise NonFiniteLossError(
+                    f"loss {loss.tolist()}, gradient norm {norms.tolist()} "
+                    f"in episode {self.num_episodes + 1}"
+                )
+            if self.num_episodes >= self.settings.burn_in:
+                self._step("fast", self.fast, 1)
+        self.num_episodes += 1
+        self._step_slow_if_due()
+        return batch, {"loss": loss.detach(), "grad_norm": norms}
+
+    def at_meta_batch_end(self) -> bool:
+        """Whether the slow weights have just stepped (or would have, were there any)."""
+        episodes = self.num_episodes - self.settings.slow_phase
+        return (
+            self.num_episodes > self.settings.burn_in and episodes % self.settings.warp_period == 0
+        )
+
+    def _accumulate(self, gradients: Sequence[Tensor]) -> Tensor:
+        max_norm = self.settings.max_grad_norm
+        norms = (
+            gradient_norms(gradients) if max_norm is None else clip_gradients(gradients, max_norm)
+        )
+        torch._foreach_add_(list(self._sums.values()), list(gradients))
+        self._num_summed += 1
+        return norms
+
+    def _step(self, side: str, params: Params, divisor: int) -> None:
+        sums = [self._sums[n] for n in params]
+        if divisor > 1:
+            torch._foreach_div_(sums, divisor)
+        for p, g in zip(params.values(), sums, strict=True):
+            p.grad = g
+        self._optimisers[side].step()
+        torch._foreach_zero_(sums)
+
+    def _step_slow_if_due(self) -> None:
+        if not self.at_meta_batch_end():
+            return
+        if self.slow:
+            mean = self.settings.slow_gradient == "mean"
+            self._step("slow", self.slow, self._num_summed if mean else 1)
+        self._num_summed = 0
+        if self.settings.reset_fast == "meta-batch":
+            with torch.no_grad():
+                for name, p in self.fast.items():
+                    p.copy_(self._initial_fast[name])
+            self._optimisers["fast"] = self.settings.fast.build(self.fast.values())
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything agent ``index`` needs to go on, without the leading axis."""
+        tensors = {"params": self.params, "sums": self._sums, "initial_fast": self._initial_fast}
+        state: dict[str, Any] = {
+            key: {n: t[index].detach().clone() for n, t in group.items()}
+            for key, group in tensors.items()
+        }
+        state["optimisers"] = {
+            side: {
+                name: {k: _of_agent(v, index, p) for k, v in optimiser.state[p].items()}
+                for name, p in getattr(self, side).items()
+                if p in optimiser.state
+            }
+            for side, optimiser in self._optimisers.items()
+        }
+        return state | {"num_episodes": self.num_episodes, "num_summed": self._num_summed}
+
+    @torch.no_grad()
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where `agent_state` of every agent left off."""
+        groups = {"params": self.params, "sums": self._sums, "initial_fast": self._initial_fast}
+        for key, group in groups.items():
+            for name, tensor in group.items():
+                tensor.copy_(torch.stack([s[key][name] for s in states]))
+        for side, optimiser in self._optimisers.items():
+            for name, p in getattr(self, side).items():
+                saved = [s["optimisers"][side].get(name, {}) for s in states]
+                optimiser.state[p] = {
+                    k: torch.stack([s[k] for s in saved]).to(p.device) if v.dim() else v.clone()
+                    for k, v in saved[0].items()
+                }
+                if not saved[0]:
+                    del optimiser.state[p]
+        self.num_episodes = int(states[0]["num_episodes"])
+        self._num_summed = int(states[0]["num_summed"])
+
+
+def _of_agent(value: Tensor, index: int, param: Tensor) -> Tensor:
+    """One agent's part of an optimiser's state; step counts are shared."""
+    return value[index].clone() if value.shape == param.shape else value.clone()

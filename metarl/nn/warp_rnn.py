@@ -1,0 +1,219 @@
+"""Warp-RNN: a slow LSTM modulates every product of a fast recurrent network.
+
+Flennerhag et al. 2020, "Meta-Learning with Warped Gradient Descent", maze navigation; the cell is
+the RNN sibling of the adaptive LSTM (Flennerhag et al. 2018, arXiv 1805.08574)::
+
+    a', c' = LSTM([x, h], (a, c))                                                  slow
+    p = tanh(P a'),  split as p1 (I), p2, p3, p4, p5 (H each)                      slow
+    h' = tanh(W_ih (x * p1) * p3  +  W_hh (h * p2) * p4  +  b * p5)                fast
+
+with * elementwise. At I = 17, H = 100 the fast cell has 11,800 parameters and the slow side
+129,300. Matrices are stored [in, out] and multiply from the right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params
+from metarl.nn.lstm import cell as lstm_cell
+from metarl.nn.lstm import cell_backward, cell_gradient_spec, cell_scratch, cell_spec
+from metarl.nn.recurrent import (
+    NO_SLOTS,
+    FusedCore,
+    State,
+    Trace,
+    TraceSpec,
+    Weights,
+    orthogonal,
+    outer_sum,
+    tanh_backward,
+    transposed,
+    uniform,
+)
+
+
+@dataclass(frozen=True)
+class WarpRNN(FusedCore):
+    """The two-timescale core.
+
+    Attributes:
+        input_size: Number of inputs I.
+        hidden_size: Number of hidden units H, of the RNN and of the LSTM.
+        published_split: Reproduce the published code's split of p: P has I + 5H columns, p1 and p2
+            are the first ones, and p3, p4 and p5 are all columns H to 2H, so that 317 of 517
+            columns never learn (at I = 17, H = 100).
+    """
+
+    input_size: int
+    hidden_size: int
+    published_split: bool = False
+
+    slow = ("warp_*",)
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Orthogonal fast weights, zero bias; LSTM and projection uniform in 1/sqrt(fan-in)."""
+        num_in, num_hidden = self.input_size, self.hidden_size
+        bound = num_hidden**-0.5
+        num_policy = num_in + (5 if self.published_split else 4) * num_hidden
+        return {
+            "weight_ih": orthogonal(num_in, num_hidden, generator),
+            "weight_hh": orthogonal(num_hidden, num_hidden, generator),
+            "bias": torch.zeros(num_hidden),
+            "warp_lstm_ih": uniform((num_in + num_hidden, 4 * num_hidden), bound, generator),
+            "warp_lstm_hh": uniform((num_hidden, 4 * num_hidden), bound, generator),
+            "warp_lstm_bias_ih": uniform((4 * num_hidden,), bound, generator),
+            "warp_lstm_bias_hh": uniform((4 * num_hidden,), bound, generator),
+            "warp_project": uniform((num_hidden, num_policy), bound, generator),
+        }
+
+    def fuse(self, params: Params) -> Weights:
+        """Stack the LSTM's two matrices, add its two biases, pick the columns of P in use."""
+        project = params["warp_project"]
+        if self.published_split:
+            project = project.index_select(-1, self._published_columns(project.device))
+        return (
+            params["weight_ih"],
+            params["weight_hh"],
+            params["bias"].unsqueeze(-2),  # [N, 1, H]
+            torch.cat((params["warp_lstm_ih"], params["warp_lstm_hh"]), -2),  # [N, I + 2H, 4H]
+            (params["warp_lstm_bias_ih"] + params["warp_lstm_bias_hh"]).unsqueeze(-2),
+            project,  # [N, H, I + 4H]
+        )
+
+    def initial_state(self, weights: Weights, batch_size: int) -> State:
+        """Zeros (h, a, c), each ``[N, B, H]``."""
+        zeros = weights[0].new_zeros(weights[0].shape[0], batch_size, self.hidden_size)
+        return zeros, zeros, zeros
+
+    def trace_spec(self) -> TraceSpec:
+        """Activations of one step, about 1,750 numbers at I = 17, H = 100."""
+        num_in, num_hidden = self.input_size, self.hidden_size
+        num_xh = num_in + num_hidden
+        lstm = cell_spec(num_hidden)
+        buffers = dict.fromkeys(("a", "u", "v", "h"), num_hidden) | {
+            "xha": num_xh + num_hidden,
+            "p": num_xh + 3 * num_hidden,
+            "xh_p": num_xh,
+        }
+        views = {
+            "xh": ("xha", 0, num_xh),
+            "x_p": ("xh_p", 0, num_in),
+            "h_p": ("xh_p", num_in, num_xh),
+            "p12": ("p", 0, num_xh),
+            "p2": ("p", num_in, num_xh),
+        } | _gate_views(num_xh, num_hidden)
+        return TraceSpec({**lstm.buffers, **buffers}, {**lstm.views, **views})
+
+    def gradient_spec(self) -> TraceSpec:
+        """Gradients of one step that the weight gradients are made of."""
+        num_hidden = self.hidden_size
+        lstm = cell_gradient_spec(num_hidden)
+        sizes = dict.fromkeys(("u", "v", "z"), num_hidden)
+        return TraceSpec(
+            {**lstm.buffers, **sizes, "p": self.input_size + 4 * num_hidden}, lstm.views
+        )
+
+    def step(
+        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+    ) -> tuple[Tensor, State]:
+        """The three equations of the module's docstring."""
+        w_ih, w_hh, bias, w_lstm, b_lstm, w_project = weights
+        num_in, num_hidden = self.input_size, self.hidden_size
+        num_xh = num_in + num_hidden
+        h, a, c = state
+
+        xha = torch.cat((x, h, a), -1, out=out.xha)
+        a, c = lstm_cell(xha, c, w_lstm, b_lstm, out.a, out)
+        p = torch.tanh(torch.bmm(a, w_project), out=out.p)
+        if out is NO_SLOTS:
+            xh = xha[..., :num_xh]
+            p12 = p[..., :num_xh]
+            p3, p4, p5 = p[..., num_xh:].chunk(3, -1)
+            xh_p = xh * p12
+            x_p, h_p = xh_p[..., :num_in], xh_p[..., num_in:]
+        else:
+            p3, p4, p5 = out.p3, out.p4, out.p5
+            torch.mul(out.xh, out.p12, out=out.xh_p)
+            x_p, h_p = out.x_p, out.h_p
+        u = torch.bmm(x_p, w_ih, out=out.u)
+        v = torch.bmm(h_p, w_hh, out=out.v)
+        z = torch.addcmul(torch.addcmul(u * p3, v, p4), bias, p5)
+        h = torch.tanh(z, out=out.h)
+        return h, (h, a, c)
+
+    def backward(
+        self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
+    ) -> tuple[Weights, Tensor | None]:
+        """Walk the steps backwards; the weight gradients are products over all T * B."""
+        w_ih, w_hh, bias, w_lstm, _, w_project = weights
+        num_in, num_hidden = self.input_size, self.hidden_size
+        w_ih_t, w_hh_t = transposed(w_ih), transposed(w_hh)
+        w_ha_t, w_project_t = transposed(w_lstm[:, num_in:]), transposed(w_project)
+        gradients = trace.gradients
+        zeros = torch.zeros_like(grad[:, 0])
+        scratch, lstm_scratch = self._scratch(zeros), cell_scratch(num_hidden, zeros)
+
+        dh, da, dc = grad[:, -1], zeros, zeros
+        for t in range(grad.shape[1] - 1, -1, -1):
+            s, d = trace.slots[t], gradients.slots[t]
+            # h' = tanh(u p3 + v p4 + b p5)
+            dz = tanh_backward(dh, s.h, d.z)
+            du = torch.mul(dz, s.p3, out=d.u)
+            dv = torch.mul(dz, s.p4, out=d.v)
+            torch.mul(dz, s.u, out=scratch.p3)
+            torch.mul(dz, s.v, out=scratch.p4)
+            torch.mul(dz, bias, out=scratch.p5)
+            # u = W_ih (x p1), v = W_hh (h p2)
+            dx_p, dh_p = torch.bmm(du, w_ih_t), torch.bmm(dv, w_hh_t)
+            torch.mul(torch.cat((dx_p, dh_p), -1), s.xh, out=scratch.p12)
+            # p = tanh(P a')
+            dp = tanh_backward(scratch.p, s.p, d.p)
+            da = torch.baddbmm(da, dp, w_project_t)
+            # a', c' = LSTM([x, h], (a, c))
+            c = trace.slots[t - 1].c if t else zeros
+            dc = cell_backward(da, dc, c, s, d, lstm_scratch)
+            if t:
+                dha = torch.bmm(d.gates, w_ha_t)
+                dh = torch.addcmul(grad[:, t - 1] + dha[..., :num_hidden], dh_p, s.p2)
+                da = dha[..., num_hidden:]
+
+        xh_p = trace.flat("xh_p")
+        d_gates, du, dz = gradients.flat("gates"), gradients.flat("u"), gradients.flat("z")
+        grads = (
+            outer_sum(xh_p[..., :num_in], du),
+            outer_sum(xh_p[..., num_in:], gradients.flat("v")),
+            (dz * trace.flat("p")[..., -num_hidden:]).sum(1, keepdim=True),
+            outer_sum(trace.flat("xha"), d_gates),
+            d_gates.sum(1, keepdim=True),
+            outer_sum(trace.flat("a"), gradients.flat("p")),
+        )
+        if not inputs:
+            return grads, None
+        dx = d_gates @ transposed(w_lstm[:, :num_in])
+        return grads, torch.addcmul(dx, du @ w_ih_t, trace.flat("p")[..., :num_in])
+
+    def _scratch(self, like: Tensor) -> Any:
+        """Working memory of `backward`: the gradient by p and its parts."""
+        num_xh, num_hidden = self.input_size + self.hidden_size, self.hidden_size
+        spec = TraceSpec(
+            {"p": num_xh + 3 * num_hidden},
+            {"p12": ("p", 0, num_xh)} | _gate_views(num_xh, num_hidden),
+        )
+        return Trace(spec, (like.shape[0], 1, like.shape[1]), like).slots[0]
+
+    def _published_columns(self, device: torch.device) -> Tensor:
+        """Columns of P that the published split reads as p1 to p5, ``[I + 4H]``."""
+        num_in, num_hidden = self.input_size, self.hidden_size
+        third = torch.arange(num_hidden, 2 * num_hidden, device=device)
+        first = torch.arange(num_in + num_hidden, device=device)
+        return torch.cat((first, third, third, third))
+
+
+def _gate_views(start: int, width: int) -> dict[str, tuple[str, int, int]]:
+    """The columns of p that are p3, p4 and p5."""
+    return {f"p{k + 3}": ("p", start + k * width, start + (k + 1) * width) for k in range(3)}

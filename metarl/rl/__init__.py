@@ -1,0 +1,15 @@
+"""Recurrent actor-critics: policies, rollouts, returns, losses, and trials as tasks."""
+
+from metarl.rl.policy import ActorCritic
+from metarl.rl.rollout import Collector, Rollout, TensorVectorEnv
+from metarl.rl.trials import ActorCriticSettings, ScoredTrials, Trials
+
+__all__ = [
+    "ActorCritic",
+    "ActorCriticSettings",
+    "Collector",
+    "Rollout",
+    "ScoredTrials",
+    "TensorVectorEnv",
+    "Trials",
+]

@@ -1,0 +1,62 @@
+"""Recurrent actor-critic: a core, a linear policy and a linear value on its output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params, scope
+from metarl.nn import FusedCore, RecurrentCore, Trace
+from metarl.nn.recurrent import uniform
+
+
+@dataclass(frozen=True)
+class ActorCritic:
+    """``pi = softmax(W_pi h + b_pi)``, ``v = W_v h + b_v`` on the output h of a recurrent core.
+
+    Attributes:
+        core: The memory.
+        num_actions: Number of actions A.
+    """
+
+    core: RecurrentCore
+    num_actions: int
+
+    @property
+    def slow(self) -> tuple[str, ...]:
+        """Name patterns of the slow parameters: the core's; the heads are fast."""
+        return tuple(f"core.{pattern}" for pattern in self.core.slow)
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw the parameters of one agent, float32, on the CPU."""
+        num_hidden, bound = self.core.hidden_size, self.core.hidden_size**-0.5
+        params = {f"core.{n}": p for n, p in self.core.init(generator).items()}
+        for head, size in (("actor", self.num_actions), ("critic", 1)):
+            params[f"{head}.weight"] = uniform((num_hidden, size), bound, generator)
+            params[f"{head}.bias"] = uniform((size,), bound, generator)
+        return params
+
+    def outputs(
+        self, params: Params, observations: Tensor, trace: Trace | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits and values of whole trials, differentiable.
+
+        Args:
+            params: Stacked parameters ``[N, ...]``.
+            observations: ``[N, T, B, I]``.
+            trace: The core's activations on them under these parameters, if recorded.
+
+        Returns:
+            Logits ``[N, T, B, A]`` and values ``[N, T, B]``.
+        """
+        core_params = scope(params, "core")
+        if isinstance(self.core, FusedCore):
+            hidden = self.core.sequence(core_params, observations, trace)
+        else:
+            hidden = self.core.sequence(core_params, observations)
+        flat = hidden.flatten(1, 2)  # [N, T * B, H]
+        logits = torch.baddbmm(params["actor.bias"].unsqueeze(-2), flat, params["actor.weight"])
+        values = torch.baddbmm(params["critic.bias"].unsqueeze(-2), flat, params["critic.weight"])
+        return logits.view(*hidden.shape[:3], -1), values.view(hidden.shape[:3])

@@ -1,0 +1,238 @@
+"""The meta-training loop: iterations, metrics, checkpoints, interruption and resume.
+
+Glossary: an *iteration* plays one meta-batch of tasks and updates the learner; a *task* is one
+maze; a *trial* is an agent's time on one task; a trial consists of one or more *episodes* of
+*steps*. One loop drives N agents (seeds) that are stacked into one tensor program; each has its own
+run directory, and each directory is as if its agent had been trained alone.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from metarl import checkpoint
+from metarl.errors import UserError
+from metarl.meta import NonFiniteLossError
+from metarl.progress import Progress
+from metarl.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rates change over a run, as a factor.
+
+    Attributes:
+        decay: ``"constant"``, ``"linear"`` to `final`, or ``"cosine"`` to `final`.
+        final: The factor at the last iteration.
+        warmup: Iterations over which the factor first rises from 0 in a line.
+    """
+
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    final: float = 0.0
+    warmup: int = 0
+
+    def factor(self, iteration: int, num_iterations: int) -> float:
+        """The factor for an iteration counted from 0."""
+        done = iteration / max(num_iterations, 1)
+        remaining = {
+            "constant": 1.0,
+            "linear": 1.0 - done,
+            "cosine": 0.5 * (1.0 + math.cos(math.pi * done)),
+        }[self.decay]
+        factor = (
+            remaining if self.decay == "constant" else self.final + (1 - self.final) * remaining
+        )
+        return factor * min(1.0, (iteration + 1) / self.warmup) if self.warmup else factor
+
+
+class Learner(Protocol):
+    """N stacked agents that can be trained, saved and restored one by one."""
+
+    def set_learning_rate_factor(self, factor: float) -> None:
+        """Scale the learning rates."""
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything agent ``index`` needs to go on."""
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where every agent left off."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """When the loop ends, writes and saves.
+
+    Attributes:
+        iterations: Iterations in all, those before a resume included.
+        log_every: Iterations a line of metrics; each line is the mean over them.
+        checkpoint_every: Iterations between checkpoints; the last iteration is always saved.
+        schedule: Of the learning rates.
+    """
+
+    iterations: int
+    log_every: int = 10
+    checkpoint_every: int = 500
+    schedule: Schedule = Schedule()
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        for name in ("iterations", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class MetaTraining:
+    """One run of the loop.
+
+    Args:
+        learner: The stacked agents.
+        iterate: Plays one meta-batch and updates the learner; returns metrics ``[N]`` by name,
+            which stay on the device until a line is written.
+        runs: One run directory an agent.
+        generators: For each agent its random streams by name; saved and restored with it.
+        steps_per_iteration: Environment steps of one agent in one iteration.
+        settings: When to end, write and save.
+        headline: The metrics that the progress bar shows.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        iterate: Callable[[], Mapping[str, Tensor]],
+        runs: Sequence[RunDirectory],
+        generators: Sequence[Mapping[str, torch.Generator]],
+        steps_per_iteration: int,
+        settings: LoopSettings,
+        headline: Sequence[str] = ("return",),
+    ) -> None:
+        self.learner, self.iterate, self.runs = learner, iterate, runs
+        self.generators, self.settings, self.headline = generators, settings, headline
+        self.steps_per_iteration = steps_per_iteration
+        self.iteration = 0
+        self._wall_seconds = 0.0
+        self._sums: dict[str, Tensor] = {}
+        self._num_summed = 0
+
+    def resume(self) -> None:
+        """Go back to the newest checkpoint that all runs have; later metrics are dropped."""
+        checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
+        states = [run.load_checkpoint() for run in self.runs]
+        try:
+            self._load(states)
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise UserError(
+                f"the checkpoint in {self.runs[0].path} does not fit the settings in its "
+                f"config.json ({error}); restore the one or the other"
+            ) from error
+        for run in self.runs:
+            run.truncate_metrics(self.iteration)
+
+    def run(self) -> None:
+        """Train to the last iteration.
+
+        Raises:
+            NonFiniteLossError: A loss became NaN or infinite; the checkpoints stand.
+            KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
+        """
+        total = self.settings.iterations
+        # Half a run's checkpoint is there before the first step: even the shortest run resumes.
+        if not self.runs[0].checkpoint_path.exists():
+            self._save()
+        with (
+            _interrupts() as interrupted,
+            Progress(total, "training", start=self.iteration) as progress,
+        ):
+            started = time.perf_counter() - self._wall_seconds
+            while self.iteration < total:
+                self._step()
+                self._wall_seconds = time.perf_counter() - started
+                done = self.iteration == total
+                if done or self.iteration % self.settings.log_every == 0:
+                    progress.update(self.iteration, self._write_metrics())
+                if done or interrupted or self.iteration % self.settings.checkpoint_every == 0:
+                    self._save()
+                if interrupted and not done:
+                    raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
+
+    def _step(self) -> None:
+        factor = self.settings.schedule.factor(self.iteration, self.settings.iterations)
+        self.learner.set_learning_rate_factor(factor)
+        try:
+            metrics = self.iterate()
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(
+                f"iteration {self.iteration + 1}: {error}; the last checkpoint "
+                f"({self.runs[0].checkpoint_path}) is untouched: lower the learning rate"
+            ) from error
+        for name, value in metrics.items():
+            value = value.to(torch.float64)
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._num_summed += 1
+        self.iteration += 1
+
+    def _write_metrics(self) -> dict[str, float]:
+        means = {name: (s / self._num_summed).tolist() for name, s in self._sums.items()}
+        for n, run in enumerate(self.runs):
+            run.write_metrics(
+                self.iteration,
+                {name: values[n] for name, values in means.items()},
+                wall_seconds=self._wall_seconds,
+                env_steps=self.iteration * self.steps_per_iteration,
+            )
+        self._sums, self._num_summed = {}, 0
+        return {name: sum(means[name]) / len(means[name]) for name in self.headline}
+
+    def _save(self) -> None:
+        for n, run in enumerate(self.runs):
+            run.save_checkpoint(
+                {
+                    "iteration": self.iteration,
+                    "wall_seconds": self._wall_seconds,
+                    "learner": self.learner.agent_state(n),
+                    "generators": {k: g.get_state() for k, g in self.generators[n].items()},
+                    "sums": {name: s[n].clone() for name, s in self._sums.items()},
+                    "num_summed": self._num_summed,
+                }
+            )
+
+    def _load(self, states: Sequence[Mapping[str, Any]]) -> None:
+        self.learner.load_agent_states([s["learner"] for s in states])
+        for streams, state in zip(self.generators, states, strict=True):
+            for name, generator in streams.items():
+                generator.set_state(state["generators"][name])
+        device = next(iter(self.generators[0].values())).device
+        self._sums = {
+            name: torch.stack([s["sums"][name] for s in states]).to(device)
+            for name in states[0]["sums"]
+        }
+        self._num_summed = states[0]["num_summed"]
+        self.iteration = states[0]["iteration"]
+        self._wall_seconds = max(s["wall_seconds"] for s in states)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C (or a polite kill) arrives; a second one interrupts."""
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
