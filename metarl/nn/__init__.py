@@ -1,8 +1,9 @@
 """Recurrent cores: each says which of its parameters are fast and which are slow."""
 
+from metarl.nn.gru import GRU
 from metarl.nn.lstm import LSTM
 from metarl.nn.recurrent import FusedCore, RecurrentCore, Trace
 from metarl.nn.rnn import RNN
 from metarl.nn.warp_rnn import WarpRNN
 
-__all__ = ["LSTM", "RNN", "FusedCore", "RecurrentCore", "Trace", "WarpRNN"]
+__all__ = ["GRU", "LSTM", "RNN", "FusedCore", "RecurrentCore", "Trace", "WarpRNN"]
