@@ -48,7 +48,7 @@ class OptimiserSettings:
 
 def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of each agent's gradient over all parameters ``[N, ...]``: ``[N]``."""
-    norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+    norms = [torch.linalg.vector_norm(g.reshape(g.shape[0], -1), dim=1) for g in gradients]
     total: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     return total
 

@@ -27,6 +27,9 @@ from metarl.core import (
 
 BatchT = TypeVar("BatchT")
 
+STEP_COUNT = "step"
+"""The one entry of an optimiser's state that stacked agents share."""
+
 
 @dataclass(frozen=True)
 class TwoTimescaleSettings:
@@ -177,9 +180,12 @@ class TwoTimescale:
         }
         state["optimisers"] = {
             side: {
-                name: {k: _of_agent(v, index, p) for k, v in optimiser.state[p].items()}
+                name: {
+                    key: value.clone() if key == STEP_COUNT else value[index].clone()
+                    for key, value in optimiser.state[p].items()
+                    if value is not None
+                }
                 for name, p in getattr(self, side).items()
-                if p in optimiser.state
             }
             for side, optimiser in self._optimisers.items()
         }
@@ -196,15 +202,11 @@ class TwoTimescale:
             for name, p in getattr(self, side).items():
                 saved = [s["optimisers"][side].get(name, {}) for s in states]
                 optimiser.state[p] = {
-                    k: torch.stack([s[k] for s in saved]).to(p.device) if v.dim() else v.clone()
-                    for k, v in saved[0].items()
+                    key: value.clone()
+                    if key == STEP_COUNT
+                    else torch.stack([s[key] for s in saved]).to(p.device)
+                    for key, value in saved[0].items()
                 }
-                if not saved[0]:
-                    del optimiser.state[p]
         self.num_episodes = int(states[0]["num_episodes"])
         self._num_summed = int(states[0]["num_summed"])
 
-
-def _of_agent(value: Tensor, index: int, param: Tensor) -> Tensor:
-    """One agent's part of an optimiser's state; step counts are shared."""
-    return value[index].clone() if value.shape == param.shape else value.clone()

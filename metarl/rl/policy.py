@@ -57,6 +57,10 @@ class ActorCritic:
         else:
             hidden = self.core.sequence(core_params, observations)
         flat = hidden.flatten(1, 2)  # [N, T * B, H]
-        logits = torch.baddbmm(params["actor.bias"].unsqueeze(-2), flat, params["actor.weight"])
+        logits = self.logits(params, flat)
         values = torch.baddbmm(params["critic.bias"].unsqueeze(-2), flat, params["critic.weight"])
         return logits.view(*hidden.shape[:3], -1), values.view(hidden.shape[:3])
+
+    def logits(self, params: Params, hidden: Tensor) -> Tensor:
+        """Logits ``[N, M, A]`` of outputs ``[N, M, H]``."""
+        return torch.baddbmm(params["actor.bias"].unsqueeze(-2), hidden, params["actor.weight"])

@@ -1,0 +1,202 @@
+"""Two timescales on a quadratic, where every step can be computed by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from metarl.core import OptimiserSettings
+from metarl.meta import NonFiniteLossError, TwoTimescale, TwoTimescaleSettings
+
+SGD = OptimiserSettings("sgd", lr=0.1, beta1=0.0)
+SETTINGS = TwoTimescaleSettings(fast=SGD, slow=SGD, warp_period=3, max_grad_norm=None)
+
+
+class Quadratic:
+    """``loss = (fast * slow - target)^2 / 2`` for N agents, one number a side."""
+
+    num_tasks = 2
+
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+    def sample(self, fast, slow, split):
+        return torch.tensor([1.0, -2.0], dtype=torch.float64)
+
+    def loss(self, fast, slow, batch):
+        params = {**fast, **slow}
+        return self.scale * (params["fast"] * params["slow"] - batch).square() / 2
+
+
+def learner(settings=SETTINGS):
+    params = {
+        "fast": torch.tensor([0.5, 1.0], dtype=torch.float64),
+        "slow": torch.tensor([2.0, 3.0], dtype=torch.float64),
+    }
+    return TwoTimescale(params, ["slow"], settings)
+
+
+def by_hand(agent, episodes, *, period=3, mean=True, burn_in=0, phase=0, lr=0.1):
+    """Fast and slow numbers after each episode, as plain arithmetic."""
+    f, s, target = [(0.5, 2.0, 1.0), (1.0, 3.0, -2.0)][agent]
+    fast_sum = slow_sum = 0.0
+    count, history = 0, []
+    for k in range(1, episodes + 1):
+        error = f * s - target
+        fast_sum += error * s
+        slow_sum += error * f
+        count += 1
+        if k > burn_in:
+            f, fast_sum = f - lr * fast_sum, 0.0
+            if (k - phase) % period == 0:
+                s -= lr * slow_sum / (count if mean else 1)
+                slow_sum, count = 0.0, 0
+        history.append((f, s))
+    return history
+
+
+@pytest.mark.parametrize(
+    ("settings", "arithmetic"),
+    [
+        (SETTINGS, {}),
+        (replace(SETTINGS, warp_period=1), {"period": 1}),
+        (
+            # The published schedule in small: nothing is zeroed during the burn-in, sums not means.
+            replace(SETTINGS, slow_gradient="sum", burn_in=4, slow_phase=1),
+            {"mean": False, "burn_in": 4, "phase": 1},
+        ),
+    ],
+)
+def test_steps_by_hand(settings, arithmetic):
+    ours = learner(settings)
+    expected = [by_hand(agent, 8, **arithmetic) for agent in range(2)]
+    for k in range(8):
+        ours.update(Quadratic())
+        for agent in range(2):
+            fast, slow = (ours.params[n][agent].item() for n in ("fast", "slow"))
+            assert (fast, slow) == pytest.approx(expected[agent][k], abs=1e-12)
+
+
+def test_the_published_burn_in_makes_the_first_steps_sums_of_102_and_121_episodes():
+    """With learning rates too small to matter every episode has the same gradient."""
+    tiny = OptimiserSettings("sgd", lr=1e-12, beta1=0.0)
+    published = TwoTimescaleSettings(
+        fast=tiny,
+        slow=tiny,
+        warp_period=30,
+        max_grad_norm=None,
+        slow_gradient="sum",
+        burn_in=101,
+        slow_phase=1,
+    )
+    ours = learner(published)
+    start = {n: p.detach().clone() for n, p in ours.params.items()}
+    moved = {}
+    for k in range(1, 152):
+        before = {n: p.detach().clone() for n, p in ours.params.items()}
+        ours.update(Quadratic())
+        for name, p in ours.params.items():
+            if not torch.equal(before[name], p):
+                moved.setdefault(name, []).append((k, (before[name] - p).detach()))
+    gradient = (start["fast"] * start["slow"] - Quadratic().sample({}, {}, "support")) * 1e-12
+    steps = [(k, (delta / (gradient * start["slow"]))[1].item()) for k, delta in moved["fast"]]
+    assert [k for k, _ in steps] == list(range(102, 152))
+    assert steps[0][1] == pytest.approx(102, rel=1e-2)
+    assert steps[1][1] == pytest.approx(1, rel=1e-2)
+    steps = [(k, (delta / (gradient * start["fast"]))[1].item()) for k, delta in moved["slow"]]
+    assert [k for k, _ in steps] == [121, 151]
+    assert steps[0][1] == pytest.approx(121, rel=1e-2)
+    assert steps[1][1] == pytest.approx(30, rel=1e-2)
+
+
+def test_slow_weights_stand_still_between_their_steps():
+    ours = learner()
+    before = ours.params["slow"].detach().clone()
+    for _ in range(2):
+        ours.update(Quadratic())
+        assert torch.equal(ours.params["slow"], before)
+    ours.update(Quadratic())
+    assert not torch.equal(ours.params["slow"], before)
+
+
+def test_everything_fast_reduces_to_the_plain_optimiser():
+    settings = replace(SETTINGS, fast=OptimiserSettings("adam", lr=0.1))
+    params = {n: p.detach() for n, p in learner().params.items()}
+    ours = TwoTimescale(params, [], settings)
+    plain = {n: p.clone().requires_grad_() for n, p in params.items()}
+    adam = torch.optim.Adam(plain.values(), lr=0.1)
+    task = Quadratic()
+    for _ in range(5):
+        ours.update(task)
+        adam.zero_grad()
+        task.loss(plain, plain, task.sample({}, {}, "support")).sum().backward()
+        adam.step()
+    for name, p in plain.items():
+        torch.testing.assert_close(ours.params[name], p, rtol=1e-12, atol=1e-12)
+
+
+def test_clipping_is_per_agent_and_over_all_weights():
+    ours = learner(replace(SETTINGS, max_grad_norm=0.5, warp_period=1))
+    before = {n: p.detach().clone() for n, p in ours.params.items()}
+    _, metrics = ours.update(Quadratic())
+    moved = torch.stack([before[n] - p.detach() for n, p in ours.params.items()]).norm(dim=0) / 0.1
+    # Agent 0 starts at its target: no gradient. Agent 1 has error 5, gradient (15, 5).
+    assert moved.tolist() == pytest.approx([0.0, 0.5], abs=1e-6)
+    assert metrics["grad_norm"].tolist() == pytest.approx([0.0, 250**0.5])
+
+
+def test_reset_fast_returns_fast_weights_to_the_start_and_never_slow_ones():
+    settings = replace(
+        SETTINGS, reset_fast="meta-batch", fast=OptimiserSettings("adam", lr=0.1)
+    )
+    ours = learner(settings)
+    start = {n: p.detach().clone() for n, p in ours.params.items()}
+    trajectory = []
+    for k in range(1, 7):
+        ours.update(Quadratic())
+        at_start = torch.equal(ours.params["fast"], start["fast"])
+        assert at_start is (k % 3 == 0)
+        assert ours.at_meta_batch_end() is (k % 3 == 0)
+        trajectory.append(ours.params["fast"][1].item())
+    assert ours.params["slow"][1] != start["slow"][1]
+    # The optimiser starts afresh too: Adam's first step has the size of its learning rate again.
+    assert abs(trajectory[3] - start["fast"][1].item()) == pytest.approx(0.1, rel=1e-6)
+
+
+def test_state_round_trip_goes_on_bit_for_bit():
+    settings = replace(
+        SETTINGS, fast=OptimiserSettings("adam", lr=0.1), slow=OptimiserSettings("rmsprop")
+    )
+    whole, first = learner(settings), learner(settings)
+    for _ in range(4):
+        first.update(Quadratic())
+    second = learner(settings)
+    second.load_agent_states([first.agent_state(n) for n in range(2)])
+    for _ in range(4):
+        second.update(Quadratic())
+    for _ in range(8):
+        whole.update(Quadratic())
+    assert second.num_episodes == whole.num_episodes == 8
+    for name, p in whole.params.items():
+        assert torch.equal(p, second.params[name])
+
+
+def test_a_loss_that_is_not_finite_takes_no_step():
+    ours = learner()
+    before = {n: p.detach().clone() for n, p in ours.params.items()}
+    with pytest.raises(NonFiniteLossError, match="in episode 1"):
+        ours.update(Quadratic(scale=float("inf")))
+    for name, p in ours.params.items():
+        assert torch.equal(p, before[name])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"warp_period": 0}, "warp_period must be at least 1, got 0"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm must be positive or None, got -1.0"),
+    ],
+)
+def test_settings_refuse_counts_that_mean_nothing(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SETTINGS, **change)

@@ -1,0 +1,146 @@
+"""Trials as tasks: the loss against an independent computation, the published faults, PPO."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from metarl.core import stack
+from metarl.nn import RNN, RecurrentCore
+from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
+from metarl.rl.returns import delayed_returns, discounted_returns
+
+N, T, B = 2, 6, 3
+SETTINGS = ActorCriticSettings(gamma=0.7, value_coef=0.3, entropy_coef=0.05)
+
+
+@pytest.fixture
+def setup(corridor):
+    policy = ActorCritic(RNN(3, 4), 2)
+    params = stack([policy.init(torch.Generator().manual_seed(n)) for n in range(N)])
+    params = {n: p.requires_grad_() for n, p in params.items()}
+
+    def make(settings=SETTINGS):
+        generators = [torch.Generator().manual_seed(10 + n) for n in range(N)]
+        return Trials(Collector(corridor(N * B), policy, generators, T), settings)
+
+    return policy, params, make
+
+
+def independent_loss(policy, params, rollout, settings, agent):
+    """The A2C loss of one agent, maze by maze and step by step, as the equations read."""
+    total = torch.zeros(())
+    for b in range(B):
+        h = torch.zeros(4)
+        returns = discounted_returns(rollout.rewards[agent, :, b, None], settings.gamma)[:, 0]
+        for t in range(T):
+            x = rollout.observations[agent, t, b]
+            p = {name: tensor[agent] for name, tensor in params.items()}
+            h = torch.tanh(x @ p["core.weight_ih"] + h @ p["core.weight_hh"] + p["core.bias"])
+            probabilities = torch.softmax(h @ p["actor.weight"] + p["actor.bias"], -1)
+            value = (h @ p["critic.weight"] + p["critic.bias"])[0]
+            advantage = (returns[t] - value).detach()
+            total = total - probabilities[rollout.actions[agent, t, b]].log() * advantage
+            total = total + settings.value_coef * (returns[t] - value) ** 2
+            total = total + settings.entropy_coef * (probabilities**2).sum()
+    return total / (T * B)
+
+
+def test_loss_and_gradient_equal_an_independent_computation(setup):
+    policy, params, make = setup
+    trials = make()
+    batch = trials.sample(params, {})
+    loss = trials.loss(params, {}, batch)
+    gradients = torch.autograd.grad(loss.sum(), list(params.values()))
+    expected = [independent_loss(policy, params, batch.rollout, SETTINGS, n) for n in range(N)]
+    torch.testing.assert_close(loss, torch.stack(expected))
+    expected_gradients = torch.autograd.grad(sum(expected), list(params.values()))
+    for ours, theirs in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_rewards_are_the_consequence_of_actions(setup):
+    """In the corridor the reward of step t is paid for the position that action t leads to."""
+    _, params, make = setup
+    rollout = make().sample(params, {}).rollout
+    step = (2.0 * rollout.actions - 1).transpose(0, 1)  # [T, N, B]
+    position = torch.zeros(N, B)
+    for t in range(T):
+        assert torch.equal(rollout.observations[:, t, :, 0], position / 4)
+        position = (position + step[t]).clamp(0, 4)
+        assert torch.equal(rollout.rewards[:, t], (position == 4).float())
+
+
+def test_published_returns_and_baseline_by_hand(setup):
+    _, _, make = setup
+    rewards = torch.rand(N, T, B)
+    values = torch.rand(N, T, B)
+    trials = make(replace(SETTINGS, published_returns=True, published_baseline=True))
+    advantages, returns = trials.score(rewards, values)
+    torch.testing.assert_close(returns, delayed_returns(rewards, SETTINGS.gamma))
+    torch.testing.assert_close(advantages, returns - values[..., :1])
+    advantages, returns = make().score(rewards, values)
+    torch.testing.assert_close(returns, discounted_returns(rewards, SETTINGS.gamma))
+    torch.testing.assert_close(advantages, returns - values)
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_the_published_baseline_trains_the_value_of_maze_0_alone(setup, published):
+    policy, params, make = setup
+    trials = make(replace(SETTINGS, published_baseline=published, entropy_coef=0.0))
+    batch = trials.sample(params, {})
+    seen = {}
+    outputs = ActorCritic.outputs
+
+    def spy(self, *args):
+        logits, values = outputs(self, *args)
+        seen["values"] = values
+        values.retain_grad()
+        return logits, values
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ActorCritic, "outputs", spy)
+        trials.loss(params, {}, batch).sum().backward()
+    trained = seen["values"].grad.abs().sum((0, 1)) > 0  # [B]
+    assert trained.tolist() == [True, not published, not published]
+
+
+def test_ppo_records_again_once_the_weights_have_moved(setup):
+    """At first the recorded activations serve; after a step they are computed anew."""
+    policy, params, make = setup
+    trials = make(replace(SETTINGS, algorithm="ppo"))
+    batch = trials.sample(params, {})
+    with torch.no_grad():
+        for p in params.values():
+            p.add_(0.1)
+    loss = trials.loss(params, {}, batch)
+    hidden = RecurrentCore.sequence(
+        policy.core,
+        {n.removeprefix("core."): p for n, p in params.items() if n.startswith("core.")},
+        batch.rollout.observations,
+    )
+    torch.testing.assert_close(batch.rollout.trace["h"], hidden.detach())
+    assert loss.isfinite().all()
+
+
+def test_normalised_advantages_are_zero_without_reward(setup):
+    _, _, make = setup
+    zeros = torch.zeros(N, T, B)
+    advantages, _ = make(replace(SETTINGS, normalise_advantages=True)).score(zeros, zeros)
+    assert not advantages.any()
+
+
+def test_agents_trained_together_play_as_alone(setup, corridor):
+    policy, params, make = setup
+    together = make().sample(params, {}).rollout
+    for n in range(N):
+        generators = [torch.Generator().manual_seed(10 + n)]
+        alone = Trials(Collector(corridor(B), policy, generators, T), SETTINGS)
+        one = alone.sample({name: p[n : n + 1] for name, p in params.items()}, {}).rollout
+        assert torch.equal(one.actions[0], together.actions[n])
+        torch.testing.assert_close(one.trace["h"][0], together.trace["h"][n])
+
+
+def test_settings_refuse_what_is_no_discount():
+    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\], got 1.5"):
+        ActorCriticSettings(gamma=1.5)
