@@ -30,7 +30,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "==> Setting up: a virtual environment in $(VENV)/, then the packages that"
 	@echo "    constraints.txt pins. This happens once and takes a minute or more."
 	@python3 -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	@if [ -t 1 ]; then quiet=; else quiet=-qq; fi; \
+	$(VENV)/bin/python -m pip install $$quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 	@echo "==> Set-up done."

@@ -5,8 +5,11 @@ stay `TypeError`, `ValueError` and so on, with their traceback.
 """
 
 
-class UserError(ValueError):
-    """Something outside the program is wrong: an argument, a file, a device."""
+class UserError(Exception):
+    """Something outside the program is wrong: an argument, a file, a device.
+
+    Not a `ValueError`: tyro would catch that in the settings' own checks, and wrap it in a box.
+    """
 
 
 class RunDirectoryError(UserError):

@@ -1,0 +1,172 @@
+"""Draw the learning curves of runs: ``python -m experiments.plot RUN [RUN ...] --output FILE.png``.
+
+Runs of one method and preset are one line, the mean over their seeds. Where such runs differ in
+another setting they are lines of their own, and the legend names the setting.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from metarl.errors import UserError
+from metarl.plots import Curves, learning_curves, save_figure
+from metarl.run_directory import RunDirectory, find_runs
+
+AXES = {"env_steps": "environment steps", "tasks_seen": "tasks seen", "iteration": "iterations"}
+FORMATS = (".png", ".svg", ".pdf")
+
+# Settings that may differ between the seeds of one line.
+BOOKKEEPING = {
+    *("seed", "seeds", "run_dir", "resume", "device", "provenance", "anchors"),
+    *("iterations", "log_every", "checkpoint_every"),
+}
+
+
+@dataclass(frozen=True)
+class PlotSettings:
+    """Draw the learning curves of runs, with intervals over their seeds."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run directories, or folders that hold seed-0, seed-1, ..."""
+    output: Path = Path("curves.png")
+    """The picture; its ending says in which format: .png, .svg or .pdf."""
+    metric: str = "return"
+    """Which metric of metrics.jsonl to draw."""
+    x: Literal["auto", "env_steps", "tasks_seen", "iteration"] = "auto"
+    """What to draw it over. auto: environment steps, or tasks seen where there are no steps."""
+    smoothing: int | None = None
+    """Average over this many points. Default: one fiftieth of the longest curve."""
+    confidence: float = 0.95
+    """Of the interval over the seeds."""
+    anchors: bool = True
+    """Draw the returns to judge by (random policy, oracle, ...) that the runs know of."""
+    title: str = ""
+    """Words above the picture."""
+
+    def __post_init__(self) -> None:
+        """Refuse, before any work starts, what cannot be drawn."""
+        if not self.runs:
+            raise UserError("name at least one run directory, such as runs/demo")
+        if self.output.suffix not in FORMATS:
+            raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
+        if self.smoothing is not None and self.smoothing < 1:
+            raise UserError(f"--smoothing must be at least 1, got {self.smoothing}")
+        if not 0.0 < self.confidence < 1.0:
+            raise UserError(f"--confidence must lie between 0 and 1, got {self.confidence}")
+
+
+def plot(settings: PlotSettings) -> None:
+    """Read the runs, draw them, write the picture."""
+    runs = [run for path in settings.runs for run in find_runs(path)]
+    x = _choose_x(runs) if settings.x == "auto" else settings.x
+    lines = [curves(label, group, x, settings.metric) for label, group in group_runs(runs).items()]
+    longest = max(len(line.x) for line in lines)
+    figure = learning_curves(
+        lines,
+        anchors=common_anchors(runs) if settings.anchors and settings.metric == "return" else None,
+        smoothing=settings.smoothing or max(1, longest // 50),
+        confidence=settings.confidence,
+        xlabel=AXES[x],
+        ylabel="return per trial" if settings.metric == "return" else settings.metric,
+        title=settings.title,
+    )
+    save_figure(figure, settings.output)
+    print(f"drew {len(runs)} runs: {settings.output}")
+
+
+def group_runs(runs: Sequence[RunDirectory]) -> dict[str, list[RunDirectory]]:
+    """Put the runs that differ in nothing but their seed together, under a name for the legend."""
+    flat = [_flatten({k: v for k, v in r.config.items() if k not in BOOKKEEPING}) for r in runs]
+    names = [_name(run.config) for run in runs]
+    groups: dict[str, list[RunDirectory]] = {}
+    for run, settings, name in zip(runs, flat, names, strict=True):
+        alike = [other for other, label in zip(flat, names, strict=True) if label == name]
+        keys = {key for other in alike for key in other}
+        telling = [k for k in sorted(keys) if any(o.get(k) != settings.get(k) for o in alike)]
+        label = ", ".join([name, *(f"{key}={settings.get(key)}" for key in telling)])
+        groups.setdefault(label, []).append(run)
+    return groups
+
+
+def curves(label: str, runs: Sequence[RunDirectory], x: str, metric: str) -> Curves:
+    """One row a run, at the iterations that all of them have logged."""
+    columns = [_columns(run, x, metric) for run in runs]
+    common = set.intersection(*(set(c["iteration"].tolist()) for c in columns))
+    if not common:
+        raise UserError(
+            f"the runs of {label!r} have no iteration in common; "
+            "plot them one at a time, or train them on"
+        )
+    chosen = [np.isin(c["iteration"], sorted(common)) for c in columns]
+    values = [c[metric][rows] for c, rows in zip(columns, chosen, strict=True)]
+    return Curves(label, columns[0][x][chosen[0]], np.stack(values).astype(np.float64))
+
+
+def common_anchors(runs: Sequence[RunDirectory]) -> dict[str, float]:
+    """The anchors of the runs, for the legend; none where no run has any."""
+    anchors = [run.config["anchors"] for run in runs if run.config.get("anchors")]
+    for other in anchors:
+        if other != anchors[0]:
+            raise UserError(
+                f"the runs are of different tasks: their anchors are {anchors[0]} and {other}; "
+                "plot them apart, or with --no-anchors"
+            )
+    first = anchors[0] if anchors else {}
+    return {name.replace("_", " "): value for name, value in first.items() if value is not None}
+
+
+def _choose_x(runs: Sequence[RunDirectory]) -> str:
+    logged = [run.read_metrics() for run in runs]
+    for x in ("env_steps", "tasks_seen"):
+        if all(x in columns for columns in logged):
+            return x
+    return "iteration"
+
+
+def _columns(run: RunDirectory, x: str, metric: str) -> dict[str, Any]:
+    columns = run.read_metrics()
+    if not columns:
+        raise UserError(f"{run.path} has no metrics yet; train it a little longer")
+    for name in (metric, x):
+        if name not in columns:
+            raise UserError(f"{run.path} has no metric {name!r}; it has {', '.join(columns)}")
+    finite = np.isfinite(columns[metric].astype(np.float64))
+    if not finite.any():
+        raise UserError(f"{run.path} has no finite value of {metric!r}")
+    return {name: columns[name][finite] for name in ("iteration", x, metric)}
+
+
+def _name(config: Mapping[str, Any]) -> str:
+    preset = config.get("preset")
+    method = str(config.get("method", "run"))
+    return method if preset in (None, "default") else f"{method} ({preset})"
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line; a mistake of the user ends in one line and exit status 2."""
+    try:
+        plot(tyro.cli(PlotSettings, prog="python -m experiments.plot", args=arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Figures: learning curves over seeds, and the within-trial curve, the picture of fast learning.
+
+Every function returns a `matplotlib.figure.Figure` of its own (no pyplot, no global state, no
+window). The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+from numpy.typing import NDArray
+
+from metarl.statistics import mean_and_interval
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_INK = "#333333"
+_FAINT = "#8a8a8a"
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of one method, one row a seed (or a trial).
+
+    Attributes:
+        label: What the legend calls it.
+        x: [n], rising: environment steps, iterations, or the last step of each window of a trial.
+        values: [num_seeds, n], finite.
+    """
+
+    label: str
+    x: NDArray[Any]
+    values: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        if self.values.ndim != 2 or self.x.shape != self.values.shape[1:] or not self.values.size:
+            raise ValueError(
+                f"curves {self.label!r} need x [n] and values [num_seeds, n], "
+                f"got {self.x.shape} and {self.values.shape}"
+            )
+
+
+def learning_curves(
+    methods: Sequence[Curves],
+    *,
+    anchors: Mapping[str, float] | None = None,
+    smoothing: int = 1,
+    confidence: float = 0.95,
+    xlabel: str = "environment steps",
+    ylabel: str = "return per trial",
+    title: str = "",
+) -> Figure:
+    """Draw one line and one band a method: the mean over its seeds, and its t interval.
+
+    Args:
+        methods: What to compare. A method with one seed gets a line without a band.
+        anchors: Horizontal lines to judge by, name → value, such as the random policy.
+        smoothing: Each seed's curve is averaged over its last `smoothing` points (at the start,
+            over those there are) before the mean is taken. The legend says so.
+        confidence: Of the band.
+        xlabel: Words under the picture.
+        ylabel: Words beside it.
+        title: Words above it.
+    """
+    figure, axes = _canvas(title, xlabel, ylabel)
+    for index, method in enumerate(methods):
+        smooth = Curves(method.label, method.x, running_mean(method.values, smoothing))
+        _line_and_band(axes, smooth, COLOURS[index % len(COLOURS)], confidence, "seeds")
+    _fit_height(axes)
+    _anchor_lines(axes, anchors or {})
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlim(0, max(float(method.x[-1]) for method in methods))
+    notes = [f"mean and {100 * confidence:g} % t interval over seeds"]
+    if smoothing > 1:
+        notes.append(f"running mean of {smoothing} points")
+    _legend(axes, ", ".join(notes))
+    return figure
+
+
+def within_trial_curve(
+    agents: Sequence[Curves],
+    *,
+    window: int,
+    anchors: Mapping[str, float] | None = None,
+    confidence: float = 0.95,
+    title: str = "",
+) -> Figure:
+    """Draw the return in each window of a trial: flat for an agent that does not learn in it.
+
+    Args:
+        agents: What to compare; `x` is the last step of each window, `values` [num_trials, windows]
+            the return within the window.
+        window: Steps in a window.
+        anchors: Horizontal lines, name → return in a window.
+        confidence: Of the bands.
+        title: Words above it.
+    """
+    figure, axes = _canvas(title, "step of the trial", f"return in {window} steps")
+    for index, agent in enumerate(agents):
+        middle = Curves(agent.label, agent.x - 0.5 * window, agent.values)
+        _line_and_band(axes, middle, COLOURS[index % len(COLOURS)], confidence, "trials", "o")
+    _fit_height(axes)
+    _anchor_lines(axes, anchors or {})
+    axes.set_xlim(0, max(float(agent.x[-1]) for agent in agents))
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    _legend(axes, f"mean and {100 * confidence:g} % interval over trials")
+    return figure
+
+
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Write a figure; the ending of `path` (.png, .svg, .pdf) says in which format."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160)
+
+
+def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Average each value with the `window - 1` before it; at the start, with those there are.
+
+    Args:
+        values: [..., n].
+        window: At least 1.
+
+    Returns:
+        [..., n]. Entry i covers entries max(0, i - window + 1) to i.
+    """
+    if window < 1:
+        raise ValueError(f"a running mean needs a window of at least 1, got {window}")
+    n = values.shape[-1]
+    zero = np.zeros((*values.shape[:-1], 1))
+    sums = np.concatenate([zero, np.cumsum(values, axis=-1)], axis=-1)  # [..., n + 1]
+    end = np.arange(1, n + 1)
+    start = np.maximum(end - window, 0)
+    result: NDArray[np.float64] = (sums[..., end] - sums[..., start]) / (end - start)
+    return result
+
+
+def _canvas(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", color=_INK, fontsize=12)
+    axes.set_xlabel(xlabel, color=_INK)
+    axes.set_ylabel(ylabel, color=_INK)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_FAINT)
+    axes.tick_params(colors=_INK, length=0)
+    return figure, axes
+
+
+def _line_and_band(
+    axes: Axes, curves: Curves, colour: str, confidence: float, rows: str, marker: str = ""
+) -> None:
+    mean, low, high = mean_and_interval(curves.values, confidence=confidence)
+    count = len(curves.values)
+    label = f"{curves.label} ({count} {rows})" if count > 1 else curves.label
+    axes.plot(curves.x, mean, color=colour, linewidth=1.8, marker=marker, markersize=4, label=label)
+    if count > 1:
+        axes.fill_between(curves.x, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _fit_height(axes: Axes) -> None:
+    """Fit the axes to the lines: the band of a few seeds may be much wider than the curves."""
+    heights = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
+    margin = 0.06 * (heights.max() - heights.min() or 1.0)
+    axes.set_ylim(heights.min() - margin, heights.max() + margin)
+
+
+def _anchor_lines(axes: Axes, anchors: Mapping[str, float]) -> None:
+    """Dashed lines with their names at the right edge, moved apart where they would overlap."""
+    if not anchors:
+        return
+    for value in anchors.values():
+        axes.axhline(value, color=_FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+    _fit_height(axes)
+    bottom, top = axes.get_ylim()
+    spacing = 0.05 * (top - bottom)
+    height = -np.inf
+    for name, value in sorted(anchors.items(), key=lambda anchor: anchor[1]):
+        height = max(value, height + spacing)
+        axes.annotate(
+            f"{name} {value:.4g}",
+            xy=(1.0, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=_FAINT,
+            annotation_clip=False,
+        )
+
+
+def _legend(axes: Axes, title: str) -> None:
+    legend = axes.figure.legend(
+        loc="outside lower left",
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+        labelcolor=_INK,
+        title=title,
+        title_fontsize=9,
+        alignment="left",
+    )
+    legend.get_title().set_color(_FAINT)

@@ -1,0 +1,123 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.plot import PlotSettings, common_anchors, curves, group_runs, main
+from metarl.errors import UserError
+from metarl.run_directory import RunDirectory, create_runs, find_runs
+
+ANCHORS = {"random": 2.0, "explore_then_exploit": 30.0}
+
+
+def _train(path: Path, seeds: tuple[int, ...] = (0,), num_lines: int = 5, **config: Any) -> Path:
+    """A run with metrics `return` = iteration + seed, as if it had been trained."""
+    settings = {"method": "warp", "preset": "default", "iterations": 99, **config}
+    for run in create_runs(path, seeds, settings, anchors=ANCHORS):
+        with run:
+            for iteration in range(10, 10 * num_lines + 1, 10):
+                run.write_metrics(
+                    iteration,
+                    {"return": iteration + run.config["seed"], "loss": float("nan")},
+                    wall_seconds=1.0,
+                    env_steps=iteration * 6000,
+                )
+    return path
+
+
+def test_runs_are_grouped_by_method_and_preset_over_seeds(tmp_path: Path) -> None:
+    paths = [
+        _train(tmp_path / "a", (0, 1)),
+        _train(tmp_path / "b", (2,), iterations=7, run_dir="elsewhere"),
+        _train(tmp_path / "c", method="rnn"),
+        _train(tmp_path / "d", preset="paper"),
+    ]
+    groups = group_runs([run for path in paths for run in find_runs(path)])
+    assert {label: [r.config["seed"] for r in runs] for label, runs in groups.items()} == {
+        "warp": [0, 1, 2],
+        "rnn": [0],
+        "warp (paper)": [0],
+    }
+
+
+def test_runs_with_other_settings_are_never_averaged(tmp_path: Path) -> None:
+    paths = [
+        _train(tmp_path / str(lr), size=13, learner={"fast": {"lr": lr}}) for lr in (0.001, 0.003)
+    ]
+    groups = group_runs([run for path in paths for run in find_runs(path)])
+    assert list(groups) == ["warp, learner.fast.lr=0.001", "warp, learner.fast.lr=0.003"]
+
+
+def test_curves_are_cut_to_the_iterations_that_all_seeds_have(tmp_path: Path) -> None:
+    runs = [
+        RunDirectory.open(_train(tmp_path / "a", (0,), num_lines=5)),
+        RunDirectory.open(_train(tmp_path / "b", (1,), num_lines=3)),
+    ]
+    line = curves("warp", runs, "env_steps", "return")
+    assert line.x.tolist() == [60_000, 120_000, 180_000]
+    np.testing.assert_array_equal(line.values, [[10, 20, 30], [11, 21, 31]])
+
+
+def test_anchors_come_from_the_runs(tmp_path: Path) -> None:
+    run = RunDirectory.open(_train(tmp_path / "a"))
+    assert common_anchors([run]) == {"random": 2.0, "explore then exploit": 30.0}
+    other = RunDirectory.create(tmp_path / "b", {}, anchors={"random": 3.0})
+    without = RunDirectory.create(tmp_path / "c", {})
+    assert common_anchors([without]) == {}
+    assert common_anchors([without, run]) == common_anchors([run])
+    with pytest.raises(UserError, match=r"different tasks.*--no-anchors"):
+        common_anchors([run, other])
+
+
+def test_the_command_draws_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "pictures" / "curves.png"
+    main([str(_train(tmp_path / "a", (0, 1, 2))), "--output", str(output), "--smoothing", "2"])
+    assert capsys.readouterr().out == f"drew 3 runs: {output}\n"
+    with Image.open(output) as image:
+        assert image.size[0] > 1000
+
+
+def test_it_runs_as_a_module_with_help(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "experiments.plot", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Run directories, or folders that hold seed-0" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{run}", "--metric", "regret"], "no metric 'regret'; it has iteration, env_steps"),
+        (["{run}", "--metric", "loss"], "no finite value of 'loss'"),
+        (["{run}", "--x", "tasks_seen"], "no metric 'tasks_seen'"),
+        (["{run}", "--output", "curves.bmp"], "must end in .png, .svg, .pdf"),
+        (["{run}", "--smoothing", "0"], "--smoothing must be at least 1, got 0"),
+        (["{run}", "--confidence", "95"], "--confidence must lie between 0 and 1, got 95"),
+        (["{new}"], "has no metrics yet; train it a little longer"),
+        (["{tmp}"], "is not a run"),
+        (["{tmp}/nowhere"], "there is no run directory"),
+        ([], "name at least one run directory"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    places = {
+        "run": _train(tmp_path / "run"),
+        "new": RunDirectory.create(tmp_path / "new", {}).path,
+        "tmp": tmp_path,
+    }
+    with pytest.raises(SystemExit) as stop:
+        main([argument.format_map(places) for argument in arguments])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_settings_name_their_defaults() -> None:
+    settings = PlotSettings((Path("runs/demo"),))
+    assert (settings.metric, settings.confidence) == ("return", 0.95)
