@@ -1,0 +1,164 @@
+"""The loop: schedules, metrics, checkpoints, interruption, resume bit for bit."""
+
+import itertools
+import os
+import signal
+
+import pytest
+import torch
+
+from metarl.errors import UserError
+from metarl.meta import NonFiniteLossError
+from metarl.run_directory import create_runs, find_runs
+from metarl.training import LoopSettings, MetaTraining, Schedule
+
+SEEDS = (3, 5)
+SETTINGS = LoopSettings(iterations=12, log_every=4, checkpoint_every=5)
+
+
+class Walk:
+    """A learner that adds noise to its numbers, N agents."""
+
+    def __init__(self, generators):
+        self.generators = generators
+        self.position = torch.zeros(len(generators))
+        self.factors = []
+
+    def set_learning_rate_factor(self, factor):
+        self.factors.append(factor)
+
+    def iterate(self):
+        noise = torch.stack([torch.rand((), generator=g["noise"]) for g in self.generators])
+        self.position += noise
+        return {"return": self.position.clone()}
+
+    def agent_state(self, index):
+        return {"position": self.position[index]}
+
+    def load_agent_states(self, states):
+        self.position = torch.stack([s["position"] for s in states])
+
+
+def training(path, settings=SETTINGS, *, new=True, iterate=None, seeds=SEEDS):
+    runs = create_runs(path, seeds, {"method": "walk"}) if new else find_runs(path)
+    generators = [{"noise": torch.Generator().manual_seed(r.config["seed"])} for r in runs]
+    walk = Walk(generators)
+    step = (lambda: iterate(walk)) if iterate else walk.iterate
+    return walk, MetaTraining(walk, step, runs, generators, 100, settings)
+
+
+def metrics_of(path):
+    drop = "wall_seconds"
+    columns = [run.read_metrics() for run in find_runs(path)]
+    return [{k: v.tolist() for k, v in c.items() if k != drop} for c in columns]
+
+
+def test_a_whole_run_writes_what_it_says(tmp_path):
+    walk, loop = training(tmp_path / "run")
+    loop.run()
+    for run, agent in zip(find_runs(tmp_path / "run"), range(2), strict=True):
+        metrics = run.read_metrics()
+        assert metrics["iteration"].tolist() == [4, 8, 12]
+        assert metrics["env_steps"].tolist() == [400, 800, 1200]
+        generator = torch.Generator().manual_seed(SEEDS[agent])
+        walked = list(itertools.accumulate(torch.rand((), generator=generator).item() for _ in range(12)))
+        means = [sum(walked[i : i + 4]) / 4 for i in (0, 4, 8)]
+        assert metrics["return"].tolist() == pytest.approx(means, rel=1e-6)
+        state = run.load_checkpoint()
+        assert state["iteration"] == 12
+        assert torch.equal(state["learner"]["position"], walk.position[agent])
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 7, 11])
+def test_resume_equals_the_uninterrupted_run_bit_for_bit(tmp_path, stop_after):
+    whole, loop = training(tmp_path / "whole")
+    loop.run()
+
+    class Killed(Exception):
+        pass
+
+    def dies(walk):
+        if len(walk.factors) > stop_after:
+            raise Killed
+        return walk.iterate()
+
+    _, loop = training(tmp_path / "killed", iterate=dies)
+    with pytest.raises(Killed):
+        loop.run()
+    resumed, loop = training(tmp_path / "killed", new=False)
+    loop.resume()
+    assert loop.iteration == stop_after // 5 * 5
+    loop.run()
+    assert torch.equal(resumed.position, whole.position)
+    assert metrics_of(tmp_path / "killed") == metrics_of(tmp_path / "whole")
+
+
+def test_seeds_together_equal_seeds_alone(tmp_path):
+    training(tmp_path / "together")[1].run()
+    for index, seed in enumerate(SEEDS):
+        training(tmp_path / f"alone-{seed}", seeds=(seed,))[1].run()
+        assert metrics_of(tmp_path / f"alone-{seed}")[0] == metrics_of(tmp_path / "together")[index]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_and_the_resume_goes_on(tmp_path, number):
+    whole, loop = training(tmp_path / "whole")
+    loop.run()
+
+    def interrupts(walk):
+        if len(walk.factors) == 7:
+            os.kill(os.getpid(), number)
+        return walk.iterate()
+
+    _, loop = training(tmp_path / "run", iterate=interrupts)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt, match="saved at iteration 7"):
+        loop.run()
+    assert signal.getsignal(number) is before
+    resumed, loop = training(tmp_path / "run", new=False)
+    loop.resume()
+    assert loop.iteration == 7
+    loop.run()
+    assert torch.equal(resumed.position, whole.position)
+    assert metrics_of(tmp_path / "run") == metrics_of(tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_names_the_iteration_and_keeps_the_checkpoint(tmp_path):
+    def explodes(walk):
+        if len(walk.factors) == 9:
+            raise NonFiniteLossError("loss [nan]")
+        return walk.iterate()
+
+    _, loop = training(tmp_path / "run", iterate=explodes)
+    with pytest.raises(NonFiniteLossError, match=r"iteration 9: loss \[nan\].*untouched"):
+        loop.run()
+    assert all(r.load_checkpoint()["iteration"] == 5 for r in find_runs(tmp_path / "run"))
+
+
+def test_schedules_by_hand():
+    assert Schedule().factor(7, 10) == 1.0
+    assert Schedule("linear").factor(5, 10) == 0.5
+    assert Schedule("linear", final=0.2).factor(5, 10) == pytest.approx(0.6)
+    assert Schedule("cosine").factor(5, 10) == pytest.approx(0.5)
+    assert Schedule("cosine").factor(0, 10) == 1.0
+    assert [Schedule(warmup=4).factor(k, 10) for k in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_the_schedule_reaches_the_learner(tmp_path):
+    walk, loop = training(tmp_path / "run", LoopSettings(4, 1, 1, Schedule("linear")))
+    loop.run()
+    assert walk.factors == [1.0, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("name", ["iterations", "log_every", "checkpoint_every"])
+def test_counts_that_mean_nothing_are_refused(name):
+    with pytest.raises(UserError, match=f"{name} must be at least 1, got 0"):
+        LoopSettings(**({"iterations": 1} | {name: 0}))
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    training(tmp_path / "run")[1].run()
+    walk, loop = training(tmp_path / "run", new=False)
+    walk.load_agent_states = lambda states: states[0]["momentum"]
+    with pytest.raises(UserError, match=r"does not fit the settings.*momentum"):
+        loop.resume()
