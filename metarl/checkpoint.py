@@ -141,8 +141,7 @@ def rewind_to_common(paths: Sequence[Path | str]) -> int:
     available: list[dict[int, Path]] = []  # for each seed: iteration -> file
     for path in map(Path, paths):
         files = [path, *([previous_path(path)] if previous_path(path).is_file() else [])]
-        # The current file goes in last: where both hold the same iteration, it stays.
-        available.append({int(load(file)["iteration"]): file for file in reversed(files)})
+        available.append({int(load(file)["iteration"]): file for file in files})
     common = set.intersection(*(set(files) for files in available))
     if not common:
         held = ", ".join(f"{path}: {sorted(a)}" for path, a in zip(paths, available, strict=True))

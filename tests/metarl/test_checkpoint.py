@@ -307,6 +307,24 @@ def test_being_killed_again_after_a_rewind_can_be_resumed(tmp_path: Path) -> Non
     assert checkpoint.rewind_to_common(paths) == 20
 
 
+def test_being_killed_while_rewinding_leaves_whole_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        """Like kill -9: no handler of errors runs."""
+
+    def die(*_: object) -> None:
+        raise Died
+
+    paths = _seed_folders(tmp_path, [[10, 20, 30], [10, 20]])
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(Died):
+        checkpoint.rewind_to_common(paths)
+    monkeypatch.undo()
+    assert [_iteration(path) for path in paths] == [30, 20]
+    assert checkpoint.rewind_to_common(paths) == 20
+
+
 def test_the_predecessor_half_kept_is_no_obstacle(tmp_path: Path) -> None:
     # Killed after the first seed kept its predecessor, before its new file took the name.
     paths = _seed_folders(tmp_path, [[10, 20], [10, 20]])
