@@ -1,5 +1,6 @@
 import json
 import math
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def test_config_holds_every_setting_and_where_the_run_comes_from(tmp_path: Path)
     assert origin["metarl"] == metarl.__version__
     assert origin["packages"]["torch"] == torch.__version__
     assert origin["device"] == "cpu"
-    assert "pytest" in origin["command_line"]
+    assert origin["command_line"] == shlex.join(sys.orig_argv)
     assert origin["created_at"].endswith("+00:00")
     assert RunDirectory.open(run.path).config == run.config == {**config, "provenance": origin}
 
