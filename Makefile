@@ -3,7 +3,7 @@
 
 VENV := .venv
 RUNS := runs/demo
-# Larger products in two threads are slower than one for networks of this size.
+# Networks of this size are faster in one thread than in several.
 export OMP_NUM_THREADS := 1
 export PYTHONUNBUFFERED := 1
 
@@ -40,7 +40,7 @@ demo: $(READY) ## train a small agent (minutes), evaluate it, film it and plot i
 	@echo "==> Demo 1/4: training on small mazes into $(RUNS)/ (an earlier demo there is replaced)"
 	@rm -rf $(RUNS)
 	@$(PYTHON) -m experiments.maze train --preset demo --run-dir $(RUNS)
-	@echo "==> Demo 2/4: evaluating the trained agent on goals it has not been trained on"
+	@echo "==> Demo 2/4: evaluating the trained agent on fresh trials"
 	@$(PYTHON) -m experiments.maze evaluate $(RUNS)
 	@echo "==> Demo 3/4: filming one trial, and the untrained agent beside the trained one"
 	@$(PYTHON) -m experiments.maze render $(RUNS) --output $(RUNS)/trial.gif
@@ -51,6 +51,7 @@ demo: $(READY) ## train a small agent (minutes), evaluate it, film it and plot i
 	@echo "  $(RUNS)/trial.gif             the trained agent explores, finds the goal, goes back to it"
 	@echo "  $(RUNS)/before-and-after.gif  untrained and trained side by side"
 	@echo "  $(RUNS)/curves.png            the learning curve"
+	@echo "  $(RUNS)/within_trial.png      learning to learn: the return rises within a trial"
 	@echo "  $(RUNS)/summary.json          the numbers"
 
 test: $(READY) ## run the tests, but not the slow ones
