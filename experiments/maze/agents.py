@@ -9,7 +9,7 @@ import torch
 from envs import GridMazeVectorEnv, TaskDistribution, VectorMetaObservation, pillar_maze
 from experiments.maze.settings import TrainSettings
 from metarl.errors import UserError
-from metarl.nn import LSTM, RNN, RecurrentCore, WarpRNN
+from metarl.nn import GRU, LSTM, RNN, RecurrentCore, WarpRNN
 from metarl.rl import ActorCritic
 
 NUM_INPUTS = 17
@@ -25,6 +25,8 @@ def make_policy(settings: TrainSettings) -> ActorCritic:
             core = WarpRNN(*size, published_split=settings.published_faults)
         case "rnn":
             core = RNN(*size)
+        case "gru":
+            core = GRU(*size)
         case "lstm":
             core = LSTM(*size)
         case other:

@@ -91,7 +91,7 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
         if settings.learner.reset_fast == "never" or learner.at_meta_batch_end():
             trials.options = None
         else:  # the fast weights go on adapting to the same mazes
-            trials.options = {"goals": env.unwrapped.goals}
+            trials.options = {"same_task": True}
         return {**batch.metrics, **metrics}
 
     return MetaTraining(

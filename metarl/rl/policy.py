@@ -56,10 +56,11 @@ class ActorCritic:
             hidden = self.core.sequence(core_params, observations, trace)
         else:
             hidden = self.core.sequence(core_params, observations)
-        flat = hidden.flatten(1, 2)  # [N, T * B, H]
-        logits = self.logits(params, flat)
-        values = torch.baddbmm(params["critic.bias"].unsqueeze(-2), flat, params["critic.weight"])
-        return logits.view(*hidden.shape[:3], -1), values.view(hidden.shape[:3])
+        # Both heads in one product; [N, H, A + 1]
+        weight = torch.cat((params["actor.weight"], params["critic.weight"]), -1)
+        bias = torch.cat((params["actor.bias"], params["critic.bias"]), -1).unsqueeze(-2)
+        heads = torch.baddbmm(bias, hidden.flatten(1, 2), weight).view(*hidden.shape[:3], -1)
+        return heads[..., :-1], heads[..., -1]
 
     def logits(self, params: Params, hidden: Tensor) -> Tensor:
         """Logits ``[N, M, A]`` of outputs ``[N, M, H]``."""

@@ -22,12 +22,11 @@ def discounted_returns(rewards: Tensor, gamma: float) -> Tensor:
     Returns:
         ``[..., T, B]``, times 0 to T - 1; the first is the return of the whole trial.
     """
-    returns = torch.empty_like(rewards)
-    following = torch.zeros_like(rewards[..., 0, :])
-    for t in range(rewards.shape[-2] - 1, -1, -1):
-        following = torch.add(rewards[..., t, :], following, alpha=gamma)
-        returns[..., t, :] = following
-    return returns
+    steps = rewards.unbind(-2)
+    returns = [steps[-1]]
+    for reward in reversed(steps[:-1]):
+        returns.append(torch.add(reward, returns[-1], alpha=gamma))
+    return torch.stack(returns[::-1], -2)
 
 
 def delayed_returns(rewards: Tensor, gamma: float) -> Tensor:

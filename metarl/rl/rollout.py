@@ -38,11 +38,11 @@ class Rollout(NamedTuple):
     observations: Tensor  # [N, T, B, I], before each action
     actions: Tensor  # [N, T, B], int64
     rewards: Tensor  # [N, T, B]
-    trace: Trace | None  # the core's activations, for its backward pass
+    trace: Trace | None  # the core's activations; the next rollout writes over them
 
 
 class Collector:
-    """Collects trials into buffers that the next call writes over."""
+    """Collects trials; the core's activations go into buffers that the next call writes over."""
 
     def __init__(
         self,
@@ -58,15 +58,8 @@ class Collector:
             )
         self.env, self.policy, self.generators = env, policy, generators
         self.shape = (len(generators), num_steps, env.num_envs // len(generators))
-        device = generators[0].device
-        sizes = (*self.shape, policy.core.input_size)
-        self._observations = torch.empty(sizes, device=device)
-        self._actions = torch.empty(self.shape, dtype=torch.int64, device=device)
-        self._rewards = torch.empty(self.shape, device=device)
-        core = policy.core
-        self._trace = (
-            core.new_trace(self.shape, self._rewards) if isinstance(core, FusedCore) else None
-        )
+        core, like = policy.core, torch.empty(0, device=generators[0].device)
+        self._trace = core.new_trace(self.shape, like) if isinstance(core, FusedCore) else None
 
     @torch.no_grad()
     def collect(self, params: Params, options: dict[str, Any] | None = None) -> Rollout:
@@ -77,26 +70,32 @@ class Collector:
             options: Passed to the environment's ``reset``, e.g. its tasks.
 
         Returns:
-            The trials; overwritten by the next call.
+            The trials.
         """
         num_agents, num_steps, batch_size = self.shape
         core = self.policy.core
         weights = core.fuse(scope(params, "core"))
-        actor, bias = params["actor.weight"], params["actor.bias"].unsqueeze(-2)
         state = core.initial_state(weights, batch_size)
-        noise = self._gumbel()
+        actor = params["actor.weight"]
+        # The largest logit plus Gumbel noise is a sample of the softmax.
+        noise = (self._gumbel() + params["actor.bias"][:, None, None]).unbind(1)
+        slots = self._trace.slots if self._trace else [NO_SLOTS] * num_steps
         observation, _ = self.env.reset(options=options)
-        for t in range(num_steps):
+        observations, actions, rewards = [], [], []
+        for noise_t, slot in zip(noise, slots, strict=True):
             x = observation.view(num_agents, batch_size, -1)
-            self._observations[:, t] = x
-            slot = self._trace.slots[t] if self._trace else NO_SLOTS
             hidden, state = core.step(weights, x, state, slot)
-            # The largest logit plus Gumbel noise is a sample of the softmax.
-            action = torch.baddbmm(bias, hidden, actor).add_(noise[:, t]).argmax(-1)
-            self._actions[:, t] = action
+            action = torch.baddbmm(noise_t, hidden, actor).argmax(-1)
             observation, reward, _, _, _ = self.env.step(action.view(-1))
-            self._rewards[:, t] = reward.view(num_agents, batch_size)
-        return Rollout(self._observations, self._actions, self._rewards, self._trace)
+            observations.append(x)
+            actions.append(action)
+            rewards.append(reward.view(num_agents, batch_size))
+        return Rollout(
+            torch.stack(observations, 1),
+            torch.stack(actions, 1),
+            torch.stack(rewards, 1),
+            self._trace,
+        )
 
     def _gumbel(self) -> Tensor:
         """Standard Gumbel noise ``[N, T, B, A]``, one stream an agent."""

@@ -34,7 +34,9 @@ def test_entropies_by_hand():
 def test_policy_and_value_losses_by_hand():
     log_p = torch.tensor([[[-1.0, -2.0]]])
     assert policy_gradient(log_p, torch.tensor([[[3.0, -1.0]]])).tolist() == [0.5]
-    assert squared_error(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 2.0]]])).tolist() == [2.0]
+    assert squared_error(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 2.0]]])).tolist() == [
+        2.0
+    ]
 
 
 def test_clipped_surrogate_by_hand():

@@ -40,7 +40,9 @@ def test_advantages_reduce_to_returns_minus_values_and_to_deltas():
     torch.testing.assert_close(one_step[:, :-1], expected)
 
 
-@pytest.mark.parametrize(("estimator", "aligned"), [(discounted_returns, True), (delayed_returns, False)])
+@pytest.mark.parametrize(
+    ("estimator", "aligned"), [(discounted_returns, True), (delayed_returns, False)]
+)
 def test_a_reward_is_credited_to_its_action(estimator, aligned):
     """A reward at time 1 must reach the action at time 1; the published returns fail this."""
     rewards = torch.tensor([[0.0], [1.0], [0.0]])

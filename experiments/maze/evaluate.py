@@ -1,0 +1,157 @@
+"""`evaluate`: how well a trained agent learns mazes within trials, and next to what."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from matplotlib.figure import Figure
+
+from envs import oracle
+from experiments.maze.agents import NUM_ACTIONS, make_env, make_policy, make_tasks
+from experiments.maze.settings import from_config
+from metarl.core import Params
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.evaluation import Array, play, trial_statistics
+from metarl.plots import Curves, save_figure, within_trial_curve
+from metarl.rl import Agent, RecurrentAgent, UniformAgent
+from metarl.run_directory import RunDirectory, find_runs
+from metarl.seeding import spawn_generators
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Play trials on tasks the agent is given, and sum them up in summary.json."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory, or a folder of seed-N runs."""
+    tasks: int = 1000
+    """Trials; each on a task of its own draw. Held-out goals, if the run has any."""
+    seed: int = 10_000
+    """Of tasks, teleports and actions: apart from training's."""
+    greedy: bool = False
+    """Take the most probable action instead of drawing from the policy."""
+    window: int = 20
+    """Steps a point of the within-trial curve."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the summary as one line of JSON, the last of standard output."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        for name in ("tasks", "window"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
+
+
+def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
+    """Evaluate every run; write each one's `summary.json` and `within_trial.png`."""
+    summaries = []
+    for run in find_runs(settings.run):
+        summary, rewards = evaluate_run(run, settings)
+        run.write_summary(summary)
+        picture = run.path / "within_trial.png"
+        save_figure(draw_within_trial(rewards, settings.window), picture)
+        print(describe(run, summary), f"  drawn: {picture}", sep="\n")
+        summaries.append(summary)
+    if settings.json:
+        print(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
+    return summaries
+
+
+def evaluate_run(
+    run: RunDirectory, settings: EvaluateSettings
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The summary of one run, and the rewards ``[T, B]`` of its agent and of the random policy."""
+    started = time.perf_counter()
+    trained = from_config(run.config)
+    device = resolve_device(settings.device)
+    names = ("tasks", "environment", "policy", "random environment", "random policy")
+    streams = spawn_generators(settings.seed, names, device)
+    train_tasks, tasks = make_tasks(trained)
+    options = {"goals": tasks.sample_goals(settings.tasks, streams["tasks"], device)}
+    params, iteration = trained_params(run, device)
+    agents: dict[str, tuple[Agent, str]] = {
+        trained.method: (
+            RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy),
+            "environment",
+        ),
+        "random policy": (
+            UniformAgent(NUM_ACTIONS, streams["random policy"]),
+            "random environment",
+        ),
+    }
+    rewards = {}
+    for name, (agent, stream) in agents.items():
+        env = make_env(trained, tasks, settings.tasks, streams[stream], device)
+        rewards[name] = play(agent, env, trained.horizon, options)
+    statistics = trial_statistics(
+        rewards[trained.method], window=settings.window, seed=settings.seed
+    )
+    reference = oracle.reference_returns(tasks, horizon=trained.horizon, reward=trained.reward)
+    score = (statistics.mean_return - reference.random) / (reference.ceiling - reference.random)
+    summary = {
+        **dataclasses.asdict(statistics),
+        "normalised_score": score,
+        "random_return": reference.random,
+        "ceiling_return": reference.ceiling,
+        "oracle_return": reference.oracle,
+        "num_tasks": settings.tasks,
+        "num_goals": len(tasks),
+        "protocol": "held-out goals" if tasks != train_tasks else "fresh trials, all goals",
+        "greedy": settings.greedy,
+        "iteration": iteration,
+        "env_steps": iteration * trained.batch_size * trained.horizon,
+        "wall_seconds": time.perf_counter() - started,
+    }
+    return summary, rewards
+
+
+def trained_params(run: RunDirectory, device: torch.device) -> tuple[Params, int]:
+    """The parameters of a run's checkpoint (no leading axis), and its iteration."""
+    state = run.load_checkpoint()
+    try:
+        params = {name: p.to(device) for name, p in state["learner"]["params"].items()}
+    except (KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{run.checkpoint_path} is no checkpoint of a maze agent") from error
+    return params, int(state["iteration"])
+
+
+def draw_within_trial(rewards: dict[str, Array], window: int) -> Figure:
+    """The picture of learning to learn: return in each window of the trial."""
+    curves = []
+    for name, trials in rewards.items():  # [T, B]
+        starts = range(0, len(trials), window)
+        values = np.stack([trials[t : t + window].sum(0) for t in starts], 1)  # [B, windows]
+        ends = np.minimum(np.array(starts) + window, len(trials))
+        curves.append(Curves(name, ends, values))
+    return within_trial_curve(curves, window=window, title="within one trial")
+
+
+def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
+    """The summary in a few lines."""
+    low, high = summary["ci95"]
+    find = summary["first_find_median"]
+    return "\n".join(
+        (
+            f"{run.path}: {summary['num_tasks']} trials, {summary['protocol']}"
+            f" ({summary['num_goals']} goals), after {summary['iteration']} iterations",
+            f"  return {summary['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
+            f" interquartile mean {summary['iqm']:.1f},"
+            f" normalised score {summary['normalised_score']:.3f}",
+            f"  beside: random {summary['random_return']:.1f},"
+            f" explore-then-exploit {summary['ceiling_return']:.1f},"
+            f" oracle {summary['oracle_return']:.1f}",
+            f"  first find: median step {'never' if find is None else int(find)},"
+            f" in {100 * summary['first_find_rate']:.1f} % of the trials",
+        )
+    )

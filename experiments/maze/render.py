@@ -1,0 +1,168 @@
+"""`render`: draw or film a trial, so that one can see what was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from PIL import Image
+
+from envs import Layout, draw
+from envs.layout import Cell
+from experiments.maze.agents import make_env, make_policy, make_tasks
+from experiments.maze.evaluate import trained_params
+from experiments.maze.settings import TrainSettings, from_config
+from metarl.core import Params
+from metarl.errors import UserError
+from metarl.rl import RecurrentAgent
+from metarl.run_directory import RunDirectory
+from metarl.seeding import spawn_generators
+
+Frame = NDArray[np.uint8]
+FORMATS = (".gif", ".mp4", ".png")
+ARROWS = "↑↓←→"
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """Draw or film one trial of a trained agent: the maze, its trail, the hidden goal."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory."""
+    output: Path = Path("trial.gif")
+    """.gif or .mp4: a film; .png: the whole trial in one picture."""
+    side_by_side: bool = False
+    """Show the same agent before training beside it, in the same maze."""
+    seed: int = 20_000
+    """Of the goal, the teleports and the actions."""
+    steps: int | None = None
+    """Show only the first steps of the trial. Default: all."""
+    fps: int = 10
+    """Steps a second."""
+    cell_size: int = 28
+    """Pixels a cell."""
+    greedy: bool = False
+    """Take the most probable action instead of drawing from the policy."""
+
+    def __post_init__(self) -> None:
+        """Refuse, before any work starts, what cannot be drawn."""
+        if self.output.suffix not in FORMATS:
+            raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
+        for name in ("fps", "cell_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"--steps must be at least 1, got {self.steps}")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What happened in one trial of T steps.
+
+    Attributes:
+        title: Who played.
+        layout: The walls.
+        goal: The hidden cell.
+        positions: T + 1 cells, the start first; after a find, the cell teleported to.
+        actions: T actions.
+        rewards: T rewards; ``rewards[t]`` is the consequence of ``actions[t]``.
+    """
+
+    title: str
+    layout: Layout
+    goal: Cell
+    positions: tuple[Cell, ...]
+    actions: tuple[int, ...]
+    rewards: tuple[float, ...]
+
+
+def render(settings: RenderSettings) -> None:
+    """Play the trial and write the picture."""
+    run = RunDirectory.open(settings.run)
+    trained = from_config(run.config)
+    params, iteration = trained_params(run, torch.device("cpu"))
+    players = [(f"trained, {iteration:,} iterations", params)]
+    if settings.side_by_side:
+        init = spawn_generators(run.config["seed"], ("init",))["init"]
+        players.insert(0, ("untrained", make_policy(trained).init(init)))
+    trials = [record(title, weights, trained, settings) for title, weights in players]
+    num_steps = min(settings.steps or trained.horizon, trained.horizon)
+    settings.output.parent.mkdir(parents=True, exist_ok=True)
+    if settings.output.suffix == ".png":
+        Image.fromarray(frame(trials, num_steps, settings.cell_size, whole_trail=True)).save(
+            settings.output
+        )
+    else:
+        frames = [frame(trials, t, settings.cell_size) for t in range(num_steps + 1)]
+        write_film(frames, settings.output, settings.fps)
+    found = ", ".join(f"{t.title}: return {sum(t.rewards[:num_steps]):g}" for t in trials)
+    print(f"drawn: {settings.output} ({found})")
+
+
+def record(title: str, params: Params, trained: TrainSettings, settings: RenderSettings) -> Trial:
+    """Play one trial; the same seed gives the same goal and teleports whoever plays."""
+    streams = spawn_generators(settings.seed, ("tasks", "environment", "policy"))
+    _, tasks = make_tasks(trained)
+    (task,) = tasks.sample(1, streams["tasks"])
+    env = make_env(trained, tasks, 1, streams["environment"], torch.device("cpu"))
+    agent = RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy)
+    agent.begin(1)
+    observation, _ = env.reset(options={"tasks": [task]})
+    positions, actions, rewards = [task.start], [], []
+    for _ in range(trained.horizon):
+        action = agent.act(observation)
+        observation, reward, _, _, _ = env.step(action)
+        row, column = env.unwrapped.agent_positions[0].tolist()
+        positions.append((row, column))
+        actions.append(int(action))
+        rewards.append(float(reward))
+    return Trial(title, task.layout, task.goal, tuple(positions), tuple(actions), tuple(rewards))
+
+
+def frame(trials: Sequence[Trial], t: int, cell_size: int, *, whole_trail: bool = False) -> Frame:
+    """The trials side by side after t steps, uint8 ``[height, width, 3]``."""
+    pictures = []
+    for trial in trials:
+        action = ARROWS[trial.actions[t - 1]] if t else " "
+        earned = sum(trial.rewards[:t])
+        start = 0 if whole_trail else trail_start(trial, t)
+        pictures.append(
+            draw(
+                trial.layout,
+                agent=trial.positions[t],
+                goal=trial.goal,
+                trail=trial.positions[start : t + 1],
+                caption=f"{trial.title}\nstep {t}  action {action}  reward {earned:g}",
+                cell_size=cell_size,
+            )
+        )
+    return np.concatenate(pictures, axis=1)
+
+
+def trail_start(trial: Trial, t: int) -> int:
+    """The trail begins anew after each find: the agent was teleported."""
+    finds = [k + 1 for k in range(t) if trial.rewards[k] > 0]
+    return finds[-1] if finds else 0
+
+
+def write_film(frames: Sequence[Frame], path: Path, fps: int) -> None:
+    """Write a .gif (which loops for ever) or an .mp4."""
+    if path.suffix == ".gif":
+        images = [Image.fromarray(f).quantize(64) for f in frames]
+        images[0].save(
+            path,
+            save_all=True,
+            append_images=images[1:],
+            duration=round(1000 / fps),
+            loop=0,
+            optimize=True,
+        )
+    else:
+        iio.imwrite(path, np.stack(frames), fps=fps, macro_block_size=2)
