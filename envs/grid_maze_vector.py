@@ -1,0 +1,447 @@
+"""Thousands of grid mazes as one tensor program: the twin of `envs.grid_maze.GridMazeEnv`.
+
+All mazes share a layout and move in lock step, each with its own hidden goal. Everything stays a
+torch tensor on the chosen device and a step never waits for it: the step counter is a Python
+integer, so that truncation is known without asking the device, and the teleports of an episode
+are drawn ahead in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from envs.dynamics import (
+    NUM_ACTIONS,
+    PATCH_SIZE,
+    TeleportMode,
+    TensorTables,
+    as_actions,
+    step_many,
+    teleport_targets,
+)
+from envs.layout import Layout
+from envs.settings import MazeSettings, Tasks, check_options, check_task
+from envs.tasks import MazeTask, TaskDistribution
+
+__all__ = ["GridMazeVectorEnv"]
+
+MAX_BLOCK = 2**22
+"""Teleports one generator draws at once, at most (32 MiB of int64)."""
+
+MAX_FRAMES = 16
+"""Mazes drawn by `render`, at most."""
+
+OPTIONS = ("tasks", "goals", "same_task", "teleports", "reset_mask")
+
+StepResult = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
+
+
+class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
+    """B grid mazes on a torch device; dynamics as in `envs.grid_maze.GridMazeEnv`.
+
+    ``reset`` returns float32 [B, 9] and an info dict with ``goals``, int64 [B], the cell numbers
+    of the goals. ``step`` takes int64 [B] and returns observations float32 [B, 9], rewards
+    float32 [B], terminated bool [B] (always False), truncated bool [B] and an info dict. The two
+    flags are constants shared between steps: do not write into them.
+
+    Reset options (all optional):
+        tasks: A sequence of B `MazeTask`, kept for later resets; None goes back to drawing.
+        goals: The same as int64 [B] cell numbers, with the default start cell.
+        same_task: True starts another episode on the tasks at hand.
+        teleports: int64 [horizon, B], for one episode, instead of random draws: entry (t, b) in
+            [0, C - 1) counts the places other than the goal where maze b is sent if it finds
+            its goal at step t. For replay and tests.
+        reset_mask: Only all True: mazes in lock step are reset together.
+
+    Args:
+        num_envs: Number of mazes, B.
+        size: Side of the pillar maze, if neither `layout` nor `tasks` is given.
+        layout: The walls.
+        horizon: Steps in an episode.
+        reward: Paid on entering the goal.
+        wall_penalty: Taken off when a wall blocks a move.
+        tasks: Where goals come from when none are set: a `TaskDistribution` or a sequence of
+            tasks to draw from uniformly. Every goal but the start by default.
+        teleport: ``"free"`` or ``"interior"``, see `envs.dynamics.TeleportMode`.
+        device: Where all tensors live.
+        generator: The source of tasks and teleports: one generator on `device`, or G of them, of
+            which each drives B / G mazes in a row exactly as it would drive an environment of
+            B / G mazes alone. By default the environment's own, seeded by ``reset(seed=...)``.
+        autoreset_mode: What happens at the horizon. DISABLED: call ``reset``. SAME_STEP: the last
+            step returns the next episode's first observation, and ``info["final_obs"]`` the last
+            of this one. NEXT_STEP: the step after the last ignores its actions and resets.
+        render_mode: None or ``"rgb_array"`` (frames of the first 16 mazes).
+        validate_actions: Refuse actions out of range, which costs about 3 us a step. Done on the
+            CPU only: elsewhere the check would have to wait for the device.
+
+    Raises:
+        ValueError: If a setting is out of range or settings contradict each other.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium's own declaration
+        "render_modes": ["rgb_array"],
+        "render_fps": 8,
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        size: int = 13,
+        layout: Layout | None = None,
+        horizon: int = 200,
+        reward: float = 10.0,
+        wall_penalty: float = 0.0,
+        tasks: Tasks | None = None,
+        teleport: TeleportMode = "free",
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
+        render_mode: str | None = None,
+        validate_actions: bool = True,
+    ) -> None:
+        self.settings = MazeSettings.check(
+            size=size,
+            layout=layout,
+            tasks=tasks,
+            horizon=horizon,
+            reward=reward,
+            wall_penalty=wall_penalty,
+            teleport=teleport,
+        )
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        self.num_envs = int(num_envs)
+        self.device = torch.device(device)
+        self.render_mode = render_mode
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_observation_space = gymnasium.spaces.Box(0.0, 1.0, (PATCH_SIZE,), np.float32)
+        self.single_action_space = gymnasium.spaces.Discrete(NUM_ACTIONS)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._validate = validate_actions and self.device.type == "cpu"
+        self._generators = self._check_generators(generator)
+        self._tables = TensorTables.on(self.settings.tables, self.device)
+        self._constants()
+        self._fixed: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._elapsed: int | None = None
+        self._block_start = 0
+        self._targets: tuple[torch.Tensor, ...] = ()
+        self._cells = self._default_starts
+
+    # Public: the environment ----------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Starts an episode in every maze.
+
+        Args:
+            seed: Seeds the generator; with G generators, number g gets ``seed + g``, or entry g
+                of a list.
+            options: See the class.
+
+        Returns:
+            The first observations, float32 [B, 9], and the info dict.
+
+        Raises:
+            ValueError: If an option is unknown, or of the wrong shape or range.
+        """
+        chosen = check_options(options, OPTIONS)
+        mask = chosen.get("reset_mask")
+        if mask is not None and not bool(np.all(np.asarray(mask))):
+            raise ValueError(
+                "reset_mask leaves some mazes running, but mazes in lock step are reset together: "
+                "use a mask of True, or gymnasium.make_vec(..., vectorization_mode='sync')"
+            )
+        if seed is not None:
+            self._seed(seed)
+        self._choose_tasks(chosen)
+        self._begin(chosen.get("teleports"))
+        return self._observe(), {"goals": self._goals}
+
+    def step(self, actions: torch.Tensor) -> StepResult:
+        """Moves every maze once.
+
+        Args:
+            actions: int64 [B] on `device`: 0 up, 1 down, 2 left, 3 right. Anything else that
+                ``torch.as_tensor`` takes is converted.
+
+        Returns:
+            Observations float32 [B, 9], the rewards of these actions float32 [B], terminated
+            bool [B], truncated bool [B], info.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset, or past the end of an episode.
+            ValueError: If actions are of the wrong shape or (where checked) out of range.
+        """
+        elapsed = self._elapsed
+        if elapsed is None or elapsed == self.horizon:
+            return self._step_past_the_end()
+        actions = as_actions(actions, self.device)
+        if actions.shape != self._batch_shape:
+            raise ValueError(
+                f"actions have shape {tuple(actions.shape)}, expected ({self.num_envs},): "
+                f"one for each maze"
+            )
+        if self._validate and not torch.equal(actions & (NUM_ACTIONS - 1), actions):
+            raise ValueError(
+                f"actions must be 0 up, 1 down, 2 left or 3 right, got values from "
+                f"{int(actions.min())} to {int(actions.max())}"
+            )
+        offset = elapsed - self._block_start
+        if offset == len(self._targets):
+            self._draw_block()
+            offset = 0
+        self._cells, hits, index = step_many(
+            self._tables, self._cells, actions, self._goals, self._targets[offset]
+        )
+        rewards = torch.where(hits, self._reward, self._zero)
+        if self.settings.wall_penalty:
+            blocked = torch.index_select(self._tables.bumped, 0, index)
+            rewards = rewards.sub_(blocked, alpha=self.settings.wall_penalty)
+        self._elapsed = elapsed + 1
+        if self._elapsed == self.horizon:
+            return self._finish(rewards)
+        return self._observe(), rewards, self._false, self._false, {}
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Pictures of the first 16 mazes, uint8 [height, width, 3] each; None without a mode."""
+        if self.render_mode is None:
+            return None
+        from envs.rendering import draw
+
+        agents = self.agent_positions[:MAX_FRAMES].tolist()
+        goals = self._goals[:MAX_FRAMES].tolist()
+        return tuple(
+            draw(self.layout, agent=(row, column), goal=self.layout.free_cells[goal])
+            for (row, column), goal in zip(agents, goals, strict=True)
+        )
+
+    # Public: what can be asked --------------------------------------------------------------
+
+    @property
+    def layout(self) -> Layout:
+        """The walls."""
+        return self.settings.layout
+
+    @property
+    def horizon(self) -> int:
+        """Steps in an episode."""
+        return self.settings.horizon
+
+    @property
+    def task_distribution(self) -> TaskDistribution:
+        """Where goals come from when none are set."""
+        return self.settings.tasks
+
+    @property
+    def elapsed_steps(self) -> int:
+        """Steps since the last reset, the same for all mazes."""
+        return self._elapsed or 0
+
+    @property
+    def goals(self) -> torch.Tensor:
+        """int64 [B], the cell numbers of the goals. Do not write into it."""
+        self._check_running()
+        return self._goals
+
+    @property
+    def agent_cells(self) -> torch.Tensor:
+        """int64 [B], the places of the agents (``settings.tables.places``)."""
+        self._check_running()
+        return self._cells
+
+    @property
+    def agent_positions(self) -> torch.Tensor:
+        """int64 [B, 2], the agents' (row, column)."""
+        places = torch.tensor(self.settings.tables.places, device=self.device)
+        return places.index_select(0, self.agent_cells)
+
+    @property
+    def tasks(self) -> tuple[MazeTask, ...]:
+        """The B tasks at hand. Waits for the device."""
+        self._check_running()
+        cells = self.layout.free_cells
+        pairs = zip(self._goals.tolist(), self._starts.tolist(), strict=True)
+        return tuple(MazeTask(self.layout, cells[goal], cells[start]) for goal, start in pairs)
+
+    # Tasks and episodes ---------------------------------------------------------------------
+
+    def _choose_tasks(self, chosen: dict[str, Any]) -> None:
+        """Sets the goals and starts of the episode about to begin."""
+        if chosen.get("tasks") is not None and chosen.get("goals") is not None:
+            raise ValueError("give tasks or goals in the reset options, not both")
+        if chosen.get("tasks") is not None:
+            self._fixed = self._read_tasks(chosen["tasks"])
+        elif chosen.get("goals") is not None:
+            self._fixed = self._read_goals(chosen["goals"]), self._default_starts
+        elif "tasks" in chosen or "goals" in chosen:
+            self._fixed = None
+        elif chosen.get("same_task"):
+            self._check_running()
+            return
+        if self._fixed is not None:
+            self._goals, self._starts = self._fixed
+            return
+        drawn = [
+            self.task_distribution.sample_goals(self._per_generator, generator, self.device)
+            for generator in self._generators
+        ]
+        self._goals = drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+        self._starts = self._default_starts
+
+    def _read_tasks(self, tasks: Sequence[MazeTask]) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(tasks) != self.num_envs:
+            raise ValueError(f"got {len(tasks)} tasks for {self.num_envs} mazes: give one for each")
+        checked = [check_task(task, self.layout) for task in tasks]
+        goals = [task.goal_number for task in checked]
+        starts = [task.start_number for task in checked]
+        return torch.tensor(goals, device=self.device), torch.tensor(starts, device=self.device)
+
+    def _read_goals(self, goals: torch.Tensor) -> torch.Tensor:
+        goals = torch.as_tensor(goals, device=self.device)
+        if goals.dtype != torch.int64 or goals.shape != self._batch_shape:
+            raise ValueError(
+                f"goals must be int64 of shape ({self.num_envs},), got {goals.dtype} of shape "
+                f"{tuple(goals.shape)}"
+            )
+        start = self.layout.cell_number(self.task_distribution.start)
+        wrong = (goals < 0) | (goals >= self.layout.num_free) | (goals == start)
+        if bool(wrong.any()):
+            raise ValueError(
+                f"goal {int(goals[wrong][0])} is no cell number in [0, {self.layout.num_free}) "
+                f"other than the start's, {start}"
+            )
+        return goals.clone()
+
+    def _begin(self, teleports: torch.Tensor | None) -> None:
+        """Puts the agents on their start cells and provides the first teleports."""
+        self._cells = self._starts
+        self._elapsed = self._block_start = 0
+        if teleports is None:
+            self._targets = ()
+            self._draw_block()
+        else:
+            draws = self._read_teleports(teleports)
+            self._targets = teleport_targets(draws, self._goals).unbind(0)
+
+    def _draw_block(self) -> None:
+        """Draws the teleports of the steps that follow, as many as `MAX_BLOCK` allows."""
+        self._block_start += len(self._targets)
+        num_steps = min(self.horizon - self._block_start, max(1, MAX_BLOCK // self._per_generator))
+        drawn = [
+            torch.randint(
+                self.settings.tables.num_draws,
+                (num_steps, self._per_generator),
+                generator=generator,
+                device=self.device,
+            )
+            for generator in self._generators
+        ]
+        draws = drawn[0] if len(drawn) == 1 else torch.cat(drawn, dim=1)
+        self._targets = teleport_targets(draws, self._goals).unbind(0)
+
+    def _read_teleports(self, teleports: torch.Tensor) -> torch.Tensor:
+        draws = torch.as_tensor(teleports, device=self.device)
+        expected, num_draws = (self.horizon, self.num_envs), self.settings.tables.num_draws
+        if draws.dtype != torch.int64 or tuple(draws.shape) != expected:
+            raise ValueError(
+                f"teleports must be int64 of shape (horizon, num_envs) = {expected}, got "
+                f"{draws.dtype} of shape {tuple(draws.shape)}"
+            )
+        if bool(((draws < 0) | (draws >= num_draws)).any()):
+            raise ValueError(f"teleports must lie in [0, {num_draws}): they skip the goal")
+        return draws
+
+    def _observe(self) -> torch.Tensor:
+        """float32 [B, 9], a new tensor."""
+        return torch.index_select(self._tables.patch, 0, self._cells)
+
+    def _finish(self, rewards: torch.Tensor) -> StepResult:
+        """The result of an episode's last step."""
+        observations = self._observe()
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            return observations, rewards, self._false, self._true, {}
+        first, info = self.reset()
+        info |= {"final_obs": observations, "_final_obs": self._true}
+        info |= {"final_info": {}, "_final_info": self._true}
+        return first, rewards, self._false, self._true, info
+
+    def _step_past_the_end(self) -> StepResult:
+        if self._elapsed is None or self.autoreset_mode is not AutoresetMode.NEXT_STEP:
+            raise gymnasium.error.ResetNeeded(
+                "call reset() before the first step"
+                if self._elapsed is None
+                else f"the episode ended after {self.horizon} steps: call reset(), or make the "
+                f"environment with autoreset_mode=AutoresetMode.SAME_STEP"
+            )
+        first, info = self.reset()
+        return first, self._zero.expand(self.num_envs).clone(), self._false, self._false, info
+
+    # Set-up and checks ----------------------------------------------------------------------
+
+    def _constants(self) -> None:
+        """Tensors that no step has to make."""
+        self._batch_shape = torch.Size((self.num_envs,))
+        self._per_generator = self.num_envs // len(self._generators)
+        self._zero = torch.zeros((), dtype=torch.float32, device=self.device)
+        self._reward = self._zero + self.settings.reward
+        self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        self._true = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        start = self.layout.cell_number(self.task_distribution.start)
+        self._default_starts = torch.full((self.num_envs,), start, device=self.device)
+
+    def _check_generators(
+        self, generator: torch.Generator | Sequence[torch.Generator] | None
+    ) -> tuple[torch.Generator, ...]:
+        if generator is None:
+            own = torch.Generator(self.device)
+            own.seed()
+            return (own,)
+        if isinstance(generator, torch.Generator):
+            generator = (generator,)
+        generators = tuple(generator)
+        if not generators or self.num_envs % len(generators):
+            raise ValueError(
+                f"{self.num_envs} mazes cannot be shared equally by {len(generators)} generators: "
+                f"num_envs must be a multiple of their number"
+            )
+        for one in generators:
+            if one.device.type != self.device.type:
+                raise ValueError(
+                    f"the generator is on {one.device} and the environment on {self.device}: make "
+                    f"it with torch.Generator({str(self.device)!r})"
+                )
+        return generators
+
+    def _seed(self, seed: int | list[int | None]) -> None:
+        seeds = (
+            list(seed)
+            if isinstance(seed, (list, tuple))
+            else [int(seed) + g for g in range(len(self._generators))]
+        )
+        if len(seeds) != len(self._generators):
+            raise ValueError(
+                f"got {len(seeds)} seeds for {len(self._generators)} generators: give an integer "
+                f"or one seed for each generator"
+            )
+        for generator, one in zip(self._generators, seeds, strict=True):
+            if one is not None:
+                generator.manual_seed(one)
+
+    def _check_running(self) -> None:
+        if self._elapsed is None:
+            raise gymnasium.error.ResetNeeded("there is no task yet: call reset() first")

@@ -1,0 +1,253 @@
+"""What a meta-learner sees: the maze's observation, and what it just did and got.
+
+A learner that adapts through its hidden state has to be told its own last action and reward (Wang
+et al. 2016; Duan et al. 2016). The inputs, in this order, are those of the maze experiment of
+Miconi et al. (2018) and Flennerhag et al. (2020), D = 9 and 17 in all:
+
+    0 .. D-1    the observation (3 x 3 walls)
+    D           an unused 0 (left out with unused_input=False)
+    D+1         bias 1
+    D+2         time t / horizon, in [0, 1]
+    D+3         the previous reward, as it was paid
+    D+4 .. D+7  the previous action, one-hot; all 0 at t = 0
+
+Deviation: the published code sets the bit of action 0 at t = 0, as if "up" had been taken;
+``first_action_zero_is_set=True`` does the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from envs.dynamics import NUM_ACTIONS, as_actions
+from envs.settings import MazeSettings
+
+__all__ = ["MetaObservation", "VectorMetaObservation"]
+
+Observation = NDArray[np.float32]
+
+
+class InputSlots(NamedTuple):
+    """Where each input lies in the vector of `width` numbers."""
+
+    patch: int
+    bias: int
+    time: int
+    reward: int
+    action: int
+    width: int
+
+    @classmethod
+    def after(cls, patch: int, unused_input: bool) -> InputSlots:
+        """The slots behind an observation of `patch` numbers."""
+        bias = patch + int(unused_input)
+        return cls(patch, bias, bias + 1, bias + 2, bias + 3, bias + 3 + NUM_ACTIONS)
+
+    def rows(self, horizon: int) -> NDArray[np.float32]:
+        """Float32 [horizon + 1, A, width]: all that time and previous action decide."""
+        rows = np.zeros((horizon + 1, NUM_ACTIONS, self.width), dtype=np.float32)
+        rows[:, :, self.bias] = 1.0
+        rows[:, :, self.time] = np.arange(horizon + 1, dtype=np.float32)[:, None] / horizon
+        rows[:, :, self.action :] = np.eye(NUM_ACTIONS, dtype=np.float32)
+        return rows
+
+    def first_row(self, first_action_zero_is_set: bool) -> NDArray[np.float32]:
+        """Float32 [width]: the same at t = 0, where there is no previous action."""
+        row = np.zeros(self.width, dtype=np.float32)
+        row[self.bias] = 1.0
+        row[self.action] = float(first_action_zero_is_set)
+        return row
+
+    def space(self, inner: Box[Any], settings: MazeSettings) -> Box[Any]:
+        """The space of the extended observation."""
+        low, high = np.zeros(self.width, np.float32), np.ones(self.width, np.float32)
+        low[: self.patch], high[: self.patch] = inner.low, inner.high
+        high[self.patch : self.bias] = 0.0
+        low[self.bias] = 1.0
+        low[self.reward] = min(0.0, settings.reward, -settings.wall_penalty)
+        high[self.reward] = max(0.0, settings.reward)
+        return Box(low, high, dtype=np.float32)
+
+
+class MetaObservation(
+    gymnasium.Wrapper[Observation, np.int64, Observation, np.int64], RecordConstructorArgs
+):
+    """Appends bias, time, previous reward and previous action to a single maze's observation.
+
+    Around a `Trial` the time runs over the whole trial, and previous action and reward are
+    carried from one episode to the next.
+
+    Args:
+        env: A grid maze, or a `Trial` of one.
+        unused_input: Keep the published layout's unused 0, for 17 inputs instead of 16.
+        first_action_zero_is_set: Set the bit of action 0 at t = 0, as the published code does.
+
+    Raises:
+        TypeError: If `env` is not a grid maze.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Observation, np.int64],
+        *,
+        unused_input: bool = True,
+        first_action_zero_is_set: bool = False,
+    ) -> None:
+        RecordConstructorArgs.__init__(
+            self, unused_input=unused_input, first_action_zero_is_set=first_action_zero_is_set
+        )
+        super().__init__(env)
+        settings = maze_settings(env)
+        inner = env.observation_space
+        assert isinstance(inner, Box)
+        self._slots = InputSlots.after(inner.shape[0], unused_input)
+        self._horizon: int = env.get_wrapper_attr("horizon")
+        self._first_row = self._slots.first_row(first_action_zero_is_set)
+        self._elapsed = 0
+        self.observation_space = self._slots.space(inner, settings)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Resets the maze; no previous action, no previous reward, time 0."""
+        patch, info = self.env.reset(seed=seed, options=options)
+        self._elapsed = 0
+        observation = self._first_row.copy()
+        observation[: self._slots.patch] = patch
+        return observation, info
+
+    def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Moves; the observation tells of this action and of its reward."""
+        patch, reward, terminated, truncated, info = self.env.step(action)
+        self._elapsed += 1
+        slots = self._slots
+        observation = np.zeros(slots.width, dtype=np.float32)
+        observation[: slots.patch] = patch
+        observation[slots.bias] = 1.0
+        observation[slots.time] = self._elapsed / self._horizon
+        observation[slots.reward] = reward
+        observation[slots.action + int(action)] = 1.0
+        return observation, float(reward), terminated, truncated, info
+
+
+class VectorMetaObservation(
+    VectorWrapper[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+):
+    """`MetaObservation` for the tensor environment: float32 [B, 17] on its device.
+
+    Every step returns a new tensor. All three autoreset modes are understood.
+
+    Args:
+        env: A `GridMazeVectorEnv`, or a `VectorTrial` of one.
+        unused_input: Keep the published layout's unused 0, for 17 inputs instead of 16.
+        first_action_zero_is_set: Set the bit of action 0 at t = 0, as the published code does.
+
+    Raises:
+        TypeError: If `env` is not a tensor grid maze.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor],
+        *,
+        unused_input: bool = True,
+        first_action_zero_is_set: bool = False,
+    ) -> None:
+        super().__init__(env)
+        settings = maze_settings(env)
+        device, self.horizon = tensor_device(env), trial_horizon(env)
+        inner = env.single_observation_space
+        assert isinstance(inner, Box)
+        self._slots = InputSlots.after(inner.shape[0], unused_input)
+        self._rows = torch.from_numpy(self._slots.rows(self.horizon)).to(device).unbind(0)
+        self._first_row = torch.from_numpy(self._slots.first_row(first_action_zero_is_set)).to(
+            device
+        )
+        self._autoreset: AutoresetMode = env.metadata["autoreset_mode"]
+        self._elapsed = 0
+        self.single_observation_space = self._slots.space(inner, settings)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Resets the mazes; no previous action, no previous reward, time 0."""
+        patch, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        return self._first(patch), info
+
+    def step(
+        self, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Moves; the observations tell of these actions and of their rewards."""
+        patch, rewards, terminated, truncated, info = self.env.step(actions)
+        self._elapsed += 1
+        if self._elapsed > self.horizon:  # NEXT_STEP: this step has reset the mazes instead
+            return self._first(patch), rewards, terminated, truncated, info
+        if self._elapsed == self.horizon and self._autoreset is AutoresetMode.SAME_STEP:
+            final = self._extend(info["final_obs"], actions, rewards)
+            info = {**info, "final_obs": final}
+            return self._first(patch), rewards, terminated, truncated, info
+        return self._extend(patch, actions, rewards), rewards, terminated, truncated, info
+
+    def _first(self, patch: torch.Tensor) -> torch.Tensor:
+        """float32 [B, width], the observation of t = 0."""
+        self._elapsed = 0
+        observation = self._first_row.repeat(self.num_envs, 1)
+        observation.narrow(1, 0, self._slots.patch).copy_(patch)
+        return observation
+
+    def _extend(
+        self, patch: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor
+    ) -> torch.Tensor:
+        """float32 [B, width], the observation after a step."""
+        actions = as_actions(actions, rewards.device)
+        observation = torch.index_select(self._rows[self._elapsed], 0, actions)
+        observation.narrow(1, 0, self._slots.patch).copy_(patch)
+        observation.select(1, self._slots.reward).copy_(rewards)
+        return observation
+
+
+def maze_settings(env: Any) -> MazeSettings:
+    """The settings of the grid maze inside `env`.
+
+    Raises:
+        TypeError: If there is none.
+    """
+    settings = getattr(env.unwrapped, "settings", None)
+    if not isinstance(settings, MazeSettings):
+        raise TypeError(f"expected a grid maze (metarl/GridMaze-v0), got {env}")
+    return settings
+
+
+def tensor_device(env: Any) -> torch.device:
+    """The device of a tensor environment.
+
+    Raises:
+        TypeError: If it is another kind of vector environment.
+    """
+    device = getattr(env.unwrapped, "device", None)
+    if not isinstance(device, torch.device):
+        raise TypeError(
+            f"expected the tensor environment, GridMazeVectorEnv, got {env}: wrap each single "
+            f"environment in a sync or async one instead"
+        )
+    return device
+
+
+def trial_horizon(env: Any) -> int:
+    """Steps in an episode, or in a trial if `env` makes trials."""
+    while not hasattr(env, "horizon"):
+        env = env.env
+    return int(env.horizon)
