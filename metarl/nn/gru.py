@@ -106,13 +106,13 @@ class GRU(FusedCore):
 
         ``dh_{t-1} = z_t dh_t + W_hh^T (factors_t dh_t)``, on top of the loss's own gradient.
         """
-        num_tasks, num_steps, batch_size, num_hidden = grad.shape
+        num_hidden = self.hidden_size
         w_hh_t = transposed(weights[1])
         gradients = trace.gradients
         self._factors(trace)
-        blocks = gradients["gates"].unflatten(-1, (4, num_hidden))  # [N, T, B, 4, H]
+        blocks = gradients["gates"].view(*grad.shape[:3], 4, num_hidden)
         dh = grad[:, -1]
-        for t in range(num_steps - 1, -1, -1):
+        for t in range(grad.shape[1] - 1, -1, -1):
             blocks[:, t].mul_(dh.unsqueeze(-2))
             if t:
                 dh = torch.addcmul(grad[:, t - 1], dh, trace.slots[t].z)

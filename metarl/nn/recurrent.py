@@ -14,11 +14,12 @@ together in float64.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -102,16 +103,40 @@ class RecurrentCore(ABC):
 
 
 @dataclass(frozen=True)
+class Large:
+    """A tensor ``[N, B, *shape]`` of every step that is too large to keep at every step.
+
+    Attributes:
+        shape: Its shape in one maze.
+        keep: ``"sparse"``: what is written after each segment of sqrt(T) steps is kept, the rest is
+            written over; ``"segment"``: the steps of one segment are kept, until those of another
+            are written; ``"one"``: working memory that all steps share.
+    """
+
+    shape: tuple[int, ...]
+    keep: Literal["sparse", "segment", "one"]
+
+    def piece(self, t: int, segment: int) -> int:
+        """Which piece of memory step t writes to, when a segment has that many steps."""
+        if self.keep == "segment":
+            return t % segment
+        is_kept = self.keep == "sparse" and (t + 1) % segment == 0
+        return (t + 1) // segment if is_kept else 0
+
+
+@dataclass(frozen=True)
 class TraceSpec:
     """What a trace holds.
 
     Attributes:
         buffers: Name to width.
         views: Name to ``(buffer, start, stop)``: columns of a buffer that have a name of their own.
+        large: Name to what is kept only in part.
     """
 
     buffers: Mapping[str, int]
     views: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+    large: Mapping[str, Large] = field(default_factory=dict)
 
 
 class Trace:
@@ -119,8 +144,9 @@ class Trace:
 
     Attributes:
         buffers: Name to buffer.
-        slots: For each t an object with every buffer and view of the spec, ``[N, B, width]``, as
-            an attribute.
+        slots: For each t an object with every buffer and view of the spec, ``[N, B, width]``, and
+            everything large, as an attribute.
+        segment: Number of steps in a segment, sqrt(T) rounded up.
         gradients: The buffers of the backward pass, kept, because fresh memory costs more than the
             arithmetic that fills it.
     """
@@ -134,10 +160,18 @@ class Trace:
             name: self.buffers[buffer][..., start:stop]
             for name, (buffer, start, stop) in spec.views.items()
         }
-        self.slots: list[Any] = [
-            SimpleNamespace(**{name: c[:, t] for name, c in columns.items()})
-            for t in range(shape[1])
-        ]
+        num_tasks, num_steps, batch_size = shape
+        self.segment = math.isqrt(num_steps - 1) + 1
+        pieces: dict[tuple[str, int], Tensor] = {}
+        self.slots: list[Any] = []
+        for t in range(num_steps):
+            slot = SimpleNamespace(**{name: c[:, t] for name, c in columns.items()})
+            for name, large in spec.large.items():
+                key = name, large.piece(t, self.segment)
+                if key not in pieces:
+                    pieces[key] = like.new_empty((num_tasks, batch_size, *large.shape))
+                setattr(slot, name, pieces[key])
+            self.slots.append(slot)
 
     def __getitem__(self, name: str) -> Tensor:
         """The buffer ``[N, T, B, width]`` of that name."""

@@ -1,0 +1,218 @@
+"""Recurrent networks whose connections learn within a trial: what the Hebbian cores share.
+
+Miconi et al. 2018, "Differentiable plasticity", and 2019, "Backpropamine". Every maze has a Hebbian
+trace ``[H, H]``, zero at the start of a trial; every connection has a fixed part w and a plastic
+part of learned size alpha. A step uses the trace and then writes into it::
+
+    h_t = tanh(W_ih x_t + b + (w + alpha * Hebb_{t-1}) h_{t-1})
+    Hebb_t = write(Hebb_{t-1}, h_{t-1} k_t^T)
+
+with * elementwise. The cores differ in k_t, what the neurons show to their connections, and in
+`write`. Matrices are stored [in, out] and multiply from the right.
+
+A trace is H times larger than the rest of a step, so that only every sqrt(T)-th one is kept. The
+backward pass writes the others again, a segment of sqrt(T) steps at a time, while it carries the
+gradient by the trace backwards. That gradient is ``alpha * R``, with R free of alpha.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params
+from metarl.nn.recurrent import (
+    NO_SLOTS,
+    FusedCore,
+    Large,
+    State,
+    Trace,
+    TraceSpec,
+    Weights,
+    orthogonal,
+    outer_sum,
+    tanh_backward,
+    transposed,
+    uniform,
+)
+
+
+class HebbianRNN(FusedCore):
+    """A tanh RNN with I inputs, H hidden units and a Hebbian trace in every maze.
+
+    The fused weights are w_ih ``[N, I, H]``, b ``[N, 1, H]``, w and alpha ``[N, 1, H, H]``, then
+    those of the rule.
+    """
+
+    @abstractmethod
+    def init_rule(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw the parameters of the rule by which connections learn."""
+
+    @abstractmethod
+    def fuse_rule(self, params: Params) -> Weights:
+        """Arrange the rule's parameters."""
+
+    @abstractmethod
+    def rule_buffers(self) -> tuple[dict[str, int], dict[str, int]]:
+        """What `show` keeps of a step, and which gradients of it the rule's are made of."""
+
+    @abstractmethod
+    def show(self, rule: Weights, h: Tensor, out: Any) -> Tensor:
+        """What neurons of output h ``[N, B, H]`` show to their connections; its slot is ``k``."""
+
+    @abstractmethod
+    def write(
+        self, rule: Weights, hebb: Tensor, h: Tensor, k: Tensor, out: Tensor | None
+    ) -> Tensor:
+        """The trace ``[N, B, H, H]`` after a step: ``hebb``, and the product of h and k."""
+
+    @abstractmethod
+    def write_backward(
+        self, weights: Weights, r: Tensor, hebb: tuple[Tensor, Tensor], d: Any
+    ) -> None:
+        """Carry R over one write, in place, and put the gradient by ``h k^T`` into ``d.outer``.
+
+        Args:
+            weights: All fused weights.
+            r: R after the write, ``[N, B, H, H]``.
+            hebb: The trace before and after the write.
+            d: The step's gradient slots.
+        """
+
+    @abstractmethod
+    def show_backward(self, rule: Weights, dk: Tensor, slot: Any, d: Any) -> Tensor:
+        """The gradient by h ``[N, B, H]`` from that by k."""
+
+    @abstractmethod
+    def rule_gradients(self, trace: Trace) -> Weights:
+        """The gradients by the rule's weights, from the slots of all steps."""
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """The plain RNN's matrices and bias; alpha uniform in 0.01."""
+        num_hidden = self.hidden_size
+        return {
+            "weight_ih": orthogonal(self.input_size, num_hidden, generator),
+            "weight_hh": orthogonal(num_hidden, num_hidden, generator),
+            "bias": torch.zeros(num_hidden),
+            "alpha": uniform((num_hidden, num_hidden), 0.01, generator),
+            **self.init_rule(generator),
+        }
+
+    def fuse(self, params: Params) -> Weights:
+        """Give each parameter the axes of what it meets."""
+        return (
+            params["weight_ih"],
+            params["bias"].unsqueeze(-2),
+            params["weight_hh"].unsqueeze(-3),  # [N, 1, H, H]
+            params["alpha"].unsqueeze(-3),
+            *self.fuse_rule(params),
+        )
+
+    def initial_state(self, weights: Weights, batch_size: int) -> State:
+        """Zero h ``[N, B, H]`` and Hebb ``[N, B, H, H]``."""
+        size = weights[0].shape[0], batch_size, self.hidden_size
+        return weights[0].new_zeros(size), weights[0].new_zeros(*size, self.hidden_size)
+
+    def trace_spec(self) -> TraceSpec:
+        """Vectors of every step, the trace of every sqrt(T)-th."""
+        num_hidden = self.hidden_size
+        square = num_hidden, num_hidden
+        vectors = {"x": self.input_size} | dict.fromkeys(("before", "h", "k"), num_hidden)
+        large = {"hebb": Large(square, "sparse"), "w_hebb": Large(square, "one")}
+        return TraceSpec(vectors | self.rule_buffers()[0], large=large)
+
+    def gradient_spec(self) -> TraceSpec:
+        """Gradients of every step, and the traces of one segment."""
+        square = self.hidden_size, self.hidden_size
+        large = dict.fromkeys(("r", "outer", "scratch"), Large(square, "one"))
+        return TraceSpec(
+            {"z": self.hidden_size} | self.rule_buffers()[1],
+            large=large | {"hebb": Large(square, "segment")},
+        )
+
+    def step(
+        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+    ) -> tuple[Tensor, State]:
+        """The equations of the module's docstring."""
+        w_ih, bias, w, alpha, *rule = weights
+        h_before, hebb = state
+        if out is not NO_SLOTS:
+            out.x.copy_(x)
+            out.before.copy_(h_before)
+        w_hebb = torch.addcmul(w, alpha, hebb, out=out.w_hebb)  # [N, B, H, H]
+        z = torch.baddbmm(bias, x, w_ih) + (h_before.unsqueeze(-2) @ w_hebb).squeeze(-2)
+        h = torch.tanh(z, out=out.h)
+        k = self.show(tuple(rule), h, out)
+        return h, (h, self.write(tuple(rule), hebb, h_before, k, out.hebb))
+
+    def backward(
+        self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
+    ) -> tuple[Weights, Tensor | None]:
+        """Walk the segments backwards, writing the traces of each again before its steps."""
+        num_steps = grad.shape[1]
+        first = trace.gradients.slots[0]
+        first.r.zero_()
+        d_alpha = torch.zeros_like(weights[3])
+        no_hebb = torch.zeros_like(first.r)
+        dh = grad[:, -1]
+        for start in reversed(range(0, num_steps, trace.segment)):
+            hebb = trace.slots[start - 1].hebb if start else no_hebb
+            stop = min(start + trace.segment, num_steps)
+            hebbs = [hebb, *self._write_again(weights[4:], trace, hebb, start, stop)]
+            for t in reversed(range(start, stop)):
+                around = hebbs[t - start], hebbs[t - start + 1]
+                dh = self._step_backward(
+                    weights, dh, around, trace.slots[t], trace.gradients.slots[t], d_alpha
+                )
+                if t:
+                    dh = dh.add_(grad[:, t - 1])
+        dz = trace.gradients.flat("z")
+        grads = (
+            outer_sum(trace.flat("x"), dz),
+            dz.sum(1, keepdim=True),
+            outer_sum(trace.flat("before"), dz).unsqueeze(1),
+            d_alpha,
+            *self.rule_gradients(trace),
+        )
+        return grads, dz @ transposed(weights[0]) if inputs else None
+
+    def _write_again(
+        self, rule: Weights, trace: Trace, hebb: Tensor, start: int, stop: int
+    ) -> list[Tensor]:
+        """The traces after each step of a segment that began with ``hebb``."""
+        hebbs = []
+        for s, d in zip(trace.slots[start:stop], trace.gradients.slots[start:stop], strict=True):
+            hebb = self.write(rule, hebb, s.before, s.k, d.hebb)
+            hebbs.append(hebb)
+        return hebbs
+
+    def _step_backward(
+        self,
+        weights: Weights,
+        dh: Tensor,
+        hebb: tuple[Tensor, Tensor],
+        slot: Any,
+        d: Any,
+        d_alpha: Tensor,
+    ) -> Tensor:
+        """One step; returns the gradient by the h before it, adds to R and ``d_alpha``."""
+        _, _, w, alpha, *rule = weights
+        before = slot.before.unsqueeze(-2)  # [N, B, 1, H]
+        # Hebb' = write(Hebb, h k^T)
+        self.write_backward(weights, d.r, hebb, d)
+        dk = (before @ d.outer).squeeze(-2)
+        d_before = slot.k.unsqueeze(-2) @ d.outer.mT
+        # k = show(h'), h' = tanh(z)
+        dh = dh + self.show_backward(tuple(rule), dk, slot, d)
+        dz = tanh_backward(dh, slot.h, d.z).unsqueeze(-2)
+        # z = W_ih x + b + (w + alpha Hebb) h
+        torch.addcmul(w, alpha, hebb[0], out=d.scratch)
+        d_before += dz @ d.scratch.mT
+        d.r.addcmul_(before.mT, dz)
+        # alpha: the sum of Hebb * h dz^T over mazes, a product for each of its rows
+        torch.mul(hebb[0], dz, out=d.scratch)
+        d_alpha += (slot.before.mT.unsqueeze(-2) @ d.scratch.transpose(1, 2)).transpose(1, 2)
+        return torch.squeeze(d_before, -2)
