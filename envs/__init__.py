@@ -11,7 +11,8 @@
     trial               Trial, VectorTrial: several episodes on one task
     wrappers            the four wrappers in one place
     oracle              exact returns of the random policy, the explorer and the oracle
-    rendering           pictures of a maze
+    rendering           draw: pictures of a maze
+    window              the window of render_mode="human"
 
 Importing this package registers its environments with Gymnasium:
 
@@ -26,6 +27,7 @@ from envs.generators import pillar_maze
 from envs.grid_maze import GridMazeEnv
 from envs.grid_maze_vector import GridMazeVectorEnv
 from envs.layout import Cell, Layout
+from envs.rendering import draw
 from envs.tasks import MazeTask, TaskDistribution, TaskSplits
 from envs.wrappers import MetaObservation, Trial, VectorMetaObservation, VectorTrial
 
@@ -41,6 +43,7 @@ __all__ = [
     "Trial",
     "VectorMetaObservation",
     "VectorTrial",
+    "draw",
     "pillar_maze",
 ]
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from envs.dynamics import NUM_ACTIONS, PATCH_SIZE, TeleportMode, step_one, teleport_target
 from envs.layout import Cell, Layout
+from envs.rendering import draw, maze_caption
 from envs.settings import MazeSettings, Tasks, check_options, check_task
 from envs.tasks import MazeTask, TaskDistribution
+from envs.window import Window
 
 __all__ = ["GridMazeEnv"]
 
@@ -120,7 +122,7 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
         self._return = 0.0
         self._last_action: int | None = None
         self._trail: list[Cell] = []
-        self._window: Any = None
+        self._window: Window | None = None
 
     # The episode ----------------------------------------------------------------------------
 
@@ -257,17 +259,19 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
             return None
         if self.render_mode == "ansi":
             return self._text()
-        from envs.rendering import Window, draw
-
+        action = "-" if self._last_action is None else ACTION_NAMES[self._last_action]
         picture = draw(
             self.layout,
             agent=self.agent_position,
             goal=self.task.goal,
             trail=self._trail,
-            step=self._elapsed,
-            horizon=self.horizon,
-            action=None if self._last_action is None else ACTION_NAMES[self._last_action],
-            total_reward=self._return,
+            caption=maze_caption(
+                f"Grid maze {self.layout.height} × {self.layout.width}",
+                self._elapsed or 0,
+                self.horizon,
+                action,
+                self._return,
+            ),
         )
         if self.render_mode == "rgb_array":
             return picture

@@ -28,6 +28,7 @@ from envs.dynamics import (
     teleport_targets,
 )
 from envs.layout import Layout
+from envs.rendering import draw
 from envs.settings import MazeSettings, Tasks, check_options, check_task
 from envs.tasks import MazeTask, TaskDistribution
 
@@ -221,8 +222,6 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
         """Pictures of the first 16 mazes, uint8 [height, width, 3] each; None without a mode."""
         if self.render_mode is None:
             return None
-        from envs.rendering import draw
-
         agents = self.agent_positions[:MAX_FRAMES].tolist()
         goals = self._goals[:MAX_FRAMES].tolist()
         return tuple(

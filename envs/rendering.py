@@ -1,0 +1,196 @@
+"""Pictures of a maze: walls, floor, goal, the agent with its fading trail, and a caption.
+
+Everything is drawn `SUPERSAMPLING` times too large and averaged down, so that round things have
+smooth edges. The empty maze is drawn once and kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from envs.layout import Cell, Layout
+
+__all__ = ["draw", "maze_caption"]
+
+SUPERSAMPLING = 3
+TRAIL_LENGTH = 60
+"""Steps after which the trail has faded to its faintest."""
+
+PICTURE_WIDTH = 416
+"""Pixels a small maze is made to fill by default: room for the caption."""
+
+Colour = tuple[int, int, int]
+FLOOR: Colour = (247, 244, 238)
+GRID: Colour = (236, 231, 222)
+WALL: Colour = (62, 74, 97)
+WALL_EDGE: Colour = (48, 58, 78)
+AGENT: Colour = (44, 123, 182)
+AGENT_EDGE: Colour = (255, 255, 255)
+GOAL: Colour = (244, 178, 62)
+GOAL_TILE: Colour = (253, 234, 196)
+PANEL: Colour = (255, 255, 255)
+TITLE: Colour = (38, 46, 62)
+TEXT: Colour = (92, 101, 120)
+
+
+def draw(
+    layout: Layout,
+    agent: Cell,
+    goal: Cell | None = None,
+    trail: Sequence[Cell] = (),
+    caption: str = "",
+    cell_size: int | None = None,
+) -> NDArray[np.uint8]:
+    """Draws a maze.
+
+    Args:
+        layout: The walls.
+        agent: (row, column) of the agent.
+        goal: (row, column) of the goal, if it is to be shown.
+        trail: The cells the agent came through, oldest first; neighbours are joined, a jump (a
+            teleport) is not.
+        caption: Text below the maze; the first line is its title. The panel's height depends on
+            the number of lines only, so that frames of a film fit.
+        cell_size: Side of a cell in pixels, at least 4; by default 32, or more in a small maze.
+
+    Returns:
+        uint8 [height, width, 3]; width is ``layout.width * cell_size``.
+
+    Raises:
+        ValueError: If `cell_size` is below 4.
+    """
+    if cell_size is None:
+        cell_size = max(32, PICTURE_WIDTH // layout.width)
+    if cell_size < 4:
+        raise ValueError(f"cell_size must be at least 4 pixels, got {cell_size}")
+    image = _empty_maze(layout, cell_size).copy()
+    pen = ImageDraw.Draw(image)
+    unit = cell_size * SUPERSAMPLING
+    if goal is not None:
+        _draw_goal(pen, goal, unit)
+    _draw_trail(pen, trail, unit)
+    if goal is not None:
+        _draw_star(pen, goal, unit)
+    _draw_agent(pen, agent, unit)
+    picture = np.asarray(image.reduce(SUPERSAMPLING))
+    if caption:
+        picture = np.concatenate((picture, _panel(caption, picture.shape[1], cell_size)))
+    return np.ascontiguousarray(picture)
+
+
+def maze_caption(title: str, step: int, horizon: int, action: str, total_reward: float) -> str:
+    """The two lines the environments put below their pictures."""
+    return f"{title}\nstep {step}/{horizon}   action {action}   reward {total_reward:g}"
+
+
+@lru_cache(maxsize=16)
+def _empty_maze(layout: Layout, cell_size: int) -> Image.Image:
+    """Floor, walls and the faint grid between floor cells, at the large scale."""
+    unit = cell_size * SUPERSAMPLING
+    image = Image.new("RGB", (layout.width * unit, layout.height * unit), FLOOR)
+    pen = ImageDraw.Draw(image)
+    line = max(1, SUPERSAMPLING * cell_size // 32)
+    for row, column in layout.free_cells:
+        left, top = column * unit, row * unit
+        pen.rectangle((left, top, left + unit - 1, top + unit - 1), outline=GRID, width=line)
+    for row, column in np.argwhere(layout.walls).tolist():
+        left, top = column * unit, row * unit
+        pen.rectangle((left, top, left + unit - 1, top + unit - 1), fill=WALL)
+        below_is_floor = row + 1 < layout.height and not layout.walls[row + 1, column]
+        if below_is_floor:  # a darker foot gives the walls some height
+            pen.rectangle((left, top + 0.86 * unit, left + unit - 1, top + unit - 1), WALL_EDGE)
+    return image
+
+
+def _draw_goal(pen: ImageDraw.ImageDraw, goal: Cell, unit: int) -> None:
+    """The tile below the trail."""
+    left, top, inset = goal[1] * unit, goal[0] * unit, 0.06 * unit
+    box = (left + inset, top + inset, left + unit - inset, top + unit - inset)
+    pen.rounded_rectangle(box, radius=0.22 * unit, fill=GOAL_TILE)
+
+
+def _draw_star(pen: ImageDraw.ImageDraw, goal: Cell, unit: int) -> None:
+    """The star above the trail."""
+    x, y = _middle(goal, unit)
+    radii = (0.36 * unit, 0.16 * unit)
+    points = [
+        (
+            x + radii[k % 2] * math.sin(k * math.pi / 5),
+            y - radii[k % 2] * math.cos(k * math.pi / 5),
+        )
+        for k in range(10)
+    ]
+    pen.polygon(points, fill=GOAL)
+
+
+def _draw_trail(pen: ImageDraw.ImageDraw, trail: Sequence[Cell], unit: int) -> None:
+    """A band from cell to cell, fainter the older; newer parts lie on top."""
+    half = 0.11 * unit
+    for age, (before, after) in zip(range(len(trail) - 1, 0, -1), pairwise(trail), strict=True):
+        if abs(before[0] - after[0]) + abs(before[1] - after[1]) > 1:
+            continue
+        strength = 0.15 + 0.6 * max(0.0, 1 - age / TRAIL_LENGTH)
+        colour = _blend(FLOOR, AGENT, strength)
+        (x0, y0), (x1, y1) = _middle(before, unit), _middle(after, unit)
+        box = (min(x0, x1) - half, min(y0, y1) - half, max(x0, x1) + half, max(y0, y1) + half)
+        pen.rounded_rectangle(box, radius=half, fill=colour)
+
+
+def _draw_agent(pen: ImageDraw.ImageDraw, agent: Cell, unit: int) -> None:
+    x, y = _middle(agent, unit)
+    for radius, colour in ((0.36 * unit, AGENT_EDGE), (0.3 * unit, AGENT)):
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    radius, x, y = 0.09 * unit, x - 0.1 * unit, y - 0.1 * unit
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_blend(AGENT, FLOOR, 0.55))
+
+
+def _panel(caption: str, width: int, cell_size: int) -> NDArray[np.uint8]:
+    """uint8 [height, width, 3] with the caption; a line too long gets smaller letters."""
+    size = max(10, min(round(0.62 * cell_size), width // 20))
+    line_height = round(1.45 * size)
+    lines = caption.split("\n")
+    height = line_height * len(lines) + size
+    image = Image.new("RGB", (width, height + height % 2), PANEL)
+    pen = ImageDraw.Draw(image)
+    for index, line in enumerate(lines):
+        colour = TEXT if index else TITLE
+        margin, bold = size // 2, index == 0
+        length = _font(size, bold=bold).getlength(line)
+        room = width - 2 * margin
+        fitting = size if length <= room else max(6, int(size * room / length))
+        at = (margin, margin + line_height * index)
+        pen.text(at, line, fill=colour, font=_font(fitting, bold=bold))
+    return np.asarray(image)
+
+
+@lru_cache(maxsize=32)
+def _font(size: int, *, bold: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans, which has arrows and figures of one width, out of Matplotlib's files.
+
+    Without Matplotlib, Pillow's own font.
+    """
+    spec = find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        return ImageFont.load_default(size)
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / name
+    return ImageFont.truetype(str(path), size)
+
+
+def _middle(cell: Cell, unit: int) -> tuple[float, float]:
+    """(x, y) of a cell's middle."""
+    return (cell[1] + 0.5) * unit, (cell[0] + 0.5) * unit
+
+
+def _blend(below: Colour, above: Colour, strength: float) -> Colour:
+    red, green, blue = (round(b + strength * (a - b)) for b, a in zip(below, above, strict=True))
+    return red, green, blue
