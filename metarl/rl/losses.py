@@ -1,7 +1,8 @@
 """Actor-critic losses on whole batches, one number an agent.
 
-Axes ``[N, T, B]``; every loss is a mean over T and B and is returned as ``[N]``, so that N agents
-trained as one program get the gradients that each would get alone.
+Axes ``[N, T, B]``, and ``[N, A, T, B]`` where there is a number for every action. Every loss is a
+mean over T and B, ``[N]``, so that N agents trained as one program get the gradients that each
+would get alone.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from torch import Tensor
 
 
 def log_probabilities(logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of all actions ``[N, T, B, A]`` and of those taken ``[N, T, B]``."""
-    log_p = logits.log_softmax(-1)
-    return log_p, log_p.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+    """Log-probabilities of all actions ``[N, A, T, B]`` and of those taken ``[N, T, B]``."""
+    log_p = logits.log_softmax(1)
+    return log_p, log_p.gather(1, actions.unsqueeze(1)).squeeze(1)
 
 
 def policy_gradient(log_p_taken: Tensor, advantages: Tensor) -> Tensor:
@@ -37,7 +38,7 @@ def squared_error(values: Tensor, returns: Tensor) -> Tensor:
 
 def shannon_entropy(log_p: Tensor) -> Tensor:
     """``E[-sum_a p log p]`` in nats, ``[N]``: at most log A."""
-    return -(log_p.exp() * log_p).sum(-1).mean((1, 2))
+    return -(log_p.exp() * log_p).sum(1).mean((1, 2))
 
 
 def simpson_index(log_p: Tensor) -> Tensor:
@@ -45,4 +46,4 @@ def simpson_index(log_p: Tensor) -> Tensor:
 
     The maze papers minimise it and call it entropy.
     """
-    return (2 * log_p).exp().sum(-1).mean((1, 2))
+    return (2 * log_p).exp().sum(1).mean((1, 2))

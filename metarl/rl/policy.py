@@ -49,18 +49,21 @@ class ActorCritic:
             trace: The core's activations on them under these parameters, if recorded.
 
         Returns:
-            Logits ``[N, T, B, A]`` and values ``[N, T, B]``.
+            Logits ``[N, A, T, B]`` (the softmax over a short last axis is slow) and values
+            ``[N, T, B]``.
         """
         core_params = scope(params, "core")
         if isinstance(self.core, FusedCore):
             hidden = self.core.sequence(core_params, observations, trace)
         else:
             hidden = self.core.sequence(core_params, observations)
-        # Both heads in one product; [N, H, A + 1]
+        # Both heads in one product: [N, A + 1, H] @ [N, H, T * B]
         weight = torch.cat((params["actor.weight"], params["critic.weight"]), -1)
-        bias = torch.cat((params["actor.bias"], params["critic.bias"]), -1).unsqueeze(-2)
-        heads = torch.baddbmm(bias, hidden.flatten(1, 2), weight).view(*hidden.shape[:3], -1)
-        return heads[..., :-1], heads[..., -1]
+        bias = torch.cat((params["actor.bias"], params["critic.bias"]), -1).unsqueeze(-1)
+        flat = hidden.flatten(1, 2).transpose(1, 2)
+        heads = torch.baddbmm(bias, weight.transpose(1, 2).contiguous(), flat)
+        heads = heads.view(heads.shape[0], -1, *hidden.shape[1:3])  # [N, A + 1, T, B]
+        return heads[:, :-1], heads[:, -1]
 
     def logits(self, params: Params, hidden: Tensor) -> Tensor:
         """Logits ``[N, M, A]`` of outputs ``[N, M, H]``."""

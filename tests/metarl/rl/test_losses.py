@@ -16,7 +16,7 @@ from metarl.rl.losses import (
 
 
 def logits_of(probabilities: list[float]) -> Tensor:
-    return torch.tensor(probabilities).log().view(1, 1, 1, -1)
+    return torch.tensor(probabilities).log().view(1, -1, 1, 1)
 
 
 def test_log_probabilities_by_hand():
@@ -59,7 +59,7 @@ def test_clipped_surrogate_has_the_policy_gradient_at_ratio_one():
 
 def test_losses_of_agents_are_apart():
     """The loss of agent 0 has no gradient by agent 1's numbers, nor depends on their count."""
-    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+    logits = torch.randn(2, 5, 3, 4, requires_grad=True)
     log_p, taken = log_probabilities(logits, torch.zeros(2, 3, 4, dtype=torch.int64))
     loss = policy_gradient(taken, torch.ones(2, 3, 4)) + simpson_index(log_p)
     (gradient,) = torch.autograd.grad(loss[0], logits)

@@ -1,0 +1,153 @@
+"""CPU time of one training iteration, beside a plain autograd loop of the same mathematics.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.training_step.bench
+
+One iteration is B mazes x T steps, loss, back-propagation through all T steps, clipping, Adam. The
+plain loop plays with a graph, draws from `torch.distributions.Categorical`, and leaves the rest to
+autograd; it uses the same mazes, equations and optimiser. Both are timed in turn, in one process
+and one thread; the table gives medians of CPU time, and the ratio of each pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from envs import GridMazeVectorEnv, VectorMetaObservation
+from metarl.core import clip_gradients, scope, stack
+from metarl.meta import TwoTimescale, TwoTimescaleSettings
+from metarl.nn import GRU, LSTM, RNN, WarpRNN
+from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
+
+CORES = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
+
+
+def make_env(num_agents: int, batch_size: int, horizon: int) -> VectorMetaObservation:
+    """The 13 x 13 mazes with the paper's 17 inputs."""
+    generators = [torch.Generator().manual_seed(n) for n in range(num_agents)]
+    return VectorMetaObservation(
+        GridMazeVectorEnv(
+            num_agents * batch_size, horizon=horizon, generator=generators, validate_actions=False
+        )
+    )
+
+
+def ours(
+    method: str, batch_size: int, horizon: int, hidden: int, num_agents: int = 1
+) -> Callable[[], object]:
+    """One iteration of the product."""
+    policy = ActorCritic(CORES[method](17, hidden), 4)
+    generators = [torch.Generator().manual_seed(n) for n in range(num_agents)]
+    env = make_env(num_agents, batch_size, horizon)
+    learner = TwoTimescale(
+        stack([policy.init(g) for g in generators]), policy.slow, TwoTimescaleSettings()
+    )
+    trials = Trials(Collector(env, policy, generators, horizon), ActorCriticSettings())
+    return lambda: learner.update(trials)
+
+
+def plain(method: str, batch_size: int, horizon: int, hidden: int) -> Callable[[], None]:
+    """One iteration with a graph through the whole loop."""
+    policy = ActorCritic(CORES[method](17, hidden), 4)
+    params = stack([policy.init(torch.Generator().manual_seed(0))])
+    params = {name: p.requires_grad_() for name, p in params.items()}
+    adam = torch.optim.Adam(params.values(), lr=1e-3)
+    env = make_env(1, batch_size, horizon)
+
+    def iteration() -> None:
+        weights = policy.core.fuse(scope(params, "core"))
+        state = policy.core.initial_state(weights, batch_size)
+        observation, _ = env.reset()
+        rewards, log_ps, values, penalties = [], [], [], []
+        for _ in range(horizon):
+            hidden, state = policy.core.step(weights, observation[None], state)
+            logits = hidden[0] @ params["actor.weight"][0] + params["actor.bias"][0]
+            value = hidden[0] @ params["critic.weight"][0] + params["critic.bias"][0]
+            choice = torch.distributions.Categorical(logits=logits)
+            action = choice.sample()
+            observation, reward, _, _, _ = env.step(action)
+            rewards.append(reward)
+            log_ps.append(choice.log_prob(action))
+            values.append(value[:, 0])
+            penalties.append(choice.probs.square().sum(-1))
+        following, loss = torch.zeros(batch_size), torch.zeros(())
+        for t in reversed(range(horizon)):
+            following = rewards[t] + 0.9 * following
+            advantage = following - values[t]
+            loss = loss - (log_ps[t] * advantage.detach()).mean()
+            loss = loss + 0.1 * advantage.square().mean() + 0.03 * penalties[t].mean()
+        adam.zero_grad()
+        (loss / horizon).backward()
+        clip_gradients([p.grad for p in params.values() if p.grad is not None], 4.0)
+        adam.step()
+
+    return iteration
+
+
+def cpu_milliseconds(function: Callable[[], object]) -> float:
+    """CPU time of one call."""
+    started = time.process_time()
+    function()
+    return (time.process_time() - started) * 1e3
+
+
+def main() -> None:
+    """Time every method, print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--methods", nargs="+", default=list(CORES), choices=list(CORES))
+    parser.add_argument("--batch-size", type=int, default=30)
+    parser.add_argument("--horizon", type=int, default=200)
+    parser.add_argument("--hidden", type=int, default=100)
+    parser.add_argument("--growth", action="store_true", help="vary B, T, H and the seeds instead")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    sizes = (arguments.batch_size, arguments.horizon, arguments.hidden)
+    if arguments.growth:
+        growth(arguments.methods, sizes, arguments.rounds)
+        return
+    print(f"{sizes[0]} mazes x {sizes[1]} steps, hidden {sizes[2]}, one thread, CPU time\n")
+    print("| method | this package, ms | plain autograd loop, ms | ratio |")
+    print("|---|---:|---:|---:|")
+    for method in arguments.methods:
+        pair = ours(method, *sizes), plain(method, *sizes)
+        for function in pair:
+            function()
+        times = [[cpu_milliseconds(f) for f in pair] for _ in range(arguments.rounds)]
+        a, b = (statistics.median(column) for column in zip(*times, strict=True))
+        ratio = statistics.median(slow / fast for fast, slow in times)
+        print(f"| {method} | {a:.1f} | {b:.1f} | {ratio:.1f} |", flush=True)
+
+
+def growth(methods: list[str], sizes: tuple[int, int, int], rounds: int) -> None:
+    """CPU time and peak memory as one size at a time grows; one process a row would be exact."""
+    batch, horizon, hidden = sizes
+    rows = [("base", sizes, 1)]
+    rows += [(f"B = {b}", (b, horizon, hidden), 1) for b in (120, 480)]
+    rows += [(f"T = {t}", (batch, t, hidden), 1) for t in (400, 800)]
+    rows += [(f"H = {h}", (batch, horizon, h), 1) for h in (200, 400)]
+    rows += [(f"{n} seeds", sizes, n) for n in (2, 4, 8)]
+    print("| method | size | ms | ms a seed | trace, MB | process peak so far, MB |")
+    print("|---|---|---:|---:|---:|---:|")
+    for method in methods:
+        for name, (b, t, h), agents in rows:
+            function = ours(method, b, t, h, agents)
+            function()
+            ms = statistics.median(cpu_milliseconds(function) for _ in range(rounds))
+            core = CORES[method](17, h)
+            width = sum(core.trace_spec().buffers.values())
+            width += sum(core.gradient_spec().buffers.values())
+            trace = width * b * t * agents * 4 / 2**20
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            row = f"| {method} | {name} | {ms:.1f} | {ms / agents:.1f} | {trace:.0f} | {peak:.0f} |"
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""The maze's scripts, run as a user runs them: small, but whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from experiments.maze.__main__ import main
+from experiments.maze.settings import Method, defaults, from_config
+from metarl.run_directory import RunDirectory, find_runs
+
+METHODS = get_args(Method)
+SMALL = (
+    *("--size", "5", "--horizon", "12", "--batch-size", "3", "--hidden-size", "6"),
+    *("--iterations", "30", "--log-every", "4", "--checkpoint-every", "7", "--device", "cpu"),
+)
+ROOT = Path(__file__).parents[2]
+
+
+def train(path, *arguments):
+    main(["train", *SMALL, "--run-dir", str(path), *arguments])
+    return find_runs(path)
+
+
+def learned(run):
+    return run.load_checkpoint()["learner"]["params"]
+
+
+def metrics(run):
+    return {k: v.tolist() for k, v in run.read_metrics().items() if k != "wall_seconds"}
+
+
+def assert_same(run, other):
+    assert metrics(run) == metrics(other)
+    for name, value in learned(run).items():
+        assert torch.equal(value, learned(other)[name]), name
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "warp"
+    (run,) = train(path)
+    return run
+
+
+def test_train_leaves_a_whole_run_directory(trained):
+    names = {p.name.split(".")[0] for p in trained.path.iterdir()}
+    assert {"config", "metrics", "checkpoint", "events"} <= names
+    assert set(trained.config["anchors"]) == {"random", "ceiling", "oracle"}
+    assert metrics(trained)["iteration"] == [4, 8, 12, 16, 20, 24, 28, 30]
+    assert metrics(trained)["env_steps"][-1] == 30 * 3 * 12
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_numbers_for_every_method(tmp_path, method):
+    (one,), (two,) = (train(tmp_path / name, "--method", method) for name in ("one", "two"))
+    assert_same(one, two)
+
+
+def test_seeds_together_equal_seeds_alone(tmp_path):
+    together = train(tmp_path / "together", "--seeds", "0", "4")
+    assert [run.path.name for run in together] == ["seed-0", "seed-4"]
+    for run, seed in zip(together, (0, 4), strict=True):
+        (alone,) = train(tmp_path / f"alone-{seed}", "--seeds", str(seed))
+        for name, value in learned(run).items():
+            torch.testing.assert_close(value, learned(alone)[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            torch.tensor(metrics(run)["return"]), torch.tensor(metrics(alone)["return"])
+        )
+
+
+def start(arguments, log):
+    """A real process, in a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.maze", *arguments],
+        cwd=ROOT,
+        stderr=log.open("w"),
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+
+
+def wait_for_iteration(run_path, iteration, process):
+    for _ in range(1200):
+        lines = run_path / "metrics.jsonl"
+        if lines.exists() and lines.read_text().count("\n") * 4 >= iteration:
+            return
+        assert process.poll() is None, "the process ended too early"
+        time.sleep(0.05)
+    raise AssertionError("the process did not get that far")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_process_resumes_bit_for_bit(tmp_path, number):
+    long = ("--iterations", "400", "--seeds", "0", "1")
+    arguments = ["train", *SMALL, *long, "--run-dir", str(tmp_path / "killed")]
+    log = tmp_path / "log"
+    process = start(arguments, log)
+    wait_for_iteration(tmp_path / "killed" / "seed-0", 60, process)
+    os.killpg(process.pid, number)
+    assert process.wait(60) != 0
+    if number == signal.SIGINT:
+        assert f"--resume {tmp_path / 'killed'}" in log.read_text()
+    assert len(metrics(find_runs(tmp_path / "killed")[0])["iteration"]) < 100
+    main(["train", "--resume", str(tmp_path / "killed")])
+    whole = train(tmp_path / "whole", *long)
+    for run, other in zip(find_runs(tmp_path / "killed"), whole, strict=True):
+        assert_same(run, other)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_resumes_bit_for_bit(tmp_path, method):
+    """As above, from the checkpoint of iteration 21, without a process each."""
+    (whole,) = train(tmp_path / "whole", "--method", method)
+    (cut,) = train(tmp_path / "cut", "--method", method)
+    os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
+    assert cut.load_checkpoint()["iteration"] == 28
+    main(["train", "--resume", str(cut.path)])
+    assert_same(cut, whole)
+
+
+def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
+    main(["evaluate", str(trained.path), "--tasks", "40", "--json"])
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary == json.loads((trained.path / "summary.json").read_text())
+    expected = {
+        *("mean_return", "ci95", "iqm", "normalised_score", "random_return", "ceiling_return"),
+        *("oracle_return", "num_tasks", "wall_seconds", "protocol", "within_trial"),
+    }
+    assert expected <= summary.keys()
+    assert summary["num_tasks"] == 40
+    assert summary["protocol"] == "fresh trials, all goals"
+    low, high = summary["ci95"]
+    assert low <= summary["mean_return"] <= high <= summary["oracle_return"] * 1.5
+    assert len(summary["within_trial"]) == 1
+    assert (trained.path / "within_trial.png").stat().st_size > 0
+
+
+def test_evaluation_repeats_and_leaves_the_run_as_it_was(trained):
+    before = trained.checkpoint_path.read_bytes()
+    results = []
+    for _ in range(2):
+        main(["evaluate", str(trained.path), "--tasks", "30"])
+        summary = json.loads((trained.path / "summary.json").read_text())
+        results.append({k: v for k, v in summary.items() if k != "wall_seconds"})
+    assert results[0] == results[1]
+    assert trained.checkpoint_path.read_bytes() == before
+
+
+def test_held_out_goals_are_disjoint_and_named(tmp_path, capsys):
+    from experiments.maze.agents import make_tasks
+
+    (run,) = train(tmp_path / "run", "--goals", "split", "--size", "7")
+    main(["evaluate", str(run.path), "--tasks", "20", "--json"])
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["protocol"] == "held-out goals"
+    training, test = make_tasks(from_config(run.config))
+    assert not set(training) & set(test)
+    assert summary["num_goals"] == len(test) > 0
+
+
+@pytest.mark.parametrize("name", ["trial.gif", "trial.png", "trial.mp4"])
+def test_render_writes_pictures(trained, tmp_path, name):
+    output = tmp_path / "made" / name
+    main(["render", str(trained.path), "--output", str(output), "--steps", "3", "--side-by-side"])
+    assert output.stat().st_size > 1000
+
+
+def test_the_config_gives_the_settings_back(trained):
+    settings = from_config(trained.config)
+    assert settings == replace(
+        defaults(),
+        run_dir=trained.path,
+        size=5,
+        horizon=12,
+        batch_size=3,
+        hidden_size=6,
+        iterations=30,
+        log_every=4,
+        checkpoint_every=7,
+        device="cpu",
+    )
+
+
+def test_presets():
+    paper = defaults("paper")
+    assert (paper.learner.warp_period, paper.learner.fast.lr, paper.learner.slow.lr) == (
+        30,
+        1e-3,
+        1e-3,
+    )
+    assert paper.learner.max_grad_norm is None
+    assert paper.published_faults and paper.loss.published_returns and paper.loss.published_baseline
+    assert not defaults().published_faults
+    with pytest.raises(SystemExit):
+        main(["train", "--preset", "unknown"])
+
+
+def test_paper_preset_trains(tmp_path):
+    (run,) = train(tmp_path / "run", "--preset", "paper")
+    assert from_config(run.config).published_faults
+    assert learned(run)["core.warp_project"].shape == (6, 17 + 5 * 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--size", "12"], "--size must be odd and at least 5, got 12"),
+        (["train", "--size", "3"], "--size must be odd and at least 5, got 3"),
+        (["train", "--method", "transformer"], "--method 'transformer' is not one of warp, rnn"),
+        (["train", "--preset", "best"], "--preset 'best' is not one of default, demo, paper"),
+        (["train", "--iterations", "0"], "--iterations must be at least 1, got 0"),
+        (["train", "--batch-size", "-3"], "--batch-size must be at least 1, got -3"),
+        (["train", "--seeds", "1", "1"], "--seeds must be different"),
+        (["train", "--learner.warp-period", "0"], "warp_period must be at least 1, got 0"),
+        (["train", "--loss.gamma", "1.5"], r"gamma must lie in [0, 1], got 1.5"),
+        (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
+        (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
+        (["render", "x", "--output", "trial.avi"], "must end in .gif, .mp4, .png"),
+        (["fly"], "unknown command 'fly'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_before_work_starts(
+    arguments, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_none_is(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", "--device", "cuda")
+    assert "device 'cuda' was asked for" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_is_not_overwritten(trained, capsys):
+    before = trained.checkpoint_path.read_bytes()
+    with pytest.raises(SystemExit):
+        train(trained.path)
+    assert "--resume" in capsys.readouterr().err
+    assert trained.checkpoint_path.read_bytes() == before
+
+
+def test_resume_refuses_other_settings(trained, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", str(trained.path), "--size", "7"])
+    assert "drop --size" in capsys.readouterr().err
+
+
+def test_a_corrupt_checkpoint_is_named(tmp_path, capsys):
+    (run,) = train(tmp_path / "run")
+    run.checkpoint_path.write_bytes(b"not a checkpoint")
+    for command in (["evaluate", str(run.path)], ["train", "--resume", str(run.path)]):
+        with pytest.raises(SystemExit) as exit_:
+            main(command)
+        assert exit_.value.code == 2
+        assert "checkpoint" in capsys.readouterr().err
+
+
+def test_a_foreign_run_is_named(tmp_path, capsys):
+    RunDirectory.create(tmp_path / "other", {"method": "walk", "seed": 0})
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(tmp_path / "other")])
+    assert "error:" in capsys.readouterr().err
