@@ -1,0 +1,207 @@
+"""What holds for every core: right gradients, independent agents, no stale state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl.core import partition, unstack
+from metarl.nn import GRU, RNN, FusedCore, PlasticRNN, RecurrentCore
+from tests.metarl.nn.gradients import (
+    CORES,
+    assert_backward_is_right,
+    assert_same_gradients,
+    gradients,
+    random_inputs,
+    stacked_params,
+)
+
+MakeCore = Callable[[int, int], FusedCore]
+SHAPES = [(2, 7, 3), (3, 4, 2), (1, 17, 2), (2, 1, 3), (1, 5, 1), (1, 1, 1)]
+
+
+@pytest.fixture(params=CORES.values(), ids=CORES.keys())
+def make_core(request: pytest.FixtureRequest) -> MakeCore:
+    return request.param
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "N{}-T{}-B{}".format(*s))
+def test_backward_is_autograd_through_the_equations(
+    make_core: MakeCore, shape: tuple[int, int, int]
+) -> None:
+    assert_backward_is_right(make_core(5, 4), shape)
+
+
+def test_one_hidden_unit_and_more_inputs_than_units(make_core: MakeCore) -> None:
+    assert_backward_is_right(make_core(3, 1), (2, 5, 2))
+    assert_backward_is_right(make_core(1, 6), (2, 5, 2))
+
+
+class ForgetfulRNN(RNN):
+    """Broken: drops what the next step sends back."""
+
+    def backward(self, weights: Any, trace: Any, grad: Tensor, *, inputs: bool) -> Any:
+        weights = (
+            torch.cat((weights[0][:, : self.input_size], 0 * weights[0][:, self.input_size :]), 1),
+            weights[1],
+        )
+        return super().backward(weights, trace, grad, inputs=inputs)
+
+
+class GateBlindGRU(GRU):
+    """Broken: the reset gate gets no gradient."""
+
+    def _factors(self, trace: Any) -> None:
+        super()._factors(trace)
+        trace.gradients["gates"].chunk(4, -1)[1].zero_()
+
+
+class ShortSightedPlasticRNN(PlasticRNN):
+    """Broken: forgets that the trace before a write decays into the one after."""
+
+    def write_backward(self, weights: Any, r: Tensor, hebb: Any, d: Any) -> None:
+        super().write_backward(weights, r, hebb, d)
+        r.zero_()
+
+
+@pytest.mark.parametrize("broken", [ForgetfulRNN, GateBlindGRU, ShortSightedPlasticRNN])
+def test_a_backward_that_drops_a_term_is_caught(broken: MakeCore) -> None:
+    with pytest.raises(AssertionError, match="off by"):
+        assert_backward_is_right(broken(5, 4), (2, 7, 3))
+
+
+def test_finite_differences_agree(make_core: MakeCore) -> None:
+    core = make_core(2, 2)
+    params, inputs = stacked_params(core, 2), random_inputs(core, (2, 3, 2))
+    names = list(params)
+
+    def run(x: Tensor, *leaves: Tensor) -> Tensor:
+        return core.sequence(dict(zip(names, leaves, strict=True)), x)
+
+    assert torch.autograd.gradcheck(run, (inputs, *params.values()), fast_mode=True)
+
+
+def test_second_derivatives_by_finite_differences(make_core: MakeCore) -> None:
+    core = make_core(2, 2)
+    params, inputs = stacked_params(core, 1), random_inputs(core, (1, 3, 2))
+    names = list(params)
+
+    def run(x: Tensor, *leaves: Tensor) -> Tensor:
+        return RecurrentCore.sequence(core, dict(zip(names, leaves, strict=True)), x)
+
+    assert torch.autograd.gradgradcheck(run, (inputs, *params.values()), fast_mode=True)
+
+
+def test_a_second_derivative_of_the_fused_sequence_is_refused(make_core: MakeCore) -> None:
+    core = make_core(3, 4)
+    params, inputs = stacked_params(core, 1), random_inputs(core, (1, 3, 2))
+    loss = core.sequence(params, inputs).square().sum()
+    (grad,) = torch.autograd.grad(loss, params["weight_ih"], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_stacked_agents_are_each_agent_alone(make_core: MakeCore) -> None:
+    core = make_core(5, 4)
+    params, inputs = stacked_params(core, 3), random_inputs(core, (3, 6, 2))
+    outputs = core.sequence(params, inputs)
+    together = gradients(outputs, params, inputs)
+    g = torch.Generator().manual_seed(2)
+    weights = torch.randn(outputs.shape, generator=g, dtype=outputs.dtype)
+    for n in range(3):
+        own = {k: p.detach()[n : n + 1].requires_grad_() for k, p in params.items()}
+        x = inputs.detach()[n : n + 1].requires_grad_()
+        alone = core.sequence(own, x)
+        torch.testing.assert_close(alone[0], outputs[n], rtol=1e-12, atol=1e-13)
+        leaves = own | {"inputs": x}
+        grads = torch.autograd.grad(
+            (alone[0] * weights[n]).sum(),
+            list(leaves.values()),
+            materialize_grads=True,
+            allow_unused=True,
+        )
+        assert_same_gradients(
+            unstack(dict(zip(leaves, grads, strict=True)), 0), unstack(together, n), 1e-12
+        )
+
+
+def test_mazes_of_a_batch_do_not_see_one_another(make_core: MakeCore) -> None:
+    core = make_core(5, 4)
+    params, inputs = stacked_params(core, 2), random_inputs(core, (2, 6, 3))
+    outputs = core.sequence(params, inputs)
+    (grad,) = torch.autograd.grad(outputs[:, :, 1].sum(), inputs)
+    assert grad[:, :, 1].abs().min() > 0
+    assert not grad[:, :, 0].any()
+    assert not grad[:, :, 2].any()
+
+
+def test_outputs_do_not_depend_on_later_inputs(make_core: MakeCore) -> None:
+    core = make_core(5, 4)
+    params, inputs = stacked_params(core, 1), random_inputs(core, (1, 6, 2))
+    outputs = core.sequence(params, inputs)
+    (grad,) = torch.autograd.grad(outputs[:, 3].sum(), inputs)
+    assert grad[:, :4].abs().amax((0, 2, 3)).min() > 0
+    assert not grad[:, 4:].any()
+
+
+def test_a_trace_is_as_good_as_new_after_another_sequence(make_core: MakeCore) -> None:
+    core, shape = make_core(5, 4), (2, 11, 3)
+    old, new = stacked_params(core, 2, seed=3), stacked_params(core, 2, seed=4)
+    inputs = random_inputs(core, shape)
+    trace = core.record(core.fuse(old), random_inputs(core, shape, seed=5))
+    gradients(core.sequence(old, inputs, trace), old, inputs)
+    core.record(core.fuse(new), inputs, trace)
+    reused = gradients(core.sequence(new, inputs, trace), new, inputs)
+    fresh = gradients(core.sequence(new, inputs), new, inputs)
+    assert_same_gradients(reused, fresh, 0.0)
+
+
+def test_the_gradient_of_a_trace_can_be_taken_twice(make_core: MakeCore) -> None:
+    core = make_core(5, 4)
+    params, inputs = stacked_params(core, 2), random_inputs(core, (2, 11, 3))
+    trace = core.record(core.fuse(params), inputs)
+    first = gradients(core.sequence(params, inputs, trace), params, inputs)
+    second = gradients(core.sequence(params, inputs, trace), params, inputs)
+    assert_same_gradients(second, first, 0.0)
+
+
+def test_steps_one_by_one_are_the_sequence(make_core: MakeCore) -> None:
+    core = make_core(5, 4)
+    params, inputs = stacked_params(core, 2), random_inputs(core, (2, 6, 3))
+    weights = core.fuse(params)
+    state = core.initial_state(weights, 3)
+    trace = core.new_trace((2, 6, 3), inputs)
+    with torch.no_grad():
+        for t in range(6):
+            output, state = core.step(weights, inputs[:, t], state, trace.slots[t])
+            torch.testing.assert_close(output, core.sequence(params, inputs)[:, t], rtol=0, atol=0)
+
+
+def test_same_seed_same_weights(make_core: MakeCore) -> None:
+    core = make_core(5, 4)
+    first, second, other = (core.init(torch.Generator().manual_seed(s)) for s in (7, 7, 8))
+    assert all(torch.equal(first[n], second[n]) for n in first)
+    assert not torch.equal(first["weight_ih"], other["weight_ih"])
+    assert all(p.dtype == torch.float32 for p in first.values())
+
+
+def test_slow_patterns_name_parameters(make_core: MakeCore) -> None:
+    core = make_core(5, 4)
+    names = core.init(torch.Generator())
+    sides = partition(names, slow=core.slow)
+    assert sorted(sides.fast + sides.slow) == sorted(names)
+    assert sides.fast
+
+
+def test_float32_is_close_to_float64(make_core: MakeCore) -> None:
+    core = make_core(17, 20)
+    params, inputs = stacked_params(core, 1), random_inputs(core, (1, 20, 4))
+    single = {n: p.detach().float().requires_grad_() for n, p in params.items()}
+    inputs32 = inputs.detach().float().requires_grad_()
+    wanted = gradients(core.sequence(params, inputs), params, inputs)
+    got = gradients(core.sequence(single, inputs32).double(), single, inputs32)
+    assert_same_gradients({n: v.double() for n, v in got.items()}, wanted, 1e-3)
