@@ -30,12 +30,14 @@ CORES = {
 }
 
 
-def stacked_params(core: RecurrentCore, num_tasks: int, seed: int = 0) -> dict[str, Tensor]:
+def stacked_params(
+    core: RecurrentCore, num_tasks: int, seed: int = 0, noise: float = 0.3
+) -> dict[str, Tensor]:
     """Float64 leaves ``[N, ...]``: the core's own initialisation, and noise on every number."""
     g = torch.Generator().manual_seed(seed)
     params = stack([core.init(g) for _ in range(num_tasks)])
     return {
-        n: (p.double() + 0.3 * torch.randn(p.shape, generator=g, dtype=torch.double))
+        n: (p.double() + noise * torch.randn(p.shape, generator=g, dtype=torch.double))
         .detach()
         .requires_grad_()
         for n, p in params.items()
