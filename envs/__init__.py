@@ -11,6 +11,7 @@
     trial               Trial, VectorTrial: several episodes on one task
     wrappers            the four wrappers in one place
     oracle              exact returns of the random policy, the explorer and the oracle
+    tours               the order in which the explorer searches
     rendering           draw: pictures of a maze
     window              the window of render_mode="human"
 
@@ -23,6 +24,7 @@ Importing this package registers its environments with Gymnasium:
 
 import gymnasium
 
+from envs import oracle
 from envs.generators import pillar_maze
 from envs.grid_maze import GridMazeEnv
 from envs.grid_maze_vector import GridMazeVectorEnv
@@ -44,6 +46,7 @@ __all__ = [
     "VectorMetaObservation",
     "VectorTrial",
     "draw",
+    "oracle",
     "pillar_maze",
 ]
 

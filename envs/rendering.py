@@ -69,7 +69,7 @@ def draw(
         ValueError: If `cell_size` is below 4.
     """
     if cell_size is None:
-        cell_size = max(32, PICTURE_WIDTH // layout.width)
+        cell_size = max(32, PICTURE_WIDTH // layout.width // 2 * 2)
     if cell_size < 4:
         raise ValueError(f"cell_size must be at least 4 pixels, got {cell_size}")
     image = _empty_maze(layout, cell_size).copy()

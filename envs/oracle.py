@@ -1,0 +1,246 @@
+"""What is to be earned in a maze: exact returns to judge an agent by.
+
+Three policies, all exact expectations over the goals of a task distribution:
+
+- *random*: uniform random actions; the floor.
+- *explore then exploit*: knows the map and where it is, not the goal. Searches along a tour
+  (`envs.tours`), and from the first find on takes shortest paths. The ceiling for an agent that
+  has to find the goal; 1 on the normalised score.
+- *oracle*: knows the goal too.
+
+With V_k(c) the expected return of k more steps from cell c, for a goal g, and W_k the mean of V_k
+over the cells other than g (where a find sends the agent):
+
+    V_k(c) = mean_a or max_a of  { reward + W_{k-1}   if the move enters g
+                                 { V_{k-1}(c')        otherwise
+
+A tour that first enters g at step t earns ``reward + W_{T-t}`` there, W being the oracle's.
+
+Reward 10, 200 steps, all goals: 14.37 / 379.87 / 416.23 at 9 x 9, 7.72 / 275.06 / 324.23 at
+11 x 11 and 5.38 / 207.63 / 269.57 at 13 x 13. The beam search's tours are better than those of a
+greedy sweep to the nearest unvisited cell (best of 20 tie-breaks: 377.8, 270.7, 203.5), but not
+proven best: the true ceiling may be a little higher. Walls cost nothing here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.dynamics import compile_layout
+from envs.layout import Layout
+from envs.tasks import TaskDistribution
+from envs.tours import NEVER, first_visits, symmetries
+
+__all__ = [
+    "ReferenceCurves",
+    "ReferenceReturns",
+    "explore_then_exploit_return",
+    "normalised_score",
+    "oracle_return",
+    "random_return",
+    "reference_curves",
+    "reference_returns",
+]
+
+Array = NDArray[np.float64]
+Score = TypeVar("Score", float, Array)
+
+
+@dataclass(frozen=True)
+class ReferenceReturns:
+    """Expected returns of an episode: `random` policy, `ceiling` (explore, exploit), `oracle`."""
+
+    random: float
+    ceiling: float
+    oracle: float
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceCurves:
+    """Expected reward of each step, float64 [T] each; entry t is the consequence of action t."""
+
+    random: Array
+    ceiling: Array
+    oracle: Array
+
+
+def random_return(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> float:
+    """Expected return of uniform random actions. Arguments as in `reference_returns`."""
+    return reference_returns(tasks, horizon=horizon, reward=reward).random
+
+
+def explore_then_exploit_return(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> float:
+    """Expected return of the explorer. Arguments as in `reference_returns`."""
+    return reference_returns(tasks, horizon=horizon, reward=reward).ceiling
+
+
+def oracle_return(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> float:
+    """Expected return of shortest paths to a known goal. Arguments as in `reference_returns`."""
+    return reference_returns(tasks, horizon=horizon, reward=reward).oracle
+
+
+def reference_returns(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> ReferenceReturns:
+    """Expected returns of one episode, averaged over the goals of `tasks`.
+
+    Args:
+        tasks: Task distribution, or a layout for all its goals from its centre.
+        horizon: Steps in the episode, at least 1.
+        reward: Paid on entering the goal, above 0.
+
+    Returns:
+        The three returns. They are cached: the second call is free.
+
+    Raises:
+        ValueError: If `tasks` is empty, `horizon` below 1 or `reward` not above 0.
+    """
+    curves = reference_curves(tasks, horizon=horizon, reward=reward)
+    sums = (float(curve.sum()) for curve in (curves.random, curves.ceiling, curves.oracle))
+    return ReferenceReturns(*sums)
+
+
+def reference_curves(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> ReferenceCurves:
+    """Expected reward of every step of an episode; they sum to `reference_returns`.
+
+    The explorer's tour is planned for every free cell as a possible goal: an agent that is tested
+    on held-out goals does not know which these are. Where the maze is symmetric the tour's turned
+    and mirrored copies are as good, and the mean over all of them is taken, so that a subset of
+    the goals is not judged by the accident of one orientation.
+
+    Args:
+        tasks: Task distribution, or a layout for all its goals from its centre.
+        horizon: Steps in the episode, at least 1.
+        reward: Paid on entering the goal, above 0.
+
+    Raises:
+        ValueError: If `tasks` is empty, `horizon` below 1 or `reward` not above 0.
+    """
+    if isinstance(tasks, Layout):
+        tasks = TaskDistribution(tasks)
+    if not len(tasks):
+        raise ValueError("cannot average over an empty task distribution: it has no goals")
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least 1 step, got {horizon}")
+    if not (math.isfinite(reward) and reward > 0):
+        raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
+    curves = _unit_curves(tasks, horizon)
+    return ReferenceCurves(reward * curves.random, reward * curves.ceiling, reward * curves.oracle)
+
+
+def normalised_score(
+    returns: Score,
+    tasks: TaskDistribution | Layout,
+    *,
+    horizon: int = 200,
+    reward: float = 10.0,
+) -> Score:
+    """Where returns lie between the random policy, 0, and explore-then-exploit, 1.
+
+    Args:
+        returns: A return or an array of returns.
+        tasks: Task distribution, or a layout for all its goals from its centre.
+        horizon: Steps in the episode.
+        reward: Paid on entering the goal.
+
+    Returns:
+        ``(returns - random) / (ceiling - random)``; not clipped.
+    """
+    reference = reference_returns(tasks, horizon=horizon, reward=reward)
+    return (returns - reference.random) / (reference.ceiling - reference.random)
+
+
+class Values(NamedTuple):
+    """Values of a policy by steps to go k, unit reward, one column a goal.
+
+    Attributes:
+        from_start: V_k(start), float64 [T + 1, G].
+        after_find: W_k, float64 [T + 1, G].
+    """
+
+    from_start: Array
+    after_find: Array
+
+
+def _values(tasks: TaskDistribution, horizon: int, policy: Literal["random", "oracle"]) -> Values:
+    """Dynamic programming over all goals at once."""
+    next_cell = compile_layout(tasks.layout).next_cell
+    goals = np.array([task.goal_number for task in tasks])
+    rows = np.arange(len(goals))
+    start = tasks.layout.cell_number(tasks.start)
+    num_others = tasks.layout.num_free - 1
+    value = np.zeros((len(goals), tasks.layout.num_free))  # [G, F]; 0 on the goal, never a start
+    from_start, after_find = np.zeros((2, horizon + 1, len(goals)))
+    for steps in range(1, horizon + 1):
+        value[rows, goals] = 1.0 + after_find[steps - 1]
+        moves = value[:, next_cell]  # [G, F, A]
+        value = moves.mean(-1) if policy == "random" else moves.max(-1)
+        value[rows, goals] = 0.0
+        from_start[steps] = value[:, start]
+        after_find[steps] = value.sum(-1) / num_others
+    return Values(from_start, after_find)
+
+
+@lru_cache(maxsize=64)
+def _unit_curves(tasks: TaskDistribution, horizon: int) -> ReferenceCurves:
+    """The curves for a reward of 1; read-only.
+
+    Neither the random policy nor the shortest path depends on how many steps are left, so the
+    reward of step k is what the k-th step adds to the value.
+    """
+    random = _values(tasks, horizon, "random").from_start
+    oracle = _values(tasks, horizon, "oracle")
+    curves = ReferenceCurves(
+        np.diff(random, axis=0).mean(-1),
+        _explorer_curve(tasks, horizon, oracle.after_find),
+        np.diff(oracle.from_start, axis=0).mean(-1),
+    )
+    for curve in (curves.random, curves.ceiling, curves.oracle):
+        curve.setflags(write=False)
+    return curves
+
+
+def _explorer_curve(tasks: TaskDistribution, horizon: int, after_find: Array) -> Array:
+    """Expected reward of each step of explore-then-exploit, float64 [T].
+
+    Args:
+        tasks: The goals to average over.
+        horizon: T.
+        after_find: The oracle's W_k for these goals, float64 [T + 1, G].
+    """
+    start = tasks.layout.cell_number(tasks.start)
+    visits = _tour(tasks.layout, tasks.start, horizon)
+    exploit = np.diff(after_find, axis=0)  # [T, G], reward j steps after the find, from j = 1
+    curve = np.zeros(horizon)
+    copies = symmetries(tasks.layout, start)
+    for copy in copies:
+        for column, task in enumerate(tasks):
+            found = visits[copy[task.goal_number]]
+            if found != NEVER:
+                curve[found - 1] += 1.0
+                curve[found:] += exploit[: horizon - found, column]
+    return curve / (len(copies) * len(tasks))
+
+
+@lru_cache(maxsize=64)
+def _tour(layout: Layout, start: Any, horizon: int) -> NDArray[np.int64]:
+    """First-visit times, int64 [F], of the tour for a goal uniform over all cells but `start`."""
+    goals = TaskDistribution(layout, start=start)
+    after_find = _values(goals, horizon, "oracle").after_find
+    worth = np.zeros((horizon + 1, layout.num_free))
+    worth[:, [task.goal_number for task in goals]] = 1.0 + after_find[::-1]
+    return first_visits(layout, layout.cell_number(start), worth)
