@@ -8,8 +8,7 @@ import torch
 
 from envs import GridMazeVectorEnv, TaskDistribution, VectorMetaObservation, pillar_maze
 from experiments.maze.settings import TrainSettings
-from metarl.errors import UserError
-from metarl.nn import GRU, LSTM, RNN, RecurrentCore, WarpRNN
+from metarl.nn import GRU, LSTM, RNN, ModulatedRNN, PlasticRNN, RecurrentCore, WarpRNN
 from metarl.rl import ActorCritic
 
 NUM_INPUTS = 17
@@ -29,8 +28,10 @@ def make_policy(settings: TrainSettings) -> ActorCritic:
             core = GRU(*size)
         case "lstm":
             core = LSTM(*size)
-        case other:
-            raise UserError(f"--method {other} is not one of warp, rnn, lstm")
+        case "plastic":
+            core = PlasticRNN(*size)
+        case "modulated":
+            core = ModulatedRNN(*size)
     return ActorCritic(core, NUM_ACTIONS)
 
 

@@ -15,14 +15,14 @@ import tyro
 from matplotlib.figure import Figure
 
 from envs import oracle
-from experiments.maze.agents import NUM_ACTIONS, make_env, make_policy, make_tasks
+from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import from_config
 from metarl.core import Params
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluation import Array, play, trial_statistics
 from metarl.plots import Curves, save_figure, within_trial_curve
-from metarl.rl import Agent, RecurrentAgent, UniformAgent
+from metarl.rl import RecurrentAgent
 from metarl.run_directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
 
@@ -60,7 +60,7 @@ def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
         summary, rewards = evaluate_run(run, settings)
         run.write_summary(summary)
         picture = run.path / "within_trial.png"
-        save_figure(draw_within_trial(rewards, settings.window), picture)
+        save_figure(draw_within_trial(rewards, references(run), settings.window), picture)
         print(describe(run, summary), f"  drawn: {picture}", sep="\n")
         summaries.append(summary)
     if settings.json:
@@ -71,34 +71,22 @@ def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
 def evaluate_run(
     run: RunDirectory, settings: EvaluateSettings
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The summary of one run, and the rewards ``[T, B]`` of its agent and of the random policy."""
+    """The summary of one run, and the rewards ``[T, B]`` of its agent, by name."""
     started = time.perf_counter()
     trained = from_config(run.config)
     device = resolve_device(settings.device)
-    names = ("tasks", "environment", "policy", "random environment", "random policy")
-    streams = spawn_generators(settings.seed, names, device)
+    streams = spawn_generators(settings.seed, ("tasks", "environment", "policy"), device)
     train_tasks, tasks = make_tasks(trained)
-    options = {"goals": tasks.sample_goals(settings.tasks, streams["tasks"], device)}
+    goals = tasks.sample_goals(settings.tasks, streams["tasks"], device)
     params, iteration = trained_params(run, device)
-    agents: dict[str, tuple[Agent, str]] = {
-        trained.method: (
-            RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy),
-            "environment",
-        ),
-        "random policy": (
-            UniformAgent(NUM_ACTIONS, streams["random policy"]),
-            "random environment",
-        ),
-    }
-    rewards = {}
-    for name, (agent, stream) in agents.items():
-        env = make_env(trained, tasks, settings.tasks, streams[stream], device)
-        rewards[name] = play(agent, env, trained.horizon, options)
-    statistics = trial_statistics(
-        rewards[trained.method], window=settings.window, seed=settings.seed
-    )
+    agent = RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy)
+    env = make_env(trained, tasks, settings.tasks, streams["environment"], device)
+    rewards = play(agent, env, trained.horizon, {"goals": goals})
+    statistics = trial_statistics(rewards, window=settings.window, seed=settings.seed)
     reference = oracle.reference_returns(tasks, horizon=trained.horizon, reward=trained.reward)
-    score = (statistics.mean_return - reference.random) / (reference.ceiling - reference.random)
+    score = oracle.normalised_score(
+        statistics.mean_return, tasks, horizon=trained.horizon, reward=trained.reward
+    )
     summary = {
         **dataclasses.asdict(statistics),
         "normalised_score": score,
@@ -113,7 +101,7 @@ def evaluate_run(
         "env_steps": iteration * trained.batch_size * trained.horizon,
         "wall_seconds": time.perf_counter() - started,
     }
-    return summary, rewards
+    return summary, {trained.method: rewards}
 
 
 def trained_params(run: RunDirectory, device: torch.device) -> tuple[Params, int]:
@@ -126,10 +114,23 @@ def trained_params(run: RunDirectory, device: torch.device) -> tuple[Params, int
     return params, int(state["iteration"])
 
 
-def draw_within_trial(rewards: dict[str, Array], window: int) -> Figure:
+def references(run: RunDirectory) -> dict[str, Array]:
+    """Exact expected rewards ``[T, 1]`` of the explorer and of the random policy, by name."""
+    trained = from_config(run.config)
+    _, tasks = make_tasks(trained)
+    curves = oracle.reference_curves(tasks, horizon=trained.horizon, reward=trained.reward)
+    return {
+        "explore then exploit": curves.ceiling[:, None],
+        "random policy": curves.random[:, None],
+    }
+
+
+def draw_within_trial(
+    rewards: dict[str, Array], reference: dict[str, Array], window: int
+) -> Figure:
     """The picture of learning to learn: return in each window of the trial."""
     curves = []
-    for name, trials in rewards.items():  # [T, B]
+    for name, trials in {**rewards, **reference}.items():  # [T, B]
         starts = range(0, len(trials), window)
         values = np.stack([trials[t : t + window].sum(0) for t in starts], 1)  # [B, windows]
         ends = np.minimum(np.array(starts) + window, len(trials))

@@ -14,8 +14,9 @@ import tyro
 from numpy.typing import NDArray
 from PIL import Image
 
-from envs import Layout, draw
+from envs import GridMazeVectorEnv, Layout
 from envs.layout import Cell
+from envs.rendering import draw
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.evaluate import trained_params
 from experiments.maze.settings import TrainSettings, from_config
@@ -28,6 +29,8 @@ from metarl.seeding import spawn_generators
 Frame = NDArray[np.uint8]
 FORMATS = (".gif", ".mp4", ".png")
 ARROWS = "↑↓←→"
+GAP = 16
+"""Pixels between pictures side by side."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class RenderSettings:
     """Show only the first steps of the trial. Default: all."""
     fps: int = 10
     """Steps a second."""
-    cell_size: int = 28
-    """Pixels a cell."""
+    cell_size: int | None = None
+    """Pixels a cell. Default: by the size of the maze."""
     greedy: bool = False
     """Take the most probable action instead of drawing from the policy."""
 
@@ -55,9 +58,10 @@ class RenderSettings:
         """Refuse, before any work starts, what cannot be drawn."""
         if self.output.suffix not in FORMATS:
             raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
-        for name in ("fps", "cell_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+        if self.fps < 1:
+            raise UserError(f"--fps must be at least 1, got {self.fps}")
+        if self.cell_size is not None and self.cell_size < 4:
+            raise UserError(f"--cell-size must be at least 4, got {self.cell_size}")
         if self.steps is not None and self.steps < 1:
             raise UserError(f"--steps must be at least 1, got {self.steps}")
 
@@ -114,19 +118,23 @@ def record(title: str, params: Params, trained: TrainSettings, settings: RenderS
     env = make_env(trained, tasks, 1, streams["environment"], torch.device("cpu"))
     agent = RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy)
     agent.begin(1)
+    mazes = env.unwrapped
+    assert isinstance(mazes, GridMazeVectorEnv)
     observation, _ = env.reset(options={"tasks": [task]})
     positions, actions, rewards = [task.start], [], []
     for _ in range(trained.horizon):
         action = agent.act(observation)
         observation, reward, _, _, _ = env.step(action)
-        row, column = env.unwrapped.agent_positions[0].tolist()
+        row, column = mazes.agent_positions[0].tolist()
         positions.append((row, column))
         actions.append(int(action))
         rewards.append(float(reward))
     return Trial(title, task.layout, task.goal, tuple(positions), tuple(actions), tuple(rewards))
 
 
-def frame(trials: Sequence[Trial], t: int, cell_size: int, *, whole_trail: bool = False) -> Frame:
+def frame(
+    trials: Sequence[Trial], t: int, cell_size: int | None, *, whole_trail: bool = False
+) -> Frame:
     """The trials side by side after t steps, uint8 ``[height, width, 3]``."""
     pictures = []
     for trial in trials:
@@ -143,7 +151,9 @@ def frame(trials: Sequence[Trial], t: int, cell_size: int, *, whole_trail: bool 
                 cell_size=cell_size,
             )
         )
-    return np.concatenate(pictures, axis=1)
+    gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
+    spaced = [part for picture in pictures for part in (gap, picture)][1:]
+    return np.concatenate(spaced, axis=1)
 
 
 def trail_start(trial: Trial, t: int) -> int:

@@ -15,7 +15,7 @@ from metarl.core import stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.meta import TwoTimescale
-from metarl.rl import Collector, Trials
+from metarl.rl import Collector, ScoredTrials, Trials
 from metarl.run_directory import RunDirectory, create_runs, find_runs
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
@@ -87,6 +87,7 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
     trials = Trials(collector, settings.loss)
 
     def iterate() -> Mapping[str, Tensor]:
+        batch: ScoredTrials
         batch, metrics = learner.update(trials)
         if settings.learner.reset_fast == "never" or learner.at_meta_batch_end():
             trials.options = None
