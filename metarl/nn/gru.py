@@ -21,6 +21,7 @@ from torch import Tensor
 from metarl.core import Params
 from metarl.nn.recurrent import (
     NO_SLOTS,
+    Columns,
     FusedCore,
     State,
     Trace,
@@ -69,16 +70,20 @@ class GRU(FusedCore):
         num_hidden = self.hidden_size
         buffers = {"x": self.input_size, "wh": 3 * num_hidden, "rz": 2 * num_hidden}
         views = {
-            "wh_n": ("wh", 2 * num_hidden, 3 * num_hidden),
-            "r": ("rz", 0, num_hidden),
-            "z": ("rz", num_hidden, 2 * num_hidden),
+            "wh_n": Columns("wh", 2 * num_hidden, 3 * num_hidden),
+            "r": Columns("rz", 0, num_hidden),
+            "z": Columns("rz", num_hidden, 2 * num_hidden),
         }
         return TraceSpec(buffers | dict.fromkeys(("before", "n", "h"), num_hidden), views)
 
     def gradient_spec(self) -> TraceSpec:
         """Gradients before the non-linearities: n, r, z on the input's side, r, z, n on h's."""
         num_hidden = self.hidden_size
-        views = {"wx": ("gates", 0, 3 * num_hidden), "wh": ("gates", num_hidden, 4 * num_hidden)}
+        views = {
+            "wx": Columns("gates", 0, 3 * num_hidden),
+            "wh": Columns("gates", num_hidden, 4 * num_hidden),
+            "blocks": Columns("gates", 0, 4 * num_hidden, blocks=4),
+        }
         return TraceSpec({"gates": 4 * num_hidden}, views)
 
     def step(
@@ -110,13 +115,13 @@ class GRU(FusedCore):
         w_hh_t = transposed(weights[1])
         gradients = trace.gradients
         self._factors(trace)
-        blocks = gradients["gates"].view(*grad.shape[:3], 4, num_hidden)
         dh = grad[:, -1]
         for t in range(grad.shape[1] - 1, -1, -1):
-            blocks[:, t].mul_(dh.unsqueeze(-2))
+            d = gradients.slots[t]
+            d.blocks.mul_(dh.unsqueeze(-2))
             if t:
                 dh = torch.addcmul(grad[:, t - 1], dh, trace.slots[t].z)
-                dh = dh.baddbmm_(gradients.slots[t].wh, w_hh_t)
+                dh.baddbmm_(d.wh, w_hh_t)
         gates = gradients.flat("gates")
         wx, wh = gates[..., : 3 * num_hidden], gates[..., num_hidden:]
         total = gates.sum(1, keepdim=True)

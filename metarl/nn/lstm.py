@@ -2,13 +2,13 @@
 
 The cell, on a joint input y = [x, h]::
 
-    [i, f, o, g] = W y + b
+    [o, i, f, g] = W y + b
     c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h' = sigmoid(o) * tanh(c')
 
 `cell` and `cell_backward` serve this core, a baseline of the maze with one timescale, and the slow
-network inside the Warp-RNN. Their slots are ``ifo`` (3H; views ``i``, ``f``, ``o``), ``g``, ``c``
-and ``tanh_c``; the gradient's slot is ``gates`` (4H; views ``d_ifo``, ``d_g``).
+network inside the Warp-RNN. Gates lie in the order o, i, f, g: the three sigmoids together, and the
+three whose gradient comes from c' together.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor
 from metarl.core import Params
 from metarl.nn.recurrent import (
     NO_SLOTS,
+    Columns,
     FusedCore,
     State,
     Trace,
@@ -43,7 +44,7 @@ def cell(
     Args:
         y: Joint input ``[N, B, Y]``.
         c: Memory ``[N, B, H]``.
-        weight: ``[N, Y, 4H]``, gates in the order i, f, o, g.
+        weight: ``[N, Y, 4H]``, gates in the order o, i, f, g.
         bias: ``[N, 1, 4H]``.
         out_h: Where to write h', or None.
         out: Slots, or `NO_SLOTS`.
@@ -53,65 +54,67 @@ def cell(
     """
     num_hidden = c.shape[-1]
     gates = torch.baddbmm(bias, y, weight)
-    ifo = torch.sigmoid(gates[..., : 3 * num_hidden], out=out.ifo)
+    # The sigmoid of g is not used: all columns at once are cheaper than three quarters of them.
+    oif = torch.sigmoid(gates, out=out.oif)
     g = torch.tanh(gates[..., 3 * num_hidden :], out=out.g)
-    i, f, o = ifo.chunk(3, -1) if out is NO_SLOTS else (out.i, out.f, out.o)
+    o, i, f = oif.chunk(4, -1)[:3] if out is NO_SLOTS else (out.o, out.i, out.f)
     c = torch.addcmul(f * c, i, g, out=out.c)
     return torch.mul(o, torch.tanh(c, out=out.tanh_c), out=out_h), c
 
 
-def cell_backward(
-    dh: Tensor, dc: Tensor, c: Tensor, slot: Any, gradient: Any, scratch: Any
-) -> Tensor:
-    """Back-propagate one step; writes ``gradient.gates`` ``[N, B, 4H]``.
+def cell_factors(trace: Trace) -> None:
+    """What `cell_backward` multiplies by, for all steps at once, into the gradient slots.
+
+    The gradient by every gate is dh' or dc' times a factor that the forward pass has fixed::
+
+        dc' += dh' o (1 - tanh(c')^2),  do = dh' tanh(c') o (1 - o)
+        di = dc' g i (1 - i),  df = dc' c f (1 - f),  dg = dc' i (1 - g^2)
+    """
+    d = trace.gradients
+    tanh_backward(trace["o"], trace["tanh_c"], d["carry"])
+    sigmoid_backward(trace["tanh_c"], trace["o"], d["d_o"])
+    sigmoid_backward(trace["g"], trace["i"], d["d_i"])
+    sigmoid_backward(trace["c"][:, :-1], trace["f"][:, 1:], d["d_f"][:, 1:])
+    d["d_f"][:, 0].zero_()  # c is zero before the first step
+    tanh_backward(trace["i"], trace["g"], d["d_g"])
+
+
+def cell_backward(dh: Tensor, dc: Tensor, slot: Any, d: Any) -> Tensor:
+    """Back-propagate one step; turns the factors in ``d.gates`` into gradients.
 
     Args:
         dh: Gradient by h' ``[N, B, H]``.
         dc: Gradient by c' from the steps after ``[N, B, H]``.
-        c: The memory before the step.
         slot: The step's activations.
-        gradient: The step's gradient slots.
-        scratch: Working memory, see `cell_scratch`.
+        d: The step's gradient slots, with the factors of `cell_factors`.
 
     Returns:
         The gradient by c.
     """
-    torch.mul(dh, slot.tanh_c, out=scratch.o)
-    dc = dc + tanh_backward(dh * slot.o, slot.tanh_c, scratch.h)
-    torch.mul(dc, slot.g, out=scratch.i)
-    torch.mul(dc, c, out=scratch.f)
-    sigmoid_backward(scratch.ifo, slot.ifo, gradient.d_ifo)
-    tanh_backward(torch.mul(dc, slot.i, out=scratch.h), slot.g, gradient.d_g)
-    dc_before: Tensor = dc * slot.f
-    return dc_before
+    dc = torch.addcmul(dc, dh, d.carry)
+    d.d_o.mul_(dh)
+    d.d_ifg.mul_(dc.unsqueeze(-2))
+    return dc.mul_(slot.f)
 
 
 def cell_spec(num_hidden: int) -> TraceSpec:
     """The slots of `cell`."""
     return TraceSpec(
-        {"ifo": 3 * num_hidden} | dict.fromkeys(("g", "c", "tanh_c"), num_hidden),
-        {n: ("ifo", k * num_hidden, (k + 1) * num_hidden) for k, n in enumerate("ifo")},
+        {"oif": 4 * num_hidden} | dict.fromkeys(("g", "c", "tanh_c"), num_hidden),
+        {n: Columns("oif", k * num_hidden, (k + 1) * num_hidden) for k, n in enumerate("oif")},
     )
 
 
 def cell_gradient_spec(num_hidden: int) -> TraceSpec:
     """The gradient slots of `cell_backward`."""
+    gates = {
+        f"d_{n}": Columns("gates", k * num_hidden, (k + 1) * num_hidden)
+        for k, n in enumerate("oifg")
+    }
     return TraceSpec(
-        {"gates": 4 * num_hidden},
-        {
-            "d_ifo": ("gates", 0, 3 * num_hidden),
-            "d_g": ("gates", 3 * num_hidden, 4 * num_hidden),
-        },
+        {"gates": 4 * num_hidden, "carry": num_hidden},
+        gates | {"d_ifg": Columns("gates", num_hidden, 4 * num_hidden, blocks=3)},
     )
-
-
-def cell_scratch(num_hidden: int, like: Tensor) -> Any:
-    """Working memory of `cell_backward` for a ``[N, B, H]`` like the one given."""
-    shape = (like.shape[0], 1, like.shape[1])
-    spec = cell_spec(num_hidden)
-    return Trace(
-        TraceSpec({"ifo": 3 * num_hidden, "h": num_hidden}, spec.views), shape, like
-    ).slots[0]
 
 
 @dataclass(frozen=True)
@@ -167,14 +170,11 @@ class LSTM(FusedCore):
     ) -> tuple[Weights, Tensor | None]:
         """Walk the steps backwards, then one product over T * B."""
         w_hh_t = transposed(weights[0][:, self.input_size :])
-        zeros = torch.zeros_like(grad[:, 0])
-        scratch = cell_scratch(self.hidden_size, zeros)
-        dh, dc = grad[:, -1], zeros
+        cell_factors(trace)
+        dh, dc = grad[:, -1], torch.zeros_like(grad[:, 0])
         for t in range(grad.shape[1] - 1, -1, -1):
             d = trace.gradients.slots[t]
-            dc = cell_backward(
-                dh, dc, trace.slots[t - 1].c if t else zeros, trace.slots[t], d, scratch
-            )
+            dc = cell_backward(dh, dc, trace.slots[t], d)
             if t:
                 dh = torch.baddbmm(grad[:, t - 1], d.gates, w_hh_t)
         gates = trace.gradients.flat("gates")

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -102,6 +102,29 @@ class RecurrentCore(ABC):
         return torch.stack(outputs, 1)
 
 
+class Columns(NamedTuple):
+    """Columns of a buffer that have a name of their own.
+
+    Attributes:
+        buffer: Name of the buffer.
+        start: The first column.
+        stop: The column after the last.
+        blocks: With more than one, the columns are seen as ``[blocks, width]``.
+    """
+
+    buffer: str
+    start: int
+    stop: int
+    blocks: int = 1
+
+    def of(self, buffers: Mapping[str, Tensor]) -> Tensor:
+        """Their view ``[N, T, B, width]`` or ``[N, T, B, blocks, width]``."""
+        columns = buffers[self.buffer][..., self.start : self.stop]
+        if self.blocks == 1:
+            return columns
+        return columns.view(*columns.shape[:-1], self.blocks, -1)
+
+
 @dataclass(frozen=True)
 class Large:
     """A tensor ``[N, B, *shape]`` of every step that is too large to keep at every step.
@@ -130,12 +153,12 @@ class TraceSpec:
 
     Attributes:
         buffers: Name to width.
-        views: Name to ``(buffer, start, stop)``: columns of a buffer that have a name of their own.
+        views: Name to columns of a buffer.
         large: Name to what is kept only in part.
     """
 
     buffers: Mapping[str, int]
-    views: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+    views: Mapping[str, Columns] = field(default_factory=dict)
     large: Mapping[str, Large] = field(default_factory=dict)
 
 
@@ -143,7 +166,7 @@ class Trace:
     """Activations of T steps, in buffers ``[N, T, B, width]`` that every rollout writes anew.
 
     Attributes:
-        buffers: Name to buffer.
+        buffers: Name to buffer ``[N, T, B, width]``.
         slots: For each t an object with every buffer and view of the spec, ``[N, B, width]``, and
             everything large, as an attribute.
         segment: Number of steps in a segment, sqrt(T) rounded up.
@@ -156,16 +179,13 @@ class Trace:
     def __init__(self, spec: TraceSpec, shape: tuple[int, int, int], like: Tensor) -> None:
         """Allocate the buffers: ``shape`` is (N, T, B), ``like`` gives dtype and device."""
         self.buffers = {n: like.new_empty((*shape, size)) for n, size in spec.buffers.items()}
-        columns = self.buffers | {
-            name: self.buffers[buffer][..., start:stop]
-            for name, (buffer, start, stop) in spec.views.items()
-        }
+        self._columns = self.buffers | {n: v.of(self.buffers) for n, v in spec.views.items()}
         num_tasks, num_steps, batch_size = shape
         self.segment = math.isqrt(num_steps - 1) + 1
         pieces: dict[tuple[str, int], Tensor] = {}
         self.slots: list[Any] = []
         for t in range(num_steps):
-            slot = SimpleNamespace(**{name: c[:, t] for name, c in columns.items()})
+            slot = SimpleNamespace(**{name: c[:, t] for name, c in self._columns.items()})
             for name, large in spec.large.items():
                 key = name, large.piece(t, self.segment)
                 if key not in pieces:
@@ -174,12 +194,12 @@ class Trace:
             self.slots.append(slot)
 
     def __getitem__(self, name: str) -> Tensor:
-        """The buffer ``[N, T, B, width]`` of that name."""
-        return self.buffers[name]
+        """The buffer or view of that name, of all steps: ``[N, T, B, width]``."""
+        return self._columns[name]
 
     def flat(self, name: str) -> Tensor:
-        """The buffer as ``[N, T * B, width]``, for one product over all steps."""
-        return self.buffers[name].flatten(1, 2)
+        """The same as ``[N, T * B, width]``, for one product over all steps."""
+        return self._columns[name].flatten(1, 2)
 
 
 class FusedCore(RecurrentCore):

@@ -13,6 +13,7 @@ with * elementwise. At I = 17, H = 100 the fast cell has 11,800 parameters and t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,10 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn.lstm import cell as lstm_cell
-from metarl.nn.lstm import cell_backward, cell_gradient_spec, cell_scratch, cell_spec
+from metarl.nn.lstm import cell_backward, cell_factors, cell_gradient_spec, cell_spec
 from metarl.nn.recurrent import (
     NO_SLOTS,
+    Columns,
     FusedCore,
     State,
     Trace,
@@ -101,22 +103,26 @@ class WarpRNN(FusedCore):
             "xh_p": num_xh,
         }
         views = {
-            "xh": ("xha", 0, num_xh),
-            "x_p": ("xh_p", 0, num_in),
-            "h_p": ("xh_p", num_in, num_xh),
-            "p12": ("p", 0, num_xh),
-            "p2": ("p", num_in, num_xh),
-        } | _gate_views(num_xh, num_hidden)
+            "xh": Columns("xha", 0, num_xh),
+            "x_p": Columns("xh_p", 0, num_in),
+            "h_p": Columns("xh_p", num_in, num_xh),
+            "p12": Columns("p", 0, num_xh),
+            "p2": Columns("p", num_in, num_xh),
+        }
+        views |= self._blocks("p", ("p3", "p4", "p5"))
         return TraceSpec({**lstm.buffers, **buffers}, {**lstm.views, **views})
 
     def gradient_spec(self) -> TraceSpec:
-        """Gradients of one step that the weight gradients are made of."""
-        num_hidden = self.hidden_size
+        """Gradients by the LSTM's gates, by p, and by u, v and b."""
+        num_xh, num_hidden = self.input_size + self.hidden_size, self.hidden_size
         lstm = cell_gradient_spec(num_hidden)
-        sizes = dict.fromkeys(("u", "v", "z"), num_hidden)
-        return TraceSpec(
-            {**lstm.buffers, **sizes, "p": self.input_size + 4 * num_hidden}, lstm.views
-        )
+        width = num_xh + 6 * num_hidden
+        views = self._blocks("fast", ("p3", "p4", "p5", "u", "v", "b")) | {
+            "p12": Columns("fast", 0, num_xh),
+            "p": Columns("fast", 0, num_xh + 3 * num_hidden),
+            "blocks": Columns("fast", num_xh, width, blocks=6),
+        }
+        return TraceSpec({**lstm.buffers, "fast": width}, {**lstm.views, **views})
 
     def step(
         self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
@@ -149,45 +155,42 @@ class WarpRNN(FusedCore):
     def backward(
         self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
     ) -> tuple[Weights, Tensor | None]:
-        """Walk the steps backwards; the weight gradients are products over all T * B."""
+        """Walk the steps backwards; the weight gradients are products over all T * B.
+
+        Most gradients are a product of one that comes back and a factor that the forward pass has
+        fixed: the factors lie ready in the gradient slots.
+        """
         w_ih, w_hh, bias, w_lstm, _, w_project = weights
         num_in, num_hidden = self.input_size, self.hidden_size
         w_ih_t, w_hh_t = transposed(w_ih), transposed(w_hh)
         w_ha_t, w_project_t = transposed(w_lstm[:, num_in:]), transposed(w_project)
         gradients = trace.gradients
-        zeros = torch.zeros_like(grad[:, 0])
-        scratch, lstm_scratch = self._scratch(zeros), cell_scratch(num_hidden, zeros)
+        cell_factors(trace)
+        self._factors(trace, bias)
 
-        dh, da, dc = grad[:, -1], zeros, zeros
+        dh, da, dc = grad[:, -1], torch.zeros_like(grad[:, 0]), torch.zeros_like(grad[:, 0])
         for t in range(grad.shape[1] - 1, -1, -1):
             s, d = trace.slots[t], gradients.slots[t]
             # h' = tanh(u p3 + v p4 + b p5)
-            dz = tanh_backward(dh, s.h, d.z)
-            du = torch.mul(dz, s.p3, out=d.u)
-            dv = torch.mul(dz, s.p4, out=d.v)
-            torch.mul(dz, s.u, out=scratch.p3)
-            torch.mul(dz, s.v, out=scratch.p4)
-            torch.mul(dz, bias, out=scratch.p5)
+            d.blocks.mul_(dh.unsqueeze(-2))
             # u = W_ih (x p1), v = W_hh (h p2)
-            dx_p, dh_p = torch.bmm(du, w_ih_t), torch.bmm(dv, w_hh_t)
-            torch.mul(torch.cat((dx_p, dh_p), -1), s.xh, out=scratch.p12)
+            dx_p, dh_p = torch.bmm(d.u, w_ih_t), torch.bmm(d.v, w_hh_t)
+            d.p12.mul_(torch.cat((dx_p, dh_p), -1))
             # p = tanh(P a')
-            dp = tanh_backward(scratch.p, s.p, d.p)
-            da = torch.baddbmm(da, dp, w_project_t)
+            da = torch.baddbmm(da, d.p, w_project_t)
             # a', c' = LSTM([x, h], (a, c))
-            c = trace.slots[t - 1].c if t else zeros
-            dc = cell_backward(da, dc, c, s, d, lstm_scratch)
+            dc = cell_backward(da, dc, s, d)
             if t:
                 dha = torch.bmm(d.gates, w_ha_t)
-                dh = torch.addcmul(grad[:, t - 1] + dha[..., :num_hidden], dh_p, s.p2)
+                dh = torch.addcmul(grad[:, t - 1], dh_p, s.p2).add_(dha[..., :num_hidden])
                 da = dha[..., num_hidden:]
 
         xh_p = trace.flat("xh_p")
-        d_gates, du, dz = gradients.flat("gates"), gradients.flat("u"), gradients.flat("z")
+        d_gates, du, dv = (gradients.flat(name) for name in ("gates", "u", "v"))
         grads = (
             outer_sum(xh_p[..., :num_in], du),
-            outer_sum(xh_p[..., num_in:], gradients.flat("v")),
-            (dz * trace.flat("p")[..., -num_hidden:]).sum(1, keepdim=True),
+            outer_sum(xh_p[..., num_in:], dv),
+            gradients.flat("b").sum(1, keepdim=True),
             outer_sum(trace.flat("xha"), d_gates),
             d_gates.sum(1, keepdim=True),
             outer_sum(trace.flat("a"), gradients.flat("p")),
@@ -197,14 +200,27 @@ class WarpRNN(FusedCore):
         dx = d_gates @ transposed(w_lstm[:, :num_in])
         return grads, torch.addcmul(dx, du @ w_ih_t, trace.flat("p")[..., :num_in])
 
-    def _scratch(self, like: Tensor) -> Any:
-        """Working memory of `backward`: the gradient by p and its parts."""
-        num_xh, num_hidden = self.input_size + self.hidden_size, self.hidden_size
-        spec = TraceSpec(
-            {"p": num_xh + 3 * num_hidden},
-            {"p12": ("p", 0, num_xh)} | _gate_views(num_xh, num_hidden),
-        )
-        return Trace(spec, (like.shape[0], 1, like.shape[1]), like).slots[0]
+    def _factors(self, trace: Trace, bias: Tensor) -> None:
+        """What the gradients by p, u, v and b are to those they come from, for all steps at once.
+
+        Those by p3 to p5, u, v and b come from h', those by p1 and p2 from (x p1) and (h p2).
+        """
+        d = trace.gradients
+        slope = 1 - trace["h"].square()
+        for p, term, factor in (
+            ("p3", "u", trace["u"]),
+            ("p4", "v", trace["v"]),
+            ("p5", "b", bias.unsqueeze(1)),
+        ):
+            tanh_backward(slope * factor, trace[p], d[p])
+            torch.mul(slope, trace[p], out=d[term])
+        tanh_backward(trace["xh"], trace["p12"], d["p12"])
+
+    def _blocks(self, buffer: str, names: Sequence[str]) -> dict[str, Columns]:
+        """Names for the blocks of H columns after the first I + H."""
+        num_hidden = self.hidden_size
+        starts = [self.input_size + (k + 1) * num_hidden for k in range(len(names))]
+        return {n: Columns(buffer, s, s + num_hidden) for n, s in zip(names, starts, strict=True)}
 
     def _published_columns(self, device: torch.device) -> Tensor:
         """Columns of P that the published split reads as p1 to p5, ``[I + 4H]``."""
@@ -212,8 +228,3 @@ class WarpRNN(FusedCore):
         third = torch.arange(num_hidden, 2 * num_hidden, device=device)
         first = torch.arange(num_in + num_hidden, device=device)
         return torch.cat((first, third, third, third))
-
-
-def _gate_views(start: int, width: int) -> dict[str, tuple[str, int, int]]:
-    """The columns of p that are p3, p4 and p5."""
-    return {f"p{k + 3}": ("p", start + k * width, start + (k + 1) * width) for k in range(3)}

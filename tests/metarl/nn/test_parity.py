@@ -38,7 +38,7 @@ def torch_module(kind: type[nn.RNNBase], params: Params, order: list[int]) -> nn
     [
         (RNN(NUM_IN, H), nn.RNN, [0]),
         (GRU(NUM_IN, H), nn.GRU, [0, 1, 2]),
-        (LSTM(NUM_IN, H), nn.LSTM, [0, 1, 3, 2]),  # ours: i, f, o, g
+        (LSTM(NUM_IN, H), nn.LSTM, [1, 2, 3, 0]),  # ours: o, i, f, g
     ],
     ids=["rnn", "gru", "lstm"],
 )
@@ -53,7 +53,7 @@ def test_pytorch_has_the_same_cell(core: RNN, kind: type[nn.RNNBase], order: lis
 def warp_rnn(params: Params, inputs: Tensor) -> Tensor:
     """The paper's equations for one agent and one maze, ``[T, I] -> [T, H]``."""
     slow = nn.LSTMCell(NUM_IN + H, H).double()
-    ours = {"i": 0, "f": 1, "o": 2, "g": 3}
+    ours = {"o": 0, "i": 1, "f": 2, "g": 3}
     rows = [ours[k] * H + j for k in "ifgo" for j in range(H)]  # PyTorch's order
     with torch.no_grad():
         slow.weight_ih.copy_(params["warp_lstm_ih"].T[rows])
