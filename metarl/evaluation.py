@@ -108,5 +108,5 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
 
 
 def _interval(values: Array, rng: np.random.Generator) -> tuple[float, float]:
-    low, high = bootstrap_ci(values, rng=rng)
-    return float(low), float(high)
+    interval = bootstrap_ci(values, rng=rng)
+    return float(interval.low), float(interval.high)

@@ -69,10 +69,10 @@ def plain(method: str, batch_size: int, horizon: int, hidden: int) -> Callable[[
             logits = hidden[0] @ params["actor.weight"][0] + params["actor.bias"][0]
             value = hidden[0] @ params["critic.weight"][0] + params["critic.bias"][0]
             choice = torch.distributions.Categorical(logits=logits)
-            action = choice.sample()
+            action = choice.sample()  # type: ignore[no-untyped-call]
             observation, reward, _, _, _ = env.step(action)
             rewards.append(reward)
-            log_ps.append(choice.log_prob(action))
+            log_ps.append(choice.log_prob(action))  # type: ignore[no-untyped-call]
             values.append(value[:, 0])
             penalties.append(choice.probs.square().sum(-1))
         following, loss = torch.zeros(batch_size), torch.zeros(())
@@ -82,7 +82,7 @@ def plain(method: str, batch_size: int, horizon: int, hidden: int) -> Callable[[
             loss = loss - (log_ps[t] * advantage.detach()).mean()
             loss = loss + 0.1 * advantage.square().mean() + 0.03 * penalties[t].mean()
         adam.zero_grad()
-        (loss / horizon).backward()
+        (loss / horizon).backward()  # type: ignore[no-untyped-call]
         clip_gradients([p.grad for p in params.values() if p.grad is not None], 4.0)
         adam.step()
 

@@ -34,7 +34,7 @@ class EvaluateSettings:
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
     """A run directory, or a folder of seed-N runs."""
     tasks: int = 1000
-    """Trials; each on a task of its own draw. Held-out goals, if the run has any."""
+    """Trials, each on a goal drawn anew; from the held-out goals, if the run has any."""
     seed: int = 10_000
     """Of tasks, teleports and actions: apart from training's."""
     greedy: bool = False

@@ -27,14 +27,11 @@ class TrainSettings:
     """Train recurrent agents that learn a new maze within one trial."""
 
     run_dir: Path | None = None
-    """Where the run goes; with several seeds, one run each in seed-N. Default: named by the
-    settings, under runs/."""
+    """Where the run goes; several seeds get a folder seed-N each. Default: under runs/."""
     method: Method = "warp"
-    """The agent's memory. warp: the two-timescale Warp-RNN; rnn, gru, lstm: one timescale (RL^2);
-    plastic: Hebbian; modulated: neuromodulated Hebbian."""
+    """The agent's memory: the two-timescale Warp-RNN, or a baseline with one timescale."""
     preset: Preset = "default"
-    """default: corrected and tuned; demo: small mazes, minutes; paper: the published settings,
-    its faults included. Everything else can still be changed."""
+    """default: tuned; demo: small mazes, minutes; paper: as published, faults included."""
     size: int = 13
     """Rows and columns of the maze, odd, at least 5."""
     horizon: int = 200
@@ -44,10 +41,9 @@ class TrainSettings:
     wall_penalty: float = 0.0
     """What bumping into a wall costs."""
     goals: Literal["all", "split"] = "all"
-    """all: train and test on every goal (the paper's protocol); split: train on about 80 % of
-    them, test on the others."""
-    iterations: int = 30_000
-    """Iterations; in each, every agent plays one trial in each maze of a batch."""
+    """all: train and test on every goal, as the paper; split: test on held-out goals."""
+    iterations: int = 20_000
+    """Iterations; in each, an agent plays one trial in every maze of its batch."""
     batch_size: int = 30
     """Mazes an iteration and agent."""
     hidden_size: int = 100
@@ -61,16 +57,15 @@ class TrainSettings:
     checkpoint_every: int = 500
     """Iterations between checkpoints."""
     learner: TwoTimescaleSettings = field(default_factory=TwoTimescaleSettings)
-    """The two timescales. Without slow weights (rnn, gru, ...) only the fast side counts."""
+    """The two timescales. Without slow weights (rnn, lstm, ...) only the fast side counts."""
     loss: ActorCriticSettings = field(default_factory=ActorCriticSettings)
     """The actor-critic."""
     schedule: Schedule = field(default_factory=Schedule)
     """Of the learning rates."""
     published_faults: bool = False
-    """Reproduce the published code's faults of maze and network: teleports into pillars, the split
-    of the policy vector, and a first observation that says action 0 was taken."""
+    """The published code's faults of maze and network (those of its loss are under loss)."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Continue this run to its last iteration; its settings come from its config.json."""
+    """Continue this run; its settings come from its config.json."""
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""
@@ -95,7 +90,8 @@ def defaults(preset: Preset = "default", method: Method = "warp") -> TrainSettin
     if preset == "paper":
         return _paper(settings)
     lr = LEARNING_RATES[method]
-    learner = TwoTimescaleSettings(fast=OptimiserSettings(lr=lr), slow=OptimiserSettings(lr=lr))
+    adam = OptimiserSettings(lr=lr)
+    learner = TwoTimescaleSettings(fast=adam, slow=adam, warp_period=3)
     settings = replace(settings, learner=learner, schedule=Schedule("linear"))
     return _demo(settings) if preset == "demo" else settings
 

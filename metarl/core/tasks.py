@@ -18,7 +18,9 @@ class TaskBatch(Protocol[BatchT]):
     A data set ignores the parameters when it samples; a maze is rolled out with them.
     """
 
-    num_tasks: int
+    @property
+    def num_tasks(self) -> int:
+        """N."""
 
     def sample(self, fast: Params, slow: Params, split: Split) -> BatchT:
         """Draw experience for every task, without a graph."""

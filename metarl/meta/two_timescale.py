@@ -209,4 +209,3 @@ class TwoTimescale:
                 }
         self.num_episodes = int(states[0]["num_episodes"])
         self._num_summed = int(states[0]["num_summed"])
-

@@ -21,10 +21,12 @@ from metarl.rl.policy import ActorCritic
 class TensorVectorEnv(Protocol):
     """What a rollout asks of an environment: Gymnasium's vector interface, on tensors."""
 
-    num_envs: int
+    @property
+    def num_envs(self) -> int:
+        """N * B."""
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self, *, options: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         """Start a trial in every maze; observations ``[N * B, I]``."""
 
