@@ -10,7 +10,7 @@ from torch import Tensor
 
 from envs import oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
-from experiments.maze.settings import TrainSettings, from_config
+from experiments.maze.settings import TrainSettings, defaults, from_config
 from metarl.core import stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
@@ -117,7 +117,7 @@ def anchors(settings: TrainSettings) -> dict[str, float]:
 def resumed_settings(settings: TrainSettings, runs: list[RunDirectory]) -> TrainSettings:
     """The settings of the runs themselves; ``--device`` alone may be given anew."""
     stored = from_config(runs[0].config)
-    expected = dataclasses.replace(TrainSettings(), resume=settings.resume, device=settings.device)
+    expected = dataclasses.replace(defaults(), resume=settings.resume, device=settings.device)
     changed = [
         f.name
         for f in dataclasses.fields(settings)

@@ -79,14 +79,15 @@ def test_seeds_together_equal_seeds_alone(tmp_path):
 
 def start(arguments, log):
     """A real process, in a group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.maze", *arguments],
-        cwd=ROOT,
-        stderr=log.open("w"),
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
+    with log.open("w") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "experiments.maze", *arguments],
+            cwd=ROOT,
+            stderr=stderr,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
 
 
 def wait_for_iteration(run_path, iteration, process):
@@ -119,7 +120,7 @@ def test_a_killed_process_resumes_bit_for_bit(tmp_path, number):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_resumes_bit_for_bit(tmp_path, method):
-    """As above, from the checkpoint of iteration 21, without a process each."""
+    """As above, from the checkpoint before the last, without a process each."""
     (whole,) = train(tmp_path / "whole", "--method", method)
     (cut,) = train(tmp_path / "cut", "--method", method)
     os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
