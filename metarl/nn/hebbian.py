@@ -125,9 +125,9 @@ class HebbianRNN(FusedCore):
         return TraceSpec(vectors | self.rule_buffers()[0], large=large)
 
     def gradient_spec(self) -> TraceSpec:
-        """Gradients of every step, and the traces of one segment."""
+        """Gradients of every step, alpha's in every maze, and the traces of one segment."""
         square = self.hidden_size, self.hidden_size
-        large = dict.fromkeys(("r", "outer", "scratch"), Large(square, "one"))
+        large = dict.fromkeys(("r", "alpha", "outer", "scratch"), Large(square, "one"))
         return TraceSpec(
             {"z": self.hidden_size} | self.rule_buffers()[1],
             large=large | {"hebb": Large(square, "segment")},
@@ -155,7 +155,7 @@ class HebbianRNN(FusedCore):
         num_steps = grad.shape[1]
         first = trace.gradients.slots[0]
         first.r.zero_()
-        d_alpha = torch.zeros_like(weights[3])
+        first.alpha.zero_()
         no_hebb = torch.zeros_like(first.r)
         dh = grad[:, -1]
         for start in reversed(range(0, num_steps, trace.segment)):
@@ -165,7 +165,7 @@ class HebbianRNN(FusedCore):
             for t in reversed(range(start, stop)):
                 around = hebbs[t - start], hebbs[t - start + 1]
                 dh = self._step_backward(
-                    weights, dh, around, trace.slots[t], trace.gradients.slots[t], d_alpha
+                    weights, dh, around, trace.slots[t], trace.gradients.slots[t]
                 )
                 if t:
                     dh = dh.add_(grad[:, t - 1])
@@ -174,7 +174,7 @@ class HebbianRNN(FusedCore):
             outer_sum(trace.flat("x"), dz),
             dz.sum(1, keepdim=True),
             outer_sum(trace.flat("before"), dz).unsqueeze(1),
-            d_alpha,
+            first.alpha.sum(1, keepdim=True),
             *self.rule_gradients(trace),
         )
         return grads, dz @ transposed(weights[0]) if inputs else None
@@ -196,9 +196,8 @@ class HebbianRNN(FusedCore):
         hebb: tuple[Tensor, Tensor],
         slot: Any,
         d: Any,
-        d_alpha: Tensor,
     ) -> Tensor:
-        """One step; returns the gradient by the h before it, adds to R and ``d_alpha``."""
+        """One step; returns the gradient by the h before it, adds to R and alpha's gradient."""
         _, _, w, alpha, *rule = weights
         before = slot.before.unsqueeze(-2)  # [N, B, 1, H]
         # Hebb' = write(Hebb, h k^T)
@@ -212,7 +211,5 @@ class HebbianRNN(FusedCore):
         torch.addcmul(w, alpha, hebb[0], out=d.scratch)
         d_before += dz @ d.scratch.mT
         d.r.addcmul_(before.mT, dz)
-        # alpha: the sum of Hebb * h dz^T over mazes, a product for each of its rows
-        torch.mul(hebb[0], dz, out=d.scratch)
-        d_alpha += (slot.before.mT.unsqueeze(-2) @ d.scratch.transpose(1, 2)).transpose(1, 2)
+        d.alpha.addcmul_(torch.mul(hebb[0], dz, out=d.scratch), before.mT)
         return torch.squeeze(d_before, -2)

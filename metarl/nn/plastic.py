@@ -57,7 +57,8 @@ class PlasticRNN(HebbianRNN):
         """``R (1 - eta)``; the decay's gradient is ``-<alpha R, Hebb>`` in each maze."""
         eta = weights[4].unsqueeze(-1)
         outer = torch.mul(r, weights[3], out=d.outer)
-        torch.neg(torch.linalg.vecdot(outer.flatten(2), hebb[0].flatten(2)), out=d.decay[..., 0])
+        decay = torch.mul(outer, hebb[0], out=d.scratch).sum((-2, -1))  # [N, B]
+        torch.neg(decay.unsqueeze(-1), out=d.decay)
         r.mul_(1 - eta)
 
     def show_backward(self, rule: Weights, dk: Tensor, slot: Any, d: Any) -> Tensor:

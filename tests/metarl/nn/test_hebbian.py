@@ -67,4 +67,4 @@ def test_memory_grows_with_the_root_of_time(core: PlasticRNN) -> None:
     slots = [*trace.slots, *trace.gradients.slots]
     large = {t.data_ptr(): t for s in slots for t in vars(s).values() if t.dim() == 4}
     assert trace.segment == 15
-    assert len(large) == (1 + 13) + 1 + 15 + 3
+    assert len(large) == (1 + 13) + 1 + 15 + 4
