@@ -109,20 +109,20 @@ class WarpRNN(FusedCore):
             "p12": Columns("p", 0, num_xh),
             "p2": Columns("p", num_in, num_xh),
         }
-        views |= self._blocks("p", ("p3", "p4", "p5"))
+        views |= self._blocks("p", num_xh, ("p3", "p4", "p5"), "p345")
         return TraceSpec({**lstm.buffers, **buffers}, {**lstm.views, **views})
 
     def gradient_spec(self) -> TraceSpec:
-        """Gradients by the LSTM's gates, by p, and by u, v and b."""
+        """Gradients by the LSTM's gates, by p, by z, and by u, v and b."""
         num_xh, num_hidden = self.input_size + self.hidden_size, self.hidden_size
         lstm = cell_gradient_spec(num_hidden)
-        width = num_xh + 6 * num_hidden
-        views = self._blocks("fast", ("p3", "p4", "p5", "u", "v", "b")) | {
-            "p12": Columns("fast", 0, num_xh),
-            "p": Columns("fast", 0, num_xh + 3 * num_hidden),
-            "blocks": Columns("fast", num_xh, width, blocks=6),
+        buffers = {"p": num_xh + 3 * num_hidden, "uvb": 3 * num_hidden, "z": num_hidden}
+        views = {
+            "p12": Columns("p", 0, num_xh),
+            **self._blocks("p", num_xh, ("p3", "p4", "p5"), "p345"),
+            **self._blocks("uvb", 0, ("u", "v", "b"), "blocks"),
         }
-        return TraceSpec({**lstm.buffers, "fast": width}, {**lstm.views, **views})
+        return TraceSpec({**lstm.buffers, **buffers}, {**lstm.views, **views})
 
     def step(
         self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
@@ -172,7 +172,9 @@ class WarpRNN(FusedCore):
         for t in range(grad.shape[1] - 1, -1, -1):
             s, d = trace.slots[t], gradients.slots[t]
             # h' = tanh(u p3 + v p4 + b p5)
-            d.blocks.mul_(dh.unsqueeze(-2))
+            dz = tanh_backward(dh, s.h, d.z).unsqueeze(-2)
+            torch.mul(s.p345, dz, out=d.blocks)
+            d.p345.mul_(dz)
             # u = W_ih (x p1), v = W_hh (h p2)
             dx_p, dh_p = torch.bmm(d.u, w_ih_t), torch.bmm(d.v, w_hh_t)
             d.p12.mul_(torch.cat((dx_p, dh_p), -1))
@@ -201,26 +203,22 @@ class WarpRNN(FusedCore):
         return grads, torch.addcmul(dx, du @ w_ih_t, trace.flat("p")[..., :num_in])
 
     def _factors(self, trace: Trace, bias: Tensor) -> None:
-        """What the gradients by p, u, v and b are to those they come from, for all steps at once.
+        """What the gradient by p is to those by z and by (x p1, h p2), for all steps at once."""
+        for p, factor in (("p3", trace["u"]), ("p4", trace["v"]), ("p5", bias.unsqueeze(1))):
+            tanh_backward(factor, trace[p], trace.gradients[p])
+        tanh_backward(trace["xh"], trace["p12"], trace.gradients["p12"])
 
-        Those by p3 to p5, u, v and b come from h', those by p1 and p2 from (x p1) and (h p2).
-        """
-        d = trace.gradients
-        slope = 1 - trace["h"].square()
-        for p, term, factor in (
-            ("p3", "u", trace["u"]),
-            ("p4", "v", trace["v"]),
-            ("p5", "b", bias.unsqueeze(1)),
-        ):
-            tanh_backward(slope * factor, trace[p], d[p])
-            torch.mul(slope, trace[p], out=d[term])
-        tanh_backward(trace["xh"], trace["p12"], d["p12"])
-
-    def _blocks(self, buffer: str, names: Sequence[str]) -> dict[str, Columns]:
-        """Names for the blocks of H columns after the first I + H."""
-        num_hidden = self.hidden_size
-        starts = [self.input_size + (k + 1) * num_hidden for k in range(len(names))]
-        return {n: Columns(buffer, s, s + num_hidden) for n, s in zip(names, starts, strict=True)}
+    def _blocks(
+        self, buffer: str, start: int, names: Sequence[str], together: str
+    ) -> dict[str, Columns]:
+        """Names for blocks of H columns of a buffer, and one for all of them."""
+        width = self.hidden_size
+        stop = start + width * len(names)
+        views = {
+            n: Columns(buffer, start + k * width, start + (k + 1) * width)
+            for k, n in enumerate(names)
+        }
+        return views | {together: Columns(buffer, start, stop, blocks=len(names))}
 
     def _published_columns(self, device: torch.device) -> Tensor:
         """Columns of P that the published split reads as p1 to p5, ``[I + 4H]``."""

@@ -25,9 +25,7 @@ class TensorVectorEnv(Protocol):
     def num_envs(self) -> int:
         """N * B."""
 
-    def reset(
-        self, *, options: dict[str, Any] | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
+    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start a trial in every maze; observations ``[N * B, I]``."""
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:

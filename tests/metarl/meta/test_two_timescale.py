@@ -146,9 +146,7 @@ def test_clipping_is_per_agent_and_over_all_weights():
 
 
 def test_reset_fast_returns_fast_weights_to_the_start_and_never_slow_ones():
-    settings = replace(
-        SETTINGS, reset_fast="meta-batch", fast=OptimiserSettings("adam", lr=0.1)
-    )
+    settings = replace(SETTINGS, reset_fast="meta-batch", fast=OptimiserSettings("adam", lr=0.1))
     ours = learner(settings)
     start = {n: p.detach().clone() for n, p in ours.params.items()}
     trajectory = []
