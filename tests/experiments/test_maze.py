@@ -194,13 +194,12 @@ def test_the_config_gives_the_settings_back(trained):
 
 def test_presets():
     paper = defaults("paper")
-    assert (paper.learner.warp_period, paper.learner.fast.lr, paper.learner.slow.lr) == (
-        30,
-        1e-3,
-        1e-3,
-    )
+    assert paper.learner.warp_period == 30
+    assert paper.learner.fast.lr == paper.learner.slow.lr == 1e-3
     assert paper.learner.max_grad_norm is None
-    assert paper.published_faults and paper.loss.published_returns and paper.loss.published_baseline
+    assert paper.published_faults
+    assert paper.loss.published_returns
+    assert paper.loss.published_baseline
     assert not defaults().published_faults
     with pytest.raises(SystemExit):
         main(["train", "--preset", "unknown"])

@@ -61,9 +61,8 @@ def test_a_whole_run_writes_what_it_says(tmp_path):
         assert metrics["iteration"].tolist() == [4, 8, 12]
         assert metrics["env_steps"].tolist() == [400, 800, 1200]
         generator = torch.Generator().manual_seed(SEEDS[agent])
-        walked = list(
-            itertools.accumulate(torch.rand((), generator=generator).item() for _ in range(12))
-        )
+        steps = [torch.rand((), generator=generator).item() for _ in range(12)]
+        walked = list(itertools.accumulate(steps))
         means = [sum(walked[i : i + 4]) / 4 for i in (0, 4, 8)]
         assert metrics["return"].tolist() == pytest.approx(means, rel=1e-6)
         state = run.load_checkpoint()
