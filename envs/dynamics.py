@@ -102,7 +102,8 @@ def compile_layout(layout: Layout, teleport: TeleportMode = "free") -> MazeTable
     """Compiles a layout for the given teleport rule.
 
     Raises:
-        ValueError: If `teleport` is not a known rule.
+        ValueError: If `teleport` is not a known rule, or is ``"interior"`` and a teleport could
+            wall the agent in.
     """
     if teleport not in get_args(TeleportMode):
         raise ValueError(f"teleport must be one of {get_args(TeleportMode)}, got {teleport!r}")
@@ -190,4 +191,11 @@ def as_actions(actions: Any, device: torch.device) -> torch.Tensor:
 def _pillars(layout: Layout) -> tuple[Cell, ...]:
     """Wall cells inside the border, row-major."""
     inside = np.argwhere(layout.walls[1:-1, 1:-1]) + 1
-    return tuple((int(row), int(column)) for row, column in inside)
+    pillars = tuple((int(row), int(column)) for row, column in inside)
+    for pillar in pillars:
+        if not layout.neighbours(pillar):
+            raise ValueError(
+                f"wall {pillar} has no free neighbour, so an agent teleported into it could never "
+                f"leave: use teleport='free' in this layout\n{layout}"
+            )
+    return pillars

@@ -53,12 +53,12 @@ class InputSlots(NamedTuple):
         return cls(patch, bias, bias + 1, bias + 2, bias + 3, bias + 3 + NUM_ACTIONS)
 
     def rows(self, horizon: int) -> NDArray[np.float32]:
-        """Float32 [horizon + 1, A, width]: all that time and previous action decide."""
+        """Float32 [horizon + 1, A, width - patch]: what follows the patch, but for the reward."""
         rows = np.zeros((horizon + 1, NUM_ACTIONS, self.width), dtype=np.float32)
         rows[:, :, self.bias] = 1.0
         rows[:, :, self.time] = np.arange(horizon + 1, dtype=np.float32)[:, None] / horizon
         rows[:, :, self.action :] = np.eye(NUM_ACTIONS, dtype=np.float32)
-        return rows
+        return rows[:, :, self.patch :]
 
     def first_row(self, first_action_zero_is_set: bool) -> NDArray[np.float32]:
         """Float32 [width]: the same at t = 0, where there is no previous action."""
@@ -71,8 +71,6 @@ class InputSlots(NamedTuple):
         """The space of the extended observation."""
         low, high = np.zeros(self.width, np.float32), np.ones(self.width, np.float32)
         low[: self.patch], high[: self.patch] = inner.low, inner.high
-        high[self.patch : self.bias] = 0.0
-        low[self.bias] = 1.0
         low[self.reward] = min(0.0, settings.reward, -settings.wall_penalty)
         high[self.reward] = max(0.0, settings.reward)
         return Box(low, high, dtype=np.float32)
@@ -168,10 +166,9 @@ class VectorMetaObservation(
         inner = env.single_observation_space
         assert isinstance(inner, Box)
         self._slots = InputSlots.after(inner.shape[0], unused_input)
-        self._rows = torch.from_numpy(self._slots.rows(self.horizon)).to(device).unbind(0)
-        self._first_row = torch.from_numpy(self._slots.first_row(first_action_zero_is_set)).to(
-            device
-        )
+        self._rows = torch.tensor(self._slots.rows(self.horizon), device=device).unbind(0)
+        first_row = self._slots.first_row(first_action_zero_is_set)
+        self._first_row = torch.tensor(first_row, device=device)
         self._autoreset: AutoresetMode = env.metadata["autoreset_mode"]
         self._elapsed = 0
         self.single_observation_space = self._slots.space(inner, settings)
@@ -205,7 +202,7 @@ class VectorMetaObservation(
         """float32 [B, width], the observation of t = 0."""
         self._elapsed = 0
         observation = self._first_row.repeat(self.num_envs, 1)
-        observation.narrow(1, 0, self._slots.patch).copy_(patch)
+        observation[:, : self._slots.patch] = patch
         return observation
 
     def _extend(
@@ -213,10 +210,9 @@ class VectorMetaObservation(
     ) -> torch.Tensor:
         """float32 [B, width], the observation after a step."""
         actions = as_actions(actions, rewards.device)
-        observation = torch.index_select(self._rows[self._elapsed], 0, actions)
-        observation.narrow(1, 0, self._slots.patch).copy_(patch)
-        observation.select(1, self._slots.reward).copy_(rewards)
-        return observation
+        rest = torch.index_select(self._rows[self._elapsed], 0, actions)
+        rest[:, self._slots.reward - self._slots.patch] = rewards
+        return torch.cat((patch, rest), dim=1)
 
 
 def maze_settings(env: Any) -> MazeSettings:

@@ -17,7 +17,7 @@ over the cells other than g (where a find sends the agent):
 A tour that first enters g at step t earns ``reward + W_{T-t}`` there, W being the oracle's.
 
 Reward 10, 200 steps, all goals: 14.37 / 379.87 / 416.23 at 9 x 9, 7.72 / 275.06 / 324.23 at
-11 x 11 and 5.38 / 207.63 / 269.57 at 13 x 13. The beam search's tours are better than those of a
+11 x 11 and 5.38 / 207.62 / 269.57 at 13 x 13. The beam search's tours are better than those of a
 greedy sweep to the nearest unvisited cell (best of 20 tie-breaks: 377.8, 270.7, 203.5), but not
 proven best: the true ceiling may be a little higher. Walls cost nothing here.
 """

@@ -1,0 +1,113 @@
+"""Tests that run over every environment registered under ``metarl/``."""
+
+import copy
+import pickle
+
+import gymnasium
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+
+import envs
+from envs import GridMazeEnv, GridMazeVectorEnv, MetaObservation, TaskDistribution, Trial
+
+IDS = sorted(id for id in gymnasium.registry if id.startswith("metarl/"))
+
+
+def wrapped(env: gymnasium.Env, wrapping: str) -> gymnasium.Env:  # type: ignore[type-arg]
+    match wrapping:
+        case "bare":
+            return env
+        case "meta":
+            return MetaObservation(env)
+        case "trial":
+            return Trial(env, 2, episode_flag=True)
+        case _:
+            return MetaObservation(Trial(env, 2))
+
+
+def test_there_is_something_to_test() -> None:
+    assert "metarl/GridMaze-v0" in IDS
+
+
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")  # wrapped on purpose
+@pytest.mark.parametrize("wrapping", ["bare", "meta", "trial", "meta of trial"])
+@pytest.mark.parametrize("env_id", IDS)
+def test_gymnasium_checker(env_id: str, wrapping: str) -> None:
+    env = gymnasium.make(env_id, disable_env_checker=True, horizon=20)
+    if wrapping == "bare":
+        check_env(env.unwrapped)
+    else:
+        check_env(wrapped(env, wrapping), skip_render_check=True)
+
+
+@pytest.mark.parametrize("wrapping", ["bare", "meta", "trial", "meta of trial"])
+@pytest.mark.parametrize("env_id", IDS)
+def test_stable_baselines_checker(env_id: str, wrapping: str) -> None:
+    check_env_sb3(wrapped(gymnasium.make(env_id, horizon=20), wrapping))
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_docstring_has_gymnasiums_headings(env_id: str) -> None:
+    text = gymnasium.make(env_id).unwrapped.__doc__ or ""
+    headings = (
+        "Description",
+        "Action Space",
+        "Observation Space",
+        "Rewards",
+        "Starting State",
+        "Episode End",
+        "Arguments",
+        "Version History",
+    )
+    assert [heading for heading in headings if f"## {heading}" not in text] == []
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_make_truncates_once_at_the_horizon(env_id: str) -> None:
+    env = gymnasium.make(env_id, horizon=7)
+    assert env.spec is not None
+    assert env.spec.max_episode_steps is None
+    for _ in range(2):
+        env.reset(seed=0)
+        ends = [env.step(0)[2:4] for _ in range(7)]
+        assert ends == [(False, False)] * 6 + [(False, True)]
+
+
+def test_make_gives_the_grid_maze_with_its_arguments() -> None:
+    env = gymnasium.make("metarl/GridMaze-v0", size=9, horizon=50, reward=2.0).unwrapped
+    assert isinstance(env, GridMazeEnv)
+    assert (env.layout.height, env.horizon, env.settings.reward) == (9, 50, 2.0)
+
+
+def test_make_vec_gives_the_tensor_twin() -> None:
+    env = gymnasium.make_vec(
+        "metarl/GridMaze-v0",
+        num_envs=4096,
+        vectorization_mode="vector_entry_point",
+        size=9,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
+    assert isinstance(env, GridMazeVectorEnv)
+    assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    observations, _ = env.reset(seed=0)
+    assert tuple(observations.shape) == (4096, 9) == env.observation_space.shape
+
+
+def test_make_vec_also_makes_sync_copies_of_the_single_one() -> None:
+    env = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=3, vectorization_mode="sync", horizon=4)
+    observations, _ = env.reset(seed=0)
+    for _ in range(6):
+        observations, *_ = env.step([0, 1, 2])
+    assert observations.shape == (3, 9)
+    env.close()
+
+
+def test_spec_can_be_copied_and_made_again() -> None:
+    tasks = TaskDistribution(envs.pillar_maze(7)).split().train
+    env = Trial(gymnasium.make("metarl/GridMaze-v0", tasks=tasks, horizon=5), 3)
+    spec = pickle.loads(pickle.dumps(copy.deepcopy(env.spec)))
+    again = gymnasium.make(spec)
+    assert again.get_wrapper_attr("horizon") == 15
+    assert again.unwrapped.task_distribution == tasks  # type: ignore[attr-defined]
