@@ -1,4 +1,4 @@
-"""The maze, end to end: ``python -m experiments.maze train|evaluate|render``."""
+"""The maze, end to end: ``python -m experiments.maze train|evaluate|render|export``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import torch
 import tyro
 
 from experiments.maze.evaluate import EvaluateSettings, evaluate
+from experiments.maze.export import ExportSettings, export
 from experiments.maze.render import RenderSettings, render
 from experiments.maze.settings import TrainSettings, defaults
 from experiments.maze.train import train
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 
-COMMANDS = ("train", "evaluate", "render")
+COMMANDS = ("train", "evaluate", "render", "export")
 USAGE = """usage: python -m experiments.maze COMMAND [OPTIONS]
 
 commands:
   train      train agents into a run directory
   evaluate   measure a trained agent on tasks it has not seen, or on fresh ones
   render     draw or film a trial
+  export     copy a run without what only its resume needs
 
 `python -m experiments.maze COMMAND --help` explains every option."""
 
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str]) -> None:
                 evaluate(tyro.cli(EvaluateSettings, prog=prog, args=rest))
             case "render":
                 render(tyro.cli(RenderSettings, prog=prog, args=rest))
+            case "export":
+                export(tyro.cli(ExportSettings, prog=prog, args=rest))
     except UserError as error:
         fail(str(error))
     except NonFiniteLossError as error:

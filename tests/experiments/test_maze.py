@@ -176,6 +176,24 @@ def test_render_writes_pictures(trained, tmp_path, name):
     assert output.stat().st_size > 1000
 
 
+def test_an_exported_run_is_small_and_evaluates_alike(trained, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    main(["export", str(trained.path), "--output", str(copy)])
+    small, whole = (p.stat().st_size for p in (copy / "checkpoint.pt", trained.checkpoint_path))
+    assert small < whole / 2
+    results = []
+    for path in (trained.path, copy):
+        main(["evaluate", str(path), "--tasks", "10", "--json"])
+        summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+        results.append({k: v for k, v in summary.items() if k != "wall_seconds"})
+    assert results[0] == results[1]
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", str(copy)])
+    assert "does not fit the settings" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["export", str(trained.path), "--output", str(copy)])
+
+
 def test_the_config_gives_the_settings_back(trained):
     settings = from_config(trained.config)
     assert settings == replace(

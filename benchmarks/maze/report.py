@@ -1,0 +1,116 @@
+"""Tables and pictures from evaluated runs: ``python -m benchmarks.maze.report RUN [RUN ...]``.
+
+Each RUN is a folder of seed-N runs (or one run) that `experiments.maze evaluate` has been over.
+Writes beside this file:
+
+    results.csv      one line a run: the final evaluation on fresh trials
+    curves.csv       one line a run and mark: mean training return of the 100 iterations before it
+    curves.png       learning curves with 95 % intervals over seeds, and the reference lines
+    within_trial.png return per window of the trial, mean over seeds
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.plot import PlotSettings, plot
+from metarl.plots import Curves, save_figure, within_trial_curve
+from metarl.run_directory import RunDirectory, find_runs
+from metarl.statistics import mean_and_interval
+
+HERE = Path(__file__).parent
+MARKS = (250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 10000, 12000, 15000, 20000, 30000)
+SPAN = 100
+"""Iterations averaged at each mark."""
+
+SUMMARY = ("mean_return", "iqm", "normalised_score", "first_find_median", "num_tasks", "protocol")
+
+
+def main() -> None:
+    """Read the runs, write the files, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    paths = parser.parse_args().runs
+    groups = {path.name: find_runs(path) for path in paths}
+    write_csv(HERE / "results.csv", (result(n, run) for n, runs in groups.items() for run in runs))
+    write_csv(HERE / "curves.csv", (row for n, runs in groups.items() for row in marks(n, runs)))
+    plot(PlotSettings(tuple(paths), HERE / "curves.png", title="13 x 13 maze, 200 steps"))
+    save_figure(within_trial(groups), HERE / "within_trial.png")
+    print(table(groups))
+
+
+def result(group: str, run: RunDirectory) -> dict[str, Any]:
+    """The final evaluation of one run."""
+    summary = run.read_summary()
+    low, high = summary["ci95"]
+    return {
+        "run": group,
+        "method": run.config["method"],
+        "seed": run.config["seed"],
+        "iterations": summary["iteration"],
+        "env_steps": summary["env_steps"],
+        **{key: summary[key] for key in SUMMARY},
+        "ci95_low": low,
+        "ci95_high": high,
+    }
+
+
+def marks(group: str, runs: Sequence[RunDirectory]) -> Iterable[dict[str, Any]]:
+    """Training return before each mark, run by run."""
+    for run in runs:
+        metrics = run.read_metrics()
+        iteration, value = metrics["iteration"], metrics["return"]
+        for mark in (m for m in MARKS if m <= iteration[-1]):
+            chosen = (iteration > mark - SPAN) & (iteration <= mark)
+            seed = run.config["seed"]
+            mean = round(float(value[chosen].mean()), 2)
+            yield {"run": group, "seed": seed, "iteration": mark, "return": mean}
+
+
+def within_trial(groups: Mapping[str, Sequence[RunDirectory]]) -> Any:
+    """Return in each window of the trial, one row a seed."""
+    curves = []
+    for name, runs in groups.items():
+        summaries = [run.read_summary() for run in runs]
+        values = np.array([s["within_trial"] for s in summaries])
+        window = int(summaries[0]["window"])
+        curves.append(Curves(name, window * np.arange(1, values.shape[1] + 1), values))
+    return within_trial_curve(curves, window=window, title="within one trial, fresh mazes")
+
+
+def table(groups: Mapping[str, Sequence[RunDirectory]]) -> str:
+    """Markdown: one line a group, mean over seeds with 95 % t interval."""
+    lines = [
+        "| run | seeds | iterations | return | 95 % interval | normalised score | IQM |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, runs in groups.items():
+        summaries = [run.read_summary() for run in runs]
+        returns = np.array([s["mean_return"] for s in summaries])
+        mean, low, high = (float(x) for x in mean_and_interval(returns))
+        interval = f"{low:.1f} to {high:.1f}" if len(runs) > 1 else "one seed"
+        score, iqm = (np.mean([s[key] for s in summaries]) for key in ("normalised_score", "iqm"))
+        lines.append(
+            f"| {name} | {len(runs)} | {summaries[0]['iteration']:,} | {mean:.1f} | {interval} "
+            f"| {score:.3f} | {iqm:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write dictionaries as lines."""
+    rows = list(rows)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""`export`: a run directory small enough to give away."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from metarl import checkpoint
+from metarl.errors import RunDirectoryError
+from metarl.run_directory import RunDirectory
+
+KEPT = ("config.json", "metrics.jsonl", "summary.json")
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Copy a run without what only its resume needs: settings, curve, summary and weights stay."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory."""
+    output: Path
+    """The folder to make."""
+
+
+def export(settings: ExportSettings) -> None:
+    """Write the copy; `evaluate`, `render` and `plot` work on it, `train --resume` does not."""
+    run = RunDirectory.open(settings.run)
+    state = run.load_checkpoint()
+    if settings.output.exists():
+        raise RunDirectoryError(f"{settings.output} is there already; name another --output")
+    settings.output.mkdir(parents=True)
+    for name in KEPT:
+        if (run.path / name).is_file():
+            shutil.copyfile(run.path / name, settings.output / name)
+    small = {"iteration": state["iteration"], "learner": {"params": state["learner"]["params"]}}
+    checkpoint.save(settings.output / "checkpoint.pt", small)
+    size = sum(path.stat().st_size for path in settings.output.iterdir())
+    print(f"exported: {settings.output} ({size / 1e6:.1f} MB)")
