@@ -27,7 +27,8 @@ from metarl.nn.recurrent import (
     Trace,
     TraceSpec,
     Weights,
-    outer_sum,
+    add_outer,
+    add_sum,
     sigmoid_backward,
     tanh_backward,
     transposed,
@@ -107,34 +108,33 @@ class GRU(FusedCore):
     def backward(
         self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
     ) -> tuple[Weights, Tensor | None]:
-        """Every gate's gradient is dh times a factor: all factors first, then the recursion.
+        """Every gate's gradient is dh times a factor: a segment's factors first, then its steps.
 
         ``dh_{t-1} = z_t dh_t + W_hh^T (factors_t dh_t)``, on top of the loss's own gradient.
         """
-        num_hidden = self.hidden_size
-        w_hh_t = transposed(weights[1])
-        gradients = trace.gradients
-        self._factors(trace)
+        w_ih_t, w_hh_t = transposed(weights[0]), transposed(weights[1])
+        grads = tuple(torch.zeros_like(w) for w in weights)
+        dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None
         dh = grad[:, -1]
-        for t in range(grad.shape[1] - 1, -1, -1):
-            d = gradients.slots[t]
-            d.blocks.mul_(dh.unsqueeze(-2))
-            if t:
-                dh = torch.addcmul(grad[:, t - 1], dh, trace.slots[t].z)
-                dh.baddbmm_(d.wh, w_hh_t)
-        gates = gradients.flat("gates")
-        wx, wh = gates[..., : 3 * num_hidden], gates[..., num_hidden:]
-        total = gates.sum(1, keepdim=True)
-        grads = (
-            outer_sum(trace.flat("x"), wx),
-            outer_sum(trace.flat("before"), wh),
-            total[..., : 3 * num_hidden],
-            total[..., num_hidden:],
-        )
-        return grads, wx @ transposed(weights[0]) if inputs else None
+        for part in reversed(trace.segments):
+            self._factors(part)
+            for t in range(part.stop - 1, part.start - 1, -1):
+                d = part.gradients.slots[t - part.start]
+                d.blocks.mul_(dh.unsqueeze(-2))
+                if t:
+                    dh = torch.addcmul(grad[:, t - 1], dh, trace.slots[t].z)
+                    dh.baddbmm_(d.wh, w_hh_t)
+            wx, wh = part.gradients.flat("wx"), part.gradients.flat("wh")
+            add_outer(grads[0], part.flat("x"), wx)
+            add_outer(grads[1], part.flat("before"), wh)
+            add_sum(grads[2], wx)
+            add_sum(grads[3], wh)
+            if dx is not None:
+                dx[:, part.start : part.stop] = part.gradients["wx"] @ w_ih_t.unsqueeze(1)
+        return grads, dx
 
     def _factors(self, trace: Trace) -> None:
-        """What each gate's gradient is to dh, for all steps at once, into ``gates``."""
+        """What each gate's gradient is to dh, for all steps of a segment, into ``gates``."""
         num_hidden = self.hidden_size
         n, h, wh_n = trace["n"], trace["before"], trace["wh"][..., 2 * num_hidden :]
         rz = trace["rz"]

@@ -18,6 +18,7 @@ gradient by the trace backwards. That gradient is ``alpha * R``, with R free of 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,8 +33,9 @@ from metarl.nn.recurrent import (
     Trace,
     TraceSpec,
     Weights,
+    add_outer,
+    add_sum,
     orthogonal,
-    outer_sum,
     tanh_backward,
     transposed,
     uniform,
@@ -70,9 +72,7 @@ class HebbianRNN(FusedCore):
         """The trace ``[N, B, H, H]`` after a step: ``hebb``, and the product of h and k."""
 
     @abstractmethod
-    def write_backward(
-        self, weights: Weights, r: Tensor, hebb: tuple[Tensor, Tensor], d: Any
-    ) -> None:
+    def write_backward(self, weights: Weights, r: Tensor, hebb: Sequence[Tensor], d: Any) -> None:
         """Carry R over one write, in place, and put the gradient by ``h k^T`` into ``d.outer``.
 
         Args:
@@ -87,8 +87,8 @@ class HebbianRNN(FusedCore):
         """The gradient by h ``[N, B, H]`` from that by k."""
 
     @abstractmethod
-    def rule_gradients(self, trace: Trace) -> Weights:
-        """The gradients by the rule's weights, from the slots of all steps."""
+    def add_rule_gradients(self, part: Trace, grads: Weights) -> None:
+        """Add a segment to the gradients by the rule's weights."""
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """The plain RNN's matrices and bias; alpha uniform in 0.01."""
@@ -130,7 +130,7 @@ class HebbianRNN(FusedCore):
         large = dict.fromkeys(("r", "alpha", "outer", "scratch"), Large(square, "one"))
         return TraceSpec(
             {"z": self.hidden_size} | self.rule_buffers()[1],
-            large=large | {"hebb": Large(square, "segment")},
+            large=large | {"hebb": Large(square, "all")},
         )
 
     def step(
@@ -152,39 +152,35 @@ class HebbianRNN(FusedCore):
         self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
     ) -> tuple[Weights, Tensor | None]:
         """Walk the segments backwards, writing the traces of each again before its steps."""
-        num_steps = grad.shape[1]
-        first = trace.gradients.slots[0]
-        first.r.zero_()
-        first.alpha.zero_()
-        no_hebb = torch.zeros_like(first.r)
+        w_ih_t = transposed(weights[0])
+        grads = tuple(torch.zeros_like(w) for w in weights)
+        dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None
+        shared = trace.segments[0].gradients.slots[0]
+        no_hebb = torch.zeros_like(shared.r.zero_())
+        shared.alpha.zero_()
         dh = grad[:, -1]
-        for start in reversed(range(0, num_steps, trace.segment)):
-            hebb = trace.slots[start - 1].hebb if start else no_hebb
-            stop = min(start + trace.segment, num_steps)
-            hebbs = [hebb, *self._write_again(weights[4:], trace, hebb, start, stop)]
-            for t in reversed(range(start, stop)):
-                around = hebbs[t - start], hebbs[t - start + 1]
-                dh = self._step_backward(
-                    weights, dh, around, trace.slots[t], trace.gradients.slots[t]
-                )
+        for part in reversed(trace.segments):
+            d = part.gradients
+            before = trace.slots[part.start - 1].hebb if part.start else no_hebb
+            hebbs = [before, *self._write_again(weights[4:], part, before)]
+            for t in range(part.stop - 1, part.start - 1, -1):
+                k = t - part.start
+                dh = self._step_backward(weights, dh, hebbs[k : k + 2], part.slots[k], d.slots[k])
                 if t:
                     dh = dh.add_(grad[:, t - 1])
-        dz = trace.gradients.flat("z")
-        grads = (
-            outer_sum(trace.flat("x"), dz),
-            dz.sum(1, keepdim=True),
-            outer_sum(trace.flat("before"), dz).unsqueeze(1),
-            first.alpha.sum(1, keepdim=True),
-            *self.rule_gradients(trace),
-        )
-        return grads, dz @ transposed(weights[0]) if inputs else None
+            add_outer(grads[0], part.flat("x"), d.flat("z"))
+            add_sum(grads[1], d.flat("z"))
+            add_outer(grads[2].squeeze(1), part.flat("before"), d.flat("z"))
+            self.add_rule_gradients(part, grads[4:])
+            if dx is not None:
+                dx[:, part.start : part.stop] = d["z"] @ w_ih_t.unsqueeze(1)
+        torch.sum(shared.alpha, 1, keepdim=True, out=grads[3])
+        return grads, dx
 
-    def _write_again(
-        self, rule: Weights, trace: Trace, hebb: Tensor, start: int, stop: int
-    ) -> list[Tensor]:
+    def _write_again(self, rule: Weights, part: Trace, hebb: Tensor) -> list[Tensor]:
         """The traces after each step of a segment that began with ``hebb``."""
         hebbs = []
-        for s, d in zip(trace.slots[start:stop], trace.gradients.slots[start:stop], strict=True):
+        for s, d in zip(part.slots, part.gradients.slots, strict=True):
             hebb = self.write(rule, hebb, s.before, s.k, d.hebb)
             hebbs.append(hebb)
         return hebbs
@@ -193,7 +189,7 @@ class HebbianRNN(FusedCore):
         self,
         weights: Weights,
         dh: Tensor,
-        hebb: tuple[Tensor, Tensor],
+        hebb: Sequence[Tensor],
         slot: Any,
         d: Any,
     ) -> Tensor:

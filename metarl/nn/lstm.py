@@ -28,7 +28,8 @@ from metarl.nn.recurrent import (
     Trace,
     TraceSpec,
     Weights,
-    outer_sum,
+    add_outer,
+    add_sum,
     sigmoid_backward,
     tanh_backward,
     transposed,
@@ -62,21 +63,23 @@ def cell(
     return torch.mul(o, torch.tanh(c, out=out.tanh_c), out=out_h), c
 
 
-def cell_factors(trace: Trace) -> None:
-    """What `cell_backward` multiplies by, for all steps at once, into the gradient slots.
+def cell_factors(part: Trace, trace: Trace) -> None:
+    """What `cell_backward` multiplies by, for all steps of a segment, into the gradient slots.
 
     The gradient by every gate is dh' or dc' times a factor that the forward pass has fixed::
 
         dc' += dh' o (1 - tanh(c')^2),  do = dh' tanh(c') o (1 - o)
         di = dc' g i (1 - i),  df = dc' c f (1 - f),  dg = dc' i (1 - g^2)
     """
-    d = trace.gradients
-    tanh_backward(trace["o"], trace["tanh_c"], d["carry"])
-    sigmoid_backward(trace["tanh_c"], trace["o"], d["d_o"])
-    sigmoid_backward(trace["g"], trace["i"], d["d_i"])
-    sigmoid_backward(trace["c"][:, :-1], trace["f"][:, 1:], d["d_f"][:, 1:])
-    d["d_f"][:, 0].zero_()  # c is zero before the first step
-    tanh_backward(trace["i"], trace["g"], d["d_g"])
+    d = part.gradients
+    tanh_backward(part["o"], part["tanh_c"], d["carry"])
+    sigmoid_backward(part["tanh_c"], part["o"], d["d_o"])
+    sigmoid_backward(part["g"], part["i"], d["d_i"])
+    tanh_backward(part["i"], part["g"], d["d_g"])
+    first = 0 if part.start else 1  # c is zero before the first step
+    before = trace["c"][:, part.start - 1 + first : part.stop - 1]
+    sigmoid_backward(before, part["f"][:, first:], d["d_f"][:, first:])
+    d["d_f"][:, :first].zero_()
 
 
 def cell_backward(dh: Tensor, dc: Tensor, slot: Any, d: Any) -> Tensor:
@@ -168,16 +171,22 @@ class LSTM(FusedCore):
     def backward(
         self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
     ) -> tuple[Weights, Tensor | None]:
-        """Walk the steps backwards, then one product over T * B."""
-        w_hh_t = transposed(weights[0][:, self.input_size :])
-        cell_factors(trace)
+        """Walk the steps backwards, then one product over the steps of a segment."""
+        w_ih, w_hh = torch.split(weights[0], [self.input_size, self.hidden_size], 1)
+        w_ih_t, w_hh_t = transposed(w_ih), transposed(w_hh)
+        d_w, d_bias = (torch.zeros_like(w) for w in weights)
+        dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None
         dh, dc = grad[:, -1], torch.zeros_like(grad[:, 0])
-        for t in range(grad.shape[1] - 1, -1, -1):
-            d = trace.gradients.slots[t]
-            dc = cell_backward(dh, dc, trace.slots[t], d)
-            if t:
-                dh = torch.baddbmm(grad[:, t - 1], d.gates, w_hh_t)
-        gates = trace.gradients.flat("gates")
-        grads = outer_sum(trace.flat("xh"), gates), gates.sum(1, keepdim=True)
-        dx = gates @ transposed(weights[0][:, : self.input_size]) if inputs else None
-        return grads, dx
+        for part in reversed(trace.segments):
+            cell_factors(part, trace)
+            for t in range(part.stop - 1, part.start - 1, -1):
+                d = part.gradients.slots[t - part.start]
+                dc = cell_backward(dh, dc, trace.slots[t], d)
+                if t:
+                    dh = torch.baddbmm(grad[:, t - 1], d.gates, w_hh_t)
+            gates = part.gradients.flat("gates")
+            add_outer(d_w, part.flat("xh"), gates)
+            add_sum(d_bias, gates)
+            if dx is not None:
+                dx[:, part.start : part.stop] = part.gradients["gates"] @ w_ih_t.unsqueeze(1)
+        return (d_w, d_bias), dx

@@ -13,6 +13,7 @@ Left out: retroactive modulation, where m gates an eligibility trace of earlier 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 
 from metarl.core import Params
 from metarl.nn.hebbian import HebbianRNN
-from metarl.nn.recurrent import Trace, Weights, outer_sum, tanh_backward, uniform
+from metarl.nn.recurrent import Trace, Weights, add_outer, add_sum, tanh_backward, uniform
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,7 @@ class ModulatedRNN(HebbianRNN):
         hebb = torch.addcmul(hebb, h.unsqueeze(-1), k.unsqueeze(-2), out=out)
         return F.hardtanh(hebb) if out is None else F.hardtanh_(hebb)
 
-    def write_backward(
-        self, weights: Weights, r: Tensor, hebb: tuple[Tensor, Tensor], d: Any
-    ) -> None:
+    def write_backward(self, weights: Weights, r: Tensor, hebb: Sequence[Tensor], d: Any) -> None:
         """R where the trace was not clipped."""
         torch.ops.aten.hardtanh_backward.grad_input(r, hebb[1], -1.0, 1.0, grad_input=r)
         torch.mul(r, weights[3], out=d.outer)
@@ -83,12 +82,10 @@ class ModulatedRNN(HebbianRNN):
         d_m = tanh_backward(torch.bmm(d_rate, v.mT), slot.m, d.m)
         return torch.addcmul(dk * slot.rate, d_m, w_m.mT)
 
-    def rule_gradients(self, trace: Trace) -> Weights:
+    def add_rule_gradients(self, part: Trace, grads: Weights) -> None:
         """By W_m, b_m, v and c."""
-        d_m, d_rate = trace.gradients.flat("m"), trace.gradients.flat("rate")
-        return (
-            outer_sum(trace.flat("h"), d_m),
-            d_m.sum(1, keepdim=True),
-            outer_sum(trace.flat("m"), d_rate),
-            d_rate.sum(1, keepdim=True),
-        )
+        d_m, d_rate = part.gradients.flat("m"), part.gradients.flat("rate")
+        add_outer(grads[0], part.flat("h"), d_m)
+        add_sum(grads[1], d_m)
+        add_outer(grads[2], part.flat("m"), d_rate)
+        add_sum(grads[3], d_rate)

@@ -10,6 +10,7 @@ Left out: Oja's rule, the paper's alternative without decay.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn.hebbian import HebbianRNN
-from metarl.nn.recurrent import Trace, Weights
+from metarl.nn.recurrent import Trace, Weights, add_sum
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,7 @@ class PlasticRNN(HebbianRNN):
         kept = torch.mul(hebb, 1 - rule[0].unsqueeze(-1), out=out)
         return torch.addcmul(kept, h.unsqueeze(-1), k.unsqueeze(-2), out=out)
 
-    def write_backward(
-        self, weights: Weights, r: Tensor, hebb: tuple[Tensor, Tensor], d: Any
-    ) -> None:
+    def write_backward(self, weights: Weights, r: Tensor, hebb: Sequence[Tensor], d: Any) -> None:
         """``R (1 - eta)``; the decay's gradient is ``-<alpha R, Hebb>`` in each maze."""
         eta = weights[4].unsqueeze(-1)
         outer = torch.mul(r, weights[3], out=d.outer)
@@ -66,7 +65,8 @@ class PlasticRNN(HebbianRNN):
         d.k.copy_(dk)
         return dk * rule[0]
 
-    def rule_gradients(self, trace: Trace) -> Weights:
-        """By eta, ``[N, 1, 1]``."""
-        through_k = (trace.gradients.flat("k") * trace.flat("h")).sum((1, 2), keepdim=True)
-        return (through_k + trace.gradients.flat("decay").sum(1, keepdim=True),)
+    def add_rule_gradients(self, part: Trace, grads: Weights) -> None:
+        """By eta: through k = eta h, and through the decay."""
+        d = part.gradients
+        add_sum(grads[0], (d.flat("k") * part.flat("h")).sum(-1, keepdim=True))
+        add_sum(grads[0], d.flat("decay"))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -127,22 +128,21 @@ class Columns(NamedTuple):
 
 @dataclass(frozen=True)
 class Large:
-    """A tensor ``[N, B, *shape]`` of every step that is too large to keep at every step.
+    """A tensor ``[N, B, *shape]`` of a step.
 
     Attributes:
         shape: Its shape in one maze.
-        keep: ``"sparse"``: what is written after each segment of sqrt(T) steps is kept, the rest is
-            written over; ``"segment"``: the steps of one segment are kept, until those of another
-            are written; ``"one"``: working memory that all steps share.
+        keep: ``"all"``: of every step; ``"sparse"``: only what the last step of each segment
+            writes, the rest is written over; ``"one"``: working memory that all steps share.
     """
 
     shape: tuple[int, ...]
-    keep: Literal["sparse", "segment", "one"]
+    keep: Literal["all", "sparse", "one"]
 
     def piece(self, t: int, segment: int) -> int:
         """Which piece of memory step t writes to, when a segment has that many steps."""
-        if self.keep == "segment":
-            return t % segment
+        if self.keep == "all":
+            return t
         is_kept = self.keep == "sparse" and (t + 1) % segment == 0
         return (t + 1) // segment if is_kept else 0
 
@@ -154,7 +154,7 @@ class TraceSpec:
     Attributes:
         buffers: Name to width.
         views: Name to columns of a buffer.
-        large: Name to what is kept only in part.
+        large: Name to what is no vector, or is kept only in part.
     """
 
     buffers: Mapping[str, int]
@@ -165,29 +165,36 @@ class TraceSpec:
 class Trace:
     """Activations of T steps, in buffers ``[N, T, B, width]`` that every rollout writes anew.
 
+    A backward pass goes through the segments, the last one first. The gradients of one segment lie
+    in the memory of those of the segment after it, because fresh or distant memory costs more than
+    the arithmetic that fills it.
+
     Attributes:
-        buffers: Name to buffer ``[N, T, B, width]``.
-        slots: For each t an object with every buffer and view of the spec, ``[N, B, width]``, and
-            everything large, as an attribute.
-        segment: Number of steps in a segment, sqrt(T) rounded up.
-        gradients: The buffers of the backward pass, kept, because fresh memory costs more than the
-            arithmetic that fills it.
+        start: The first step of all that this covers.
+        slots: For each step an object with every buffer and view of the spec, ``[N, B, width]``,
+            and everything large, as an attribute.
+        segments: The same, ``segment_length(T)`` steps at a time.
+        gradients: Of a segment: the gradients of its steps.
     """
 
+    slots: list[Any]
+    segments: list[Trace]
     gradients: Trace
+    start: int = 0
 
-    def __init__(self, spec: TraceSpec, shape: tuple[int, int, int], like: Tensor) -> None:
+    def __init__(
+        self, spec: TraceSpec, shape: tuple[int, int, int], segment: int, like: Tensor
+    ) -> None:
         """Allocate the buffers: ``shape`` is (N, T, B), ``like`` gives dtype and device."""
-        self.buffers = {n: like.new_empty((*shape, size)) for n, size in spec.buffers.items()}
-        self._columns = self.buffers | {n: v.of(self.buffers) for n, v in spec.views.items()}
         num_tasks, num_steps, batch_size = shape
-        self.segment = math.isqrt(num_steps - 1) + 1
+        buffers = {n: like.new_empty((*shape, size)) for n, size in spec.buffers.items()}
+        self._columns = buffers | {n: v.of(buffers) for n, v in spec.views.items()}
         pieces: dict[tuple[str, int], Tensor] = {}
-        self.slots: list[Any] = []
+        self.slots = []
         for t in range(num_steps):
             slot = SimpleNamespace(**{name: c[:, t] for name, c in self._columns.items()})
             for name, large in spec.large.items():
-                key = name, large.piece(t, self.segment)
+                key = name, large.piece(t, segment)
                 if key not in pieces:
                     pieces[key] = like.new_empty((num_tasks, batch_size, *large.shape))
                 setattr(slot, name, pieces[key])
@@ -200,6 +207,24 @@ class Trace:
     def flat(self, name: str) -> Tensor:
         """The same as ``[N, T * B, width]``, for one product over all steps."""
         return self._columns[name].flatten(1, 2)
+
+    @property
+    def stop(self) -> int:
+        """The step after the last."""
+        return self.start + len(self.slots)
+
+    def part(self, start: int, stop: int) -> Trace:
+        """Steps ``start`` to ``stop``, sharing the memory."""
+        part = copy(self)
+        part.start = start
+        part._columns = {n: c[:, start:stop] for n, c in self._columns.items()}
+        part.slots = self.slots[start:stop]
+        return part
+
+
+def segment_length(num_steps: int) -> int:
+    """The root of T, rounded up: of so many segments, one is worked on and each leaves a mark."""
+    return math.isqrt(num_steps - 1) + 1
 
 
 class FusedCore(RecurrentCore):
@@ -226,13 +251,19 @@ class FusedCore(RecurrentCore):
             inputs: Whether the gradient by the inputs is wanted.
 
         Returns:
-            The gradients by each of ``weights``, and by the inputs, ``[N, T * B, I]`` or None.
+            The gradients by each of ``weights``, and by the inputs, ``[N, T, B, I]`` or None.
         """
 
     def new_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
         """Allocate a trace for (N, T, B)."""
-        trace = Trace(self.trace_spec(), shape, like)
-        trace.gradients = Trace(self.gradient_spec(), shape, like)
+        num_tasks, num_steps, batch_size = shape
+        length = segment_length(num_steps)
+        trace = Trace(self.trace_spec(), shape, length, like)
+        gradients = Trace(self.gradient_spec(), (num_tasks, length, batch_size), length, like)
+        starts = range(0, num_steps, length)
+        trace.segments = [trace.part(t, min(t + length, num_steps)) for t in starts]
+        for segment in trace.segments:
+            segment.gradients = gradients.part(0, len(segment.slots))
         return trace
 
     def sequence(self, params: Params, inputs: Tensor, trace: Trace | None = None) -> Tensor:
@@ -282,14 +313,17 @@ class _Replay(torch.autograd.Function):
         grads, grad_inputs = ctx.core.backward(
             ctx.saved_tensors, ctx.trace, grad, inputs=ctx.needs_input_grad[2]
         )
-        if grad_inputs is not None:
-            grad_inputs = grad_inputs.unflatten(1, grad.shape[1:3])  # [N, T, B, I]
         return None, None, grad_inputs, *grads
 
 
-def outer_sum(left: Tensor, right: Tensor) -> Tensor:
-    """Sum of outer products over steps: ``[N, M, I], [N, M, J] -> [N, I, J]``."""
-    return left.transpose(1, 2) @ right
+def add_outer(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add outer products, summed over steps: ``[N, M, I], [N, M, J]`` to ``[N, I, J]``."""
+    total.baddbmm_(left.transpose(1, 2), right)
+
+
+def add_sum(total: Tensor, terms: Tensor) -> None:
+    """Add what is summed over steps: ``[N, M, J]`` to ``[N, 1, J]``."""
+    total += terms.sum(1, keepdim=True)
 
 
 def tanh_backward(grad: Tensor, output: Tensor, out: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ from metarl.nn.recurrent import (
     Trace,
     TraceSpec,
     Weights,
+    add_outer,
+    add_sum,
     orthogonal,
-    outer_sum,
     tanh_backward,
     transposed,
 )
@@ -71,13 +72,19 @@ class RNN(FusedCore):
     def backward(
         self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
     ) -> tuple[Weights, Tensor | None]:
-        """``dz_t = (dh_t + W_hh^T dz_{t+1}) (1 - h_t^2)``, then one product over T * B."""
-        w_hh_t = transposed(weights[0][:, self.input_size :])
+        """``dz_t = (dh_t + W_hh^T dz_{t+1}) (1 - h_t^2)``, then one product a segment."""
+        w_ih, w_hh = torch.split(weights[0], [self.input_size, self.hidden_size], 1)
+        w_ih_t, w_hh_t = transposed(w_ih), transposed(w_hh)
+        d_w, d_bias = (torch.zeros_like(w) for w in weights)
+        dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None
         dh = grad[:, -1]
-        for t in range(grad.shape[1] - 1, -1, -1):
-            dz = tanh_backward(dh, trace.slots[t].h, trace.gradients.slots[t].z)
-            dh = torch.baddbmm(grad[:, t - 1], dz, w_hh_t) if t else dh
-        dz = trace.gradients.flat("z")
-        grads = outer_sum(trace.flat("xh"), dz), dz.sum(1, keepdim=True)
-        dx = dz @ transposed(weights[0][:, : self.input_size]) if inputs else None
-        return grads, dx
+        for part in reversed(trace.segments):
+            d = part.gradients
+            for t in range(part.stop - 1, part.start - 1, -1):
+                dz = tanh_backward(dh, trace.slots[t].h, d.slots[t - part.start].z)
+                dh = torch.baddbmm(grad[:, t - 1], dz, w_hh_t) if t else dh
+            add_outer(d_w, part.flat("xh"), d.flat("z"))
+            add_sum(d_bias, d.flat("z"))
+            if dx is not None:
+                dx[:, part.start : part.stop] = d["z"] @ w_ih_t.unsqueeze(1)
+        return (d_w, d_bias), dx

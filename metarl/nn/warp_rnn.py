@@ -31,8 +31,9 @@ from metarl.nn.recurrent import (
     Trace,
     TraceSpec,
     Weights,
+    add_outer,
+    add_sum,
     orthogonal,
-    outer_sum,
     tanh_backward,
     transposed,
     uniform,
@@ -107,6 +108,7 @@ class WarpRNN(FusedCore):
             "x_p": Columns("xh_p", 0, num_in),
             "h_p": Columns("xh_p", num_in, num_xh),
             "p12": Columns("p", 0, num_xh),
+            "p1": Columns("p", 0, num_in),
             "p2": Columns("p", num_in, num_xh),
         }
         views |= self._blocks("p", num_xh, ("p3", "p4", "p5"), "p345")
@@ -116,11 +118,11 @@ class WarpRNN(FusedCore):
         """Gradients by the LSTM's gates, by p, by z, and by u, v and b."""
         num_xh, num_hidden = self.input_size + self.hidden_size, self.hidden_size
         lstm = cell_gradient_spec(num_hidden)
-        buffers = {"p": num_xh + 3 * num_hidden, "uvb": 3 * num_hidden, "z": num_hidden}
+        buffers = {"p": num_xh + 3 * num_hidden, "terms": 3 * num_hidden, "z": num_hidden}
         views = {
             "p12": Columns("p", 0, num_xh),
             **self._blocks("p", num_xh, ("p3", "p4", "p5"), "p345"),
-            **self._blocks("uvb", 0, ("u", "v", "b"), "blocks"),
+            **self._blocks("terms", 0, ("u", "v", "b"), "uvb"),
         }
         return TraceSpec({**lstm.buffers, **buffers}, {**lstm.views, **views})
 
@@ -155,58 +157,61 @@ class WarpRNN(FusedCore):
     def backward(
         self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
     ) -> tuple[Weights, Tensor | None]:
-        """Walk the steps backwards; the weight gradients are products over all T * B.
+        """Walk the steps backwards; the weight gradients are products over a segment's steps.
 
         Most gradients are a product of one that comes back and a factor that the forward pass has
         fixed: the factors lie ready in the gradient slots.
         """
         w_ih, w_hh, bias, w_lstm, _, w_project = weights
         num_in, num_hidden = self.input_size, self.hidden_size
-        w_ih_t, w_hh_t = transposed(w_ih), transposed(w_hh)
-        w_ha_t, w_project_t = transposed(w_lstm[:, num_in:]), transposed(w_project)
-        gradients = trace.gradients
-        cell_factors(trace)
-        self._factors(trace, bias)
+        w_ih_t, w_hh_t, w_project_t = transposed(w_ih), transposed(w_hh), transposed(w_project)
+        w_x_t, w_ha_t = transposed(w_lstm[:, :num_in]), transposed(w_lstm[:, num_in:])
+        grads = tuple(torch.zeros_like(w) for w in weights)
+        dx = grad.new_empty(*grad.shape[:3], num_in) if inputs else None
 
         dh, da, dc = grad[:, -1], torch.zeros_like(grad[:, 0]), torch.zeros_like(grad[:, 0])
-        for t in range(grad.shape[1] - 1, -1, -1):
-            s, d = trace.slots[t], gradients.slots[t]
-            # h' = tanh(u p3 + v p4 + b p5)
-            dz = tanh_backward(dh, s.h, d.z).unsqueeze(-2)
-            torch.mul(s.p345, dz, out=d.blocks)
-            d.p345.mul_(dz)
-            # u = W_ih (x p1), v = W_hh (h p2)
-            dx_p, dh_p = torch.bmm(d.u, w_ih_t), torch.bmm(d.v, w_hh_t)
-            d.p12.mul_(torch.cat((dx_p, dh_p), -1))
-            # p = tanh(P a')
-            da = torch.baddbmm(da, d.p, w_project_t)
-            # a', c' = LSTM([x, h], (a, c))
-            dc = cell_backward(da, dc, s, d)
-            if t:
-                dha = torch.bmm(d.gates, w_ha_t)
-                dh = torch.addcmul(grad[:, t - 1], dh_p, s.p2).add_(dha[..., :num_hidden])
-                da = dha[..., num_hidden:]
+        for part in reversed(trace.segments):
+            cell_factors(part, trace)
+            self._factors(part, bias)
+            for t in range(part.stop - 1, part.start - 1, -1):
+                s, d = trace.slots[t], part.gradients.slots[t - part.start]
+                # h' = tanh(u p3 + v p4 + b p5)
+                dz = tanh_backward(dh, s.h, d.z).unsqueeze(-2)
+                torch.mul(s.p345, dz, out=d.uvb)
+                d.p345.mul_(dz)
+                # u = W_ih (x p1), v = W_hh (h p2)
+                dx_p, dh_p = torch.bmm(d.u, w_ih_t), torch.bmm(d.v, w_hh_t)
+                d.p12.mul_(torch.cat((dx_p, dh_p), -1))
+                # p = tanh(P a')
+                da = torch.baddbmm(da, d.p, w_project_t)
+                # a', c' = LSTM([x, h], (a, c))
+                dc = cell_backward(da, dc, s, d)
+                if t:
+                    dha = torch.bmm(d.gates, w_ha_t)
+                    dh = torch.addcmul(grad[:, t - 1], dh_p, s.p2).add_(dha[..., :num_hidden])
+                    da = dha[..., num_hidden:]
+            self._add_gradients(part, grads)
+            if dx is not None:
+                d = part.gradients
+                dx_p, dx_lstm = d["u"] @ w_ih_t.unsqueeze(1), d["gates"] @ w_x_t.unsqueeze(1)
+                dx[:, part.start : part.stop] = torch.addcmul(dx_lstm, dx_p, part["p1"])
+        return grads, dx
 
-        xh_p = trace.flat("xh_p")
-        d_gates, du, dv = (gradients.flat(name) for name in ("gates", "u", "v"))
-        grads = (
-            outer_sum(xh_p[..., :num_in], du),
-            outer_sum(xh_p[..., num_in:], dv),
-            gradients.flat("b").sum(1, keepdim=True),
-            outer_sum(trace.flat("xha"), d_gates),
-            d_gates.sum(1, keepdim=True),
-            outer_sum(trace.flat("a"), gradients.flat("p")),
-        )
-        if not inputs:
-            return grads, None
-        dx = d_gates @ transposed(w_lstm[:, :num_in])
-        return grads, torch.addcmul(dx, du @ w_ih_t, trace.flat("p")[..., :num_in])
+    def _add_gradients(self, part: Trace, grads: Weights) -> None:
+        """Add a segment to the gradients by the weights, in the order of `fuse`."""
+        d = part.gradients
+        add_outer(grads[0], part.flat("x_p"), d.flat("u"))
+        add_outer(grads[1], part.flat("h_p"), d.flat("v"))
+        add_sum(grads[2], d.flat("b"))
+        add_outer(grads[3], part.flat("xha"), d.flat("gates"))
+        add_sum(grads[4], d.flat("gates"))
+        add_outer(grads[5], part.flat("a"), d.flat("p"))
 
-    def _factors(self, trace: Trace, bias: Tensor) -> None:
-        """What the gradient by p is to those by z and by (x p1, h p2), for all steps at once."""
-        for p, factor in (("p3", trace["u"]), ("p4", trace["v"]), ("p5", bias.unsqueeze(1))):
-            tanh_backward(factor, trace[p], trace.gradients[p])
-        tanh_backward(trace["xh"], trace["p12"], trace.gradients["p12"])
+    def _factors(self, part: Trace, bias: Tensor) -> None:
+        """What the gradient by p is to those by z and by (x p1, h p2), for all of a segment."""
+        for p, factor in (("p3", part["u"]), ("p4", part["v"]), ("p5", bias.unsqueeze(1))):
+            tanh_backward(factor, part[p], part.gradients[p])
+        tanh_backward(part["xh"], part["p12"], part.gradients["p12"])
 
     def _blocks(
         self, buffer: str, start: int, names: Sequence[str], together: str

@@ -44,9 +44,11 @@ class LouderRNN(ModulatedRNN):
         w_m, b_m, v, c = rule
         return super().show_backward((w_m, b_m, 40 * v, 40 * c), dk, slot, d)
 
-    def rule_gradients(self, trace):  # type: ignore[no-untyped-def]
-        w_m, b_m, v, c = super().rule_gradients(trace)
-        return w_m, b_m, 40 * v, 40 * c
+    def add_rule_gradients(self, part, grads):  # type: ignore[no-untyped-def]
+        own = [torch.zeros_like(g) for g in grads]
+        super().add_rule_gradients(part, own)
+        for total, g, scale in zip(grads, own, (1, 1, 40, 40), strict=True):
+            total += scale * g
 
 
 def test_the_gradient_is_right_where_the_trace_is_clipped() -> None:
@@ -64,7 +66,7 @@ def test_the_gradient_is_right_where_the_trace_is_clipped() -> None:
 def test_memory_grows_with_the_root_of_time(core: PlasticRNN) -> None:
     """At T = 200 a trace holds 34 Hebbian traces and some working memory, not 200."""
     trace = core.new_trace((1, 200, 2), torch.empty(0))
-    slots = [*trace.slots, *trace.gradients.slots]
-    large = {t.data_ptr(): t for s in slots for t in vars(s).values() if t.dim() == 4}
-    assert trace.segment == 15
+    slots = [*trace.slots, *trace.segments[0].gradients.slots]
+    large = {t.data_ptr() for s in slots for t in vars(s).values() if t.dim() == 4}
+    assert [len(part.slots) for part in trace.segments] == [15] * 13 + [5]
     assert len(large) == (1 + 13) + 1 + 15 + 4
