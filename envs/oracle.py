@@ -27,13 +27,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.dynamics import compile_layout
-from envs.layout import Layout
+from envs.layout import Cell, Layout
 from envs.tasks import TaskDistribution
 from envs.tours import NEVER, first_visits, symmetries
 
@@ -237,7 +237,7 @@ def _explorer_curve(tasks: TaskDistribution, horizon: int, after_find: Array) ->
 
 
 @lru_cache(maxsize=64)
-def _tour(layout: Layout, start: Any, horizon: int) -> NDArray[np.int64]:
+def _tour(layout: Layout, start: Cell, horizon: int) -> NDArray[np.int64]:
     """First-visit times, int64 [F], of the tour for a goal uniform over all cells but `start`."""
     goals = TaskDistribution(layout, start=start)
     after_find = _values(goals, horizon, "oracle").after_find
