@@ -7,6 +7,7 @@
     settings            what the environments are made with, checked once
     grid_maze           GridMazeEnv, the single environment, "metarl/GridMaze-v0"
     grid_maze_vector    GridMazeVectorEnv, the same as a tensor program
+    generator_blocks    random draws by one generator or several
     meta_observation    MetaObservation, VectorMetaObservation: the inputs of a meta-learner
     trial               Trial, VectorTrial: several episodes on one task
     wrappers            the four wrappers in one place

@@ -27,15 +27,13 @@ from envs.dynamics import (
     step_many,
     teleport_targets,
 )
+from envs.generator_blocks import GeneratorBlocks
 from envs.layout import Layout
 from envs.rendering import draw
 from envs.settings import MazeSettings, Tasks, check_options, check_task
 from envs.tasks import MazeTask, TaskDistribution
 
 __all__ = ["GridMazeVectorEnv"]
-
-MAX_BLOCK = 2**22
-"""Teleports one generator draws at once, at most (32 MiB of int64)."""
 
 MAX_FRAMES = 16
 """Mazes drawn by `render`, at most."""
@@ -133,7 +131,7 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._validate = validate_actions and self.device.type == "cpu"
-        self._generators = self._check_generators(generator)
+        self._random = GeneratorBlocks(generator, self.num_envs, self.device)
         self._tables = TensorTables.on(self.settings.tables, self.device)
         self._constants()
         self._fixed: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -168,7 +166,7 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
                 "use a mask of True, or gymnasium.make_vec(..., vectorization_mode='sync')"
             )
         if seed is not None:
-            self._seed(seed)
+            self._random.seed(seed)
         self._choose_tasks(chosen)
         self._begin(chosen.get("teleports"))
         return self._observe(), {"goals": self._goals}
@@ -295,11 +293,7 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
         if self._fixed is not None:
             self._goals, self._starts = self._fixed
             return
-        drawn = [
-            self.task_distribution.sample_goals(self._per_generator, generator, self.device)
-            for generator in self._generators
-        ]
-        self._goals = drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+        self._goals = self._random.goals(self.task_distribution)
         self._starts = self._default_starts
 
     def _read_tasks(self, tasks: Sequence[MazeTask]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -328,29 +322,21 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
 
     def _begin(self, teleports: torch.Tensor | None) -> None:
         """Puts the agents on their start cells and provides the first teleports."""
+        given = None if teleports is None else self._read_teleports(teleports)
         self._cells = self._starts
         self._elapsed = self._block_start = 0
-        if teleports is None:
-            self._targets = ()
+        self._targets = ()
+        if given is None:
             self._draw_block()
         else:
-            draws = self._read_teleports(teleports)
-            self._targets = teleport_targets(draws, self._goals).unbind(0)
+            self._targets = teleport_targets(given, self._goals).unbind(0)
 
     def _draw_block(self) -> None:
-        """Draws the teleports of the steps that follow, as many as `MAX_BLOCK` allows."""
+        """Draws the teleports of the steps that follow, a block at a time."""
         self._block_start += len(self._targets)
-        num_steps = min(self.horizon - self._block_start, max(1, MAX_BLOCK // self._per_generator))
-        drawn = [
-            torch.randint(
-                self.settings.tables.num_draws,
-                (num_steps, self._per_generator),
-                generator=generator,
-                device=self.device,
-            )
-            for generator in self._generators
-        ]
-        draws = drawn[0] if len(drawn) == 1 else torch.cat(drawn, dim=1)
+        draws = self._random.integers(
+            self.settings.tables.num_draws, self.horizon - self._block_start
+        )
         self._targets = teleport_targets(draws, self._goals).unbind(0)
 
     def _read_teleports(self, teleports: torch.Tensor) -> torch.Tensor:
@@ -395,51 +381,12 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
     def _constants(self) -> None:
         """Tensors that no step has to make."""
         self._batch_shape = torch.Size((self.num_envs,))
-        self._per_generator = self.num_envs // len(self._generators)
         self._zero = torch.zeros((), dtype=torch.float32, device=self.device)
         self._reward = self._zero + self.settings.reward
         self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         self._true = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         start = self.layout.cell_number(self.task_distribution.start)
         self._default_starts = torch.full((self.num_envs,), start, device=self.device)
-
-    def _check_generators(
-        self, generator: torch.Generator | Sequence[torch.Generator] | None
-    ) -> tuple[torch.Generator, ...]:
-        if generator is None:
-            own = torch.Generator(self.device)
-            own.seed()
-            return (own,)
-        if isinstance(generator, torch.Generator):
-            generator = (generator,)
-        generators = tuple(generator)
-        if not generators or self.num_envs % len(generators):
-            raise ValueError(
-                f"{self.num_envs} mazes cannot be shared equally by {len(generators)} generators: "
-                f"num_envs must be a multiple of their number"
-            )
-        for one in generators:
-            if one.device.type != self.device.type:
-                raise ValueError(
-                    f"the generator is on {one.device} and the environment on {self.device}: make "
-                    f"it with torch.Generator({str(self.device)!r})"
-                )
-        return generators
-
-    def _seed(self, seed: int | list[int | None]) -> None:
-        seeds = (
-            list(seed)
-            if isinstance(seed, (list, tuple))
-            else [int(seed) + g for g in range(len(self._generators))]
-        )
-        if len(seeds) != len(self._generators):
-            raise ValueError(
-                f"got {len(seeds)} seeds for {len(self._generators)} generators: give an integer "
-                f"or one seed for each generator"
-            )
-        for generator, one in zip(self._generators, seeds, strict=True):
-            if one is not None:
-                generator.manual_seed(one)
 
     def _check_running(self) -> None:
         if self._elapsed is None:

@@ -6,7 +6,7 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import GridMazeVectorEnv, MazeTask, TaskDistribution, grid_maze_vector, pillar_maze
+from envs import GridMazeVectorEnv, MazeTask, TaskDistribution, generator_blocks, pillar_maze
 from tests.envs.strategies import tasks
 
 SMALL = pillar_maze(5)
@@ -86,7 +86,7 @@ def test_blocks_of_generators_see_what_each_would_see_alone(
     num_blocks: int, size: int, horizon: int, max_block: int, seed: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_maze_vector, "MAX_BLOCK", max_block)
+        patch.setattr(generator_blocks, "MAX_DRAWS", max_block)
         rng = generator(seed)
         actions = torch.randint(4, (horizon, num_blocks * size), generator=rng)
         seeds = [seed + 17 * g for g in range(num_blocks)]
@@ -109,7 +109,7 @@ def test_drawing_in_blocks_changes_nothing_on_the_cpu(monkeypatch: pytest.Monkey
     actions = torch.randint(4, (50, 6), generator=generator(0))
     results = []
     for size in (2**22, 20):
-        monkeypatch.setattr(grid_maze_vector, "MAX_BLOCK", size)
+        monkeypatch.setattr(generator_blocks, "MAX_DRAWS", size)
         env = GridMazeVectorEnv(6, size=5, horizon=50, generator=generator(1))
         results.append(rollout(env, actions))
     assert torch.equal(*results)
