@@ -6,8 +6,9 @@ T steps, B parallel mazes, I inputs, H hidden units.
 
 The equations of a core are written once, in `RecurrentCore.step`. A rollout calls it without a
 graph and lets it write its activations into the slots of a `Trace`; the gradient then walks the
-trace backwards (`FusedCore.backward`) and forms each weight gradient as one product over all T*B
-steps, instead of having autograd keep and replay tens of thousands of small operations. Given no
+trace backwards (`FusedCore.backward`), some sqrt(T) steps at a time, and forms each weight gradient
+as one product over the steps of such a segment, instead of having autograd keep and replay tens of
+thousands of small operations. Given no
 slots, the same step is an ordinary differentiable function, to any order; tests hold the two
 together in float64.
 """
