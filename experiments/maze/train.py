@@ -89,10 +89,6 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
     def iterate() -> Mapping[str, Tensor]:
         batch: ScoredTrials
         batch, metrics = learner.update(trials)
-        if settings.learner.reset_fast == "never" or learner.at_meta_batch_end():
-            trials.options = None
-        else:  # the fast weights go on adapting to the same mazes
-            trials.options = {"same_task": True}
         return {**batch.metrics, **metrics}
 
     return MetaTraining(

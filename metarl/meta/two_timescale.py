@@ -43,7 +43,8 @@ class TwoTimescaleSettings:
             not clip.
         num_epochs: Fast steps an episode, each on the loss recomputed (PPO).
         reset_fast: ``"meta-batch"`` returns the fast weights and their optimiser to the start
-            after every slow step; ``"never"`` lets them live on, as published.
+            after every slow step, so that the slow weights learn to make fast ones adapt from
+            there; ``"never"`` lets them live on, as published.
         slow_gradient: Step the slow weights on the mean of the gradients, or on their sum.
         burn_in: Episodes at the start without a step, whose gradients pile up (the published
             code's 101).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -87,7 +87,6 @@ class Trials:
     def __init__(self, collector: Collector, settings: ActorCriticSettings) -> None:
         """Roll out with ``collector``, score with ``settings``."""
         self.collector, self.settings = collector, settings
-        self.options: dict[str, Any] | None = None  # passed to the environment's reset
 
     @property
     def num_tasks(self) -> int:
@@ -97,7 +96,7 @@ class Trials:
     def sample(self, fast: Params, slow: Params, split: Split = "support") -> ScoredTrials:
         """Play a trial in every maze; support and query trials are alike."""
         params = {**fast, **slow}
-        rollout = self.collector.collect(params, self.options)
+        rollout = self.collector.collect(params)
         with torch.no_grad():
             logits, values = self.collector.policy.outputs(
                 params, rollout.observations, rollout.trace
