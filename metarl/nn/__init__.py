@@ -4,8 +4,9 @@ from metarl.nn.gru import GRU
 from metarl.nn.lstm import LSTM
 from metarl.nn.modulated import ModulatedRNN
 from metarl.nn.plastic import PlasticRNN
-from metarl.nn.recurrent import FusedCore, RecurrentCore, Trace
+from metarl.nn.recurrent import FusedCore, RecurrentCore
 from metarl.nn.rnn import RNN
+from metarl.nn.trace import Trace
 from metarl.nn.warp_rnn import WarpRNN
 
 __all__ = [

@@ -26,12 +26,8 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn.recurrent import (
-    NO_SLOTS,
     FusedCore,
-    Large,
     State,
-    Trace,
-    TraceSpec,
     Weights,
     add_outer,
     add_sum,
@@ -40,6 +36,7 @@ from metarl.nn.recurrent import (
     transposed,
     uniform,
 )
+from metarl.nn.trace import NO_SLOTS, Large, Trace, TraceSpec
 
 
 class HebbianRNN(FusedCore):

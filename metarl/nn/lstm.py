@@ -21,12 +21,8 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn.recurrent import (
-    NO_SLOTS,
-    Columns,
     FusedCore,
     State,
-    Trace,
-    TraceSpec,
     Weights,
     add_outer,
     add_sum,
@@ -35,6 +31,7 @@ from metarl.nn.recurrent import (
     transposed,
     uniform,
 )
+from metarl.nn.trace import NO_SLOTS, Columns, Trace, TraceSpec
 
 
 def cell(

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from metarl.core import Params
 from metarl.nn.hebbian import HebbianRNN
-from metarl.nn.recurrent import Trace, Weights, add_outer, add_sum, tanh_backward, uniform
+from metarl.nn.recurrent import Weights, add_outer, add_sum, tanh_backward, uniform
+from metarl.nn.trace import Trace
 
 
 @dataclass(frozen=True)

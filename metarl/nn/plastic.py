@@ -19,7 +19,8 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn.hebbian import HebbianRNN
-from metarl.nn.recurrent import Trace, Weights, add_sum
+from metarl.nn.recurrent import Weights, add_sum
+from metarl.nn.trace import Trace
 
 
 @dataclass(frozen=True)

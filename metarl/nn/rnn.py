@@ -14,11 +14,8 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn.recurrent import (
-    NO_SLOTS,
     FusedCore,
     State,
-    Trace,
-    TraceSpec,
     Weights,
     add_outer,
     add_sum,
@@ -26,6 +23,7 @@ from metarl.nn.recurrent import (
     tanh_backward,
     transposed,
 )
+from metarl.nn.trace import NO_SLOTS, Trace, TraceSpec
 
 
 @dataclass(frozen=True)

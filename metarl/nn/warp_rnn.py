@@ -24,12 +24,8 @@ from metarl.core import Params
 from metarl.nn.lstm import cell as lstm_cell
 from metarl.nn.lstm import cell_backward, cell_factors, cell_gradient_spec, cell_spec
 from metarl.nn.recurrent import (
-    NO_SLOTS,
-    Columns,
     FusedCore,
     State,
-    Trace,
-    TraceSpec,
     Weights,
     add_outer,
     add_sum,
@@ -38,6 +34,7 @@ from metarl.nn.recurrent import (
     transposed,
     uniform,
 )
+from metarl.nn.trace import NO_SLOTS, Columns, Trace, TraceSpec
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metarl.core import Params, scope
 from metarl.nn import FusedCore, Trace
-from metarl.nn.recurrent import NO_SLOTS
+from metarl.nn.trace import NO_SLOTS
 from metarl.rl.policy import ActorCritic
 
 
