@@ -99,8 +99,8 @@ def defaults(preset: Preset = "default", method: Method = "warp") -> TrainSettin
 LEARNING_RATES: dict[str, float] = {
     "warp": 3e-3,
     "rnn": 1e-3,
-    "gru": 1e-3,
-    "lstm": 3e-3,
+    "gru": 3e-3,
+    "lstm": 6e-3,
     "plastic": 1e-3,
     "modulated": 1e-3,
 }
