@@ -86,6 +86,14 @@ class Trial:
     actions: tuple[int, ...]
     rewards: tuple[float, ...]
 
+    def found(self, t: int) -> bool:
+        """Whether step t (from 1) entered the goal."""
+        return t > 0 and self.rewards[t - 1] > 0
+
+    def last_teleport(self, t: int) -> int:
+        """The index in `positions` where the way up to step t begins."""
+        return max((k for k in range(1, t + 1) if self.found(k)), default=0)
+
 
 def render(settings: RenderSettings) -> None:
     """Play the trial and write the picture."""
@@ -104,8 +112,7 @@ def render(settings: RenderSettings) -> None:
             settings.output
         )
     else:
-        frames = [frame(trials, t, settings.cell_size) for t in range(num_steps + 1)]
-        write_film(frames, settings.output, settings.fps)
+        write_film(film(trials, num_steps, settings.cell_size), settings.output, settings.fps)
     found = ", ".join(f"{t.title}: return {sum(t.rewards[:num_steps]):g}" for t in trials)
     print(f"drawn: {settings.output} ({found})")
 
@@ -132,21 +139,46 @@ def record(title: str, params: Params, trained: TrainSettings, settings: RenderS
     return Trial(title, task.layout, task.goal, tuple(positions), tuple(actions), tuple(rewards))
 
 
+def film(trials: Sequence[Trial], num_steps: int, cell_size: int | None) -> list[Frame]:
+    """A frame a step, and one more for each find: on the goal first, then where it teleports to."""
+    frames = []
+    for t in range(num_steps + 1):
+        if any(trial.found(t) for trial in trials):
+            frames.append(frame(trials, t, cell_size, arriving=True))
+        frames.append(frame(trials, t, cell_size))
+    return frames
+
+
 def frame(
-    trials: Sequence[Trial], t: int, cell_size: int | None, *, whole_trail: bool = False
+    trials: Sequence[Trial],
+    t: int,
+    cell_size: int | None,
+    *,
+    arriving: bool = False,
+    whole_trail: bool = False,
 ) -> Frame:
-    """The trials side by side after t steps, uint8 ``[height, width, 3]``."""
+    """The trials side by side after t steps, uint8 ``[height, width, 3]``.
+
+    Args:
+        trials: Who played.
+        t: Steps taken.
+        cell_size: Pixels a cell; None chooses by the maze.
+        arriving: Where step t found the goal, show the agent on it, before the teleport.
+        whole_trail: Show the way since the start, not since the last teleport.
+    """
     pictures = []
     for trial in trials:
         action = ARROWS[trial.actions[t - 1]] if t else " "
         earned = sum(trial.rewards[:t])
-        start = 0 if whole_trail else trail_start(trial, t)
+        on_goal = arriving and trial.found(t)
+        start = 0 if whole_trail else trial.last_teleport(t - 1 if on_goal else t)
+        trail = trial.positions[start : t + 1]
         pictures.append(
             draw(
                 trial.layout,
-                agent=trial.positions[t],
+                agent=trial.goal if on_goal else trial.positions[t],
                 goal=trial.goal,
-                trail=trial.positions[start : t + 1],
+                trail=(*trail[:-1], trial.goal) if on_goal else trail,
                 caption=f"{trial.title}\nstep {t}  action {action}  reward {earned:g}",
                 cell_size=cell_size,
             )
@@ -154,12 +186,6 @@ def frame(
     gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
     spaced = [part for picture in pictures for part in (gap, picture)][1:]
     return np.concatenate(spaced, axis=1)
-
-
-def trail_start(trial: Trial, t: int) -> int:
-    """The trail begins anew after each find: the agent was teleported."""
-    finds = [k + 1 for k in range(t) if trial.rewards[k] > 0]
-    return finds[-1] if finds else 0
 
 
 def write_film(frames: Sequence[Frame], path: Path, fps: int) -> None:
