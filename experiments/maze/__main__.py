@@ -9,31 +9,23 @@ from typing import NoReturn
 import torch
 import tyro
 
-from experiments.maze.evaluate import EvaluateSettings, evaluate
-from experiments.maze.export import ExportSettings, export
-from experiments.maze.render import RenderSettings, render
 from experiments.maze.settings import TrainSettings, defaults
-from experiments.maze.train import train
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 
-COMMANDS = ("train", "evaluate", "render", "export")
-USAGE = """usage: python -m experiments.maze COMMAND [OPTIONS]
-
-commands:
-  train      train agents into a run directory
-  evaluate   measure a trained agent on tasks it has not seen, or on fresh ones
-  render     draw or film a trial
-  export     copy a run without what only its resume needs
-
-`python -m experiments.maze COMMAND --help` explains every option."""
+COMMANDS = {
+    "train": "train agents into a run directory",
+    "evaluate": "measure a trained agent on fresh trials, or on held-out goals",
+    "render": "draw or film a trial",
+    "export": "copy a run without what only its resume needs",
+}
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run one command; mistakes of the user end in one line and exit status 2."""
     command, *rest = arguments or ("--help",)
     if command in ("-h", "--help"):
-        print(USAGE)
+        print(usage())
         return
     if command not in COMMANDS:
         fail(f"unknown command {command!r}; it is one of {', '.join(COMMANDS)}")
@@ -41,25 +33,37 @@ def main(arguments: Sequence[str]) -> None:
     # numbers, which vanishing gradients are full of, slower still.
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    prog = f"python -m experiments.maze {command}"
     try:
-        match command:
-            case "train":
-                run_train(prog, rest)
-            case "evaluate":
-                evaluate(tyro.cli(EvaluateSettings, prog=prog, args=rest))
-            case "render":
-                render(tyro.cli(RenderSettings, prog=prog, args=rest))
-            case "export":
-                export(tyro.cli(ExportSettings, prog=prog, args=rest))
+        run(command, f"python -m experiments.maze {command}", rest)
     except UserError as error:
         fail(str(error))
     except NonFiniteLossError as error:
         fail(str(error), status=1)
 
 
+def run(command: str, prog: str, arguments: Sequence[str]) -> None:
+    """Import only what the command needs: training has no use for the drawing libraries."""
+    match command:
+        case "train":
+            run_train(prog, arguments)
+        case "evaluate":
+            from experiments.maze.evaluate import EvaluateSettings, evaluate
+
+            evaluate(tyro.cli(EvaluateSettings, prog=prog, args=arguments))
+        case "render":
+            from experiments.maze.render import RenderSettings, render
+
+            render(tyro.cli(RenderSettings, prog=prog, args=arguments))
+        case "export":
+            from experiments.maze.export import ExportSettings, export
+
+            export(tyro.cli(ExportSettings, prog=prog, args=arguments))
+
+
 def run_train(prog: str, arguments: Sequence[str]) -> None:
     """Train; the preset and the method choose the defaults that the other options change."""
+    from experiments.maze.train import default_run_dir, train
+
     default = defaults(
         option(arguments, "--preset", "default"),  # type: ignore[arg-type]
         option(arguments, "--method", "warp"),  # type: ignore[arg-type]
@@ -68,11 +72,11 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
     try:
         runs = train(settings)
     except KeyboardInterrupt as interrupt:
-        place = settings.resume or settings.run_dir or "RUN"
+        place = settings.resume or settings.run_dir or default_run_dir(settings)
         print(f"\ninterrupted, {interrupt}; go on with: {prog} --resume {place}", file=sys.stderr)
         sys.exit(130)
-    for run in runs:
-        print(f"trained: {run.path}")
+    for finished in runs:
+        print(f"trained: {finished.path}")
 
 
 def option(arguments: Sequence[str], name: str, default: str) -> str:
@@ -83,6 +87,18 @@ def option(arguments: Sequence[str], name: str, default: str) -> str:
         if here.startswith(name + "="):
             return here.removeprefix(name + "=")
     return default
+
+
+def usage() -> str:
+    """The list of commands."""
+    lines = [f"  {name:10} {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        (
+            "usage: python -m experiments.maze COMMAND [OPTIONS]\n\ncommands:",
+            *lines,
+            "\n`python -m experiments.maze COMMAND --help` explains every option.",
+        )
+    )
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
