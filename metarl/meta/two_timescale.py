@@ -200,10 +200,11 @@ class TwoTimescale:
             for name, tensor in group.items():
                 tensor.copy_(torch.stack([s[key][name] for s in states]))
         for side, optimiser in self._optimisers.items():
+            fused = bool(optimiser.defaults.get("fused"))  # then it counts on the device
             for name, p in getattr(self, side).items():
                 saved = [s["optimisers"][side].get(name, {}) for s in states]
                 optimiser.state[p] = {
-                    key: value.clone()
+                    key: value.to(p.device if fused else "cpu", copy=True)
                     if key == STEP_COUNT
                     else torch.stack([s[key] for s in saved]).to(p.device)
                     for key, value in saved[0].items()
