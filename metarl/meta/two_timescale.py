@@ -157,6 +157,8 @@ class TwoTimescale:
         for p, g in zip(params.values(), sums, strict=True):
             p.grad = g
         self._optimisers[side].step()
+        # A fused optimiser writes without a word; who kept activations must see that they are old.
+        torch.autograd.graph.increment_version(params.values())
         torch._foreach_zero_(sums)
 
     def _step_slow_if_due(self) -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from metarl.core import stack
+from metarl.core import OptimiserSettings, stack
+from metarl.meta import TwoTimescale, TwoTimescaleSettings
 from metarl.nn import RNN, RecurrentCore
 from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
 from metarl.rl.returns import delayed_returns, discounted_returns
@@ -121,6 +122,34 @@ def test_ppo_records_again_once_the_weights_have_moved(setup):
     )
     torch.testing.assert_close(batch.rollout.trace["h"], hidden.detach())
     assert loss.isfinite().all()
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "rmsprop", "sgd"])
+def test_ppo_takes_every_step_on_the_weights_at_hand(setup, optimiser):
+    """The second epoch's activations are those of the weights after the first one's step."""
+    policy, params, make = setup
+    fast = OptimiserSettings(optimiser, lr=0.05)
+    learner = TwoTimescale(params, [], TwoTimescaleSettings(fast=fast, num_epochs=2))
+    trials = make(replace(SETTINGS, algorithm="ppo"))
+    seen = []
+
+    class Spy:
+        num_tasks = N
+
+        def sample(self, *args):
+            return trials.sample(*args)
+
+        def loss(self, fast, slow, batch):
+            loss = trials.loss(fast, slow, batch)
+            core = {n.removeprefix("core."): p for n, p in fast.items() if n.startswith("core.")}
+            with torch.no_grad():
+                hidden = RecurrentCore.sequence(policy.core, core, batch.rollout.observations)
+            seen.append(hidden)
+            torch.testing.assert_close(batch.rollout.trace["h"], hidden)
+            return loss
+
+    learner.update(Spy())
+    assert (seen[1] - seen[0]).abs().max() > 0.01
 
 
 def test_normalised_advantages_are_zero_without_reward(setup):
