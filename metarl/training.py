@@ -124,7 +124,15 @@ class MetaTraining:
         self._num_summed = 0
 
     def resume(self) -> None:
-        """Go back to the newest checkpoint that all runs have; later metrics are dropped."""
+        """Go back to the newest checkpoint that all runs have; later metrics are dropped.
+
+        A run that was killed before its first checkpoint was whole begins anew.
+
+        Raises:
+            UserError: A checkpoint is missing, damaged, or not of these settings.
+        """
+        if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
+            return
         checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
         states = [run.load_checkpoint() for run in self.runs]
         try:
@@ -145,8 +153,8 @@ class MetaTraining:
             KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
         """
         total = self.settings.iterations
-        # Half a run's checkpoint is there before the first step: even the shortest run resumes.
-        if not self.runs[0].checkpoint_path.exists():
+        # A checkpoint is there before the first step: a run killed at any moment resumes.
+        if self._lacks_a_checkpoint():
             self._save()
         with (
             _interrupts() as interrupted,
@@ -164,6 +172,9 @@ class MetaTraining:
                 if interrupted and not done:
                     raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
 
+    def _lacks_a_checkpoint(self) -> bool:
+        return any(not run.checkpoint_path.exists() for run in self.runs)
+
     def _step(self) -> None:
         factor = self.settings.schedule.factor(self.iteration, self.settings.iterations)
         self.learner.set_learning_rate_factor(factor)
@@ -176,7 +187,9 @@ class MetaTraining:
             ) from error
         for name, value in metrics.items():
             value = value.to(torch.float64)
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            # A resume loads the sums on the CPU, wherever the metrics are.
+            before = self._sums[name].to(value.device) if name in self._sums else None
+            self._sums[name] = value if before is None else before + value
         self._num_summed += 1
         self.iteration += 1
 
@@ -210,10 +223,8 @@ class MetaTraining:
         for streams, state in zip(self.generators, states, strict=True):
             for name, generator in streams.items():
                 generator.set_state(state["generators"][name])
-        device = next(iter(self.generators[0].values())).device
         self._sums = {
-            name: torch.stack([s["sums"][name] for s in states]).to(device)
-            for name in states[0]["sums"]
+            name: torch.stack([s["sums"][name] for s in states]) for name in states[0]["sums"]
         }
         self._num_summed = states[0]["num_summed"]
         self.iteration = states[0]["iteration"]

@@ -129,6 +129,22 @@ def test_every_method_resumes_bit_for_bit(tmp_path, method):
     assert_same(cut, whole)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_on_cuda_a_run_resumes_between_two_lines_of_metrics(tmp_path, method):
+    """From iteration 21: sums of a line half done, the generators' states, the optimisers'."""
+    cuda = ("--device", "cuda", "--method", method, "--iterations", "28")
+    (whole,) = train(tmp_path / "whole", *cuda)
+    (cut,) = train(tmp_path / "cut", *cuda)
+    os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
+    assert cut.load_checkpoint()["iteration"] == 21
+    main(["train", "--resume", str(cut.path), "--device", "cuda"])
+    assert metrics(cut)["iteration"] == metrics(whole)["iteration"]
+    for name, value in learned(cut).items():
+        torch.testing.assert_close(value, learned(whole)[name], rtol=1e-3, atol=1e-4)
+    main(["evaluate", str(cut.path), "--tasks", "10", "--device", "cuda"])
+
+
 def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
     main(["evaluate", str(trained.path), "--tasks", "40", "--json"])
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from metarl.errors import UserError
+from metarl.errors import CheckpointError, UserError
 from metarl.meta import NonFiniteLossError
 from metarl.run_directory import create_runs, find_runs
 from metarl.training import LoopSettings, MetaTraining, Schedule
@@ -92,6 +92,32 @@ def test_resume_equals_the_uninterrupted_run_bit_for_bit(tmp_path, stop_after):
     loop.run()
     assert torch.equal(resumed.position, whole.position)
     assert metrics_of(tmp_path / "killed") == metrics_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("saved", [0, 1])
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, saved):
+    """Some seeds have their checkpoint of iteration 0 by then, the others have none."""
+    whole, loop = training(tmp_path / "whole")
+    loop.run()
+    _, loop = training(tmp_path / "killed")
+    loop._save()
+    for run in loop.runs[saved:]:
+        run.checkpoint_path.unlink()
+    resumed, loop = training(tmp_path / "killed", new=False)
+    loop.resume()
+    loop.run()
+    assert torch.equal(resumed.position, whole.position)
+    assert metrics_of(tmp_path / "killed") == metrics_of(tmp_path / "whole")
+
+
+def test_a_checkpoint_lost_later_is_no_reason_to_begin_anew(tmp_path):
+    training(tmp_path / "run")[1].run()
+    _, loop = training(tmp_path / "run", new=False)
+    loop.runs[1].checkpoint_path.unlink()
+    before = metrics_of(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        loop.resume()
+    assert metrics_of(tmp_path / "run") == before
 
 
 def test_seeds_together_equal_seeds_alone(tmp_path):
