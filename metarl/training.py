@@ -41,6 +41,13 @@ class Schedule:
     final: float = 0.0
     warmup: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse factors and counts that mean nothing."""
+        if not 0.0 <= self.final <= 1.0:
+            raise ValueError(f"final must lie in [0, 1], got {self.final}")
+        if self.warmup < 0:
+            raise ValueError(f"warmup must be at least 0, got {self.warmup}")
+
     def factor(self, iteration: int, num_iterations: int) -> float:
         """The factor for an iteration counted from 0."""
         done = iteration / max(num_iterations, 1)

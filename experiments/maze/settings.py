@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -76,6 +77,10 @@ class TrainSettings:
             raise UserError(f"--checkpoint-every must be at least 1, got {self.checkpoint_every}")
         if self.size < 5 or self.size % 2 == 0:
             raise UserError(f"--size must be odd and at least 5, got {self.size}")
+        if not (math.isfinite(self.reward) and self.reward > 0):
+            raise UserError(f"--reward must be above 0, got {self.reward}")
+        if not (math.isfinite(self.wall_penalty) and self.wall_penalty >= 0):
+            raise UserError(f"--wall-penalty is taken off: at least 0, got {self.wall_penalty}")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
 
@@ -132,14 +137,16 @@ def from_config(config: Mapping[str, Any]) -> TrainSettings:
     """The settings that a run's `config.json` keeps.
 
     Raises:
-        RunDirectoryError: A field is missing or foreign: another script's run, or another version.
+        RunDirectoryError: It is another script's run, or another version's.
     """
     try:
+        for name in ("method", "size", "hidden_size", "horizon"):
+            config[name]  # without these it is no run of the maze
         names = {f.name for f in dataclasses.fields(TrainSettings)}
         return typing.cast(
             TrainSettings, _build(TrainSettings, {k: v for k, v in config.items() if k in names})
         )
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError) as error:
         raise RunDirectoryError(
             f"config.json is not that of a maze run of this version ({error})"
         ) from error
@@ -155,6 +162,8 @@ def _build(kind: Any, value: Any) -> Any:
             return None
         (kind,) = (k for k in get_args(kind) if k is not types.NoneType)
         return _build(kind, value)
+    if origin is Literal and value not in get_args(kind):
+        raise ValueError(f"{value!r} is not one of {', '.join(map(str, get_args(kind)))}")
     if origin is tuple:
         return tuple(value)
     if dataclasses.is_dataclass(kind):

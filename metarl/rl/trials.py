@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,10 +53,15 @@ class ActorCriticSettings:
     published_baseline: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse discounts outside [0, 1]."""
+        """Refuse discounts outside [0, 1], and weights that turn their term around."""
         for name in ("gamma", "gae_lambda"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        for name in ("value_coef", "entropy_coef"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
+        if not self.ppo_clip > 0:
+            raise ValueError(f"ppo_clip must be positive, got {self.ppo_clip}")
 
 
 @dataclass

@@ -255,6 +255,12 @@ def test_paper_preset_trains(tmp_path):
         (["train", "--iterations", "0"], "--iterations must be at least 1, got 0"),
         (["train", "--batch-size", "-3"], "--batch-size must be at least 1, got -3"),
         (["train", "--seeds", "1", "1"], "--seeds must be different"),
+        (["train", "--reward", "0"], "--reward must be above 0, got 0.0"),
+        (["train", "--wall-penalty", "-1"], "--wall-penalty is taken off: at least 0, got -1.0"),
+        (["train", "--learner.fast.lr", "-1"], "lr must be finite and at least 0, got -1.0"),
+        (["train", "--learner.slow.beta2", "1"], "beta2 must lie in [0, 1), got 1.0"),
+        (["train", "--schedule.warmup", "-5"], "warmup must be at least 0, got -5"),
+        (["train", "--loss.entropy-coef", "-1"], "entropy_coef must be finite and at least 0"),
         (["train", "--learner.warp-period", "0"], "warp_period must be at least 1, got 0"),
         (["train", "--loss.gamma", "1.5"], r"gamma must lie in [0, 1], got 1.5"),
         (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
@@ -306,8 +312,17 @@ def test_a_corrupt_checkpoint_is_named(tmp_path, capsys):
         assert "checkpoint" in capsys.readouterr().err
 
 
-def test_a_foreign_run_is_named(tmp_path, capsys):
-    RunDirectory.create(tmp_path / "other", {"method": "walk", "seed": 0})
-    with pytest.raises(SystemExit):
-        main(["evaluate", str(tmp_path / "other")])
-    assert "error:" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"method": "warp", "ways": 5}, "not that of a maze run of this version ('size')"),
+        ({"method": "walk", "size": 5, "hidden_size": 6, "horizon": 9}, "'walk' is not one of"),
+    ],
+)
+def test_a_foreign_run_is_named(tmp_path, capsys, config, message):
+    run = RunDirectory.create(tmp_path / "other", {**config, "seed": 0})
+    run.save_checkpoint({"iteration": 0})
+    for command in (["evaluate", str(run.path)], ["train", "--resume", str(run.path)]):
+        with pytest.raises(SystemExit):
+            main(command)
+        assert message in capsys.readouterr().err
