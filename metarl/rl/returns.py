@@ -1,9 +1,9 @@
 """Returns and advantages of fixed-length batches, with the times each array covers.
 
 Axes ``[..., T, B]``. ``rewards[t]`` is the consequence of ``actions[t]``; ``values[t]`` is the
-estimate before ``actions[t]``. A step that ends an episode has ``discounts[t] = 0`` when the
-environment terminated; a truncated trial of known length, whose clock the agent sees, is followed
-by the value zero.
+estimate before ``actions[t]``. A trial has a known length and the agent sees its clock, so that
+nothing follows the last step: its truncation is part of the task, and the value after it is zero.
+Left out: trials that terminate before their last step.
 """
 
 from __future__ import annotations
