@@ -37,8 +37,10 @@ def main(arguments: Sequence[str]) -> None:
         run(command, f"python -m experiments.maze {command}", rest)
     except UserError as error:
         fail(str(error))
-    except NonFiniteLossError as error:
+    except (NonFiniteLossError, OSError) as error:  # OSError: a full disk, no permission
         fail(str(error), status=1)
+    except KeyboardInterrupt:
+        fail("interrupted", status=130)
 
 
 def run(command: str, prog: str, arguments: Sequence[str]) -> None:
@@ -73,7 +75,11 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
         runs = train(settings)
     except KeyboardInterrupt as interrupt:
         place = settings.resume or settings.run_dir or default_run_dir(settings)
-        print(f"\ninterrupted, {interrupt}; go on with: {prog} --resume {place}", file=sys.stderr)
+        if not place.exists():
+            raise
+        # A second Ctrl-C does not wait for the checkpoint and says nothing.
+        what = f"{interrupt}" if interrupt.args else "the last checkpoint stands"
+        print(f"\ninterrupted, {what}; go on with: {prog} --resume {place}", file=sys.stderr)
         sys.exit(130)
     for finished in runs:
         print(f"trained: {finished.path}")

@@ -15,6 +15,7 @@ import torch
 
 from experiments.maze.__main__ import main
 from experiments.maze.settings import Method, defaults, from_config
+from metarl.core import num_parameters, partition
 from metarl.run_directory import RunDirectory, find_runs
 
 METHODS = get_args(Method)
@@ -239,6 +240,22 @@ def test_presets():
         main(["train", "--preset", "unknown"])
 
 
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_the_faults_of_maze_and_network_come_with_the_paper_preset_alone(preset):
+    from experiments.maze.agents import make_env, make_policy, make_tasks
+
+    settings, published = defaults(preset), preset == "paper"
+    device = torch.device("cpu")
+    env = make_env(settings, make_tasks(settings)[0], 2, torch.Generator(), device)
+    assert env.unwrapped.settings.teleport == ("interior" if published else "free")
+    observation, _ = env.reset()
+    assert observation[:, 13:].tolist() == [[float(published), 0, 0, 0]] * 2
+    policy = make_policy(settings)
+    fast, slow = partition(p := policy.init(torch.Generator()), slow=policy.slow).split(p)
+    assert num_parameters(fast) == 12_305
+    assert num_parameters(slow) == (139_300 if published else 129_300)
+
+
 def test_paper_preset_trains(tmp_path):
     (run,) = train(tmp_path / "run", "--preset", "paper")
     assert from_config(run.config).published_faults
@@ -278,6 +295,39 @@ def test_bad_input_is_refused_in_one_line_before_work_starts(
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (OSError(28, "could not write the checkpoint; make room, then resume"), 1, "make room"),
+        (KeyboardInterrupt(), 130, "the last checkpoint stands; go on with: "),
+    ],
+)
+def test_a_full_disk_and_a_second_ctrl_c_end_in_one_line(
+    tmp_path, monkeypatch, capsys, error, status, message
+):
+    from metarl.training import MetaTraining
+
+    def fails(self):
+        raise error
+
+    monkeypatch.setattr(MetaTraining, "run", fails)
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "run")
+    assert exit_.value.code == status
+    assert message in capsys.readouterr().err
+
+
+def test_ctrl_c_before_there_is_a_run_promises_no_resume(tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.maze.train.create_runs", interrupted)
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "run")
+    assert exit_.value.code == 130
+    assert "--resume" not in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
