@@ -161,20 +161,31 @@ def test_reset_fast_returns_fast_weights_to_the_start_and_never_slow_ones():
     assert abs(trajectory[3] - start["fast"][1].item()) == pytest.approx(0.1, rel=1e-6)
 
 
-def test_state_round_trip_goes_on_bit_for_bit():
-    settings = replace(
-        SETTINGS, fast=OptimiserSettings("adam", lr=0.1), slow=OptimiserSettings("rmsprop")
-    )
+ADAM = OptimiserSettings("adam", lr=0.1)
+
+
+@pytest.mark.parametrize("stop_after", [2, 3, 4, 6])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(SETTINGS, fast=ADAM, slow=OptimiserSettings("rmsprop")),
+        replace(SETTINGS, fast=ADAM, slow=ADAM, reset_fast="meta-batch"),
+        replace(SETTINGS, fast=OptimiserSettings("sgd", lr=0.01), num_epochs=2),
+        replace(SETTINGS, slow_gradient="sum", burn_in=4, slow_phase=1, max_grad_norm=0.5),
+    ],
+    ids=["never", "reset_fast", "epochs", "published"],
+)
+def test_state_round_trip_goes_on_bit_for_bit(settings, stop_after):
     whole, first = learner(settings), learner(settings)
-    for _ in range(4):
+    for _ in range(stop_after):
         first.update(Quadratic())
     second = learner(settings)
     second.load_agent_states([first.agent_state(n) for n in range(2)])
-    for _ in range(4):
+    for _ in range(9 - stop_after):
         second.update(Quadratic())
-    for _ in range(8):
+    for _ in range(9):
         whole.update(Quadratic())
-    assert second.num_episodes == whole.num_episodes == 8
+    assert second.num_episodes == whole.num_episodes == 9
     for name, p in whole.params.items():
         assert torch.equal(p, second.params[name])
 
