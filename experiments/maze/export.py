@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from metarl import checkpoint
 from metarl.errors import RunDirectoryError
+from metarl.json_file import write_json
 from metarl.run_directory import RunDirectory
 
-KEPT = ("config.json", "metrics.jsonl", "summary.json")
+KEPT = ("metrics.jsonl", "summary.json")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ def export(settings: ExportSettings) -> None:
     if settings.output.exists():
         raise RunDirectoryError(f"{settings.output} is there already; name another --output")
     settings.output.mkdir(parents=True)
+    write_json(settings.output / "config.json", without_folders(run.config))
     for name in KEPT:
         if (run.path / name).is_file():
             shutil.copyfile(run.path / name, settings.output / name)
@@ -40,3 +44,16 @@ def export(settings: ExportSettings) -> None:
     checkpoint.save(settings.output / "checkpoint.pt", small)
     size = sum(path.stat().st_size for path in settings.output.iterdir())
     print(f"exported: {settings.output} ({size / 1e6:.1f} MB)")
+
+
+def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config without the folders of the machine it was trained on."""
+    origin = config["provenance"]
+    words = (word.partition("=") for word in shlex.split(origin.get("command_line", "")))
+    command = shlex.join(f"{_name(first)}{sign}{_name(rest)}" for first, sign, rest in words)
+    return {**config, "run_dir": None, "provenance": {**origin, "command_line": command}}
+
+
+def _name(word: str) -> str:
+    """The last part of an absolute path; any other word as it is."""
+    return Path(word).name if Path(word).is_absolute() else word

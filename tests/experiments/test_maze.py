@@ -211,6 +211,19 @@ def test_an_exported_run_is_small_and_evaluates_alike(trained, tmp_path, capsys)
         main(["export", str(trained.path), "--output", str(copy)])
 
 
+def test_an_exported_run_tells_nothing_of_the_machines_folders(trained):
+    from experiments.maze.export import without_folders
+
+    command = "/opt/venv/bin/python -m experiments.maze train --size 5 --run-dir=/home/me/warp"
+    config = {**trained.config, "provenance": {"git_commit": "abc", "command_line": command}}
+    shared = without_folders(config)
+    assert shared["provenance"] == {
+        "git_commit": "abc",
+        "command_line": "python -m experiments.maze train --size 5 --run-dir=warp",
+    }
+    assert from_config(shared) == replace(from_config(trained.config), run_dir=None)
+
+
 def test_the_config_gives_the_settings_back(trained):
     settings = from_config(trained.config)
     assert settings == replace(
