@@ -245,11 +245,6 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
         return self.settings.tasks
 
     @property
-    def elapsed_steps(self) -> int:
-        """Steps since the last reset, the same for all mazes."""
-        return self._elapsed or 0
-
-    @property
     def goals(self) -> torch.Tensor:
         """int64 [B], the cell numbers of the goals. Do not write into it."""
         self._check_running()

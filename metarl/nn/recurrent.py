@@ -8,9 +8,8 @@ The equations of a core are written once, in `RecurrentCore.step`. A rollout cal
 graph and lets it write its activations into the slots of a `Trace`; the gradient then walks the
 trace backwards (`FusedCore.backward`), some sqrt(T) steps at a time, and forms each weight gradient
 as one product over the steps of such a segment, instead of having autograd keep and replay tens of
-thousands of small operations. Given no
-slots, the same step is an ordinary differentiable function, to any order; tests hold the two
-together in float64.
+thousands of small operations. Given no slots, the same step is an ordinary differentiable function,
+to any order; tests hold the two together in float64.
 """
 
 from __future__ import annotations
