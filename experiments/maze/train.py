@@ -111,7 +111,11 @@ def anchors(settings: TrainSettings) -> dict[str, float]:
 
 
 def resumed_settings(settings: TrainSettings, runs: list[RunDirectory]) -> TrainSettings:
-    """The settings of the runs themselves; ``--device`` alone may be given anew."""
+    """The settings of the runs themselves; ``--device`` alone may be given anew.
+
+    Raises:
+        UserError: Other settings were given, or a folder of seeds is not complete.
+    """
     stored = from_config(runs[0].config)
     expected = dataclasses.replace(defaults(), resume=settings.resume, device=settings.device)
     changed = [
@@ -123,4 +127,10 @@ def resumed_settings(settings: TrainSettings, runs: list[RunDirectory]) -> Train
         raise UserError(f"--resume takes its settings from the run; drop --{', --'.join(changed)}")
     device = stored.device if settings.device == "auto" else settings.device
     seeds = tuple(int(run.config["seed"]) for run in runs)
+    missing = sorted(set(stored.seeds) - set(seeds))
+    if missing and runs[0].path != settings.resume:
+        raise UserError(
+            f"{settings.resume} lacks seed {', '.join(map(str, missing))} of {len(stored.seeds)}; "
+            f"resume its runs one at a time, such as {runs[0].path}, or train anew"
+        )
     return dataclasses.replace(stored, seeds=seeds, device=device)

@@ -365,6 +365,26 @@ def test_resume_refuses_other_settings(trained, capsys):
     assert "drop --size" in capsys.readouterr().err
 
 
+def test_a_folder_that_lacks_a_seed_is_not_resumed_without_it(tmp_path, capsys):
+    first, second = train(tmp_path / "runs", "--seeds", "0", "1")
+    second.path.rename(tmp_path / "elsewhere")
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", str(tmp_path / "runs")])
+    assert "lacks seed 1 of 2" in capsys.readouterr().err
+    main(["train", "--resume", str(first.path)])
+
+
+def test_an_exploding_run_ends_in_one_line_and_keeps_its_checkpoint(tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "run", "--learner.fast.lr", "1e30")
+    assert exit_.value.code == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "iteration 2: loss" in error
+    assert "untouched: lower the learning rate" in error
+    (run,) = find_runs(tmp_path / "run")
+    assert all(value.isfinite().all() for value in learned(run).values())
+
+
 def test_a_corrupt_checkpoint_is_named(tmp_path, capsys):
     (run,) = train(tmp_path / "run")
     run.checkpoint_path.write_bytes(b"not a checkpoint")
