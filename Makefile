@@ -38,6 +38,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(READY) ## train a small agent (minutes), evaluate it, film it and plot it
 	@echo "==> Demo 1/4: training on small mazes into $(RUNS)/ (an earlier demo there is replaced)"
+	@if [ -n "$$(ls -A $(RUNS) 2>/dev/null)" ] && [ ! -f $(RUNS)/config.json ]; then \
+	  echo "$(RUNS) holds something else than a run: name another folder, RUNS=..."; exit 1; fi
 	@rm -rf $(RUNS)
 	@$(PYTHON) -m experiments.maze train --preset demo --run-dir $(RUNS)
 	@echo "==> Demo 2/4: evaluating the trained agent on fresh trials"
