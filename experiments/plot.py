@@ -83,7 +83,7 @@ def plot(settings: PlotSettings) -> None:
 
 def group_runs(runs: Sequence[RunDirectory]) -> dict[str, list[RunDirectory]]:
     """Put the runs that differ in nothing but their seed together, under a name for the legend."""
-    flat = [_flatten({k: v for k, v in r.config.items() if k not in BOOKKEEPING}) for r in runs]
+    flat = [_flatten(_method_settings(run.config)) for run in runs]
     names = [_name(run.config) for run in runs]
     groups: dict[str, list[RunDirectory]] = {}
     for run, settings, name in zip(runs, flat, names, strict=True):
@@ -141,6 +141,14 @@ def _columns(run: RunDirectory, x: str, metric: str) -> dict[str, Any]:
     if not finite.any():
         raise UserError(f"{run.path} has no finite value of {metric!r}")
     return {name: columns[name][finite] for name in ("iteration", x, metric)}
+
+
+def _method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the runs of one line share; under a schedule their length is a part of it."""
+    schedule = config.get("schedule")
+    scheduled = isinstance(schedule, Mapping) and schedule.get("decay") != "constant"
+    ignored = BOOKKEEPING - {"iterations"} if scheduled else BOOKKEEPING
+    return {key: value for key, value in config.items() if key not in ignored}
 
 
 def _name(config: Mapping[str, Any]) -> str:

@@ -52,6 +52,18 @@ def test_runs_with_other_settings_are_never_averaged(tmp_path: Path) -> None:
     assert list(groups) == ["warp, learner.fast.lr=0.001", "warp, learner.fast.lr=0.003"]
 
 
+@pytest.mark.parametrize(("decay", "num_lines"), [("constant", 1), ("linear", 2)])
+def test_under_a_schedule_longer_runs_are_another_method(
+    tmp_path: Path, decay: str, num_lines: int
+) -> None:
+    paths = [
+        _train(tmp_path / str(n), (n,), iterations=n, schedule={"decay": decay}) for n in (7, 99)
+    ]
+    groups = group_runs([run for path in paths for run in find_runs(path)])
+    assert len(groups) == num_lines
+    assert ("warp, iterations=99" in groups) is (num_lines == 2)
+
+
 def test_curves_are_cut_to_the_iterations_that_all_seeds_have(tmp_path: Path) -> None:
     runs = [
         RunDirectory.open(_train(tmp_path / "a", (0,), num_lines=5)),
