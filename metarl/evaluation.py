@@ -43,7 +43,7 @@ def play(
         observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
         agent.observe(reward, terminated, truncated)
         rewards.append(reward)
-    return torch.stack(rewards).to("cpu", torch.float64).numpy()
+    return torch.stack(rewards).cpu().to(torch.float64).numpy()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Schedule:
     """How the learning rates change over a run, as a factor.
 
     Attributes:
-        decay: ``"constant"``, ``"linear"`` to `final`, or ``"cosine"`` to `final`.
+        decay: constant; or linear or cosine, down to the final factor.
         final: The factor at the last iteration.
         warmup: Iterations over which the factor first rises from 0 in a line.
     """
@@ -193,7 +193,8 @@ class MetaTraining:
                 f"({self.runs[0].checkpoint_path}) is untouched: lower the learning rate"
             ) from error
         for name, value in metrics.items():
-            value = value.to(torch.float64)
+            if value.device.type != "mps":  # which has no float64
+                value = value.to(torch.float64)
             # A resume loads the sums on the CPU, wherever the metrics are.
             before = self._sums[name].to(value.device) if name in self._sums else None
             self._sums[name] = value if before is None else before + value

@@ -42,9 +42,9 @@ class TwoTimescaleSettings:
         max_grad_norm: Each episode's gradient is clipped to this norm over all weights; None does
             not clip.
         num_epochs: Fast steps an episode, each on the loss recomputed (PPO).
-        reset_fast: ``"meta-batch"`` returns the fast weights and their optimiser to the start
-            after every slow step, so that the slow weights learn to make fast ones adapt from
-            there; ``"never"`` lets them live on, as published.
+        reset_fast: meta-batch returns the fast weights and their optimiser to the start after
+            every slow step, so that the slow weights learn to make fast ones adapt from there;
+            never lets them live on, as published.
         slow_gradient: Step the slow weights on the mean of the gradients, or on their sum.
         burn_in: Episodes at the start without a step, whose gradients pile up (the published
             code's 101).

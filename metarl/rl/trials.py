@@ -28,12 +28,12 @@ class ActorCriticSettings:
     """The loss of a batch of trials.
 
     Attributes:
-        algorithm: ``"a2c"``, or ``"ppo"`` with its clipped ratio.
+        algorithm: a2c, or ppo with its clipped ratio.
         gamma: Discount.
         gae_lambda: Weight of longer returns in the advantage; 1 uses whole returns.
         value_coef: Weight of the critic's squared error.
-        entropy: ``"simpson"`` adds the Simpson index of the policy (the maze papers' term),
-            ``"shannon"`` subtracts its entropy.
+        entropy: simpson adds the Simpson index of the policy (the maze papers' term), shannon
+            subtracts its entropy.
         entropy_coef: Weight of that term.
         normalise_advantages: Scale each agent's advantages to mean 0 and deviation 1.
         ppo_clip: Largest change of a probability ratio that is rewarded.
