@@ -119,11 +119,23 @@ def test_a_killed_process_resumes_bit_for_bit(tmp_path, number):
         assert_same(run, other)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_resumes_bit_for_bit(tmp_path, method):
+OTHER_LEARNERS = {
+    "reset-fast": ("--learner.reset-fast", "meta-batch", "--learner.warp-period", "5"),
+    "ppo": ("--loss.algorithm", "ppo", "--learner.num-epochs", "3", "--loss.gae-lambda", "0.9"),
+    "rmsprop": ("--learner.fast.name", "rmsprop", "--learner.slow.name", "sgd"),
+    "paper": ("--preset", "paper"),
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [*(("--method", method) for method in METHODS), *OTHER_LEARNERS.values()],
+    ids=[*METHODS, *OTHER_LEARNERS],
+)
+def test_every_method_resumes_bit_for_bit(tmp_path, arguments):
     """As above, from the checkpoint before the last, without a process each."""
-    (whole,) = train(tmp_path / "whole", "--method", method)
-    (cut,) = train(tmp_path / "cut", "--method", method)
+    (whole,) = train(tmp_path / "whole", *arguments)
+    (cut,) = train(tmp_path / "cut", *arguments)
     os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
     assert cut.load_checkpoint()["iteration"] == 28
     main(["train", "--resume", str(cut.path)])
