@@ -152,6 +152,33 @@ def test_ppo_takes_every_step_on_the_weights_at_hand(setup, optimiser):
     assert (seen[1] - seen[0]).abs().max() > 0.01
 
 
+def test_normalised_advantages_have_mean_0_and_deviation_1_in_each_agent(setup):
+    _, _, make = setup
+    rewards = torch.rand(N, T, B) * torch.tensor([1.0, 50.0]).view(N, 1, 1)
+    plain, returns = make().score(rewards, torch.zeros(N, T, B))
+    advantages, same = make(replace(SETTINGS, normalise_advantages=True)).score(
+        rewards, torch.zeros(N, T, B)
+    )
+    deviation, mean = torch.std_mean(advantages, (1, 2))
+    torch.testing.assert_close(mean, torch.zeros(N), rtol=0, atol=1e-5)
+    torch.testing.assert_close(deviation, torch.ones(N))
+    assert torch.equal(advantages.flatten(1).argsort(1), plain.flatten(1).argsort(1))
+    assert torch.equal(returns, same), "the critic's targets stay in the units of the rewards"
+
+
+def test_both_entropy_terms_push_the_policy_apart(setup):
+    """The loss falls as the policy gets more even, by the index of Simpson and by Shannon's."""
+    policy, params, make = setup
+    batch = make().sample(params, {})
+    logits, _ = policy.outputs(params, batch.rollout.observations)
+    p = logits.softmax(1)
+    terms = {"simpson": p.square().sum(1), "shannon": (p * p.log()).sum(1)}
+    bare = make(replace(SETTINGS, entropy_coef=0.0)).loss(params, {}, batch)
+    for entropy, term in terms.items():
+        loss = make(replace(SETTINGS, entropy=entropy, entropy_coef=2.0)).loss(params, {}, batch)
+        torch.testing.assert_close(loss - bare, 2.0 * term.mean((1, 2)))
+
+
 def test_normalised_advantages_are_zero_without_reward(setup):
     _, _, make = setup
     zeros = torch.zeros(N, T, B)
