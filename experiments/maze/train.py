@@ -117,14 +117,15 @@ def resumed_settings(settings: TrainSettings, runs: list[RunDirectory]) -> Train
         UserError: Other settings were given, or a folder of seeds is not complete.
     """
     stored = from_config(runs[0].config)
-    expected = dataclasses.replace(defaults(), resume=settings.resume, device=settings.device)
-    changed = [
-        f.name
-        for f in dataclasses.fields(settings)
-        if getattr(settings, f.name) != getattr(expected, f.name)
-    ]
-    if changed:
-        raise UserError(f"--resume takes its settings from the run; drop --{', --'.join(changed)}")
+    chosen = defaults(settings.preset, settings.method)
+    chosen = dataclasses.replace(chosen, resume=settings.resume, device=settings.device)
+    names = [f.name for f in dataclasses.fields(settings)]
+    given = [name for name in names if getattr(settings, name) != getattr(chosen, name)]
+    plain = TrainSettings()
+    given += [n for n in ("preset", "method") if getattr(settings, n) != getattr(plain, n)]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"--resume takes its settings from the run; drop {options}")
     device = stored.device if settings.device == "auto" else settings.device
     seeds = tuple(int(run.config["seed"]) for run in runs)
     missing = sorted(set(stored.seeds) - set(seeds))

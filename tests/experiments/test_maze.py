@@ -372,9 +372,14 @@ def test_an_existing_run_is_not_overwritten(trained, capsys):
 
 
 def test_resume_refuses_other_settings(trained, capsys):
-    with pytest.raises(SystemExit):
-        main(["train", "--resume", str(trained.path), "--size", "7"])
-    assert "drop --size" in capsys.readouterr().err
+    for given, named in (
+        (("--size", "7"), "drop --size"),
+        (("--batch-size", "7", "--preset", "demo"), "drop --batch-size, --preset"),
+        (("--learner.fast.lr", "1", "--method", "rnn"), "drop --learner, --method"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["train", "--resume", str(trained.path), *given])
+        assert capsys.readouterr().err.endswith(f"{named}\n")
 
 
 def test_a_folder_that_lacks_a_seed_is_not_resumed_without_it(tmp_path, capsys):
