@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
         run(command, f"python -m experiments.maze {command}", rest)
     except UserError as error:
         fail(str(error))
-    except (NonFiniteLossError, OSError) as error:  # OSError: a full disk, no permission
+    except (NonFiniteLossError, OSError) as error:
         fail(str(error), status=1)
     except KeyboardInterrupt:
         fail("interrupted", status=130)
@@ -71,16 +71,20 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
         option(arguments, "--method", "warp"),  # type: ignore[arg-type]
     )
     settings = tyro.cli(TrainSettings, prog=prog, args=arguments, default=default)
+    place = settings.resume or settings.run_dir or default_run_dir(settings)
+    go_on = f"go on with: {prog} --resume {place}"
     try:
         runs = train(settings)
     except KeyboardInterrupt as interrupt:
-        place = settings.resume or settings.run_dir or default_run_dir(settings)
         if not place.exists():
             raise
         # A second Ctrl-C does not wait for the checkpoint and says nothing.
         what = f"{interrupt}" if interrupt.args else "the last checkpoint stands"
-        print(f"\ninterrupted, {what}; go on with: {prog} --resume {place}", file=sys.stderr)
-        sys.exit(130)
+        fail(f"interrupted, {what}; {go_on}", status=130)
+    except OSError as error:  # a full disk, no permission
+        if not place.exists():
+            raise
+        fail(f"{error}; the last checkpoint stands: mend this, then {go_on}", status=1)
     for finished in runs:
         print(f"trained: {finished.path}")
 
