@@ -94,7 +94,7 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
     ever = found.any(0)
     steps = np.where(ever, found.argmax(0) + 1.0, np.inf)
     median = float(np.median(steps))
-    windows = [rewards[t : t + window].sum(0) for t in range(0, len(rewards), window)]
+    windows = window_returns(rewards, window)
     return TrialStatistics(
         mean_return=float(returns.mean()),
         ci95=_interval(returns, rng),
@@ -105,6 +105,14 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
         within_trial=tuple(float(w.mean()) for w in windows),
         within_trial_ci95=tuple(_interval(w, rng) for w in windows),
     )
+
+
+def window_returns(rewards: Array, window: int) -> Array:
+    """Sums of rewards ``[T, B]`` over windows of a trial, ``[ceil(T / window), B]``.
+
+    Entry k covers times ``k * window`` to ``(k + 1) * window - 1``; the last one may end sooner.
+    """
+    return np.stack([rewards[t : t + window].sum(0) for t in range(0, len(rewards), window)])
 
 
 def _interval(values: Array, rng: np.random.Generator) -> tuple[float, float]:

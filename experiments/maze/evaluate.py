@@ -20,7 +20,7 @@ from experiments.maze.settings import from_config
 from metarl.core import Params
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluation import Array, play, trial_statistics
+from metarl.evaluation import Array, play, trial_statistics, window_returns
 from metarl.plots import Curves, save_figure, within_trial_curve
 from metarl.rl import RecurrentAgent
 from metarl.run_directory import RunDirectory, find_runs
@@ -131,9 +131,8 @@ def draw_within_trial(
     """The picture of learning to learn: return in each window of the trial."""
     curves = []
     for name, trials in {**rewards, **reference}.items():  # [T, B]
-        starts = range(0, len(trials), window)
-        values = np.stack([trials[t : t + window].sum(0) for t in starts], 1)  # [B, windows]
-        ends = np.minimum(np.array(starts) + window, len(trials))
+        values = window_returns(trials, window).T  # [B, windows]
+        ends = np.minimum(window * np.arange(1, values.shape[1] + 1), len(trials))
         curves.append(Curves(name, ends, values))
     return within_trial_curve(curves, window=window, title="within one trial")
 

@@ -67,7 +67,7 @@ class RenderSettings:
 
 
 @dataclass(frozen=True)
-class Trial:
+class PlayedTrial:
     """What happened in one trial of T steps.
 
     Attributes:
@@ -117,7 +117,9 @@ def render(settings: RenderSettings) -> None:
     print(f"drawn: {settings.output} ({found})")
 
 
-def record(title: str, params: Params, trained: TrainSettings, settings: RenderSettings) -> Trial:
+def record(
+    title: str, params: Params, trained: TrainSettings, settings: RenderSettings
+) -> PlayedTrial:
     """Play one trial; the same seed gives the same goal and teleports whoever plays."""
     streams = spawn_generators(settings.seed, ("tasks", "environment", "policy"))
     _, tasks = make_tasks(trained)
@@ -136,10 +138,12 @@ def record(title: str, params: Params, trained: TrainSettings, settings: RenderS
         positions.append((row, column))
         actions.append(int(action))
         rewards.append(float(reward))
-    return Trial(title, task.layout, task.goal, tuple(positions), tuple(actions), tuple(rewards))
+    return PlayedTrial(
+        title, task.layout, task.goal, tuple(positions), tuple(actions), tuple(rewards)
+    )
 
 
-def film(trials: Sequence[Trial], num_steps: int, cell_size: int | None) -> list[Frame]:
+def film(trials: Sequence[PlayedTrial], num_steps: int, cell_size: int | None) -> list[Frame]:
     """A frame a step, and one more for each find: on the goal first, then where it teleports to."""
     frames = []
     for t in range(num_steps + 1):
@@ -150,7 +154,7 @@ def film(trials: Sequence[Trial], num_steps: int, cell_size: int | None) -> list
 
 
 def frame(
-    trials: Sequence[Trial],
+    trials: Sequence[PlayedTrial],
     t: int,
     cell_size: int | None,
     *,
