@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 
 from envs import GridMazeVectorEnv, VectorMetaObservation
-from metarl.core import clip_gradients, scope, stack
+from metarl.core import scope, stack
 from metarl.meta import TwoTimescale, TwoTimescaleSettings
 from metarl.nn import GRU, LSTM, RNN, WarpRNN
 from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
@@ -83,7 +83,7 @@ def plain(method: str, batch_size: int, horizon: int, hidden: int) -> Callable[[
             loss = loss + 0.1 * advantage.square().mean() + 0.03 * penalties[t].mean()
         adam.zero_grad()
         (loss / horizon).backward()  # type: ignore[no-untyped-call]
-        clip_gradients([p.grad for p in params.values() if p.grad is not None], 4.0)
+        torch.nn.utils.clip_grad_norm_(list(params.values()), 4.0)
         adam.step()
 
     return iteration

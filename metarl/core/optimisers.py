@@ -64,18 +64,19 @@ def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> Tensor:
-    """Scale each agent's gradient in place to a norm of at most ``max_norm``.
+def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], Tensor]:
+    """Scale each agent's gradient to a norm of at most ``max_norm``.
+
+    The given tensors are left alone: autograd may hand out one tensor as the gradient of two
+    parameters (biases that are added), which scaling in place would scale twice.
 
     Args:
         gradients: Tensors ``[N, ...]``, one a parameter.
         max_norm: The largest norm allowed.
 
     Returns:
-        The norms before clipping, ``[N]``.
+        The clipped gradients, and the norms before clipping, ``[N]``.
     """
     norms = gradient_norms(gradients)
     factors = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-    for g in gradients:
-        g.mul_(factors.view(-1, *(1,) * (g.dim() - 1)))
-    return norms
+    return [g * factors.view(-1, *(1,) * (g.dim() - 1)) for g in gradients], norms

@@ -143,9 +143,10 @@ class TwoTimescale:
 
     def _accumulate(self, gradients: Sequence[Tensor]) -> Tensor:
         max_norm = self.settings.max_grad_norm
-        norms = (
-            gradient_norms(gradients) if max_norm is None else clip_gradients(gradients, max_norm)
-        )
+        if max_norm is None:
+            norms = gradient_norms(gradients)
+        else:
+            gradients, norms = clip_gradients(gradients, max_norm)
         torch._foreach_add_(list(self._sums.values()), list(gradients))
         self._num_summed += 1
         return norms

@@ -29,7 +29,7 @@ def test_norms_are_over_all_parameters_of_an_agent() -> None:
 def test_clipping_is_pytorchs_for_each_agent() -> None:
     grads = random_gradients(3)
     alone = [[g[n].clone() for g in grads] for n in range(3)]
-    norms = clip_gradients(grads, 4.0)
+    grads, norms = clip_gradients(grads, 4.0)
     clipped = []
     for n, own in enumerate(alone):
         leaves = [torch.zeros_like(g, requires_grad=True) for g in own]
@@ -44,9 +44,19 @@ def test_clipping_is_pytorchs_for_each_agent() -> None:
 
 
 def test_a_gradient_of_zero_stays_zero() -> None:
-    grads = [torch.zeros(2, 3)]
-    assert clip_gradients(grads, 1.0).tolist() == [0.0, 0.0]
-    assert not grads[0].any()
+    (gradient,), norms = clip_gradients([torch.zeros(2, 3)], 1.0)
+    assert norms.tolist() == [0.0, 0.0]
+    assert not gradient.any()
+
+
+def test_biases_that_are_added_are_clipped_once_each() -> None:
+    """Autograd gives both the same tensor; scaled in place it would be scaled twice."""
+    first, second = (torch.ones(1, 2, requires_grad=True) for _ in range(2))
+    grads = torch.autograd.grad((3 * (first + second)).sum(), (first, second))
+    assert grads[0].data_ptr() == grads[1].data_ptr(), "else this tests nothing"
+    clipped, norms = clip_gradients(grads, 1.0)
+    assert norms.item() == pytest.approx(6.0)
+    assert torch.cat(clipped).norm().item() == pytest.approx(1.0, rel=1e-5)
 
 
 def build_torch(name: str, params: list[Tensor]) -> torch.optim.Optimizer:
