@@ -50,8 +50,14 @@ def make_env(
     num_envs: int,
     generator: torch.Generator | Sequence[torch.Generator],
     device: torch.device,
+    *,
+    training: bool = False,
 ) -> VectorMetaObservation:
-    """Mazes as one tensor program, with the paper's 17 inputs."""
+    """Mazes as one tensor program, with the paper's 17 inputs.
+
+    The published fault of the maze, teleports into pillars, is for training alone: every agent is
+    measured in the same maze.
+    """
     env = GridMazeVectorEnv(
         num_envs,
         layout=tasks.layout,
@@ -59,7 +65,7 @@ def make_env(
         reward=settings.reward,
         wall_penalty=settings.wall_penalty,
         tasks=tasks,
-        teleport="interior" if settings.published_faults else "free",
+        teleport="interior" if training and settings.published_faults else "free",
         device=device,
         generator=generator,
         validate_actions=False,

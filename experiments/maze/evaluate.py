@@ -97,6 +97,7 @@ def evaluate_run(
         "num_goals": len(tasks),
         "protocol": "held-out goals" if tasks != train_tasks else "fresh trials, all goals",
         "greedy": settings.greedy,
+        "device": str(device),
         "iteration": iteration,
         "env_steps": iteration * trained.batch_size * trained.horizon,
         "wall_seconds": time.perf_counter() - started,
@@ -128,11 +129,12 @@ def references(run: RunDirectory) -> dict[str, Array]:
 def draw_within_trial(
     rewards: dict[str, Array], reference: dict[str, Array], window: int
 ) -> Figure:
-    """The picture of learning to learn: return in each window of the trial."""
+    """The picture of learning to learn: return in each whole window of the trial."""
     curves = []
     for name, trials in {**rewards, **reference}.items():  # [T, B]
-        values = window_returns(trials, window).T  # [B, windows]
-        ends = np.minimum(window * np.arange(1, values.shape[1] + 1), len(trials))
+        width = min(window, len(trials))
+        values = window_returns(trials, width).T[:, : len(trials) // width]  # [B, windows]
+        ends = width * np.arange(1, values.shape[1] + 1)
         curves.append(Curves(name, ends, values))
     return within_trial_curve(curves, window=window, title="within one trial")
 

@@ -78,6 +78,7 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
         len(runs) * settings.batch_size,
         [s["environment"] for s in streams],
         device,
+        training=True,
     )
     initial = stack([policy.init(s["init"]) for s in streams])
     learner = TwoTimescale(

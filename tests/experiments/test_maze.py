@@ -261,6 +261,12 @@ def test_presets():
     assert paper.loss.published_returns
     assert paper.loss.published_baseline
     assert not defaults().published_faults
+    baseline = defaults("paper", "rnn")
+    assert (baseline.learner.fast.lr, baseline.learner.fast.eps) == (1e-4, 1e-4)
+    assert baseline.learner.max_grad_norm == 4.0
+    assert baseline.loss.published_baseline
+    assert not baseline.loss.published_returns
+    assert not baseline.published_faults
     with pytest.raises(SystemExit):
         main(["train", "--preset", "unknown"])
 
@@ -271,8 +277,11 @@ def test_the_faults_of_maze_and_network_come_with_the_paper_preset_alone(preset)
 
     settings, published = defaults(preset), preset == "paper"
     device = torch.device("cpu")
-    env = make_env(settings, make_tasks(settings)[0], 2, torch.Generator(), device)
+    tasks, _ = make_tasks(settings)
+    env = make_env(settings, tasks, 2, torch.Generator(), device, training=True)
     assert env.unwrapped.settings.teleport == ("interior" if published else "free")
+    measured_in = make_env(settings, tasks, 2, torch.Generator(), device)
+    assert measured_in.unwrapped.settings.teleport == "free"
     observation, _ = env.reset()
     assert observation[:, 13:].tolist() == [[float(published), 0, 0, 0]] * 2
     policy = make_policy(settings)
