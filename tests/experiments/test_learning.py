@@ -1,0 +1,45 @@
+"""Learning itself, in a maze small enough for a test: and a broken twin that does not learn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from envs import oracle, pillar_maze
+from experiments.maze.settings import defaults
+from experiments.maze.train import train
+from metarl.rl import trials
+
+HORIZON = 40
+
+
+def final_return(path, method):
+    settings = replace(
+        defaults("default", method),
+        run_dir=path,
+        size=5,
+        horizon=HORIZON,
+        iterations=500,
+        batch_size=30,
+        hidden_size=32,
+        device="cpu",
+    )
+    (run,) = train(settings)
+    return float(np.mean(run.read_metrics()["return"][-5:]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["warp", "lstm"])
+def test_an_agent_learns_and_its_twin_with_shuffled_credit_does_not(tmp_path, monkeypatch, method):
+    random = oracle.random_return(pillar_maze(5), horizon=HORIZON)
+    learned = final_return(tmp_path / "whole", method)
+    true = trials.generalised_advantages
+
+    def shuffled(rewards, values, gamma, lambda_):
+        """Every maze gets the advantages of its neighbour."""
+        return true(rewards, values, gamma, lambda_).roll(1, -1)
+
+    monkeypatch.setattr(trials, "generalised_advantages", shuffled)
+    twin = final_return(tmp_path / "twin", method)
+    assert learned > 1.5 * random
+    assert twin < 1.1 * random
