@@ -89,6 +89,7 @@ def within_trial_curve(
     window: int,
     anchors: Mapping[str, float] | None = None,
     confidence: float = 0.95,
+    over: str = "trials",
     title: str = "",
 ) -> Figure:
     """Draw the return in each window of a trial: flat for an agent that does not learn in it.
@@ -99,17 +100,18 @@ def within_trial_curve(
         window: Steps in a window.
         anchors: Horizontal lines, name → return in a window.
         confidence: Of the bands.
+        over: What the rows are, for the legend: trials, or seeds.
         title: Words above it.
     """
     figure, axes = _canvas(title, "step of the trial", f"return in {window} steps")
     for index, agent in enumerate(agents):
         middle = Curves(agent.label, agent.x - 0.5 * window, agent.values)
-        _line_and_band(axes, middle, COLOURS[index % len(COLOURS)], confidence, "trials", "o")
+        _line_and_band(axes, middle, COLOURS[index % len(COLOURS)], confidence, over, "o")
     _fit_height(axes)
     _anchor_lines(axes, anchors or {})
     axes.set_xlim(0, max(float(agent.x[-1]) for agent in agents))
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    _legend(axes, f"mean and {100 * confidence:g} % interval over trials")
+    _legend(axes, f"mean and {100 * confidence:g} % interval over {over}")
     return figure
 
 

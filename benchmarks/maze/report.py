@@ -81,7 +81,9 @@ def within_trial(groups: Mapping[str, Sequence[RunDirectory]]) -> Any:
         values = np.array([s["within_trial"] for s in summaries])
         window = int(summaries[0]["window"])
         curves.append(Curves(name, window * np.arange(1, values.shape[1] + 1), values))
-    return within_trial_curve(curves, window=window, title="within one trial, fresh mazes")
+    return within_trial_curve(
+        curves, window=window, over="seeds", title="within one trial, fresh mazes"
+    )
 
 
 def table(groups: Mapping[str, Sequence[RunDirectory]]) -> str:
