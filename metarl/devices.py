@@ -1,4 +1,7 @@
-"""Which device to compute on, from what the user wrote after `--device`."""
+"""Which device to compute on, from what the user wrote after `--device`; and how a CPU does it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -33,6 +36,24 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     if device.type not in ("cpu", "mps"):
         raise DeviceError(f"device {str(device)!r} is not supported; use auto, cpu, cuda or mps")
     return device
+
+
+@contextmanager
+def small_networks() -> Iterator[None]:
+    """Compute on the CPU as suits small networks, and afterwards as before.
+
+    Products of this size are several times slower in two threads than in one, and denormal
+    numbers, which vanishing gradients are full of, slow a CPU down further: one thread, and
+    denormals count as zero.
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(num_threads)
 
 
 def _cuda(device: torch.device) -> torch.device:

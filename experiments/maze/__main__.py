@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-import torch
 import tyro
 
 from experiments.maze.settings import TrainSettings, defaults
+from metarl.devices import small_networks
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 
@@ -29,12 +29,9 @@ def main(arguments: Sequence[str]) -> None:
         return
     if command not in COMMANDS:
         fail(f"unknown command {command!r}; it is one of {', '.join(COMMANDS)}")
-    # Networks of this size are several times slower in two threads than in one, and denormal
-    # numbers, which vanishing gradients are full of, slower still.
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     try:
-        run(command, f"python -m experiments.maze {command}", rest)
+        with small_networks():
+            run(command, f"python -m experiments.maze {command}", rest)
     except UserError as error:
         fail(str(error))
     except (NonFiniteLossError, OSError) as error:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from metarl.devices import resolve_device
+from metarl.devices import resolve_device, small_networks
 from metarl.errors import DeviceError, UserError
 
 
@@ -46,3 +46,12 @@ def test_a_cuda_index_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.gpu
 def test_cuda_carries_its_index() -> None:
     assert resolve_device("cuda") == torch.device("cuda", torch.cuda.current_device())
+
+
+def test_small_networks_flushes_denormals_in_one_thread_and_then_no_more() -> None:
+    denormal, threads = torch.tensor(1e-39), torch.get_num_threads()
+    with small_networks():
+        assert torch.get_num_threads() == 1
+        assert (denormal * 0.5).item() == 0.0
+    assert torch.get_num_threads() == threads
+    assert (denormal * 0.5).item() > 0.0
