@@ -140,7 +140,7 @@ def _paper(settings: TrainSettings) -> TrainSettings:
 
 def _demo(settings: TrainSettings) -> TrainSettings:
     """A few minutes on two cores: small mazes."""
-    return replace(settings, size=9, iterations=700, batch_size=60, checkpoint_every=100)
+    return replace(settings, size=9, iterations=1000, batch_size=60, checkpoint_every=100)
 
 
 def from_config(config: Mapping[str, Any]) -> TrainSettings:
