@@ -41,7 +41,6 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         training.resume()
     else:
         device = resolve_device(settings.device)
-        make_policy(settings)
         runs = create_runs(
             settings.run_dir or default_run_dir(settings),
             settings.seeds,

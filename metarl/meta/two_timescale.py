@@ -96,11 +96,6 @@ class TwoTimescale:
         self._sums = {n: torch.zeros_like(p) for n, p in self.params.items()}
         self._num_summed = 0
 
-    @property
-    def num_agents(self) -> int:
-        """N."""
-        return next(iter(self.params.values())).shape[0]
-
     def set_learning_rate_factor(self, factor: float) -> None:
         """Scale both learning rates, for a schedule."""
         for side, optimiser in self._optimisers.items():

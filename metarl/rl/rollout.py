@@ -62,12 +62,11 @@ class Collector:
         self._trace = core.new_trace(self.shape, like) if isinstance(core, FusedCore) else None
 
     @torch.no_grad()
-    def collect(self, params: Params, options: dict[str, Any] | None = None) -> Rollout:
+    def collect(self, params: Params) -> Rollout:
         """Play one trial in every maze.
 
         Args:
             params: Stacked parameters ``[N, ...]``.
-            options: Passed to the environment's ``reset``, e.g. its tasks.
 
         Returns:
             The trials.
@@ -80,7 +79,7 @@ class Collector:
         # The largest logit plus Gumbel noise is a sample of the softmax.
         noise = (self._gumbel() + params["actor.bias"][:, None, None]).unbind(1)
         slots = self._trace.slots if self._trace else [NO_SLOTS] * num_steps
-        observation, _ = self.env.reset(options=options)
+        observation, _ = self.env.reset()
         observations, actions, rewards = [], [], []
         for noise_t, slot in zip(noise, slots, strict=True):
             x = observation.view(num_agents, batch_size, -1)
