@@ -1,28 +1,55 @@
-"""Named parameters, their fast and slow sides, tasks and optimisers."""
+"""Named parameters, their fast and slow sides, tasks, update rules and the one inner loop."""
 
+from metarl.core.execution import Execution, add_to_grads
+from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
 from metarl.core.optimisers import OptimiserSettings, clip_gradients, gradient_norms
 from metarl.core.params import (
     Params,
     Partition,
+    gradients,
+    leaves,
     num_parameters,
     partition,
+    prefixed,
     scope,
+    share,
     stack,
     unstack,
+    zeros_like,
 )
-from metarl.core.tasks import Split, TaskBatch
+from metarl.core.rewind import rewind
+from metarl.core.tasks import DivisibleTaskBatch, Split, TaskBatch
+from metarl.core.update_rules import Chain, StepSize, Transform, UpdateRule, adam, sgd
 
 __all__ = [
+    "Chain",
+    "DivisibleTaskBatch",
+    "Execution",
+    "InnerStep",
     "OptimiserSettings",
     "Params",
     "Partition",
     "Split",
+    "StepSize",
     "TaskBatch",
+    "Transform",
+    "UpdateRule",
+    "adam",
+    "add_to_grads",
     "clip_gradients",
     "gradient_norms",
+    "gradients",
+    "inner_step",
+    "inner_steps",
+    "leaves",
     "num_parameters",
     "partition",
+    "prefixed",
+    "rewind",
     "scope",
+    "sgd",
+    "share",
     "stack",
     "unstack",
+    "zeros_like",
 ]

@@ -80,3 +80,37 @@ def scope(params: Params, prefix: str) -> dict[str, Tensor]:
 def num_parameters(params: Params) -> int:
     """Count the scalars of unstacked parameters."""
     return sum(t.numel() for t in params.values())
+
+
+def share(params: Params, num_tasks: int) -> dict[str, Tensor]:
+    """Stack N equal copies of unstacked parameters, as views: a gradient comes back as a sum."""
+    return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}
+
+
+def prefixed(params: Params, prefix: str) -> dict[str, Tensor]:
+    """The inverse of `scope`: every name gains ``prefix.``."""
+    return {f"{prefix}.{name}": p for name, p in params.items()}
+
+
+def gradients(loss: Tensor, params: Params, *, create_graph: bool = False) -> dict[str, Tensor]:
+    """The gradient of a scalar by name; zeros for a parameter that it does not depend on."""
+    if not params:
+        return {}
+    found = torch.autograd.grad(
+        loss,
+        list(params.values()),
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    return dict(zip(params, found, strict=True))
+
+
+def leaves(params: Params) -> dict[str, Tensor]:
+    """The same values, cut from their graph, ready to be differentiated with respect to."""
+    return {name: p.detach().requires_grad_() for name, p in params.items()}
+
+
+def zeros_like(params: Params) -> dict[str, Tensor]:
+    """Zeros of the same names and shapes."""
+    return {name: torch.zeros_like(p) for name, p in params.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ Split = Literal["support", "query"]
 class TaskBatch(Protocol[BatchT]):
     """N tasks (or N agents' batches of tasks), vectorised over the leading axis.
 
+    Every parameter that reaches it is stacked ``[N, ...]``, the shared ones too (`core.share`).
     A data set ignores the parameters when it samples; a maze is rolled out with them.
     """
 
@@ -27,3 +28,14 @@ class TaskBatch(Protocol[BatchT]):
 
     def loss(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
         """The loss of every task, ``[N]``: a mean within the task, never over tasks."""
+
+
+class DivisibleTaskBatch(TaskBatch[BatchT], Protocol):
+    """A task batch that can be taken apart, so that a few tasks are worked on at a time.
+
+    What a task draws must not depend on how the batch was divided: each task has its own data or
+    its own generator.
+    """
+
+    def select(self, tasks: slice) -> Self:
+        """These tasks alone."""

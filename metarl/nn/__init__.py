@@ -1,8 +1,11 @@
-"""Recurrent cores: each says which of its parameters are fast and which are slow."""
+"""Networks and recurrent cores: each says which of its parameters are fast and which slow."""
 
+from metarl.nn.conv_net import ConvNet
 from metarl.nn.gru import GRU
 from metarl.nn.lstm import LSTM
+from metarl.nn.mlp import MLP
 from metarl.nn.modulated import ModulatedRNN
+from metarl.nn.network import Network
 from metarl.nn.plastic import PlasticRNN
 from metarl.nn.recurrent import FusedCore, RecurrentCore
 from metarl.nn.rnn import RNN
@@ -12,9 +15,12 @@ from metarl.nn.warp_rnn import WarpRNN
 __all__ = [
     "GRU",
     "LSTM",
+    "MLP",
     "RNN",
+    "ConvNet",
     "FusedCore",
     "ModulatedRNN",
+    "Network",
     "PlasticRNN",
     "RecurrentCore",
     "Trace",

@@ -1,0 +1,83 @@
+"""How a meta-batch is worked on: all tasks at once, a few at a time, or a few in each thread.
+
+The result does not depend on it, time and memory do. Stacked matrix products win for small
+networks; for large convolutions on a CPU one task after the other (a stack of convolutions of
+different weights is slower than each alone), in as many threads as there are cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from metarl.core.params import Params
+from metarl.core.tasks import DivisibleTaskBatch, TaskBatch
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How many tasks are worked on at a time.
+
+    Attributes:
+        chunk_size: Tasks that are stacked into one program; None stacks all.
+        num_threads: Chunks that are worked on at the same time, on a CPU. Set one intra-op thread
+            then (``torch.set_num_threads(1)``).
+    """
+
+    chunk_size: int | None = None
+    num_threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}")
+        if self.num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+
+    def map(
+        self, work: Callable[[Any], ResultT], tasks: TaskBatch[Any]
+    ) -> Iterator[tuple[slice, ResultT]]:
+        """Do ``work`` on every chunk of the tasks, in order.
+
+        Args:
+            work: Takes a task batch; called from several threads where ``num_threads`` says so.
+            tasks: N tasks; they must be divisible where N exceeds ``chunk_size``.
+
+        Yields:
+            Which tasks, and what came of them.
+        """
+        parts = list(self._chunks(tasks))
+        if self.num_threads == 1 or len(parts) == 1:
+            for where, part in parts:
+                yield where, work(part)
+            return
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            results = pool.map(work, [part for _, part in parts])
+            yield from zip([where for where, _ in parts], results, strict=True)
+
+    def _chunks(self, tasks: TaskBatch[Any]) -> Iterator[tuple[slice, TaskBatch[Any]]]:
+        total, size = tasks.num_tasks, self.chunk_size
+        if size is None or size >= total:
+            yield slice(0, total), tasks
+            return
+        divisible: DivisibleTaskBatch[Any] = tasks  # type: ignore[assignment]
+        for start in range(0, total, size):
+            where = slice(start, min(start + size, total))
+            yield where, divisible.select(where)
+
+
+def add_to_grads(params: Params, grads: Params, scale: float = 1.0) -> None:
+    """Add ``scale`` times the gradients to the ``.grad`` of the parameters they name."""
+    with torch.no_grad():
+        for name, gradient in grads.items():
+            p = params[name]
+            if p.grad is None:
+                p.grad = (gradient * scale).detach()
+            else:
+                p.grad.add_(gradient, alpha=scale)

@@ -1,0 +1,119 @@
+"""The one inner loop: fast parameters of N tasks follow an update rule, slow ones stand still.
+
+``phi_{k+1} = U(phi_k, grad_phi l(phi_k; slow))`` for every task at once. Everything is stacked over
+tasks ``[N, ...]`` and nothing is written in place, so that with ``create_graph`` the adapted
+parameters can be differentiated with respect to where they began, to the slow parameters and to
+what the rule has learned, to any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from metarl.core.params import Params, gradients, leaves
+from metarl.core.tasks import TaskBatch
+from metarl.core.update_rules import EMPTY, State, UpdateRule
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True)
+class InnerStep(Generic[BatchT]):
+    """One step of N tasks, from ``fast`` to ``next_fast``.
+
+    Attributes:
+        index: k, from 0.
+        fast: phi_k, stacked ``[N, ...]``.
+        state: The rule's state before the step.
+        batch: The support experience of the step.
+        loss: l(phi_k) on that batch ``[N]``.
+        grads: Its gradient with respect to phi_k ``[N, ...]``.
+        next_fast: phi_{k+1}.
+        next_state: The rule's state after the step.
+    """
+
+    index: int
+    fast: dict[str, Tensor]
+    state: State
+    batch: BatchT
+    loss: Tensor
+    grads: dict[str, Tensor]
+    next_fast: dict[str, Tensor]
+    next_state: State
+
+
+def inner_step(
+    tasks: TaskBatch[BatchT],
+    fast: Params,
+    slow: Params,
+    rule: UpdateRule,
+    *,
+    state: State,
+    batch: BatchT,
+    rule_params: Params = EMPTY,
+    index: int = 0,
+    create_graph: bool = False,
+) -> InnerStep[BatchT]:
+    """Take one step on a batch that has been drawn; see `inner_steps` for the arguments."""
+    with torch.enable_grad():
+        if create_graph and all(p.requires_grad for p in fast.values()):
+            here = dict(fast)
+        else:
+            here = leaves(fast)
+        loss = tasks.loss(here, slow, batch)
+        grads = gradients(loss.sum(), here, create_graph=create_graph)
+    if not create_graph:
+        here, loss = {n: p.detach() for n, p in here.items()}, loss.detach()
+    with torch.set_grad_enabled(create_graph):
+        next_fast, next_state = rule.step(here, grads, state, rule_params)
+    return InnerStep(index, here, state, batch, loss, grads, next_fast, next_state)
+
+
+def inner_steps(
+    tasks: TaskBatch[BatchT],
+    fast: Params,
+    slow: Params,
+    rule: UpdateRule,
+    num_steps: int,
+    *,
+    rule_params: Params = EMPTY,
+    create_graph: bool = False,
+) -> Iterator[InnerStep[BatchT]]:
+    """Adapt N tasks for K steps, each on freshly sampled support experience.
+
+    Args:
+        tasks: N tasks.
+        fast: phi_0, stacked ``[N, ...]`` (`share` stacks one initialisation).
+        slow: Slow parameters, stacked ``[N, ...]``; they stand still.
+        rule: The update rule.
+        num_steps: K.
+        rule_params: What the rule has learned, unstacked.
+        create_graph: Keep the graph through all steps (second order). Without it every step begins
+            from a detached phi_k, memory does not grow with K, and the caller's grad mode does not
+            matter.
+
+    Yields:
+        The K steps, in order.
+    """
+    state = rule.init(fast)
+    for index in range(num_steps):
+        with torch.no_grad():
+            batch = tasks.sample(fast, slow, "support")
+        step = inner_step(
+            tasks,
+            fast,
+            slow,
+            rule,
+            state=state,
+            batch=batch,
+            rule_params=rule_params,
+            index=index,
+            create_graph=create_graph,
+        )
+        yield step
+        fast, state = step.next_fast, step.next_state

@@ -1,0 +1,76 @@
+"""Back through the inner loop one step at a time, with the memory of a single step.
+
+With J_k the Jacobian of step k and v the gradient of a function at phi_K, its gradient where the
+loop began is ``J_0^T J_1^T ... J_{K-1}^T v``. Each product is a vector-Jacobian product of one
+step, which is taken anew from the recorded phi_k, rule state and batch: activation checkpointing
+at the level of inner steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.core.inner_loop import InnerStep, inner_step
+from metarl.core.params import Params, gradients, leaves, scope, zeros_like
+from metarl.core.tasks import TaskBatch
+from metarl.core.update_rules import EMPTY, UpdateRule
+
+
+def rewind(
+    tasks: TaskBatch[Any],
+    steps: Sequence[InnerStep[Any]],
+    slow: Params,
+    rule: UpdateRule,
+    cotangent: Params,
+    rule_params: Params = EMPTY,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Carry a gradient at phi_K back to phi_0.
+
+    Args:
+        tasks: The tasks the steps were taken on.
+        steps: Steps 0 to K - 1, taken without a graph.
+        slow: Slow parameters, stacked ``[N, ...]``.
+        rule: The update rule.
+        cotangent: The gradient with respect to phi_K ``[N, ...]``.
+        rule_params: What the rule has learned, unstacked.
+
+    Returns:
+        What the loop adds to the gradient: with respect to phi_0 ``[N, ...]``, to the slow
+        parameters ``[N, ...]`` and to the rule's parameters (summed over tasks).
+    """
+    slow, learned = leaves(slow), leaves(rule_params)
+    of_fast: Params = cotangent
+    of_state = zeros_like(steps[-1].next_state)
+    of_slow, of_rule = zeros_like(slow), zeros_like(learned)
+    for step in reversed(steps):
+        fast, state = leaves(step.fast), leaves(step.state)
+        with torch.enable_grad():
+            again = inner_step(
+                tasks,
+                fast,
+                slow,
+                rule,
+                state=state,
+                batch=step.batch,
+                rule_params=learned,
+                create_graph=True,
+            )
+            # <J, v>, whose gradient is J^T v.
+            ends = [(again.next_fast, of_fast), (again.next_state, of_state)]
+            products = [(end[n] * v[n]).sum() for end, v in ends for n in end]
+            total = torch.stack(products).sum()
+        of_fast, of_state, more_slow, more_rule = _gradients(total, fast, state, slow, learned)
+        of_slow = {n: v + more_slow[n] for n, v in of_slow.items()}
+        of_rule = {n: v + more_rule[n] for n, v in of_rule.items()}
+    return dict(of_fast), of_slow, of_rule
+
+
+def _gradients(total: Tensor, *groups: Params) -> list[dict[str, Tensor]]:
+    """The gradient with respect to each group of parameters, in one pass."""
+    flat = {f"{i}.{n}": p for i, group in enumerate(groups) for n, p in group.items()}
+    found = gradients(total, flat)
+    return [scope(found, str(i)) for i in range(len(groups))]

@@ -1,0 +1,166 @@
+"""What every meta-learner is: meta-parameters, a meta-gradient, and adaptation to new tasks.
+
+The meta-parameters have three sides, told apart by the prefix of their names: ``fast.`` (where
+adaptation begins), ``slow.`` (what stands still while it goes on) and ``rule.`` (what the update
+rule has learned). A learner turns a meta-batch of tasks into their gradient; an ordinary
+`torch.optim` optimiser steps on it:
+
+    for metrics in learner.meta_gradients(tasks):
+        optimiser.step()
+        optimiser.zero_grad()
+
+To add a learner, subclass `TaskwiseLearner` and write `task_gradients`: `maml.py` is the example.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from metarl.core import (
+    Execution,
+    InnerStep,
+    Params,
+    TaskBatch,
+    UpdateRule,
+    add_to_grads,
+    inner_steps,
+    partition,
+    scope,
+    share,
+)
+
+Metrics: TypeAlias = dict[str, Tensor]
+"""Of every task, ``[N]``, without a graph."""
+
+
+class MetaLearner(ABC):
+    """Meta-parameters and what is done with them.
+
+    Attributes:
+        params: The meta-parameters by name, unstacked leaf tensors; their values change in place
+            when an optimiser steps, and at no other time.
+        rule: The update rule of the inner loop.
+        num_steps: K, inner steps a task in meta-training.
+        execution: How many tasks are worked on at a time.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        rule: UpdateRule,
+        num_steps: int,
+        slow: Sequence[str] = (),
+        execution: Execution | None = None,
+    ) -> None:
+        """Copy a model's parameters, split by the name patterns of the slow ones."""
+        if num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+        fast_side, slow_side = partition(params, slow=slow).split(params)
+        sides = {"fast": fast_side, "slow": slow_side, "rule": rule.parameters(fast_side)}
+        self.params: dict[str, Tensor] = {
+            f"{side}.{name}": p.detach().clone().requires_grad_()
+            for side, named in sides.items()
+            for name, p in named.items()
+        }
+        self.rule, self.num_steps = rule, num_steps
+        self.execution = execution or Execution()
+
+    @property
+    def fast(self) -> dict[str, Tensor]:
+        """Where adaptation begins, unstacked."""
+        return scope(self.params, "fast")
+
+    @property
+    def slow(self) -> dict[str, Tensor]:
+        """What all tasks share, unstacked."""
+        return scope(self.params, "slow")
+
+    @property
+    def rule_params(self) -> dict[str, Tensor]:
+        """What the rule has learned."""
+        return scope(self.params, "rule")
+
+    @abstractmethod
+    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+        """Learn from a meta-batch: add to ``.grad`` of the meta-parameters.
+
+        Args:
+            tasks: N tasks.
+
+        Yields:
+            Metrics, each time a gradient is complete: the caller steps on it and zeroes it before
+            going on. Most learners yield once a meta-batch. A meta-parameter whose gradient is not
+            due has ``.grad`` None.
+        """
+
+    def initial_fast(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
+        """Where adaptation to these tasks begins, stacked ``[N, ...]``."""
+        return share(self.fast, tasks.num_tasks)
+
+    def adaptation(self, tasks: TaskBatch[Any], num_steps: int) -> Iterator[InnerStep[Any]]:
+        """Adapt to tasks step by step, without a graph; leaves the learner untouched."""
+        with torch.no_grad():
+            fast = self.initial_fast(tasks)
+            slow = share(self.slow, tasks.num_tasks)
+        return inner_steps(tasks, fast, slow, self.rule, num_steps, rule_params=self.rule_params)
+
+    def adapt(self, tasks: TaskBatch[Any], num_steps: int) -> dict[str, Tensor]:
+        """The fast parameters ``[N, ...]`` after ``num_steps`` (at least 0) inner steps."""
+        with torch.no_grad():
+            fast = self.initial_fast(tasks)
+        for step in self.adaptation(tasks, num_steps):
+            fast = step.next_fast
+        return {name: p.detach() for name, p in fast.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the learner needs to go on; tensors are copies."""
+        return {"params": {name: p.detach().clone() for name, p in self.params.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where `state_dict` left off.
+
+        Raises:
+            ValueError: The names or shapes are not this learner's.
+        """
+        saved = state["params"]
+        if saved.keys() != self.params.keys():
+            odd = sorted(saved.keys() ^ self.params.keys())
+            raise ValueError(f"these parameters are on one side only: {', '.join(odd)}")
+        for name, p in self.params.items():
+            if saved[name].shape != p.shape:
+                raise ValueError(
+                    f"{name} is {tuple(saved[name].shape)} in the state, {tuple(p.shape)} here"
+                )
+        with torch.no_grad():
+            for name, p in self.params.items():
+                p.copy_(saved[name])
+
+
+class TaskwiseLearner(MetaLearner):
+    """A learner whose meta-gradient is the mean of what every task says on its own."""
+
+    @abstractmethod
+    def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        """The meta-gradient of some tasks.
+
+        Args:
+            tasks: A chunk of the meta-batch; other threads may work on other chunks.
+
+        Returns:
+            Gradients by the names of ``params``, summed over the tasks (a name may be missing:
+            no gradient), and metrics.
+        """
+
+    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+        """Sum over chunks, mean over tasks, one step."""
+        metrics: list[Metrics] = []
+        for _, (grads, chunk_metrics) in self.execution.map(self.task_gradients, tasks):
+            add_to_grads(self.params, grads, 1.0 / tasks.num_tasks)
+            metrics.append(chunk_metrics)
+        yield {name: torch.cat([m[name] for m in metrics]) for name in metrics[0]}

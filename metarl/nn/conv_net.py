@@ -1,0 +1,155 @@
+"""The convolution network of few-shot learning: blocks of convolution, batch norm, ReLU, pooling.
+
+Of N stacked networks the N tasks are groups of one grouped convolution, with the activations laid
+out ``[B, N C, height, width]`` from the first layer to the last; one network alone is an ordinary
+convolution. Batch norm uses the statistics of the batch, always: those of all inputs together
+(transductive, as MAML's published numbers), or those of the first inputs of it, the support set
+(``num_reference``), so that no query helps another.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metarl.core import Params
+from metarl.nn.network import linear, uniform_linear
+
+BATCH_NORM_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class ConvNet:
+    """Convolution blocks and a linear head.
+
+    Parameters of block I are ``blocks.I.conv.weight``, ``.conv.bias``, ``.norm.weight``,
+    ``.norm.bias``; the head's ``head.weight`` and ``head.bias``.
+
+    Attributes:
+        num_outputs: Classes C.
+        filters: Channels of every block.
+        num_blocks: Convolutions.
+        image_size: Height and width of the images.
+        in_channels: Channels of the images.
+        reduction: stride: convolutions of stride 2, the mean over what is left of the image goes
+            to the head (Finn et al. 2017 on Omniglot); pool: max-pooling, all that is left goes on.
+        pool_first: Pool before batch norm and ReLU (the multi-shot experiment of Flennerhag et al.
+            2020) instead of after.
+    """
+
+    num_outputs: int
+    filters: int = 64
+    num_blocks: int = 4
+    image_size: int = 28
+    in_channels: int = 1
+    reduction: Literal["stride", "pool"] = "stride"
+    pool_first: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that leave nothing of the image."""
+        for name in ("num_outputs", "filters", "num_blocks", "image_size", "in_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.reduction == "pool" and self.image_size >> self.num_blocks < 1:
+            raise ValueError(
+                f"{self.num_blocks} poolings leave nothing of an image of {self.image_size}"
+            )
+
+    @property
+    def slow(self) -> tuple[str, ...]:
+        """All parameters are fast."""
+        return ()
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The linear layer."""
+        return ("head.*",)
+
+    @property
+    def num_features(self) -> int:
+        """What the head sees of an image."""
+        if self.reduction == "stride":
+            return self.filters
+        return self.filters * (self.image_size >> self.num_blocks) ** 2
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Glorot-uniform convolutions, zero biases, unit norms; the head as PyTorch's default."""
+        params: dict[str, Tensor] = {}
+        channels = self.in_channels
+        for i in range(self.num_blocks):
+            bound = math.sqrt(6.0 / (9 * (channels + self.filters)))
+            weight = torch.empty(self.filters, channels, 3, 3)
+            params |= {
+                f"blocks.{i}.conv.weight": weight.uniform_(-bound, bound, generator=generator),
+                f"blocks.{i}.conv.bias": torch.zeros(self.filters),
+                f"blocks.{i}.norm.weight": torch.ones(self.filters),
+                f"blocks.{i}.norm.bias": torch.zeros(self.filters),
+            }
+            channels = self.filters
+        weight, bias = uniform_linear(self.num_features, self.num_outputs, generator)
+        return params | {"head.weight": weight, "head.bias": bias}
+
+    def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
+        """Logits ``[N, B, C]`` of images ``[N, B, channels, height, width]``."""
+        num_tasks, batch_size = inputs.shape[:2]
+        h = inputs.transpose(0, 1).reshape(batch_size, -1, *inputs.shape[3:])  # [B, N C, h, w]
+        for i in range(self.num_blocks):
+            h = self.block(params, i, h, num_tasks, num_reference)
+        features = h.mean((2, 3)) if self.reduction == "stride" else h.flatten(1)
+        features = features.reshape(batch_size, num_tasks, -1).transpose(0, 1)
+        return linear(params, "head", features)
+
+    def block(
+        self, params: Params, index: int, h: Tensor, num_tasks: int, num_reference: int
+    ) -> Tensor:
+        """One block on activations ``[B, N C, height, width]``."""
+        name = f"blocks.{index}"
+        stride = 2 if self.reduction == "stride" else 1
+        h = convolution(params, f"{name}.conv", h, num_tasks, stride=stride)
+        if self.reduction == "pool" and self.pool_first:
+            h = F.max_pool2d(h, 2)
+        h = torch.relu(batch_norm(params, f"{name}.norm", h, num_reference))
+        return F.max_pool2d(h, 2) if self.reduction == "pool" and not self.pool_first else h
+
+
+def convolution(params: Params, name: str, h: Tensor, num_tasks: int, *, stride: int = 1) -> Tensor:
+    """N convolutions with as much padding as keeps the size at stride 1.
+
+    Args:
+        params: ``NAME.weight`` ``[N, O, C, k, k]`` with odd k, and ``NAME.bias`` ``[N, O]``.
+        name: Of the layer.
+        h: ``[B, N C, height, width]``.
+        num_tasks: N.
+        stride: In both directions.
+
+    Returns:
+        ``[B, N O, ...]``.
+    """
+    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+    padding = weight.shape[-1] // 2
+    return F.conv2d(h, weight.flatten(0, 1), bias.flatten(), stride, padding, groups=num_tasks)
+
+
+def batch_norm(params: Params, name: str, h: Tensor, num_reference: int = 0) -> Tensor:
+    """Normalise each channel of each task over images and places, then scale and shift.
+
+    Args:
+        params: ``NAME.weight`` and ``NAME.bias`` ``[N, C]``.
+        name: Of the layer.
+        h: ``[B, N C, height, width]``.
+        num_reference: Images to take mean and variance from, the first ones; 0 takes all. Their
+            statistics are constants then: for evaluation, not for learning.
+
+    Returns:
+        The shape of ``h``.
+    """
+    scale, shift = params[f"{name}.weight"].flatten(), params[f"{name}.bias"].flatten()
+    if not num_reference:
+        return F.batch_norm(h, None, None, scale, shift, training=True, eps=BATCH_NORM_EPS)
+    variance, mean = torch.var_mean(h[:num_reference].detach(), (0, 2, 3), correction=0)
+    return F.batch_norm(h, mean, variance, scale, shift, training=False, eps=BATCH_NORM_EPS)

@@ -1,0 +1,66 @@
+"""Multilayer perceptron over stacked parameters: one batched matrix product a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params
+from metarl.nn.network import linear, uniform_linear
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Linear layers with an activation between them.
+
+    Parameters are ``layers.I.weight`` and ``layers.I.bias``.
+
+    Attributes:
+        sizes: Inputs, hidden layers, outputs, e.g. ``(1, 40, 40, 1)``.
+        activation: Between the layers.
+    """
+
+    sizes: tuple[int, ...]
+    activation: Literal["relu", "tanh"] = "relu"
+
+    def __post_init__(self) -> None:
+        """Refuse a network without a layer."""
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise ValueError(f"sizes must be at least two positive counts, got {self.sizes}")
+
+    @property
+    def num_layers(self) -> int:
+        """Linear layers."""
+        return len(self.sizes) - 1
+
+    @property
+    def slow(self) -> tuple[str, ...]:
+        """All parameters are fast."""
+        return ()
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The last layer."""
+        return (f"layers.{self.num_layers - 1}.*",)
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Uniform in +-1/sqrt(fan in)."""
+        params: dict[str, Tensor] = {}
+        for i in range(self.num_layers):
+            weight, bias = uniform_linear(self.sizes[i], self.sizes[i + 1], generator)
+            params |= {f"layers.{i}.weight": weight, f"layers.{i}.bias": bias}
+        return params
+
+    def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
+        """Outputs ``[N, B, O]`` of inputs ``[N, B, I]``; nothing is normalised."""
+        activate = ACTIVATIONS[self.activation]
+        h = linear(params, "layers.0", inputs)
+        for i in range(1, self.num_layers):
+            h = linear(params, f"layers.{i}", activate(h))
+        return h
