@@ -80,9 +80,7 @@ def plain_mlp(params: Params, x: Tensor) -> Tensor:
     return h @ params["layers.2.weight"] + params["layers.2.bias"]
 
 
-def plain_conv(
-    params: Params, x: Tensor, *, pool: bool = False, pool_first: bool = False
-) -> Tensor:
+def plain_conv(params: Params, x: Tensor, pool: bool = False, pool_first: bool = False) -> Tensor:
     """The convolution network on ``[B, C, h, w]``, normalised by hand."""
     for i in range(sum(name.endswith("conv.weight") for name in params)):
         p = {n.removeprefix(f"blocks.{i}."): t for n, t in params.items()}
