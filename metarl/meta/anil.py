@@ -1,0 +1,73 @@
+"""ANIL, almost no inner loop (Raghu et al. 2020): MAML that adapts the head alone.
+
+Of the parameters theta = (theta_b, theta_h) the body's are slow. Their section 4:
+
+    h_0 = theta_h,   h_{k+1} = U(h_k, grad_h l_support(theta_b, h_k)),
+    theta <- theta - beta * grad_theta (1/N) sum_i l_query(theta_b, h_K^i)
+
+The gradient reaches the body twice: through the query loss, and through the inner gradients that
+made h_K. The backward pass of an inner step ends at the head.
+
+Reduces to: MAML where the patterns of the head match every parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from metarl.core import Execution, Params, UpdateRule
+from metarl.meta.maml import MAML
+
+
+class ANIL(MAML):
+    """MAML with a slow body."""
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        head: Sequence[str],
+        rule: UpdateRule,
+        num_steps: int = 1,
+        execution: Execution | None = None,
+        first_order: bool = False,
+        checkpoint: bool = False,
+    ) -> None:
+        """Copy a model's parameters.
+
+        Args:
+            params: Of one network.
+            head: Name patterns of what adapts (`nn.Network.head`).
+            rule: See `MAML`, as for the rest.
+            num_steps: K.
+            execution: How many tasks are worked on at a time.
+            first_order: Take the Jacobian of adaptation for the identity.
+            checkpoint: Memory of one inner step.
+
+        Raises:
+            ValueError: A pattern matches no parameter.
+        """
+        super().__init__(
+            params,
+            rule=rule,
+            num_steps=num_steps,
+            slow=body_names(params, head),
+            execution=execution,
+            first_order=first_order,
+            checkpoint=checkpoint,
+        )
+
+
+def body_names(params: Params, head: Sequence[str]) -> tuple[str, ...]:
+    """The names that no pattern of the head matches.
+
+    Raises:
+        ValueError: A pattern matches no parameter.
+    """
+    for pattern in head:
+        if not any(fnmatchcase(name, pattern) for name in params):
+            raise ValueError(
+                f"the head pattern {pattern!r} matches no parameter; names are {', '.join(params)}"
+            )
+    return tuple(n for n in params if not any(fnmatchcase(n, pattern) for pattern in head))

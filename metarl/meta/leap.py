@@ -1,0 +1,173 @@
+"""Leap (Flennerhag et al. 2019): begin where the way to the solution is short.
+
+Adaptation draws a path of points gamma_k = (phi_k, l(phi_k)) on the surface of the task's loss. Its
+length (p = 1) or energy (p = 2), their eq. 3,
+
+    d_p = sum_k ||gamma_{k+1} - gamma_k||^p,
+
+falls when every point is pulled towards the next, which is held fixed. With the Jacobians
+d phi_k / d theta taken for the identity the gradient is their eq. 8:
+
+    grad = -p sum_k (dl_k grad l(phi_k) + dphi_k) ||gamma_{k+1} - gamma_k||^(p - 2),
+    dl_k = l(phi_{k+1}) - l(phi_k),   dphi_k = phi_{k+1} - phi_k.
+
+The stabiliser takes -|dl_k| for dl_k, so that a step uphill does not push theta uphill. Each l is
+taken on the batch of its own step. The sum grows while the loop runs: no graph, and the memory of
+two points.
+
+Reduces to: energy of the parameters alone (no loss): 2 (theta - phi_K), twice Reptile's gradient;
+length of the parameters alone: the simplified form of WarpGrad's published code, normalised
+increments -dphi_k / ||dphi_k|| (`SIMPLIFIED`).
+
+# Deviation: p multiplies the energy's gradient as in eq. 8 (the published code drops the 2), and
+# theta_K is the last point, so that K steps make K segments: the published code never takes the
+# K-th (``include_final=False``). The norm has an eps: a path that stands still has gradient 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from metarl.core import Execution, Params, TaskBatch, UpdateRule, share
+from metarl.core.update_rules import EMPTY
+from metarl.meta.learner import Metrics, TaskwiseLearner
+
+
+@dataclass(frozen=True)
+class LeapMetric:
+    """What the length of a path is.
+
+    Attributes:
+        distance: length: p = 1; energy: p = 2.
+        loss: The loss is a coordinate of the path beside the parameters.
+        stabiliser: Take -|dl| for dl; without the loss it has no effect.
+        eps: Added to the norm that the length divides by.
+    """
+
+    distance: Literal["length", "energy"] = "length"
+    loss: bool = True
+    stabiliser: bool = True
+    eps: float = 1e-9
+
+
+SIMPLIFIED = LeapMetric(loss=False)
+
+
+class Point(Protocol):
+    """A point of N paths; `core.InnerStep` is one."""
+
+    @property
+    def fast(self) -> Params:
+        """phi_k ``[N, ...]``."""
+
+    @property
+    def loss(self) -> Tensor:
+        """l(phi_k) ``[N]``."""
+
+    @property
+    def grads(self) -> Params:
+        """Its gradient ``[N, ...]``; of a path's last point nothing is read."""
+
+
+class EndPoint(NamedTuple):
+    """The last point of N paths, where no step began."""
+
+    fast: Params
+    loss: Tensor
+    grads: Params = EMPTY
+
+
+def leap_gradient(points: Iterable[Point], metric: LeapMetric) -> dict[str, Tensor]:
+    """Eq. 8 for N paths.
+
+    Args:
+        points: At least two, in order; read once, two held at a time.
+        metric: What is measured.
+
+    Returns:
+        The gradient with respect to phi_0 ``[N, ...]``, without a graph.
+
+    Raises:
+        ValueError: Fewer than two points.
+    """
+    total: dict[str, Tensor] = {}
+    for start, end in pairwise(points):
+        segment = segment_gradient(start, end, metric)
+        total = {n: total[n] + g for n, g in segment.items()} if total else segment
+    if not total:
+        raise ValueError("a path needs at least two points: take more inner steps")
+    return total
+
+
+@torch.no_grad()
+def segment_gradient(start: Point, end: Point, metric: LeapMetric) -> dict[str, Tensor]:
+    """One summand of eq. 8, ``[N, ...]``: ``start`` pulled towards ``end``."""
+    pull = {n: end.fast[n] - p for n, p in start.fast.items()}
+    squares = torch.stack([d.reshape(len(d), -1).square().sum(1) for d in pull.values()]).sum(0)
+    if metric.loss:
+        rise = end.loss - start.loss
+        squares = squares + rise.square()
+        rise = -rise.abs() if metric.stabiliser else rise
+        pull = {n: d + _along(rise, d) * start.grads[n] for n, d in pull.items()}
+    if metric.distance == "energy":
+        return {n: -2.0 * d for n, d in pull.items()}
+    norms = squares.sqrt() + metric.eps
+    return {n: -d / _along(norms, d) for n, d in pull.items()}
+
+
+def _along(values: Tensor, like: Tensor) -> Tensor:
+    """``[N]`` as ``[N, 1, ...]``."""
+    return values.view(-1, *(1,) * (like.dim() - 1))
+
+
+class Leap(TaskwiseLearner):
+    """The initialisation from which the paths of adaptation are shortest.
+
+    Attributes:
+        metric: What is measured.
+        include_final: phi_K is a point of the path: K segments, else K - 1.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        rule: UpdateRule,
+        num_steps: int,
+        slow: Sequence[str] = (),
+        execution: Execution | None = None,
+        metric: LeapMetric | None = None,
+        include_final: bool = True,
+    ) -> None:
+        """Copy a model's parameters; see `MetaLearner`."""
+        super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        if not include_final and num_steps < 2:
+            raise ValueError("without the final point num_steps must be at least 2, got 1")
+        self.metric, self.include_final = metric or LeapMetric(), include_final
+
+    def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        """Eq. 8 along K steps; slow parameters and the rule's own get no gradient."""
+        metrics: Metrics = {}
+        grads = leap_gradient(self._path(tasks, metrics), self.metric)
+        return {f"fast.{n}": g.sum(0) for n, g in grads.items()}, metrics
+
+    def _path(self, tasks: TaskBatch[Any], metrics: Metrics) -> Iterator[Point]:
+        """The points as they are reached; notes the first loss and the last."""
+        for step in self.adaptation(tasks, self.num_steps):
+            metrics.setdefault("support_loss", step.loss)
+            metrics["last_support_loss"] = step.loss
+            yield step
+        if not self.include_final:
+            return
+        with torch.no_grad():
+            fast, loss = step.next_fast, step.loss
+            if self.metric.loss:
+                slow = share(self.slow, tasks.num_tasks)
+                loss = tasks.loss(fast, slow, tasks.sample(fast, slow, "support"))
+            yield EndPoint(fast, loss)

@@ -1,0 +1,80 @@
+"""Reptile (Nichol et al. 2018): move the initialisation towards where adaptation ends.
+
+Every task adapts for K steps on its support experience; theta moves towards phi_K, on average over
+a batch of tasks (their Algorithm 2) or after every single task (Algorithm 1):
+
+    theta <- theta + epsilon (1/N) sum_i (phi_K^i - theta)
+
+As a gradient for an outer optimiser that is ``scale * (theta - mean_i phi_K^i)``: with scale 1, SGD
+of learning rate epsilon interpolates between theta and the mean phi_K. Their section 2 divides by
+the inner step size alpha before Adam takes it, which is scale 1 / alpha. No derivative is taken
+through the inner loop, no query experience is read, and memory does not grow with K.
+
+Reduces to: for K = 1 and gradient descent, alpha times the gradient of the mean support loss (joint
+training); half of Leap's gradient with the energy of the parameters alone (`leap`).
+What it does not move: slow parameters and what the rule has learned.
+
+# Deviation: the published code carries Adam's second moment from task to task; here every task
+# starts the rule anew, so that a task's result does not depend on its place in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from metarl.core import DivisibleTaskBatch, Execution, Params, TaskBatch, UpdateRule
+from metarl.meta.learner import Metrics, TaskwiseLearner
+
+
+class Reptile(TaskwiseLearner):
+    """The initialisation nearest to where the tasks lead.
+
+    Attributes:
+        schedule: batch: one gradient a meta-batch; serial: one a task, each task adapting from
+            where the last one's step left the initialisation.
+        scale: Factor of the gradient.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        rule: UpdateRule,
+        num_steps: int,
+        slow: Sequence[str] = (),
+        execution: Execution | None = None,
+        schedule: Literal["batch", "serial"] = "batch",
+        scale: float = 1.0,
+    ) -> None:
+        """Copy a model's parameters; see `MetaLearner`."""
+        super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        if not (math.isfinite(scale) and scale > 0):
+            raise ValueError(f"scale must be finite and above 0, got {scale}")
+        self.schedule, self.scale = schedule, scale
+
+    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+        """Once for all tasks, or (serial) once for each, which they must be divisible for."""
+        if self.schedule == "batch":
+            yield from super().meta_gradients(tasks)
+            return
+        divisible: DivisibleTaskBatch[Any] = tasks  # type: ignore[assignment]
+        for i in range(tasks.num_tasks):
+            yield from super().meta_gradients(divisible.select(slice(i, i + 1)))
+
+    def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        """``scale * sum_i (theta - phi_K^i)``; K steps are taken, none is kept."""
+        metrics: Metrics = {}
+        for step in self.adaptation(tasks, self.num_steps):
+            metrics.setdefault("support_loss", step.loss)
+            metrics["last_support_loss"] = step.loss
+        with torch.no_grad():
+            grads = {
+                f"fast.{name}": self.scale * (theta - step.next_fast[name]).sum(0)
+                for name, theta in self.fast.items()
+            }
+        return grads, metrics
