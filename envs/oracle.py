@@ -1,11 +1,15 @@
 """What is to be earned in a maze: exact returns to judge an agent by.
 
-Three policies, all exact expectations over the goals of a task distribution:
+Four policies, all exact expectations over the goals of a task distribution:
 
 - *random*: uniform random actions; the floor.
-- *explore then exploit*: knows the map and where it is, not the goal. Searches along a tour
-  (`envs.tours`), and from the first find on takes shortest paths. The ceiling for an agent that
-  has to find the goal; 1 on the normalised score.
+- *localising*: knows the map and where it starts, sees the 3 x 3 walls around it. Searches along a
+  tour (`envs.tours`); after every find it has to work out where it was sent (`envs.localisation`).
+  What an agent can earn that sees no more than the published inputs: given the tour, no policy of
+  those inputs earns more.
+- *explore then exploit*: is told where it is at all times, not the goal. Searches along a tour, and
+  from the first find on takes shortest paths. 1 on the normalised score, which is therefore out of
+  reach for an agent that sees 3 x 3 walls.
 - *oracle*: knows the goal too.
 
 With V_k(c) the expected return of k more steps from cell c, for a goal g, and W_k the mean of V_k
@@ -14,26 +18,34 @@ over the cells other than g (where a find sends the agent):
     V_k(c) = mean_a or max_a of  { reward + W_{k-1}   if the move enters g
                                  { V_{k-1}(c')        otherwise
 
-A tour that first enters g at step t earns ``reward + W_{T-t}`` there, W being the oracle's.
+A tour that first enters g at step t earns ``reward + W_{T-t}`` there, W being the oracle's or, for
+the localising policy, that of its beliefs.
 
-Reward 10, 200 steps, all goals: 14.37 / 379.87 / 416.23 at 9 x 9, 7.72 / 275.06 / 324.23 at
-11 x 11 and 5.38 / 207.62 / 269.57 at 13 x 13. The beam search's tours are better than those of a
-greedy sweep to the nearest unvisited cell (best of 20 tie-breaks: 377.8, 270.7, 203.5), but not
-proven best: the true ceiling may be a little higher. Walls cost nothing here.
+Reward 10, 200 steps, all goals:
+
+    9 x 9     random 14.37   localising 360.97   ceiling 379.87   oracle 416.23
+    11 x 11   random 7.72    localising 227.30   ceiling 275.06   oracle 324.23
+    13 x 13   random 5.38    localising 178.05   ceiling 207.76   oracle 269.57
+
+The beam search's tours are better than those of a greedy sweep to the nearest unvisited cell (best
+of 20 tie-breaks: 377.8, 270.7, 203.5), but not proven best. At 13 x 13 no walk whatever brings a
+localising agent above 183.91 (`benchmarks/maze/bound.py`). Walls cost nothing here.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.dynamics import compile_layout
 from envs.layout import Cell, Layout
+from envs.localisation import worth_of_a_find
 from envs.tasks import TaskDistribution
 from envs.tours import NEVER, first_visits, symmetries
 
@@ -50,13 +62,16 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Score = TypeVar("Score", float, Array)
+Exploiter = Literal["localising", "oracle"]
+EXPLOITERS: tuple[Exploiter, ...] = get_args(Exploiter)
 
 
 @dataclass(frozen=True)
 class ReferenceReturns:
-    """Expected returns of an episode: `random` policy, `ceiling` (explore, exploit), `oracle`."""
+    """Expected returns of an episode: `ceiling` is explore then exploit."""
 
     random: float
+    localising: float
     ceiling: float
     oracle: float
 
@@ -66,8 +81,13 @@ class ReferenceCurves:
     """Expected reward of each step, float64 [T] each; entry t is the consequence of action t."""
 
     random: Array
+    localising: Array
     ceiling: Array
     oracle: Array
+
+    def __iter__(self) -> Iterator[Array]:
+        """The four curves, in order."""
+        return iter((self.random, self.localising, self.ceiling, self.oracle))
 
 
 def random_return(
@@ -102,14 +122,13 @@ def reference_returns(
         reward: Paid on entering the goal, above 0.
 
     Returns:
-        The three returns. They are cached: the second call is free.
+        The four returns. They are cached: the second call is free.
 
     Raises:
         ValueError: If `tasks` is empty, `horizon` below 1 or `reward` not above 0.
     """
     curves = reference_curves(tasks, horizon=horizon, reward=reward)
-    sums = (float(curve.sum()) for curve in (curves.random, curves.ceiling, curves.oracle))
-    return ReferenceReturns(*sums)
+    return ReferenceReturns(*(float(curve.sum()) for curve in curves))
 
 
 def reference_curves(
@@ -139,7 +158,7 @@ def reference_curves(
     if not (math.isfinite(reward) and reward > 0):
         raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
     curves = _unit_curves(tasks, horizon)
-    return ReferenceCurves(reward * curves.random, reward * curves.ceiling, reward * curves.oracle)
+    return ReferenceCurves(*(reward * curve for curve in curves))
 
 
 def normalised_score(
@@ -206,25 +225,20 @@ def _unit_curves(tasks: TaskDistribution, horizon: int) -> ReferenceCurves:
     oracle = _values(tasks, horizon, "oracle")
     curves = ReferenceCurves(
         np.diff(random, axis=0).mean(-1),
-        _explorer_curve(tasks, horizon, oracle.after_find),
+        _explorer_curve(tasks, horizon, "localising"),
+        _explorer_curve(tasks, horizon, "oracle"),
         np.diff(oracle.from_start, axis=0).mean(-1),
     )
-    for curve in (curves.random, curves.ceiling, curves.oracle):
+    for curve in curves:
         curve.setflags(write=False)
     return curves
 
 
-def _explorer_curve(tasks: TaskDistribution, horizon: int, after_find: Array) -> Array:
-    """Expected reward of each step of explore-then-exploit, float64 [T].
-
-    Args:
-        tasks: The goals to average over.
-        horizon: T.
-        after_find: The oracle's W_k for these goals, float64 [T + 1, G].
-    """
+def _explorer_curve(tasks: TaskDistribution, horizon: int, exploiter: Exploiter) -> Array:
+    """Expected reward of each step of a policy that searches, then exploits; float64 [T]."""
     start = tasks.layout.cell_number(tasks.start)
-    visits = _tour(tasks.layout, tasks.start, horizon)
-    exploit = np.diff(after_find, axis=0)  # [T, G], reward j steps after the find, from j = 1
+    visits = _tour(tasks.layout, tasks.start, horizon, exploiter)
+    exploit = np.diff(_after_find(tasks, horizon, exploiter), axis=0)  # [T, G], after the find
     curve = np.zeros(horizon)
     copies = symmetries(tasks.layout, start)
     for copy in copies:
@@ -236,11 +250,35 @@ def _explorer_curve(tasks: TaskDistribution, horizon: int, after_find: Array) ->
     return curve / (len(copies) * len(tasks))
 
 
+def _tour(layout: Layout, start: Cell, horizon: int, exploiter: Exploiter) -> NDArray[np.int64]:
+    """First-visit times, int64 [F], of the better of the tours planned for either exploiter."""
+    worth = _worth_of_visits(layout, start, horizon, exploiter)
+    tours = [_planned_tour(layout, start, horizon, plan) for plan in EXPLOITERS]
+    cells = np.arange(layout.num_free)
+    return max(tours, key=lambda visits: float(worth[visits, cells].sum()))
+
+
 @lru_cache(maxsize=64)
-def _tour(layout: Layout, start: Cell, horizon: int) -> NDArray[np.int64]:
-    """First-visit times, int64 [F], of the tour for a goal uniform over all cells but `start`."""
-    goals = TaskDistribution(layout, start=start)
-    after_find = _values(goals, horizon, "oracle").after_find
-    worth = np.zeros((horizon + 1, layout.num_free))
-    worth[:, [task.goal_number for task in goals]] = 1.0 + after_find[::-1]
+def _planned_tour(
+    layout: Layout, start: Cell, horizon: int, exploiter: Exploiter
+) -> NDArray[np.int64]:
+    """First-visit times, int64 [F], of a tour for a goal uniform over all cells but `start`."""
+    worth = _worth_of_visits(layout, start, horizon, exploiter)
     return first_visits(layout, layout.cell_number(start), worth)
+
+
+@lru_cache(maxsize=64)
+def _worth_of_visits(layout: Layout, start: Cell, horizon: int, exploiter: Exploiter) -> Array:
+    """What entering a cell first at step t is worth, float64 [T + 1, F]; 0 at `NEVER`."""
+    goals = TaskDistribution(layout, start=start)
+    after_find = _after_find(goals, horizon, exploiter)
+    worth = np.zeros((horizon + 1, layout.num_free))
+    worth[1:, [task.goal_number for task in goals]] = 1.0 + after_find[horizon - 1 :: -1]
+    return worth
+
+
+def _after_find(tasks: TaskDistribution, horizon: int, exploiter: Exploiter) -> Array:
+    """W_k of who exploits, float64 [T + 1, G]."""
+    if exploiter == "oracle":
+        return _values(tasks, horizon, "oracle").after_find
+    return worth_of_a_find(tasks.layout, [task.goal_number for task in tasks], horizon)

@@ -91,6 +91,7 @@ def evaluate_run(
         **dataclasses.asdict(statistics),
         "normalised_score": score,
         "random_return": reference.random,
+        "localising_return": reference.localising,
         "ceiling_return": reference.ceiling,
         "oracle_return": reference.oracle,
         "num_tasks": settings.tasks,
@@ -122,6 +123,7 @@ def references(run: RunDirectory) -> dict[str, Array]:
     curves = oracle.reference_curves(tasks, horizon=trained.horizon, reward=trained.reward)
     return {
         "explore then exploit": curves.ceiling[:, None],
+        "the same, localising": curves.localising[:, None],
         "random policy": curves.random[:, None],
     }
 
@@ -151,6 +153,7 @@ def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
             f" interquartile mean {summary['iqm']:.1f},"
             f" normalised score {summary['normalised_score']:.3f}",
             f"  beside: random {summary['random_return']:.1f},"
+            f" best with these inputs {summary['localising_return']:.1f},"
             f" explore-then-exploit {summary['ceiling_return']:.1f},"
             f" oracle {summary['oracle_return']:.1f}",
             f"  first find: median step {'never' if find is None else int(find)},"

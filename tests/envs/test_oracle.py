@@ -27,7 +27,11 @@ def test_numbers_in_the_docstring() -> None:
     returns = [oracle.reference_returns(pillar_maze(size)) for size in (9, 11, 13)]
     text = " ".join((oracle.__doc__ or "").split())
     for r in returns:
-        assert f"{r.random:.2f} / {r.ceiling:.2f} / {r.oracle:.2f}" in text
+        line = (
+            f"random {r.random:.2f} localising {r.localising:.2f} "
+            f"ceiling {r.ceiling:.2f} oracle {r.oracle:.2f}"
+        )
+        assert line in text
 
 
 def test_a_corridor_of_two_cells_by_hand() -> None:
@@ -55,7 +59,7 @@ def test_curves_sum_to_the_returns() -> None:
     tasks = TaskDistribution(pillar_maze(9)).split().test
     curves = oracle.reference_curves(tasks, horizon=60, reward=3.0)
     returns = oracle.reference_returns(tasks, horizon=60, reward=3.0)
-    for name in ("random", "ceiling", "oracle"):
+    for name in ("random", "localising", "ceiling", "oracle"):
         curve = getattr(curves, name)
         assert curve.shape == (60,)
         assert (curve >= 0).all()
@@ -103,9 +107,10 @@ def _towards(layout: Layout) -> np.ndarray:  # type: ignore[type-arg]
 
 @settings(max_examples=20)
 @given(layouts(max_side=7), st.integers(1, 60))
-def test_random_below_ceiling_below_oracle(layout: Layout, horizon: int) -> None:
+def test_random_below_localising_below_ceiling_below_oracle(layout: Layout, horizon: int) -> None:
     returns = oracle.reference_returns(layout, horizon=horizon)
-    assert returns.random <= returns.ceiling * (1 + 1e-9) + 1e-9
+    assert returns.random <= returns.localising * (1 + 1e-9) + 1e-9
+    assert returns.localising <= returns.ceiling * (1 + 1e-9) + 1e-9
     assert returns.ceiling <= returns.oracle * (1 + 1e-9) + 1e-9
 
 
@@ -132,7 +137,7 @@ def test_an_agent_that_follows_the_tour_earns_the_ceiling() -> None:
     """Explore then exploit, played in the environment goal by goal."""
     layout, horizon, copies = pillar_maze(7), 60, 200
     tasks = TaskDistribution(layout)
-    visits = oracle._tour(layout, tasks.start, horizon)
+    visits = oracle._tour(layout, tasks.start, horizon, "oracle")
     order = np.argsort(np.where(visits == 0, -1, visits))  # the start first
     walk = [int(order[0])]
     for stop in order[1:]:
@@ -175,7 +180,7 @@ def test_returns_scale_with_the_reward() -> None:
 def test_subsets_average_to_the_whole() -> None:
     every = TaskDistribution(pillar_maze(9))
     parts = [part for part in every.split() if len(part)]
-    for name in ("random", "ceiling", "oracle"):
+    for name in ("random", "localising", "ceiling", "oracle"):
         mean = sum(len(p) * getattr(oracle.reference_returns(p), name) for p in parts) / len(every)
         assert mean == pytest.approx(getattr(oracle.reference_returns(every), name))
 
