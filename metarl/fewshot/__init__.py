@@ -1,5 +1,8 @@
 """Supervised tasks: N-way K-shot from any data set, Omniglot, regression families."""
 
+from metarl.fewshot.alphabet_batches import AlphabetBatches, AlphabetSettings
+from metarl.fewshot.alphabets import AlphabetTasks, alphabet_tasks, choose_alphabets
+from metarl.fewshot.distortion import Distortion
 from metarl.fewshot.examples import Examples, FewShotBatch
 from metarl.fewshot.omniglot import Omniglot, load_omniglot, omniglot_tasks, pixels
 from metarl.fewshot.omniglot_splits import (
@@ -20,8 +23,12 @@ from metarl.fewshot.task_dataset import TaskDataset
 
 __all__ = [
     "REGRESSION_FAMILIES",
+    "AlphabetBatches",
+    "AlphabetSettings",
     "AlphabetSplit",
+    "AlphabetTasks",
     "CharacterSplit",
+    "Distortion",
     "Examples",
     "FewShotBatch",
     "Logistic",
@@ -31,6 +38,8 @@ __all__ = [
     "Sine",
     "TaskDataset",
     "TwoDomainSine",
+    "alphabet_tasks",
+    "choose_alphabets",
     "load_omniglot",
     "omniglot_tasks",
     "pixels",

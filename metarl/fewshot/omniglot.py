@@ -114,10 +114,10 @@ def load_omniglot(
 
 
 def pixels(images: Tensor, ink: Ink = 1) -> Tensor:
-    """Bytes to floats in [0, 1].
+    """Grey values to floats in [0, 1].
 
     Args:
-        images: uint8, paper 255 and ink 0.
+        images: Bytes, or floats from 0 to 255; paper 255 and ink 0.
         ink: Value of ink; paper has the other. 1 is usual in few-shot learning; published code
             for the alphabets leaves ink at 0.
 
@@ -125,7 +125,7 @@ def pixels(images: Tensor, ink: Ink = 1) -> Tensor:
         float32 of the same shape.
     """
     grey = 255 - images if ink == 1 else images
-    return grey.to(torch.float32).div_(255)
+    return grey.to(torch.float32) / 255
 
 
 def omniglot_tasks(
