@@ -1,9 +1,9 @@
 """The meta-training loop: iterations, metrics, checkpoints, interruption and resume.
 
-Glossary: an *iteration* plays one meta-batch of tasks and updates the learner; a *task* is one
-maze; a *trial* is an agent's time on one task; a trial consists of one or more *episodes* of
-*steps*. One loop drives N agents (seeds) that are stacked into one tensor program; each has its own
-run directory, and each directory is as if its agent had been trained alone.
+Glossary: an *iteration* works on one meta-batch of tasks and updates the learner; a *task* is one
+maze, or one data set; a *trial* is an agent's time on one maze; a trial consists of one or more
+*episodes* of *steps*. One loop drives N agents (seeds) that are stacked into one tensor program;
+each has its own run directory, and each directory is as if its agent had been trained alone.
 """
 
 from __future__ import annotations
@@ -103,13 +103,16 @@ class MetaTraining:
 
     Args:
         learner: The stacked agents.
-        iterate: Plays one meta-batch and updates the learner; returns metrics ``[N]`` by name,
-            which stay on the device until a line is written.
+        iterate: Works on one meta-batch and updates the learner; returns metrics ``[N]`` by name,
+            which stay on the device until a line is written. A metric may be missing at times
+            (a validation): a line has the mean over the iterations that gave it.
         runs: One run directory an agent.
         generators: For each agent its random streams by name; saved and restored with it.
-        steps_per_iteration: Environment steps of one agent in one iteration.
+        steps_per_iteration: What one agent counts in one iteration.
         settings: When to end, write and save.
         headline: The metrics that the progress bar shows.
+        counter: What is counted: environment steps, or (supervised) tasks.
+        description: What the progress bar calls it.
     """
 
     def __init__(
@@ -121,14 +124,18 @@ class MetaTraining:
         steps_per_iteration: int,
         settings: LoopSettings,
         headline: Sequence[str] = ("return",),
+        *,
+        counter: Literal["env_steps", "tasks_seen"] = "env_steps",
+        description: str = "training",
     ) -> None:
         self.learner, self.iterate, self.runs = learner, iterate, runs
         self.generators, self.settings, self.headline = generators, settings, headline
-        self.steps_per_iteration = steps_per_iteration
+        self.steps_per_iteration, self.counter = steps_per_iteration, counter
+        self.description = description
         self.iteration = 0
         self._wall_seconds = 0.0
         self._sums: dict[str, Tensor] = {}
-        self._num_summed = 0
+        self._num_summed: dict[str, int] = {}
 
     def resume(self) -> None:
         """Go back to the newest checkpoint that all runs have; later metrics are dropped.
@@ -165,7 +172,7 @@ class MetaTraining:
             self._save()
         with (
             _interrupts() as interrupted,
-            Progress(total, "training", start=self.iteration) as progress,
+            Progress(total, self.description, start=self.iteration) as progress,
         ):
             started = time.perf_counter() - self._wall_seconds
             while self.iteration < total:
@@ -198,20 +205,21 @@ class MetaTraining:
             # A resume loads the sums on the CPU, wherever the metrics are.
             before = self._sums[name].to(value.device) if name in self._sums else None
             self._sums[name] = value if before is None else before + value
-        self._num_summed += 1
+            self._num_summed[name] = self._num_summed.get(name, 0) + 1
         self.iteration += 1
 
     def _write_metrics(self) -> dict[str, float]:
-        means = {name: (s / self._num_summed).tolist() for name, s in self._sums.items()}
+        means = {name: (s / self._num_summed[name]).tolist() for name, s in self._sums.items()}
         for n, run in enumerate(self.runs):
             run.write_metrics(
                 self.iteration,
                 {name: values[n] for name, values in means.items()},
                 wall_seconds=self._wall_seconds,
-                env_steps=self.iteration * self.steps_per_iteration,
+                **{self.counter: self.iteration * self.steps_per_iteration},
             )
-        self._sums, self._num_summed = {}, 0
-        return {name: sum(means[name]) / len(means[name]) for name in self.headline}
+        self._sums, self._num_summed = {}, {}
+        shown = [name for name in self.headline if name in means]
+        return {name: sum(means[name]) / len(means[name]) for name in shown}
 
     def _save(self) -> None:
         for n, run in enumerate(self.runs):
@@ -222,7 +230,7 @@ class MetaTraining:
                     "learner": self.learner.agent_state(n),
                     "generators": {k: g.get_state() for k, g in self.generators[n].items()},
                     "sums": {name: s[n].clone() for name, s in self._sums.items()},
-                    "num_summed": self._num_summed,
+                    "num_summed": dict(self._num_summed),
                 }
             )
 
@@ -234,7 +242,8 @@ class MetaTraining:
         self._sums = {
             name: torch.stack([s["sums"][name] for s in states]) for name in states[0]["sums"]
         }
-        self._num_summed = states[0]["num_summed"]
+        counts = states[0]["num_summed"]  # one number for all, in the runs of version 0.1
+        self._num_summed = dict.fromkeys(self._sums, counts) if isinstance(counts, int) else counts
         self.iteration = states[0]["iteration"]
         self._wall_seconds = max(s["wall_seconds"] for s in states)
 

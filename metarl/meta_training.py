@@ -1,0 +1,130 @@
+"""A meta-learner and the outer optimisers that step on its gradient, as `MetaTraining` drives them.
+
+    for metrics in learner.meta_gradients(tasks):
+        clip; optimiser.step(); optimiser.zero_grad()
+
+Each side of the meta-parameters (``fast.``, ``slow.``, ``rule.``, ...: the first word of the name)
+has an optimiser of its own, so that each may have its own learning rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.core import OptimiserSettings, TaskBatch
+from metarl.meta import MetaLearner, Metrics, NonFiniteLossError
+
+
+@dataclass(frozen=True)
+class OuterSettings:
+    """How the meta-parameters step on their gradient.
+
+    Attributes:
+        optimiser: Of all sides; its learning rate is the initialisation's.
+        slow_lr: Learning rate of the slow parameters. None: the optimiser's.
+        rule_lr: Learning rate of what the update rule learns. None: the optimiser's.
+        max_grad_norm: Clip the meta-gradient, over all sides, to this norm. None: never.
+    """
+
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    slow_lr: float | None = None
+    rule_lr: float | None = None
+    max_grad_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse, before any work starts, what cannot be stepped with."""
+        for name in ("slow_lr", "rule_lr"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and at least 0, got {value}")
+        norm = self.max_grad_norm
+        if norm is not None and not (math.isfinite(norm) and norm > 0):
+            raise ValueError(f"max_grad_norm must be finite and above 0, or None, got {norm}")
+
+    def of_side(self, side: str) -> OptimiserSettings:
+        """The optimiser of one side."""
+        lr = {"slow": self.slow_lr, "rule": self.rule_lr}.get(side)
+        return self.optimiser if lr is None else replace(self.optimiser, lr=lr)
+
+
+class OptimisedLearner:
+    """One agent that `metarl.training.MetaTraining` can train, save and restore.
+
+    Args:
+        learner: Whose meta-parameters are learned, in place.
+        settings: How they step.
+    """
+
+    def __init__(self, learner: MetaLearner, settings: OuterSettings) -> None:
+        self.learner, self.settings = learner, settings
+        sides: dict[str, list[Tensor]] = {}
+        for name, p in learner.params.items():
+            sides.setdefault(name.partition(".")[0], []).append(p)
+        self._any_param = next(iter(learner.params.values()))
+        self.optimisers = {side: settings.of_side(side).build(p) for side, p in sides.items()}
+
+    def set_learning_rate_factor(self, factor: float) -> None:
+        """Scale all outer learning rates, for a schedule."""
+        for side, optimiser in self.optimisers.items():
+            optimiser.param_groups[0]["lr"] = self.settings.of_side(side).lr * factor
+
+    def update(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
+        """Learn from one meta-batch: one step for each gradient that the learner yields.
+
+        Args:
+            tasks: N tasks.
+
+        Returns:
+            Metrics ``[1]``, means over the tasks and the steps: the learner's own, and
+            ``grad_norm`` before clipping.
+
+        Raises:
+            NonFiniteLossError: A metric or the gradient is not finite; no step was taken on it.
+        """
+        seen: dict[str, list[Tensor]] = {}
+        for metrics in self.learner.meta_gradients(tasks):
+            for name, value in self._step(metrics).items():
+                seen.setdefault(name, []).append(value)
+        return {name: torch.stack(values).mean().view(1) for name, values in seen.items()}
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything the one agent needs to go on: the learner's state, and the optimisers'."""
+        states = {side: optimiser.state_dict() for side, optimiser in self.optimisers.items()}
+        return {**self.learner.state_dict(), "optimisers": states}
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where the one agent left off.
+
+        Raises:
+            KeyError: Something is missing in its state.
+            RuntimeError: It is another learner's.
+        """
+        (state,) = states
+        try:
+            self.learner.load_state_dict(state)
+            for side, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(state["optimisers"][side])
+        except ValueError as error:
+            raise RuntimeError(str(error)) from error
+
+    def _step(self, metrics: Metrics) -> dict[str, Tensor]:
+        """Step on a complete gradient; returns the means of the metrics."""
+        params = [p for p in self.learner.params.values() if p.grad is not None]
+        grads = [p.grad for p in params if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads or [torch.zeros_like(self._any_param)])
+        means = {**{n: value.detach().mean() for n, value in metrics.items()}, "grad_norm": norm}
+        if not bool(torch.stack([m.float() for m in means.values()]).isfinite().all()):
+            found = ", ".join(f"{name} {float(value):.4g}" for name, value in means.items())
+            raise NonFiniteLossError(f"loss or gradient is not finite ({found})")
+        if self.settings.max_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(params, self.settings.max_grad_norm, norm)
+        for optimiser in self.optimisers.values():
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        return means
