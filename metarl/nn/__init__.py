@@ -10,6 +10,8 @@ from metarl.nn.plastic import PlasticRNN
 from metarl.nn.recurrent import FusedCore, RecurrentCore
 from metarl.nn.rnn import RNN
 from metarl.nn.trace import Trace
+from metarl.nn.warp_conv_net import WarpConvNet
+from metarl.nn.warp_mlp import WarpMLP
 from metarl.nn.warp_rnn import WarpRNN
 
 __all__ = [
@@ -24,5 +26,7 @@ __all__ = [
     "PlasticRNN",
     "RecurrentCore",
     "Trace",
+    "WarpConvNet",
+    "WarpMLP",
     "WarpRNN",
 ]

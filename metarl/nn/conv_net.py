@@ -96,13 +96,10 @@ class ConvNet:
 
     def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
         """Logits ``[N, B, C]`` of images ``[N, B, channels, height, width]``."""
-        num_tasks, batch_size = inputs.shape[:2]
-        h = inputs.transpose(0, 1).reshape(batch_size, -1, *inputs.shape[3:])  # [B, N C, h, w]
+        num_tasks, h = len(inputs), side_by_side(inputs)
         for i in range(self.num_blocks):
             h = self.block(params, i, h, num_tasks, num_reference)
-        features = h.mean((2, 3)) if self.reduction == "stride" else h.flatten(1)
-        features = features.reshape(batch_size, num_tasks, -1).transpose(0, 1)
-        return linear(params, "head", features)
+        return linear(params, "head", self.features(h, num_tasks))
 
     def block(
         self, params: Params, index: int, h: Tensor, num_tasks: int, num_reference: int
@@ -115,6 +112,16 @@ class ConvNet:
             h = F.max_pool2d(h, 2)
         h = torch.relu(batch_norm(params, f"{name}.norm", h, num_reference))
         return F.max_pool2d(h, 2) if self.reduction == "pool" and not self.pool_first else h
+
+    def features(self, h: Tensor, num_tasks: int) -> Tensor:
+        """What the head sees, ``[N, B, F]``, of the last activations ``[B, N C, ...]``."""
+        features = h.mean((2, 3)) if self.reduction == "stride" else h.flatten(1)
+        return features.reshape(len(h), num_tasks, -1).transpose(0, 1)
+
+
+def side_by_side(inputs: Tensor) -> Tensor:
+    """Images ``[N, B, C, height, width]`` with the tasks among the channels ``[B, N C, ...]``."""
+    return inputs.transpose(0, 1).reshape(inputs.shape[1], -1, *inputs.shape[3:])
 
 
 def convolution(params: Params, name: str, h: Tensor, num_tasks: int, *, stride: int = 1) -> Tensor:

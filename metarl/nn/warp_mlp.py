@@ -1,0 +1,76 @@
+"""A multilayer perceptron with warp layers after every hidden layer, for regression and proofs.
+
+The linear layers are fast, the warp layers slow. A linear warp has a constant Jacobian, so it
+preconditions every gradient alike; that of a non-linear one depends on the input (Flennerhag et
+al. 2020, section 3.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params
+from metarl.nn.mlp import ACTIVATIONS, MLP
+from metarl.nn.network import linear, uniform_linear
+
+
+@dataclass(frozen=True)
+class WarpMLP:
+    """An MLP with a warp layer after every activation.
+
+    Parameters are those of ``base``, and ``warp.I.weight`` and ``warp.I.bias`` after layer I.
+
+    Attributes:
+        base: The plain network; it needs a hidden layer.
+        kind: linear: ``x W + b``; tanh: ``x + tanh(x W + b)``.
+        start: random: uniform in +-1/sqrt(fan in); identity: the network begins as ``base``, bit
+            for bit where matrix products are sums of products.
+    """
+
+    base: MLP
+    kind: Literal["linear", "tanh"] = "linear"
+    start: Literal["random", "identity"] = "random"
+
+    def __post_init__(self) -> None:
+        """Refuse a network without a place for a warp layer."""
+        if self.base.num_layers < 2:
+            raise ValueError(f"warp layers follow hidden layers, got sizes {self.base.sizes}")
+
+    @property
+    def slow(self) -> tuple[str, ...]:
+        """The warp layers."""
+        return ("warp.*",)
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The last layer."""
+        return self.base.head
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw the base, then the warp layers."""
+        params = self.base.init(generator)
+        for i, size in enumerate(self.base.sizes[1:-1]):
+            weight, bias = uniform_linear(size, size, generator)
+            if self.start == "identity":
+                weight = torch.eye(size) if self.kind == "linear" else torch.zeros(size, size)
+                bias = torch.zeros(size)
+            params |= {f"warp.{i}.weight": weight, f"warp.{i}.bias": bias}
+        return params
+
+    def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
+        """Outputs ``[N, B, O]`` of inputs ``[N, B, I]``; nothing is normalised."""
+        activate = ACTIVATIONS[self.base.activation]
+        h = linear(params, "layers.0", inputs)
+        for i in range(1, self.base.num_layers):
+            h = self.warp(params, f"warp.{i - 1}", activate(h))
+            h = linear(params, f"layers.{i}", h)
+        return h
+
+    def warp(self, params: Params, name: str, h: Tensor) -> Tensor:
+        """One warp layer on activations ``[N, B, H]``."""
+        x = linear(params, name, h)
+        return x if self.kind == "linear" else h + torch.tanh(x)
