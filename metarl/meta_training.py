@@ -10,7 +10,7 @@ has an optimiser of its own, so that each may have its own learning rate.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from metarl.core import OptimiserSettings, TaskBatch
 from metarl.meta import MetaLearner, Metrics, NonFiniteLossError
+from metarl.run_directory import RunDirectory
+from metarl.training import MetaTraining
 
 
 @dataclass(frozen=True)
@@ -128,3 +130,29 @@ class OptimisedLearner:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         return means
+
+
+def train_in_turn(
+    runs: Sequence[RunDirectory], build: Callable[[RunDirectory], MetaTraining], *, resume: bool
+) -> None:
+    """Train one seed after the other, each in its run directory.
+
+    Args:
+        runs: One a seed.
+        build: All that trains a seed; called when its turn comes.
+        resume: Go on where each run stopped: one that is finished is left alone, one that has not
+            begun begins.
+
+    Raises:
+        UserError: A checkpoint is damaged, or not of these settings.
+        NonFiniteLossError: A loss became NaN or infinite; later seeds have not begun.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
+    """
+    for run in runs:
+        training = build(run)
+        if resume:
+            training.resume()
+        try:
+            training.run()
+        finally:
+            run.close()

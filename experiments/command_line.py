@@ -1,0 +1,104 @@
+"""What `python -m experiments.NAME COMMAND` does around its work: commands, errors, exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from metarl.devices import small_networks
+from metarl.errors import UserError
+from metarl.meta import NonFiniteLossError
+from metarl.run_directory import RunDirectory
+
+
+def run_command(
+    program: str,
+    commands: Mapping[str, str],
+    run: Callable[[str, str, Sequence[str]], None],
+    arguments: Sequence[str],
+) -> None:
+    """Run one command; mistakes of the user end in one line and exit status 2.
+
+    Args:
+        program: ``python -m experiments.NAME``.
+        commands: What each command does, by name.
+        run: Does the work, given the command, ``PROGRAM COMMAND`` and the other arguments.
+        arguments: Of the command line.
+    """
+    command, *rest = arguments or ("--help",)
+    if command in ("-h", "--help"):
+        print(usage(program, commands))
+        return
+    if command not in commands:
+        fail(f"unknown command {command!r}; it is one of {', '.join(commands)}")
+    try:
+        with small_networks():
+            run(command, f"{program} {command}", rest)
+    except UserError as error:
+        fail(str(error))
+    except (NonFiniteLossError, OSError) as error:
+        fail(str(error), status=1)
+    except KeyboardInterrupt:
+        fail("interrupted", status=130)
+
+
+def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirectory]]) -> None:
+    """Train; an interruption says how to go on.
+
+    Args:
+        prog: ``python -m experiments.NAME train``.
+        place: The run directory, or the folder of several.
+        train: Does it.
+    """
+    go_on = f"go on with: {prog} --resume {place}"
+    try:
+        runs = train()
+    except KeyboardInterrupt as interrupt:
+        if not place.exists():
+            raise
+        # A second Ctrl-C does not wait for the checkpoint and says nothing.
+        what = f"{interrupt}" if interrupt.args else "the last checkpoint stands"
+        fail(f"interrupted, {what}; {go_on}", status=130)
+    except OSError as error:  # a full disk, no permission
+        if not place.exists():
+            raise
+        fail(f"{error}; the last checkpoint stands: mend this, then {go_on}", status=1)
+    for finished in runs:
+        print(f"trained: {finished.path}")
+
+
+def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[str]) -> str:
+    """The value of one option, before the others are read.
+
+    Raises:
+        UserError: It is none of the choices.
+    """
+    value = default
+    for here, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if here == name:
+            value = following
+        elif here.startswith(name + "="):
+            value = here.removeprefix(name + "=")
+    if value not in choices:
+        raise UserError(f"{name} {value!r} is not one of {', '.join(choices)}")
+    return value
+
+
+def usage(program: str, commands: Mapping[str, str]) -> str:
+    """The list of commands."""
+    lines = [f"  {name:10} {what}" for name, what in commands.items()]
+    return "\n".join(
+        (
+            f"usage: {program} COMMAND [OPTIONS]\n\ncommands:",
+            *lines,
+            f"\n`{program} COMMAND --help` explains every option.",
+        )
+    )
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """End with one line on standard error."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,100 @@
+"""Settings that come back from a run's `config.json`, and what `--resume` lets a user change."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from metarl.errors import RunDirectoryError, UserError
+from metarl.run_directory import RunDirectory
+
+SettingsT = TypeVar("SettingsT")
+
+
+def from_config(
+    kind: type[SettingsT], config: Mapping[str, Any], *, required: Sequence[str], what: str
+) -> SettingsT:
+    """The settings that a run's `config.json` keeps.
+
+    Args:
+        kind: The dataclass of settings.
+        config: What the file holds.
+        required: Settings without which it is another script's run.
+        what: Whose run it should be, such as ``a regression run``.
+
+    Raises:
+        RunDirectoryError: It is another script's run, or another version's.
+    """
+    try:
+        for name in required:
+            config[name]
+        names = {f.name for f in dataclasses.fields(typing.cast(Any, kind))}
+        kept = {k: v for k, v in config.items() if k in names}
+        return typing.cast(SettingsT, _build(kind, kept))
+    except (TypeError, KeyError, ValueError) as error:
+        raise RunDirectoryError(
+            f"config.json is not that of {what} of this version ({error})"
+        ) from error
+
+
+def resumed(
+    asked: SettingsT,
+    default: SettingsT,
+    plain: SettingsT,
+    stored: SettingsT,
+    runs: Sequence[RunDirectory],
+) -> SettingsT:
+    """The settings of the runs themselves; ``--device`` alone may be given anew.
+
+    Args:
+        asked: What the command line said. The settings have ``resume``, ``device``, ``seeds``.
+        default: What it would have been without options, but for the presets that were chosen.
+        plain: What it would have been without any option.
+        stored: What the first run's `config.json` keeps.
+        runs: All of them.
+
+    Raises:
+        UserError: Other settings were given, or a folder of seeds is not complete.
+    """
+    now, chosen, usual, kept = (typing.cast(Any, s) for s in (asked, default, plain, stored))
+    names = [f.name for f in dataclasses.fields(now) if f.name not in ("resume", "device")]
+    given = [name for name in names if getattr(now, name) != getattr(chosen, name)]
+    # What follows from a preset, a method or a family (all words) equals the default then.
+    words = [name for name in names if isinstance(getattr(now, name), str)]
+    given += [n for n in words if n not in given and getattr(now, n) != getattr(usual, n)]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"--resume takes its settings from the run; drop {options}")
+    seeds = tuple(int(run.config["seed"]) for run in runs)
+    missing = sorted(set(kept.seeds) - set(seeds))
+    if missing and runs[0].path != now.resume:
+        raise UserError(
+            f"{now.resume} lacks seed {', '.join(map(str, missing))} of {len(kept.seeds)}; "
+            f"resume its runs one at a time, such as {runs[0].path}, or train anew"
+        )
+    device = kept.device if now.device == "auto" else now.device
+    return typing.cast(SettingsT, dataclasses.replace(kept, seeds=seeds, device=device))
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Turn JSON values back into (nested) dataclasses, tuples and paths, by their annotations."""
+    origin = typing.get_origin(kind)
+    if origin is Annotated:
+        return _build(get_args(kind)[0], value)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (k for k in get_args(kind) if k is not types.NoneType)
+        return _build(kind, value)
+    if origin is Literal and value not in get_args(kind):
+        raise ValueError(f"{value!r} is not one of {', '.join(map(str, get_args(kind)))}")
+    if origin is tuple:
+        return tuple(value)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return typing.cast(Any, kind)(**{k: _build(hints[k], v) for k, v in value.items()})
+    return Path(value) if kind is Path else value
