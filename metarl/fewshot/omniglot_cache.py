@@ -60,7 +60,7 @@ def load_cached(
     if resize not in ("lanczos", "nearest"):
         raise ValueError(f"resize must be lanczos or nearest, got {resize!r}")
     parts = find_parts(folder)
-    identity = f"{FORMAT} {size} {resize} {[part.fingerprint() for part in parts]}"
+    identity = f"{FORMAT} {[part.fingerprint() for part in parts]}"
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     path = cache_folder(folder, cache) / f"omniglot-{size}-{resize}-{key}.pt"
     table = _read(path)

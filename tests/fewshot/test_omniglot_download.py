@@ -15,7 +15,7 @@ import pytest
 from metarl.errors import UserError
 from metarl.fewshot.omniglot_download import ARCHIVES, Remote, default_folder, download
 
-CONTENT = bytes(range(256)) * 200
+CONTENT = bytes(range(256)) * 200 + b"the last piece is short"
 
 
 class Handler(SimpleHTTPRequestHandler):

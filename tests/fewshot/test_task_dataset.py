@@ -107,6 +107,7 @@ def test_a_numbered_task_is_the_same_whatever_was_asked_before() -> None:
     backwards = {i: endless[i] for i in reversed(range(0, 3 * BLOCK, 7))}
     assert all(equal(tasks[i], task) for i, task in backwards.items())
     assert not equal(tasks[0], tasks[1])
+    assert not equal(tasks[0], tasks[BLOCK])
     other = TaskDataset(labelled(), 3, 1, 1, num_tasks=8, seed=6)
     assert not equal(tasks[0:8], other[0:8])
 
@@ -156,6 +157,16 @@ def test_the_same_generator_gives_the_same_tasks() -> None:
 def test_chosen_classes_alone_are_used() -> None:
     batch = TaskDataset(labelled(), 2, 1, 1, classes=[13, 17, 20]).sample(40, generator())
     assert set(batch.query.inputs[..., 0].flatten().tolist()) == {13, 17, 20}
+
+
+def test_classes_of_different_sizes_are_used_up_to_their_last_example() -> None:
+    classes = torch.tensor([7] * 2 + [8] * 9 + [9] * 4)
+    inputs = torch.stack([classes, torch.arange(15)], dim=1)
+    batch = TaskDataset((inputs, classes), 3, 1, 1).sample(300, generator())
+    found = torch.cat([part.inputs.flatten(0, 1) for part in batch])
+    assert set(found[:, 1].tolist()) == set(range(15))
+    for part in batch:
+        assert (part.inputs[..., 0].sort(1).values == torch.tensor([7, 8, 9])).all()
 
 
 def test_inputs_are_transformed_after_the_gather() -> None:

@@ -20,7 +20,7 @@ needs_real_images = pytest.mark.skipif(
 
 ALPHABETS = {
     "images_background": {"Greek": 3, "Korean": 2},
-    "images_evaluation": {"Tengwar": 2},
+    "images_evaluation": {"Hebrew": 2},
 }
 NUM_DRAWINGS = 4
 
