@@ -32,13 +32,8 @@ class LiveTensors:
         self._hooks.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._hooks.__exit__(kind, value, at)
+    def __exit__(self, *failure: Any) -> None:
+        self._hooks.__exit__(*failure)
 
     def watch(self, tensor: Tensor) -> None:
         """Count this tensor too, as long as somebody holds it."""
