@@ -17,6 +17,7 @@ from metarl.core.params import (
     unstack,
     zeros_like,
 )
+from metarl.core.replay import ReplayBuffer, Visit
 from metarl.core.rewind import rewind
 from metarl.core.tasks import DivisibleTaskBatch, Split, TaskBatch
 from metarl.core.update_rules import Chain, StepSize, Transform, UpdateRule, adam, sgd
@@ -29,11 +30,13 @@ __all__ = [
     "OptimiserSettings",
     "Params",
     "Partition",
+    "ReplayBuffer",
     "Split",
     "StepSize",
     "TaskBatch",
     "Transform",
     "UpdateRule",
+    "Visit",
     "adam",
     "add_to_grads",
     "clip_gradients",
