@@ -2,6 +2,42 @@
 
 Every method is *tasks → adaptation → meta-update*: a meta-batch of tasks arrives, fast weights
 adapt to each task while slow weights stand still, and a meta-gradient moves what is shared.
+
+For your own training loop there are `MAML`, `MetaSGD` and `ANIL`, which take any module and any
+loss; they are imported when they are first used, so that ``import metarl`` costs nothing.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metarl.core import ReplayBuffer, adam, sgd
+    from metarl.fewshot import TaskDataset
+    from metarl.modules import ANIL, MAML, Clone, MetaSGD
+
 __version__ = "0.1.0"
+
+__all__ = ["ANIL", "MAML", "Clone", "MetaSGD", "ReplayBuffer", "TaskDataset", "adam", "sgd"]
+
+_HOMES = {
+    "metarl.core": ("ReplayBuffer", "adam", "sgd"),
+    "metarl.fewshot": ("TaskDataset",),
+    "metarl.modules": ("ANIL", "MAML", "Clone", "MetaSGD"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for."""
+    for home, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(home), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Everything, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,132 @@
+"""A task's own version of a model: a function of the model's parameters that gradients pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metarl.core import Params, UpdateRule
+from metarl.core.update_rules import State
+from metarl.modules.functional import call, lock_of
+
+
+class Clone:
+    """A model with adapted parameters phi_k. Made by `MAML.clone`.
+
+    Nothing is written in place: each step makes new tensors, so the model stays as it is and
+    gradients of whatever the clone computes reach the model's parameters. The graph is freed with
+    the clone and the losses made from it. Training and evaluation mode are the model's.
+
+    Attributes:
+        num_steps: k, inner steps taken so far.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fast: Params,
+        buffers: Params,
+        rule: UpdateRule,
+        rule_params: Params,
+        state: State,
+        *,
+        first_order: bool,
+        num_steps: int = 0,
+    ) -> None:
+        """Take tensors as they are; ``state`` is stacked ``[1, ...]``, the rest unstacked."""
+        self._model, self._rule, self._rule_params = model, rule, rule_params
+        self._fast, self._buffers, self._state = dict(fast), dict(buffers), state
+        self._first_order, self.num_steps = first_order, num_steps
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's output with phi_k and the clone's own buffers."""
+        output, self._buffers = call(self._model, self._fast, self._buffers, args, kwargs)
+        return output
+
+    def adapt(self, loss: Tensor) -> None:
+        """Take one inner step: phi_{k+1} = U(phi_k, grad loss).
+
+        A parameter that the loss does not depend on has gradient zero. In the first-order form
+        the update of the step is a constant for what comes before it, hence d phi_{k+1} / d phi_k
+        is the identity; what the rule has learned is learned still.
+
+        Args:
+            loss: A scalar that was computed with this clone.
+
+        Raises:
+            ValueError: The loss is no scalar, has no graph, or depends on none of the parameters
+                that adapt.
+        """
+        if loss.numel() != 1:
+            raise ValueError(f"the loss must be one number, got shape {tuple(loss.shape)}")
+        if not loss.requires_grad:
+            raise ValueError(
+                "the loss has no gradient: compute it from the clone's output, outside "
+                "torch.no_grad() and without detach(), item() or argmax() on the way"
+            )
+        grads = self._gradients(loss)
+        with torch.enable_grad():
+            fast = {n: p.detach() if self._first_order else p for n, p in self._fast.items()}
+            updates, self._state = self._rule.update(
+                _stacked(grads), _stacked(fast), self._state, self._rule_params
+            )
+            self._fast = {n: p + updates[n].squeeze(0) for n, p in self._fast.items()}
+        self.num_steps += 1
+
+    def _gradients(self, loss: Tensor) -> dict[str, Tensor]:
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            loss.reshape(()),
+            list(self._fast.values()),
+            create_graph=not self._first_order,
+            allow_unused=True,
+        )
+        if all(g is None for g in found):
+            raise ValueError(
+                "the loss depends on none of the clone's adapting parameters: compute it with "
+                "clone(...), not with the model, and anew after every adapt()"
+            )
+        return {
+            n: torch.zeros_like(p) if g is None else g
+            for (n, p), g in zip(self._fast.items(), found, strict=True)
+        }
+
+    def clone(self) -> Clone:
+        """Another clone that begins where this one stands, its rule's state included."""
+        return Clone(
+            self._model,
+            self._fast,
+            self._buffers,
+            self._rule,
+            self._rule_params,
+            self._state,
+            first_order=self._first_order,
+            num_steps=self.num_steps,
+        )
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """All parameters by the model's names: phi_k, and the model's own where none adapts."""
+        with lock_of(self._model):
+            own = list(self._model.named_parameters())
+        for name, p in own:
+            yield name, self._fast.get(name, p)
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Those of `named_parameters`."""
+        return (p for _, p in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """The clone's buffers by the model's names."""
+        return iter(self._buffers.items())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of parameters and buffers; ``load_state_dict`` of such a model takes them."""
+        named = [*self.named_parameters(), *self.named_buffers()]
+        return {name: tensor.detach().clone() for name, tensor in named}
+
+
+def _stacked(params: Params) -> dict[str, Tensor]:
+    """One task, as update rules take it: ``[1, ...]``."""
+    return {name: p.unsqueeze(0) for name, p in params.items()}

@@ -1,0 +1,78 @@
+"""Which parameters of a module are meant: by module, by a module's name, by a name pattern.
+
+Parameters under several names (tied weights) are one parameter, called by the first of them, as
+`nn.Module.named_parameters` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+Selector: TypeAlias = str | nn.Module
+"""A module inside the model, its name, a parameter's name, or a pattern such as ``"*.bias"``."""
+
+
+def select(model: nn.Module, selectors: Selector | Iterable[Selector]) -> tuple[str, ...]:
+    """The names of the parameters that any of the selectors means, in the model's order.
+
+    Args:
+        model: The module.
+        selectors: One or several.
+
+    Raises:
+        ValueError: A selector means nothing, or one of the names of a tied parameter but not all.
+    """
+    if isinstance(selectors, str | nn.Module):
+        selectors = (selectors,)
+    meant: set[str] = set()
+    for selector in selectors:
+        meant |= set(_meant(model, selector))
+    return tuple(name for name, aliases in aliases_of(model).items() if _all(name, aliases, meant))
+
+
+def aliases_of(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Every parameter's first name, and all of its names.
+
+    Raises:
+        ValueError: A lazy module has not seen an input yet.
+    """
+    first: dict[int, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        if is_lazy(p):
+            raise ValueError(f"{name} has no shape yet: call the model once before wrapping it")
+        canonical = first.setdefault(id(p), name)
+        found[canonical] = (*found.get(canonical, ()), name)
+    return found
+
+
+def _meant(model: nn.Module, selector: Selector) -> Sequence[str]:
+    names = [n for n, _ in model.named_parameters(remove_duplicate=False)]
+    if isinstance(selector, nn.Module):
+        places = [n for n, m in model.named_modules(remove_duplicate=False) if m is selector]
+        if not places:
+            raise ValueError(f"{type(selector).__name__} is no module of the model")
+        return [n for n in names if any(_inside(n, place) for place in places)]
+    chosen = [n for n in names if fnmatchcase(n, selector) or _inside(n, selector)]
+    if not chosen:
+        raise ValueError(f"{selector!r} names no parameter; names are {', '.join(names)}")
+    return chosen
+
+
+def _inside(name: str, place: str) -> bool:
+    return not place or name.startswith(place + ".")
+
+
+def _all(name: str, aliases: Sequence[str], meant: set[str]) -> bool:
+    if not meant.intersection(aliases):
+        return False
+    if not meant.issuperset(aliases):
+        raise ValueError(
+            f"{' and '.join(aliases)} are one tied parameter: select all of its names or none"
+        )
+    return True
