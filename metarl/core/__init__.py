@@ -2,6 +2,7 @@
 
 from metarl.core.execution import Execution, add_to_grads
 from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
+from metarl.core.meta_curvature import MetaCurvature, meta_curvature
 from metarl.core.optimisers import OptimiserSettings, clip_gradients, gradient_norms
 from metarl.core.params import (
     Params,
@@ -27,6 +28,7 @@ __all__ = [
     "DivisibleTaskBatch",
     "Execution",
     "InnerStep",
+    "MetaCurvature",
     "OptimiserSettings",
     "Params",
     "Partition",
@@ -45,6 +47,7 @@ __all__ = [
     "inner_step",
     "inner_steps",
     "leaves",
+    "meta_curvature",
     "num_parameters",
     "partition",
     "prefixed",

@@ -1,25 +1,34 @@
 """Meta-learners, one meta-gradient a file."""
 
 from metarl.meta.anil import ANIL
+from metarl.meta.daml import DAML, LearnedLossTasks, ShowingTaskBatch
+from metarl.meta.fine_tuning import FineTuning, IdentifiedTaskBatch
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
 from metarl.meta.learner import MetaLearner, Metrics, TaskwiseLearner
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
+from metarl.meta.no_meta_training import NoMetaTraining
 from metarl.meta.reptile import Reptile
 from metarl.meta.two_timescale import NonFiniteLossError, TwoTimescale, TwoTimescaleSettings
 
 __all__ = [
     "ANIL",
+    "DAML",
     "MAML",
     "SIMPLIFIED",
     "EndPoint",
+    "FineTuning",
+    "IdentifiedTaskBatch",
     "Leap",
     "LeapMetric",
+    "LearnedLossTasks",
     "MetaLearner",
     "MetaSGD",
     "Metrics",
+    "NoMetaTraining",
     "NonFiniteLossError",
     "Reptile",
+    "ShowingTaskBatch",
     "TaskwiseLearner",
     "TwoTimescale",
     "TwoTimescaleSettings",

@@ -1,7 +1,7 @@
 """Meta-SGD (Li et al. 2017): learn the initialisation and a step size for every parameter.
 
     phi_{k+1} = phi_k - alpha o grad l_support(phi_k),                         (their eq. 2)
-    (theta, alpha) <- (theta, alpha) - beta * grad (1/N) sum_i l_query(phi_K^i)   (eq. 4)
+    (theta, alpha) <- (theta, alpha) - beta * grad (1/N) sum_i l_query(phi_K^i)
 
 with alpha of theta's shape, o the product of elements. For one step the chain rule gives
 d l_query / d alpha = - grad l_query(phi_1) o grad l_support(theta). The paper takes one step; K are

@@ -39,10 +39,13 @@ class Quadratics:
         return self.support if split == "support" else self.query
 
     def loss(self, fast: Params, slow: Params, batch: tuple[Tensor, Tensor]) -> Tensor:
+        offset = self.features(fast, slow, batch).squeeze(1)
+        return 0.5 * torch.einsum("nd,nde,ne->n", offset, batch[0], offset)
+
+    def features(self, fast: Params, slow: Params, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """theta - c, one example ``[N, 1, D]``: what a learned loss may see."""
         params = {**fast, **slow}
-        matrix, centre = batch
-        offset = torch.cat([params["body"], params["head"]], 1) - centre
-        return 0.5 * torch.einsum("nd,nde,ne->n", offset, matrix, offset)
+        return (torch.cat([params["body"], params["head"]], 1) - batch[1]).unsqueeze(1)
 
     def select(self, tasks: slice) -> Quadratics:
         a, c = self.support

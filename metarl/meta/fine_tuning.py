@@ -1,0 +1,106 @@
+"""Multi-headed fine-tuning: one body trained on all tasks at once, a fresh head for a new task.
+
+The usual alternative to meta-learning. In training every task keeps a head of its own, and body and
+heads descend the mean loss together (joint training), without an inner loop:
+
+    min over (body, head_1, ..., head_M) of the mean of l_i(body, head_i) over the tasks i
+
+A new task begins from the body and the fresh head, and adapts both. The fresh head is the model's
+initial one, the same for all new tasks, and never learns: what a head knew is not carried over. A
+meta-batch must say which tasks it holds (`IdentifiedTaskBatch`).
+
+Reduces to: joint training of one network where there is no head; on one task, with gradient descent
+of learning rate a, that task's own inner loop of step size a.
+The heads are M tensors: the published code's were one module under M names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from metarl.core import Execution, Params, TaskBatch, UpdateRule, gradients, share
+from metarl.meta.anil import body_names
+from metarl.meta.learner import Metrics, TaskwiseLearner
+
+BatchT = TypeVar("BatchT")
+
+
+class IdentifiedTaskBatch(TaskBatch[BatchT], Protocol[BatchT]):
+    """N tasks that are met again: each has a number for life."""
+
+    @property
+    def indices(self) -> Tensor:
+        """The numbers of the tasks, ``[N]``, int64, 0 to M - 1."""
+
+    def select(self, tasks: slice) -> Self:
+        """These tasks alone, with their numbers."""
+
+
+class FineTuning(TaskwiseLearner):
+    """A body trained jointly under M heads.
+
+    The heads are in ``params`` as ``heads.NAME``, stacked over the M training tasks; ``fast.``
+    holds the body and the fresh head.
+
+    Attributes:
+        head: Names of the head's parameters.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        head: Sequence[str],
+        num_heads: int,
+        rule: UpdateRule,
+        num_steps: int = 1,
+        slow: Sequence[str] = (),
+        execution: Execution | None = None,
+    ) -> None:
+        """Copy a model's parameters; M copies of its head.
+
+        Args:
+            params: Of one network.
+            head: Name patterns of the head (`nn.Network.head`).
+            num_heads: M, training tasks.
+            rule: How a new task adapts.
+            num_steps: Joint gradients a meta-batch, each on new support experience: the same
+                experience as K inner steps of another learner.
+            slow: Name patterns of what learns jointly and does not adapt.
+            execution: How many tasks are worked on at a time.
+        """
+        super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        if num_heads < 1:
+            raise ValueError(f"num_heads must be at least 1, got {num_heads}")
+        body = set(body_names(params, head))
+        self.head = tuple(name for name in self.fast if name not in body)
+        for name in self.head:
+            fresh = self.params[f"fast.{name}"].detach()
+            heads = fresh.expand(num_heads, *fresh.shape).clone().requires_grad_()
+            self.params[f"heads.{name}"] = heads
+
+    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+        """``num_steps`` times: the gradient of the mean support loss."""
+        for _ in range(self.num_steps):
+            yield from super().meta_gradients(tasks)
+
+    def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        """Of the body, the heads of these tasks and the slow parameters; the fresh head's is None.
+
+        The heads of other tasks get a gradient of zeros.
+        """
+        identified: IdentifiedTaskBatch[Any] = tasks  # type: ignore[assignment]
+        trained = {n: p for n, p in self.params.items() if not n.startswith("rule.")}
+        with torch.enable_grad():
+            fast, slow = share(self.fast, tasks.num_tasks), share(self.slow, tasks.num_tasks)
+            for name in self.head:
+                fast[name] = self.params[f"heads.{name}"].index_select(0, identified.indices)
+                trained.pop(f"fast.{name}")
+            with torch.no_grad():
+                batch = tasks.sample(fast, slow, "support")
+            loss = tasks.loss(fast, slow, batch)
+            return gradients(loss.sum(), trained), {"support_loss": loss.detach()}
