@@ -9,27 +9,43 @@ from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
 from metarl.meta.no_meta_training import NoMetaTraining
 from metarl.meta.reptile import Reptile
+from metarl.meta.trajectory_objectives import (
+    LeapObjective,
+    MAMLObjective,
+    ReptileObjective,
+    TrajectoryObjective,
+)
 from metarl.meta.two_timescale import NonFiniteLossError, TwoTimescale, TwoTimescaleSettings
+from metarl.meta.warpgrad import OnlineWarpGrad
+from metarl.meta.warpgrad_continual import ContinualWarpGrad
+from metarl.meta.warpgrad_offline import OfflineWarpGrad
 
 __all__ = [
     "ANIL",
     "DAML",
     "MAML",
     "SIMPLIFIED",
+    "ContinualWarpGrad",
     "EndPoint",
     "FineTuning",
     "IdentifiedTaskBatch",
     "Leap",
     "LeapMetric",
+    "LeapObjective",
     "LearnedLossTasks",
+    "MAMLObjective",
     "MetaLearner",
     "MetaSGD",
     "Metrics",
     "NoMetaTraining",
     "NonFiniteLossError",
+    "OfflineWarpGrad",
+    "OnlineWarpGrad",
     "Reptile",
+    "ReptileObjective",
     "ShowingTaskBatch",
     "TaskwiseLearner",
+    "TrajectoryObjective",
     "TwoTimescale",
     "TwoTimescaleSettings",
     "leap_gradient",
