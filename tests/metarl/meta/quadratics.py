@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, Split
-from metarl.meta import MetaLearner
+from metarl.meta.learner import MetaLearner
 
 BODY, HEAD = 3, 2
 D = BODY + HEAD
@@ -108,7 +108,7 @@ def course(num_batches: int, seed: int = 0) -> Iterator[Quadratics]:
         5, D, D
     )
     for _ in range(num_batches):
-        centre = 3.0 + 0.3 * torch.randn(5, D, generator=g, dtype=torch.float64)
+        centre = 3.0 + torch.randn(5, D, generator=g, dtype=torch.float64)
         yield Quadratics((matrix, centre), (matrix, centre), torch.arange(5))
 
 
@@ -122,13 +122,11 @@ def adapted_loss(learner: MetaLearner, num_steps: int = 3) -> float:
     return float(torch.stack(losses).mean())
 
 
-def train(learner: MetaLearner, lr: float, num_batches: int = 100, sign: float = 1.0) -> float:
-    """Meta-train by gradient descent (``sign=-1`` is the broken twin); the loss afterwards."""
+def train(learner: MetaLearner, lr: float, num_batches: int = 60, *, broken: bool = False) -> float:
+    """Meta-train with Adam (``broken`` climbs instead); the loss afterwards."""
+    optimiser = torch.optim.Adam(learner.params.values(), lr=lr, maximize=broken)
     for tasks in course(num_batches):
         for _ in learner.meta_gradients(tasks):
-            for p in learner.params.values():
-                if p.grad is not None:
-                    with torch.no_grad():
-                        p.sub_(p.grad, alpha=sign * lr)
-                    p.grad = None
+            optimiser.step()
+            optimiser.zero_grad()
     return adapted_loss(learner)
