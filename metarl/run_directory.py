@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from metarl import checkpoint
 from metarl.errors import RunDirectoryError
+from metarl.file_lock import Lock, acquire
 from metarl.json_file import read_json, to_json, write_json
 from metarl.metrics_log import MetricsLog
 from metarl.provenance import provenance
@@ -42,6 +43,7 @@ class RunDirectory:
         self.config = config
         self._metrics = MetricsLog(path / "metrics.jsonl")
         self._writer: SummaryWriter | None = None
+        self._lock: Lock | None = None
 
     @classmethod
     def create(
@@ -95,6 +97,31 @@ class RunDirectory:
                 "name a folder that a `train` command made"
             )
         return cls(path, config)
+
+    # ----------------------------------------------------------------- who is training
+
+    def lock(self) -> None:
+        """Claim the run for this process until `unlock`: two writers would spoil each other's files.
+
+        Where the system has no file locks (Windows) nothing is claimed.
+
+        Raises:
+            RunDirectoryError: Another process is training it.
+        """
+        if self._lock is None:
+            self._lock = acquire(self.path / ".lock")
+
+    def unlock(self) -> None:
+        """Give the run free."""
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = None
+
+    def note_resume(self, iteration: int, device: torch.device | str | None = None) -> None:
+        """Add to `config.json` that training goes on from an iteration, and with which versions."""
+        entry = {"iteration": iteration, "provenance": provenance(device)}
+        self.config = {**self.config, "resumed": [*self.config.get("resumed", []), entry]}
+        write_json(self.path / "config.json", self.config)
 
     # -------------------------------------------------------------------------- metrics
 
@@ -172,8 +199,9 @@ class RunDirectory:
     # ------------------------------------------------------------------------- lifetime
 
     def close(self) -> None:
-        """Close the TensorBoard file. Writing again opens another."""
+        """Close the TensorBoard file and give the run free. Writing again opens another file."""
         self._close_writer()
+        self.unlock()
 
     def __enter__(self) -> Self:
         return self

@@ -143,8 +143,11 @@ class MetaTraining:
         A run that was killed before its first checkpoint was whole begins anew.
 
         Raises:
-            UserError: A checkpoint is missing, damaged, or not of these settings.
+            UserError: A checkpoint is missing, damaged, or not of these settings; or another
+                process is training the run.
         """
+        for run in self.runs:
+            run.lock()
         if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
             return
         checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
@@ -158,6 +161,8 @@ class MetaTraining:
             ) from error
         for run in self.runs:
             run.truncate_metrics(self.iteration)
+            if self.iteration < self.settings.iterations:
+                run.note_resume(self.iteration)
 
     def run(self) -> None:
         """Train to the last iteration.
@@ -166,6 +171,15 @@ class MetaTraining:
             NonFiniteLossError: A loss became NaN or infinite; the checkpoints stand.
             KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
         """
+        for run in self.runs:
+            run.lock()
+        try:
+            self._run()
+        finally:
+            for run in self.runs:
+                run.unlock()
+
+    def _run(self) -> None:
         total = self.settings.iterations
         # A checkpoint is there before the first step: a run killed at any moment resumes.
         if self._lacks_a_checkpoint():

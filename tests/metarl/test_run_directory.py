@@ -220,3 +220,36 @@ def test_opening_a_run_does_not_import_tensorboard(tmp_path: Path) -> None:
         "sys.exit('tensorboard' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+LOCKED = """
+import sys
+from metarl.errors import RunDirectoryError
+from metarl.run_directory import RunDirectory
+try:
+    RunDirectory.open(sys.argv[1]).lock()
+except RunDirectoryError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks")
+def test_one_process_trains_a_run_at_a_time(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", _Settings())
+    run.lock()
+    run.lock()
+    command = [sys.executable, "-c", LOCKED, str(run.path)]
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "another process is training" in second.stderr
+    assert second.returncode == 1
+    run.close()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_a_resume_is_noted_with_its_versions(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", _Settings())
+    run.note_resume(20)
+    run.note_resume(40)
+    again = RunDirectory.open(run.path)
+    assert [entry["iteration"] for entry in again.config["resumed"]] == [20, 40]
+    assert again.config["resumed"][0]["provenance"]["metarl"] == metarl.__version__
