@@ -101,7 +101,7 @@ class RunDirectory:
     # ----------------------------------------------------------------- who is training
 
     def lock(self) -> None:
-        """Claim the run for this process until `unlock`: two writers would spoil each other's files.
+        """Claim the run for this process until `unlock`: two writers would spoil it.
 
         Where the system has no file locks (Windows) nothing is claimed.
 
