@@ -47,8 +47,9 @@ def resumed(
     plain: SettingsT,
     stored: SettingsT,
     runs: Sequence[RunDirectory],
+    anew: Sequence[str] = (),
 ) -> SettingsT:
-    """The settings of the runs themselves; ``--device`` alone may be given anew.
+    """The settings of the runs themselves; ``--device`` may be given anew.
 
     Args:
         asked: What the command line said. The settings have ``resume``, ``device``, ``seeds``.
@@ -56,12 +57,14 @@ def resumed(
         plain: What it would have been without any option.
         stored: What the first run's `config.json` keeps.
         runs: All of them.
+        anew: Other settings that may be given anew, such as where the data are; those that are
+            not stay.
 
     Raises:
         UserError: Other settings were given, or a folder of seeds is not complete.
     """
     now, chosen, usual, kept = (typing.cast(Any, s) for s in (asked, default, plain, stored))
-    names = [f.name for f in dataclasses.fields(now) if f.name not in ("resume", "device")]
+    names = [f.name for f in dataclasses.fields(now) if f.name not in ("resume", "device", *anew)]
     given = [name for name in names if getattr(now, name) != getattr(chosen, name)]
     # What follows from a preset, a method or a family (all words) equals the default then.
     words = [name for name in names if isinstance(getattr(now, name), str)]
@@ -77,7 +80,8 @@ def resumed(
             f"resume its runs one at a time, such as {runs[0].path}, or train anew"
         )
     device = kept.device if now.device == "auto" else now.device
-    return typing.cast(SettingsT, dataclasses.replace(kept, seeds=seeds, device=device))
+    places = {name: getattr(now, name) for name in anew if getattr(now, name) is not None}
+    return typing.cast(SettingsT, dataclasses.replace(kept, seeds=seeds, device=device, **places))
 
 
 def _build(kind: Any, value: Any) -> Any:

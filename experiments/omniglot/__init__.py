@@ -1,0 +1,1 @@
+"""Omniglot: few-shot characters, and multi-shot alphabets."""

@@ -1,0 +1,186 @@
+"""`train --protocol fewshot`: from settings to run directories with trained learners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments import stored_settings
+from experiments.learners import make_learner
+from experiments.omniglot.data import Side, character_tasks, load_images
+from experiments.omniglot.fewshot_settings import FewShotSettings, defaults, from_config
+from metarl.adaptation_curve import AdaptationCurve, adaptation_curve
+from metarl.devices import resolve_device
+from metarl.fewshot import FewShotBatch, Omniglot, TaskDataset
+from metarl.fewshot.criteria import cross_entropy
+from metarl.fewshot.minibatches import in_minibatches
+from metarl.fewshot.tasks import Source, SupervisedTasks
+from metarl.meta import MetaLearner
+from metarl.meta_training import OptimisedLearner, train_in_turn
+from metarl.model_selection import SelectedLearner
+from metarl.nn import ConvNet, Network
+from metarl.run_directory import RunDirectory, create_runs, find_runs
+from metarl.seeding import spawn_generators
+from metarl.training import LoopSettings, MetaTraining
+
+STREAMS = ("init", "tasks")
+"""Of a seed."""
+
+VALIDATION_SEED = 20_000
+"""Of the numbered tasks of validation."""
+
+
+def train(settings: FewShotSettings) -> list[RunDirectory]:
+    """Train one learner a seed, one after the other.
+
+    Args:
+        settings: What to train; with `resume` set, which run to continue.
+
+    Returns:
+        The run directories, one a seed.
+
+    Raises:
+        UserError: The settings cannot be trained, or the images are missing.
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    resume = settings.resume is not None
+    if settings.resume is not None:
+        runs = find_runs(settings.resume)
+        settings = stored_settings.resumed(
+            settings,
+            default=defaults(settings.method, settings.ways),
+            plain=defaults(),
+            stored=from_config(runs[0].config),
+            runs=runs,
+            anew=("data",),
+        )
+    omniglot = load_images(settings.data, complete=settings.complete)
+    for side in ("train", "validation", "test"):
+        make_tasks(settings, omniglot, side)
+    if not resume:
+        place = settings.run_dir or default_run_dir(settings)
+        device = resolve_device(settings.device)
+        runs = create_runs(place, settings.seeds, settings, device=device)
+    train_in_turn(runs, partial(build, settings, omniglot), resume=resume)
+    return runs
+
+
+def default_run_dir(settings: FewShotSettings) -> Path:
+    """A name that says what the run is, under ``runs/``."""
+    return Path("runs") / f"omniglot-{settings.ways}way-{settings.shots}shot-{settings.method}"
+
+
+def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> MetaTraining:
+    """Everything that trains one seed."""
+    device = resolve_device(settings.device)
+    streams = spawn_generators(run.config["seed"], STREAMS)
+    network = make_network(settings)
+    learner = new_learner(settings, streams["init"], device)
+    tasks = make_tasks(settings, omniglot, "train", device)
+    validation = make_tasks(
+        settings, omniglot, "validation", device, settings.validation_tasks, VALIDATION_SEED
+    )[:]
+
+    def validate() -> float:
+        curve = measure(settings, learner, validation, settings.test_steps, last_only=True)
+        return float(curve.transductive[:, -1].mean())
+
+    selected = SelectedLearner(
+        OptimisedLearner(learner, settings.learner.outer),
+        validate,
+        settings.validate_every,
+        settings.iterations,
+    )
+
+    def iterate() -> Mapping[str, Tensor]:
+        batch = tasks.sample(settings.meta_batch, streams["tasks"])
+        return selected.update(training_tasks(settings, network, batch, streams["tasks"]))
+
+    return MetaTraining(
+        selected,
+        iterate,
+        [run],
+        [streams],
+        settings.meta_batch,
+        LoopSettings(
+            settings.iterations,
+            settings.log_every,
+            settings.checkpoint_every,
+            settings.learner.schedule,
+        ),
+        headline=("query_loss", "support_loss", "last_support_loss", "validation_accuracy"),
+        counter="tasks_seen",
+        description=f"training seed {run.config['seed']}",
+    )
+
+
+def make_network(settings: FewShotSettings) -> Network:
+    """Four convolutions and a linear layer."""
+    return ConvNet(settings.ways, settings.filters, reduction=settings.reduction)
+
+
+def new_learner(
+    settings: FewShotSettings, generator: torch.Generator, device: torch.device
+) -> MetaLearner:
+    """The learner before its first iteration."""
+    network = make_network(settings)
+    initial = {name: p.to(device) for name, p in network.init(generator).items()}
+    return make_learner(settings.method, network, initial, settings.learner)
+
+
+def make_tasks(
+    settings: FewShotSettings,
+    omniglot: Omniglot,
+    side: Side,
+    device: torch.device | str = "cpu",
+    num_tasks: int | None = None,
+    seed: int = 0,
+) -> TaskDataset:
+    """Tasks of one side of the characters."""
+    counts = settings.train_counts if side == "train" else settings.test_counts
+    return character_tasks(
+        omniglot,
+        side,
+        (settings.train_characters, settings.validation_characters),
+        counts,
+        rotations=settings.rotations,
+        device=torch.device(device),
+        num_tasks=num_tasks,
+        seed=seed,
+    )
+
+
+def training_tasks(
+    settings: FewShotSettings, network: Network, batch: FewShotBatch, generator: torch.Generator
+) -> SupervisedTasks:
+    """A meta-batch as the learner sees it."""
+    source: Source = batch
+    if settings.inner_batch is not None:
+        # One more than the steps: some learners look at where the last one led.
+        num_batches = settings.learner.inner.num_steps + 1
+        source = in_minibatches(batch, settings.inner_batch, num_batches, generator)
+    return SupervisedTasks(network, source, cross_entropy)
+
+
+def measure(
+    settings: FewShotSettings,
+    learner: MetaLearner,
+    tasks: FewShotBatch,
+    num_steps: int,
+    *,
+    last_only: bool = False,
+) -> AdaptationCurve:
+    """Adapt to tasks from their whole support sets, and classify their queries."""
+    return adaptation_curve(
+        learner,
+        SupervisedTasks(make_network(settings), tasks, cross_entropy),
+        num_steps,
+        query=lambda some: some.source.draw("query"),
+        reference=lambda some: some.source.draw("support"),
+        at=(num_steps,) if last_only else None,
+        chunk_size=settings.learner.execution.chunk_size,
+    )

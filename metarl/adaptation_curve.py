@@ -1,0 +1,109 @@
+"""How well N supervised tasks are classified after 0, 1, ... inner steps.
+
+Batch norm uses the statistics of a batch. Where those of the query images help to classify them,
+accuracy is *transductive*: every query is seen among the others. Where they are those of other
+images, whose classes are known (the support set), it is not, and a query alone has the same answer.
+The two differ by several points, so that both are always measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarl.fewshot.criteria import accuracy
+from metarl.fewshot.examples import Examples
+from metarl.fewshot.tasks import SupervisedTasks
+from metarl.meta import MetaLearner
+
+Array = NDArray[np.float64]
+Split = Callable[[SupervisedTasks], Examples]
+
+
+class AdaptationCurve(NamedTuple):
+    """What N tasks come to after S chosen numbers of inner steps.
+
+    Attributes:
+        steps: The numbers of inner steps ``[S]``, rising.
+        transductive: Fraction of the queries that is right, normalised together, ``[N, S]``.
+        non_transductive: The same, normalised as the reference images are, ``[N, S]``.
+        support_loss: Loss on the batch that each of the K steps learned from, ``[N, K]``.
+    """
+
+    steps: tuple[int, ...]
+    transductive: Array
+    non_transductive: Array
+    support_loss: Array
+
+
+def adaptation_curve(
+    learner: MetaLearner,
+    tasks: SupervisedTasks,
+    num_steps: int,
+    *,
+    query: Split,
+    reference: Split,
+    at: Collection[int] | None = None,
+    chunk_size: int | None = None,
+) -> AdaptationCurve:
+    """Adapt to tasks, and classify their queries on the way; leaves the learner untouched.
+
+    Args:
+        learner: Whose initialisation and update rule.
+        tasks: N tasks of classification.
+        num_steps: K.
+        query: The images ``[n, B, ...]`` of some of the tasks to be judged by; called once a chunk.
+        reference: Images ``[n, R, ...]`` of them that non-transductive batch norm looks at.
+        at: After which numbers of steps to look, out of 0 to K; all if None.
+        chunk_size: Tasks that are stacked; all if None.
+    """
+    chosen = tuple(sorted(range(num_steps + 1) if at is None else set(at)))
+    if not chosen or chosen[0] < 0 or chosen[-1] > num_steps:
+        raise ValueError(f"at must be numbers of steps from 0 to {num_steps}, got {chosen}")
+    size = chunk_size or tasks.num_tasks
+    parts = [
+        _one_chunk(learner, tasks.select(slice(i, i + size)), num_steps, query, reference, chosen)
+        for i in range(0, tasks.num_tasks, size)
+    ]
+    columns = (torch.cat(side).double().cpu().numpy() for side in zip(*parts, strict=True))
+    return AdaptationCurve(chosen, *columns)
+
+
+def _one_chunk(
+    learner: MetaLearner,
+    tasks: SupervisedTasks,
+    num_steps: int,
+    query: Split,
+    reference: Split,
+    chosen: tuple[int, ...],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Transductive and non-transductive accuracy ``[n, S]``, and losses ``[n, K]``."""
+    queries, known = query(tasks), reference(tasks).inputs
+    slow = {n: p.detach().expand(tasks.num_tasks, *p.shape) for n, p in learner.slow.items()}
+    rows: list[tuple[Tensor, Tensor]] = []
+    losses: list[Tensor] = []
+
+    @torch.no_grad()
+    def look(index: int, fast: dict[str, Tensor]) -> None:
+        if index not in chosen:
+            return
+        together = tasks.outputs(fast, slow, queries.inputs)
+        both = torch.cat([known, queries.inputs], 1)
+        apart = tasks.outputs(fast, slow, both, known.shape[1])[:, known.shape[1] :]
+        rows.append((accuracy(together, queries.targets), accuracy(apart, queries.targets)))
+
+    if num_steps == 0:
+        look(0, learner.initial_fast(tasks))
+    for step in learner.adaptation(tasks, num_steps):
+        look(step.index, step.fast)
+        losses.append(step.loss)
+        if step.index == num_steps - 1:
+            look(num_steps, step.next_fast)
+    transductive, non_transductive = (torch.stack(side, 1) for side in zip(*rows, strict=True))
+    empty = transductive.new_zeros(tasks.num_tasks, 0)
+    return transductive, non_transductive, torch.stack(losses, 1) if losses else empty
