@@ -34,7 +34,7 @@ class IdentifiedTaskBatch(TaskBatch[BatchT], Protocol[BatchT]):
 
     @property
     def indices(self) -> Tensor:
-        """The numbers of the tasks, ``[N]``, int64, 0 to M - 1."""
+        """The numbers of the tasks, ``[N]``, int64, 0 to M - 1, on the parameters' device."""
 
     def select(self, tasks: slice) -> Self:
         """These tasks alone, with their numbers."""
@@ -91,7 +91,8 @@ class FineTuning(TaskwiseLearner):
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Of the body, the heads of these tasks and the slow parameters; the fresh head's is None.
 
-        The heads of other tasks get a gradient of zeros.
+        The heads of other tasks get a gradient of zeros: gradient descent leaves them alone, an
+        optimiser with momentum lets them coast.
         """
         identified: IdentifiedTaskBatch[Any] = tasks  # type: ignore[assignment]
         trained = {n: p for n, p in self.params.items() if not n.startswith("rule.")}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from metarl.core import Params, Split
 from metarl.meta.learner import MetaLearner
+from tests.metarl.live_tensors import LiveTensors
 
 BODY, HEAD = 3, 2
 D = BODY + HEAD
@@ -56,6 +57,24 @@ class Quadratics:
             query=(b[tasks], d[tasks]),
             indices=self.indices[tasks],
         )
+
+
+class Watching:
+    """Tasks that count the tensors alive each time they are asked for something."""
+
+    def __init__(self, tasks: Quadratics, live: LiveTensors) -> None:
+        self.tasks, self.live = tasks, live
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.tasks, name)
+
+    def sample(self, fast: Params, slow: Params, split: Split) -> tuple[Tensor, Tensor]:
+        self.live.watch(fast["body"])
+        return self.tasks.sample(fast, slow, split)
+
+    def loss(self, fast: Params, slow: Params, batch: tuple[Tensor, Tensor]) -> Tensor:
+        self.live.watch(fast["body"])
+        return self.tasks.loss(fast, slow, batch)
 
 
 def draw(num_tasks: int = 4, seed: int = 0) -> Quadratics:

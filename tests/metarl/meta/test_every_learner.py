@@ -24,7 +24,16 @@ from metarl.meta import (
     NoMetaTraining,
     Reptile,
 )
-from tests.metarl.meta.quadratics import D, adapted_loss, draw, meta_gradient, start, train
+from tests.metarl.live_tensors import LiveTensors
+from tests.metarl.meta.quadratics import (
+    D,
+    Watching,
+    adapted_loss,
+    draw,
+    meta_gradient,
+    start,
+    train,
+)
 
 LR, K = 0.1, 3
 Make = Callable[[Execution], MetaLearner]
@@ -134,6 +143,25 @@ def test_it_learns_and_its_broken_twin_does_not(name: str) -> None:
     broken = train(LEARNERS[name](Execution()), lr=0.1, broken=True)
     assert after < before / 2
     assert not broken < before
+
+
+def most_alive(name: str, num_steps: int) -> int:
+    """Tensors alive at a time in one meta-gradient of K steps."""
+    learner = LEARNERS[name](Execution())
+    learner.num_steps = num_steps
+    with LiveTensors() as live:
+        meta_gradient(learner, Watching(draw(), live))  # type: ignore[arg-type]
+    return live.most
+
+
+@pytest.mark.parametrize("name", ["reptile", "leap", "simplified-leap", "fine-tuning"])
+def test_memory_does_not_grow_with_the_number_of_steps(name: str) -> None:
+    assert most_alive(name, 4) == most_alive(name, 40)
+
+
+def test_through_the_whole_graph_it_does() -> None:
+    """Negative control of the count."""
+    assert most_alive("maml", 40) > 5 * most_alive("maml", 4)
 
 
 @pytest.mark.parametrize("name", ["meta-sgd", "meta-curvature"])

@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core import InnerStep, Params, Split, inner_steps, sgd, share
+from metarl.core import InnerStep, Params, inner_steps, sgd, share
 from metarl.meta import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient
-from tests.metarl.live_tensors import LiveTensors
 from tests.metarl.meta.problems import (
     Data,
     each_task,
@@ -152,34 +151,6 @@ def test_no_graph_is_kept() -> None:
     fast = {n: p.requires_grad_() for n, p in share(start(), tasks.num_tasks).items()}
     steps = inner_steps(tasks, fast, {}, sgd(LR), K, create_graph=True)
     assert not any(g.requires_grad for g in leap_gradient(steps, LeapMetric()).values())
-
-
-class Watching:
-    """Tasks that count the tensors alive each time they are asked for something."""
-
-    def __init__(self, tasks: Quadratics, live: LiveTensors) -> None:
-        self.tasks, self.live = tasks, live
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.tasks, name)
-
-    def sample(self, fast: Params, slow: Params, split: Split) -> tuple[Tensor, Tensor]:
-        self.live.watch(fast["body"])
-        return self.tasks.sample(fast, slow, split)
-
-    def loss(self, fast: Params, slow: Params, batch: tuple[Tensor, Tensor]) -> Tensor:
-        self.live.watch(fast["body"])
-        return self.tasks.loss(fast, slow, batch)
-
-
-def test_memory_does_not_grow_with_the_number_of_steps() -> None:
-    most = []
-    for num_steps in (4, 40):
-        learner = Leap(start(), rule=sgd(LR), num_steps=num_steps)
-        with LiveTensors() as live:
-            meta_gradient(learner, Watching(draw(), live))  # type: ignore[arg-type]
-        most.append(live.most)
-    assert most[0] == most[1]
 
 
 def test_any_trajectory_will_do() -> None:
