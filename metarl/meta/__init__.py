@@ -3,8 +3,10 @@
 from metarl.meta.anil import ANIL
 from metarl.meta.daml import DAML, LearnedLossTasks, ShowingTaskBatch
 from metarl.meta.fine_tuning import FineTuning, IdentifiedTaskBatch
+from metarl.meta.implicit_maml import ImplicitMAML, Proximal
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
 from metarl.meta.learner import MetaLearner, Metrics, TaskwiseLearner
+from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
 from metarl.meta.no_meta_training import NoMetaTraining
@@ -25,10 +27,12 @@ __all__ = [
     "DAML",
     "MAML",
     "SIMPLIFIED",
+    "ConjugateGradient",
     "ContinualWarpGrad",
     "EndPoint",
     "FineTuning",
     "IdentifiedTaskBatch",
+    "ImplicitMAML",
     "Leap",
     "LeapMetric",
     "LeapObjective",
@@ -37,13 +41,16 @@ __all__ = [
     "MetaLearner",
     "MetaSGD",
     "Metrics",
+    "NeumannSeries",
     "NoMetaTraining",
     "NonFiniteLossError",
     "OfflineWarpGrad",
     "OnlineWarpGrad",
+    "Proximal",
     "Reptile",
     "ReptileObjective",
     "ShowingTaskBatch",
+    "Solver",
     "TaskwiseLearner",
     "TrajectoryObjective",
     "TwoTimescale",
