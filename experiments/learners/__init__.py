@@ -1,0 +1,24 @@
+"""Every supervised learner by name, with its settings: what the scripts share."""
+
+from experiments.learners.make import LearnedLoss, make_learner
+from experiments.learners.settings import (
+    WARP_METHODS,
+    InnerSettings,
+    LearnerSettings,
+    Method,
+    WarpSettings,
+    adjusted,
+    check_applies,
+)
+
+__all__ = [
+    "WARP_METHODS",
+    "InnerSettings",
+    "LearnedLoss",
+    "LearnerSettings",
+    "Method",
+    "WarpSettings",
+    "adjusted",
+    "check_applies",
+    "make_learner",
+]

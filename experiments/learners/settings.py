@@ -1,0 +1,192 @@
+"""Settings of the learners: which there are, what `--help` explains, what applies to which."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+from metarl.core import Execution, OptimiserSettings, UpdateRule, adam, sgd
+from metarl.errors import UserError
+from metarl.meta import LeapMetric
+from metarl.meta_training import OuterSettings
+from metarl.training import Schedule
+
+Method = Literal[
+    "maml",
+    "fomaml",
+    "anil",
+    "metasgd",
+    "meta-curvature",
+    "reptile",
+    "leap",
+    "warp",
+    "warp-leap",
+    "warp-reptile",
+    "warp-maml",
+    "daml",
+    "ft",
+    "none",
+]
+
+WARP_METHODS = ("warp", "warp-leap", "warp-reptile", "warp-maml")
+"""Learners of a network with warp layers."""
+
+
+@dataclass(frozen=True)
+class InnerSettings:
+    """How a task is adapted to.
+
+    Attributes:
+        rule: The update rule.
+        lr: Its step size; the initial one where step sizes are learned.
+        num_steps: Inner steps in meta-training.
+        momentum: Of the rules momentum and nesterov.
+        beta1: Adam's decay of the first moment.
+        beta2: Adam's decay of the second moment.
+        learned: Meta-learn the step size: no; parameter: one a tensor; element: one a number.
+    """
+
+    rule: Literal["sgd", "momentum", "nesterov", "adam"] = "sgd"
+    lr: float = 0.01
+    num_steps: int = 1
+    momentum: float = 0.9
+    beta1: float = 0.9
+    beta2: float = 0.999
+    learned: Literal["no", "parameter", "element"] = "no"
+
+    def __post_init__(self) -> None:
+        """Refuse, before any work starts, what cannot be stepped with."""
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr must be finite and above 0, got {self.lr}")
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+        if not 0 < self.momentum < 1:
+            raise ValueError(f"momentum must lie between 0 and 1, got {self.momentum}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+
+    def build(self) -> UpdateRule:
+        """Make the rule."""
+        if self.rule == "adam":
+            return adam(self.lr, (self.beta1, self.beta2), learned=self.learned)
+        momentum = 0.0 if self.rule == "sgd" else self.momentum
+        return sgd(self.lr, momentum, nesterov=self.rule == "nesterov", learned=self.learned)
+
+
+@dataclass(frozen=True)
+class WarpSettings:
+    """How warp layers are learned (WarpGrad).
+
+    Attributes:
+        algorithm: online: one step a meta-batch, while tasks adapt; offline: tasks adapt first,
+            then the points that they passed are drawn without replacement.
+        objective: exact; first_order; replay: the loss at a point, without a look ahead.
+        draws: Offline: points a step. None: all in one step.
+        epochs: Offline: how often each point is drawn.
+    """
+
+    algorithm: Literal["online", "offline"] = "online"
+    objective: Literal["exact", "first_order", "replay"] = "exact"
+    draws: int | None = 1
+    epochs: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        if self.epochs < 1 or (self.draws is not None and self.draws < 1):
+            raise ValueError(
+                f"draws (or None) and epochs must be at least 1, got {self.draws}, {self.epochs}"
+            )
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """What every learner has, and what some have.
+
+    Attributes:
+        inner: Adaptation to a task.
+        outer: The step on the meta-gradient.
+        schedule: Of the outer learning rates.
+        execution: How many tasks are worked on at a time.
+        checkpoint: Second order in the memory of one inner step (maml and its kin).
+        order: Of the tasks in a meta-batch, for reptile: batch: one step for all; serial: one a
+            task.
+        leap: What the length of a path is (leap, warp-leap).
+        warp: How warp layers are learned (warp, warp-leap, ...).
+    """
+
+    inner: InnerSettings = field(default_factory=InnerSettings)
+    outer: OuterSettings = field(default_factory=OuterSettings)
+    schedule: Schedule = field(default_factory=Schedule)
+    execution: Execution = field(default_factory=Execution)
+    checkpoint: bool = False
+    order: Literal["batch", "serial"] = "batch"
+    leap: LeapMetric = field(default_factory=LeapMetric)
+    warp: WarpSettings = field(default_factory=WarpSettings)
+
+
+ONLY_FOR: dict[str, tuple[str, ...]] = {
+    "checkpoint": ("maml", "anil", "metasgd", "meta-curvature", "daml"),
+    "order": ("reptile",),
+    "leap": ("leap", "warp-leap"),
+    "warp": WARP_METHODS,
+}
+"""The settings that not every learner has."""
+
+LEARNS_STEP_SIZES = ("maml", "anil", "metasgd", "meta-curvature", "daml", *WARP_METHODS)
+
+
+def check_applies(method: Method, settings: LearnerSettings) -> None:
+    """Refuse settings that the learner would not read.
+
+    Raises:
+        UserError: A setting was changed that is not the method's.
+    """
+    usual = LearnerSettings()
+    for one in fields(settings):
+        methods = ONLY_FOR.get(one.name)
+        changed = getattr(settings, one.name) != getattr(usual, one.name)
+        if changed and methods is not None and method not in methods:
+            option = one.name.replace("_", "-")
+            raise UserError(f"--learner.{option} is for {', '.join(methods)}; {method} has none")
+    if settings.inner.learned != "no" and method not in LEARNS_STEP_SIZES:
+        raise UserError(
+            f"--learner.inner.learned {settings.inner.learned}: {method} says nothing about step "
+            f"sizes; {', '.join(LEARNS_STEP_SIZES)} learn them"
+        )
+    if method == "metasgd" and (settings.inner.rule, settings.inner.learned) != ("sgd", "element"):
+        raise UserError(
+            "metasgd is gradient descent with one learned step size a number: "
+            "--learner.inner.rule sgd --learner.inner.learned element; or take maml"
+        )
+    if method == "meta-curvature" and settings.inner.rule != "sgd":
+        raise UserError(
+            f"meta-curvature is gradient descent: --learner.inner.rule sgd, "
+            f"got {settings.inner.rule}"
+        )
+
+
+def adjusted(method: Method, base: LearnerSettings) -> LearnerSettings:
+    """A protocol's settings with what the method needs otherwise.
+
+    Args:
+        method: The learner.
+        base: What suits MAML there.
+
+    Returns:
+        Reptile and its kin take at least five inner steps, and the initialisation goes all the way
+        to the mean of the adapted parameters at first, and less and less (Nichol et al. 2018).
+    """
+    inner, outer = base.inner, base.outer
+    many = replace(inner, num_steps=max(inner.num_steps, 5))
+    match method:
+        case "metasgd":
+            return replace(base, inner=replace(inner, learned="element"))
+        case "reptile":
+            whole = OptimiserSettings("sgd", lr=1.0, beta1=0.0)
+            outer = replace(outer, optimiser=whole)
+            return replace(base, inner=many, outer=outer, schedule=Schedule("linear"))
+        case "leap" | "warp" | "warp-leap" | "warp-reptile" | "warp-maml":
+            return replace(base, inner=many)
+    return base

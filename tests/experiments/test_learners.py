@@ -1,0 +1,182 @@
+"""Learners by name: what each is made of, and which settings are refused."""
+
+from dataclasses import dataclass, field, replace
+from typing import get_args
+
+import pytest
+import torch
+
+from experiments.learners import (
+    WARP_METHODS,
+    InnerSettings,
+    LearnedLoss,
+    LearnerSettings,
+    Method,
+    WarpSettings,
+    adjusted,
+    check_applies,
+    make_learner,
+)
+from metarl.core import Execution, sgd
+from metarl.errors import UserError
+from metarl.fewshot import Sine
+from metarl.fewshot.criteria import mean_squared_error
+from metarl.fewshot.tasks import SupervisedTasks
+from metarl.meta import (
+    ANIL,
+    DAML,
+    MAML,
+    FineTuning,
+    Leap,
+    LeapMetric,
+    MetaSGD,
+    NoMetaTraining,
+    OfflineWarpGrad,
+    OnlineWarpGrad,
+    Reptile,
+)
+from metarl.nn import MLP
+from metarl.nn.warp_mlp import WarpMLP
+
+METHODS = get_args(Method)
+PLAIN = MLP((1, 5, 1), "tanh")
+BASE = LearnerSettings(inner=InnerSettings(lr=0.05, num_steps=2))
+
+
+LOSS = MLP((1, 3, 2), "tanh")
+
+
+@dataclass(frozen=True)
+class Tasks(SupervisedTasks):
+    """With a number for life (ft), and predictions to show (daml)."""
+
+    numbers: torch.Tensor = field(default_factory=lambda: torch.arange(3))
+
+    @property
+    def indices(self):
+        return self.numbers
+
+    def features(self, fast, slow, batch):
+        return self.outputs(fast, slow, batch.inputs)
+
+    def select(self, tasks):
+        return replace(self, source=self.source.select(tasks), numbers=self.numbers[tasks])
+
+
+def network_of(method):
+    return WarpMLP(PLAIN) if method in WARP_METHODS else PLAIN
+
+
+def made(method, settings=None):
+    network = network_of(method)
+    params = network.init(torch.Generator().manual_seed(0))
+    loss = LearnedLoss(LOSS, LOSS.init(torch.Generator().manual_seed(1)))
+    settings = settings or adjusted(method, BASE)
+    return make_learner(method, network, params, settings, num_tasks=3, learned_loss=loss)
+
+
+def meta_batch(method):
+    batch = Sine().sample_tasks(3, 4, 4, torch.Generator().manual_seed(1))
+    return Tasks(network_of(method), batch, mean_squared_error)
+
+
+def gradient(learner, tasks):
+    for _ in learner.meta_gradients(tasks):
+        pass
+    return {name: p.grad for name, p in learner.params.items() if p.grad is not None}
+
+
+def test_the_names_say_which_learner():
+    kinds = {
+        "maml": MAML,
+        "fomaml": MAML,
+        "anil": ANIL,
+        "metasgd": MetaSGD,
+        "reptile": Reptile,
+        "leap": Leap,
+        "warp-leap": OnlineWarpGrad,
+        "daml": DAML,
+        "ft": FineTuning,
+        "none": NoMetaTraining,
+    }
+    for method, kind in kinds.items():
+        assert type(made(method)) is kind, method
+    assert made("fomaml").first_order
+    assert not made("maml").first_order
+    assert made("anil").fast.keys() == {"layers.1.weight", "layers.1.bias"}
+    assert "0.axis1.layers.0.weight" in made("meta-curvature").rule_params
+    offline = WarpSettings("offline", objective="replay", draws=None, epochs=2)
+    learner = made("warp-maml", replace(BASE, warp=offline))
+    assert type(learner) is OfflineWarpGrad
+    assert (learner.objective, learner.iterates_per_step, learner.num_epochs) == ("replay", None, 2)
+    assert made("warp").slow.keys() == {"warp.0.weight", "warp.0.bias"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_learner_learns_something_and_chunks_do_not_matter(method):
+    settings = adjusted(method, BASE)
+    one = gradient(made(method, settings), meta_batch(method))
+    assert any(g.abs().max() > 0 for g in one.values()) is (method != "none")
+    in_chunks = replace(settings, execution=Execution(chunk_size=2))
+    two = gradient(made(method, in_chunks), meta_batch(method))
+    assert one.keys() == two.keys()
+    for name, g in one.items():
+        torch.testing.assert_close(g, two[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_adaptation_leaves_the_learner_untouched(method):
+    learner = made(method)
+    before = learner.state_dict()["params"]
+    learner.adapt(meta_batch(method), 3)
+    after = learner.state_dict()["params"]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_inner_settings_become_the_rule():
+    assert InnerSettings(lr=0.3).build() == sgd(0.3)
+    assert InnerSettings("momentum", lr=0.3, momentum=0.5).build() == sgd(0.3, 0.5)
+    assert InnerSettings("nesterov").build() == sgd(0.01, 0.9, nesterov=True)
+    adam = InnerSettings("adam", beta1=0.0, learned="parameter").build()
+    assert adam.links[0].beta1 == 0.0
+    assert adam.links[1].learned == "parameter"
+
+
+def test_what_a_method_needs_otherwise():
+    assert adjusted("maml", BASE) == BASE
+    assert adjusted("metasgd", BASE).inner.learned == "element"
+    reptile = adjusted("reptile", BASE)
+    assert reptile.inner.num_steps == 5
+    assert (reptile.outer.optimiser.name, reptile.outer.optimiser.lr) == ("sgd", 1.0)
+    assert reptile.schedule.decay == "linear"
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        ("reptile", {"checkpoint": True}, "--learner.checkpoint is for maml, anil, metasgd,"),
+        ("maml", {"order": "serial"}, "--learner.order is for reptile; maml has none"),
+        ("maml", {"leap": LeapMetric("energy")}, "--learner.leap is for leap, warp-leap"),
+        ("anil", {"warp": WarpSettings(objective="replay")}, "--learner.warp is for warp,"),
+        ("fomaml", {"inner": InnerSettings(learned="element")}, "fomaml says nothing about step"),
+        ("meta-curvature", {"inner": InnerSettings("adam")}, "meta-curvature is gradient descent"),
+        ("metasgd", {}, "metasgd is gradient descent with one learned step size a number"),
+    ],
+)
+def test_settings_that_a_method_would_not_read_are_refused(method, settings, message):
+    with pytest.raises(UserError, match=message):
+        check_applies(method, replace(BASE, **settings))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("warp-leap", "warp-leap needs a network with warp layers"),
+        ("ft", "ft has a head for each training task"),
+        ("daml", "daml needs tasks whose inputs alone show"),
+    ],
+)
+def test_a_network_or_tasks_that_do_not_suit_the_method_are_refused(method, message):
+    params = PLAIN.init(torch.Generator())
+    with pytest.raises(UserError, match=message):
+        make_learner(method, PLAIN, params, adjusted(method, BASE))
