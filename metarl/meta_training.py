@@ -150,9 +150,9 @@ def train_in_turn(
     """
     for run in runs:
         training = build(run)
-        if resume:
-            training.resume()
         try:
+            if resume:
+                training.resume()
             training.run()
         finally:
             run.close()

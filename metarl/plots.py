@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogFormatter
 from numpy.typing import NDArray
 
 from metarl.statistics import mean_and_interval
@@ -55,6 +55,8 @@ def learning_curves(
     xlabel: str = "environment steps",
     ylabel: str = "return per trial",
     title: str = "",
+    over: str = "seeds",
+    log: bool = False,
 ) -> Figure:
     """Draw one line and one band a method: the mean over its seeds, and its t interval.
 
@@ -67,16 +69,22 @@ def learning_curves(
         xlabel: Words under the picture.
         ylabel: Words beside it.
         title: Words above it.
+        over: What the rows are, for the legend: seeds, or tasks.
+        log: The values are positive, and their logarithm is drawn.
     """
     figure, axes = _canvas(title, xlabel, ylabel)
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     for index, method in enumerate(methods):
         smooth = Curves(method.label, method.x, running_mean(method.values, smoothing))
-        _line_and_band(axes, smooth, COLOURS[index % len(COLOURS)], confidence, "seeds")
+        _line_and_band(axes, smooth, COLOURS[index % len(COLOURS)], confidence, over)
     _fit_height(axes)
     _anchor_lines(axes, anchors or {})
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlim(0, max(float(method.x[-1]) for method in methods))
-    notes = [f"mean and {100 * confidence:g} % t interval over seeds"]
+    notes = [f"mean and {100 * confidence:g} % t interval over {over}"]
     if smoothing > 1:
         notes.append(f"running mean of {smoothing} points")
     _legend(axes, ", ".join(notes))
@@ -172,6 +180,10 @@ def _line_and_band(
 def _fit_height(axes: Axes) -> None:
     """Fit the axes to the lines: the band of a few seeds may be much wider than the curves."""
     heights = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
+    if axes.get_yscale() == "log":
+        heights = heights[heights > 0]
+        axes.set_ylim(heights.min() / 1.2, heights.max() * 1.2)
+        return
     margin = 0.06 * (heights.max() - heights.min() or 1.0)
     axes.set_ylim(heights.min() - margin, heights.max() + margin)
 
@@ -202,9 +214,10 @@ def _anchor_lines(axes: Axes, anchors: Mapping[str, float]) -> None:
 
 
 def _legend(axes: Axes, title: str) -> None:
+    labels = axes.get_legend_handles_labels()[1]
     legend = axes.figure.legend(
         loc="outside lower left",
-        ncols=4,
+        ncols=4 if max(map(len, labels), default=0) <= 24 else 2,
         frameon=False,
         fontsize=9,
         labelcolor=_INK,

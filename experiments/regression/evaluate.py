@@ -1,0 +1,198 @@
+"""`evaluate`: how well a learner fits functions it has not seen, gradient step by gradient step."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from experiments.regression.errors import Array, Errors, measure
+from experiments.regression.pictures import LOSSES, draw_fit, draw_steps, draw_training
+from experiments.regression.settings import TrainSettings, from_config
+from experiments.regression.tasks import (
+    RegressionTasks,
+    draw_tasks,
+    make_family,
+    make_network,
+    make_untrained,
+)
+from experiments.regression.train import STREAMS
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.meta import MetaLearner
+from metarl.plots import save_figure
+from metarl.run_directory import RunDirectory, find_runs
+from metarl.seeding import spawn_generators
+from metarl.statistics import mean_and_interval
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Adapt to unseen functions, and sum the errors up in summary.json."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory, or a folder of seed-N runs."""
+    tasks: int = 1000
+    """Functions, none of them from training's stream of tasks."""
+    steps: int | None = None
+    """Gradient steps. Default: 10, for the logistic family 32."""
+    points: int | None = None
+    """Points of a task to adapt with. Default: what the family is usually learned from."""
+    inner_batch: int | None = None
+    """Points a gradient step. None: all."""
+    test_points: int = 100
+    """Other points of it, which the error is measured at."""
+    seed: int = 10_000
+    """Of tasks and points."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the summary as one line of JSON, the last of standard output."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        for name in ("tasks", "steps", "points", "inner_batch", "test_points"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+
+
+def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
+    """Evaluate every run; write each one's `summary.json` and its pictures."""
+    summaries = []
+    for run in find_runs(settings.run):
+        summary = evaluate_run(run, settings)
+        run.write_summary(summary)
+        print(describe(run, summary))
+        summaries.append(summary)
+    if settings.json:
+        print(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
+    return summaries
+
+
+def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
+    """The summary of one run; draws its pictures."""
+    started = time.perf_counter()
+    trained = from_config(run.config)
+    device = resolve_device(settings.device)
+    learner, iteration = trained_learner(run, trained, device)
+    tasks, steps = draw_test_tasks(trained, settings, device)
+    errors = measure(learner, tasks, steps)
+    beside = measure(untrained_learner(run, trained, device), tasks, steps)
+    draw(run, {trained.method: errors, "no meta-training": beside}, learner, tasks)
+    return {
+        "family": trained.family,
+        "method": trained.method,
+        "steps": list(range(steps + 1)),
+        **_columns("mse", errors.squared),
+        **_columns("mae", errors.absolute),
+        **_columns("batch_loss", errors.batch),
+        "untrained_mse": beside.squared.mean(0).tolist(),
+        "untrained_mae": beside.absolute.mean(0).tolist(),
+        "num_tasks": settings.tasks,
+        "num_points": _num_points(trained, settings),
+        "num_test_points": settings.test_points,
+        "seed": settings.seed,
+        "device": str(device),
+        "iteration": iteration,
+        "tasks_seen": iteration * trained.meta_batch,
+        "wall_seconds": time.perf_counter() - started,
+    }
+
+
+def draw(
+    run: RunDirectory, errors: dict[str, Errors], learner: MetaLearner, tasks: RegressionTasks
+) -> None:
+    """Write `fit.png`, `steps.png` and, where there are losses, `training.png`."""
+    title = f"{run.config['family']}, {run.config['method']}"
+    num_steps = next(iter(errors.values())).squared.shape[1] - 1
+    save_figure(draw_fit(learner, tasks, num_steps, title), run.path / "fit.png")
+    save_figure(draw_steps(errors, title), run.path / "steps.png")
+    metrics = run.read_metrics()
+    if set(LOSSES) & metrics.keys():
+        save_figure(draw_training(metrics, title), run.path / "training.png")
+
+
+def trained_learner(
+    run: RunDirectory, trained: TrainSettings, device: torch.device
+) -> tuple[MetaLearner, int]:
+    """The learner of a run's checkpoint, and its iteration."""
+    learner = untrained_learner(run, trained, device)
+    state = run.load_checkpoint()
+    try:
+        learner.load_state_dict(state["learner"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
+        ) from error
+    return learner, int(state["iteration"])
+
+
+def untrained_learner(
+    run: RunDirectory, trained: TrainSettings, device: torch.device
+) -> MetaLearner:
+    """The same learner as it was before its first iteration."""
+    generator = spawn_generators(run.config["seed"], STREAMS)["init"]
+    return make_untrained(trained, generator, device)
+
+
+def draw_test_tasks(
+    trained: TrainSettings, settings: EvaluateSettings, device: torch.device
+) -> tuple[RegressionTasks, int]:
+    """Unseen tasks, whose query set is the test points; and how many steps to take."""
+    steps = settings.steps or (32 if trained.family == "logistic" else 10)
+    # The third stream of the seed: no training has it, whatever its seed.
+    generator = spawn_generators(settings.seed, (*STREAMS, "test"))["test"]
+    points = _num_points(trained, settings)
+    inner = settings.inner_batch
+    if inner is not None and inner > points:
+        raise UserError(f"--inner-batch {inner} is more than the {points} points")
+    tasks = draw_tasks(
+        trained,
+        make_network(trained),
+        settings.tasks,
+        (points, settings.test_points),
+        generator,
+        device,
+        batches=None if inner is None else (inner, steps),
+    )
+    return tasks, steps
+
+
+def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
+    """The summary in a few lines."""
+    shown = [k for k in (0, 1, 2, 5, 10, 20, 32) if k < len(summary["steps"])]
+    shown += [len(summary["steps"]) - 1] if shown[-1] != len(summary["steps"]) - 1 else []
+    lines = [
+        f"{run.path}: {summary['num_tasks']} unseen functions from {summary['num_points']} points,"
+        f" after {summary['iteration']} iterations",
+        f"  gradient steps    {_row(shown)}",
+        f"  squared error     {_row([summary['mse'][k] for k in shown])}",
+        f"  95 % interval   ± {_row([summary['mse_ci95'][k] for k in shown])}",
+        f"  absolute error    {_row([summary['mae'][k] for k in shown])}",
+        f"  loss on batch     {_row([summary['batch_loss'][k] for k in shown])}",
+        f"  no meta-training  {_row([summary['untrained_mse'][k] for k in shown])}",
+        f"  drawn: {run.path / 'fit.png'}, steps.png, training.png",
+    ]
+    return "\n".join(lines)
+
+
+def _row(values: list[Any]) -> str:
+    return " ".join(
+        f"{value:8d}" if isinstance(value, int) else f"{value:8.3f}" for value in values
+    )
+
+
+def _num_points(trained: TrainSettings, settings: EvaluateSettings) -> int:
+    return settings.points or make_family(trained).num_points
+
+
+def _columns(name: str, errors: Array) -> dict[str, list[float]]:
+    """Mean over the tasks after every step, and half the width of its 95 % interval."""
+    mean, _, high = mean_and_interval(errors)
+    return {name: mean.tolist(), f"{name}_ci95": (high - mean).tolist()}

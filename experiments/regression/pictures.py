@@ -1,0 +1,110 @@
+"""Pictures of a regression run: fits to unseen functions, error by gradient step, training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from experiments.regression.errors import Errors
+from metarl.fewshot.tasks import SupervisedTasks
+from metarl.meta import MetaLearner
+from metarl.plots import COLOURS, Curves, learning_curves
+
+LOSSES = ("support_loss", "last_support_loss", "query_loss")
+"""What learners say of their training; each says some of it."""
+
+NUM_SHOWN = 6
+"""Functions in the picture of fits."""
+
+_INK = "#333333"
+
+
+def draw_fit(learner: MetaLearner, tasks: SupervisedTasks, num_steps: int, title: str) -> Figure:
+    """Unseen functions: the truth, the points to adapt with, and the fit before and after."""
+    few = tasks.select(slice(0, NUM_SHOWN))
+    points, query = few.source.draw("support"), few.source.draw("query")
+    order = query.inputs.argsort(1)
+    x, y = query.inputs.gather(1, order), query.targets.gather(1, order)
+    fits = _fits(learner, few.select(slice(None)), x, {0, 1, num_steps})
+    figure = Figure(figsize=(9.6, 5.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(2, 3, squeeze=False).flatten()[: few.num_tasks]
+    for i, axes in enumerate(grid):
+        across = x[i, :, 0].cpu()
+        axes.plot(across, y[i, :, 0].cpu(), color=_INK, label="function")
+        for colour, (index, fit) in zip(COLOURS, fits.items(), strict=False):
+            label = f"after {index} steps" if index != 1 else "after 1 step"
+            axes.plot(across, fit[i, :, 0], "-" if index else ":", color=colour, label=label)
+        inputs, targets = points.inputs[i, :, 0].cpu(), points.targets[i, :, 0].cpu()
+        if targets.isnan().all():  # what is shown is no point of the function
+            axes.set_title("shown: " + ", ".join(f"{z:.2f}" for z in inputs.tolist()), fontsize=8)
+        else:
+            axes.plot(inputs, targets, "o", color=_INK, markersize=4, label="points")
+        _plain(axes)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    figure.suptitle(f"{title}: unseen functions", fontsize=12)
+    return figure
+
+
+def draw_steps(errors: Mapping[str, Errors], title: str) -> Figure:
+    """Error against gradient steps: at unseen points of unseen functions, and on the batch."""
+    curves = []
+    for name, found in errors.items():
+        steps = np.arange(found.squared.shape[1])
+        curves.append(Curves(f"{name}, unseen points", steps, found.squared))
+        curves.append(Curves(f"{name}, loss on the batch", steps, found.batch))
+    return learning_curves(
+        curves,
+        xlabel="gradient steps",
+        ylabel="mean squared error",
+        title=f"{title}: unseen functions",
+        over="functions",
+        log=True,
+    )
+
+
+def draw_training(metrics: Mapping[str, Any], title: str) -> Figure:
+    """The losses in meta-training."""
+    x = np.asarray(metrics["tasks_seen"])
+    curves = [
+        Curves(name.replace("_", " "), x, np.asarray(metrics[name])[None])
+        for name in LOSSES
+        if name in metrics
+    ]
+    return learning_curves(
+        curves,
+        smoothing=max(1, len(x) // 50),
+        xlabel="tasks seen",
+        ylabel="loss",
+        title=f"{title}: meta-training",
+        log=True,
+    )
+
+
+def _fits(
+    learner: MetaLearner, tasks: SupervisedTasks, x: Tensor, after: set[int]
+) -> dict[int, NDArray[Any]]:
+    """The networks at x, after some numbers of steps."""
+    slow = {n: p.detach().expand(tasks.num_tasks, *p.shape) for n, p in learner.slow.items()}
+    fits = {}
+    for step in learner.adaptation(tasks, max(after) + 1):
+        if step.index in after:
+            with torch.no_grad():
+                fits[step.index] = tasks.outputs(step.fast, slow, x).cpu().numpy()
+    return fits
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0, labelsize=8)

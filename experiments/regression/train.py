@@ -1,0 +1,99 @@
+"""`train`: from settings to run directories with trained learners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from experiments import stored_settings
+from experiments.regression.settings import TrainSettings, defaults, from_config
+from experiments.regression.tasks import draw_tasks, make_network, make_untrained
+from metarl.devices import resolve_device
+from metarl.meta_training import OptimisedLearner, train_in_turn
+from metarl.run_directory import RunDirectory, create_runs, find_runs
+from metarl.seeding import spawn_generators
+from metarl.training import LoopSettings, MetaTraining
+
+STREAMS = ("init", "tasks")
+"""Of a seed; tasks to test on have a third one (`evaluate`)."""
+
+
+def train(settings: TrainSettings) -> list[RunDirectory]:
+    """Train one learner a seed, one after the other.
+
+    Args:
+        settings: What to train; with `resume` set, which run to continue.
+
+    Returns:
+        The run directories, one a seed.
+
+    Raises:
+        UserError: The settings cannot be trained.
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    resume = settings.resume is not None
+    if settings.resume is not None:
+        runs = find_runs(settings.resume)
+        settings = stored_settings.resumed(
+            settings,
+            default=defaults(settings.family, settings.method),
+            plain=defaults(),
+            stored=from_config(runs[0].config),
+            runs=runs,
+        )
+    else:
+        place = settings.run_dir or default_run_dir(settings)
+        device = resolve_device(settings.device)
+        runs = create_runs(place, settings.seeds, settings, device=device)
+    train_in_turn(runs, partial(build, settings), resume=resume)
+    return runs
+
+
+def default_run_dir(settings: TrainSettings) -> Path:
+    """A name that says what the run is, under ``runs/``."""
+    return Path("runs") / f"{settings.family}-{settings.method}"
+
+
+def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
+    """Everything that trains one seed."""
+    device = resolve_device(settings.device)
+    seed = run.config["seed"]
+    streams = spawn_generators(seed, STREAMS, device)
+    network = make_network(settings)
+    learner = make_untrained(settings, streams["init"], device)
+    optimised = OptimisedLearner(learner, settings.learner.outer)
+    points = settings.points, settings.query_points
+    inner = settings.inner_batch
+    batches = None if inner is None else (inner, settings.learner.inner.num_steps)
+
+    def iterate() -> Mapping[str, Tensor]:
+        tasks = draw_tasks(
+            settings,
+            network,
+            settings.meta_batch,
+            points,
+            streams["tasks"],
+            device,
+            batches=batches,
+        )
+        return optimised.update(tasks)
+
+    return MetaTraining(
+        optimised,
+        iterate,
+        [run],
+        [streams],
+        settings.meta_batch,
+        LoopSettings(
+            settings.iterations,
+            settings.log_every,
+            settings.checkpoint_every,
+            settings.learner.schedule,
+        ),
+        headline=("query_loss", "support_loss", "last_support_loss"),
+        counter="tasks_seen",
+        description=f"training seed {seed}",
+    )
