@@ -3,6 +3,7 @@
 from experiments.learners.make import LearnedLoss, make_learner
 from experiments.learners.settings import (
     WARP_METHODS,
+    ImplicitSettings,
     InnerSettings,
     LearnerSettings,
     Method,
@@ -13,6 +14,7 @@ from experiments.learners.settings import (
 
 __all__ = [
     "WARP_METHODS",
+    "ImplicitSettings",
     "InnerSettings",
     "LearnedLoss",
     "LearnerSettings",

@@ -12,6 +12,7 @@ from metarl.meta import (
     DAML,
     MAML,
     FineTuning,
+    ImplicitMAML,
     Leap,
     LeapObjective,
     MAMLObjective,
@@ -24,6 +25,7 @@ from metarl.meta import (
     ReptileObjective,
     TrajectoryObjective,
 )
+from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries
 from metarl.nn import Network
 
 
@@ -80,6 +82,8 @@ def make_learner(
             return Reptile(params, rule=rule, schedule=settings.order, **common)
         case "leap":
             return Leap(params, rule=rule, metric=settings.leap, **common)
+        case "imaml":
+            return _implicit(params, settings)
         case "daml":
             if learned_loss is None:
                 raise UserError("daml needs tasks whose inputs alone show what to adapt to")
@@ -93,6 +97,20 @@ def make_learner(
             return NoMetaTraining(params, rule=rule, **common)
         case _:
             return MAML(params, rule=rule, **second_order)
+
+
+def _implicit(params: Params, settings: LearnerSettings) -> MetaLearner:
+    """Implicit MAML with its solver."""
+    implicit, inner = settings.implicit, settings.inner
+    kind = ConjugateGradient if implicit.solver == "cg" else NeumannSeries
+    return ImplicitMAML(
+        params,
+        rule=inner.build(),
+        num_steps=inner.num_steps,
+        execution=settings.execution,
+        strength=implicit.strength,
+        solver=kind(implicit.num_iterations),
+    )
 
 
 def _warp_grad(

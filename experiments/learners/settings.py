@@ -20,6 +20,7 @@ Method = Literal[
     "meta-curvature",
     "reptile",
     "leap",
+    "imaml",
     "warp",
     "warp-leap",
     "warp-reptile",
@@ -101,6 +102,28 @@ class WarpSettings:
 
 
 @dataclass(frozen=True)
+class ImplicitSettings:
+    """The inner problem of implicit MAML, and the linear system of its gradient.
+
+    Attributes:
+        strength: Of the proximal term, lambda.
+        solver: cg: conjugate gradient; neumann: the Neumann series.
+        num_iterations: Most Hessian-vector products.
+    """
+
+    strength: float = 2.0
+    solver: Literal["cg", "neumann"] = "cg"
+    num_iterations: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse, before any work starts, what cannot be solved."""
+        if not (math.isfinite(self.strength) and self.strength > 0):
+            raise ValueError(f"strength must be finite and above 0, got {self.strength}")
+        if self.num_iterations < 1:
+            raise ValueError(f"num_iterations must be at least 1, got {self.num_iterations}")
+
+
+@dataclass(frozen=True)
 class LearnerSettings:
     """What every learner has, and what some have.
 
@@ -114,6 +137,7 @@ class LearnerSettings:
             task.
         leap: What the length of a path is (leap, warp-leap).
         warp: How warp layers are learned (warp, warp-leap, ...).
+        implicit: What implicit MAML solves (imaml).
     """
 
     inner: InnerSettings = field(default_factory=InnerSettings)
@@ -124,6 +148,7 @@ class LearnerSettings:
     order: Literal["batch", "serial"] = "batch"
     leap: LeapMetric = field(default_factory=LeapMetric)
     warp: WarpSettings = field(default_factory=WarpSettings)
+    implicit: ImplicitSettings = field(default_factory=ImplicitSettings)
 
 
 ONLY_FOR: dict[str, tuple[str, ...]] = {
@@ -131,6 +156,7 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "order": ("reptile",),
     "leap": ("leap", "warp-leap"),
     "warp": WARP_METHODS,
+    "implicit": ("imaml",),
 }
 """The settings that not every learner has."""
 
@@ -175,8 +201,9 @@ def adjusted(method: Method, base: LearnerSettings) -> LearnerSettings:
         base: What suits MAML there.
 
     Returns:
-        Reptile and its kin take at least five inner steps, and the initialisation goes all the way
-        to the mean of the adapted parameters at first, and less and less (Nichol et al. 2018).
+        Learners that follow the path of adaptation take at least five inner steps, implicit MAML
+        16 (Rajeswaran et al. 2019). Reptile goes all the way to the mean of the adapted parameters
+        at first, and less and less (Nichol et al. 2018).
     """
     inner, outer = base.inner, base.outer
     many = replace(inner, num_steps=max(inner.num_steps, 5))
@@ -187,6 +214,8 @@ def adjusted(method: Method, base: LearnerSettings) -> LearnerSettings:
             whole = OptimiserSettings("sgd", lr=1.0, beta1=0.0)
             outer = replace(outer, optimiser=whole)
             return replace(base, inner=many, outer=outer, schedule=Schedule("linear"))
+        case "imaml":
+            return replace(base, inner=replace(inner, num_steps=max(inner.num_steps, 16)))
         case "leap" | "warp" | "warp-leap" | "warp-reptile" | "warp-maml":
             return replace(base, inner=many)
     return base

@@ -12,6 +12,7 @@ import tyro
 from experiments import stored_settings
 from experiments.learners import (
     WARP_METHODS,
+    ImplicitSettings,
     InnerSettings,
     LearnerSettings,
     Method,
@@ -122,7 +123,7 @@ def defaults(family: Family = "sine", method: Method | None = None) -> TrainSett
 ADAM = OuterSettings(OptimiserSettings(lr=3e-3))
 COSINE = Schedule("cosine")
 
-ITERATIONS: dict[str, int] = {"reptile": 10_000, "leap": 10_000, "none": 1}
+ITERATIONS: dict[str, int] = {"reptile": 10_000, "leap": 10_000, "imaml": 5_000, "none": 1}
 """Where they are not 30,000; the budgets in CPU time are alike."""
 ITERATIONS |= dict.fromkeys(WARP_METHODS, 5_000)
 
@@ -130,13 +131,15 @@ ITERATIONS |= dict.fromkeys(WARP_METHODS, 5_000)
 def _sine(method: Method) -> dict[str, Any]:
     """Finn et al. 2017, one step of 0.01; but Adam at 3e-3, which falls to 0.
 
-    Learners that follow the path of adaptation take ten steps of 0.02.
+    Learners that go far, or follow the path of adaptation, take ten steps of 0.02.
     """
     inner = InnerSettings(lr=0.01)
     base = adjusted(method, LearnerSettings(inner=inner, outer=ADAM, schedule=COSINE))
-    if method in ("reptile", "leap"):
+    if method in ("reptile", "leap", "imaml"):
         inner = InnerSettings(lr=0.02, num_steps=10)
         base = replace(base, inner=inner, outer=ADAM, schedule=COSINE)
+    if method == "imaml":
+        base = replace(base, implicit=ImplicitSettings(strength=0.5))
     return {"learner": base, "iterations": ITERATIONS.get(method, 30_000)}
 
 

@@ -8,6 +8,7 @@ import torch
 
 from experiments.learners import (
     WARP_METHODS,
+    ImplicitSettings,
     InnerSettings,
     LearnedLoss,
     LearnerSettings,
@@ -27,6 +28,7 @@ from metarl.meta import (
     DAML,
     MAML,
     FineTuning,
+    ImplicitMAML,
     Leap,
     LeapMetric,
     MetaSGD,
@@ -35,6 +37,7 @@ from metarl.meta import (
     OnlineWarpGrad,
     Reptile,
 )
+from metarl.meta.linear_solvers import NeumannSeries
 from metarl.nn import MLP
 from metarl.nn.warp_mlp import WarpMLP
 
@@ -97,6 +100,7 @@ def test_the_names_say_which_learner():
         "warp-leap": OnlineWarpGrad,
         "daml": DAML,
         "ft": FineTuning,
+        "imaml": ImplicitMAML,
         "none": NoMetaTraining,
     }
     for method, kind in kinds.items():
@@ -109,6 +113,9 @@ def test_the_names_say_which_learner():
     learner = made("warp-maml", replace(BASE, warp=offline))
     assert type(learner) is OfflineWarpGrad
     assert (learner.objective, learner.iterates_per_step, learner.num_epochs) == ("replay", None, 2)
+    neumann = ImplicitSettings(strength=3.0, solver="neumann", num_iterations=7)
+    implicit = made("imaml", replace(BASE, implicit=neumann))
+    assert (implicit.strength, implicit.solver) == (3.0, NeumannSeries(7))
     assert made("warp").slow.keys() == {"warp.0.weight", "warp.0.bias"}
 
 
@@ -145,6 +152,7 @@ def test_inner_settings_become_the_rule():
 def test_what_a_method_needs_otherwise():
     assert adjusted("maml", BASE) == BASE
     assert adjusted("metasgd", BASE).inner.learned == "element"
+    assert adjusted("imaml", BASE).inner.num_steps == 16
     reptile = adjusted("reptile", BASE)
     assert reptile.inner.num_steps == 5
     assert (reptile.outer.optimiser.name, reptile.outer.optimiser.lr) == ("sgd", 1.0)
@@ -160,6 +168,7 @@ def test_what_a_method_needs_otherwise():
         ("anil", {"warp": WarpSettings(objective="replay")}, "--learner.warp is for warp,"),
         ("fomaml", {"inner": InnerSettings(learned="element")}, "fomaml says nothing about step"),
         ("meta-curvature", {"inner": InnerSettings("adam")}, "meta-curvature is gradient descent"),
+        ("maml", {"implicit": ImplicitSettings(3.0)}, "--learner.implicit is for imaml"),
         ("metasgd", {}, "metasgd is gradient descent with one learned step size a number"),
     ],
 )

@@ -1,0 +1,353 @@
+"""The regression scripts, run as a user runs them: small, but whole."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from experiments.regression.__main__ import main
+from experiments.regression.settings import METHODS, defaults, from_config
+from metarl.run_directory import RunDirectory, find_runs
+
+SMALL = (
+    *("--hidden", "6", "--meta-batch", "3", "--iterations", "30", "--log-every", "4"),
+    *("--checkpoint-every", "7", "--device", "cpu"),
+)
+TESTED = [m for m in METHODS if m not in ("ft", "daml")]
+
+
+def train(path, *arguments):
+    main(["train", *SMALL, "--run-dir", str(path), *arguments])
+    return find_runs(path)
+
+
+def of(method):
+    return ("--family", "sine-domain" if method == "daml" else "sine", "--method", method)
+
+
+def state(run):
+    return run.load_checkpoint()["learner"]
+
+
+def metrics(run):
+    return {k: v.tolist() for k, v in run.read_metrics().items() if k != "wall_seconds"}
+
+
+def assert_same(run, other):
+    assert metrics(run) == metrics(other)
+    one, two = state(run), state(other)
+    assert one["params"].keys() == two["params"].keys()
+    for name, value in one["params"].items():
+        assert torch.equal(value, two["params"][name]), name
+
+
+def summary_of(run, capsys, *arguments):
+    main(["evaluate", str(run.path), "--tasks", "20", "--json", *arguments])
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "maml"
+    (run,) = train(path)
+    return run
+
+
+def test_train_leaves_a_whole_run_directory(trained):
+    names = {p.name.split(".")[0] for p in trained.path.iterdir()}
+    assert {"config", "metrics", "checkpoint", "events"} <= names
+    assert metrics(trained)["iteration"] == [4, 8, 12, 16, 20, 24, 28, 30]
+    assert metrics(trained)["tasks_seen"][-1] == 30 * 3
+    assert {"support_loss", "query_loss", "grad_norm"} <= metrics(trained).keys()
+
+
+@pytest.mark.parametrize("method", [*TESTED, "daml"])
+def test_every_method_resumes_bit_for_bit(tmp_path, method):
+    """From the checkpoint before the last, between two lines of metrics."""
+    (whole,) = train(tmp_path / "whole", *of(method))
+    (cut,) = train(tmp_path / "cut", *of(method))
+    os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
+    assert cut.load_checkpoint()["iteration"] == 28
+    main(["train", "--resume", str(cut.path)])
+    assert_same(cut, whole)
+
+
+def test_offline_warpgrad_resumes_bit_for_bit(tmp_path):
+    offline = ("--method", "warp-leap", "--learner.warp.algorithm", "offline")
+    (whole,) = train(tmp_path / "whole", *offline)
+    (cut,) = train(tmp_path / "cut", *offline)
+    os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
+    main(["train", "--resume", str(cut.path)])
+    assert_same(cut, whole)
+
+
+def test_seeds_train_in_turn_and_equal_seeds_alone(tmp_path):
+    together = train(tmp_path / "together", "--seeds", "0", "4")
+    assert [run.path.name for run in together] == ["seed-0", "seed-4"]
+    for run, seed in zip(together, (0, 4), strict=True):
+        (alone,) = train(tmp_path / f"alone-{seed}", "--seeds", str(seed))
+        assert_same(run, alone)
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes_every_seed(
+    tmp_path, monkeypatch, capsys
+):
+    from metarl.meta_training import OptimisedLearner
+
+    whole = train(tmp_path / "whole", "--seeds", "0", "1")
+    update, calls = OptimisedLearner.update, []
+
+    def interrupted(self, tasks):
+        calls.append(1)
+        if len(calls) == 11:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, tasks)
+
+    monkeypatch.setattr(OptimisedLearner, "update", interrupted)
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "cut", "--seeds", "0", "1")
+    assert exit_.value.code == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "saved at iteration 11" in said
+    assert said.endswith(f"python -m experiments.regression train --resume {tmp_path / 'cut'}")
+    main(["train", "--resume", str(tmp_path / "cut")])
+    for run, other in zip(find_runs(tmp_path / "cut"), whole, strict=True):
+        assert_same(run, other)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--inner-batch", "2")])
+@pytest.mark.parametrize("method", ["maml", "leap"])
+def test_training_does_not_depend_on_chunks(tmp_path, method, arguments):
+    common = ("--method", method, "--learner.inner.num-steps", "7", *arguments)
+    (whole,) = train(tmp_path / "whole", *common)
+    (chunks,) = train(tmp_path / "chunks", *common, "--learner.execution.chunk-size", "2")
+    for name, value in state(whole)["params"].items():
+        torch.testing.assert_close(value, state(chunks)["params"][name], rtol=1e-3, atol=1e-5)
+
+
+def test_minibatches_are_drawn(tmp_path):
+    (all_,), (few,) = (
+        train(tmp_path / str(size), "--method", "reptile", "--inner-batch", str(size))
+        for size in (10, 2)
+    )
+    assert metrics(all_)["last_support_loss"] != metrics(few)["last_support_loss"]
+
+
+def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
+    summary = summary_of(trained, capsys)
+    assert summary == json.loads((trained.path / "summary.json").read_text())
+    for name in ("mse", "mse_ci95", "mae", "mae_ci95", "batch_loss", "untrained_mse", "steps"):
+        assert len(summary[name]) == 11, name
+    assert summary["steps"] == list(range(11))
+    assert (summary["num_tasks"], summary["num_points"], summary["iteration"]) == (20, 10, 30)
+    assert summary["tasks_seen"] == 90
+    assert all(error > 0 for error in summary["mse"])
+    for picture in ("fit.png", "steps.png", "training.png"):
+        assert (trained.path / picture).stat().st_size > 5000
+
+
+def test_evaluation_repeats_and_leaves_the_run_as_it_was(trained, capsys):
+    before = trained.checkpoint_path.read_bytes()
+    one, two = (summary_of(trained, capsys) for _ in range(2))
+    other = summary_of(trained, capsys, "--seed", "1")
+    assert one.pop("wall_seconds") > 0
+    del two["wall_seconds"]
+    assert one == two
+    assert one["mse"] != other["mse"]
+    assert trained.checkpoint_path.read_bytes() == before
+
+
+def test_the_error_on_the_batch_is_the_loss_that_steps_lower(trained, capsys):
+    summary = summary_of(trained, capsys, "--steps", "40", "--points", "3")
+    assert summary["batch_loss"][40] < summary["batch_loss"][0]
+    assert len(summary["mse"]) == 41
+    assert summary["num_points"] == 3
+
+
+def test_test_tasks_are_apart_from_trainings(trained):
+    """Even where evaluation has the seed of training."""
+    from experiments.regression.evaluate import EvaluateSettings, draw_test_tasks
+    from experiments.regression.tasks import draw_tasks, make_network
+    from experiments.regression.train import STREAMS
+    from metarl.seeding import spawn_generators
+
+    settings, cpu = from_config(trained.config), torch.device("cpu")
+    seed_of_training = EvaluateSettings(trained.path, tasks=3, test_points=10, seed=0)
+    unseen, _ = draw_test_tasks(settings, seed_of_training, cpu)
+    streams = spawn_generators(0, STREAMS)
+    network = make_network(settings)
+    seen = [draw_tasks(settings, network, 3, (10, 10), g, cpu) for g in streams.values()]
+    shown = unseen.source.draw("support").inputs
+    assert not any(torch.equal(shown, tasks.source.draw("support").inputs) for tasks in seen)
+
+
+def test_without_meta_training_nothing_is_learned(tmp_path, capsys):
+    (run,) = train(tmp_path / "none", "--method", "none")
+    summary = summary_of(run, capsys)
+    assert summary["mse"] == summary["untrained_mse"]
+
+
+@pytest.mark.parametrize("family", ["sine-phase", "sine-domain", "logistic"])
+def test_every_family_trains_and_is_drawn(tmp_path, capsys, family):
+    settings = ("--family", family, "--iterations", "4")
+    (run,) = train(tmp_path / family, *settings)
+    summary = summary_of(run, capsys)
+    assert summary["num_points"] == (10 if family == "logistic" else 4)
+    assert len(summary["mse"]) == (33 if family == "logistic" else 11)
+    assert (run.path / "fit.png").exists()
+
+
+def test_daml_adapts_without_labels(tmp_path):
+    """Its support set has no targets at all, and adaptation moves the fit."""
+    from experiments.regression.errors import measure
+    from experiments.regression.evaluate import EvaluateSettings, draw_test_tasks, trained_learner
+
+    (run,) = train(tmp_path / "daml", *of("daml"))
+    settings, cpu = from_config(run.config), torch.device("cpu")
+    tasks, _ = draw_test_tasks(settings, EvaluateSettings(run.path, tasks=5), cpu)
+    assert tasks.source.draw("support").targets.isnan().all()
+    learner, _ = trained_learner(run, settings, cpu)
+    errors = measure(learner, tasks, 1).squared
+    assert (errors[:, 0] != errors[:, 1]).all()
+
+
+def test_the_config_gives_the_settings_back(trained):
+    assert from_config(trained.config) == replace(
+        defaults(),
+        run_dir=trained.path,
+        hidden=(6,),
+        meta_batch=3,
+        iterations=30,
+        log_every=4,
+        checkpoint_every=7,
+        device="cpu",
+    )
+
+
+def test_the_settings_of_the_families():
+    sine = defaults()
+    assert (sine.hidden, sine.meta_batch, sine.points) == ((40, 40), 25, 10)
+    assert (sine.learner.inner.lr, sine.learner.inner.num_steps) == (0.01, 1)
+    logistic = defaults("logistic")
+    assert (logistic.method, logistic.iterations, logistic.meta_batch) == ("reptile", 10_000, 10)
+    assert (logistic.learner.inner.lr, logistic.inner_batch) == (0.02, 5)
+    assert logistic.learner.outer.optimiser.lr == 0.1
+    assert set(logistic.hidden) == {32}
+    assert defaults("sine-phase").points == 4
+    assert defaults("sine-domain").method == "daml"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--method", "sgd"], "--method 'sgd' is not one of maml, fomaml"),
+        (["train", "--family", "cosine"], "--family 'cosine' is not one of sine, sine-phase"),
+        (["train", "--iterations", "0"], "--iterations must be at least 1, got 0"),
+        (["train", "--meta-batch", "0"], "--meta-batch must be at least 1, got 0"),
+        (["train", "--inner-batch", "11"], "--inner-batch must lie between 1 and --points 10"),
+        (["train", "--hidden", "0"], "--hidden must be positive counts"),
+        (["train", "--seeds", "1", "1"], "--seeds must be different"),
+        (["train", "--method", "ft"], "ft has a head for each training task"),
+        (["train", "--method", "daml"], "daml alone adapts without"),
+        (["train", "--family", "sine-domain", "--method", "maml"], "shows no labels"),
+        (["train", "--learner.inner.lr", "-1"], "lr must be finite and above 0, got -1.0"),
+        (["train", "--learner.inner.num-steps", "0"], "num_steps must be at least 1, got 0"),
+        (["train", "--learner.order", "serial"], "--learner.order is for reptile"),
+        (["train", "--learner.outer.max-grad-norm", "0"], "max_grad_norm must be finite"),
+        (["train", "--learner.execution.chunk-size", "0"], "chunk_size must be at least 1"),
+        (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
+        (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
+        (["evaluate", "x", "--tasks", "0"], "--tasks must be at least 1, got 0"),
+        (["fly"], "unknown command 'fly'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_before_work_starts(
+    arguments, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_run_is_not_overwritten(trained, capsys):
+    before = trained.checkpoint_path.read_bytes()
+    with pytest.raises(SystemExit):
+        train(trained.path)
+    assert "--resume" in capsys.readouterr().err
+    assert trained.checkpoint_path.read_bytes() == before
+
+
+def test_resume_refuses_other_settings(trained, capsys):
+    for given, named in (
+        (("--points", "7"), "drop --points"),
+        (("--hidden", "7", "--family", "logistic"), "drop --hidden, --family, --method"),
+        (("--method", "reptile"), "drop --method"),
+        (("--learner.inner.lr", "1"), "drop --learner"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["train", "--resume", str(trained.path), *given])
+        assert capsys.readouterr().err.endswith(f"{named}\n")
+
+
+def test_a_folder_that_lacks_a_seed_is_not_resumed_without_it(tmp_path, capsys):
+    first, second = train(tmp_path / "runs", "--seeds", "0", "1")
+    second.path.rename(tmp_path / "elsewhere")
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", str(tmp_path / "runs")])
+    assert "lacks seed 1 of 2" in capsys.readouterr().err
+    main(["train", "--resume", str(first.path)])
+
+
+def test_an_exploding_run_ends_in_one_line_and_keeps_its_checkpoint(tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "run", "--learner.outer.optimiser.lr", "1e30")
+    assert exit_.value.code == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "iteration 2: loss or gradient is not finite" in error
+    assert "untouched: lower the learning rate" in error
+    (run,) = find_runs(tmp_path / "run")
+    assert all(value.isfinite().all() for value in state(run)["params"].values())
+
+
+def test_a_corrupt_checkpoint_and_a_foreign_run_are_named(tmp_path, capsys):
+    (run,) = train(tmp_path / "run")
+    run.checkpoint_path.write_bytes(b"not a checkpoint")
+    foreign = RunDirectory.create(tmp_path / "other", {"method": "warp", "size": 13, "seed": 0})
+    foreign.save_checkpoint({"iteration": 0})
+    for path, message in ((run.path, "checkpoint"), (foreign.path, "not that of a regression run")):
+        for command in (["evaluate", str(path)], ["train", "--resume", str(path)]):
+            with pytest.raises(SystemExit) as exit_:
+                main(command)
+            assert exit_.value.code == 2
+            assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_maml_learns_to_learn_and_its_twin_with_mixed_up_tasks_does_not(tmp_path, monkeypatch):
+    """The twin is judged by the points of other functions: there is nothing to learn to learn."""
+    from experiments.regression.tasks import draw_tasks
+    from metarl.fewshot import FewShotBatch
+    from metarl.fewshot.examples import Examples
+
+    def error_after_five(path):
+        main(["train", "--iterations", "1500", "--device", "cpu", "--run-dir", str(path)])
+        main(["evaluate", str(path), "--tasks", "300"])
+        return json.loads((path / "summary.json").read_text())["mse"][5]
+
+    def mixed_up(*arguments, **options):
+        tasks = draw_tasks(*arguments, **options)
+        support, (x, y) = tasks.source
+        others = Examples(x.roll(1, 0), y.roll(1, 0))
+        return replace(tasks, source=FewShotBatch(support, others))
+
+    learned = error_after_five(tmp_path / "whole")
+    monkeypatch.setattr("experiments.regression.train.draw_tasks", mixed_up)
+    twin = error_after_five(tmp_path / "twin")
+    assert learned < 0.7
+    assert twin > 2.0
