@@ -20,6 +20,7 @@ from metarl.plots import Curves, learning_curves, save_figure
 from metarl.run_directory import RunDirectory, find_runs
 
 AXES = {"env_steps": "environment steps", "tasks_seen": "tasks seen", "iteration": "iterations"}
+METRICS = ("return", "query_loss", "last_support_loss", "support_loss")
 FORMATS = (".png", ".svg", ".pdf")
 
 # Settings that may differ between the seeds of one line.
@@ -37,12 +38,14 @@ class PlotSettings:
     """Run directories, or folders that hold seed-0, seed-1, ..."""
     output: Path = Path("curves.png")
     """The picture; its ending says in which format: .png, .svg or .pdf."""
-    metric: str = "return"
-    """Which metric of metrics.jsonl to draw."""
+    metric: str | None = None
+    """Which metric of metrics.jsonl to draw. Default: return; where there is none, query_loss."""
     x: Literal["auto", "env_steps", "tasks_seen", "iteration"] = "auto"
     """What to draw it over. auto: environment steps, or tasks seen where there are no steps."""
     smoothing: int | None = None
     """Average over this many points. Default: one fiftieth of the longest curve."""
+    log: bool = False
+    """Draw the logarithm, as suits a loss."""
     confidence: float = 0.95
     """Of the interval over the seeds."""
     anchors: bool = True
@@ -66,16 +69,20 @@ def plot(settings: PlotSettings) -> None:
     """Read the runs, draw them, write the picture."""
     runs = [run for path in settings.runs for run in find_runs(path)]
     x = _choose_x(runs) if settings.x == "auto" else settings.x
-    lines = [curves(label, group, x, settings.metric) for label, group in group_runs(runs).items()]
+    metric = settings.metric or _choose_metric(runs)
+    lines = [curves(label, group, x, metric) for label, group in group_runs(runs).items()]
+    if settings.log and min(line.values.min() for line in lines) <= 0:
+        raise UserError(f"{metric!r} is not always above 0: it has no logarithm, leave out --log")
     longest = max(len(line.x) for line in lines)
     figure = learning_curves(
         lines,
-        anchors=common_anchors(runs) if settings.anchors and settings.metric == "return" else None,
+        anchors=common_anchors(runs) if settings.anchors and metric == "return" else None,
         smoothing=settings.smoothing or max(1, longest // 50),
         confidence=settings.confidence,
         xlabel=AXES[x],
-        ylabel="return per trial" if settings.metric == "return" else settings.metric,
+        ylabel="return per trial" if metric == "return" else metric.replace("_", " "),
         title=settings.title,
+        log=settings.log,
     )
     save_figure(figure, settings.output)
     print(f"drew {len(runs)} runs: {settings.output}")
@@ -120,6 +127,13 @@ def common_anchors(runs: Sequence[RunDirectory]) -> dict[str, float]:
             )
     first = anchors[0] if anchors else {}
     return {name.replace("_", " "): value for name, value in first.items() if value is not None}
+
+
+def _choose_metric(runs: Sequence[RunDirectory]) -> str:
+    """What all runs have, from the most telling on."""
+    logged = [run.read_metrics() for run in runs]
+    found = [m for m in METRICS if all(m in columns for columns in logged)]
+    return found[0] if found else METRICS[0]
 
 
 def _choose_x(runs: Sequence[RunDirectory]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from metarl.statistics import mean_and_interval
@@ -75,8 +75,9 @@ def learning_curves(
     figure, axes = _canvas(title, xlabel, ylabel)
     if log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     for index, method in enumerate(methods):
         smooth = Curves(method.label, method.x, running_mean(method.values, smoothing))
         _line_and_band(axes, smooth, COLOURS[index % len(COLOURS)], confidence, over)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments.plot import PlotSettings, common_anchors, curves, group_runs, main
@@ -22,7 +23,11 @@ def _train(path: Path, seeds: tuple[int, ...] = (0,), num_lines: int = 5, **conf
             for iteration in range(10, 10 * num_lines + 1, 10):
                 run.write_metrics(
                     iteration,
-                    {"return": iteration + run.config["seed"], "loss": float("nan")},
+                    {
+                        "return": iteration + run.config["seed"],
+                        "loss": float("nan"),
+                        "falling": -iteration,
+                    },
                     wall_seconds=1.0,
                     env_steps=iteration * 6000,
                 )
@@ -102,6 +107,7 @@ def test_it_runs_as_a_module_with_help(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["{run}", "--metric", "falling", "--log"], "'falling' is not always above 0"),
         (["{run}", "--metric", "regret"], "no metric 'regret'; it has iteration, env_steps"),
         (["{run}", "--metric", "loss"], "no finite value of 'loss'"),
         (["{run}", "--x", "tasks_seen"], "no metric 'tasks_seen'"),
@@ -132,4 +138,27 @@ def test_mistakes_end_in_one_line(
 
 def test_settings_name_their_defaults() -> None:
     settings = PlotSettings((Path("runs/demo"),))
-    assert (settings.metric, settings.confidence) == ("return", 0.95)
+    assert (settings.metric, settings.log, settings.confidence) == (None, False, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("logged", "metric"),
+    [
+        ({"return": 1.0, "query_loss": 2.0}, "return"),
+        ({"support_loss": 1.0, "query_loss": 2.0}, "query_loss"),
+        ({"support_loss": 1.0, "last_support_loss": 2.0}, "last_support_loss"),
+    ],
+)
+def test_the_metric_is_the_most_telling_that_all_runs_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: dict[str, float], metric: str
+) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "experiments.plot.learning_curves",
+        lambda lines, **words: seen.update(words, values=lines[0].values) or Figure(),
+    )
+    with RunDirectory.create(tmp_path / "run", {"method": "maml"}) as run:
+        run.write_metrics(1, logged, wall_seconds=1.0, tasks_seen=25)
+    main([str(run.path), "--output", str(tmp_path / "curves.png"), "--log"])
+    assert seen["values"].tolist() == [[logged[metric]]]
+    assert (seen["xlabel"], seen["log"]) == ("tasks seen", True)

@@ -50,6 +50,18 @@ def test_the_line_is_the_mean_over_seeds_and_the_legend_says_how_it_was_made() -
     assert "running mean" not in _texts(learning_curves([method]))[-1]
 
 
+def test_a_logarithmic_picture_holds_all_lines_and_says_over_what_they_are_means() -> None:
+    losses = Curves("maml", np.arange(3), np.array([[4.0, 0.4, 0.02], [4.0, 0.6, 0.04]]))
+    figure = learning_curves([losses], over="functions", log=True)
+    (axes,) = figure.axes
+    assert axes.get_yscale() == "log"
+    low, high = axes.get_ylim()
+    assert 0.01 < low < 0.03 < 4.0 < high < 10.0
+    figure.canvas.draw()
+    assert "0.1" in [label.get_text() for label in axes.get_yticklabels()]
+    assert _texts(figure) == ["maml (2 functions)", "mean and 95 % t interval over functions"]
+
+
 def test_anchors_are_lines_with_labels_that_do_not_overlap() -> None:
     anchors = {"oracle": 60.0, "ceiling": 59.9, "random": 1.0}
     figure = learning_curves([_curves()], anchors=anchors)
