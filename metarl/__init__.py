@@ -3,8 +3,8 @@
 Every method is *tasks → adaptation → meta-update*: a meta-batch of tasks arrives, fast weights
 adapt to each task while slow weights stand still, and a meta-gradient moves what is shared.
 
-For your own training loop there are `MAML`, `MetaSGD` and `ANIL`, which take any module and any
-loss; they are imported when they are first used, so that ``import metarl`` costs nothing.
+For your own training loop there are `MAML`, `MetaSGD`, `ANIL` and `Warp`, which take any module and
+any loss; they are imported when they are first used, so that ``import metarl`` costs nothing.
 """
 
 from __future__ import annotations
@@ -15,16 +15,44 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from metarl.core import ReplayBuffer, adam, sgd
     from metarl.fewshot import TaskDataset
-    from metarl.modules import ANIL, MAML, Clone, MetaSGD
+    from metarl.modules import (
+        ANIL,
+        MAML,
+        Clone,
+        DualUpdater,
+        MetaSGD,
+        OptimizerParameters,
+        Warp,
+    )
 
 __version__ = "0.1.0"
 
-__all__ = ["ANIL", "MAML", "Clone", "MetaSGD", "ReplayBuffer", "TaskDataset", "adam", "sgd"]
+__all__ = [
+    "ANIL",
+    "MAML",
+    "Clone",
+    "DualUpdater",
+    "MetaSGD",
+    "OptimizerParameters",
+    "ReplayBuffer",
+    "TaskDataset",
+    "Warp",
+    "adam",
+    "sgd",
+]
 
 _HOMES = {
     "metarl.core": ("ReplayBuffer", "adam", "sgd"),
     "metarl.fewshot": ("TaskDataset",),
-    "metarl.modules": ("ANIL", "MAML", "Clone", "MetaSGD"),
+    "metarl.modules": (
+        "ANIL",
+        "MAML",
+        "Clone",
+        "DualUpdater",
+        "MetaSGD",
+        "OptimizerParameters",
+        "Warp",
+    ),
 }
 
 

@@ -76,3 +76,26 @@ def _all(name: str, aliases: Sequence[str], meant: set[str]) -> bool:
             f"{' and '.join(aliases)} are one tied parameter: select all of its names or none"
         )
     return True
+
+
+def two_sides(
+    model: nn.Module, fast: Selector | Iterable[Selector], slow: Selector | Iterable[Selector]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the trainable parameters that are fast, and of those that are slow.
+
+    Raises:
+        ValueError: One is on both sides or on neither, or none is fast.
+    """
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    sides = [tuple(n for n in select(model, side) if n in trainable) for side in (fast, slow)]
+    both = set(sides[0]) & set(sides[1])
+    neither = trainable.difference(*sides)
+    if both or neither:
+        raise ValueError(
+            "every trainable parameter either adapts or warps; on both sides: "
+            f"{', '.join(sorted(both)) or 'none'}; on neither: "
+            f"{', '.join(sorted(neither)) or 'none'} (requires_grad_(False) freezes it)"
+        )
+    if not sides[0]:
+        raise ValueError("nothing adapts: adapt_modules have no trainable parameter")
+    return sides[0], sides[1]

@@ -1,0 +1,203 @@
+"""How a `Warp` learns from a meta-batch: warp layers and initialisation, each by its objective.
+
+The meta-objective of Flennerhag et al. 2020, eq. 13 and 15: J(phi, theta_0) = L(phi) + C(theta_0),
+by their Algorithm 2. L is one of `metarl.meta.warpgrad_objectives`, C one of
+`metarl.meta.trajectory_objectives`. `metarl.meta.OfflineWarpGrad` does the same to a whole
+meta-batch as one tensor program.
+
+# Deviation: what the trajectory objectives need of a path is evaluated on batches drawn anew, since
+# a user's own loop does not say which it took; with one batch a task it is the same. So is, for the
+# objective maml, the Jacobian of every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from metarl.core import InnerStep, UpdateRule, add_to_grads, scope, sgd, share
+from metarl.core.replay import Key
+from metarl.meta.leap import SIMPLIFIED, LeapMetric
+from metarl.meta.trajectory_objectives import (
+    LeapObjective,
+    MAMLObjective,
+    ReptileObjective,
+    TrajectoryObjective,
+)
+from metarl.meta.warpgrad_objectives import Look, Objective, added, look
+from metarl.modules.collected import Collected
+from metarl.modules.module_task import Criterion
+from metarl.modules.trajectory import Trajectory
+
+MetaStep = Callable[[], Any]
+"""Steps a meta-optimiser on ``.grad``; it may also set the gradients to None."""
+
+
+@dataclass(frozen=True)
+class DualUpdater:
+    """Objectives and settings of `Warp.backward`.
+
+    Attributes:
+        criterion: The loss: the model's output and targets in, a scalar out.
+        rule: The update rule of adaptation, e.g. ``metarl.sgd(0.1)``. None: that of the optimiser
+            given to `Warp.register_optimizer`.
+        warp_objective: exact: eq. 11; first_order: eq. 12; replay: the task loss at every point,
+            no step looked ahead; none.
+        init_objective: leap: Leap with the loss and the stabiliser; leap_simplified: without both
+            (the published code's); reptile; maml; none: the initialisation stays as it is.
+        distance: Leap minimises the length of the paths, or their energy.
+        include_final: Leap's paths end at theta_K (the published code's at theta_{K-1}).
+        epochs: How often every recorded point is drawn for the warp objective.
+        batch_size: Points that make one step of the warp layers; None: all.
+        seed: Of the order in which points are drawn.
+    """
+
+    criterion: Criterion
+    rule: UpdateRule | None = None
+    warp_objective: Objective | Literal["none"] = "exact"
+    init_objective: Literal["none", "leap", "leap_simplified", "reptile", "maml"] = "leap"
+    distance: Literal["length", "energy"] = "length"
+    include_final: bool = True
+    epochs: int = 1
+    batch_size: int | None = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail only after a meta-batch of work."""
+        if isinstance(self.criterion, type) or not callable(self.criterion):
+            raise TypeError(f"criterion must be a function or an instance, got {self.criterion}")
+        if self.warp_objective not in ("none", "exact", "first_order", "replay"):
+            raise ValueError(f"unknown warp_objective {self.warp_objective!r}")
+        if self.init_objective not in ("none", "leap", "leap_simplified", "reptile", "maml"):
+            raise ValueError(f"unknown init_objective {self.init_objective!r}")
+        if self.epochs < 1 or (self.batch_size is not None and self.batch_size < 1):
+            raise ValueError(
+                "epochs and batch_size must be at least 1 (batch_size None: all), got "
+                f"{self.epochs}, {self.batch_size}"
+            )
+
+    def backward(self, collected: Collected, meta_step: MetaStep) -> dict[str, float]:
+        """Learn: a step of warp layers and rule every ``batch_size`` points, then one of the start.
+
+        Parameters whose step it is not have ``.grad`` None, so that no optimiser's momentum moves
+        them; after every call of ``meta_step`` all have. Batches are drawn when they are needed.
+
+        Args:
+            collected: The meta-batch.
+            meta_step: Called whenever a gradient is complete.
+
+        Returns:
+            ``support_loss``, the mean loss at the points drawn, and ``query_loss``, after one more
+            step from there (unless replayed).
+        """
+        _forget(collected)
+        start = self._start_gradient(collected)
+        seen: list[dict[str, Tensor]] = []
+        for draws in self._draws(collected):
+            total: dict[str, Tensor] = {}
+            for key in draws:
+                glance = self._look(collected, key)
+                total = added(total, glance.grads, 1.0 / len(draws))
+                seen.append({"support_loss": glance.step.loss, **glance.ahead})
+            add_to_grads(collected.slow, scope(total, "slow"))
+            add_to_grads(collected.learned, scope(total, "rule"))
+            meta_step()
+            _forget(collected)
+        if start:
+            add_to_grads(collected.init, start, 1.0 / len(collected.paths))
+            meta_step()
+            _forget(collected)
+        names = seen[0] if seen else ()
+        return {name: float(torch.cat([s[name] for s in seen]).mean()) for name in names}
+
+    def _draws(self, collected: Collected) -> Iterator[list[Key]]:
+        """(task, k) without replacement, the last few perhaps fewer than ``batch_size``."""
+        if self.warp_objective == "none" or not (collected.slow or collected.learned):
+            return
+        generator = torch.Generator().manual_seed((self.seed << 32) + collected.turn)
+        keys = collected.buffer.keys()
+        size = self.batch_size or len(keys)
+        for _ in range(self.epochs):
+            order = torch.randperm(len(keys), generator=generator).tolist()
+            for first in range(0, len(keys), size):
+                yield [keys[i] for i in order[first : first + size]]
+
+    def _look(self, collected: Collected, key: Key) -> Look:
+        """The warp objective at one recorded point."""
+        assert self.warp_objective != "none"
+        visit, path = collected.buffer[key], collected.paths[key[0]]
+        rule = path.rules[min(visit.step, path.num_steps - 1)]
+        if self.warp_objective == "replay":
+            rule = sgd(1.0)  # its step is not looked at
+        return look(
+            self.warp_objective,
+            collected.task(visit.task, self.criterion),
+            collected.stacked(visit.fast),
+            collected.stacked(visit.state),
+            collected.slow,
+            _known(rule),
+            collected.learned,
+            visit.step,
+        )
+
+    def _start_gradient(self, collected: Collected) -> dict[str, Tensor]:
+        """The gradient of the initialisation by name, summed over tasks."""
+        total: dict[str, Tensor] = {}
+        objective = self._trajectory_objective()
+        if objective is None:
+            return total
+        for path in collected.paths:
+            grads = self._path_gradient(collected, path, objective)
+            total = added(total, {name: g.squeeze(0) for name, g in grads.items()})
+        return total
+
+    def _path_gradient(
+        self, collected: Collected, path: Trajectory, objective: TrajectoryObjective
+    ) -> dict[str, Tensor]:
+        """What one path says about where it began ``[1, ...]``."""
+        follower = objective.begin()
+        evaluate = self.init_objective in ("leap", "maml")
+        step: InnerStep[Any]
+        for step in collected.steps(path, self.criterion, evaluate=evaluate):
+            follower.see(step)
+        rule = sgd(1.0)  # only maml reads it
+        if self.init_objective == "maml":
+            rule = _known(path.rules[0])
+            if collected.buffer.stride != 1 or any(r != rule for r in path.rules):
+                raise ValueError("maml goes back through every step: use stride 1, a constant lr")
+        slow = share({n: p.detach() for n, p in collected.slow.items()}, 1)
+        task = collected.task(path.task, self.criterion)
+        return follower.gradient(task, slow, rule, collected.learned)
+
+    def _trajectory_objective(self) -> TrajectoryObjective | None:
+        match self.init_objective:
+            case "none":
+                return None
+            case "reptile":
+                return ReptileObjective()
+            case "maml":
+                return MAMLObjective()
+            case "leap":
+                return LeapObjective(LeapMetric(self.distance), self.include_final)
+            case "leap_simplified":
+                metric = replace(SIMPLIFIED, distance=self.distance)
+                return LeapObjective(metric, self.include_final)
+
+
+def _known(rule: UpdateRule | None) -> UpdateRule:
+    if rule is None:
+        raise ValueError(
+            "the steps of adaptation are not known: give DualUpdater a rule, or the optimiser to "
+            "warp.register_optimizer before the first step"
+        )
+    return rule
+
+
+def _forget(collected: Collected) -> None:
+    for params in (collected.init, collected.slow, collected.learned):
+        for p in params.values():
+            p.grad = None

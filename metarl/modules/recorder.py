@@ -1,0 +1,101 @@
+"""Records the trajectories of a meta-batch while a user's own loop adapts to its tasks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from metarl.core import Params, ReplayBuffer, UpdateRule, share, unstack
+from metarl.core.update_rules import EMPTY, State
+from metarl.modules.inner_optimisers import rule_of, state_of
+from metarl.modules.module_task import modes_of
+from metarl.modules.task_source import TaskSource
+from metarl.modules.trajectory import Trajectory
+
+
+class Recorder:
+    """Paths that are complete, and one that may be growing.
+
+    Attributes:
+        buffer: Where the points go.
+        rule: The rule that steps are taken by, where it is known beforehand.
+        learned: The rule is learned, hence another than the registered optimiser's.
+        paths: One a task.
+        optimizer: The optimiser that adapts to the present task, where it is known.
+        enabled: Points are to be recorded.
+    """
+
+    def __init__(self, buffer: ReplayBuffer, rule: UpdateRule | None, *, learned: bool) -> None:
+        """Begin without a task."""
+        self.buffer, self.rule, self.learned = buffer, rule, learned
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.buffer.clear()
+        self.paths: list[Trajectory] = []
+        self._path: Trajectory | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.enabled = True
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a task whose points are recorded."""
+        return self.enabled and self._path is not None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a point of the present task has been recorded."""
+        return self._path is not None and self._path.num_steps > 0
+
+    def begin(self, source: TaskSource) -> None:
+        """A new task."""
+        self._path = Trajectory(len(self.paths), source)
+        self.paths.append(self._path)
+        self.enabled = True
+
+    def register(self, optimizer: torch.optim.Optimizer, fast: Params) -> None:
+        """Name the optimiser of the present task; refuse one whose steps cannot be taken again."""
+        rule = self.rule if self.learned and self.rule else rule_of(optimizer)
+        state_of(optimizer, rule, fast)
+        self.optimizer = optimizer
+
+    def record(self, model: nn.Module, fast: Params) -> None:
+        """Record a point of the present task, if it is another than the last."""
+        path = self._path
+        if not self.enabled or path is None or not path.has_moved(fast):
+            return
+        if not path.num_steps:
+            path.modes = modes_of(model)
+        path.add(self.buffer, fast, self._rule_now(), self._state(fast))
+
+    def stop(self, fast: Params) -> None:
+        """The present task has come this far."""
+        if self._path is not None and self.enabled:
+            self._path.stop(fast, self._state(fast))
+
+    def end(self, fast: Params) -> None:
+        """The present task, if there is one, is over, and so is its optimiser."""
+        if self._path is not None:
+            self.stop(fast)
+            path, self._path, self.optimizer = self._path, None, None
+            path.close(self.buffer)
+
+    def _rule_now(self) -> UpdateRule | None:
+        if self.learned or self.optimizer is None:
+            return self.rule
+        return rule_of(self.optimizer)
+
+    def _state(self, fast: Params) -> State:
+        rule = self._rule_now()
+        if rule is None:
+            return EMPTY
+        if self.optimizer is not None:
+            return state_of(self.optimizer, rule, fast)
+        state: dict[str, Tensor] = unstack(rule.init(share(fast, 1)), 0)
+        if state:
+            raise ValueError(
+                "the rule carries a state from step to step, which the optimiser has: give it to "
+                "warp.register_optimizer before the first step on every task"
+            )
+        return state

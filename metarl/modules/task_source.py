@@ -1,0 +1,83 @@
+"""Where the batches of a registered task come from, drawn when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from metarl.core import Split
+
+Batch: TypeAlias = tuple[Any, Any]
+"""Inputs (a tensor; a tuple or mapping of arguments of the model) and targets."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A task that tells support from query experience."""
+
+    def sample(self, split: Split) -> Batch:
+        """Draw (inputs, targets)."""
+
+
+class TaskSource:
+    """Endless batches of one task.
+
+    An iterable is gone through again and again, by one iterator, and both splits take its next
+    batch, so that the inner step and the loss after it are taken on different ones.
+    """
+
+    def __init__(self, data: Samples | Iterable[Batch]) -> None:
+        """Take a data loader, a list of (inputs, targets), or an object with ``sample(split)``.
+
+        Raises:
+            TypeError: It is nothing of the kind.
+        """
+        given: object = data
+        if isinstance(given, Tensor) or not isinstance(given, Samples | Iterable):
+            raise TypeError(
+                "a task is an iterable of (inputs, targets) or has sample(split), got "
+                f"{type(data).__name__}"
+            )
+        self._data = data
+        self._iterator: Iterator[Batch] | None = None
+
+    def draw(self, split: Split, device: torch.device) -> Batch:
+        """One batch, on the device.
+
+        Raises:
+            TypeError: It is no pair.
+            ValueError: There is no batch (any more).
+        """
+        batch: object = (
+            self._data.sample(split) if isinstance(self._data, Samples) else self._next()
+        )
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(f"a batch is a pair (inputs, targets), got {type(batch).__name__}")
+        return moved(batch[0], device), moved(batch[1], device)
+
+    def _next(self) -> Batch:
+        assert not isinstance(self._data, Samples)
+        if self._iterator is not None:
+            for batch in self._iterator:
+                return batch
+        self._iterator = iter(self._data)
+        for batch in self._iterator:
+            return batch
+        raise ValueError(
+            "the task has no batch: it is empty, or an iterator that is used up (register "
+            "something that can be iterated again, such as the data loader itself)"
+        )
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """The same structure of tuples, lists and mappings with its tensors on the device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: moved(v, device) for key, v in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(moved(v, device) for v in value)
+    return value

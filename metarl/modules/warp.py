@@ -1,0 +1,190 @@
+"""WarpGrad for your own loop (Flennerhag et al. 2020): any `nn.Module`, any optimiser of PyTorch.
+
+    for task in tasks:
+        warp.register_task(task)                             its points are collected
+        warp.init_adaptation()                               theta_0
+        optimiser = SGD(warp.adapt_parameters(), lr=0.1)
+        for x, y in task:                                    theta_{k+1} = U(theta_k, grad l)
+            optimiser.zero_grad(); criterion(warp(x), y).backward(); optimiser.step()
+        warp.no_collect()                                    evaluate as you like
+    warp.backward(meta_step)                                 phi and theta_0 learn
+
+Adaptation works on copies: the model's own parameters are what is meta-learned (the initialisation
+theta_0 of the adapting modules and the warp layers phi), and only ``meta_step`` changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metarl.core import ReplayBuffer
+from metarl.modules.collected import Collected
+from metarl.modules.dual_updater import DualUpdater, MetaStep
+from metarl.modules.functional import call
+from metarl.modules.inner_optimisers import OptimizerParameters
+from metarl.modules.recorder import Recorder
+from metarl.modules.selection import Selector
+from metarl.modules.task_source import Batch, Samples, TaskSource
+from metarl.modules.warp_parameters import WarpParameters
+
+
+class Warp(WarpParameters):
+    """A model some of whose modules adapt to a task through others that warp them.
+
+    Attributes:
+        updater: How it learns.
+        buffer: The points of the present meta-batch.
+        turn: Meta-batches learned from so far.
+    """
+
+    turn: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        adapt_modules: Selector | Iterable[Selector],
+        warp_modules: Selector | Iterable[Selector],
+        updater: DualUpdater,
+        buffer: ReplayBuffer | None = None,
+        optimizer_parameters: OptimizerParameters | None = None,
+    ) -> None:
+        """Wrap a model; it is not copied.
+
+        Args:
+            model: The module. Parameters that do not require a gradient stand still.
+            adapt_modules: What adapts to a task: modules, their names, or name patterns.
+            warp_modules: What stands still meanwhile and is learned; may be empty.
+            updater: How warp modules and initialisation learn.
+            buffer: Where points are kept; by default in memory, and all of them.
+            optimizer_parameters: Learn step sizes and momenta too; adapt with
+                ``SGD(warp.optimizer_parameter_groups())``.
+
+        Raises:
+            ValueError: A trainable parameter is on both sides or on neither, or nothing adapts.
+        """
+        super().__init__(model, adapt_modules, warp_modules, optimizer_parameters)
+        self.updater = updater
+        self.buffer = ReplayBuffer() if buffer is None else buffer
+        self.register_buffer("turn", torch.zeros((), dtype=torch.int64))
+        self._recorder = self._new_recorder()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's output with the adapted parameters; no gradient reaches the warp modules.
+
+        In training mode, with gradients and while `collecting`, the point is recorded first.
+        """
+        if self.training and torch.is_grad_enabled():
+            self.record()
+        params = {**self._adapted, **{n: p.detach() for n, p in self._slow().items()}}
+        output, self._task_buffers = call(self.model, params, self._task_buffers, args, kwargs)
+        return output
+
+    def register_task(self, data: Samples | Iterable[Batch]) -> None:
+        """Begin a task of the meta-batch and collect the points of its adaptation.
+
+        Args:
+            data: A data loader or another iterable of (inputs, targets), or an object with
+                ``sample(split)`` that gives such a pair for "support" and "query".
+        """
+        source = TaskSource(data)
+        self._recorder.end(self._adapted)
+        self._recorder.begin(source)
+
+    def init_adaptation(self, *, reset: bool = True) -> None:
+        """Go to the initialisation, buffers included, in training mode.
+
+        A registered task that has been adapted to ends here.
+
+        Args:
+            reset: False stays where the last task ended (continual learning).
+        """
+        if self._recorder.has_begun:
+            self._recorder.end(self._adapted)
+        if reset:
+            self._reset()
+        for p in self.adapt_parameters():
+            p.grad = None
+        self.train()
+
+    @property
+    def collecting(self) -> bool:
+        """Whether the points of a registered task are recorded."""
+        return self._recorder.active
+
+    def collect(self) -> None:
+        """Record points again, after `no_collect`."""
+        self._recorder.enabled = True
+
+    def no_collect(self) -> None:
+        """Record no more points: adaptation to the task has ended, or pauses."""
+        self._recorder.stop(self._adapted)
+        self._recorder.enabled = False
+
+    def record(self) -> None:
+        """Record where adaptation stands, if it has moved; calling `Warp` does it for you."""
+        self._recorder.record(self.model, self._adapted)
+
+    def backward(
+        self, meta_step: MetaStep, *, retain_trajectories: bool = False
+    ) -> dict[str, float]:
+        """Learn from the tasks registered since the last call, then forget them.
+
+        Args:
+            meta_step: Steps a meta-optimiser over `meta_parameters`; called often.
+            retain_trajectories: Keep them, to learn from them again.
+
+        Returns:
+            Mean losses; see `DualUpdater.backward`.
+
+        Raises:
+            ValueError: No task was registered, or one of them took no step.
+        """
+        self._recorder.end(self._adapted)
+        paths, turn = self._recorder.paths, int(self.turn)
+        if not paths:
+            raise ValueError("nothing was collected: call register_task before adapting to a task")
+        learned = self.learned.params()
+        collected = Collected(
+            self.model, self._init(), self._slow(), learned, paths, self.buffer, turn
+        )
+        losses = self.updater.backward(collected, meta_step)
+        self.turn.add_(1)
+        if not retain_trajectories:
+            self.clear()
+        return losses
+
+    def clear(self) -> None:
+        """Forget all tasks and their points."""
+        self._recorder.clear()
+
+    def _new_recorder(self) -> Recorder:
+        parameters = self._optimizer_parameters
+        rule = parameters.rule if parameters else self.updater.rule
+        return Recorder(self.buffer, rule, learned=parameters is not None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy begins without tasks, and with a buffer of its own like this one's."""
+        state = {k: v for k, v in self.__dict__.items() if k != "_recorder"}
+        kept = ("capacity", "stride", "include_final", "seed")
+        state["buffer"] = {name: getattr(self.buffer, name) for name in kept}
+        state["buffer"]["folder"] = self.buffer.folder and self.buffer.folder.parent
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "buffer": ReplayBuffer(**state["buffer"])})  # type: ignore[no-untyped-call]
+        self._recorder = self._new_recorder()
+
+    def register_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Name the optimiser that adapts to this task: its steps are taken again as it took them.
+
+        Optimisers with momentum need it, since their state is recorded with every point; for plain
+        gradient descent `DualUpdater.rule` will do.
+
+        Args:
+            optimizer: SGD or Adam over `adapt_parameters`.
+        """
+        self._recorder.register(optimizer, self._adapted)
