@@ -72,6 +72,12 @@ def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirecto
 def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[str]) -> str:
     """The value of one option, before the others are read.
 
+    Args:
+        arguments: Of the command line.
+        name: Of the option, such as ``--method``.
+        default: Its value where it is not given.
+        choices: What it may be; empty: anything.
+
     Raises:
         UserError: It is none of the choices.
     """
@@ -81,7 +87,7 @@ def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[
             value = following
         elif here.startswith(name + "="):
             value = here.removeprefix(name + "=")
-    if value not in choices:
+    if choices and value not in choices:
         raise UserError(f"{name} {value!r} is not one of {', '.join(choices)}")
     return value
 

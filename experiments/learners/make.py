@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from experiments.learners.settings import WARP_METHODS, LearnerSettings, Method, check_applies
-from metarl.core import Params, meta_curvature
+from metarl.core import Params, ReplayBuffer, meta_curvature
 from metarl.errors import UserError
 from metarl.meta import (
     ANIL,
@@ -138,6 +138,7 @@ def _warp_grad(
         params,
         iterates_per_step=settings.warp.draws,
         num_epochs=settings.warp.epochs,
+        buffer=ReplayBuffer(stride=settings.warp.stride, seed=seed),
         seed=seed,
         **common,
     )

@@ -86,18 +86,21 @@ class WarpSettings:
         objective: exact; first_order; replay: the loss at a point, without a look ahead.
         draws: Offline: points a step. None: all in one step.
         epochs: Offline: how often each point is drawn.
+        stride: Offline: every how many steps a point is recorded.
     """
 
     algorithm: Literal["online", "offline"] = "online"
     objective: Literal["exact", "first_order", "replay"] = "exact"
     draws: int | None = 1
     epochs: int = 1
+    stride: int = 1
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""
-        if self.epochs < 1 or (self.draws is not None and self.draws < 1):
+        if min(self.epochs, self.stride) < 1 or (self.draws is not None and self.draws < 1):
             raise ValueError(
-                f"draws (or None) and epochs must be at least 1, got {self.draws}, {self.epochs}"
+                "draws (or None), epochs and stride must be at least 1, "
+                f"got {self.draws}, {self.epochs}, {self.stride}"
             )
 
 

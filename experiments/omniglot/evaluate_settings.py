@@ -1,0 +1,50 @@
+"""What `evaluate --help` explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from metarl.errors import UserError
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Adapt to unseen characters or alphabets, and sum the accuracy up in summary.json."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory, or a folder of seed-N runs."""
+    protocol: Literal["auto", "fewshot", "multishot"] = "auto"
+    """Refuse runs of another protocol. auto: whatever the run is of."""
+    tasks: int | None = None
+    """Few-shot tasks, none of them of a class that was trained on. Default: 1000. The tasks of
+    multishot are the test alphabets."""
+    steps: int | None = None
+    """Inner steps. Default: the run's --test-steps."""
+    query_shots: int | None = None
+    """Drawings of each character to be judged by, few-shot. Default: the run's. Transductive
+    accuracy depends on it."""
+    checkpoint: Literal["best", "last"] = "best"
+    """The learner as it did best in validation, or as it was at the end."""
+    every: int = 10
+    """Inner steps between the points of a multi-shot curve."""
+    seed: int = 10_000
+    """Of tasks and images."""
+    data: Path | None = None
+    """Folder with the images. Default: the run's."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the summary as one line of JSON, the last of standard output."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        for name in ("tasks", "steps", "query_shots", "every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        if self.seed < 0:
+            raise UserError(f"--seed must not be negative, got {self.seed}")

@@ -1,0 +1,87 @@
+"""`evaluate` of a few-shot run: accuracy on unseen characters, inner step by inner step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from experiments.omniglot.data import load_images
+from experiments.omniglot.evaluate_settings import EvaluateSettings
+from experiments.omniglot.fewshot_settings import FewShotSettings, from_config
+from experiments.omniglot.fewshot_train import STREAMS, make_tasks, measure, new_learner
+from experiments.omniglot.trained import (
+    accuracies,
+    draw_steps,
+    draw_validation,
+    load_trained,
+    percent,
+)
+from metarl.devices import resolve_device
+from metarl.plots import save_figure
+from metarl.run_directory import RunDirectory
+from metarl.seeding import spawn_generators
+
+DEFAULT_TASKS = 1000
+
+
+def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
+    """The summary of one run; draws its pictures."""
+    started = time.perf_counter()
+    trained = _test_settings(from_config(run.config), settings)
+    device = resolve_device(settings.device)
+    learner = new_learner(trained, spawn_generators(run.config["seed"], STREAMS)["init"], device)
+    checkpoint = load_trained(run, learner, settings.checkpoint)
+    omniglot = load_images(trained.data, complete=trained.complete)
+    num_tasks = settings.tasks or DEFAULT_TASKS
+    tasks = make_tasks(trained, omniglot, "test", device, num_tasks, settings.seed)
+    curve = measure(trained, learner, tasks[:], trained.test_steps)
+    name = f"{trained.method}, {trained.ways}-way {trained.shots}-shot"
+    picture = draw_steps({trained.method: curve}, f"{name}: unseen characters")
+    save_figure(picture, run.path / "steps.png")
+    validation = draw_validation(run, f"{name}: validation")
+    if validation is not None:
+        save_figure(validation, run.path / "training.png")
+    classes = len(tasks.classes)
+    return {
+        "protocol": "fewshot",
+        "method": trained.method,
+        "ways": trained.ways,
+        "shots": trained.shots,
+        "query_shots": trained.test_counts[2],
+        **accuracies(curve),
+        **checkpoint,
+        "num_tasks": num_tasks,
+        "num_classes": classes,
+        "seed": settings.seed,
+        "device": str(device),
+        "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
+        "wall_seconds": time.perf_counter() - started,
+    }
+
+
+def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
+    """The summary in a few lines."""
+    steps = summary["steps"]
+    return "\n".join(
+        (
+            f"{run.path}: {summary['ways']}-way {summary['shots']}-shot, {summary['num_tasks']}"
+            f" tasks of {summary['num_classes']} unseen classes, {steps[-1]} inner steps",
+            f"  transductive (queries normalised together)      {percent(summary, 'transductive')}",
+            f"  non-transductive (as the support set is)        "
+            f"{percent(summary, 'non_transductive')}",
+            f"  {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
+            f" of {summary['trained_iterations']}",
+            f"  drawn: {run.path / 'steps.png'}, training.png",
+        )
+    )
+
+
+def _test_settings(trained: FewShotSettings, settings: EvaluateSettings) -> FewShotSettings:
+    """The run's settings, as far as evaluation was not told otherwise."""
+    return replace(
+        trained,
+        test_steps=settings.steps or trained.test_steps,
+        query_shots=settings.query_shots or trained.query_shots,
+        data=settings.data or trained.data,
+    )

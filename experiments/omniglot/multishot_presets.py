@@ -1,0 +1,98 @@
+"""The presets of multi-shot Omniglot.
+
+`reference` has the choices of the published code where this package has a setting for them:
+two-coloured images, black where an image was moved away, distorted held-out images, a random head
+for every task (leap, reptile, fomaml, none), the first-order objective of the warp layers, and for
+warp-leap Leap's simplified form. What it does not have: held-out accuracy with running statistics
+(here those of training images), K - 1 segments of Leap's path, reptile and fomaml that end a step
+early, one optimiser for initialisation and warp layers, one module under the name of fifty heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from experiments.learners import InnerSettings, LearnerSettings, WarpSettings
+from experiments.omniglot.multishot_settings import (
+    MAY_RESET_HEAD,
+    MultiShotMethod,
+    MultiShotSettings,
+    Preset,
+    WarpLayers,
+)
+from metarl.core import Execution, OptimiserSettings
+from metarl.fewshot import AlphabetSettings, Distortion
+from metarl.meta import SIMPLIFIED, LeapMetric
+from metarl.meta_training import OuterSettings
+
+
+def defaults(
+    preset: Preset = "default", method: MultiShotMethod = "warp-leap"
+) -> MultiShotSettings:
+    """The settings of a preset, with what the method needs otherwise."""
+    match preset:
+        case "fast":
+            settings = _fast(method)
+        case "default":
+            settings = _default(method)
+        case "reference":
+            settings = _reference(method)
+    return replace(settings, preset=preset)
+
+
+def _default(method: MultiShotMethod) -> MultiShotSettings:
+    """The published sizes and learning rates, with none of the faults."""
+    second_order = method in ("maml", "fomaml")
+    warped = method in ("warp", "warp-leap")
+    return MultiShotSettings(
+        method=method,
+        warp=WarpLayers(start="identity") if warped else WarpLayers(),
+        images=AlphabetSettings(batch_size=128, distort_held_out=False, ink=1),
+        query="held-out" if second_order else "train",
+        iterations=1 if method == "none" else 1000,
+        learner=LearnerSettings(
+            inner=InnerSettings(lr=0.1, num_steps=5 if method == "maml" else 100),
+            outer=OuterSettings(_sgd(0.5 if second_order else 0.1)),
+            **_offline(method, "exact"),
+        ),
+    )
+
+
+def _reference(method: MultiShotMethod) -> MultiShotSettings:
+    """The published code's choices."""
+    settings = _default(method)
+    distortion = Distortion(fill="black")
+    simplified = SIMPLIFIED if method == "warp-leap" else LeapMetric()
+    return replace(
+        settings,
+        warp=WarpLayers(),
+        images=AlphabetSettings(128, distortion, distort_held_out=True, ink=0),
+        resize="nearest",
+        head_reset=method in MAY_RESET_HEAD,
+        learner=replace(settings.learner, leap=simplified, **_offline(method, "first_order")),
+    )
+
+
+def _fast(method: MultiShotMethod) -> MultiShotSettings:
+    """Small enough for a quarter of an hour of one CPU core."""
+    settings = _default(method)
+    return replace(
+        settings,
+        meta_batch=5,
+        filters=16,
+        iterations=1 if method == "none" else 200,
+        images=replace(settings.images, batch_size=20),
+        learner=replace(settings.learner, execution=Execution(chunk_size=5)),
+    )
+
+
+def _offline(method: MultiShotMethod, objective: Any) -> dict[str, Any]:
+    """Adapt first, then replay; for the learners of warp layers."""
+    if method not in ("warp", "warp-leap"):
+        return {}
+    return {"warp": WarpSettings("offline", objective)}
+
+
+def _sgd(lr: float) -> OptimiserSettings:
+    return OptimiserSettings("sgd", lr=lr, beta1=0.0)

@@ -1,0 +1,138 @@
+"""`sweep`: learners × numbers of meta-training alphabets × seeds; the same command goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tyro
+
+from experiments.command_line import fail
+from experiments.omniglot.evaluate import evaluate
+from experiments.omniglot.evaluate_settings import EvaluateSettings
+from experiments.omniglot.multishot_presets import defaults
+from experiments.omniglot.multishot_settings import (
+    MultiShotMethod,
+    MultiShotSettings,
+    Preset,
+    from_config,
+)
+from experiments.omniglot.multishot_train import train
+from experiments.omniglot.sweep_report import write_report
+from metarl.errors import UserError
+from metarl.run_directory import RunDirectory
+
+PLACES = ("run_dir", "data", "device", "resume")
+"""Settings that may differ when a sweep goes on."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """Train and evaluate all combinations, one after the other, on alphabets.
+
+    What is finished is left alone, what was interrupted goes on. Options after ``--`` are those of
+    `train --protocol multishot` and hold for all.
+    """
+
+    run_dir: Path = Path("runs/omniglot-sweep")
+    """Where the runs go: METHOD/pretrain-P/seed-S; and results.csv, accuracy.png, steps.png."""
+    preset: Preset = "fast"
+    """Of all runs."""
+    methods: tuple[MultiShotMethod, ...] = ("warp-leap", "leap", "reptile", "ft", "none")
+    """The learners."""
+    pretrain: tuple[int, ...] = (25,)
+    """Numbers of alphabets to meta-train on."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds; each has its own split."""
+    report_only: bool = False
+    """Train nothing: sum up what is there."""
+
+    def __post_init__(self) -> None:
+        """Refuse a sweep of nothing."""
+        for name in ("methods", "pretrain", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise UserError(f"--{name} must be different values, at least one, got {values}")
+
+
+def run_sweep(prog: str, arguments: Sequence[str]) -> None:
+    """Read the command line, and sweep."""
+    own, rest = list(arguments), []
+    if "--" in own:
+        cut = own.index("--")
+        own, rest = own[:cut], own[cut + 1 :]
+    settings = tyro.cli(SweepSettings, prog=prog, args=own)
+    try:
+        sweep(settings, rest)
+    except KeyboardInterrupt as interrupt:
+        what = f", {interrupt}" if interrupt.args else ""
+        fail(f"interrupted{what}; the same command goes on", status=130)
+
+
+def sweep(settings: SweepSettings, options: Sequence[str] = ()) -> None:
+    """Do what is not done yet, and sum up.
+
+    Args:
+        settings: The combinations.
+        options: Of `train --protocol multishot`, for all runs.
+
+    Raises:
+        UserError: A run cannot be trained, or one that is there has other settings.
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    for path, wanted in [] if settings.report_only else list(combinations(settings, options)):
+        bring_to_its_end(path, wanted)
+    write_report(settings.run_dir)
+
+
+def combinations(
+    settings: SweepSettings, options: Sequence[str]
+) -> Iterator[tuple[Path, MultiShotSettings]]:
+    """The run directory and the settings of every run, seeds outermost."""
+    for name in ("run-dir", "resume", "preset", "method", "pretrain", "seeds"):
+        if any(o == f"--{name}" or o.startswith(f"--{name}=") for o in options):
+            raise UserError(f"--{name} is said before --, for the sweep as a whole")
+    for seed in settings.seeds:
+        for pretrain in settings.pretrain:
+            for method in settings.methods:
+                base = tyro.cli(
+                    MultiShotSettings, args=options, default=defaults(settings.preset, method)
+                )
+                path = settings.run_dir / method / f"pretrain-{pretrain}" / f"seed-{seed}"
+                yield path, replace(base, pretrain=pretrain, seeds=(seed,), run_dir=path)
+
+
+def bring_to_its_end(path: Path, wanted: MultiShotSettings) -> None:
+    """Train and evaluate a run as far as that has not been done."""
+    if not (path / "config.json").exists():
+        train(wanted)
+    else:
+        check_same(path, wanted)
+        if finished(path, wanted):
+            return
+        train(replace(defaults(), resume=path, data=wanted.data, device=wanted.device))
+    evaluate(EvaluateSettings(path, data=wanted.data, device=wanted.device))
+
+
+def finished(path: Path, wanted: MultiShotSettings) -> bool:
+    """Whether a run was evaluated after its last iteration."""
+    if not (path / "summary.json").exists():
+        return False
+    done = RunDirectory.open(path).read_summary().get("trained_iterations")
+    return bool(done == wanted.iterations)
+
+
+def check_same(path: Path, wanted: MultiShotSettings) -> None:
+    """Refuse to go on with a run of other settings.
+
+    Raises:
+        UserError: It has others.
+    """
+    there = from_config(RunDirectory.open(path).config)
+    names = [n for n in vars(wanted) if n not in PLACES]
+    other = [n for n in names if getattr(there, n) != getattr(wanted, n)]
+    if other:
+        raise UserError(
+            f"{path} was trained with another {', '.join(other)}; name another --run-dir"
+        )

@@ -1,0 +1,127 @@
+"""A sweep's runs summed up: a table over seeds, pictures with intervals over seeds."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from metarl import atomic
+from metarl.errors import UserError
+from metarl.plots import Curves, learning_curves, save_figure
+from metarl.run_directory import RunDirectory
+from metarl.statistics import mean_and_interval
+
+COLUMNS = (
+    *("method", "preset", "pretrain", "run_seed", "iteration", "trained_iterations"),
+    *("non_transductive_accuracy", "transductive_accuracy", "area_under_training_loss"),
+    *("validation_accuracy", "num_tasks", "train_seconds"),
+)
+
+Summary = Mapping[str, Any]
+
+
+def read_summaries(folder: Path) -> list[Summary]:
+    """The summaries of all evaluated multi-shot runs under a folder.
+
+    Raises:
+        UserError: There is none.
+    """
+    places = sorted(path.parent for path in folder.rglob("summary.json"))
+    found = [RunDirectory.open(place).read_summary() for place in places]
+    runs = [summary for summary in found if summary.get("protocol") == "multishot"]
+    if not runs:
+        raise UserError(f"there is no evaluated multi-shot run in {folder}")
+    return sorted(runs, key=lambda s: (s["pretrain"], -s["non_transductive_accuracy"]))
+
+
+def write_report(folder: Path) -> None:
+    """Write results.csv, accuracy.png and steps.png; print the table."""
+    summaries = read_summaries(folder)
+    lines = [[summary.get(name) for name in COLUMNS] for summary in summaries]
+    write_csv(folder / "results.csv", COLUMNS, lines)
+    print(table(summaries))
+    save_figure(draw_steps(summaries), folder / "steps.png")
+    drawn = [folder / "results.csv", folder / "steps.png"]
+    if len({s["pretrain"] for s in summaries}) > 1:
+        save_figure(draw_pretrain(summaries), folder / "accuracy.png")
+        drawn.append(folder / "accuracy.png")
+    print(f"written: {', '.join(map(str, drawn))}")
+
+
+def write_csv(path: Path, names: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    """Write a table atomically."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(lines)
+    atomic.write_bytes(path, text.getvalue().encode())
+
+
+def table(summaries: Sequence[Summary]) -> str:
+    """Markdown: one line a method and number of alphabets, mean ± interval over seeds."""
+    lines = [
+        "| alphabets | method | accuracy | transductive | area under training loss | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (pretrain, method), runs in _groups(summaries, "pretrain", "method").items():
+        cells = (
+            _over_seeds(runs, "non_transductive_accuracy", 100, 1),
+            _over_seeds(runs, "transductive_accuracy", 100, 1),
+            _over_seeds(runs, "area_under_training_loss", 1, 2),
+        )
+        lines.append(f"| {pretrain} | {method} | {' | '.join(cells)} | {len(runs)} |")
+    return "\n".join(lines)
+
+
+def draw_steps(summaries: Sequence[Summary]) -> Figure:
+    """Accuracy against inner steps, for the largest number of alphabets."""
+    largest = max(s["pretrain"] for s in summaries)
+    chosen = [s for s in summaries if s["pretrain"] == largest]
+    curves = []
+    for (method,), runs in _groups(chosen, "method").items():
+        values = np.array([run["non_transductive_curve"] for run in runs])
+        curves.append(Curves(str(method), np.asarray(runs[0]["steps"]), values))
+    return learning_curves(
+        curves,
+        xlabel="inner steps on an unseen alphabet",
+        ylabel="accuracy on held-out drawings",
+        title=f"20-way Omniglot, {largest} alphabets to meta-train on",
+    )
+
+
+def draw_pretrain(summaries: Sequence[Summary]) -> Figure:
+    """Accuracy at the end against the number of alphabets."""
+    curves = []
+    for (method,), runs in _groups(summaries, "method").items():
+        seeds = sorted({run["run_seed"] for run in runs})
+        counts = sorted({run["pretrain"] for run in runs})
+        found = {(r["run_seed"], r["pretrain"]): r["non_transductive_accuracy"] for r in runs}
+        whole = [s for s in seeds if all((s, count) in found for count in counts)]
+        if whole:
+            values = np.array([[found[s, count] for count in counts] for s in whole])
+            curves.append(Curves(str(method), np.asarray(counts), values))
+    return learning_curves(
+        curves,
+        xlabel="alphabets to meta-train on",
+        ylabel="accuracy after the last inner step",
+        title="20-way Omniglot, unseen alphabets",
+    )
+
+
+def _groups(summaries: Sequence[Summary], *names: str) -> dict[tuple[Any, ...], list[Summary]]:
+    groups: dict[tuple[Any, ...], list[Summary]] = {}
+    for summary in summaries:
+        groups.setdefault(tuple(summary[name] for name in names), []).append(summary)
+    return groups
+
+
+def _over_seeds(runs: Sequence[Summary], name: str, scale: float, digits: int) -> str:
+    mean, _, high = mean_and_interval([scale * run[name] for run in runs])
+    half = f" ± {float(high - mean):.{digits}f}" if len(runs) > 1 else ""
+    return f"{float(mean):.{digits}f}{half}"
