@@ -240,7 +240,10 @@ def live_tensors() -> int:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_memory_does_not_grow_with_the_number_of_steps(objective: Objective) -> None:
+@pytest.mark.parametrize("path", [LeapObjective(SIMPLIFIED), MAMLObjective(first_order=True)])
+def test_memory_does_not_grow_with_the_number_of_steps(
+    objective: Objective, path: TrajectoryObjective
+) -> None:
     counts = []
     for num_steps in (1, 3, 10, 100):
         losses = num_steps * (1 if objective == "replay" else 2)
@@ -250,7 +253,7 @@ def test_memory_does_not_grow_with_the_number_of_steps(objective: Objective) -> 
             plain,
             num_steps=num_steps,
             objective=objective,
-            initialisation=LeapObjective(SIMPLIFIED),
+            initialisation=path,
         )
         meta_gradient(learner, problem)
         counts.append(problem.calls[losses - 1])

@@ -153,7 +153,8 @@ def test_chunks_of_tasks_and_where_points_are_kept_do_not_matter(
 
 
 @pytest.mark.parametrize("name", ["adam", "momentum"])
-def test_a_replayed_step_is_the_step_that_torch_took(name: str) -> None:
+@pytest.mark.parametrize("objective", ["exact", "first_order"])
+def test_a_replayed_step_is_the_step_that_torch_took(name: str, objective: Objective) -> None:
     """With the rule's saved state: the published code replayed gradient descent whatever ran."""
     problem = warped_regression()
     params = problem.init()
@@ -171,7 +172,7 @@ def test_a_replayed_step_is_the_step_that_torch_took(name: str) -> None:
         for path, (_, query) in zip(points, each_task(problem), strict=True)
         for theta in path[1:]
     )
-    learner = offline(problem, rule=rule, num_steps=4)
+    learner = offline(problem, rule=rule, num_steps=4, objective=objective)
     found = sorted(float(m["query_loss"]) for m in learner.meta_gradients(problem))
     assert found == pytest.approx(expected, rel=1e-9)
 
@@ -312,7 +313,7 @@ def test_chunks_and_interruptions_do_not_change_a_stream(execution: Execution) -
     expected = gradient_at_each_yield(whole, problem)
     parts = continual(problem, num_steps=3, execution=execution, **options)
     found = gradient_at_each_yield(parts, problem)
-    again = continual(problem, num_steps=5, **options)
+    again = continual(problem, num_steps=5, execution=execution, **options)
     again.load_state_dict(parts.state_dict())
     found += gradient_at_each_yield(again, problem)
     assert len(found) == len(expected) == 2
