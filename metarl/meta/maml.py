@@ -14,6 +14,7 @@ Meta-SGD are this learner with other parameters.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,21 +66,23 @@ class MAML(TaskwiseLearner):
         whole_graph = not (self.first_order or self.checkpoint)
         with torch.enable_grad():
             fast, slow = share(self.fast, tasks.num_tasks), share(self.slow, tasks.num_tasks)
-            steps = list(
-                inner_steps(
-                    tasks,
-                    fast,
-                    slow,
-                    self.rule,
-                    self.num_steps,
-                    rule_params=self.rule_params,
-                    create_graph=whole_graph,
-                )
+            walk = inner_steps(
+                tasks,
+                fast,
+                slow,
+                self.rule,
+                self.num_steps,
+                rule_params=self.rule_params,
+                create_graph=whole_graph,
             )
+            first = next(walk)
+            # Who never goes back needs no more than the last step.
+            steps = deque((first,), maxlen=1 if self.first_order else None)
+            steps.extend(walk)
             adapted = steps[-1].next_fast if whole_graph else leaves(steps[-1].next_fast)
             query = tasks.sample(adapted, slow, "query")
             loss = tasks.loss(adapted, slow, query)
-        metrics = {"support_loss": steps[0].loss.detach(), "query_loss": loss.detach()}
+        metrics = {"support_loss": first.loss.detach(), "query_loss": loss.detach()}
         if whole_graph:
             return gradients(loss.sum(), self.params), metrics
         slow_params = prefixed(self.slow, "slow")

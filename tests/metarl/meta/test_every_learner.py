@@ -154,7 +154,9 @@ def most_alive(name: str, num_steps: int) -> int:
     return live.most
 
 
-@pytest.mark.parametrize("name", ["reptile", "leap", "simplified-leap", "fine-tuning"])
+@pytest.mark.parametrize(
+    "name", ["first-order-maml", "reptile", "leap", "simplified-leap", "fine-tuning"]
+)
 def test_memory_does_not_grow_with_the_number_of_steps(name: str) -> None:
     assert most_alive(name, 4) == most_alive(name, 40)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metarl.fewshot.omniglot import Omniglot, load_omniglot
-from tests.fewshot.tiny_omniglot import REAL
+from tests.metarl.fewshot.tiny_omniglot import REAL
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from metarl.fewshot import omniglot_cache
 from metarl.fewshot.omniglot import Omniglot, load_omniglot
-from tests.fewshot.tiny_omniglot import write_archives, write_folders
+from tests.metarl.fewshot.tiny_omniglot import write_archives, write_folders
 
 
 def load(folder: Path, **settings) -> Omniglot:

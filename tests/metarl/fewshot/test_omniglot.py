@@ -11,7 +11,7 @@ import torch
 
 from metarl.errors import UserError
 from metarl.fewshot.omniglot import Omniglot, load_omniglot, omniglot_tasks, pixels
-from tests.fewshot.tiny_omniglot import (
+from tests.metarl.fewshot.tiny_omniglot import (
     NUM_DRAWINGS,
     REAL,
     drawing,

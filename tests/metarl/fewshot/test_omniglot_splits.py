@@ -11,7 +11,7 @@ import torch
 
 from metarl.fewshot.omniglot import Omniglot
 from metarl.fewshot.omniglot_splits import split_alphabets, split_characters
-from tests.fewshot.tiny_omniglot import needs_real_images
+from tests.metarl.fewshot.tiny_omniglot import needs_real_images
 
 NAMES = [f"Alphabet{a:02}/character{c:02}" for a in range(12) for c in range(1, 4 + a)]
 

@@ -10,7 +10,7 @@ from metarl.fewshot.alphabet_batches import AlphabetBatches, AlphabetSettings
 from metarl.fewshot.alphabets import AlphabetTasks, alphabet_tasks, choose_alphabets
 from metarl.fewshot.omniglot import Omniglot
 from metarl.fewshot.omniglot_splits import split_alphabets
-from tests.fewshot.tiny_omniglot import needs_real_images
+from tests.metarl.fewshot.tiny_omniglot import needs_real_images
 
 WAYS, DRAWINGS = 3, 5
 SIDES = {
