@@ -1,19 +1,55 @@
-"""Recurrent actor-critics: policies, rollouts, returns, losses, and trials as tasks."""
+"""Policies, rollouts, returns and losses: recurrent agents on trials, adaptation on episodes.
 
+Agents that remember (`ActorCritic`, `Collector`, `Trials`) play trials; agents that adapt by policy
+gradient (`FeedForwardPolicy`, `EpisodeCollector`, `PolicyGradientTasks`) play episodes with weights
+of their own for every task.
+"""
+
+from metarl.rl.adapted_agent import FeedForwardAgent
 from metarl.rl.agent import Agent, RecurrentAgent, UniformAgent
+from metarl.rl.distributions import Categorical, Distribution, Gaussian
+from metarl.rl.episode_rollout import EpisodeCollector
+from metarl.rl.episodes import Episodes
+from metarl.rl.host_env import HostVectorEnv
+from metarl.rl.linear_baseline import LinearBaseline
+from metarl.rl.mlp_policy import FeedForwardPolicy, mlp_policy
 from metarl.rl.policy import ActorCritic
+from metarl.rl.policy_gradient_settings import PolicyGradientSettings
+from metarl.rl.policy_gradient_tasks import (
+    Drawn,
+    PolicyGradientTasks,
+    ScoredEpisodes,
+    fraction_unrewarded,
+)
 from metarl.rl.rollout import Collector, Rollout, TensorVectorEnv
+from metarl.rl.surrogates import Estimator
 from metarl.rl.trials import ActorCriticSettings, ScoredTrials, Trials
 
 __all__ = [
     "ActorCritic",
     "ActorCriticSettings",
     "Agent",
+    "Categorical",
     "Collector",
+    "Distribution",
+    "Drawn",
+    "EpisodeCollector",
+    "Episodes",
+    "Estimator",
+    "FeedForwardAgent",
+    "FeedForwardPolicy",
+    "Gaussian",
+    "HostVectorEnv",
+    "LinearBaseline",
+    "PolicyGradientSettings",
+    "PolicyGradientTasks",
     "RecurrentAgent",
     "Rollout",
+    "ScoredEpisodes",
     "ScoredTrials",
     "TensorVectorEnv",
     "Trials",
     "UniformAgent",
+    "fraction_unrewarded",
+    "mlp_policy",
 ]

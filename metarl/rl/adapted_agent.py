@@ -1,0 +1,64 @@
+"""An agent whose knowledge of its task is in its weights: adapted policies, played.
+
+After ``fast = learner.adapt(tasks, num_steps)`` it is made with ``{**fast, **slow}``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params, scope
+from metarl.rl.mlp_policy import FeedForwardPolicy
+
+
+class FeedForwardAgent:
+    """Plays trials with one set of weights a task (`metarl.rl.agent.Agent`).
+
+    ``num_trials`` trials are shared evenly by the N tasks, task-major: the first ones are played
+    with the weights of task 0. One set of weights (N = 1) plays any number of trials.
+    """
+
+    def __init__(
+        self,
+        policy: FeedForwardPolicy,
+        params: Params,
+        generator: torch.Generator,
+        *,
+        greedy: bool = False,
+    ) -> None:
+        """Play with these parameters.
+
+        Args:
+            policy: The architecture.
+            params: Parameters stacked over tasks ``[N, ...]`` (`core.stack` makes one, N = 1).
+            generator: Draws the actions; on the parameters' device.
+            greedy: Take the most probable action (the mean) instead of drawing one.
+        """
+        self.policy, self.params = policy, params
+        self.generator, self.greedy = generator, greedy
+        self._actor = scope(params, "actor")
+        self.num_tasks = len(next(iter(params.values())))
+
+    def begin(self, num_trials: int) -> None:
+        """Nothing to forget; the number must suit the tasks."""
+        if num_trials % self.num_tasks:
+            raise ValueError(
+                f"{num_trials} trials cannot be shared evenly by the weights of {self.num_tasks} "
+                "tasks"
+            )
+
+    @torch.no_grad()
+    def act(self, observations: Tensor) -> Tensor:
+        """Actions ``[B]`` or ``[B, A]`` for observations ``[B, I]``, B the trials of all tasks."""
+        like = next(iter(self._actor.values()))
+        x = observations.reshape(self.num_tasks, len(observations) // self.num_tasks, -1)
+        means = self.policy.actor(self._actor, x.to(like.dtype))  # [N, B / N, A]
+        distribution = self.policy.distribution
+        if not self.greedy:
+            noise = distribution.noise(tuple(means.shape[:2]), self.generator).to(like.dtype)
+            means = means + distribution.perturbation(self.params, noise)
+        return distribution.choose(means).flatten(0, 1)
+
+    def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
+        """Nothing to do: the weights have been adapted."""

@@ -1,0 +1,132 @@
+"""Any Gymnasium vector environment in front of a tensor rollout: arrays in, tensors out.
+
+For environments that are no tensor programs, through `gymnasium.vector.SyncVectorEnv` or
+`AsyncVectorEnv`. Whatever its autoreset mode, it behaves here as if autoreset were DISABLED: an
+environment whose episode has ended stays as it is until the next `reset`, pays 0 and keeps its
+flags. What the environment below does meanwhile, NEXT_STEP's phantom steps included, is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+from torch import Tensor
+
+Arrays = NDArray[Any]
+HostEnv = SyncVectorEnv | AsyncVectorEnv
+
+
+class HostVectorEnv:
+    """B environments on the host as a `rollout.TensorVectorEnv`.
+
+    ``reset(options={"tasks": [...]})`` sets the task of every environment, then starts an episode;
+    other options are handed down. Observations are flattened to float32 ``[B, I]``, actions are
+    handed down in the dtype of the action space, neither clipped nor scaled (wrap the environment
+    in `gymnasium.wrappers.ClipAction` where it does not do so itself).
+    """
+
+    def __init__(
+        self,
+        env: HostEnv,
+        *,
+        device: torch.device | str = "cpu",
+        task_via: Literal["attribute", "option"] = "attribute",
+        task_name: str = "task",
+    ) -> None:
+        """Stand in front of ``env``.
+
+        Args:
+            env: A Gymnasium vector environment.
+            device: Where the tensors live.
+            task_via: How an environment is told its task: by an attribute (``set_attr``, before the
+                reset), or by an option of its ``reset``.
+            task_name: Of the attribute or option.
+
+        Raises:
+            ValueError: The observations are no arrays, or the autoreset mode is not declared.
+        """
+        if not isinstance(env.single_observation_space, gymnasium.spaces.Box):
+            raise ValueError(
+                "observations must be arrays (a Box space), got "
+                f"{env.single_observation_space}: wrap the environments, e.g. in "
+                "gymnasium.wrappers.FlattenObservation"
+            )
+        mode = env.metadata.get("autoreset_mode")
+        if not isinstance(mode, AutoresetMode):
+            raise ValueError(
+                f"the environment must declare metadata['autoreset_mode'], got {mode!r}"
+            )
+        self.env, self.mode = env, mode
+        self.device, self.task_via, self.task_name = torch.device(device), task_via, task_name
+        self._observations: Arrays = np.zeros(())
+        self._terminated = self._truncated = np.zeros(env.num_envs, dtype=np.bool_)
+
+    @property
+    def num_envs(self) -> int:
+        """B."""
+        return self.env.num_envs
+
+    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Start an episode everywhere; see the class."""
+        rest = dict(options or {})
+        tasks = rest.pop("tasks", None)
+        if tasks is not None and len(tasks) != self.num_envs:
+            raise ValueError(
+                f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
+            )
+        if tasks is not None and self.task_via == "option":
+            observations = self._reset_one_by_one(tasks, rest)
+        else:
+            if tasks is not None:
+                self.env.set_attr(self.task_name, list(tasks))
+            observations, _ = self.env.reset(options=rest or None)
+        self._observations = np.array(observations)
+        self._terminated = np.zeros(self.num_envs, dtype=np.bool_)
+        self._truncated = self._terminated.copy()
+        return self._tensor(self._observations), {}
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Do an action everywhere; an environment that has ended does nothing."""
+        ended = self._terminated | self._truncated
+        rewards = np.zeros(self.num_envs)
+        if not ended.all():
+            if self.mode is AutoresetMode.DISABLED and ended.any():
+                self.env.reset(options={"reset_mask": ended.copy()})
+            array = actions.cpu().numpy().astype(self.env.single_action_space.dtype, copy=False)
+            observations, paid, terminated, truncated, info = self.env.step(array)
+            led_to = self._led_to(np.array(observations), info)
+            where = ended.reshape(-1, *(1,) * (led_to.ndim - 1))
+            self._observations = np.where(where, self._observations, led_to)
+            rewards = np.where(ended, 0.0, paid)
+            self._terminated = np.where(ended, self._terminated, terminated)
+            self._truncated = np.where(ended, self._truncated, truncated)
+        terminated_now = torch.as_tensor(self._terminated, device=self.device)
+        truncated_now = torch.as_tensor(self._truncated, device=self.device)
+        reward = torch.as_tensor(rewards, dtype=torch.float32, device=self.device)
+        return self._tensor(self._observations), reward, terminated_now, truncated_now, {}
+
+    def _led_to(self, observations: Arrays, info: dict[str, Any]) -> Arrays:
+        """What the step led to, not where an environment has begun anew."""
+        if self.mode is AutoresetMode.SAME_STEP and "final_obs" in info:
+            for i in np.flatnonzero(info["_final_obs"]):
+                observations[i] = info["final_obs"][i]
+        return observations
+
+    def _reset_one_by_one(self, tasks: Sequence[Any], options: dict[str, Any]) -> Arrays:
+        """An option is the same for all environments of a reset: one reset each."""
+        observations: Arrays = np.zeros(())
+        for i, task in enumerate(tasks):
+            only = np.arange(self.num_envs) == i
+            chosen = {**options, self.task_name: task, "reset_mask": only}
+            observations, _ = self.env.reset(options=chosen)
+        return observations
+
+    def _tensor(self, observations: Arrays) -> Tensor:
+        flat = observations.reshape(self.num_envs, -1)
+        return torch.tensor(flat, dtype=torch.float32, device=self.device)

@@ -1,0 +1,192 @@
+"""Tasks to adapt to by policy gradient: rolled out with the adapted weights, scored by a surrogate.
+
+This is a `TaskBatch`, so that the learners of `metarl.meta` work on it as they are. Episodes are
+drawn without a graph; the loss takes their log-probabilities anew from the stored observations and
+actions, so that at the parameters that played, the ratio of new to stored probabilities is 1.
+
+One loss serves adaptation and the meta-objective: E over trajectories of the *adapted* policy
+(formulation I of Rothfuss et al. 2019). The credit of the trajectories before adaptation for what
+comes after it, formulation II, is `metarl.meta.EMAML`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params, Split
+from metarl.rl.advantages import episode_advantages, normalised, returns_to_go
+from metarl.rl.episode_rollout import EpisodeCollector
+from metarl.rl.episodes import Episodes, mean_over_steps, sum_over_time
+from metarl.rl.linear_baseline import LinearBaseline
+from metarl.rl.mlp_policy import FeedForwardPolicy
+from metarl.rl.policy_gradient_settings import PolicyGradientSettings
+from metarl.rl.surrogates import clipped, surrogate
+
+
+class ScoredEpisodes(NamedTuple):
+    """Episodes with the constants of their loss, ``[N, T, B]`` at times 0 to T - 1."""
+
+    episodes: Episodes
+    advantages: Tensor
+    targets: Tensor  # of the critic: advantage + value
+
+
+class Drawn(NamedTuple):
+    """What was drawn for one split: metrics of the tasks ``[N]``, still on the device."""
+
+    split: Split
+    metrics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class PolicyGradientTasks:
+    """N tasks.
+
+    Attributes:
+        collector: Plays.
+        settings: The loss.
+        log: Notes what each `sample` drew: ``return``, ``length``, ``unrewarded`` (1 for a task
+            without any reward: its policy gradient is zero) and ``entropy``. Shared with parts.
+    """
+
+    collector: EpisodeCollector
+    settings: PolicyGradientSettings
+    log: list[Drawn] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse a critic that is not there."""
+        if self.settings.baseline == "critic" and self.policy.critic is None:
+            raise ValueError("the baseline is the critic's, but the policy has none: give it one")
+
+    @property
+    def policy(self) -> FeedForwardPolicy:
+        """Whose parameters are fast and slow."""
+        return self.collector.policy
+
+    @property
+    def num_tasks(self) -> int:
+        """N."""
+        return self.collector.num_tasks
+
+    @torch.no_grad()
+    def sample(self, fast: Params, slow: Params, split: Split) -> ScoredEpisodes:
+        """Play an episode in every environment; support and query episodes are alike."""
+        params = {**fast, **slow}
+        episodes = self.collector.collect(params)
+        self.log.append(Drawn(split, self._metrics(episodes)))
+        return self.score(params, episodes)
+
+    @torch.no_grad()
+    def score(self, params: Params, episodes: Episodes) -> ScoredEpisodes:
+        """Advantages and the critic's targets."""
+        s = self.settings
+        values, last_values = torch.zeros_like(episodes.rewards), None
+        if s.baseline == "linear":
+            values = LinearBaseline().values(episodes, returns_to_go(episodes, s.gamma))
+        elif s.baseline == "critic":
+            values = self.policy.values(params, episodes.observations)
+            last = episodes.last_observations.unsqueeze(1)
+            last_values = self.policy.values(params, last).squeeze(1)
+        advantages = episode_advantages(episodes, values, last_values, s.gamma, s.gae_lambda)
+        targets = advantages + values
+        if s.normalise_advantages:
+            advantages = normalised(advantages, episodes)
+        return ScoredEpisodes(episodes, advantages, targets)
+
+    def loss(self, fast: Params, slow: Params, batch: ScoredEpisodes) -> Tensor:
+        """Minus the surrogate, plus the critic's error, minus the entropy, ``[N]``."""
+        s, episodes = self.settings, batch.episodes
+        outputs = self.predictions(fast, slow, batch)
+        gain = surrogate(
+            s.estimator,
+            self._log_p(outputs, episodes),
+            episodes.log_p,
+            batch.advantages,
+            episodes.mask,
+            s.loaded_lambda,
+        )
+        return self._with_extras({**fast, **slow}, outputs, batch, gain)
+
+    def select(self, tasks: slice) -> PolicyGradientTasks:
+        """These tasks alone; the collector must be divisible."""
+        return PolicyGradientTasks(self.collector.select(tasks), self.settings, self.log)
+
+    # What PPO, TRPO and exploration ask beyond a `TaskBatch` ---------------------------------
+
+    def clipped_loss(
+        self, fast: Params, slow: Params, batch: ScoredEpisodes, clip: float
+    ) -> Tensor:
+        """`loss` with PPO's clipped surrogate, ``[N]``."""
+        outputs, episodes = self.predictions(fast, slow, batch), batch.episodes
+        log_p = self._log_p(outputs, episodes)
+        gain = clipped(log_p, episodes.log_p, batch.advantages, episodes.mask, clip)
+        return self._with_extras({**fast, **slow}, outputs, batch, gain)
+
+    def predictions(self, fast: Params, slow: Params, batch: ScoredEpisodes) -> Tensor:
+        """What describes the distributions over actions now, ``[N, T, B, D]``."""
+        return self.policy.outputs({**fast, **slow}, batch.episodes.observations)
+
+    def divergence(self, fast: Params, slow: Params, batch: ScoredEpisodes) -> Tensor:
+        """``KL(at the time of playing || now)``, nats a step, mean over a task's steps: ``[N]``."""
+        now = self.predictions(fast, slow, batch)
+        kl = self.policy.distribution.kl(batch.episodes.outputs, now)
+        return mean_over_steps(kl, batch.episodes.mask)
+
+    def fisher(self, batch: ScoredEpisodes, tangent: Tensor) -> Tensor:
+        """The Hessian of the summed `divergence` by the `predictions`, where it is 0, times v."""
+        episodes = batch.episodes
+        product = self.policy.distribution.fisher(episodes.outputs, tangent)
+        weight = episodes.mask / episodes.mask.sum((1, 2), keepdim=True)
+        return product * weight.unsqueeze(-1)
+
+    def log_likelihood(self, fast: Params, slow: Params, batch: ScoredEpisodes) -> Tensor:
+        """Log-probability of all actions of a task's episodes together, ``[N]``."""
+        log_p = self._log_p(self.predictions(fast, slow, batch), batch.episodes)
+        return (log_p * batch.episodes.mask).sum((1, 2))
+
+    def largest_log_ratio(self, fast: Params, slow: Params, batch: ScoredEpisodes) -> Tensor:
+        """Largest ``|log pi_now - log pi_played|`` of a task's steps, ``[N]``."""
+        log_p = self._log_p(self.predictions(fast, slow, batch), batch.episodes)
+        change = (log_p - batch.episodes.log_p) * batch.episodes.mask
+        return change.abs().amax((1, 2))
+
+    def performance(self, batch: ScoredEpisodes) -> Tensor:
+        """Mean undiscounted return, ``[N]``."""
+        return batch.episodes.returns.mean(1)
+
+    def _log_p(self, outputs: Tensor, episodes: Episodes) -> Tensor:
+        return self.policy.distribution.log_prob(outputs, episodes.actions)
+
+    def _with_extras(
+        self, params: Params, outputs: Tensor, batch: ScoredEpisodes, gain: Tensor
+    ) -> Tensor:
+        """The loss of a gain: entropy and the critic's error added, and the scale chosen."""
+        s, mask = self.settings, batch.episodes.mask
+        loss = -gain
+        if s.entropy_coef:
+            entropy = self.policy.distribution.entropy(outputs)
+            loss = loss - s.entropy_coef * sum_over_time(entropy, mask)
+        if s.baseline == "critic":
+            values = self.policy.values(params, batch.episodes.observations)
+            error = sum_over_time((batch.targets - values).square(), mask)
+            loss = loss + s.value_coef * error
+        return loss / mask.shape[1] if s.divide_by_horizon else loss
+
+    def _metrics(self, episodes: Episodes) -> dict[str, Tensor]:
+        entropy = self.policy.distribution.entropy(episodes.outputs)
+        return {
+            "return": episodes.returns.mean(1),
+            "length": episodes.lengths.mean(1),
+            "unrewarded": episodes.unrewarded,
+            "entropy": mean_over_steps(entropy, episodes.mask),
+        }
+
+
+def fraction_unrewarded(log: Sequence[Drawn], split: Split) -> Tensor:
+    """Of all tasks drawn for a split, the fraction that saw no reward, a scalar."""
+    return torch.cat([d.metrics["unrewarded"] for d in log if d.split == split]).mean()
