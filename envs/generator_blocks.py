@@ -1,33 +1,35 @@
-"""Random draws for B mazes by G generators, each of which serves B / G mazes in a row.
+"""Random draws for B environments by G generators, each of which serves B / G of them in a row.
 
-This is how several training seeds share one program: block g of the mazes sees exactly what an
-environment of B / G mazes with generator g alone would see.
+This is how several training seeds share one program: block g sees exactly what B / G environments
+with generator g alone would see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
+from envs.task_values import TaskSource
 from envs.tasks import TaskDistribution
 
 __all__ = ["GeneratorBlocks"]
 
 MAX_DRAWS = 2**22
-"""Teleports one generator draws at once, at most (32 MiB of int64)."""
+"""Numbers one generator draws at once for the steps to come, at most (32 MiB of int64)."""
 
 
 class GeneratorBlocks:
-    """Generators and the mazes they serve.
+    """Generators and the environments they serve.
 
     Args:
         generator: One generator, several, or None for an own one with a random seed.
-        num_envs: Number of mazes, B; a multiple of the number of generators.
+        num_envs: Number of environments, B; a multiple of the number of generators.
         device: Where the draws are made; the generators must live there.
 
     Raises:
-        ValueError: If the mazes cannot be shared equally, or a generator is on another device.
+        ValueError: If they cannot be shared equally, or a generator is on another device.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class GeneratorBlocks:
             generator = (generator,)
         self.generators = tuple(generator)
         self.device = device
+        self.num_envs = num_envs
         if not self.generators or num_envs % len(self.generators):
             raise ValueError(
-                f"{num_envs} mazes cannot be shared equally by {len(self.generators)} generators: "
-                f"num_envs must be a multiple of their number"
+                f"{num_envs} environments cannot be shared equally by {len(self.generators)} "
+                f"generators: num_envs must be a multiple of their number"
             )
         for one in self.generators:
             if one.device.type != device.type:
@@ -81,17 +84,50 @@ class GeneratorBlocks:
         ]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
+    def tasks(self, source: TaskSource[Any]) -> tuple[torch.Tensor, ...]:
+        """The arrays of B tasks drawn from `source`, [B, ...] each."""
+        drawn = [
+            source.draw(self.block_size, generator, self.device) for generator in self.generators
+        ]
+        return tuple(torch.cat(column) for column in zip(*drawn, strict=True))
+
     def integers(self, high: int, max_steps: int) -> torch.Tensor:
         """int64 [T', B], uniform in [0, high), for the next T' steps of an episode.
 
         T' is `max_steps`, or less to keep to `MAX_DRAWS` a generator. It does not depend on how
         many generators there are, so a block is drawn alone as it is drawn in company.
         """
+        return self._steps(
+            lambda shape, generator: torch.randint(
+                high, shape, generator=generator, device=self.device
+            ),
+            max_steps,
+        )
+
+    def uniforms(self, max_steps: int) -> torch.Tensor:
+        """float32 [T', B], uniform in [0, 1), likewise."""
+        return self._steps(
+            lambda shape, generator: torch.rand(
+                shape, generator=generator, device=self.device, dtype=torch.float32
+            ),
+            max_steps,
+        )
+
+    def normals(self, max_steps: int) -> torch.Tensor:
+        """float32 [T', B], standard normal, likewise."""
+        return self._steps(
+            lambda shape, generator: torch.randn(
+                shape, generator=generator, device=self.device, dtype=torch.float32
+            ),
+            max_steps,
+        )
+
+    def _steps(
+        self,
+        draw: Callable[[tuple[int, int], torch.Generator], torch.Tensor],
+        max_steps: int,
+    ) -> torch.Tensor:
+        """[T', B] from `draw`, which takes a shape and a generator."""
         num_steps = min(max_steps, max(1, MAX_DRAWS // self.block_size))
-        drawn = [
-            torch.randint(
-                high, (num_steps, self.block_size), generator=generator, device=self.device
-            )
-            for generator in self.generators
-        ]
+        drawn = [draw((num_steps, self.block_size), generator) for generator in self.generators]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn, dim=1)

@@ -85,6 +85,8 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
         "render_modes": ["ansi", "rgb_array", "human"],
         "render_fps": 8,
     }
+    step_options = ("teleports",)
+    may_terminate = False
 
     def __init__(
         self,
@@ -221,6 +223,11 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
     def horizon(self) -> int:
         """Steps in an episode."""
         return self.settings.horizon
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the largest reward of a step."""
+        return self.settings.reward_range
 
     @property
     def task_distribution(self) -> TaskDistribution:

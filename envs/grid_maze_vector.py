@@ -90,6 +90,8 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
         "render_fps": 8,
         "autoreset_mode": AutoresetMode.DISABLED,
     }
+    step_options = ("teleports",)
+    may_terminate = False
 
     def __init__(
         self,
@@ -238,6 +240,11 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
     def horizon(self) -> int:
         """Steps in an episode."""
         return self.settings.horizon
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the largest reward of a step."""
+        return self.settings.reward_range
 
     @property
     def task_distribution(self) -> TaskDistribution:

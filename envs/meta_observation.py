@@ -1,15 +1,15 @@
-"""What a meta-learner sees: the maze's observation, and what it just did and got.
+"""What a meta-learner sees: the environment's observation, and what it just did and got.
 
 A learner that adapts through its hidden state has to be told its own last action and reward (Wang
 et al. 2016; Duan et al. 2016). The inputs, in this order, are those of the maze experiment of
-Miconi et al. (2018) and Flennerhag et al. (2020), D = 9 and 17 in all:
+Miconi et al. (2018) and Flennerhag et al. (2020); there D = 9 and A = 4, 17 in all:
 
-    0 .. D-1    the observation (3 x 3 walls)
-    D           an unused 0 (left out with unused_input=False)
-    D+1         bias 1
-    D+2         time t / horizon, in [0, 1]
-    D+3         the previous reward, as it was paid
-    D+4 .. D+7  the previous action, one-hot; all 0 at t = 0
+    0 .. D-1        the observation
+    D               an unused 0 (left out with unused_input=False)
+    D+1             bias 1
+    D+2             time t / horizon, in [0, 1]
+    D+3             the previous reward, as it was paid
+    D+4 .. D+3+A    the previous action, one-hot or, if continuous, as it was clipped; 0 at t = 0
 
 Deviation: the published code sets the bit of action 0 at t = 0, as if "up" had been taken;
 ``first_action_zero_is_set=True`` does the same.
@@ -22,14 +22,13 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, Space
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.dynamics import NUM_ACTIONS, as_actions
-from envs.settings import MazeSettings
+from envs.dynamics import as_actions
 
 __all__ = ["MetaObservation", "VectorMetaObservation"]
 
@@ -37,7 +36,7 @@ Observation = NDArray[np.float32]
 
 
 class InputSlots(NamedTuple):
-    """Where each input lies in the vector of `width` numbers."""
+    """Where each input lies in the vector of `width` numbers; `one_hot` of discrete actions."""
 
     patch: int
     bias: int
@@ -45,57 +44,74 @@ class InputSlots(NamedTuple):
     reward: int
     action: int
     width: int
+    one_hot: bool
 
     @classmethod
-    def after(cls, patch: int, unused_input: bool) -> InputSlots:
+    def after(cls, patch: int, unused_input: bool, actions: Space[Any]) -> InputSlots:
         """The slots behind an observation of `patch` numbers."""
+        one_hot = isinstance(actions, Discrete)
+        size = int(actions.n) if isinstance(actions, Discrete) else int(np.prod(actions.shape or 0))
         bias = patch + int(unused_input)
-        return cls(patch, bias, bias + 1, bias + 2, bias + 3, bias + 3 + NUM_ACTIONS)
+        return cls(patch, bias, bias + 1, bias + 2, bias + 3, bias + 3 + size, one_hot)
 
     def rows(self, horizon: int) -> NDArray[np.float32]:
-        """Float32 [horizon + 1, A, width - patch]: what follows the patch, but for the reward."""
-        rows = np.zeros((horizon + 1, NUM_ACTIONS, self.width), dtype=np.float32)
+        """What follows the patch, but for the reward.
+
+        Returns:
+            float32 [horizon + 1, A, width - patch], a row for each discrete action;
+            [horizon + 1, 1, width - patch] without the action where it is continuous.
+        """
+        num_rows = self.width - self.action if self.one_hot else 1
+        rows = np.zeros((horizon + 1, num_rows, self.width), dtype=np.float32)
         rows[:, :, self.bias] = 1.0
         rows[:, :, self.time] = np.arange(horizon + 1, dtype=np.float32)[:, None] / horizon
-        rows[:, :, self.action :] = np.eye(NUM_ACTIONS, dtype=np.float32)
+        if self.one_hot:
+            rows[:, :, self.action :] = np.eye(num_rows, dtype=np.float32)
         return rows[:, :, self.patch :]
 
     def first_row(self, first_action_zero_is_set: bool) -> NDArray[np.float32]:
         """Float32 [width]: the same at t = 0, where there is no previous action."""
         row = np.zeros(self.width, dtype=np.float32)
         row[self.bias] = 1.0
-        row[self.action] = float(first_action_zero_is_set)
+        if first_action_zero_is_set:
+            if not self.one_hot:
+                raise ValueError(
+                    "first_action_zero_is_set sets the bit of action 0, and continuous actions "
+                    "have none: leave it out"
+                )
+            row[self.action] = 1.0
         return row
 
-    def space(self, inner: Box[Any], settings: MazeSettings) -> Box[Any]:
+    def space(
+        self, inner: Box[Any], actions: Space[Any], reward_range: tuple[float, float]
+    ) -> Box[Any]:
         """The space of the extended observation."""
         low, high = np.zeros(self.width, np.float32), np.ones(self.width, np.float32)
         low[: self.patch], high[: self.patch] = inner.low, inner.high
-        low[self.reward] = min(0.0, settings.reward, -settings.wall_penalty)
-        high[self.reward] = max(0.0, settings.reward)
+        low[self.reward], high[self.reward] = reward_range
+        if isinstance(actions, Box):
+            low[self.action :], high[self.action :] = actions.low.ravel(), actions.high.ravel()
         return Box(low, high, dtype=np.float32)
 
 
-class MetaObservation(
-    gymnasium.Wrapper[Observation, np.int64, Observation, np.int64], RecordConstructorArgs
-):
-    """Appends bias, time, previous reward and previous action to a single maze's observation.
+class MetaObservation(gymnasium.Wrapper[Observation, Any, Observation, Any], RecordConstructorArgs):
+    """Appends bias, time, previous reward and previous action to an environment's observation.
 
     Around a `Trial` the time runs over the whole trial, and previous action and reward are
     carried from one episode to the next.
 
     Args:
-        env: A grid maze, or a `Trial` of one.
+        env: An environment of this package, or a `Trial` of one.
         unused_input: Keep the published layout's unused 0, for 17 inputs instead of 16.
         first_action_zero_is_set: Set the bit of action 0 at t = 0, as the published code does.
 
     Raises:
-        TypeError: If `env` is not a grid maze.
+        TypeError: If `env` is another environment.
     """
 
     def __init__(
         self,
-        env: gymnasium.Env[Observation, np.int64],
+        env: gymnasium.Env[Observation, Any],
         *,
         unused_input: bool = True,
         first_action_zero_is_set: bool = False,
@@ -104,27 +120,27 @@ class MetaObservation(
             self, unused_input=unused_input, first_action_zero_is_set=first_action_zero_is_set
         )
         super().__init__(env)
-        settings = maze_settings(env)
-        inner = env.observation_space
+        reward_range = task_environment(env).reward_range
+        inner, actions = env.observation_space, env.action_space
         assert isinstance(inner, Box)
-        self._slots = InputSlots.after(inner.shape[0], unused_input)
+        self._slots = InputSlots.after(inner.shape[0], unused_input, actions)
         self._horizon: int = env.get_wrapper_attr("horizon")
         self._first_row = self._slots.first_row(first_action_zero_is_set)
         self._elapsed = 0
-        self.observation_space = self._slots.space(inner, settings)
+        self.observation_space = self._slots.space(inner, actions, reward_range)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Resets the maze; no previous action, no previous reward, time 0."""
+        """Resets; no previous action, no previous reward, time 0."""
         patch, info = self.env.reset(seed=seed, options=options)
         self._elapsed = 0
         observation = self._first_row.copy()
         observation[: self._slots.patch] = patch
         return observation, info
 
-    def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Moves; the observation tells of this action and of its reward."""
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Acts; the observation tells of this action and of its reward."""
         patch, reward, terminated, truncated, info = self.env.step(action)
         self._elapsed += 1
         slots = self._slots
@@ -133,24 +149,30 @@ class MetaObservation(
         observation[slots.bias] = 1.0
         observation[slots.time] = self._elapsed / self._horizon
         observation[slots.reward] = reward
-        observation[slots.action + int(action)] = 1.0
+        if isinstance(self.action_space, Box):
+            bounds = self.action_space
+            observation[slots.action :] = np.clip(action, bounds.low, bounds.high).ravel()
+        else:
+            observation[slots.action + int(action)] = 1.0
         return observation, float(reward), terminated, truncated, info
 
 
 class VectorMetaObservation(
     VectorWrapper[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 ):
-    """`MetaObservation` for the tensor environment: float32 [B, 17] on its device.
+    """`MetaObservation` for a tensor environment: float32 [B, width] on its device.
 
-    Every step returns a new tensor. All three autoreset modes are understood.
+    Every step returns a new tensor. All three autoreset modes are understood, as long as episodes
+    end together.
 
     Args:
-        env: A `GridMazeVectorEnv`, or a `VectorTrial` of one.
+        env: A tensor environment of this package, or a `VectorTrial` of one.
         unused_input: Keep the published layout's unused 0, for 17 inputs instead of 16.
         first_action_zero_is_set: Set the bit of action 0 at t = 0, as the published code does.
 
     Raises:
-        TypeError: If `env` is not a tensor grid maze.
+        TypeError: If `env` is another environment.
+        ValueError: If it resets each episode in its own time.
     """
 
     def __init__(
@@ -161,17 +183,25 @@ class VectorMetaObservation(
         first_action_zero_is_set: bool = False,
     ) -> None:
         super().__init__(env)
-        settings = maze_settings(env)
+        unwrapped = task_environment(env)
         device, self.horizon = tensor_device(env), trial_horizon(env)
-        inner = env.single_observation_space
+        inner, actions = env.single_observation_space, env.single_action_space
         assert isinstance(inner, Box)
-        self._slots = InputSlots.after(inner.shape[0], unused_input)
+        self._slots = InputSlots.after(inner.shape[0], unused_input, actions)
         self._rows = torch.tensor(self._slots.rows(self.horizon), device=device).unbind(0)
         first_row = self._slots.first_row(first_action_zero_is_set)
         self._first_row = torch.tensor(first_row, device=device)
+        if isinstance(actions, Box):
+            self._low = torch.tensor(actions.low, device=device)
+            self._high = torch.tensor(actions.high, device=device)
         self._autoreset: AutoresetMode = env.metadata["autoreset_mode"]
+        if unwrapped.may_terminate and self._autoreset is not AutoresetMode.DISABLED:
+            raise ValueError(
+                f"with {self._autoreset} each episode ends in its own time, and there is one clock "
+                f"for all: use AutoresetMode.DISABLED, or settings with which none ends early"
+            )
         self._elapsed = 0
-        self.single_observation_space = self._slots.space(inner, settings)
+        self.single_observation_space = self._slots.space(inner, actions, unwrapped.reward_range)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def reset(
@@ -180,14 +210,14 @@ class VectorMetaObservation(
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Resets the mazes; no previous action, no previous reward, time 0."""
+        """Resets; no previous action, no previous reward, time 0."""
         patch, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         return self._first(patch), info
 
     def step(
         self, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Moves; the observations tell of these actions and of their rewards."""
+        """Acts; the observations tell of these actions and of their rewards."""
         patch, rewards, terminated, truncated, info = self.env.step(actions)
         self._elapsed += 1
         if self._elapsed > self.horizon:  # NEXT_STEP: this step has reset the mazes instead
@@ -209,22 +239,30 @@ class VectorMetaObservation(
         self, patch: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor
     ) -> torch.Tensor:
         """float32 [B, width], the observation after a step."""
-        actions = as_actions(actions, rewards.device)
-        rest = torch.index_select(self._rows[self._elapsed], 0, actions)
-        rest[:, self._slots.reward - self._slots.patch] = rewards
+        slots, rows = self._slots, self._rows[self._elapsed]
+        if slots.one_hot:
+            rest = torch.index_select(rows, 0, as_actions(actions, rewards.device))
+        else:
+            rest = rows.repeat(self.num_envs, 1)
+            moves = torch.as_tensor(actions, dtype=torch.float32, device=rewards.device)
+            rest[:, slots.action - slots.patch :] = moves.clamp(self._low, self._high).flatten(1)
+        rest[:, slots.reward - slots.patch] = rewards
         return torch.cat((patch, rest), dim=1)
 
 
-def maze_settings(env: Any) -> MazeSettings:
-    """The settings of the grid maze inside `env`.
+def task_environment(env: Any) -> Any:
+    """The environment of this package inside `env`: a maze or one with tasks of another kind.
 
     Raises:
         TypeError: If there is none.
     """
-    settings = getattr(env.unwrapped, "settings", None)
-    if not isinstance(settings, MazeSettings):
-        raise TypeError(f"expected a grid maze (metarl/GridMaze-v0), got {env}")
-    return settings
+    inner = env.unwrapped
+    if not hasattr(inner, "step_options") or not hasattr(inner, "reward_range"):
+        raise TypeError(
+            f"expected a grid maze (metarl/GridMaze-v0) or another environment of this package, "
+            f"got {env}"
+        )
+    return inner
 
 
 def tensor_device(env: Any) -> torch.device:
@@ -236,7 +274,7 @@ def tensor_device(env: Any) -> torch.device:
     device = getattr(env.unwrapped, "device", None)
     if not isinstance(device, torch.device):
         raise TypeError(
-            f"expected the tensor environment, GridMazeVectorEnv, got {env}: wrap each single "
+            f"expected a tensor environment such as GridMazeVectorEnv, got {env}: wrap each single "
             f"environment in a sync or async one instead"
         )
     return device

@@ -39,6 +39,11 @@ class MazeSettings:
     teleport: TeleportMode
     tables: MazeTables
 
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the largest reward of a step."""
+        return min(0.0, self.reward, -self.wall_penalty), max(0.0, self.reward)
+
     @classmethod
     def check(
         cls,

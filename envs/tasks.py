@@ -21,7 +21,7 @@ import torch
 
 from envs.layout import FREE, Cell, Layout
 
-__all__ = ["MazeTask", "TaskDistribution", "TaskSplits"]
+__all__ = ["MazeTask", "TaskDistribution", "TaskSplits", "check_fractions", "part_of"]
 
 START, GOAL = "S", "G"
 
@@ -269,18 +269,10 @@ class TaskDistribution:
         Raises:
             ValueError: If a fraction is negative or they do not sum to 1.
         """
-        fractions = (train, validation, test)
-        if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
-            raise ValueError(
-                f"train={train}, validation={validation}, test={test} sum to {sum(fractions)}: "
-                f"they must be fractions of at least 0 that sum to 1"
-            )
-
+        fractions = check_fractions(train, validation, test)
         parts: tuple[list[Cell], ...] = ([], [], [])
         for task in self:
-            place = _unit_interval(f"{salt}/{task.task_id}")
-            part = 0 if place < train else 1 if place < train + validation else 2
-            parts[part].append(task.goal)
+            parts[part_of(f"{salt}/{task.task_id}", fractions)].append(task.goal)
         return TaskSplits(
             *(TaskDistribution(self.layout, tuple(goals), self.start) for goals in parts)
         )
@@ -308,6 +300,23 @@ def _given(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
-def _unit_interval(text: str) -> float:
-    """A hash of `text` in [0, 1), the same on every machine."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+def check_fractions(train: float, validation: float, test: float) -> tuple[float, float, float]:
+    """The three fractions of a split.
+
+    Raises:
+        ValueError: If one is negative or they do not sum to 1.
+    """
+    fractions = (train, validation, test)
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(
+            f"train={train}, validation={validation}, test={test} sum to {sum(fractions)}: "
+            f"they must be fractions of at least 0 that sum to 1"
+        )
+    return fractions
+
+
+def part_of(text: str, fractions: tuple[float, float, float]) -> int:
+    """The part a hash of `text` falls into, the same on every machine: 0, 1 or 2."""
+    train, validation, _ = fractions
+    place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+    return 0 if place < train else 1 if place < train + validation else 2

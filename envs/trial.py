@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from envs.meta_observation import (
     MetaObservation,
     VectorMetaObservation,
-    maze_settings,
+    task_environment,
     tensor_device,
     trial_horizon,
 )
@@ -32,27 +32,28 @@ __all__ = ["Trial", "VectorTrial"]
 Observation = NDArray[np.float32]
 
 
-class Trial(gymnasium.Wrapper[Observation, np.int64, Observation, np.int64], RecordConstructorArgs):
-    """A trial of a single maze.
+class Trial(gymnasium.Wrapper[Observation, Any, Observation, Any], RecordConstructorArgs):
+    """A trial of a single environment.
 
     ``info`` says in ``"trial_episode"`` which episode the observation belongs to (from 0), and in
     ``"episode_ended"`` whether this step was an episode's last; if it was and another followed,
-    ``"final_episode_obs"`` is the observation the ended one left behind. The reset option
-    ``"teleports"`` covers the whole trial.
+    ``"final_episode_obs"`` is the observation the ended one left behind. Reset options with a
+    number for each step (``"teleports"``, ``"uniforms"``, ...) cover the whole trial. An episode
+    that terminates is followed by the next at once, and the trial is then shorter than `horizon`.
 
     Args:
-        env: A grid maze.
+        env: An environment of this package.
         num_episodes: Episodes in a trial, at least 1.
         episode_flag: Append an input that is 1 in the first observation of each episode, else 0.
 
     Raises:
         ValueError: If `num_episodes` is below 1, or `env` already holds a `MetaObservation`.
-        TypeError: If `env` is not a grid maze.
+        TypeError: If `env` is another environment.
     """
 
     def __init__(
         self,
-        env: gymnasium.Env[Observation, np.int64],
+        env: gymnasium.Env[Observation, Any],
         num_episodes: int,
         *,
         episode_flag: bool = False,
@@ -64,7 +65,7 @@ class Trial(gymnasium.Wrapper[Observation, np.int64, Observation, np.int64], Rec
         self._episode_horizon: int = env.get_wrapper_attr("horizon")
         self._flag = episode_flag
         self._episode = self._elapsed = 0
-        self._teleports: Any = None
+        self._given: dict[str, Any] = {}
         if episode_flag:
             assert isinstance(env.observation_space, Box)
             self.observation_space = with_flag(env.observation_space)
@@ -77,16 +78,17 @@ class Trial(gymnasium.Wrapper[Observation, np.int64, Observation, np.int64], Rec
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts a trial; seed and options are the maze's."""
-        self._teleports = (options or {}).get("teleports")
+        """Starts a trial; seed and options are the environment's."""
+        self._given = step_options(options, self)
         self._episode = self._elapsed = 0
         observation, info = self.env.reset(seed=seed, options=self._inner_options(options))
         return self._with_flag(observation), info | {"trial_episode": 0}
 
-    def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Moves; truncated only at the end of the trial."""
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Acts; truncated only at the end of the trial, and never terminated."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._elapsed += 1
+        truncated = terminated or truncated
         info = info | {"trial_episode": self._episode, "episode_ended": truncated}
         if truncated and self._episode + 1 < self.num_episodes:
             self._episode += 1
@@ -95,10 +97,10 @@ class Trial(gymnasium.Wrapper[Observation, np.int64, Observation, np.int64], Rec
             info["final_episode_obs"] = self._with_flag(observation, first=False)
             observation, _ = self.env.reset(options=self._inner_options({"same_task": True}))
             truncated = False
-        return self._with_flag(observation), float(reward), terminated, truncated, info
+        return self._with_flag(observation), float(reward), False, truncated, info
 
     def _inner_options(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
-        return episode_options(options, self._teleports, self._episode, self)
+        return episode_options(options, self._given, self._episode, self)
 
     def _with_flag(self, observation: Observation, first: bool | None = None) -> Observation:
         if not self._flag:
@@ -110,19 +112,20 @@ class Trial(gymnasium.Wrapper[Observation, np.int64, Observation, np.int64], Rec
 class VectorTrial(
     VectorWrapper[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 ):
-    """`Trial` for the tensor environment.
+    """`Trial` for a tensor environment.
 
-    ``info`` has the same keys; its values hold for all mazes, which are in lock step.
+    ``info`` has the same keys; its values hold for all environments, which are in lock step.
 
     Args:
-        env: A `GridMazeVectorEnv` with ``autoreset_mode=AutoresetMode.DISABLED``.
+        env: A tensor environment of this package in which no episode ends before its horizon, with
+            ``autoreset_mode=AutoresetMode.DISABLED``.
         num_episodes: Episodes in a trial, at least 1.
         episode_flag: Append an input that is 1 in the first observation of each episode, else 0.
 
     Raises:
-        ValueError: If `num_episodes` is below 1, `env` resets itself, or `env` already holds a
-            `VectorMetaObservation`.
-        TypeError: If `env` is not a tensor grid maze.
+        ValueError: If `num_episodes` is below 1, `env` resets itself, its episodes may terminate,
+            or `env` already holds a `VectorMetaObservation`.
+        TypeError: If `env` is another environment.
     """
 
     def __init__(
@@ -139,6 +142,11 @@ class VectorTrial(
                 f"a trial resets its episodes itself, got an environment with "
                 f"{env.metadata['autoreset_mode']}: make it with AutoresetMode.DISABLED"
             )
+        if task_environment(env).may_terminate:
+            raise ValueError(
+                "the episodes of these trials could end at different times: make the environment "
+                "so that none ends early (a point with goal_radius=0)"
+            )
         self.num_episodes = num_episodes
         self._episode_horizon = trial_horizon(env)
         device = tensor_device(env)
@@ -149,7 +157,7 @@ class VectorTrial(
         )
         self._flag = episode_flag
         self._episode = self._elapsed = 0
-        self._teleports: Any = None
+        self._given: dict[str, Any] = {}
         if episode_flag:
             assert isinstance(env.single_observation_space, Box)
             self.single_observation_space = with_flag(env.single_observation_space)
@@ -166,8 +174,8 @@ class VectorTrial(
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Starts a trial in every maze; seed and options are the environment's."""
-        self._teleports = (options or {}).get("teleports")
+        """Starts a trial everywhere; seed and options are the environment's."""
+        self._given = step_options(options, self)
         self._episode = self._elapsed = 0
         inner = self._inner_options(options)
         observation, info = self.env.reset(seed=seed, options=inner)  # type: ignore[arg-type]
@@ -176,7 +184,7 @@ class VectorTrial(
     def step(
         self, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Moves; truncated only at the end of the trial."""
+        """Acts; truncated only at the end of the trial."""
         observation, rewards, terminated, truncated, info = self.env.step(actions)
         self._elapsed += 1
         ended = self._elapsed == self._episode_horizon
@@ -191,7 +199,7 @@ class VectorTrial(
         return self._with_flag(observation), rewards, terminated, truncated, info
 
     def _inner_options(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
-        return episode_options(options, self._teleports, self._episode, self)
+        return episode_options(options, self._given, self._episode, self)
 
     def _with_flag(self, observation: torch.Tensor, first: bool | None = None) -> torch.Tensor:
         if not self._flag:
@@ -200,20 +208,36 @@ class VectorTrial(
         return torch.cat((observation, self._flags[flag]), dim=1)
 
 
+def step_options(options: dict[str, Any] | None, trial: Trial | VectorTrial) -> dict[str, Any]:
+    """Those of `options` that have an entry for each step of a trial.
+
+    Raises:
+        ValueError: If one is of another length.
+    """
+    names = task_environment(trial).step_options
+    given = {name: value for name, value in (options or {}).items() if name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if len(value) != trial.horizon:
+            raise ValueError(
+                f"{name} cover {len(value)} steps, and the trial has {trial.horizon}: give one "
+                f"for each step of the whole trial"
+            )
+    return given
+
+
 def episode_options(
-    options: dict[str, Any] | None, teleports: Any, episode: int, trial: Trial | VectorTrial
+    options: dict[str, Any] | None,
+    given: dict[str, Any],
+    episode: int,
+    trial: Trial | VectorTrial,
 ) -> dict[str, Any] | None:
-    """`options` for one inner episode, with its part of the trial's `teleports`."""
-    if teleports is None:
+    """`options` for one inner episode, with its part of what is `given` for the whole trial."""
+    if not given:
         return options
-    if len(teleports) != trial.horizon:
-        raise ValueError(
-            f"teleports cover {len(teleports)} steps, and the trial has {trial.horizon}: give one "
-            f"for each step of the whole trial"
-        )
     length = trial.horizon // trial.num_episodes
-    part = teleports[episode * length : (episode + 1) * length]
-    return {**(options or {}), "teleports": part}
+    steps = slice(episode * length, (episode + 1) * length)
+    return (options or {}) | {name: value[steps] for name, value in given.items()}
 
 
 def with_flag(space: Box[Any]) -> Box[Any]:
@@ -228,9 +252,9 @@ def check_trial(env: Any, num_episodes: int, meta_observation: type) -> None:
 
     Raises:
         ValueError: If `num_episodes` is below 1, or `meta_observation` lies inside.
-        TypeError: If `env` is not a grid maze.
+        TypeError: If `env` is another environment.
     """
-    maze_settings(env)
+    task_environment(env)
     if isinstance(num_episodes, bool) or int(num_episodes) != num_episodes or num_episodes < 1:
         raise ValueError(f"num_episodes must be a whole number, at least 1, got {num_episodes}")
     inner = env
