@@ -119,9 +119,9 @@ class HostVectorEnv:
         return observations
 
     def _reset_one_by_one(self, tasks: Sequence[Any], options: dict[str, Any]) -> Arrays:
-        """An option is the same for all environments of a reset: one reset each."""
-        observations: Arrays = np.zeros(())
-        for i, task in enumerate(tasks):
+        """An option is the same for all environments of a reset: one reset for each task."""
+        observations, _ = self.env.reset(options={**options, self.task_name: tasks[0]})
+        for i, task in enumerate(tasks[1:], 1):
             only = np.arange(self.num_envs) == i
             chosen = {**options, self.task_name: task, "reset_mask": only}
             observations, _ = self.env.reset(options=chosen)

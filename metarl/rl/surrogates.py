@@ -1,13 +1,13 @@
 """Surrogates of the expected return, whose derivatives are those of a policy gradient.
 
 All have the gradient ``E sum_t grad log pi(a_t|s_t) A_t``. A learner that differentiates through
-adaptation needs the *second* derivative too, and there they differ (for a 3-state, 2-step decision
-process, with returns to go, the relative error of the expected Hessian is in brackets):
+adaptation needs the *second* derivative too, and there they differ (in brackets the relative error
+of the expected Hessian for one process of 3 states and 2 steps and a table of logits):
 
-    logp         sum_t log pi_t A_t                                            biased (1.2)
-    lvc          sum_t pi_t / pi_old,t A_t: Rothfuss et al. 2019, eq. 12       biased (0.5)
-    loaded_dice  sum_t (box(w_t) - box(v_t)) A_t: Farquhar et al. 2019         between the two
-    dice         its case lambda = 1: Foerster et al. 2018                     none
+    logp         sum_t log pi_t A_t                                              biased (1.65)
+    lvc          sum_t pi_t / pi_old,t A_t: Rothfuss et al. 2019                 biased (0.24)
+    loaded_dice  sum_t (box(w_t) - box(v_t)) A_t: Farquhar et al. 2019           (1 - lambda) of it
+    dice         its case lambda = 1: Foerster et al. 2018                       exact
 
 with ``w_t = lambda w_{t-1} + log pi_t``, ``v_t = w_t - log pi_t`` and ``box(x) = exp(x - x_old)``,
 where x_old is made of the log-probabilities at the time of playing: a box is worth 1 there, and

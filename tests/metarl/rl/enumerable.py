@@ -49,11 +49,13 @@ class TinyMDP:
         pi = policy.outputs(params, eye)[:, 0].softmax(-1)  # [N, S, A]
         value = torch.zeros_like(self.rewards[:, :, 0])
         for _ in range(self.num_steps):
-            value = (pi * (self.rewards + (self.transitions @ value[:, None, :, None])[..., 0])).sum(2)
+            value = (
+                pi * (self.rewards + (self.transitions @ value[:, None, :, None])[..., 0])
+            ).sum(2)
         return value[:, 0]
 
     def trajectories(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """States and actions ``[T, B]``, rewards ``[N, T, B]``, chances of the states ``[N, B]``."""
+        """States and actions ``[T, B]``, rewards ``[N, T, B]``, chances of states ``[N, B]``."""
         _, num_states, num_actions = self.rewards.shape
         moves = list(product(range(num_actions), range(num_states)))
         paths = [

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import share
+from metarl.rl import Categorical, mlp_policy
 from metarl.rl.surrogates import accumulated, clipped, surrogate
 from tests.metarl.rl.enumerable import (
     PLAIN,
@@ -16,10 +17,10 @@ from tests.metarl.rl.enumerable import (
     ExactTasks,
     draw,
     tiny_mdp,
-    tiny_policy,
 )
 
-MDP, POLICY = tiny_mdp(1), tiny_policy()
+# A table of logits: what bends is the surrogate, not the network.
+MDP, POLICY = tiny_mdp(1, seed=2), mlp_policy(3, Categorical(2), hidden=())
 NAMES = list(draw(POLICY))
 
 
@@ -72,9 +73,8 @@ def test_the_table_of_estimators() -> None:
     hessian = {name: error for name, (_, error) in table.items()}
     assert hessian["dice"] < 1e-12
     assert hessian["1"] < 1e-12
-    assert hessian["lvc"] > 0.05
-    assert hessian["logp"] > 0.05
-    assert hessian["logp"] != pytest.approx(hessian["lvc"], rel=0.05)
+    assert hessian["lvc"] > 0.2
+    assert hessian["logp"] > 1
     assert hessian["0"] == pytest.approx(hessian["lvc"], rel=1e-9)
     assert hessian["half"] == pytest.approx(hessian["lvc"] / 2, rel=1e-9)
 
@@ -131,7 +131,9 @@ def test_what_is_behind_the_end_leaves_no_trace() -> None:
     for estimator in ("logp", "lvc", "dice", "loaded_dice"):
         plain = surrogate(estimator, new, old, rewards, mask, 0.5)  # type: ignore[arg-type]
         assert torch.equal(surrogate(estimator, wild, old, rewards, mask, 0.5), plain)  # type: ignore[arg-type]
-    assert torch.equal(clipped(wild, old, rewards, mask, 0.2), clipped(new, old, rewards, mask, 0.2))
+    assert torch.equal(
+        clipped(wild, old, rewards, mask, 0.2), clipped(new, old, rewards, mask, 0.2)
+    )
 
 
 def test_each_step_counts_alike_in_short_and_long_episodes() -> None:

@@ -1,0 +1,118 @@
+"""Advantages by hand, ends told apart, and no signal made of noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metarl.rl import Episodes
+from metarl.rl.advantages import episode_advantages, normalised, returns_to_go
+
+T = 4
+
+
+def episodes(rewards: Tensor, lengths: list[int], how: list[str]) -> Episodes:
+    """One task; episode b lasts ``lengths[b]`` steps and ends ``how[b]``."""
+    time = torch.arange(T)[:, None]
+    mask = (time < torch.tensor(lengths)).double()[None]
+    last = (time == torch.tensor(lengths) - 1)[None]
+    terminated = last & torch.tensor([h == "terminated" for h in how])
+    truncated = last & torch.tensor([h == "truncated" for h in how])
+    blank = torch.zeros(1, T, len(lengths), 1)
+    return Episodes(
+        blank,
+        torch.zeros(1, T, len(lengths), dtype=torch.int64),
+        rewards.double() * mask,
+        blank,
+        mask * 0,
+        terminated,
+        truncated,
+        mask,
+        blank[:, 0],
+    )
+
+
+def several(rewards: Tensor, lengths: list[int]) -> Episodes:
+    return episodes(rewards, lengths, ["truncated"] * len(lengths))
+
+
+def test_generalised_advantages_by_hand() -> None:
+    """Three episodes of three steps: terminated, truncated, and (all four steps) just stopped."""
+    rewards = torch.tensor([[1.0, 2.0, 3.0, 99.0]]).T.expand(T, 3)[None]
+    played = episodes(rewards, [3, 3, 4], ["terminated", "truncated", ""])
+    values = torch.tensor([[0.5, 1.5, 2.5, 7.0]], dtype=torch.float64).T.expand(T, 3)[None]
+    last_values = torch.tensor([[10.0, 20.0, 30.0]], dtype=torch.float64)
+    gamma, lambda_ = 0.9, 0.8
+    found = episode_advantages(played, values, last_values, gamma, lambda_)
+    for b, after in enumerate([0.0, 20.0, 30.0]):
+        steps = 4 if b == 2 else 3
+        advantage = 0.0
+        for t in reversed(range(steps)):
+            following = after if t == steps - 1 else values[0, t + 1, b].item()
+            delta = played.rewards[0, t, b].item() + gamma * following - values[0, t, b].item()
+            advantage = delta + gamma * lambda_ * advantage
+            assert abs(found[0, t, b].item() - advantage) < 1e-12, (b, t)
+        assert (found[0, steps:, b] == 0).all()
+
+
+def test_nothing_follows_for_a_baseline_of_time() -> None:
+    rewards = torch.ones(1, T, 2)
+    played = episodes(rewards, [4, 2], ["truncated", "terminated"])
+    found = episode_advantages(played, torch.zeros(1, T, 2).double(), None, 1.0, 1.0)
+    assert found[0].T.tolist() == [[4, 3, 2, 1], [2, 1, 0, 0]]
+    assert torch.equal(found, returns_to_go(played, 1.0))
+
+
+def test_at_lambda_1_advantages_are_returns_minus_values() -> None:
+    g = torch.Generator().manual_seed(0)
+    played = several(torch.randn(1, T, 3, generator=g), [4, 2, 3])
+    values = torch.randn(1, T, 3, generator=g).double()
+    found = episode_advantages(played, values, None, 0.9, 1.0)
+    expected = (returns_to_go(played, 0.9) - values) * played.mask
+    assert torch.allclose(found, expected, atol=1e-12)
+
+
+def test_normalised_to_mean_0_and_deviation_1_over_the_valid_steps() -> None:
+    """Divided by the deviation; divided by the variance, the scale of the rewards would matter."""
+    g = torch.Generator().manual_seed(1)
+    played = several(torch.randn(1, T, 3, generator=g), [4, 2, 3])
+    advantages = 100 * torch.randn(1, T, 3, generator=g).double() * played.mask + 5 * played.mask
+    found = normalised(advantages, played)
+    valid = found[played.mask.bool()]
+    assert abs(valid.mean()) < 1e-9
+    assert abs(valid.std(unbiased=False) - 1) < 1e-9
+    assert (found[played.mask == 0] == 0).all()
+    assert torch.allclose(normalised(1000 * advantages, played), found)
+
+
+def test_every_task_is_normalised_on_its_own() -> None:
+    g = torch.Generator().manual_seed(2)
+    one, two = (several(torch.randn(1, T, 3, generator=g), [4, 4, 4]) for _ in range(2))
+    both = Episodes(*(torch.cat(pair) for pair in zip(one, two, strict=True)))
+    advantages = torch.cat((one.rewards, 1e4 * two.rewards))
+    found = normalised(advantages, both)
+    assert torch.allclose(found[:1], normalised(one.rewards, one))
+    assert torch.allclose(found[1:], normalised(two.rewards, two))
+
+
+def test_without_rewards_the_errors_of_a_baseline_are_no_signal() -> None:
+    g = torch.Generator().manual_seed(3)
+    noise = 1e-3 * torch.randn(1, T, 3, generator=g).double()
+    for reward in (0.0, -1.0):
+        played = several(torch.full((1, T, 3), reward), [4, 4, 4])
+        assert torch.equal(normalised(noise, played), torch.zeros_like(noise))
+    eventful = several(torch.zeros(1, T, 3).index_fill(1, torch.tensor([2]), 1.0), [4, 4, 4])
+    assert normalised(noise, eventful).abs().max() > 0.5
+
+
+def test_equal_rewards_in_episodes_of_unequal_length_are_a_signal() -> None:
+    """Each step costs 1 and a goal ends the episode: the short one is the better one."""
+    played = episodes(-torch.ones(1, T, 2), [4, 2], ["truncated", "terminated"])
+    found = normalised(returns_to_go(played, 1.0), played)
+    assert found[0, 0, 1] > found[0, 0, 0]
+
+
+def test_differences_of_rounding_are_no_signal() -> None:
+    played = several(torch.rand(1, T, 3), [4, 4, 4])
+    advantages = torch.full((1, T, 3), 0.1) + 1e-9 * torch.rand(1, T, 3)
+    assert (normalised(advantages.float(), played) == 0).all()

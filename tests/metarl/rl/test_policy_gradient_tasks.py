@@ -1,0 +1,180 @@
+"""Tasks for learners: ratios that begin at 1, losses of each task alone, sensible refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl.core import leaves, sgd, share
+from metarl.meta import MAML
+from metarl.rl import (
+    EpisodeCollector,
+    FeedForwardPolicy,
+    PolicyGradientSettings,
+    PolicyGradientTasks,
+    fraction_unrewarded,
+)
+from tests.metarl.rl.enumerable import TinyEnv, TinyMDP, draw, generators, tiny_mdp, tiny_policy
+
+N, B, STEPS = 3, 8, 5
+MDP = tiny_mdp(N, num_steps=STEPS)
+
+
+def tasks_of(
+    policy: FeedForwardPolicy, mdp: TinyMDP = MDP, seed: int = 0, **settings: object
+) -> PolicyGradientTasks:
+    n = mdp.num_tasks
+    env = TinyEnv(mdp, B, generators(n, seed))
+    collector = EpisodeCollector(env, policy, generators(n, seed + 1), n, mdp.num_steps)
+    return PolicyGradientTasks(collector, PolicyGradientSettings(**settings))  # type: ignore[arg-type]
+
+
+def weights(policy: FeedForwardPolicy, num_tasks: int = N) -> dict[str, Tensor]:
+    return leaves(share(draw(policy), num_tasks))
+
+
+@pytest.mark.parametrize("estimator", ["lvc", "dice", "loaded_dice", "logp"])
+@pytest.mark.parametrize("baseline", ["none", "linear", "critic"])
+def test_the_ratio_is_exactly_1_at_every_step_of_adaptation(baseline: str, estimator: str) -> None:
+    policy = tiny_policy(critic=True)
+    tasks = tasks_of(policy, baseline=baseline, estimator=estimator)
+    learner = MAML(draw(policy), rule=sgd(0.1), num_steps=3)
+    seen = 0
+    for step in learner.adaptation(tasks, 3):
+        log_p = tasks._log_p(tasks.predictions(step.fast, {}, step.batch), step.batch.episodes)
+        ratio = (log_p - step.batch.episodes.log_p).exp()
+        assert torch.equal(ratio, torch.ones_like(ratio))
+        assert (tasks.largest_log_ratio(step.fast, {}, step.batch) == 0).all()
+        assert (tasks.largest_log_ratio(step.next_fast, {}, step.batch) > 0).all()
+        assert (tasks.divergence(step.fast, {}, step.batch).abs() < 1e-12).all()
+        assert (tasks.divergence(step.next_fast, {}, step.batch) > 0).all()
+        seen += 1
+    assert seen == 3
+
+
+def test_every_inner_step_has_episodes_of_its_own_played_with_its_own_weights() -> None:
+    policy = tiny_policy()
+    tasks = tasks_of(policy)
+    learner = MAML(draw(policy), rule=sgd(0.1), num_steps=3)
+    drawn = [step.batch.episodes for step in learner.adaptation(tasks, 3)]
+    assert not torch.equal(drawn[0].actions, drawn[1].actions)
+    list(learner.meta_gradients(tasks))
+    assert [d.split for d in tasks.log] == ["support"] * 6 + ["query"]
+
+
+def test_the_gradient_of_a_task_is_its_policy_gradient_and_no_other_task_s() -> None:
+    policy = tiny_policy()
+    tasks = tasks_of(policy, baseline="none", normalise_advantages=False, gamma=1.0)
+    fast = weights(policy)
+    batch = tasks.sample(fast, {}, "support")
+    episodes = batch.episodes
+    to_go = episodes.rewards.flip(1).cumsum(1).flip(1)
+    assert torch.allclose(batch.advantages, to_go)
+    for i in range(N):
+        (found,) = torch.autograd.grad(
+            tasks.loss(fast, {}, batch)[i], [fast["actor.layers.0.weight"]]
+        )
+        log_p = policy.outputs(fast, episodes.observations)[i].log_softmax(-1)
+        taken = log_p.gather(-1, episodes.actions[i][..., None])[..., 0]
+        plain = -(taken * to_go[i]).sum(0).mean()
+        (expected,) = torch.autograd.grad(plain, [fast["actor.layers.0.weight"]])
+        assert torch.allclose(found, expected, atol=1e-12)
+        others = [j for j in range(N) if j != i]
+        assert (found[others] == 0).all()
+
+
+def test_horizon_entropy_and_critic_enter_the_loss_as_said() -> None:
+    policy = tiny_policy(critic=True)
+    fast = weights(policy)
+    base = tasks_of(policy, baseline="critic", value_coef=0.0)
+    batch = base.sample(fast, {}, "support")
+    plain = base.loss(fast, {}, batch)
+
+    def loss(**changes: float) -> Tensor:
+        settings = replace(base.settings, **changes)  # type: ignore[arg-type]
+        return PolicyGradientTasks(base.collector, settings).loss(fast, {}, batch)
+
+    assert torch.allclose(loss(divide_by_horizon=True) * STEPS, plain)
+    outputs = policy.outputs(fast, batch.episodes.observations)
+    entropy = policy.distribution.entropy(outputs).sum(1).mean(1)
+    assert torch.allclose(loss(entropy_coef=0.1), plain - 0.1 * entropy)
+    values = policy.values(fast, batch.episodes.observations)
+    error = (batch.targets - values).square().sum(1).mean(1)
+    assert torch.allclose(loss(value_coef=0.5), plain + 0.5 * error)
+
+
+def test_a_critic_is_asked_about_what_truncation_cut_off() -> None:
+    """One step, cut off: the target is the reward and the discounted value of what follows."""
+    policy = tiny_policy(critic=True)
+    mdp = tiny_mdp(N, num_steps=1)
+    tasks = tasks_of(policy, mdp, baseline="critic", gamma=0.9)
+    fast = weights(policy)
+    episodes = tasks.collector.collect(fast)
+    after = policy.values(fast, episodes.last_observations[:, None])
+    found = tasks.score(fast, episodes).targets
+    assert torch.allclose(found, episodes.rewards + 0.9 * after)
+    ended = episodes._replace(
+        terminated=torch.ones_like(episodes.terminated),
+        truncated=torch.zeros_like(episodes.truncated),
+    )
+    assert torch.allclose(tasks.score(fast, ended).targets, episodes.rewards)
+    linear = tasks_of(policy, mdp, baseline="linear", gamma=0.9)
+    assert torch.allclose(linear.score(fast, episodes).targets, episodes.rewards)
+
+
+def test_a_task_without_rewards_stands_still_and_is_counted() -> None:
+    policy = tiny_policy(critic=True)
+    silent = replace(MDP, rewards=MDP.rewards * torch.tensor([0.0, 1, 1]).view(3, 1, 1))
+    for baseline in ("none", "linear", "critic"):
+        tasks = tasks_of(policy, silent, baseline=baseline, value_coef=0.0)
+        fast = weights(policy)
+        batch = tasks.sample(fast, {}, "support")
+        loss = tasks.loss(fast, {}, batch)
+        (gradient,) = torch.autograd.grad(loss.sum(), [fast["actor.layers.0.weight"]])
+        assert (gradient[0] == 0).all()
+        assert (gradient[1:].flatten(1).abs().amax(1) > 0).all()
+        assert tasks.log[0].metrics["unrewarded"].tolist() == [1, 0, 0]
+        assert fraction_unrewarded(tasks.log, "support").item() == pytest.approx(1 / 3)
+
+
+def test_the_same_seeds_give_the_same_meta_gradient() -> None:
+    def once() -> dict[str, Tensor]:
+        policy = tiny_policy()
+        learner = MAML(draw(policy), rule=sgd(0.1), num_steps=2)
+        list(learner.meta_gradients(tasks_of(policy, seed=3)))
+        return {n: p.grad for n, p in learner.params.items() if p.grad is not None}
+
+    a, b = once(), once()
+    assert all(torch.equal(a[n], b[n]) for n in a)
+
+
+def test_returns_rise_by_adaptation() -> None:
+    """Gradient steps from a given policy; with the sign of the loss turned, returns fall."""
+    policy = tiny_policy()
+    learner = MAML(draw(policy), rule=sgd(0.05), num_steps=1)
+    tasks = tasks_of(policy)
+    before = MDP.expected_return(policy, learner.adapt(tasks, 0))
+    after = MDP.expected_return(policy, learner.adapt(tasks, 12))
+    assert (after > before + 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gamma": 1.1}, r"gamma must lie in \[0, 1\], got 1\.1"),
+        ({"estimator": "reinforce"}, "estimator must be one of logp, lvc, dice"),
+        ({"baseline": "neural"}, "baseline must be none, linear or critic, got 'neural'"),
+        ({"entropy_coef": -1.0}, "entropy_coef must be finite and at least 0"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PolicyGradientSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_a_critic_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="the policy has none"):
+        tasks_of(tiny_policy(), baseline="critic")
