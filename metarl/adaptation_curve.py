@@ -92,10 +92,12 @@ def _one_chunk(
     def look(index: int, fast: dict[str, Tensor]) -> None:
         if index not in chosen:
             return
-        together = tasks.outputs(fast, slow, queries.inputs)
+        together = tasks.outputs(fast, slow, queries.inputs).double()
         both = torch.cat([known, queries.inputs], 1)
         apart = tasks.outputs(fast, slow, both, known.shape[1])[:, known.shape[1] :]
-        rows.append((accuracy(together, queries.targets), accuracy(apart, queries.targets)))
+        rows.append(
+            (accuracy(together, queries.targets), accuracy(apart.double(), queries.targets))
+        )
 
     if num_steps == 0:
         look(0, learner.initial_fast(tasks))
