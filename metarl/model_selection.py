@@ -52,7 +52,7 @@ class SelectedLearner:
         self._iteration += 1
         if self._iteration % self.every == 0 or self._iteration == self.last:
             score = self.validate()
-            metrics[VALIDATION] = torch.tensor([score])
+            metrics[VALIDATION] = torch.tensor([score], dtype=torch.float64)
             if self.best is None or score > self.best["score"]:
                 state = self.optimised.learner.state_dict()
                 self.best = {"score": score, "iteration": self._iteration, "learner": state}

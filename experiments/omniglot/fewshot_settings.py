@@ -11,6 +11,7 @@ import tyro
 
 from experiments import stored_settings
 from experiments.learners import (
+    WARP_METHODS,
     InnerSettings,
     LearnerSettings,
     Method,
@@ -96,8 +97,8 @@ class FewShotSettings:
             )
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
-        if self.method.startswith("warp"):
-            raise UserError(f"{self.method} is a learner of --protocol multishot")
+        if self.method not in METHODS:
+            raise UserError(f"{self.method} is no learner of --protocol fewshot")
         check_applies(self.method, self.learner)
 
     @property
@@ -116,7 +117,10 @@ COUNTS = (
     *("test_steps", "filters", "train_characters", "validation_characters", "validate_every"),
     *("validation_tasks", "log_every", "checkpoint_every"),
 )
-METHODS: tuple[Method, ...] = tuple(m for m in get_args(Method) if not m.startswith("warp"))
+METHODS: tuple[Method, ...] = tuple(
+    m for m in get_args(Method) if m not in (*WARP_METHODS, "daml", "ft")
+)
+"""Without those that need warp layers, inputs without labels, or tasks that are met again."""
 
 
 def defaults(method: Method = "maml", ways: int = 5) -> FewShotSettings:
@@ -128,7 +132,13 @@ def defaults(method: Method = "maml", ways: int = 5) -> FewShotSettings:
     settings = replace(settings, test_steps=5 if many else 3)
     if method in ("reptile", "leap"):
         return replace(settings, method=method, **_reptile(method, base, many))
-    return replace(settings, method=method, learner=adjusted(method, base))
+    learner = adjusted(method, base)
+    if method == "imaml":
+        # Rajeswaran et al. 2019: so many steps; lambda 2 and 5 iterations are the usual ones.
+        inner = replace(inner, lr=0.1, num_steps=25 if many else 16)
+        learner = replace(base, inner=inner)
+        settings = replace(settings, test_steps=inner.num_steps)
+    return replace(settings, method=method, learner=learner)
 
 
 def _reptile(method: Method, base: LearnerSettings, many: bool) -> dict[str, Any]:

@@ -1,0 +1,270 @@
+"""Few-shot Omniglot, run as a user runs it: small, but whole."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments.omniglot import fewshot_train
+from experiments.omniglot.__main__ import main
+from experiments.omniglot.data import load_images
+from experiments.omniglot.fewshot_settings import METHODS, defaults, from_config
+from metarl.fewshot import Examples, omniglot_download
+from metarl.run_directory import RunDirectory
+from tests.experiments.omniglot_runs import (
+    assert_same,
+    metrics,
+    resume_before_the_last,
+    summary_of,
+    tiny_archives,
+    train,
+)
+from tests.metarl.fewshot.tiny_omniglot import REAL, needs_real_images
+
+SMALL = (
+    *("--ways", "3", "--filters", "4", "--meta-batch", "3", "--train-characters", "10"),
+    *("--validation-characters", "3", "--validation-tasks", "4", "--validate-every", "3"),
+    *("--iterations", "8", "--log-every", "2", "--checkpoint-every", "5", "--device", "cpu"),
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_archives(tmp_path_factory.mktemp("omniglot"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    (run,) = train(tmp_path_factory.mktemp("runs") / "maml", data, *SMALL)
+    return run
+
+
+def of(method):
+    """Few inner steps; reptile has batches of its ten shots, here of three."""
+    shots = ("--train-shots", "3", "--inner-batch", "5") if method in ("reptile", "leap") else ()
+    return ("--method", method, "--learner.inner.num-steps", "2", "--test-steps", "2", *shots)
+
+
+def test_train_leaves_a_whole_run_directory(trained):
+    names = {p.name.split(".")[0] for p in trained.path.iterdir()}
+    assert {"config", "metrics", "checkpoint", "events"} <= names
+    found = trained.read_metrics()
+    assert found["iteration"].tolist() == [2, 4, 6, 8]
+    assert found["tasks_seen"][-1] == 8 * 3
+    # After 3, 6 and the last iteration.
+    assert np.isfinite(found["validation_accuracy"]).tolist() == [False, True, True, True]
+    best = trained.load_checkpoint()["learner"]["selection"]["best"]
+    assert best["score"] == np.nanmax(found["validation_accuracy"])
+    assert best["iteration"] in (3, 6, 8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_resumes_bit_for_bit(tmp_path, data, method):
+    (whole,) = train(tmp_path / "whole", data, *SMALL, *of(method))
+    (cut,) = train(tmp_path / "cut", data, *SMALL, *of(method))
+    resume_before_the_last(cut)
+    assert_same(cut, whole)
+
+
+def test_an_interrupted_run_is_saved_and_goes_on(tmp_path, data, capsys, monkeypatch):
+    (whole,) = train(tmp_path / "whole", data, *SMALL)
+    usual, calls = fewshot_train.training_tasks, []
+
+    def interrupted(*arguments):
+        calls.append(0)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return usual(*arguments)
+
+    monkeypatch.setattr(fewshot_train, "training_tasks", interrupted)
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "cut", data, *SMALL)
+    assert exit_.value.code == 130
+    assert f"--resume {tmp_path / 'cut'}" in capsys.readouterr().err
+    cut = RunDirectory.open(tmp_path / "cut")
+    assert cut.load_checkpoint()["iteration"] == 4
+    elsewhere = tiny_archives(tmp_path / "moved")
+    main(["train", "--resume", str(cut.path), "--data", str(elsewhere)])
+    assert_same(cut, whole)
+
+
+def test_seeds_train_in_turn_and_equal_seeds_alone(tmp_path, data):
+    together = train(tmp_path / "together", data, *SMALL, "--seeds", "0", "3")
+    assert [run.path.name for run in together] == ["seed-0", "seed-3"]
+    (alone,) = train(tmp_path / "alone", data, *SMALL, "--seeds", "3")
+    assert_same(together[1], alone)
+    assert metrics(together[0]) != metrics(together[1])
+
+
+def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
+    before = trained.checkpoint_path.read_bytes()
+    summary = summary_of(trained, capsys, "--tasks", "20", "--steps", "4")
+    assert summary == json.loads((trained.path / "summary.json").read_text())
+    assert (summary["protocol"], summary["ways"], summary["shots"]) == ("fewshot", 3, 1)
+    assert summary["steps"] == [0, 1, 2, 3, 4]
+    assert summary["num_tasks"] == 20
+    assert summary["num_classes"] == 4 * (18 - 10 - 3)
+    for name in ("transductive", "non_transductive"):
+        assert len(summary[f"{name}_curve"]) == len(summary[f"{name}_curve_ci95"]) == 5
+        assert summary[f"{name}_accuracy"] == summary[f"{name}_curve"][-1]
+        assert 0 <= summary[f"{name}_accuracy"] <= 1
+        assert summary[f"{name}_ci95"] > 0
+    for picture in ("steps.png", "training.png"):
+        assert (trained.path / picture).stat().st_size > 1000
+    again = summary_of(trained, capsys, "--tasks", "20", "--steps", "4")
+    assert {**again, "wall_seconds": 0} == {**summary, "wall_seconds": 0}
+    assert trained.checkpoint_path.read_bytes() == before
+
+
+def test_both_accuracies_are_printed_with_what_they_mean(trained, capsys):
+    main(["evaluate", str(trained.path), "--tasks", "4", "--device", "cpu"])
+    text = capsys.readouterr().out
+    assert "  transductive (queries normalised together)" in text
+    assert "  non-transductive (as the support set is)" in text
+
+
+def test_best_and_last_are_different_learners(trained, capsys):
+    best, last = (
+        summary_of(trained, capsys, "--tasks", "4", "--checkpoint", which)
+        for which in ("best", "last")
+    )
+    assert last["iteration"] == 8
+    assert best["iteration"] in (3, 6, 8)
+    assert best["validation_accuracy"] >= (last["validation_accuracy"] or 0)
+
+
+def test_train_validation_and_test_have_different_characters(data):
+    settings = replace(defaults(), ways=2, train_characters=10, validation_characters=3)
+    omniglot = load_images(data, complete=False)
+    sides = [
+        fewshot_train.make_tasks(settings, omniglot, side)
+        for side in ("train", "validation", "test")
+    ]
+    assert [len(side.classes) for side in sides] == [40, 12, 20]
+    pictures = [{bytes(x.numpy()) for x in side._inputs} for side in sides]
+    assert not pictures[0] & pictures[1]
+    assert not (pictures[0] | pictures[1]) & pictures[2]
+
+
+def test_published_settings():
+    five, twenty = defaults(), defaults("maml", 20)
+    assert (five.meta_batch, five.test_steps, five.learner.inner.lr) == (32, 3, 0.4)
+    assert five.learner.inner.num_steps == 1
+    assert five.learner.outer.optimiser.lr == 1e-3
+    assert (twenty.meta_batch, twenty.ways, twenty.learner.inner.lr) == (16, 20, 0.1)
+    assert twenty.learner.inner.num_steps == 5
+    reptile = defaults("reptile")
+    assert (reptile.meta_batch, reptile.train_shots, reptile.inner_batch) == (5, 10, 10)
+    assert (reptile.test_steps, reptile.iterations) == (50, 100_000)
+    inner = reptile.learner.inner
+    assert (inner.rule, inner.lr, inner.beta1, inner.num_steps) == ("adam", 1e-3, 0.0, 5)
+    assert reptile.learner.schedule.decay == "linear"
+    assert reptile.learner.outer.optimiser.lr == 1.0
+    assert defaults("imaml").test_steps == 16
+    assert defaults("metasgd").learner.inner.learned == "element"
+
+
+def test_the_config_gives_the_settings_back(trained, data):
+    settings = from_config(trained.config)
+    assert settings.data == data
+    assert settings.learner == defaults().learner
+    assert (settings.ways, settings.filters, settings.iterations) == (3, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ways", "1"), "--ways must be at least 2"),
+        (("--ways", "two"), "--ways must be a number"),
+        (("--ways", "50"), "train tasks cannot be made"),
+        (("--shots", "4"), "train tasks cannot be made"),
+        (("--ways", "13", "--train-characters", "12"), "validation tasks cannot be made"),
+        (("--train-characters", "17"), "leave none of 18 for the test"),
+        (("--inner-batch", "4"), "exceeds the 3 drawings"),
+        (("--iterations", "0"), "--iterations must be at least 1"),
+        (("--method", "warp-leap"), "is not one of"),
+        (("--method", "ft"), "is not one of"),
+        (("--method", "reptile", "--learner.checkpoint"), "reptile has none"),
+        (("--seeds", "1", "1"), "--seeds must be different"),
+        (("--protocol", "manyshot"), "is not one of fewshot, multishot"),
+        (("--device", "tpu"), "there is no device"),
+        (("--complete",), "characters"),
+    ],
+)
+def test_mistakes_end_in_one_line_before_any_work(tmp_path, data, capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "run", data, *SMALL, *arguments)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_images_say_what_to_do(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--data", str(tmp_path / "none"), "--run-dir", str(tmp_path / "run")])
+    assert "download" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resume_takes_its_settings_from_the_run(trained, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", str(trained.path), "--filters", "8"])
+    assert "drop --filters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tasks", "0"), "--tasks must be at least 1"),
+        (("--protocol", "multishot"), "is a run of --protocol fewshot"),
+    ],
+)
+def test_evaluate_refuses_what_means_nothing(trained, capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", str(trained.path), *arguments])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_download_puts_the_archives_where_they_are_looked_for(tmp_path, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(omniglot_download, "download", lambda folder: asked.append(folder))
+    monkeypatch.setenv("METARL_DATA", str(tmp_path))
+    main(["download"])
+    main(["download", "--data", str(tmp_path / "elsewhere")])
+    assert asked == [tmp_path / "omniglot", tmp_path / "elsewhere"]
+    assert str(tmp_path / "elsewhere") in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@needs_real_images
+def test_maml_learns_and_a_twin_with_wrong_answers_does_not(tmp_path, capsys, monkeypatch):
+    """On the real images; the twin's queries bear the labels of their neighbours."""
+    small = (
+        *("--filters", "16", "--meta-batch", "16", "--iterations", "200", "--device", "cpu"),
+        *("--learner.outer.optimiser.lr", "3e-3", "--validate-every", "200"),
+    )
+
+    def accuracy(name):
+        main(["train", "--data", str(REAL), "--run-dir", str(tmp_path / name), *small])
+        run = RunDirectory.open(tmp_path / name)
+        return summary_of(run, capsys, "--tasks", "100", "--checkpoint", "last")
+
+    learned = accuracy("whole")
+    usual = fewshot_train.training_tasks
+
+    def wrong(settings, network, batch, generator):
+        inputs, targets = batch.query
+        batch = batch._replace(query=Examples(inputs, targets.roll(1, -1)))
+        return usual(settings, network, batch, generator)
+
+    monkeypatch.setattr(fewshot_train, "training_tasks", wrong)
+    twin = accuracy("twin")
+    assert learned["transductive_accuracy"] > 0.7
+    assert learned["transductive_accuracy"] > learned["non_transductive_accuracy"]
+    assert twin["transductive_accuracy"] < 0.4
