@@ -97,12 +97,16 @@ def tables(rows: Sequence[Mapping[str, str]]) -> str:
         parts += [
             f"### {family}: squared error on {own[0]['num_tasks']} unseen functions from "
             f"{own[0]['num_points']} points",
-            "| run | seeds | iterations | " + " | ".join(f"{k} step{'' if k == 1 else 's'}" for k in steps) + " |",
+            "| run | seeds | iterations | " + " | ".join(map(counted, steps)) + " |",
             "|---|---:|---:|" + "---:|" * len(steps),
             *(line(name, own, steps) for name in dict.fromkeys(r["run"] for r in own)),
             "",
         ]
     return "\n".join(parts)
+
+
+def counted(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def line(name: str, rows: Sequence[Mapping[str, str]], steps: Sequence[int]) -> str:
