@@ -2,6 +2,7 @@
 
 from metarl.meta.anil import ANIL
 from metarl.meta.daml import DAML, LearnedLossTasks, ShowingTaskBatch
+from metarl.meta.emaml import EMAML
 from metarl.meta.fine_tuning import FineTuning, IdentifiedTaskBatch
 from metarl.meta.implicit_maml import ImplicitMAML, Proximal
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
@@ -10,6 +11,9 @@ from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
 from metarl.meta.no_meta_training import NoMetaTraining
+from metarl.meta.policy_tasks import PolicyTaskBatch, StaleBatchError
+from metarl.meta.promp import ProMP
+from metarl.meta.recorded import Recorded
 from metarl.meta.reptile import Reptile
 from metarl.meta.trajectory_objectives import (
     LeapObjective,
@@ -17,6 +21,7 @@ from metarl.meta.trajectory_objectives import (
     ReptileObjective,
     TrajectoryObjective,
 )
+from metarl.meta.trpo import TRPO
 from metarl.meta.two_timescale import NonFiniteLossError, TwoTimescale, TwoTimescaleSettings
 from metarl.meta.warpgrad import OnlineWarpGrad
 from metarl.meta.warpgrad_continual import ContinualWarpGrad
@@ -25,8 +30,10 @@ from metarl.meta.warpgrad_offline import OfflineWarpGrad
 __all__ = [
     "ANIL",
     "DAML",
+    "EMAML",
     "MAML",
     "SIMPLIFIED",
+    "TRPO",
     "ConjugateGradient",
     "ContinualWarpGrad",
     "EndPoint",
@@ -46,11 +53,15 @@ __all__ = [
     "NonFiniteLossError",
     "OfflineWarpGrad",
     "OnlineWarpGrad",
+    "PolicyTaskBatch",
+    "ProMP",
     "Proximal",
+    "Recorded",
     "Reptile",
     "ReptileObjective",
     "ShowingTaskBatch",
     "Solver",
+    "StaleBatchError",
     "TaskwiseLearner",
     "TrajectoryObjective",
     "TwoTimescale",

@@ -125,7 +125,7 @@ class HostVectorEnv:
             only = np.arange(self.num_envs) == i
             chosen = {**options, self.task_name: task, "reset_mask": only}
             observations, _ = self.env.reset(options=chosen)
-        return observations
+        return np.asarray(observations)
 
     def _tensor(self, observations: Arrays) -> Tensor:
         flat = observations.reshape(self.num_envs, -1)

@@ -1,0 +1,142 @@
+"""Proximal meta-policy search, ProMP (Rothfuss et al. 2019): PPO on the initialisation.
+
+Trajectories are drawn once: D_0 ... D_{K-1} of the K inner steps, and D_K after adaptation. Then
+theta moves for several epochs on them, adapting anew from where it is (their Algorithm 1, eq. 16):
+
+    phi_{k+1} = U(phi_k, grad l(phi_k; D_k)),   phi_0 = theta
+    minimise  (1/N) sum_i  l_clip(phi_K; D_K)  +  eta (1/K) sum_k KL(played_k || pi_{phi_k})
+
+l is the loss by the ratio to the probabilities at the time of playing (LVC), which are stored for
+every inner step; l_clip is PPO's; the divergences hold the policies before adaptation near those
+that played.
+
+Reduces to: the gradient of `MAML` in the first epoch, where all ratios are 1.
+
+# Deviation: eta is constant; the published code may adapt it to a target divergence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from metarl.core import (
+    Execution,
+    Params,
+    TaskBatch,
+    UpdateRule,
+    add_to_grads,
+    gradients,
+    inner_steps,
+    share,
+)
+from metarl.meta.learner import MetaLearner, Metrics
+from metarl.meta.policy_tasks import PolicyTaskBatch, check_ratios
+from metarl.meta.recorded import Recorded
+
+
+class ProMP(MetaLearner):
+    """An initialisation that takes several steps on each meta-batch; one yield an epoch.
+
+    Attributes:
+        num_epochs: Gradients a meta-batch.
+        clip: Largest change of a probability ratio that is rewarded.
+        inner_kl_coef: eta, per nat a step.
+        max_divergence: No more epochs once the mean divergence (nats a step) of the adapted
+            policies from those that played exceeds this; None: all epochs.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        rule: UpdateRule,
+        num_steps: int = 1,
+        slow: Sequence[str] = (),
+        execution: Execution | None = None,
+        num_epochs: int = 5,
+        clip: float = 0.3,
+        inner_kl_coef: float = 5e-4,
+        max_divergence: float | None = None,
+    ) -> None:
+        """Copy a model's parameters; see `MetaLearner`."""
+        super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        if num_epochs < 1:
+            raise ValueError(f"num_epochs must be at least 1, got {num_epochs}")
+        if not (clip > 0 and math.isfinite(inner_kl_coef) and inner_kl_coef >= 0):
+            raise ValueError(
+                "clip must be above 0 and inner_kl_coef finite and at least 0, got "
+                f"{clip} and {inner_kl_coef}"
+            )
+        if max_divergence is not None and not max_divergence > 0:
+            raise ValueError(f"max_divergence must be above 0 or None, got {max_divergence}")
+        self.num_epochs, self.clip = num_epochs, clip
+        self.inner_kl_coef, self.max_divergence = inner_kl_coef, max_divergence
+
+    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+        """Draw, then one gradient an epoch.
+
+        Args:
+            tasks: N tasks, a `PolicyTaskBatch`.
+
+        Yields:
+            ``support_loss``, ``query_loss``, ``inner_kl`` and ``query_kl``, before the step that
+            the caller takes.
+
+        Raises:
+            StaleBatchError: The ratios do not begin at 1.
+        """
+        parts = [part for _, part in self.execution.map(Recorded, tasks)]
+        for epoch in range(self.num_epochs):
+            each = [self._metrics_of_part(part, first=epoch == 0) for part in parts]
+            metrics = {name: torch.cat([m[name] for m, _ in each]) for name in each[0][0]}
+            bound = self.max_divergence if epoch > 0 else None
+            if bound is not None and not float(metrics["query_kl"].mean()) <= bound:
+                return
+            for _, grads in each:
+                add_to_grads(self.params, grads, 1.0 / tasks.num_tasks)
+            yield metrics
+
+    def _metrics_of_part(
+        self, recorded: Recorded[Any], *, first: bool
+    ) -> tuple[Metrics, dict[str, Tensor]]:
+        """Adapt from where theta is; metrics, and the gradient summed over the tasks."""
+        tasks = cast(PolicyTaskBatch[Any], recorded.tasks)
+        if not first:
+            recorded.replay()
+        with torch.enable_grad():
+            fast, slow = share(self.fast, tasks.num_tasks), share(self.slow, tasks.num_tasks)
+            adaptation = inner_steps(
+                recorded,
+                fast,
+                slow,
+                self.rule,
+                self.num_steps,
+                rule_params=self.rule_params,
+                create_graph=True,
+            )
+            steps = list(adaptation)
+            adapted = steps[-1].next_fast
+            with torch.no_grad():
+                query = recorded.sample(adapted, slow, "query")
+            kls = [tasks.divergence(step.fast, slow, step.batch) for step in steps]
+            inner_kl = torch.stack(kls).mean(0)
+            loss = tasks.clipped_loss(adapted, slow, query, self.clip)
+            total = (loss + self.inner_kl_coef * inner_kl).sum()
+        grads = gradients(total, self.params)
+        with torch.no_grad():
+            if first:
+                played = [(step.fast, step.batch) for step in steps] + [(adapted, query)]
+                ratios = [tasks.largest_log_ratio(at, slow, batch) for at, batch in played]
+                check_ratios(torch.cat(ratios))
+            metrics = {
+                "support_loss": steps[0].loss.detach(),
+                "query_loss": loss.detach(),
+                "inner_kl": inner_kl.detach(),
+                "query_kl": tasks.divergence(adapted, slow, query),
+            }
+        return metrics, grads
