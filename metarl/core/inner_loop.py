@@ -23,6 +23,21 @@ BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True)
+class Point(Generic[BatchT]):
+    """Where N tasks stood before a step: all it takes to take the step again.
+
+    Attributes:
+        fast: phi_k, stacked ``[N, ...]``.
+        state: The rule's state before the step.
+        batch: The support experience of the step.
+    """
+
+    fast: dict[str, Tensor]
+    state: State
+    batch: BatchT
+
+
+@dataclass(frozen=True)
 class InnerStep(Generic[BatchT]):
     """One step of N tasks, from ``fast`` to ``next_fast``.
 
@@ -45,6 +60,11 @@ class InnerStep(Generic[BatchT]):
     grads: dict[str, Tensor]
     next_fast: dict[str, Tensor]
     next_state: State
+
+    @property
+    def point(self) -> Point[BatchT]:
+        """Where the step began, without the step."""
+        return Point(self.fast, self.state, self.batch)
 
 
 def inner_step(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core.inner_loop import InnerStep, inner_step
+from metarl.core.inner_loop import InnerStep, Point, inner_step
 from metarl.core.params import Params, gradients, leaves, scope, zeros_like
 from metarl.core.tasks import TaskBatch
 from metarl.core.update_rules import EMPTY, UpdateRule
@@ -22,7 +22,7 @@ from metarl.core.update_rules import EMPTY, UpdateRule
 
 def rewind(
     tasks: TaskBatch[Any],
-    steps: Sequence[InnerStep[Any]],
+    path: Sequence[Point[Any] | InnerStep[Any]],
     slow: Params,
     rule: UpdateRule,
     cotangent: Params,
@@ -32,7 +32,7 @@ def rewind(
 
     Args:
         tasks: The tasks the steps were taken on.
-        steps: Steps 0 to K - 1, taken without a graph.
+        path: Where the steps 0 to K - 1, taken without a graph, began.
         slow: Slow parameters, stacked ``[N, ...]``.
         rule: The update rule.
         cotangent: The gradient with respect to phi_K ``[N, ...]``.
@@ -44,10 +44,10 @@ def rewind(
     """
     slow, learned = leaves(slow), leaves(rule_params)
     of_fast: Params = cotangent
-    of_state = zeros_like(steps[-1].next_state)
+    of_state = zeros_like(path[-1].state)
     of_slow, of_rule = zeros_like(slow), zeros_like(learned)
-    for step in reversed(steps):
-        fast, state = leaves(step.fast), leaves(step.state)
+    for point in reversed(path):
+        fast, state = leaves(point.fast), leaves(point.state)
         with torch.enable_grad():
             again = inner_step(
                 tasks,
@@ -55,7 +55,7 @@ def rewind(
                 slow,
                 rule,
                 state=state,
-                batch=step.batch,
+                batch=point.batch,
                 rule_params=learned,
                 create_graph=True,
             )

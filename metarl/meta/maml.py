@@ -14,7 +14,6 @@ Meta-SGD are this learner with other parameters.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,7 +62,8 @@ class MAML(TaskwiseLearner):
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Adapt, judge, and go back the way the phi came."""
-        whole_graph = not (self.first_order or self.checkpoint)
+        step_by_step = self.checkpoint and not self.first_order
+        whole_graph = not (self.checkpoint or self.first_order)
         with torch.enable_grad():
             fast, slow = share(self.fast, tasks.num_tasks), share(self.slow, tasks.num_tasks)
             walk = inner_steps(
@@ -75,11 +75,12 @@ class MAML(TaskwiseLearner):
                 rule_params=self.rule_params,
                 create_graph=whole_graph,
             )
-            first = next(walk)
-            # Who never goes back needs no more than the last step.
-            steps = deque((first,), maxlen=1 if self.first_order else None)
-            steps.extend(walk)
-            adapted = steps[-1].next_fast if whole_graph else leaves(steps[-1].next_fast)
+            first = last = next(walk)
+            path = [first.point]
+            for last in walk:
+                if step_by_step:
+                    path.append(last.point)
+            adapted = last.next_fast if whole_graph else leaves(last.next_fast)
             query = tasks.sample(adapted, slow, "query")
             loss = tasks.loss(adapted, slow, query)
         metrics = {"support_loss": first.loss.detach(), "query_loss": loss.detach()}
@@ -88,9 +89,9 @@ class MAML(TaskwiseLearner):
         slow_params = prefixed(self.slow, "slow")
         found = gradients(loss.sum(), {**slow_params, **prefixed(adapted, "fast")})
         of_fast = scope(found, "fast")
-        if self.checkpoint and not self.first_order:
+        if step_by_step:
             of_fast, of_slow, of_rule = rewind(
-                tasks, steps, slow, self.rule, of_fast, self.rule_params
+                tasks, path, slow, self.rule, of_fast, self.rule_params
             )
             for name, gradient in of_slow.items():
                 found[f"slow.{name}"] = found[f"slow.{name}"] + gradient.sum(0)
