@@ -1,0 +1,93 @@
+"""The README's examples run as they stand, and what they train learns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from metarl.core import sgd
+from metarl.meta import MAML
+from tests.metarl.meta.problems import regression, relative_error
+
+README = Path(__file__).parents[3] / "README.md"
+Names = dict[str, Any]
+
+
+def blocks(heading: str) -> list[str]:
+    """The Python examples under a heading."""
+    sections = re.split(r"^## ", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (body,) = [s for s in sections if s.startswith(heading + "\n")]
+    return re.findall(r"^```python\n(.*?)^```", body, flags=re.MULTILINE | re.DOTALL)
+
+
+def run(heading: str, *, loops: bool) -> Names:
+    """What the examples leave behind; without loops, nothing is trained."""
+    torch.manual_seed(0)
+    names: Names = {"__name__": "readme"}
+    for block in blocks(heading):
+        code = block if loops else re.sub(r"range\(\d+\d\):", "range(0):", block)
+        exec(compile(code, str(README), "exec"), names)
+    return names
+
+
+def clone_of(names: Names, task: Any) -> Callable[[Tensor], Tensor]:
+    clone = names["maml"].clone(first_order=True)
+    for _ in range(2):
+        x, y = task.sample("support")
+        clone.adapt(mse_loss(clone(x), y))
+    return clone
+
+
+def warped(names: Names, task: Any) -> Callable[[Tensor], Tensor]:
+    warp = names["warp"]
+    warp.init_adaptation()
+    optimiser = torch.optim.SGD(warp.adapt_parameters(), lr=0.01)
+    for _ in range(5):
+        x, y = task.sample("support")
+        optimiser.zero_grad()
+        mse_loss(warp(x), y).backward()
+        optimiser.step()
+    return warp
+
+
+def error(names: Names, adapt: Callable[[Names, Any], Callable[[Tensor], Tensor]]) -> float:
+    """The mean squared error on 20 new tasks, the same ones every time."""
+    torch.manual_seed(1)
+    errors = []
+    for _ in range(20):
+        task = names["SineTask"]()
+        adapted = adapt(names, task)
+        x, y = task.sample("query")
+        with torch.no_grad():
+            errors.append(float(mse_loss(adapted(x), y)))
+    return sum(errors) / len(errors)
+
+
+def test_your_own_loop_learns() -> None:
+    assert len(blocks("Write your own loop")) == 2
+    before, after = (run("Write your own loop", loops=loops) for loops in (False, True))
+    assert error(after, clone_of) < 0.9 * error(before, clone_of)
+    assert error(after, warped) < 0.9 * error(before, warped)
+    assert set(after["losses"]) == {"support_loss", "query_loss"}
+
+
+def test_the_added_learner_learns_and_reduces_to_maml() -> None:
+    names = run("Add a learner in one file", loops=True)
+    untrained = run("Add a learner in one file", loops=False)["learner"]
+    tasks = names["SupervisedTasks"](names["network"], names["examples"], names["family"].criterion)
+    (before,), (after,) = (list(m.meta_gradients(tasks)) for m in (untrained, names["learner"]))
+    assert after["query_loss"].mean() < 0.8 * before["query_loss"].mean()
+    problem = regression()
+    learners = [
+        kind(problem.init(), rule=sgd(0.1), num_steps=1) for kind in (names["MultiStepMAML"], MAML)
+    ]
+    for learner in learners:
+        list(learner.meta_gradients(problem))
+    mine, theirs = ({n: p.grad for n, p in learner.params.items()} for learner in learners)
+    assert relative_error(mine, theirs) < 1e-12
