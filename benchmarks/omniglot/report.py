@@ -1,0 +1,185 @@
+"""Tables and pictures from evaluated runs: ``python -m benchmarks.omniglot.report [RUN ...]``.
+
+Each RUN is a run, or a folder of runs such as a sweep, that `experiments.omniglot evaluate` has been
+over. What a run says replaces what the files beside this one said of it:
+
+    results.csv      one line a run: the final evaluation
+    training.csv     one line a run and validation: accuracy in meta-training
+    adaptation.csv   one line a run and number of inner steps: accuracy on unseen tasks
+
+Then, with or without runs, from these files alone:
+
+    fewshot.png      validation accuracy against the time of training
+    multishot.png    accuracy against inner steps on an unseen alphabet
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metarl.plots import Curves, learning_curves, save_figure
+from metarl.run_directory import RunDirectory
+from metarl.statistics import mean_and_interval
+
+HERE = Path(__file__).parent
+KEYS = ("run", "seed")
+RESULT = (
+    *("protocol", "method", "preset", "ways", "shots", "pretrain", "checkpoint", "iteration"),
+    *("trained_iterations", "train_seconds", "num_tasks", "inner_steps", "transductive_accuracy"),
+    *("transductive_ci95", "non_transductive_accuracy", "non_transductive_ci95"),
+    "area_under_training_loss",
+)
+TRAINING = ("protocol", "iteration", "tasks_seen", "wall_seconds", "validation_accuracy")
+ADAPTATION = (
+    *("protocol", "method", "step", "transductive_accuracy", "non_transductive_accuracy"),
+)
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Read the runs, write the files, draw, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="*", type=Path)
+    runs = [named for path in parser.parse_args().runs for named in evaluated(path)]
+    results = merge("results.csv", RESULT, (result(*named) for named in runs))
+    training = merge("training.csv", TRAINING, (r for named in runs for r in validations(*named)))
+    steps = merge("adaptation.csv", ADAPTATION, (r for named in runs for r in curve(*named)))
+    draw_fewshot(training)
+    draw_multishot(steps)
+    print(table(results))
+
+
+def evaluated(path: Path) -> Iterable[tuple[str, RunDirectory]]:
+    """The evaluated runs under a folder, by their names without the seed."""
+    for summary in sorted(path.rglob("summary.json")):
+        place = summary.parent.relative_to(path.parent)
+        name = "/".join(part for part in place.parts if not part.startswith("seed-"))
+        yield name, RunDirectory.open(summary.parent)
+
+
+def result(name: str, run: RunDirectory) -> Row:
+    """The final evaluation of one run."""
+    summary = {**run.read_summary()}
+    summary["inner_steps"] = summary["steps"][-1]
+    found = {key: summary.get(key, "") for key in RESULT}
+    return {"run": name, "seed": run.config["seed"], **found}
+
+
+def validations(name: str, run: RunDirectory) -> Iterable[Row]:
+    """Accuracy in validation, as training went on."""
+    columns = run.read_metrics()
+    seen = np.isfinite(columns["validation_accuracy"].astype(float))
+    head = {"run": name, "seed": run.config["seed"], "protocol": run.config["protocol"]}
+    for i in np.flatnonzero(seen):
+        yield {**head, **{key: columns[key][i] for key in TRAINING[1:]}}
+
+
+def curve(name: str, run: RunDirectory) -> Iterable[Row]:
+    """Accuracy on unseen tasks, as they were adapted to."""
+    summary = run.read_summary()
+    head = {"run": name, "seed": run.config["seed"], "protocol": summary["protocol"]}
+    for i, step in enumerate(summary["steps"]):
+        accuracies = {k: summary[k.replace("accuracy", "curve")][i] for k in ADAPTATION[3:]}
+        yield {**head, "method": summary["method"], "step": step, **accuracies}
+
+
+def merge(file: str, names: tuple[str, ...], rows: Iterable[Row]) -> list[Row]:
+    """Write the rows, and those of other runs that the file had; return all."""
+    path, fresh = HERE / file, [{k: _short(v) for k, v in row.items()} for row in rows]
+    kept: list[Row] = []
+    if path.exists():
+        with path.open() as stream:
+            kept = list(csv.DictReader(stream))
+    given = {_key(row) for row in fresh}
+    merged = [row for row in kept if _key(row) not in given] + fresh
+    merged.sort(key=_key)
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=[*KEYS, *names], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(merged)
+    return merged
+
+
+def draw_fewshot(rows: list[Row]) -> None:
+    """Validation accuracy against minutes of training."""
+    curves = []
+    for (name, seed), group in groups(rows, "fewshot", "run", "seed").items():
+        minutes = np.array([float(row["wall_seconds"]) / 60 for row in group])
+        values = np.array([[float(row["validation_accuracy"]) for row in group]])
+        curves.append(Curves(f"{name}, seed {seed}", minutes, values))
+    if curves:
+        title = "few-shot: characters for validation, transductive"
+        figure = learning_curves(curves, xlabel="minutes", ylabel="accuracy", title=title)
+        save_figure(figure, HERE / "fewshot.png")
+
+
+def draw_multishot(rows: list[Row]) -> None:
+    """Accuracy against inner steps, mean over seeds."""
+    curves = []
+    for (_, method), group in groups(rows, "multishot", "run", "method").items():
+        seeds = sorted({row["seed"] for row in group})
+        by_seed = [[row for row in group if row["seed"] == seed] for seed in seeds]
+        values = [[float(row["non_transductive_accuracy"]) for row in one] for one in by_seed]
+        steps = np.array([int(row["step"]) for row in by_seed[0]])
+        curves.append(Curves(method, steps, np.array(values)))
+    if curves:
+        curves.sort(key=lambda c: -float(c.values[:, -1].mean()))
+        figure = learning_curves(
+            curves,
+            xlabel="inner steps on an unseen alphabet",
+            ylabel="accuracy on held-out drawings",
+            title="multi-shot: 20 characters of an alphabet",
+        )
+        save_figure(figure, HERE / "multishot.png")
+
+
+def groups(rows: list[Row], protocol: str, *names: str) -> Mapping[tuple[str, ...], list[Row]]:
+    """The rows of a protocol that agree in some columns."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row["protocol"] == protocol:
+            found.setdefault(tuple(str(row[name]) for name in names), []).append(row)
+    return found
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown: one line a run, the mean over its seeds; the interval is over seeds, or tasks."""
+    lines = [
+        "| run | inner steps | transductive | non-transductive | seeds | iterations |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    every = {**groups(rows, "fewshot", "run"), **groups(rows, "multishot", "run")}
+    for (name,), group in every.items():
+        cells = [_cell(group, side) for side in ("transductive", "non_transductive")]
+        first = group[0]
+        lines.append(
+            f"| {name} | {first['inner_steps']} | {' | '.join(cells)} | {len(group)} "
+            f"| {first['iteration']} of {first['trained_iterations']} |"
+        )
+    return "\n".join(lines)
+
+
+def _cell(group: list[Row], side: str) -> str:
+    values = [100 * float(row[f"{side}_accuracy"]) for row in group]
+    mean, _, high = mean_and_interval(values)
+    half = float(high - mean) if len(group) > 1 else 100 * float(group[0][f"{side}_ci95"])
+    return f"{float(mean):.1f} ± {half:.1f}"
+
+
+def _key(row: Row) -> tuple[str, int]:
+    return str(row["run"]), int(row["seed"])
+
+
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

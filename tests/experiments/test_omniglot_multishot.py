@@ -1,0 +1,325 @@
+"""Multi-shot Omniglot, run as a user runs it: small, but whole."""
+
+import csv
+import json
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.learners import InnerSettings
+from experiments.omniglot import sweep as sweep_module
+from experiments.omniglot.__main__ import main
+from experiments.omniglot.data import load_images
+from experiments.omniglot.multishot_measure import area_under
+from experiments.omniglot.multishot_presets import defaults
+from experiments.omniglot.multishot_settings import (
+    MAY_RESET_HEAD,
+    MultiShotMethod,
+    Preset,
+    from_config,
+)
+from experiments.omniglot.multishot_train import draw_tasks, make_network, new_learner, sides
+from metarl.core import num_parameters, partition, share
+from metarl.fewshot import alphabet_tasks
+from metarl.meta import SIMPLIFIED, OfflineWarpGrad
+from metarl.run_directory import RunDirectory
+from tests.experiments.omniglot_runs import (
+    assert_same,
+    resume_before_the_last,
+    summary_of,
+    tiny_archives,
+    train,
+)
+from tests.metarl.fewshot.tiny_omniglot import REAL, needs_real_images
+
+METHODS = get_args(MultiShotMethod)
+OPTIONS = (
+    *("--test-alphabets", "2", "--classes", "3", "--held-out", "1", "--meta-batch", "2"),
+    *("--validation-alphabets", "1", "--filters", "3", "--test-steps", "4"),
+    *("--learner.inner.num-steps", "3", "--images.batch-size", "4", "--validate-every", "2"),
+    *("--iterations", "5", "--checkpoint-every", "3", "--device", "cpu"),
+)
+SMALL = ("--protocol", "multishot", "--preset", "fast", "--pretrain", "2", *OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_archives(tmp_path_factory.mktemp("omniglot"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("runs") / "warp-leap"
+    (run,) = train(path, data, *SMALL)
+    return run
+
+
+def test_train_leaves_a_whole_run_directory(trained):
+    names = {p.name.split(".")[0] for p in trained.path.iterdir()}
+    assert {"config", "metrics", "checkpoint", "events", "split"} <= names
+    found = trained.read_metrics()
+    assert found["iteration"].tolist() == [1, 2, 3, 4, 5]
+    assert found["tasks_seen"].tolist() == [2, 4, 6, 8, 10]
+    # After 2, 4 and the last iteration.
+    validated = np.isfinite(found["validation_accuracy"]).tolist()
+    assert validated == [False, True, False, True, True]
+    split = json.loads((trained.path / "split.json").read_text())
+    parts = [set(split[side]) for side in ("pretrain", "validation", "test")]
+    assert [len(part) for part in parts] == [2, 1, 2]
+    assert len(set.union(*parts)) == 5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_resumes_bit_for_bit(tmp_path, data, method):
+    head = ("--head-reset",) if method in MAY_RESET_HEAD else ()
+    arguments = (*SMALL, "--method", method, *head)
+    (whole,) = train(tmp_path / "whole", data, *arguments)
+    (cut,) = train(tmp_path / "cut", data, *arguments)
+    resume_before_the_last(cut, "--protocol", "multishot")
+    assert_same(cut, whole)
+
+
+def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
+    before = trained.checkpoint_path.read_bytes()
+    summary = summary_of(trained, capsys, "--every", "3")
+    assert summary == json.loads((trained.path / "summary.json").read_text())
+    assert (summary["protocol"], summary["method"]) == ("multishot", "warp-leap")
+    assert summary["steps"] == [0, 3, 4]
+    assert len(summary["non_transductive_curve"]) == 3
+    assert len(summary["support_loss_curve"]) == 4
+    assert set(summary["alphabets"]) == set(
+        json.loads((trained.path / "split.json").read_text())["test"]
+    )
+    mean = np.mean(list(summary["alphabets"].values()))
+    assert summary["non_transductive_accuracy"] == pytest.approx(mean)
+    losses = np.array([summary["support_loss_curve"]])
+    assert summary["area_under_training_loss"] == pytest.approx(area_under(losses)[0])
+    again = summary_of(trained, capsys, "--every", "3")
+    assert {**again, "wall_seconds": 0} == {**summary, "wall_seconds": 0}
+    assert trained.checkpoint_path.read_bytes() == before
+
+
+def test_the_area_under_a_constant_is_the_constant_and_under_a_line_its_middle():
+    assert area_under(np.full((2, 5), 3.0)).tolist() == [3.0, 3.0]
+    assert area_under(np.array([[0.0, 1.0, 2.0, 3.0]])).tolist() == [1.5]
+    assert area_under(np.array([[7.0]])).tolist() == [7.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_presets_differ_where_they_should(method):
+    fast, usual, reference = (defaults(preset, method) for preset in get_args(Preset))
+    assert (usual.filters, usual.meta_batch, usual.images.batch_size) == (64, 20, 128)
+    assert fast.filters < usual.filters
+    assert fast.meta_batch < usual.meta_batch
+    for settings in (fast, usual):
+        assert settings.resize == "lanczos"
+        assert settings.images.distortion.fill == "paper"
+        assert not settings.images.distort_held_out
+        assert settings.images.ink == 1
+        assert not settings.head_reset
+    assert reference.resize == "nearest"
+    assert reference.images.distortion.fill == "black"
+    assert reference.images.distort_held_out
+    assert reference.images.ink == 0
+    assert reference.head_reset is (method in MAY_RESET_HEAD)
+    inner = InnerSettings(lr=0.1, num_steps=5 if method == "maml" else 100)
+    assert usual.learner.inner == reference.learner.inner == inner
+    outer = usual.learner.outer.optimiser
+    assert (outer.name, outer.lr) == ("sgd", 0.5 if method in ("maml", "fomaml") else 0.1)
+    assert {s.test_steps for s in (fast, usual, reference)} == {100}
+    if method in ("warp", "warp-leap"):
+        assert usual.learner.warp.algorithm == reference.learner.warp.algorithm == "offline"
+        assert usual.learner.warp.objective == "exact"
+        assert reference.learner.warp.objective == "first_order"
+    if method == "warp-leap":
+        assert reference.learner.leap == SIMPLIFIED
+
+
+def test_the_published_network_has_the_published_number_of_parameters():
+    network = make_network(defaults("reference", "warp-leap"))
+    fast, slow = partition(p := network.init(torch.Generator()), slow=network.slow).split(p)
+    assert num_parameters(fast) == 113_236
+    assert num_parameters(slow) == 147_712
+    warp = replace(defaults().warp, num_layers=2, batch_norm=True, residual=True, start="random")
+    stronger = make_network(replace(defaults(), warp=warp))
+    slow = partition(p := stronger.init(torch.Generator()), slow=stronger.slow).split(p)[1]
+    assert num_parameters(slow) == 297_472
+    plain = make_network(defaults("default", "leap"))
+    assert num_parameters(plain.init(torch.Generator())) == 113_236
+    assert plain.slow == ()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--warp.kind", "scaling"),
+        ("--warp.kind", "1x1", "--warp.start", "random", "--warp.head"),
+        (
+            *("--warp.num-layers", "2", "--warp.filters", "5", "--warp.activation", "relu"),
+            *("--warp.residual", "--warp.batch-norm", "--warp.start", "random"),
+        ),
+        ("--learner.warp.algorithm", "online", "--learner.inner.rule", "adam"),
+        ("--learner.warp.stride", "2", "--learner.inner.learned", "parameter"),
+        ("--preset", "reference", *OPTIONS),
+    ],
+)
+def test_warp_capacity_and_other_options_train(tmp_path, data, capsys, arguments):
+    (run,) = train(tmp_path / "run", data, *SMALL, "--iterations", "2", *arguments)
+    found = run.read_metrics()
+    assert np.isfinite(found["support_loss"]).all()
+    assert run.load_checkpoint()["iteration"] in (2, 5)
+
+
+def settings_of(data, method, **changes):
+    small = {"filters": 3, "classes": 3, "held_out": 1, "pretrain": 2, "test_alphabets": 2}
+    changes = {**small, "validation_alphabets": 1, "meta_batch": 3, "data": data, **changes}
+    return replace(defaults("fast", method), **changes)
+
+
+def a_meta_batch(data, method, **changes):
+    settings = settings_of(data, method, **changes)
+    omniglot = load_images(data, complete=False)
+    alphabets = alphabet_tasks(omniglot, sides(settings, omniglot, 0).pretrain, 1)
+    learner = new_learner(settings, torch.Generator(), torch.device("cpu"), 0)
+    generator = torch.Generator().manual_seed(1)
+    return learner, draw_tasks(settings, make_network(settings), learner, alphabets, generator)
+
+
+def test_a_task_with_a_reset_head_begins_with_a_random_one_and_adapts_it(data):
+    learner, tasks = a_meta_batch(data, "reptile", head_reset=True)
+    fast = share(learner.fast, 3)
+    images = tasks.sample(fast, {}, "support").inputs
+    outputs = tasks.outputs(fast, {}, images)
+    heads = {n: fast[n] + shift for n, shift in tasks.fresh_heads.items()}
+    assert heads.keys() == {"head.weight", "head.bias"}
+    assert not torch.equal(heads["head.weight"][0], heads["head.weight"][1])
+    expected = tasks.network({**fast, **heads}, images)
+    torch.testing.assert_close(outputs, expected)
+    assert not torch.allclose(outputs, tasks.network(fast, images), atol=1e-3)
+    one = tasks.select(slice(1, 2))
+    torch.testing.assert_close(
+        one.outputs(share(learner.fast, 1), {}, images[1:2]), outputs[1:2], rtol=1e-4, atol=1e-5
+    )
+    after = learner.adapt(tasks, 2)
+    assert not torch.equal(after["head.weight"], fast["head.weight"])
+
+
+def test_what_the_meta_loss_is_taken_on(data):
+    learner, tasks = a_meta_batch(data, "warp")
+    assert isinstance(learner, OfflineWarpGrad)
+    assert tasks.sample({}, {}, "query").inputs.shape[1] == 20  # a minibatch to train on
+    assert tasks.indices.tolist() in ([0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 0, 1])
+    _, tasks = a_meta_batch(data, "maml")
+    assert tasks.sample({}, {}, "query").inputs.shape[1] == 3  # all that is held out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--pretrain", "3"), "0 alphabets are left for validation"),
+        (("--pretrain", "9"), "9 alphabets to meta-train on and 2 to test on"),
+        (("--classes", "9"), "there are 0 of at least 9 characters"),
+        (("--held-out", "4"), "4 of 4 drawings held out"),
+        (("--iterations", "0"), "--iterations must be at least 1"),
+        (("--split-seed", "-1"), "--split-seed must not be negative"),
+        (("--preset", "slow"), "is not one of fast, default, reference"),
+        (("--method", "imaml"), "is not one of warp"),
+        (("--method", "leap", "--warp.residual"), "leap has no warp layers"),
+        (("--method", "maml", "--head-reset"), "maml learns its head"),
+        (("--method", "leap", "--learner.warp.epochs", "2"), "leap has none"),
+        (("--warp.activation", "tanh"), "--warp: warp layers begin as the identity only"),
+    ],
+)
+def test_mistakes_end_in_one_line_before_any_work(tmp_path, data, capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "run", data, *SMALL, *arguments)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_few_shot_options_are_refused_for_alphabets(trained, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", str(trained.path), "--tasks", "10"])
+    assert exit_.value.code == 2
+    assert "--tasks is for few-shot runs" in capsys.readouterr().err
+
+
+def sweep(folder, data, *options, methods=("reptile", "none"), seeds=("0", "1")):
+    own = ("--run-dir", str(folder), "--methods", *methods, "--pretrain", "1", "2")
+    rest = ("--data", str(data), "--no-complete", *OPTIONS, *options)
+    main(["sweep", *own, "--seeds", *seeds, "--", *rest])
+
+
+def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, monkeypatch):
+    usual, trained = sweep_module.train, []
+
+    def counted(settings):
+        trained.append(settings.resume or settings.run_dir)
+        if len(trained) == 3:
+            raise KeyboardInterrupt("saved at iteration 2")
+        return usual(settings)
+
+    monkeypatch.setattr(sweep_module, "train", counted)
+    with pytest.raises(SystemExit) as exit_:
+        sweep(tmp_path / "sweep", data)
+    assert exit_.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    done = tmp_path / "sweep" / "reptile" / "pretrain-1" / "seed-0"
+    before = (done / "summary.json").stat().st_mtime_ns
+    sweep(tmp_path / "sweep", data)
+    assert len(trained) == 3 + 8 - 2
+    assert (done / "summary.json").stat().st_mtime_ns == before
+    with (tmp_path / "sweep" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(r["method"], r["pretrain"], r["run_seed"]) for r in rows} == {
+        (m, p, s) for m in ("reptile", "none") for p in "12" for s in "01"
+    }
+    assert "| 2 | reptile |" in capsys.readouterr().out
+    for picture in ("steps.png", "accuracy.png"):
+        assert (tmp_path / "sweep" / picture).stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        sweep(tmp_path / "sweep", data, "--filters", "4")
+    assert "was trained with another filters" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        sweep(tmp_path / "sweep", data, "--seeds", "5")
+    assert "--seeds is said before --" in capsys.readouterr().err
+
+
+def test_a_run_of_a_sweep_that_was_cut_short_is_resumed(tmp_path, data):
+    folder = tmp_path / "sweep"
+    sweep(folder, data, methods=("leap",), seeds=("0",))
+    run = RunDirectory.open(folder / "leap" / "pretrain-2" / "seed-0")
+    whole = run.load_checkpoint()
+    run.checkpoint_path.unlink()
+    (run.path / "checkpoint.previous.pt").rename(run.checkpoint_path)
+    (run.path / "summary.json").unlink()
+    sweep(folder, data, methods=("leap",), seeds=("0",))
+    again = run.load_checkpoint()
+    assert again["iteration"] == whole["iteration"] == 5
+    for name, value in whole["learner"]["params"].items():
+        assert torch.equal(again["learner"]["params"][name], value)
+    assert run.read_summary()["trained_iterations"] == 5
+    assert from_config(run.config).pretrain == 2
+
+
+@pytest.mark.slow
+@needs_real_images
+def test_leap_learns_to_learn_alphabets(tmp_path, capsys):
+    """On the real images, beside no meta-training."""
+    small = (
+        *("--protocol", "multishot", "--preset", "fast", "--pretrain", "25", "--filters", "12"),
+        *("--iterations", "40", "--meta-batch", "3", "--device", "cpu", "--data", str(REAL)),
+        *("--validate-every", "40", "--validation-alphabets", "1", "--test-steps", "50"),
+        *("--learner.inner.num-steps", "50", "--learner.inner.lr", "0.3"),
+    )
+    found = {}
+    for method in ("leap", "none"):
+        (run,) = train(tmp_path / method, REAL, *small, "--complete", "--method", method)
+        found[method] = summary_of(run, capsys)["non_transductive_accuracy"]
+    assert found["leap"] > found["none"] + 0.05
