@@ -18,6 +18,10 @@ Small environments, each as a file of tasks with their exact anchors (`*_tasks`)
 environment and its tensor twin (`*_vector`):
 
     point_navigation    MAML's point in the plane, "metarl/PointNavigation-v0"
+    grid_navi           VariBAD's grid with a hidden goal, "metarl/GridNavi-v0"
+    bandit              RL^2's Bernoulli bandits, "metarl/Bandit-v0"
+    bandit_algorithms   Thompson sampling, UCB1 and greedy, to compare with
+    tabular_mdp         RL^2's random Markov decision processes, "metarl/TabularMDP-v0"
 
 For all of them:
 
@@ -39,10 +43,27 @@ Importing this package registers its environments with Gymnasium:
 
 import gymnasium
 
-from envs import oracle
+from envs import bandit_algorithms, oracle
+from envs.bandit import BanditEnv
+from envs.bandit_tasks import (
+    BanditReturns,
+    BanditTask,
+    BanditTasks,
+    bandit_reference_returns,
+    bayes_optimal_return,
+)
+from envs.bandit_vector import BanditVectorEnv
 from envs.generators import pillar_maze
 from envs.grid_maze import GridMazeEnv
 from envs.grid_maze_vector import GridMazeVectorEnv
+from envs.grid_navi import GridNaviEnv
+from envs.grid_navi_tasks import (
+    GridNaviReturns,
+    GridNaviTask,
+    grid_navi_reference_returns,
+    grid_navi_tasks,
+)
+from envs.grid_navi_vector import GridNaviVectorEnv
 from envs.layout import Cell, Layout
 from envs.point_navigation import PointNavigationEnv
 from envs.point_navigation_tasks import (
@@ -53,15 +74,30 @@ from envs.point_navigation_tasks import (
 )
 from envs.point_navigation_vector import PointNavigationVectorEnv
 from envs.rendering import draw
+from envs.tabular_mdp import TabularMDPEnv
+from envs.tabular_mdp_tasks import MDPReturns, MDPTask, MDPTasks, mdp_reference_returns
+from envs.tabular_mdp_vector import TabularMDPVectorEnv
 from envs.task_values import TaskSet
 from envs.tasks import MazeTask, TaskDistribution, TaskSplits
 from envs.wrappers import MetaObservation, Trial, VectorMetaObservation, VectorTrial
 
 __all__ = [
+    "BanditEnv",
+    "BanditReturns",
+    "BanditTask",
+    "BanditTasks",
+    "BanditVectorEnv",
     "Cell",
     "GridMazeEnv",
     "GridMazeVectorEnv",
+    "GridNaviEnv",
+    "GridNaviReturns",
+    "GridNaviTask",
+    "GridNaviVectorEnv",
     "Layout",
+    "MDPReturns",
+    "MDPTask",
+    "MDPTasks",
     "MazeTask",
     "MetaObservation",
     "PointNavigationEnv",
@@ -69,13 +105,21 @@ __all__ = [
     "PointReturns",
     "PointTask",
     "PointTasks",
+    "TabularMDPEnv",
+    "TabularMDPVectorEnv",
     "TaskDistribution",
     "TaskSet",
     "TaskSplits",
     "Trial",
     "VectorMetaObservation",
     "VectorTrial",
+    "bandit_algorithms",
+    "bandit_reference_returns",
+    "bayes_optimal_return",
     "draw",
+    "grid_navi_reference_returns",
+    "grid_navi_tasks",
+    "mdp_reference_returns",
     "oracle",
     "pillar_maze",
     "point_reference_returns",
@@ -86,6 +130,9 @@ __all__ = [
 for _name, _module in (
     ("GridMaze", "grid_maze"),
     ("PointNavigation", "point_navigation"),
+    ("GridNavi", "grid_navi"),
+    ("Bandit", "bandit"),
+    ("TabularMDP", "tabular_mdp"),
 ):
     gymnasium.register(
         id=f"metarl/{_name}-v0",

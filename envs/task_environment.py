@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from envs.settings import check_options
 from envs.task_values import Task, TaskSet, TaskSource
 
-__all__ = ["TaskEnv", "as_source", "check_horizon", "check_render_mode", "check_task_type"]
+__all__ = [
+    "TaskEnv",
+    "as_source",
+    "check_discrete",
+    "check_horizon",
+    "check_render_mode",
+    "check_task_type",
+]
 
 T = TypeVar("T", bound=Task)
 ActT = TypeVar("ActT")
@@ -223,6 +230,17 @@ def check_task_type(task: Any, task_type: type[T]) -> T:
     if not isinstance(task, task_type):
         raise TypeError(f"a task must be a {task_type.__name__}, got {task!r}")
     return task
+
+
+def check_discrete(action: Any, num_actions: int) -> np.int64:
+    """The action as an integer.
+
+    Raises:
+        ValueError: If it is not a whole number in [0, num_actions).
+    """
+    if np.ndim(action) or int(action) != action or not 0 <= action < num_actions:
+        raise ValueError(f"action must be a whole number in [0, {num_actions}), got {action}")
+    return np.int64(action)
 
 
 def check_horizon(horizon: int) -> int:

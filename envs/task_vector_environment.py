@@ -26,6 +26,7 @@ from gymnasium.spaces import Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from envs.dynamics import as_actions
 from envs.generator_blocks import GeneratorBlocks
 from envs.settings import check_options
 from envs.step_randomness import StepRandomness
@@ -303,3 +304,17 @@ class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic
                 f"one for each environment"
             )
         return actions
+
+    def _read_discrete(self, actions: Any, num_actions: int, *, validate: bool) -> torch.Tensor:
+        """int64 [B], in [0, num_actions) where `validate`.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        numbers = self._check_shape(as_actions(actions, self.device))
+        if validate and bool(((numbers < 0) | (numbers >= num_actions)).any()):
+            raise ValueError(
+                f"actions must be whole numbers in [0, {num_actions}), got values from "
+                f"{int(numbers.min())} to {int(numbers.max())}"
+            )
+        return numbers

@@ -6,7 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from envs import PointNavigationEnv, PointNavigationVectorEnv, PointTasks
+from envs import (
+    BanditEnv,
+    BanditTasks,
+    BanditVectorEnv,
+    GridNaviEnv,
+    GridNaviVectorEnv,
+    MDPTasks,
+    PointNavigationEnv,
+    PointNavigationVectorEnv,
+    PointTasks,
+    TabularMDPEnv,
+    TabularMDPVectorEnv,
+    grid_navi_tasks,
+)
 
 Rng = np.random.Generator
 
@@ -48,4 +61,37 @@ POINT = Family(
     bad_task=(0.1, 0.2),
 )
 
-FAMILIES = [POINT]
+GRID_NAVI = Family(
+    name="grid navi",
+    single=GridNaviEnv,
+    vector=GridNaviVectorEnv,
+    source=grid_navi_tasks(5),
+    arguments=lambda rng: {"one_hot": bool(rng.integers(2))},
+    actions=lambda rng, t, b: rng.integers(5, size=(t, b)),
+    bad_action=np.int64(5),
+    bad_task=(3, 3),
+)
+
+BANDIT = Family(
+    name="bandit",
+    single=BanditEnv,
+    vector=BanditVectorEnv,
+    source=BanditTasks(3),
+    arguments=lambda rng: {},
+    actions=lambda rng, t, b: rng.integers(3, size=(t, b)),
+    bad_action=np.int64(-1),
+    bad_task=(0.5, 0.5),
+)
+
+MDP = Family(
+    name="mdp",
+    single=TabularMDPEnv,
+    vector=TabularMDPVectorEnv,
+    source=MDPTasks(4, 3),
+    arguments=lambda rng: {},
+    actions=lambda rng, t, b: rng.integers(3, size=(t, b)),
+    bad_action=np.int64(3),
+    bad_task=[[1.0]],
+)
+
+FAMILIES = [POINT, GRID_NAVI, BANDIT, MDP]

@@ -144,7 +144,7 @@ def test_same_step_autoreset_is_many_episodes_of_the_single_one(family: Family) 
 def rollout(env: Any, actions: np.ndarray, **reset: Any) -> torch.Tensor:
     """Task numbers, observations and rewards of an episode, [..., B]."""
     observations, info = env.reset(**reset)
-    seen = [p.flatten(1).T.double() for p in info["task_parameters"]]
+    seen = [p.reshape(len(p), -1).T.double() for p in info["task_parameters"]]
     seen.append(observations.flatten(1).T.double())
     for action in torch.from_numpy(actions):
         observations, rewards, *_ = env.step(action)

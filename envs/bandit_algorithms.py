@@ -1,0 +1,108 @@
+"""Reference algorithms for Bernoulli bandits, as pure functions on counts, for B bandits at once.
+
+The companions RL^2 is compared with (Duan et al. 2016, section 3.1):
+
+    thompson    draws each arm's probability from its posterior and pulls the best (Thompson 1933)
+    ucb1        pulls the arm with the highest upper confidence bound (Auer et al. 2002)
+    greedy      pulls the arm with the highest posterior mean
+
+All start from a uniform prior: after s successes and f failures, Beta(1 + s, 1 + f). Ties are
+broken at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+__all__ = ["Algorithm", "greedy", "play_bandits", "thompson", "ucb1"]
+
+Algorithm = Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
+"""From successes and failures, float [B, K], and a generator to arms, int64 [B]."""
+
+
+def thompson(
+    successes: torch.Tensor, failures: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Thompson sampling.
+
+    Args:
+        successes: float [B, K], how often each arm paid.
+        failures: float [B, K], how often it did not.
+        generator: Source of the draws.
+
+    Returns:
+        int64 [B], the arms to pull.
+    """
+    paid = torch._standard_gamma(successes + 1.0, generator=generator)
+    failed = torch._standard_gamma(failures + 1.0, generator=generator)
+    return (paid / (paid + failed)).argmax(dim=1)
+
+
+def ucb1(
+    successes: torch.Tensor,
+    failures: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    bonus: float = 2.0,
+    prior_pulls: float = 0.0,
+) -> torch.Tensor:
+    """UCB1: mean + sqrt(bonus log t / pulls) with t pulls in all; untried arms come first.
+
+    Args:
+        successes: float [B, K], how often each arm paid.
+        failures: float [B, K], how often it did not.
+        generator: Breaks ties.
+        bonus: 2 in the paper of Auer et al.; less explores less.
+        prior_pulls: Imagined pulls of each arm before the first, half of which paid. 0 in the
+            paper, which then has to try every arm once; that costs all where pulls are few.
+
+    Returns:
+        int64 [B], the arms to pull.
+    """
+    pulls = successes + failures + prior_pulls
+    total = pulls.sum(dim=1, keepdim=True).clamp(min=1.0)
+    bound = (successes + prior_pulls / 2) / pulls + torch.sqrt(bonus * total.log() / pulls)
+    return _argmax(torch.where(pulls == 0, torch.inf, bound), generator)
+
+
+def greedy(
+    successes: torch.Tensor, failures: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """The arm with the highest posterior mean. Arguments and result as in `thompson`."""
+    return _argmax((successes + 1.0) / (successes + failures + 2.0), generator)
+
+
+def play_bandits(
+    algorithm: Algorithm, probabilities: torch.Tensor, horizon: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Plays B bandits with an algorithm.
+
+    Args:
+        algorithm: One of this module, or another function of counts.
+        probabilities: float [B, K], with which each arm pays.
+        horizon: Pulls, T.
+        generator: Source of everything random, on the device of `probabilities`.
+
+    Returns:
+        float32 [B, T], the rewards; entry t is the consequence of pull t.
+    """
+    successes, failures = torch.zeros_like(probabilities), torch.zeros_like(probabilities)
+    rewards = []
+    for _ in range(horizon):
+        arms = algorithm(successes, failures, generator)[:, None]  # [B, 1]
+        chance = probabilities.gather(1, arms)
+        uniform = torch.rand(chance.shape, generator=generator, device=chance.device)
+        paid = (uniform < chance).to(probabilities)
+        successes = successes.scatter_add(1, arms, paid)
+        failures = failures.scatter_add(1, arms, 1.0 - paid)
+        rewards.append(paid[:, 0])
+    return torch.stack(rewards, dim=1).float()
+
+
+def _argmax(scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """int64 [B], a best column of each row, drawn uniformly among the best."""
+    best = scores == scores.amax(dim=1, keepdim=True)
+    lots = torch.rand(scores.shape, generator=generator, device=scores.device)
+    return torch.where(best, lots, -1.0).argmax(dim=1)
