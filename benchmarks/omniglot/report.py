@@ -1,7 +1,7 @@
 """Tables and pictures from evaluated runs: ``python -m benchmarks.omniglot.report [RUN ...]``.
 
-Each RUN is a run, or a folder of runs such as a sweep, that `experiments.omniglot evaluate` has been
-over. What a run says replaces what the files beside this one said of it:
+Each RUN is a run, or a folder of runs such as a sweep, that `experiments.omniglot evaluate` has
+been over. What a run says replaces what the files beside this one said of it:
 
     results.csv      one line a run: the final evaluation
     training.csv     one line a run and validation: accuracy in meta-training

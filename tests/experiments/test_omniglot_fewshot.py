@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from experiments.omniglot import fewshot_train
 from experiments.omniglot.__main__ import main
@@ -61,8 +62,8 @@ def test_train_leaves_a_whole_run_directory(trained):
     assert best["iteration"] in (3, 6, 8)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_resumes_bit_for_bit(tmp_path, data, method):
+@pytest.mark.parametrize("method", ["maml", "metasgd", "imaml", "reptile", "none"])
+def test_every_kind_of_learner_resumes_bit_for_bit(tmp_path, data, method):
     (whole,) = train(tmp_path / "whole", data, *SMALL, *of(method))
     (cut,) = train(tmp_path / "cut", data, *SMALL, *of(method))
     resume_before_the_last(cut)
@@ -165,6 +166,17 @@ def test_published_settings():
     assert reptile.learner.outer.optimiser.lr == 1.0
     assert defaults("imaml").test_steps == 16
     assert defaults("metasgd").learner.inner.learned == "element"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ways", [5, 20])
+def test_every_method_has_settings_that_can_be_trained(method, ways):
+    settings = defaults(method, ways)
+    learner = fewshot_train.new_learner(
+        replace(settings, filters=2), torch.Generator(), torch.device("cpu")
+    )
+    assert learner.num_steps == settings.learner.inner.num_steps
+    assert (settings.method, settings.ways) == (method, ways)
 
 
 def test_the_config_gives_the_settings_back(trained, data):
