@@ -25,7 +25,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 # Settings that may differ between the seeds of one line.
 BOOKKEEPING = {
-    *("seed", "seeds", "run_dir", "resume", "device", "provenance", "anchors"),
+    *("seed", "seeds", "run_dir", "resume", "device", "data", "provenance", "anchors"),
     *("iterations", "log_every", "checkpoint_every"),
 }
 

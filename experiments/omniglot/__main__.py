@@ -16,6 +16,7 @@ from experiments.omniglot import fewshot_settings, multishot_presets
 from experiments.omniglot.fewshot_settings import FewShotSettings
 from experiments.omniglot.multishot_settings import MultiShotMethod, MultiShotSettings, Preset
 from metarl.errors import UserError
+from metarl.run_directory import find_runs
 
 PROGRAM = "python -m experiments.omniglot"
 COMMANDS = {
@@ -68,7 +69,7 @@ def run_download(settings: DownloadSettings) -> None:
 
 def run_train(prog: str, arguments: Sequence[str]) -> None:
     """Train; protocol, preset, method and ways choose the defaults that other options change."""
-    if option(arguments, "--protocol", "fewshot", ("fewshot", "multishot")) == "multishot":
+    if protocol_of(arguments) == "multishot":
         run_train_multishot(prog, arguments)
         return
     from experiments.omniglot.fewshot_train import default_run_dir, train
@@ -91,6 +92,13 @@ def run_train_multishot(prog: str, arguments: Sequence[str]) -> None:
     settings = tyro.cli(MultiShotSettings, prog=prog, args=arguments, default=default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
     run_training(prog, place, lambda: train(settings))
+
+
+def protocol_of(arguments: Sequence[str]) -> str:
+    """The protocol that was asked for, or that of the run to resume."""
+    asked = option(arguments, "--protocol", "fewshot", ("fewshot", "multishot"))
+    resumed = option(arguments, "--resume", "", ())
+    return str(find_runs(resumed)[0].config.get("protocol", asked)) if resumed else asked
 
 
 def ways_option(arguments: Sequence[str]) -> int:

@@ -87,7 +87,7 @@ def test_every_method_resumes_bit_for_bit(tmp_path, data, method):
     arguments = (*SMALL, "--method", method, *head)
     (whole,) = train(tmp_path / "whole", data, *arguments)
     (cut,) = train(tmp_path / "cut", data, *arguments)
-    resume_before_the_last(cut, "--protocol", "multishot")
+    resume_before_the_last(cut)
     assert_same(cut, whole)
 
 
