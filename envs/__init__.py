@@ -28,6 +28,7 @@ For all of them:
     task_values         Task, TaskSet, TaskFamily: tasks that are not mazes
     task_environment    TaskEnv, what the small environments share
     task_vector_environment  TaskVectorEnv, what their tensor twins share
+    task_checks         what they check at their border
     step_randomness     the random numbers of an episode, drawn or given
     generator_blocks    random draws by one generator or several
     meta_observation    MetaObservation, VectorMetaObservation: the inputs of a meta-learner

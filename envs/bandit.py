@@ -14,7 +14,8 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from envs.bandit_tasks import BanditTask, BanditTasks
-from envs.task_environment import TaskEnv, as_source, check_discrete
+from envs.task_checks import as_source, check_discrete
+from envs.task_environment import TaskEnv
 from envs.task_values import TaskSource
 
 __all__ = ["BanditEnv", "bandit_settings"]

@@ -22,7 +22,8 @@ from envs.grid_navi_tasks import (
     grid_navi_tasks,
     next_cells,
 )
-from envs.task_environment import TaskEnv, as_source, check_discrete
+from envs.task_checks import as_source, check_discrete
+from envs.task_environment import TaskEnv
 from envs.task_values import TaskSet
 
 __all__ = ["GridNaviEnv", "check_size", "grid_navi_observations", "grid_navi_settings"]

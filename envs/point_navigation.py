@@ -16,7 +16,8 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from envs.point_navigation_tasks import PointTask, PointTasks
-from envs.task_environment import TaskEnv, as_source, check_horizon
+from envs.task_checks import as_source, check_horizon
+from envs.task_environment import TaskEnv
 from envs.task_values import TaskSource
 
 __all__ = ["PointNavigationEnv"]

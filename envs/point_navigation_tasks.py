@@ -127,7 +127,8 @@ class PointTasks(TaskFamily[PointTask]):
         """float32 [n, 2], goals, without waiting for `device`."""
         self._check_draw(n)
         cells = _corners(self.cells, device)
-        corners = cells[torch.randint(len(cells), (n,), generator=generator, device=device)]
+        rows = torch.randint(len(cells), (n,), generator=generator, device=device)
+        corners = cells.index_select(0, rows)
         inside = torch.randint(LATTICE, (n, 2), generator=generator, device=device)
         places = (corners * LATTICE + inside).double() + 0.5
         return (((places * (2 / (CELLS * LATTICE)) - 1) * self.half_width).float(),)

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from envs.point_navigation import check_point_settings, point_spaces
 from envs.point_navigation_tasks import PointTask, PointTasks
-from envs.task_environment import as_source
+from envs.task_checks import as_source
 from envs.task_values import TaskSource
 from envs.task_vector_environment import TaskVectorEnv
 

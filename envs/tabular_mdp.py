@@ -15,7 +15,8 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from envs.tabular_mdp_tasks import MDPTask, MDPTasks, next_state_thresholds
-from envs.task_environment import TaskEnv, as_source, check_discrete
+from envs.task_checks import as_source, check_discrete
+from envs.task_environment import TaskEnv
 from envs.task_values import TaskSource
 
 __all__ = ["TabularMDPEnv", "check_sizes", "mdp_settings"]

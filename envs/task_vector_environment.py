@@ -30,7 +30,7 @@ from envs.dynamics import as_actions
 from envs.generator_blocks import GeneratorBlocks
 from envs.settings import check_options
 from envs.step_randomness import StepRandomness
-from envs.task_environment import check_horizon, check_task_type
+from envs.task_checks import check_horizon, check_task_type
 from envs.task_values import Task, TaskSource, Tensors, stack_tasks
 
 __all__ = ["StepResult", "TaskVectorEnv"]
@@ -264,7 +264,7 @@ class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic
                 for new, old in zip(fresh, self._params, strict=True)
             )
         self._begin(done)
-        self._steps = torch.where(done, 0, self._steps)
+        self._steps = self._steps.masked_fill(done, 0)
         info = self._info() | {"final_obs": final, "_final_obs": done}
         info |= {"final_info": {}, "_final_info": done}
         return self._observe(), rewards, reached, truncated, info
