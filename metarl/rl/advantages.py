@@ -76,7 +76,7 @@ def normalised(advantages: Tensor, episodes: Episodes) -> Tensor:
     centred = (advantages - mean_over_steps(advantages, mask).view(-1, 1, 1)) * mask
     deviation = mean_over_steps(centred.square(), mask).sqrt()
     size = mean_over_steps(advantages.square(), mask).sqrt()
-    rounding = 10 * torch.finfo(size.dtype).eps * size
+    rounding = 10 * torch.finfo(advantages.dtype).eps * size
     silent = (deviation <= rounding) | _uneventful(episodes)
     scale = torch.where(silent, 0.0, 1 / (deviation + 1e-8))
     return centred * scale.view(-1, 1, 1)

@@ -178,3 +178,42 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], mes
 def test_a_critic_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="the policy has none"):
         tasks_of(tiny_policy(), baseline="critic")
+
+
+def test_the_critic_that_is_trained_is_the_one_that_judges() -> None:
+    """In adaptation and by the meta-gradient alike; a copy would stay at its random start."""
+    policy = tiny_policy(critic=True)
+    paying = replace(tiny_mdp(N, num_steps=1), rewards=torch.full_like(MDP.rewards, 3.0))
+    tasks = tasks_of(policy, paying, baseline="critic", gamma=0.0)
+    learner = MAML(draw(policy), rule=sgd(0.1), num_steps=1)
+
+    def error(fast: dict[str, Tensor]) -> Tensor:
+        batch = tasks.sample(fast, {}, "query")
+        values = policy.values(fast, batch.episodes.observations)
+        return (batch.targets - values).square().mean((1, 2))
+
+    before, after = error(learner.adapt(tasks, 0)), error(learner.adapt(tasks, 30))
+    assert (after < 0.05 * before).all()
+    list(learner.meta_gradients(tasks))
+    gradient = learner.params["fast.critic.layers.1.weight"].grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("baseline", ["linear", "critic"])
+def test_a_baseline_stands_still_while_losses_are_compared(baseline: str) -> None:
+    """Fitted when the episodes are scored, never in the loss: candidates see equal advantages."""
+    policy = tiny_policy(critic=True)
+    tasks = tasks_of(policy, baseline=baseline, value_coef=0.0)
+    here = weights(policy)
+    there = {n: (p + 0.3).detach() for n, p in here.items()}
+    batch = tasks.sample(here, {}, "support")
+    kept = batch.advantages.clone()
+    log_p = policy.distribution.log_prob(
+        policy.outputs(there, batch.episodes.observations), batch.episodes.actions
+    )
+    ratio = (log_p - batch.episodes.log_p).exp()
+    expected = -(ratio * kept).sum(1).mean(1)
+    assert torch.allclose(tasks.loss(there, {}, batch), expected)
+    assert torch.equal(batch.advantages, kept)
+    assert not batch.advantages.requires_grad
