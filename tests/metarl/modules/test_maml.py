@@ -52,16 +52,17 @@ def test_the_gradient_is_that_of_the_batched_learner(
 
 
 @pytest.mark.parametrize("make", [regression, classification])
+@pytest.mark.parametrize("name", ["sgd", "adam", "decay"])
 def test_the_first_order_gradient_is_that_of_the_batched_learner(
-    make: Callable[[], Problem],
+    make: Callable[[], Problem], name: str
 ) -> None:
-    problem = make()
-    learner = meta.MAML(problem.init(), rule=sgd(0.1), num_steps=3, first_order=True)
-    maml = metarl.MAML(wrapped(problem), 0.1, first_order=True)
+    problem, rule = make(), RULES[name]
+    learner = meta.MAML(problem.init(), rule=rule, num_steps=3, first_order=True)
+    maml = metarl.MAML(wrapped(problem), rule=rule, first_order=True)
     found = meta_gradient(maml, problem, 3)
     expected = {n.removeprefix("fast."): g for n, g in batched_gradient(learner, problem).items()}
     assert relative_error(found, prefixed(expected, "model.tree")) < 1e-9
-    second_order = meta_gradient(metarl.MAML(wrapped(problem), 0.1), problem, 3)
+    second_order = meta_gradient(metarl.MAML(wrapped(problem), rule=rule), problem, 3)
     assert relative_error(second_order, prefixed(expected, "model.tree")) > 1e-3
 
 
