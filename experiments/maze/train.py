@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
@@ -11,9 +11,9 @@ from torch import Tensor
 from envs import oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, defaults, from_config
+from experiments.stored_settings import resumed
 from metarl.core import stack
 from metarl.devices import resolve_device
-from metarl.errors import UserError
 from metarl.meta import TwoTimescale
 from metarl.rl import Collector, ScoredTrials, Trials
 from metarl.run_directory import RunDirectory, create_runs, find_runs
@@ -36,7 +36,13 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
     """
     if settings.resume is not None:
         runs = find_runs(settings.resume)
-        settings = resumed_settings(settings, runs)
+        settings = resumed(
+            settings,
+            default=defaults(settings.preset, settings.method),
+            plain=TrainSettings(),
+            stored=from_config(runs[0].config),
+            runs=runs,
+        )
         training = build(settings, runs)
         training.resume()
     else:
@@ -107,31 +113,4 @@ def anchors(settings: TrainSettings) -> dict[str, float]:
     """What the random policy, a perfect explorer and the oracle return, for every curve."""
     _, tasks = make_tasks(settings)
     returns = oracle.reference_returns(tasks, horizon=settings.horizon, reward=settings.reward)
-    return dataclasses.asdict(returns)
-
-
-def resumed_settings(settings: TrainSettings, runs: list[RunDirectory]) -> TrainSettings:
-    """The settings of the runs themselves; ``--device`` alone may be given anew.
-
-    Raises:
-        UserError: Other settings were given, or a folder of seeds is not complete.
-    """
-    stored = from_config(runs[0].config)
-    chosen = defaults(settings.preset, settings.method)
-    chosen = dataclasses.replace(chosen, resume=settings.resume, device=settings.device)
-    names = [f.name for f in dataclasses.fields(settings)]
-    given = [name for name in names if getattr(settings, name) != getattr(chosen, name)]
-    plain = TrainSettings()
-    given += [n for n in ("preset", "method") if getattr(settings, n) != getattr(plain, n)]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UserError(f"--resume takes its settings from the run; drop {options}")
-    device = stored.device if settings.device == "auto" else settings.device
-    seeds = tuple(int(run.config["seed"]) for run in runs)
-    missing = sorted(set(stored.seeds) - set(seeds))
-    if missing and runs[0].path != settings.resume:
-        raise UserError(
-            f"{settings.resume} lacks seed {', '.join(map(str, missing))} of {len(stored.seeds)}; "
-            f"resume its runs one at a time, such as {runs[0].path}, or train anew"
-        )
-    return dataclasses.replace(stored, seeds=seeds, device=device)
+    return asdict(returns)

@@ -121,7 +121,7 @@ def test_a_killed_process_resumes_bit_for_bit(tmp_path, number):
 
 OTHER_LEARNERS = {
     "reset-fast": ("--learner.reset-fast", "meta-batch", "--learner.warp-period", "5"),
-    "ppo": ("--loss.algorithm", "ppo", "--learner.num-epochs", "3", "--loss.gae-lambda", "0.9"),
+    "ppo": ("--preset", "ppo"),
     "rmsprop": ("--learner.fast.name", "rmsprop", "--learner.slow.name", "sgd"),
     "paper": ("--preset", "paper"),
 }
@@ -268,6 +268,9 @@ def test_presets():
     assert baseline.loss.published_baseline
     assert not baseline.loss.published_returns
     assert not baseline.published_faults
+    ppo = defaults("ppo")
+    assert (ppo.loss.algorithm, ppo.learner.num_epochs, ppo.learner.fast.lr) == ("ppo", 3, 2e-3)
+    assert defaults("ppo", "rnn").learner.fast.lr == defaults("default", "rnn").learner.fast.lr
     with pytest.raises(SystemExit):
         main(["train", "--preset", "unknown"])
 
@@ -303,7 +306,7 @@ def test_paper_preset_trains(tmp_path):
         (["train", "--size", "12"], "--size must be odd and at least 5, got 12"),
         (["train", "--size", "3"], "--size must be odd and at least 5, got 3"),
         (["train", "--method", "transformer"], "--method 'transformer' is not one of warp, rnn"),
-        (["train", "--preset", "best"], "--preset 'best' is not one of default, demo, paper"),
+        (["train", "--preset", "best"], "--preset 'best' is not one of default, ppo, demo, paper"),
         (["train", "--iterations", "0"], "--iterations must be at least 1, got 0"),
         (["train", "--batch-size", "-3"], "--batch-size must be at least 1, got -3"),
         (["train", "--seeds", "1", "1"], "--seeds must be different"),
