@@ -20,13 +20,11 @@ class EvaluateSettings:
     protocol: Literal["auto", "fewshot", "multishot"] = "auto"
     """Refuse runs of another protocol. auto: whatever the run is of."""
     tasks: int | None = None
-    """Few-shot tasks, none of them of a class that was trained on. Default: 1000. The tasks of
-    multishot are the test alphabets."""
+    """Few-shot tasks, of classes that were not trained on. Default: 1000. Multishot has its own."""
     steps: int | None = None
     """Inner steps. Default: the run's --test-steps."""
     query_shots: int | None = None
-    """Drawings of each character to be judged by, few-shot. Default: the run's. Transductive
-    accuracy depends on it."""
+    """Few-shot: drawings of each character to be judged by together. Default: the run's."""
     checkpoint: Literal["best", "last"] = "best"
     """The learner as it did best in validation, or as it was at the end."""
     every: int = 10

@@ -54,11 +54,9 @@ class MultiShotSettings:
     protocol: Literal["multishot"] = "multishot"
     """multishot: a task is an alphabet; fewshot: a task is a few characters of any alphabet."""
     preset: Preset = "default"
-    """fast: small, for one CPU core; default: the published sizes; reference: those with the
-    published code's choices, its faults included. The other options change it."""
+    """fast: for one CPU core; default: the published sizes; reference: published faults too."""
     method: MultiShotMethod = "warp-leap"
-    """The learner; ft: fine-tuning of a body that was trained with a head for each alphabet;
-    none: no meta-training."""
+    """The learner; ft: fine-tune a body trained with a head an alphabet; none: no meta-training."""
     pretrain: int = 30
     """Alphabets to meta-train on."""
     test_alphabets: int = 10
@@ -79,13 +77,14 @@ class MultiShotSettings:
     """Channels of each of the four convolutions."""
     warp: WarpLayers = field(default_factory=WarpLayers)
     """The warp layers."""
-    images: AlphabetSettings = field(default_factory=AlphabetSettings)
+    images: Annotated[AlphabetSettings, tyro.conf.AvoidSubcommands] = field(
+        default_factory=AlphabetSettings
+    )
     """How images are drawn and distorted."""
     resize: Resize = "lanczos"
     """lanczos: grey images; nearest: two colours, as the published code has them."""
     query: Literal["train", "held-out"] = "train"
-    """What the meta-loss of warp, maml and fomaml is taken on: another minibatch to train on, or
-    the held-out drawings of the meta-training alphabets. Default for maml, fomaml: held-out."""
+    """Images of the meta-loss: another minibatch, or (maml, fomaml by default) what is held out."""
     head_reset: bool = False
     """Every task begins with a head of its own that is drawn at random."""
     validate_every: int = 20
