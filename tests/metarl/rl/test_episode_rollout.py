@@ -216,3 +216,31 @@ def test_tasks_of_the_wrong_number_and_odd_observations_are_refused() -> None:
     odd = SyncVectorEnv([lambda: gymnasium.make("FrozenLake-v1")])
     with pytest.raises(ValueError, match="observations must be arrays"):
         HostVectorEnv(odd)
+
+
+def test_points_play_the_same_first_episodes_under_every_autoreset_mode() -> None:
+    """Goals so wide that episodes end at different times, with and without the next beginning."""
+    played = []
+    for mode in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
+        points = gymnasium.make_vec(
+            "metarl/PointNavigation-v0",
+            num_envs=8,
+            horizon=20,
+            goal_radius=0.2,
+            autoreset_mode=mode,
+        )
+        tasks = points.task_distribution.sample(2, torch.Generator().manual_seed(3))  # type: ignore[attr-defined]
+        options = {"tasks": [task for task in tasks for _ in range(4)]}
+        policy = mlp_policy(2, Gaussian(2), hidden=(4,))
+        weights = share(policy.init(torch.Generator().manual_seed(0)), 2)
+        played.append(
+            EpisodeCollector(points, policy, generators(2), 2, 20, options).collect(weights)
+        )
+    a, b = played
+    assert a.terminated.any()
+    assert a.lengths.unique().numel() > 1
+    for name in ("rewards", "terminated", "truncated", "mask", "last_observations"):
+        assert torch.equal(getattr(a, name), getattr(b, name)), name
+    where = a.mask.bool()
+    assert torch.equal(a.observations[where], b.observations[where])
+    assert torch.equal(a.actions[where], b.actions[where])
