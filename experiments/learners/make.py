@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from experiments.learners.settings import WARP_METHODS, LearnerSettings, Method, check_applies
 from metarl.core import Params, ReplayBuffer, meta_curvature
@@ -29,6 +29,18 @@ from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries
 from metarl.nn import Network
 
 
+class Architecture(Protocol):
+    """What the parameters of a model are, by name patterns: a network, or a policy."""
+
+    @property
+    def slow(self) -> tuple[str, ...]:
+        """Those that stand still while a task is adapted to."""
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Those of the last layer."""
+
+
 class LearnedLoss(NamedTuple):
     """The network of a learned loss (daml), and its initial parameters."""
 
@@ -38,7 +50,7 @@ class LearnedLoss(NamedTuple):
 
 def make_learner(
     method: Method,
-    network: Network,
+    network: Architecture,
     params: Params,
     settings: LearnerSettings,
     *,
@@ -114,7 +126,7 @@ def _implicit(params: Params, settings: LearnerSettings) -> MetaLearner:
 
 
 def _warp_grad(
-    method: Method, network: Network, params: Params, settings: LearnerSettings, seed: int
+    method: Method, network: Architecture, params: Params, settings: LearnerSettings, seed: int
 ) -> MetaLearner:
     """Warp layers, with or without a learned initialisation."""
     if not network.slow:

@@ -1,0 +1,56 @@
+"""Adaptation by policy gradient: ``python -m experiments.maze_adapt train|evaluate|render``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import cast
+
+import tyro
+
+from experiments.command_line import option, run_command, run_training
+from experiments.maze_adapt.learners import METHODS, Method
+from experiments.maze_adapt.settings import ENVS, TrainSettings, defaults
+from experiments.maze_adapt.worlds import EnvName
+
+COMMANDS = {
+    "train": "meta-train policies into a run directory",
+    "evaluate": "adapt to unseen tasks, measure every step of the way and draw it",
+    "render": "film the same maze before adaptation and after each gradient step",
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run one command."""
+    run_command("python -m experiments.maze_adapt", COMMANDS, run, arguments)
+
+
+def run(command: str, prog: str, arguments: Sequence[str]) -> None:
+    """Import only what the command needs: training has no use for the drawing libraries."""
+    match command:
+        case "train":
+            run_train(prog, arguments)
+        case "evaluate":
+            from experiments.maze_adapt.evaluate import EvaluateSettings, evaluate
+
+            evaluate(tyro.cli(EvaluateSettings, prog=prog, args=arguments))
+        case "render":
+            from experiments.maze_adapt.render import RenderSettings, render
+
+            render(tyro.cli(RenderSettings, prog=prog, args=arguments))
+
+
+def run_train(prog: str, arguments: Sequence[str]) -> None:
+    """Train; environment and method choose the defaults that the other options change."""
+    from experiments.maze_adapt.train import default_run_dir, train
+
+    env = cast(EnvName, option(arguments, "--env", "point", ENVS))
+    method = cast(Method, option(arguments, "--method", "maml", METHODS))
+    default = defaults(env, method)
+    settings = tyro.cli(TrainSettings, prog=prog, args=arguments, default=default)
+    place = settings.resume or settings.run_dir or default_run_dir(settings)
+    run_training(prog, place, lambda: train(settings))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

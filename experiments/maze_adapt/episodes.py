@@ -1,0 +1,65 @@
+"""Meta-batches: tasks of a world, with episodes to adapt by, as the learners take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from experiments.maze_adapt.worlds import Tasks, World
+from metarl.rl import (
+    EpisodeCollector,
+    FeedForwardPolicy,
+    PolicyGradientSettings,
+    PolicyGradientTasks,
+    TensorVectorEnv,
+)
+
+MAX_SEED = 2**62
+
+
+def episodes_of(
+    world: World,
+    tasks: Tasks,
+    num_episodes: int,
+    policy: FeedForwardPolicy,
+    settings: PolicyGradientSettings,
+    generator: torch.Generator,
+) -> PolicyGradientTasks:
+    """N tasks to adapt to, divisible; what a task draws does not depend on its company.
+
+    Args:
+        world: The distribution that the tasks are of.
+        tasks: N tasks.
+        num_episodes: Episodes a task and gradient step.
+        policy: Plays.
+        settings: Of the loss.
+        generator: Draws two seeds a task: of its policy's noise and of its environments.
+    """
+    device = generator.device
+    seeds = torch.randint(MAX_SEED, (2, len(tasks)), generator=generator, device=device).tolist()
+    noise, dynamics = ([_generator(seed, device) for seed in row] for row in seeds)
+
+    def divide(part: slice) -> tuple[TensorVectorEnv, dict[str, Any]]:
+        return environments(world, tasks[part], num_episodes, dynamics[part], device)
+
+    env, options = divide(slice(None))
+    collector = EpisodeCollector(env, policy, noise, len(tasks), world.horizon, options, divide)
+    return PolicyGradientTasks(collector, settings)
+
+
+def environments(
+    world: World,
+    tasks: Tasks,
+    num_episodes: int,
+    generators: Sequence[torch.Generator],
+    device: torch.device,
+) -> tuple[TensorVectorEnv, dict[str, Any]]:
+    """``num_episodes`` environments a task, task-major, and the reset options that say which."""
+    many = [task for task in tasks for _ in range(num_episodes)]
+    return world.make_env(len(many), generator=generators, device=device), {"tasks": many}
+
+
+def _generator(seed: int, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)

@@ -1,0 +1,250 @@
+"""`evaluate`: how far policies get on unseen tasks, gradient step by gradient step."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from experiments.maze_adapt.episodes import episodes_of
+from experiments.maze_adapt.pictures import draw_adaptation
+from experiments.maze_adapt.settings import TrainSettings, from_config
+from experiments.maze_adapt.train import STREAMS, make_untrained, policy_of
+from experiments.maze_adapt.worlds import Anchors, Tasks, World
+from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary, evaluate_learner
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.json_file import to_json, write_json
+from metarl.meta import MetaLearner
+from metarl.plots import save_figure
+from metarl.run_directory import RunDirectory, find_runs
+from metarl.seeding import spawn_generators
+
+TEST_STREAMS = ("test_tasks", "test_episodes")
+"""After those of training: no training has them, whatever its seed."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Adapt to unseen tasks, and sum up in summary.json what is earned after every step."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory, or a folder of seed-N runs."""
+    tasks: int = 40
+    """Unseen tasks, at most: where there are finitely many, each is taken once."""
+    steps: int = 3
+    """Gradient steps."""
+    episodes: int | None = None
+    """Episodes a task and step. Default: as in training."""
+    chunk_size: int | None = None
+    """Tasks that are stacked. None: all."""
+    seed: int = 10_000
+    """Of tasks and episodes."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the summary as one line of JSON, the last of standard output."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        for name, least in (("tasks", 1), ("steps", 0), ("episodes", 1), ("chunk_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                option = name.replace("_", "-")
+                raise UserError(f"--{option} must be at least {least}, got {value}")
+        if self.seed < 0:
+            raise UserError(f"--seed must be at least 0, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One run, evaluated.
+
+    Attributes:
+        trained: What it learned.
+        untrained: The same learner before its first iteration, on the same tasks.
+        tasks: The tasks.
+        anchors: Of these tasks.
+        summary: What `summary.json` holds.
+    """
+
+    trained: AdaptationResult
+    untrained: AdaptationResult
+    tasks: Tasks
+    anchors: Anchors
+    summary: dict[str, Any]
+
+
+def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
+    """Evaluate every run, and seeds together.
+
+    Each run gets `summary.json`, `adaptation.json` (every episode) and `adaptation.png`; a folder
+    of several a `summary.json` and an `adaptation.png` of all of them.
+
+    Returns:
+        The summary of the run, or of the seeds together, those of the runs under ``runs``.
+    """
+    runs = find_runs(settings.run)
+    found = [evaluate_run(run, settings) for run in runs]
+    for run, one in zip(runs, found, strict=True):
+        run.write_summary(one.summary)
+        write_json(run.path / "adaptation.json", to_json(every_episode(one), "adaptation"))
+        draw(run.path, from_config(run.config), [one])
+        print(describe(run.path, one.summary))
+    summary = found[0].summary
+    if len(found) > 1:
+        summary = together(found, settings)
+        write_json(settings.run / "summary.json", to_json(summary, "summary"))
+        draw(settings.run, from_config(runs[0].config), found)
+        print(describe(settings.run, summary))
+    if settings.json:
+        print(json.dumps(to_json(summary, "summary")))
+    return summary
+
+
+def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> Evaluated:
+    """Adapt the learner of a run, and the same before training, to the same unseen tasks."""
+    started = time.perf_counter()
+    trained = from_config(run.config)
+    device = resolve_device(settings.device)
+    world = trained.world()
+    learner, iteration = trained_learner(run, trained, device)
+    beside = untrained_learner(run, trained, device)
+    streams = spawn_generators(settings.seed, (*STREAMS, *TEST_STREAMS), device)
+    tasks = world.test_tasks(settings.tasks, streams["test_tasks"])
+    before = streams["test_episodes"].get_state()
+    result = adapt(learner, trained, world, tasks, settings, streams["test_episodes"])
+    streams["test_episodes"].set_state(before)
+    control = adapt(beside, trained, world, tasks, settings, streams["test_episodes"])
+    anchors = world.anchors(tasks)
+    summary = {
+        "env": trained.env,
+        "method": trained.method,
+        **adaptation_summary([result], **anchors._asdict(), seed=settings.seed),
+        "untrained_return_mean": control.curve.mean(0).tolist(),
+        "floor": world.floor,
+        "floor_return": anchors.floor,
+        "oracle_return": anchors.oracle,
+        "seed": settings.seed,
+        "device": str(device),
+        "iteration": iteration,
+        "wall_seconds": time.perf_counter() - started,
+    }
+    return Evaluated(result, control, tasks, anchors, summary)
+
+
+def adapt(
+    learner: MetaLearner,
+    trained: TrainSettings,
+    world: World,
+    tasks: Tasks,
+    settings: EvaluateSettings,
+    generator: torch.Generator,
+) -> AdaptationResult:
+    """Adapt one learner to the tasks."""
+    episodes = settings.episodes or trained.episodes
+    policy = policy_of(trained, world)
+    return evaluate_learner(
+        learner,
+        episodes_of(world, tasks, episodes, policy, trained.loss, generator),
+        settings.steps,
+        has_goal=world.has_goal,
+        chunk_size=settings.chunk_size,
+    )
+
+
+def together(found: list[Evaluated], settings: EvaluateSettings) -> dict[str, Any]:
+    """The summary of several seeds."""
+    first = found[0]
+    results = [one.trained for one in found]
+    kept = ("env", "method", "floor", "floor_return", "oracle_return", "seed", "device")
+    control = sum(one.untrained.curve.mean(0) for one in found) / len(found)
+    return {
+        **{name: first.summary[name] for name in kept},
+        **adaptation_summary(results, **first.anchors._asdict(), seed=settings.seed),
+        "untrained_return_mean": control.tolist(),
+        "iteration": min(one.summary["iteration"] for one in found),
+        "runs": [one.summary for one in found],
+    }
+
+
+def every_episode(one: Evaluated) -> dict[str, Any]:
+    """All that was measured, ``[task, k, episode]``, with the tasks' names."""
+    return {
+        "task_ids": [task.task_id for task in one.tasks],
+        "tasks": [json.loads(task.to_json()) for task in one.tasks],
+        "experience": one.trained.experience,
+        "returns": one.trained.returns,
+        "lengths": one.trained.lengths,
+        "successes": one.trained.successes,
+        "untrained_returns": one.untrained.returns,
+    }
+
+
+def draw(place: Path, trained: TrainSettings, found: list[Evaluated]) -> None:
+    """Write `adaptation.png`."""
+    world, anchors = trained.world(), found[0].anchors
+    figure = draw_adaptation(
+        {trained.method: [one.trained for one in found]},
+        control=[one.untrained for one in found],
+        anchors={world.floor: anchors.floor, "oracle": anchors.oracle},
+        title=f"{trained.env}, {trained.method}: unseen tasks",
+    )
+    save_figure(figure, place / "adaptation.png")
+
+
+def trained_learner(
+    run: RunDirectory, trained: TrainSettings, device: torch.device
+) -> tuple[MetaLearner, int]:
+    """The learner of a run's checkpoint, and its iteration."""
+    learner = untrained_learner(run, trained, device)
+    state = run.load_checkpoint()
+    try:
+        learner.load_state_dict(state["learner"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
+        ) from error
+    return learner, int(state["iteration"])
+
+
+def untrained_learner(
+    run: RunDirectory, trained: TrainSettings, device: torch.device
+) -> MetaLearner:
+    """The same learner as it was before its first iteration."""
+    generator = spawn_generators(run.config["seed"], STREAMS)["init"]
+    return make_untrained(trained, policy_of(trained, trained.world()), generator, device)
+
+
+def describe(place: Path, summary: dict[str, Any]) -> str:
+    """The summary in a few lines."""
+    low, high = zip(*summary["return_iqm_ci95"], strict=True)
+    seeds = f", {summary['num_seeds']} seeds" if summary["num_seeds"] > 1 else ""
+    lines = [
+        f"{place}: {summary['env']}, {summary['method']}, {summary['num_tasks']} unseen tasks"
+        f"{seeds}, {summary['episodes_per_step']} episodes a step,"
+        f" after {summary['iteration']} iterations",
+        f"  gradient steps       {_row(summary['steps'])}",
+        f"  return, mean         {_row(summary['return_mean'])}",
+        f"  interquartile mean   {_row(summary['return_iqm'])}",
+        f"    95 % from          {_row(low)}",
+        f"    to                 {_row(high)}",
+        f"  20th percentile      {_row(summary['percentile20'])}",
+        f"  tasks improved, %    {_row(summary['percent_improved'])}",
+        f"  normalised score     {_row(summary['normalised_score'])}",
+        f"  no meta-training     {_row(summary['untrained_return_mean'])}",
+        f"  beside: {summary['floor']} {summary['floor_return']:.3f},"
+        f" oracle {summary['oracle_return']:.3f}; drawn: {place / 'adaptation.png'}",
+    ]
+    if "success_rate" in summary:
+        lines.insert(-2, f"  success rate         {_row(summary['success_rate'])}")
+    return "\n".join(lines)
+
+
+def _row(values: Any) -> str:
+    return " ".join(f"{v:8d}" if isinstance(v, int) else f"{v:8.3f}" for v in values)

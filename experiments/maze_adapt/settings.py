@@ -1,0 +1,153 @@
+"""Settings of adaptation by policy gradient: what `--help` explains, what `config.json` keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+
+from experiments import stored_settings
+from experiments.learners import InnerSettings, LearnerSettings
+from experiments.maze_adapt.learners import (
+    STEPS_ITSELF,
+    Method,
+    PolicyLearnerSettings,
+    check,
+)
+from experiments.maze_adapt.worlds import EnvName, World, make_world
+from metarl.core import OptimiserSettings
+from metarl.errors import UserError
+from metarl.meta_training import OuterSettings
+from metarl.rl import PolicyGradientSettings
+from metarl.training import Schedule
+
+ENVS: tuple[EnvName, ...] = get_args(EnvName)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Meta-train a policy that adapts to a new task by policy gradient steps."""
+
+    run_dir: Path | None = None
+    """Where the run goes; several seeds get a folder seed-N each. Default: under runs/."""
+    env: EnvName = "point"
+    """point: MAML's 2D navigation; maze: a hidden goal in a grid maze; gridnavi: VariBAD's grid;
+    bandit: Bernoulli arms; mdp: random decision processes."""
+    method: Method = "maml"
+    """The learner."""
+    iterations: int = 500
+    """Iterations; in each, the learner adapts to one meta-batch of tasks."""
+    meta_batch: int = 20
+    """Tasks an iteration."""
+    episodes: int = 20
+    """Episodes a task and gradient step, and as many to be judged by."""
+    horizon: int = 100
+    """Steps of an episode, at most."""
+    size: int = 9
+    """Rows and columns of the maze, odd, at least 5 (maze)."""
+    arms: int = 5
+    """Arms of the bandit (bandit)."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Units of each hidden layer."""
+    activation: Literal["relu", "tanh"] = "tanh"
+    """Between the layers."""
+    initial_std: float = 1.0
+    """Deviation of a Gaussian policy to begin with; 1 is the longest step (point)."""
+    seeds: tuple[int, ...] = (0,)
+    """One learner a seed, trained one after the other."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    log_every: int = 10
+    """Iterations a line of metrics; each line is their mean."""
+    checkpoint_every: int = 50
+    """Iterations between checkpoints."""
+    loss: PolicyGradientSettings = field(default_factory=PolicyGradientSettings)
+    """Of the episodes, in adaptation and after it."""
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    """Inner and outer loop; the defaults are the method's own."""
+    of_policies: PolicyLearnerSettings = field(default_factory=PolicyLearnerSettings)
+    """What some learners have beside."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Continue this run; its settings come from its config.json."""
+
+    def __post_init__(self) -> None:
+        """Refuse, before any work starts, what cannot be trained."""
+        counts = ("iterations", "meta_batch", "episodes", "horizon", "arms", "log_every")
+        for name in (*counts, "checkpoint_every"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise UserError(f"--{option} must be at least 1, got {getattr(self, name)}")
+        if self.size < 5 or self.size % 2 == 0:
+            raise UserError(f"--size must be odd and at least 5, got {self.size}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise UserError(f"--hidden must be positive counts, at least one, got {self.hidden}")
+        if not (math.isfinite(self.initial_std) and self.initial_std >= 1e-3):
+            raise UserError(f"--initial-std must be at least 0.001, got {self.initial_std}")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
+        for name, env in (("size", "maze"), ("arms", "bandit"), ("initial_std", "point")):
+            usual = TrainSettings.__dataclass_fields__[name].default
+            if self.env != env and getattr(self, name) != usual:
+                option = name.replace("_", "-")
+                raise UserError(f"--{option} is for --env {env}; {self.env} has none")
+        check(self.method, self.learner, self.of_policies)
+
+    def world(self) -> World:
+        """The distribution of tasks."""
+        return make_world(
+            self.env,
+            horizon=self.horizon,
+            size=self.size,
+            num_arms=self.arms,
+            std=self.initial_std,
+        )
+
+
+def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
+    """The settings of an environment, with what the method needs otherwise."""
+    changes: dict[str, Any]
+    match env:
+        case "point":
+            changes = {"iterations": 600, **_learner(method, inner_lr=0.5, num_steps=1)}
+        case "maze":
+            changes = {"horizon": 50, **_learner(method, inner_lr=0.5, num_steps=3)}
+        case "gridnavi":
+            changes = {"horizon": 15, **_learner(method, inner_lr=0.5, num_steps=3)}
+        case "bandit" | "mdp":
+            changes = {"horizon": 10, **_learner(method, inner_lr=0.5, num_steps=3)}
+    loss = PolicyGradientSettings(divide_by_horizon=True)
+    return replace(TrainSettings(), env=env, method=method, loss=loss, **changes)
+
+
+def _learner(method: Method, *, inner_lr: float, num_steps: int) -> dict[str, Any]:
+    """The learner's settings: Adam, whose 3e-3 falls to 0, unless the method has its own way.
+
+    An inner step of 0.5 on the mean over time (hence ``divide_by_horizon``) is that of Finn et al.
+    2017; learners that go far, or follow the path of adaptation, take three.
+    """
+    inner = InnerSettings(lr=inner_lr, num_steps=num_steps)
+    outer, schedule = OuterSettings(OptimiserSettings(lr=3e-3)), Schedule("cosine")
+    match method:
+        case "metasgd":
+            inner = replace(inner, learned="element")
+        case "reptile" | "imaml" | "warp":
+            inner = replace(inner, num_steps=max(num_steps, 3))
+        case "trpo-maml":
+            outer, schedule = STEPS_ITSELF, Schedule()
+    return {"learner": LearnerSettings(inner=inner, outer=outer, schedule=schedule)}
+
+
+def from_config(config: Mapping[str, Any]) -> TrainSettings:
+    """The settings that a run's `config.json` keeps.
+
+    Raises:
+        RunDirectoryError: It is another script's run, or another version's.
+    """
+    required = ("env", "method", "meta_batch", "episodes", "learner", "of_policies")
+    return stored_settings.from_config(
+        TrainSettings, config, required=required, what="a run of maze_adapt"
+    )
