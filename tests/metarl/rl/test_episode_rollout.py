@@ -244,3 +244,19 @@ def test_points_play_the_same_first_episodes_under_every_autoreset_mode() -> Non
     where = a.mask.bool()
     assert torch.equal(a.observations[where], b.observations[where])
     assert torch.equal(a.actions[where], b.actions[where])
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_behind_its_end_an_episode_on_the_host_stands_still(mode: AutoresetMode) -> None:
+    env = host(SyncVectorEnv, mode)
+    env.reset(options={"tasks": list(range(len(ENDS)))})
+    actions = torch.zeros(len(ENDS), dtype=torch.int64)
+    for t in range(1, 9):
+        observations, rewards, terminated, truncated, info = env.step(actions)
+        assert info == {}
+        for b, (length, how) in enumerate(ENDS):
+            assert observations[b].tolist() == [0.0, min(t, length)]
+            assert rewards[b] == (t - 1 if t <= length else 0)
+            assert terminated[b] == (t >= length and how in ("terminated", "both"))
+            assert truncated[b] == (t >= length and how in ("truncated", "both"))
+    env.env.close()
