@@ -17,6 +17,7 @@ from envs import (
     bandit_reference_returns,
     bandit_tasks,
     bayes_optimal_return,
+    generator_blocks,
 )
 from envs.bandit_algorithms import Algorithm, greedy, play_bandits, thompson, ucb1
 
@@ -168,6 +169,20 @@ def test_same_step_begins_anew_with_new_arms() -> None:
     assert truncated.all()
     assert after["_final_obs"].all()
     assert not torch.equal(after["task_parameters"][0], info["task_parameters"][0])
+
+
+def test_drawing_in_blocks_changes_nothing_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = torch.zeros(4, dtype=torch.int64)
+    runs = []
+    for max_draws in (2**22, 8):  # all five steps at once, or two at a time
+        monkeypatch.setattr(generator_blocks, "MAX_DRAWS", max_draws)
+        env = BanditVectorEnv(4, horizon=5, generator=generator(0))
+        rewards = []
+        for _ in range(4):
+            env.reset()
+            rewards += [env.step(actions)[1] for _ in range(5)]
+        runs.append(torch.cat((torch.stack(rewards), env.task_parameters[0].T)))
+    assert torch.equal(*runs)
 
 
 def test_bad_bandits_are_refused() -> None:
