@@ -180,10 +180,10 @@ class NotANumber(PolicyGradientTasks):
 @pytest.mark.parametrize("kind", [Deceptive, NotANumber])
 def test_a_failed_search_leaves_everything_as_it_was(kind: type[PolicyGradientTasks]) -> None:
     policy, tasks = tiny()
-    learner = TRPO(draw(policy), rule=sgd(0.1), num_backtracks=3)
+    learner = TRPO(draw(policy), rule=sgd(0.1), num_backtracks=12)
     (metrics,) = learner.meta_gradients(kind(tasks.collector, tasks.settings))
     assert metrics["accepted"].tolist() == [0, 0, 0]
-    assert metrics["candidates"].tolist() == [3, 3, 3]
+    assert metrics["candidates"].tolist() == [12, 12, 12]
     assert metrics["query_loss"].isfinite().all()
     assert all((p.grad == 0).all() for p in learner.params.values())
 
