@@ -81,17 +81,9 @@ def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> M
     network = make_network(settings)
     learner = new_learner(settings, streams["init"], device)
     tasks = make_tasks(settings, omniglot, "train", device)
-    validation = make_tasks(
-        settings, omniglot, "validation", device, settings.validation_tasks, VALIDATION_SEED
-    )[:]
-
-    def validate() -> float:
-        curve = measure(settings, learner, validation, settings.test_steps, last_only=True)
-        return float(curve.transductive[:, -1].mean())
-
     selected = SelectedLearner(
         OptimisedLearner(learner, settings.learner.outer),
-        validate,
+        partial(validate, settings, learner, validation_tasks(settings, omniglot, device)),
         settings.validate_every,
         settings.iterations,
     )
@@ -116,6 +108,20 @@ def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> M
         counter="tasks_seen",
         description=f"training seed {run.config['seed']}",
     )
+
+
+def validation_tasks(
+    settings: FewShotSettings, omniglot: Omniglot, device: torch.device
+) -> FewShotBatch:
+    """The same tasks for every validation, and for every seed."""
+    count = settings.validation_tasks
+    return make_tasks(settings, omniglot, "validation", device, count, VALIDATION_SEED)[:]
+
+
+def validate(settings: FewShotSettings, learner: MetaLearner, tasks: FewShotBatch) -> float:
+    """Accuracy on tasks for validation after the last step, transductive."""
+    curve = measure(settings, learner, tasks, settings.test_steps, last_only=True)
+    return float(curve.transductive[:, -1].mean())
 
 
 def make_network(settings: FewShotSettings) -> Network:

@@ -9,8 +9,8 @@ from typing import Any
 from experiments.omniglot.data import load_images
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from experiments.omniglot.multishot_measure import area_under, measure
+from experiments.omniglot.multishot_problem import STREAMS, make_network, new_learner, sides
 from experiments.omniglot.multishot_settings import from_config
-from experiments.omniglot.multishot_train import STREAMS, make_network, new_learner, sides
 from experiments.omniglot.trained import (
     accuracies,
     draw_steps,

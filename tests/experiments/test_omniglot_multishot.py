@@ -16,13 +16,13 @@ from experiments.omniglot.__main__ import main
 from experiments.omniglot.data import load_images
 from experiments.omniglot.multishot_measure import area_under
 from experiments.omniglot.multishot_presets import defaults
+from experiments.omniglot.multishot_problem import draw_tasks, make_network, new_learner, sides
 from experiments.omniglot.multishot_settings import (
     MAY_RESET_HEAD,
     MultiShotMethod,
     Preset,
     from_config,
 )
-from experiments.omniglot.multishot_train import draw_tasks, make_network, new_learner, sides
 from metarl.core import num_parameters, partition, share
 from metarl.fewshot import alphabet_tasks
 from metarl.meta import SIMPLIFIED, OfflineWarpGrad

@@ -1,0 +1,112 @@
+"""What is learned in multi-shot Omniglot: the split, the network, the learner, meta-batches."""
+
+from __future__ import annotations
+
+import torch
+
+from experiments.learners import make_learner
+from experiments.omniglot.multishot_settings import MultiShotSettings
+from experiments.omniglot.multishot_tasks import AlphabetBatch, TrainingImages, fresh_heads
+from metarl.errors import UserError
+from metarl.fewshot import (
+    AlphabetBatches,
+    AlphabetSplit,
+    AlphabetTasks,
+    Omniglot,
+    alphabet_tasks,
+    choose_alphabets,
+    split_alphabets,
+)
+from metarl.fewshot.criteria import cross_entropy
+from metarl.meta import MetaLearner
+from metarl.nn import ConvNet, Network
+from metarl.nn.warp_conv_net import WarpConvNet
+
+STREAMS = ("init", "tasks")
+"""Of a seed."""
+
+
+def sides(settings: MultiShotSettings, omniglot: Omniglot, seed: int) -> AlphabetSplit:
+    """Which alphabets a seed trains on, validates and tests.
+
+    Raises:
+        UserError: There are not that many.
+    """
+    chosen = seed if settings.split_seed is None else settings.split_seed
+    try:
+        split = split_alphabets(
+            omniglot, chosen, settings.pretrain, settings.test_alphabets, settings.classes
+        )
+        alphabet_tasks(omniglot, split.test, settings.held_out)
+    except ValueError as error:
+        raise UserError(
+            f"{error}; see --pretrain, --test-alphabets, --classes, --held-out"
+        ) from error
+    if len(split.validation) < settings.validation_alphabets:
+        raise UserError(
+            f"{len(split.validation)} alphabets are left for validation: lower --pretrain, "
+            f"--test-alphabets or --validation-alphabets {settings.validation_alphabets}"
+        )
+    return split
+
+
+def make_network(settings: MultiShotSettings) -> Network:
+    """Four pooled convolutions and a linear layer; warp layers where they are learned.
+
+    Raises:
+        UserError: The warp layers cannot be built.
+    """
+    base = ConvNet(settings.classes, settings.filters, reduction="pool", pool_first=True)
+    if not settings.warped:
+        return base
+    warp = settings.warp
+    try:
+        return WarpConvNet(
+            base,
+            kind=warp.kind,
+            num_layers=warp.num_layers,
+            filters=warp.filters,
+            activation=warp.activation,
+            residual=warp.residual,
+            batch_norm=warp.batch_norm,
+            warped_head=warp.head,
+            start=warp.start,
+        )
+    except ValueError as error:
+        raise UserError(f"--warp: {error}") from error
+
+
+def new_learner(
+    settings: MultiShotSettings, generator: torch.Generator, device: torch.device, seed: int
+) -> MetaLearner:
+    """The learner before its first iteration."""
+    network = make_network(settings)
+    initial = {name: p.to(device) for name, p in network.init(generator).items()}
+    return make_learner(
+        settings.learner_method,
+        network,
+        initial,
+        settings.learner,
+        num_tasks=settings.pretrain,
+        seed=seed,
+    )
+
+
+def draw_tasks(
+    settings: MultiShotSettings,
+    network: Network,
+    learner: MetaLearner,
+    alphabets: AlphabetTasks,
+    generator: torch.Generator,
+) -> AlphabetBatch:
+    """A meta-batch to train on."""
+    chosen = choose_alphabets(len(alphabets), settings.meta_batch, generator)
+    key = int(torch.randint(2**62, (1,), generator=generator))
+    batches = AlphabetBatches.start(alphabets, chosen, settings.images, (key,))
+    heads = {}
+    if settings.head_reset:
+        heads = fresh_heads(network, learner.fast, len(chosen), generator)
+    device = alphabets.train.inputs.device
+    source = TrainingImages(batches) if settings.query == "train" else batches
+    indices = torch.tensor(chosen, device=device)
+    return AlphabetBatch(network, source, cross_entropy, indices, heads)
