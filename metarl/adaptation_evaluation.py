@@ -128,15 +128,11 @@ def evaluate_agent(
         raise ValueError(f"{env.num_envs} trials cannot be shared evenly by {num_tasks} tasks")
     rewards = play(agent, env, num_episodes * horizon, options)
     rewards = rewards.reshape(num_episodes, horizon, num_tasks, -1)  # [K + 1, T, N, E]
-    found = rewards > 0
-    successes = found.any(1)
-    lengths = np.where(successes, found.argmax(1) + 1, horizon)
-    returns, lengths, successes = (
-        np.ascontiguousarray(np.moveaxis(side, 0, 1), np.float64)  # [N, K + 1, E]
-        for side in (rewards.sum(1), lengths, successes)
-    )
-    if not has_goal:
-        lengths = np.full_like(lengths, horizon)
+    found = np.asarray(rewards > 0)
+    success = np.asarray(found.any(axis=1))
+    steps = np.where(success, found.argmax(axis=1) + 1, horizon)
+    returns, successes = _tasks_first(rewards.sum(1)), _tasks_first(success)
+    lengths = _tasks_first(steps) if has_goal else np.full_like(returns, horizon)
     experience = tuple(range(num_episodes))
     return AdaptationResult(returns, lengths, successes if has_goal else None, experience)
 
@@ -205,6 +201,11 @@ def _episodes_on_the_way(
         fast = step.next_fast
     with torch.no_grad():
         return [*played, tasks.sample(fast, slow, "support").episodes]
+
+
+def _tasks_first(values: NDArray[Any]) -> Array:
+    """``[K + 1, N, E]`` to ``[N, K + 1, E]``, float64."""
+    return np.ascontiguousarray(values.swapaxes(0, 1), np.float64)
 
 
 def _outcomes(episodes: Episodes) -> tuple[Tensor, Tensor, Tensor]:

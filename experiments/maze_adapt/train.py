@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments import stored_settings
 from experiments.maze_adapt.episodes import episodes_of
-from experiments.maze_adapt.learners import make_learner, make_policy
+from experiments.maze_adapt.learners import Method, make_learner, make_policy
 from experiments.maze_adapt.settings import TrainSettings, defaults, from_config
 from experiments.maze_adapt.worlds import World
 from metarl.devices import resolve_device
@@ -52,7 +52,8 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
     else:
         place = settings.run_dir or default_run_dir(settings)
         device = resolve_device(settings.device)
-        settings.world()  # refused, if at all, before there is a run directory
+        # What cannot be made is refused before there is a run directory.
+        make_untrained(settings, policy_of(settings, settings.world()), torch.Generator(), device)
         runs = create_runs(place, settings.seeds, settings, device=device)
     train_in_turn(runs, partial(build, settings), resume=resume)
     return runs
@@ -80,8 +81,7 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
         )
         return {**optimised.update(tasks), **rollout_metrics(tasks.log)}
 
-    # What MAML draws: other learners draw fewer or more, and are compared by meta-batches.
-    batches = settings.learner.inner.num_steps + 1
+    batches = draws(settings.method, settings.learner.inner.num_steps)
     return MetaTraining(
         optimised,
         iterate,
@@ -97,6 +97,21 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
         headline=("return_before", "return"),
         description=f"training seed {seed}",
     )
+
+
+def draws(method: Method, num_steps: int) -> int:
+    """How often a learner of K inner steps draws episodes of every task in an iteration."""
+    match method:
+        case "none":
+            return 0
+        case "reptile":
+            return num_steps
+        case "imaml":
+            return num_steps + 2
+        case "warp":
+            return 2 * num_steps
+        case _:
+            return num_steps + 1
 
 
 def policy_of(settings: TrainSettings, world: World) -> FeedForwardPolicy:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from metarl.statistics import (
     bootstrap_ci,
     clustered_bootstrap_ci,
+    crossed_bootstrap_ci,
     interquartile_mean,
     iqm,
     mean,
@@ -151,6 +152,27 @@ def test_stratified_bootstrap_has_the_width_of_independent_runs() -> None:
     low, high = stratified_bootstrap_ci(values, rng=_rng())[1:]
     expected = 2 * 1.96 * math.sqrt(values.var(axis=0).mean() / 500)
     assert high - low == pytest.approx(expected, rel=0.05)
+
+
+def test_crossed_bootstrap_counts_the_luck_of_seeds_and_of_tasks() -> None:
+    """Where both are drawn anew, resampling the seeds alone misses the luck of the tasks."""
+    truth = np.random.default_rng(3)
+    hits = {crossed_bootstrap_ci: 0, clustered_bootstrap_ci: 0}
+    for _ in range(150):
+        seeds, tasks = truth.normal(0, 0.3, (12, 1)), truth.normal(0, 1.0, (1, 12))
+        values = seeds + tasks + truth.normal(0, 0.3, (12, 12))
+        for method in hits:
+            interval = method(values, rng=truth, num_resamples=200)
+            hits[method] += interval.low <= 0.0 <= interval.high
+    assert hits[crossed_bootstrap_ci] / 150 >= 0.85
+    assert hits[clustered_bootstrap_ci] / 150 <= 0.7
+
+
+def test_crossed_bootstrap_of_one_seed_is_the_bootstrap_over_its_tasks() -> None:
+    values = np.random.default_rng(4).normal(size=40)
+    one = crossed_bootstrap_ci(values[None], rng=_rng())
+    assert one == pytest.approx(bootstrap_ci(values, rng=_rng()), abs=0.02)
+    assert one.low < one.estimate < one.high
 
 
 def test_clustered_bootstrap_covers_where_the_stratified_one_does_not() -> None:
