@@ -9,7 +9,7 @@ been over. What a run says replaces what the files beside this one said of it:
 
 Then, with or without runs, from these files alone:
 
-    fewshot.png      validation accuracy against the time of training
+    fewshot.png      validation accuracy against iterations
     multishot.png    accuracy against inner steps on an unseen alphabet
 """
 
@@ -108,15 +108,15 @@ def merge(file: str, names: tuple[str, ...], rows: Iterable[Row]) -> list[Row]:
 
 
 def draw_fewshot(rows: list[Row]) -> None:
-    """Validation accuracy against minutes of training."""
+    """Validation accuracy against iterations."""
     curves = []
     for (name, seed), group in groups(rows, "fewshot", "run", "seed").items():
-        minutes = np.array([float(row["wall_seconds"]) / 60 for row in group])
+        iterations = np.array([int(row["iteration"]) for row in group])
         values = np.array([[float(row["validation_accuracy"]) for row in group]])
-        curves.append(Curves(f"{name}, seed {seed}", minutes, values))
+        curves.append(Curves(f"{name}, seed {seed}", iterations, values))
     if curves:
         title = "few-shot: characters for validation, transductive"
-        figure = learning_curves(curves, xlabel="minutes", ylabel="accuracy", title=title)
+        figure = learning_curves(curves, xlabel="iterations", ylabel="accuracy", title=title)
         save_figure(figure, HERE / "fewshot.png")
 
 
