@@ -1,0 +1,1 @@
+"""Results on adaptation by policy gradient."""
