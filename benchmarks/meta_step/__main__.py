@@ -1,0 +1,123 @@
+"""Time one meta-gradient beside the peers: ``python -m benchmarks.meta_step [--quick]``.
+
+CPU time of one thread, medians over rounds in which every implementation takes its turn. Before a
+case is timed the gradients are compared with the plain loop's. A peer that is not installed is
+left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.meta_step.cases import Case, images, sine
+from benchmarks.meta_step.peers import PEERS, module_of
+from metarl.core import sgd
+from metarl.meta import MAML
+
+
+def cases(which: str) -> list[Case]:
+    mlp = [sine(k) for k in (1, 5, 10)]
+    conv = [images(reduction, k) for reduction in ("stride", "pool") for k in (1, 5)]
+    more = [
+        images("stride", 1, filters=32),
+        images("stride", 5, filters=32),
+        images("stride", 1, ways=20, num_tasks=16),
+        images("stride", 1, shots=5),
+    ]
+    return {"mlp": mlp, "conv": conv, "more": more, "all": mlp + conv + more}[which]
+
+
+def own_step(case: Case, first_order: bool) -> tuple[Callable[[], None], MAML]:
+    learner = MAML(
+        case.params,
+        rule=sgd(case.lr),
+        num_steps=case.num_steps,
+        execution=case.execution,
+        first_order=first_order,
+    )
+
+    def step() -> None:
+        for _ in learner.meta_gradients(case):
+            pass
+
+    return step, learner
+
+
+def measure(case: Case, first_order: bool, rounds: int, names: list[str]) -> dict[str, float]:
+    """Median CPU milliseconds of a meta-gradient, by implementation."""
+    compare(case.double(), first_order, names)
+    step, learner = own_step(case, first_order)
+    steps = {"metarl": step}
+    clear: dict[str, Callable[[], None]] = {"metarl": lambda: _clear(learner.params.values())}
+    for name in names:
+        model = module_of(case)
+        steps[name] = PEERS[name](case, model, first_order)
+        clear[name] = lambda model=model: _clear(model.parameters())  # type: ignore[misc]
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, run in steps.items():
+            clear[name]()
+            started, count = time.process_time(), 0
+            while count == 0 or (time.process_time() - started < 0.1):
+                run()
+                count += 1
+            times[name].append(1e3 * (time.process_time() - started) / count)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def compare(case: Case, first_order: bool, names: list[str]) -> None:
+    """Say which gradients are not ours, in float64."""
+    step, learner = own_step(case, first_order)
+    step()
+    ours = torch.cat([learner.params[f"fast.{n}"].grad.flatten() for n in _ends(case)])  # type: ignore[union-attr]
+    for name in names:
+        model = module_of(case)
+        PEERS[name](case, model, first_order)()
+        parameters = dict(zip(case.params, model.parameters(), strict=True))
+        theirs = torch.cat([parameters[n].grad.flatten() for n in _ends(case)])  # type: ignore[union-attr]
+        error = float((ours - theirs).abs().max() / ours.abs().max())
+        if error > 1e-9:
+            print(f"{name}: its gradient differs from ours by {error:.1e} of the largest entry")
+
+
+def _ends(case: Case) -> list[str]:
+    """Vectors, which lie alike here and in a module."""
+    return [n for n, p in case.params.items() if p.dim() == 1 and "conv.bias" not in n]
+
+
+def _clear(parameters) -> None:  # type: ignore[no-untyped-def]
+    for p in parameters:
+        p.grad = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", choices=("mlp", "conv", "more", "all"), default="all")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--first-order", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = [
+        n
+        for n in PEERS
+        if n in ("plain loop", "torch.func vmap(grad)") or importlib.util.find_spec(n)
+    ]
+    if options.first_order:  # which one does not offer, and the other leaves without a gradient
+        found = [n for n in found if n not in ("torchopt", "higher")]
+    print("| case | " + " | ".join(["metarl", *found]) + " | learn2learn / metarl |")
+    print("|---|" + "---:|" * (len(found) + 2))
+    for case in cases(options.cases):
+        ms = measure(case, options.first_order, options.rounds, found)
+        ratio = ms.get("learn2learn", float("nan")) / ms["metarl"]
+        cells = " | ".join(f"{ms[n]:.3g}" for n in ["metarl", *found])
+        print(f"| {case.name} | {cells} | {ratio:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
