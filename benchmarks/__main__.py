@@ -8,6 +8,7 @@ import sys
 BENCHMARKS = {
     "Maze steps": ("benchmarks.stepping.bench",),
     "Training iteration": ("benchmarks.training_step.bench",),
+    "Meta-gradient": ("benchmarks.meta_step", "--cases", "mlp"),
     "Growth of the training iteration": ("benchmarks.training_step.bench", "--growth"),
 }
 
