@@ -277,8 +277,12 @@ def _worth_of_visits(layout: Layout, start: Cell, horizon: int, exploiter: Explo
     return worth
 
 
+@lru_cache(maxsize=64)
 def _after_find(tasks: TaskDistribution, horizon: int, exploiter: Exploiter) -> Array:
-    """W_k of who exploits, float64 [T + 1, G]."""
+    """W_k of who exploits, float64 [T + 1, G]; read-only."""
     if exploiter == "oracle":
-        return _values(tasks, horizon, "oracle").after_find
-    return worth_of_a_find(tasks.layout, [task.goal_number for task in tasks], horizon)
+        worth = _values(tasks, horizon, "oracle").after_find
+    else:
+        worth = worth_of_a_find(tasks.layout, [task.goal_number for task in tasks], horizon)
+    worth.setflags(write=False)
+    return worth

@@ -27,7 +27,7 @@ from envs.task_values import (
     check_count,
     float32_tuple,
 )
-from envs.tasks import DEFAULT, check_fractions, part_of
+from envs.tasks import DEFAULT, check_fractions, deal_out
 
 __all__ = ["PointReturns", "PointSplits", "PointTask", "PointTasks", "point_reference_returns"]
 
@@ -156,10 +156,8 @@ class PointTasks(TaskFamily[PointTask]):
             ValueError: If a fraction is negative or they do not sum to 1.
         """
         fractions = check_fractions(train, validation, test)
-        parts: tuple[list[int], ...] = ([], [], [])
-        for cell in self.cells:
-            parts[part_of(f"{salt}/{cell}", fractions)].append(cell)
-        return PointSplits(*(PointTasks(self.half_width, tuple(part)) for part in parts))
+        parts = deal_out(((cell, cell) for cell in self.cells), fractions, salt)
+        return PointSplits(*(PointTasks(self.half_width, part) for part in parts))
 
     def _check_draw(self, n: int) -> None:
         if not self.cells:

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.tasks import check_fractions, part_of
+from envs.tasks import check_fractions, deal_out
 
 __all__ = [
     "Arrays",
@@ -186,10 +186,8 @@ class TaskSet(Generic[T]):
             ValueError: If a fraction is negative or they do not sum to 1.
         """
         fractions = check_fractions(train, validation, test)
-        parts: tuple[list[T], ...] = ([], [], [])
-        for task in self:
-            parts[part_of(f"{salt}/{task.task_id}", fractions)].append(task)
-        return Splits(*(TaskSet(tuple(part)) for part in parts))
+        parts = deal_out(((task.task_id, task) for task in self), fractions, salt)
+        return Splits(*(TaskSet(part) for part in parts))
 
     def _check_draw(self, n: int) -> None:
         if not len(self):

@@ -21,7 +21,7 @@ import torch
 
 from envs.layout import FREE, Cell, Layout
 
-__all__ = ["MazeTask", "TaskDistribution", "TaskSplits", "check_fractions", "part_of"]
+__all__ = ["MazeTask", "TaskDistribution", "TaskSplits", "check_fractions", "deal_out"]
 
 START, GOAL = "S", "G"
 
@@ -270,12 +270,8 @@ class TaskDistribution:
             ValueError: If a fraction is negative or they do not sum to 1.
         """
         fractions = check_fractions(train, validation, test)
-        parts: tuple[list[Cell], ...] = ([], [], [])
-        for task in self:
-            parts[part_of(f"{salt}/{task.task_id}", fractions)].append(task.goal)
-        return TaskSplits(
-            *(TaskDistribution(self.layout, tuple(goals), self.start) for goals in parts)
-        )
+        parts = deal_out(((task.task_id, task.goal) for task in self), fractions, salt)
+        return TaskSplits(*(TaskDistribution(self.layout, goals, self.start) for goals in parts))
 
     def _check_draw(self, n: int) -> None:
         if not len(self):
@@ -313,6 +309,22 @@ def check_fractions(train: float, validation: float, test: float) -> tuple[float
             f"they must be fractions of at least 0 that sum to 1"
         )
     return fractions
+
+
+def deal_out(
+    items: Iterable[tuple[object, T]], fractions: tuple[float, float, float], salt: str
+) -> tuple[tuple[T, ...], ...]:
+    """Part items by the hash of their names: train, validation and test, in the given order.
+
+    Args:
+        items: Pairs of a name and what is dealt out by it.
+        fractions: Checked by `check_fractions`.
+        salt: Another string gives another split.
+    """
+    parts: tuple[list[T], ...] = ([], [], [])
+    for name, item in items:
+        parts[part_of(f"{salt}/{name}", fractions)].append(item)
+    return tuple(tuple(part) for part in parts)
 
 
 def part_of(text: str, fractions: tuple[float, float, float]) -> int:

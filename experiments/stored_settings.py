@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from metarl.errors import RunDirectoryError, UserError
-from metarl.run_directory import RunDirectory
+from metarl.run_directory import RunDirectory, find_runs
 
 SettingsT = TypeVar("SettingsT")
 
@@ -43,26 +43,30 @@ def from_config(
 
 def resumed(
     asked: SettingsT,
+    place: Path,
+    read: Callable[[Mapping[str, Any]], SettingsT],
+    *,
     default: SettingsT,
     plain: SettingsT,
-    stored: SettingsT,
-    runs: Sequence[RunDirectory],
     anew: Sequence[str] = (),
-) -> SettingsT:
-    """The settings of the runs themselves; ``--device`` may be given anew.
+) -> tuple[SettingsT, list[RunDirectory]]:
+    """The runs to go on with and their own settings; ``--device`` may be given anew.
 
     Args:
         asked: What the command line said. The settings have ``resume``, ``device``, ``seeds``.
+        place: The run, or the folder of several.
+        read: The settings that a `config.json` keeps.
         default: What it would have been without options, but for the presets that were chosen.
         plain: What it would have been without any option.
-        stored: What the first run's `config.json` keeps.
-        runs: All of them.
         anew: Other settings that may be given anew, such as where the data are; those that are
             not stay.
 
     Raises:
         UserError: Other settings were given, or a folder of seeds is not complete.
+        RunDirectoryError: It is no run, or another script's.
     """
+    runs = find_runs(place)
+    stored = read(runs[0].config)
     now, chosen, usual, kept = (typing.cast(Any, s) for s in (asked, default, plain, stored))
     names = [f.name for f in dataclasses.fields(now) if f.name not in ("resume", "device", *anew)]
     given = [name for name in names if getattr(now, name) != getattr(chosen, name)]
@@ -81,7 +85,8 @@ def resumed(
         )
     device = kept.device if now.device == "auto" else now.device
     places = {name: getattr(now, name) for name in anew if getattr(now, name) is not None}
-    return typing.cast(SettingsT, dataclasses.replace(kept, seeds=seeds, device=device, **places))
+    settings = dataclasses.replace(kept, seeds=seeds, device=device, **places)
+    return typing.cast(SettingsT, settings), runs
 
 
 def _build(kind: Any, value: Any) -> Any:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import OptimiserSettings, TaskBatch
+from metarl.errors import UserError
 from metarl.meta import MetaLearner, Metrics, NonFiniteLossError
 from metarl.run_directory import RunDirectory
 from metarl.training import MetaTraining
@@ -130,6 +131,22 @@ class OptimisedLearner:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         return means
+
+
+def load_learner(run: RunDirectory, learner: MetaLearner) -> int:
+    """Give a learner the meta-parameters of a run's checkpoint; returns its iteration.
+
+    Raises:
+        UserError: The checkpoint is missing or damaged, or it is another learner's.
+    """
+    state = run.load_checkpoint()
+    try:
+        learner.load_state_dict(state["learner"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
+        ) from error
+    return int(state["iteration"])
 
 
 def train_in_turn(

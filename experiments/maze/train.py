@@ -16,7 +16,7 @@ from metarl.core import stack
 from metarl.devices import resolve_device
 from metarl.meta import TwoTimescale
 from metarl.rl import Collector, ScoredTrials, Trials
-from metarl.run_directory import RunDirectory, create_runs, find_runs
+from metarl.run_directory import RunDirectory, create_runs
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
 
@@ -35,13 +35,12 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         KeyboardInterrupt: Interrupted, after saving.
     """
     if settings.resume is not None:
-        runs = find_runs(settings.resume)
-        settings = resumed(
+        settings, runs = resumed(
             settings,
+            settings.resume,
+            from_config,
             default=defaults(settings.preset, settings.method),
             plain=TrainSettings(),
-            stored=from_config(runs[0].config),
-            runs=runs,
         )
         training = build(settings, runs)
         training.resume()

@@ -21,6 +21,7 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.json_file import to_json, write_json
 from metarl.meta import MetaLearner
+from metarl.meta_training import load_learner
 from metarl.plots import save_figure
 from metarl.run_directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
@@ -203,14 +204,7 @@ def trained_learner(
 ) -> tuple[MetaLearner, int]:
     """The learner of a run's checkpoint, and its iteration."""
     learner = untrained_learner(run, trained, device)
-    state = run.load_checkpoint()
-    try:
-        learner.load_state_dict(state["learner"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
-        ) from error
-    return learner, int(state["iteration"])
+    return learner, load_learner(run, learner)
 
 
 def untrained_learner(

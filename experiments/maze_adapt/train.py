@@ -18,7 +18,7 @@ from metarl.devices import resolve_device
 from metarl.meta import MetaLearner
 from metarl.meta_training import OptimisedLearner, train_in_turn
 from metarl.rl import Drawn, FeedForwardPolicy, fraction_unrewarded
-from metarl.run_directory import RunDirectory, create_runs, find_runs
+from metarl.run_directory import RunDirectory, create_runs
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
 
@@ -41,13 +41,12 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
     """
     resume = settings.resume is not None
     if settings.resume is not None:
-        runs = find_runs(settings.resume)
-        settings = stored_settings.resumed(
+        settings, runs = stored_settings.resumed(
             settings,
+            settings.resume,
+            from_config,
             default=defaults(settings.env, settings.method),
             plain=defaults(),
-            stored=from_config(runs[0].config),
-            runs=runs,
         )
     else:
         place = settings.run_dir or default_run_dir(settings)

@@ -27,7 +27,7 @@ from metarl.meta import MetaLearner
 from metarl.meta_training import OptimisedLearner, train_in_turn
 from metarl.model_selection import SelectedLearner
 from metarl.nn import Network
-from metarl.run_directory import RunDirectory, create_runs, find_runs
+from metarl.run_directory import RunDirectory, create_runs
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
 
@@ -50,13 +50,12 @@ def train(settings: MultiShotSettings) -> list[RunDirectory]:
     """
     resume = settings.resume is not None
     if settings.resume is not None:
-        runs = find_runs(settings.resume)
-        settings = stored_settings.resumed(
+        settings, runs = stored_settings.resumed(
             settings,
+            settings.resume,
+            from_config,
             default=defaults(settings.preset, settings.method),
             plain=defaults(),
-            stored=from_config(runs[0].config),
-            runs=runs,
             anew=("data",),
         )
     omniglot = load_images(settings.data, settings.resize, complete=settings.complete)

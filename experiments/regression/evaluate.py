@@ -25,6 +25,7 @@ from experiments.regression.train import STREAMS
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.meta import MetaLearner
+from metarl.meta_training import load_learner
 from metarl.plots import save_figure
 from metarl.run_directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
@@ -123,14 +124,7 @@ def trained_learner(
 ) -> tuple[MetaLearner, int]:
     """The learner of a run's checkpoint, and its iteration."""
     learner = untrained_learner(run, trained, device)
-    state = run.load_checkpoint()
-    try:
-        learner.load_state_dict(state["learner"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
-        ) from error
-    return learner, int(state["iteration"])
+    return learner, load_learner(run, learner)
 
 
 def untrained_learner(

@@ -23,7 +23,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, gradients, inner_steps, share
+from metarl.core import Execution, Params, TaskBatch, UpdateRule, gradients, share
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.policy_tasks import PolicyTaskBatch
 
@@ -61,17 +61,8 @@ class EMAML(TaskwiseLearner):
         """Adapt, judge, and credit what led there."""
         policies = cast(PolicyTaskBatch[Any], tasks)
         with torch.enable_grad():
-            fast, slow = share(self.fast, tasks.num_tasks), share(self.slow, tasks.num_tasks)
-            adaptation = inner_steps(
-                tasks,
-                fast,
-                slow,
-                self.rule,
-                self.num_steps,
-                rule_params=self.rule_params,
-                create_graph=True,
-            )
-            steps = list(adaptation)
+            slow = share(self.slow, tasks.num_tasks)
+            steps = list(self.differentiable_adaptation(tasks, slow))
             adapted = steps[-1].next_fast
             with torch.no_grad():
                 query = tasks.sample(adapted, slow, "query")

@@ -103,6 +103,26 @@ class MetaLearner(ABC):
         """Where adaptation to these tasks begins, stacked ``[N, ...]``."""
         return share(self.fast, tasks.num_tasks)
 
+    def differentiable_adaptation(
+        self, tasks: TaskBatch[Any], slow: Params, *, create_graph: bool = True
+    ) -> Iterator[InnerStep[Any]]:
+        """Adapt to tasks for K steps, with a graph back to the meta-parameters, in grad mode.
+
+        Args:
+            tasks: N tasks.
+            slow: The slow parameters, stacked ``[N, ...]`` with their graph (`core.share`).
+            create_graph: Keep the graph; without it every step begins anew (first order).
+        """
+        return inner_steps(
+            tasks,
+            share(self.fast, tasks.num_tasks),
+            slow,
+            self.rule,
+            self.num_steps,
+            rule_params=self.rule_params,
+            create_graph=create_graph,
+        )
+
     def adaptation(self, tasks: TaskBatch[Any], num_steps: int) -> Iterator[InnerStep[Any]]:
         """Adapt to tasks step by step, without a graph; leaves the learner untouched."""
         with torch.no_grad():

@@ -26,7 +26,6 @@ from metarl.core import (
     TaskBatch,
     UpdateRule,
     gradients,
-    inner_steps,
     leaves,
     prefixed,
     rewind,
@@ -65,16 +64,8 @@ class MAML(TaskwiseLearner):
         step_by_step = self.checkpoint and not self.first_order
         whole_graph = not (self.checkpoint or self.first_order)
         with torch.enable_grad():
-            fast, slow = share(self.fast, tasks.num_tasks), share(self.slow, tasks.num_tasks)
-            walk = inner_steps(
-                tasks,
-                fast,
-                slow,
-                self.rule,
-                self.num_steps,
-                rule_params=self.rule_params,
-                create_graph=whole_graph,
-            )
+            slow = share(self.slow, tasks.num_tasks)
+            walk = self.differentiable_adaptation(tasks, slow, create_graph=whole_graph)
             first = last = next(walk)
             path = [first.point]
             for last in walk:

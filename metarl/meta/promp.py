@@ -31,7 +31,6 @@ from metarl.core import (
     UpdateRule,
     add_to_grads,
     gradients,
-    inner_steps,
     share,
 )
 from metarl.meta.learner import MetaLearner, Metrics
@@ -109,17 +108,8 @@ class ProMP(MetaLearner):
         if not first:
             recorded.replay()
         with torch.enable_grad():
-            fast, slow = share(self.fast, tasks.num_tasks), share(self.slow, tasks.num_tasks)
-            adaptation = inner_steps(
-                recorded,
-                fast,
-                slow,
-                self.rule,
-                self.num_steps,
-                rule_params=self.rule_params,
-                create_graph=True,
-            )
-            steps = list(adaptation)
+            slow = share(self.slow, tasks.num_tasks)
+            steps = list(self.differentiable_adaptation(recorded, slow))
             adapted = steps[-1].next_fast
             with torch.no_grad():
                 query = recorded.sample(adapted, slow, "query")
