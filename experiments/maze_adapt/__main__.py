@@ -9,7 +9,7 @@ from typing import cast
 import tyro
 
 from experiments.command_line import option, run_command, run_training
-from experiments.maze_adapt.learners import METHODS, Method
+from experiments.maze_adapt.methods import METHODS, Method
 from experiments.maze_adapt.settings import ENVS, TrainSettings, defaults
 from experiments.maze_adapt.worlds import EnvName
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
+from experiments.maze_adapt.interfaces import TensorEnv
 from experiments.maze_adapt.worlds import Tasks, World
 from metarl.rl import (
     EpisodeCollector,
     FeedForwardPolicy,
     PolicyGradientSettings,
     PolicyGradientTasks,
-    TensorVectorEnv,
 )
 
 MAX_SEED = 2**62
@@ -41,7 +41,7 @@ def episodes_of(
     seeds = torch.randint(MAX_SEED, (2, len(tasks)), generator=generator, device=device).tolist()
     noise, dynamics = ([_generator(seed, device) for seed in row] for row in seeds)
 
-    def divide(part: slice) -> tuple[TensorVectorEnv, dict[str, Any]]:
+    def divide(part: slice) -> tuple[TensorEnv, dict[str, Any]]:
         return environments(world, tasks[part], num_episodes, dynamics[part], device)
 
     env, options = divide(slice(None))
@@ -55,7 +55,7 @@ def environments(
     num_episodes: int,
     generators: Sequence[torch.Generator],
     device: torch.device,
-) -> tuple[TensorVectorEnv, dict[str, Any]]:
+) -> tuple[TensorEnv, dict[str, Any]]:
     """``num_episodes`` environments a task, task-major, and the reset options that say which."""
     many = [task for task in tasks for _ in range(num_episodes)]
     return world.make_env(len(many), generator=generators, device=device), {"tasks": many}

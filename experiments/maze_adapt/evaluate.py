@@ -1,4 +1,4 @@
-"""`evaluate`: how far policies get on unseen tasks, gradient step by gradient step."""
+"""`evaluate`: how far policies get on unseen tasks, step by step of adaptation."""
 
 from __future__ import annotations
 
@@ -8,26 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
-from experiments.maze_adapt.episodes import episodes_of
+from experiments.maze_adapt.kinds import Measurement, kind_of
 from experiments.maze_adapt.pictures import draw_adaptation
 from experiments.maze_adapt.settings import TrainSettings, from_config
-from experiments.maze_adapt.train import STREAMS, make_untrained, policy_of
-from experiments.maze_adapt.worlds import Anchors, Tasks, World
-from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary, evaluate_learner
+from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
+from experiments.maze_adapt.worlds import Anchors, Tasks
+from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.json_file import to_json, write_json
-from metarl.meta import MetaLearner
-from metarl.meta_training import load_learner
 from metarl.plots import save_figure
 from metarl.run_directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
-
-TEST_STREAMS = ("test_tasks", "test_episodes")
-"""After those of training: no training has them, whatever its seed."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +32,8 @@ class EvaluateSettings:
     """A run directory, or a folder of seed-N runs."""
     tasks: int = 40
     """Unseen tasks, at most: where there are finitely many, each is taken once."""
-    steps: int = 3
-    """Gradient steps."""
+    steps: int | None = None
+    """Gradient steps. Default: 3."""
     episodes: int | None = None
     """Episodes a task and step. Default: as in training."""
     chunk_size: int | None = None
@@ -60,6 +54,11 @@ class EvaluateSettings:
                 raise UserError(f"--{option} must be at least {least}, got {value}")
         if self.seed < 0:
             raise UserError(f"--seed must be at least 0, got {self.seed}")
+
+    def measurement(self, usual: Measurement) -> Measurement:
+        """What is asked for, and the usual where nothing is."""
+        steps = usual.steps if self.steps is None else self.steps
+        return Measurement(steps, self.episodes or usual.episodes, self.chunk_size)
 
 
 @dataclass(frozen=True)
@@ -114,18 +113,19 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> Evaluated:
     trained = from_config(run.config)
     device = resolve_device(settings.device)
     world = trained.world()
-    learner, iteration = trained_learner(run, trained, device)
-    beside = untrained_learner(run, trained, device)
+    loaded = kind_of(trained.method).load(run, trained, device)
+    how = settings.measurement(loaded.usual)
     streams = spawn_generators(settings.seed, (*STREAMS, *TEST_STREAMS), device)
     tasks = world.test_tasks(settings.tasks, streams["test_tasks"])
     before = streams["test_episodes"].get_state()
-    result = adapt(learner, trained, world, tasks, settings, streams["test_episodes"])
+    result = loaded.trained.adapt(tasks, how, streams["test_episodes"])
     streams["test_episodes"].set_state(before)
-    control = adapt(beside, trained, world, tasks, settings, streams["test_episodes"])
+    control = loaded.untrained.adapt(tasks, how, streams["test_episodes"])
     anchors = world.anchors(tasks)
     summary = {
         "env": trained.env,
         "method": trained.method,
+        "axis": loaded.axis,
         **adaptation_summary([result], **anchors._asdict(), seed=settings.seed),
         "untrained_return_mean": control.curve.mean(0).tolist(),
         "floor": world.floor,
@@ -133,37 +133,17 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> Evaluated:
         "oracle_return": anchors.oracle,
         "seed": settings.seed,
         "device": str(device),
-        "iteration": iteration,
+        "iteration": loaded.iteration,
         "wall_seconds": time.perf_counter() - started,
     }
     return Evaluated(result, control, tasks, anchors, summary)
-
-
-def adapt(
-    learner: MetaLearner,
-    trained: TrainSettings,
-    world: World,
-    tasks: Tasks,
-    settings: EvaluateSettings,
-    generator: torch.Generator,
-) -> AdaptationResult:
-    """Adapt one learner to the tasks."""
-    episodes = settings.episodes or trained.episodes
-    policy = policy_of(trained, world)
-    return evaluate_learner(
-        learner,
-        episodes_of(world, tasks, episodes, policy, trained.loss, generator),
-        settings.steps,
-        has_goal=world.has_goal,
-        chunk_size=settings.chunk_size,
-    )
 
 
 def together(found: list[Evaluated], settings: EvaluateSettings) -> dict[str, Any]:
     """The summary of several seeds."""
     first = found[0]
     results = [one.trained for one in found]
-    kept = ("env", "method", "floor", "floor_return", "oracle_return", "seed", "device")
+    kept = ("env", "method", "axis", "floor", "floor_return", "oracle_return", "seed", "device")
     control = sum(one.untrained.curve.mean(0) for one in found) / len(found)
     return {
         **{name: first.summary[name] for name in kept},
@@ -194,25 +174,10 @@ def draw(place: Path, trained: TrainSettings, found: list[Evaluated]) -> None:
         {trained.method: [one.trained for one in found]},
         control=[one.untrained for one in found],
         anchors={world.floor: anchors.floor, "oracle": anchors.oracle},
+        axis=found[0].summary["axis"],
         title=f"{trained.env}, {trained.method}: unseen tasks",
     )
     save_figure(figure, place / "adaptation.png")
-
-
-def trained_learner(
-    run: RunDirectory, trained: TrainSettings, device: torch.device
-) -> tuple[MetaLearner, int]:
-    """The learner of a run's checkpoint, and its iteration."""
-    learner = untrained_learner(run, trained, device)
-    return learner, load_learner(run, learner)
-
-
-def untrained_learner(
-    run: RunDirectory, trained: TrainSettings, device: torch.device
-) -> MetaLearner:
-    """The same learner as it was before its first iteration."""
-    generator = spawn_generators(run.config["seed"], STREAMS)["init"]
-    return make_untrained(trained, policy_of(trained, trained.world()), generator, device)
 
 
 def describe(place: Path, summary: dict[str, Any]) -> str:
@@ -223,7 +188,7 @@ def describe(place: Path, summary: dict[str, Any]) -> str:
         f"{place}: {summary['env']}, {summary['method']}, {summary['num_tasks']} unseen tasks"
         f"{seeds}, {summary['episodes_per_step']} episodes a step,"
         f" after {summary['iteration']} iterations",
-        f"  gradient steps       {_row(summary['steps'])}",
+        f"  {summary['axis']:20} {_row(summary['steps'])}",
         f"  return, mean         {_row(summary['return_mean'])}",
         f"  interquartile mean   {_row(summary['return_iqm'])}",
         f"    95 % from          {_row(low)}",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from gymnasium.spaces import Box
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from envs import GridMazeVectorEnv
 from envs.dynamics import PATCH_SIZE
-from metarl.rl import TensorVectorEnv
 
+TensorEnv = VectorEnv[Tensor, Tensor, Tensor]
 Step = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]
 
 
-class LocatedMazes:
+class LocatedMazes(VectorWrapper[Tensor, Tensor, Tensor, Tensor, Tensor]):
     """Mazes whose agents also see their row and column, in [-1, 1].
 
     Observations are float32 ``[B, 11]``: 9 walls, row, column. Episodes must not be restarted by
@@ -22,26 +28,28 @@ class LocatedMazes:
 
     Attributes:
         num_inputs: Numbers in an observation.
-        env: The mazes.
     """
 
     num_inputs = PATCH_SIZE + 2
 
     def __init__(self, env: GridMazeVectorEnv) -> None:
         """Look at these mazes."""
-        self.env = env
+        super().__init__(env)
+        self.mazes = env
         places = torch.tensor(env.settings.tables.places, dtype=torch.float32, device=env.device)
         sides = torch.tensor([env.layout.height, env.layout.width], device=env.device)
         self._places = 2 * places / (sides - 1) - 1  # [places, 2]
+        self.single_observation_space = Box(-1.0, 1.0, (self.num_inputs,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
-    @property
-    def num_envs(self) -> int:
-        """B."""
-        return self.env.num_envs
-
-    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Start an episode everywhere."""
-        observation, info = self.env.reset(options=options)
+        observation, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         return self._located(observation), info
 
     def step(self, actions: Tensor) -> Step:
@@ -51,32 +59,23 @@ class LocatedMazes:
         return self._located(observation), reward, terminated, truncated, info
 
     def _located(self, observation: Tensor) -> Tensor:
-        return torch.cat((observation, self._places.index_select(0, self.env.agent_cells)), 1)
+        return torch.cat((observation, self._places.index_select(0, self.mazes.agent_cells)), 1)
 
 
-class ScaledActions:
+class ScaledActions(VectorWrapper[Tensor, Tensor, Tensor, Tensor, Tensor]):
     """Environments whose actions are multiplied before they are taken.
 
     So a Gaussian policy of deviation 1 begins with steps as long as they may be, whatever their
     unit.
 
     Attributes:
-        env: The environments.
         scale: The factor.
     """
 
-    def __init__(self, env: TensorVectorEnv, scale: float) -> None:
+    def __init__(self, env: TensorEnv, scale: float) -> None:
         """Scale the actions of these environments."""
-        self.env, self.scale = env, scale
-
-    @property
-    def num_envs(self) -> int:
-        """B."""
-        return self.env.num_envs
-
-    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
-        """Start an episode everywhere."""
-        return self.env.reset(options=options)
+        super().__init__(env)
+        self.scale = scale
 
     def step(self, actions: Tensor) -> Step:
         """Take the scaled actions."""

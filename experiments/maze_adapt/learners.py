@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 from experiments import learners as shared
 from experiments.learners import LearnerSettings, check_applies
+from experiments.maze_adapt.methods import Method
 from metarl.core import Execution, OptimiserSettings, Params
 from metarl.errors import UserError
 from metarl.meta import EMAML, TRPO, MetaLearner, ProMP
@@ -15,21 +16,6 @@ from metarl.meta_training import OuterSettings
 from metarl.nn import MLP, WarpMLP
 from metarl.rl import Distribution, FeedForwardPolicy, mlp_policy
 from metarl.training import Schedule
-
-Method = Literal[
-    "maml",
-    "fomaml",
-    "anil",
-    "metasgd",
-    "reptile",
-    "imaml",
-    "emaml",
-    "promp",
-    "trpo-maml",
-    "warp",
-    "none",
-]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 OF_POLICIES = ("emaml", "promp", "trpo-maml")
 """Learners that need probabilities, not a loss alone."""

@@ -1,4 +1,4 @@
-"""The picture of adaptation: return on unseen tasks against gradient steps."""
+"""The picture of adaptation: return on unseen tasks against steps of adaptation."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def draw_adaptation(
     *,
     control: Sequence[AdaptationResult],
     anchors: Mapping[str, float],
+    axis: str,
     title: str,
 ) -> Figure:
     """One line a method, with its interval over tasks, or over seeds where there are several.
@@ -25,6 +26,7 @@ def draw_adaptation(
         methods: Results by name, one a seed.
         control: Of learners that were not trained.
         anchors: Returns to judge by.
+        axis: What the steps are.
         title: Words above.
     """
     lines = []
@@ -35,7 +37,7 @@ def draw_adaptation(
     figure = learning_curves(
         lines,
         anchors=anchors,
-        xlabel="gradient steps",
+        xlabel=axis,
         ylabel="return per episode",
         title=title,
         over="seeds" if len(control) > 1 else "tasks",

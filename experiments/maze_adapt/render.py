@@ -6,25 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import tyro
 from PIL import Image
 
-from envs.layout import Layout
-from envs.tasks import MazeTask
+from envs import MazeTask
 from experiments.maze.render import FORMATS, PlayedTrial, film, frame, write_film
-from experiments.maze_adapt.episodes import environments, episodes_of
-from experiments.maze_adapt.evaluate import TEST_STREAMS, trained_learner
-from experiments.maze_adapt.interfaces import LocatedMazes
-from experiments.maze_adapt.settings import TrainSettings, from_config
-from experiments.maze_adapt.train import STREAMS, policy_of
-from metarl.core import Params, share, stack
+from experiments.maze_adapt.kinds import Film, kind_of
+from experiments.maze_adapt.settings import from_config
 from metarl.errors import UserError
-from metarl.meta import MetaLearner
-from metarl.rl import FeedForwardAgent
 from metarl.run_directory import RunDirectory
-from metarl.seeding import spawn_generators
 
 CPU = torch.device("cpu")
 
@@ -74,8 +65,11 @@ def render(settings: RenderSettings) -> None:
     tasks: tuple[MazeTask, ...] = goals.tasks  # type: ignore[attr-defined]
     if settings.task >= len(tasks):
         raise UserError(f"--task must be below {len(tasks)}, the unseen goals, got {settings.task}")
-    learner, _ = trained_learner(run, trained, CPU)
-    episodes = play_every_step(learner, trained, tasks[settings.task], settings)
+    task = tasks[settings.task]
+    adapter = kind_of(trained.method).load(run, trained, CPU).trained
+    episodes = played(
+        task, adapter.film(task, settings.steps, settings.seed, greedy=settings.greedy)
+    )
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     if settings.output.suffix == ".png":
         picture = frame(episodes, trained.horizon, settings.cell_size, whole_trail=True)
@@ -87,63 +81,16 @@ def render(settings: RenderSettings) -> None:
     print(f"drawn: {settings.output} ({earned})")
 
 
-def play_every_step(
-    learner: MetaLearner, trained: TrainSettings, task: MazeTask, settings: RenderSettings
-) -> list[PlayedTrial]:
-    """An episode on one task with the weights before adaptation and after each step."""
-    streams = spawn_generators(settings.seed, (*STREAMS, *TEST_STREAMS, "film"))
-    weights = adapted_weights(learner, trained, task, settings.steps, streams["test_episodes"])
-    num_mazes = settings.steps + 1
-    policy = policy_of(trained, trained.world())
-    agent = FeedForwardAgent(policy, weights, streams["film"], greedy=settings.greedy)
-    # The same teleports for all: one generator each, all alike.
-    same = [torch.Generator().manual_seed(settings.seed) for _ in range(num_mazes)]
-    mazes, options = environments(trained.world(), [task] * num_mazes, 1, same, CPU)
-    assert isinstance(mazes, LocatedMazes)
-    agent.begin(num_mazes)
-    observation, _ = mazes.reset(options=options)
-    positions, actions, rewards = [mazes.env.agent_positions], [], []
-    for _ in range(trained.horizon):
-        action = agent.act(observation)
-        observation, reward, *_ = mazes.step(action)
-        positions.append(mazes.env.agent_positions)
-        actions.append(action)
-        rewards.append(reward)
-    cells, moves, paid = (torch.stack(side).numpy() for side in (positions, actions, rewards))
+def played(task: MazeTask, film: Film) -> list[PlayedTrial]:
+    """The episodes as the drawing takes them."""
     return [
-        _played(k, task.layout, task, cells[:, k], moves[:, k], paid[:, k])
-        for k in range(num_mazes)
+        PlayedTrial(
+            title,
+            task.layout,
+            task.goal,
+            tuple((int(row), int(column)) for row, column in cells),
+            tuple(int(action) for action in actions),
+            tuple(float(reward) for reward in rewards),
+        )
+        for title, cells, actions, rewards in zip(*film, strict=True)
     ]
-
-
-def adapted_weights(
-    learner: MetaLearner,
-    trained: TrainSettings,
-    task: MazeTask,
-    num_steps: int,
-    generator: torch.Generator,
-) -> Params:
-    """The policy's weights after 0 to K gradient steps on one task, ``[K + 1, ...]``."""
-    world = trained.world()
-    policy = policy_of(trained, world)
-    tasks = episodes_of(world, [task], trained.episodes, policy, trained.loss, generator)
-    with torch.no_grad():
-        passed = [learner.initial_fast(tasks)]
-    passed += [step.next_fast for step in learner.adaptation(tasks, num_steps)]
-    fast = stack([{name: p[0].detach() for name, p in fast.items()} for fast in passed])
-    slow = {name: p.detach() for name, p in share(learner.slow, len(passed)).items()}
-    return {**fast, **slow}
-
-
-def _played(
-    k: int, layout: Layout, task: MazeTask, cells: np.ndarray, moves: np.ndarray, paid: np.ndarray
-) -> PlayedTrial:
-    names = {0: "before adaptation", 1: "after 1 step"}
-    return PlayedTrial(
-        names.get(k, f"after {k} steps"),
-        layout,
-        task.goal,
-        tuple((int(row), int(column)) for row, column in cells),
-        tuple(int(move) for move in moves),
-        tuple(float(reward) for reward in paid),
-    )

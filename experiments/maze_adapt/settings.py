@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,12 +12,9 @@ import tyro
 
 from experiments import stored_settings
 from experiments.learners import InnerSettings, LearnerSettings
-from experiments.maze_adapt.learners import (
-    STEPS_ITSELF,
-    Method,
-    PolicyLearnerSettings,
-    check,
-)
+from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check
+from experiments.maze_adapt.methods import METHODS_OF, KindName, Method, kind_name
+from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.worlds import EnvName, World, make_world
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
@@ -26,6 +23,11 @@ from metarl.rl import PolicyGradientSettings
 from metarl.training import Schedule
 
 ENVS: tuple[EnvName, ...] = get_args(EnvName)
+
+ONLY_FOR: dict[str, tuple[KindName, ...]] = dict.fromkeys(
+    ("episodes", "hidden", "activation", "loss", "learner", "of_policies"), ("gradient",)
+)
+"""Settings that not every kind of method reads (`kinds`); the others leave them as they are."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class TrainSettings:
     """Steps of an episode, at most."""
     size: int = 9
     """Rows and columns of the maze, odd, at least 5 (maze)."""
+    start: Start = "centre"
+    """Episodes start at the maze's centre, or each at a random free cell (maze)."""
+    goal: Goal = "teleports"
+    """The goal pays 1 each time and sends the agent elsewhere, or ends the episode (maze)."""
     arms: int = 5
     """Arms of the bandit (bandit)."""
     hidden: tuple[int, ...] = (64, 64)
@@ -89,12 +95,25 @@ class TrainSettings:
             raise UserError(f"--initial-std must be at least 0.001, got {self.initial_std}")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
-        for name, env in (("size", "maze"), ("arms", "bandit"), ("initial_std", "point")):
-            usual = TrainSettings.__dataclass_fields__[name].default
-            if self.env != env and getattr(self, name) != usual:
+        mazes = [(name, "maze") for name in ("size", "start", "goal")]
+        for name, env in (*mazes, ("arms", "bandit"), ("initial_std", "point")):
+            if self.env != env and self._changed(name):
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} is for --env {env}; {self.env} has none")
-        check(self.method, self.learner, self.of_policies)
+        kind = kind_name(self.method)
+        for name, kinds in ONLY_FOR.items():
+            if kind not in kinds and self._changed(name):
+                methods = ", ".join(m for owner in kinds for m in METHODS_OF[owner])
+                option = name.replace("_", "-")
+                raise UserError(f"--{option} is for {methods}; {self.method} has none")
+        if kind == "gradient":
+            check(self.method, self.learner, self.of_policies)
+
+    def _changed(self, name: str) -> bool:
+        """Whether a setting is not the one that every environment and method begins with."""
+        one = self.__dataclass_fields__[name]
+        usual = one.default if one.default_factory is MISSING else one.default_factory()
+        return bool(getattr(self, name) != usual)
 
     def world(self) -> World:
         """The distribution of tasks."""
@@ -104,6 +123,8 @@ class TrainSettings:
             size=self.size,
             num_arms=self.arms,
             std=self.initial_std,
+            start=self.start,
+            goal=self.goal,
         )
 
 

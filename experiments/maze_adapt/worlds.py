@@ -29,17 +29,17 @@ from envs import (
     grid_navi_reference_returns,
     grid_navi_tasks,
     mdp_reference_returns,
-    oracle,
     pillar_maze,
     point_reference_returns,
 )
-from experiments.maze_adapt.interfaces import LocatedMazes, ScaledActions
+from experiments.maze_adapt.interfaces import LocatedMazes, ScaledActions, TensorEnv
+from experiments.maze_adapt.maze_anchors import Goal, Start, maze_returns
 from metarl.errors import UserError
-from metarl.rl import Categorical, Distribution, Gaussian, TensorVectorEnv
+from metarl.rl import Categorical, Distribution, Gaussian
 
 EnvName = Literal["maze", "point", "gridnavi", "bandit", "mdp"]
 Tasks = Sequence[Any]
-MakeEnv = Callable[..., TensorVectorEnv]
+MakeEnv = Callable[..., TensorEnv]
 """Called with ``(num_envs, generator=..., device=...)``."""
 
 NUM_MOVES = 4
@@ -100,7 +100,16 @@ class World:
         return tuple(tasks[i] for i in order[:num_tasks].tolist())
 
 
-def make_world(name: EnvName, *, horizon: int, size: int, num_arms: int, std: float) -> World:
+def make_world(
+    name: EnvName,
+    *,
+    horizon: int,
+    size: int,
+    num_arms: int,
+    std: float,
+    start: Start = "centre",
+    goal: Goal = "teleports",
+) -> World:
     """The distribution of tasks of a name.
 
     Args:
@@ -109,13 +118,15 @@ def make_world(name: EnvName, *, horizon: int, size: int, num_arms: int, std: fl
         size: Of a maze.
         num_arms: Of a bandit.
         std: Initial deviation of a Gaussian policy, in units of the longest step.
+        start: Of the episodes of a maze.
+        goal: What it does to an agent in a maze.
 
     Raises:
         UserError: No goal of a maze of this size falls to the test side.
     """
     match name:
         case "maze":
-            return maze(size, horizon)
+            return maze(size, horizon, start, goal)
         case "point":
             return point(horizon, std)
         case "gridnavi":
@@ -126,8 +137,8 @@ def make_world(name: EnvName, *, horizon: int, size: int, num_arms: int, std: fl
             return mdp(horizon)
 
 
-def maze(size: int, horizon: int) -> World:
-    """A hidden goal in the pillar maze that pays 1 each time it is entered, and teleports.
+def maze(size: int, horizon: int, start: Start = "centre", goal: Goal = "teleports") -> World:
+    """A hidden goal in the pillar maze that pays 1 and teleports, or ends the episode.
 
     The agent sees the walls around it and its place: without memory it could not tell one place
     from another. Four fifths of the goals are for training.
@@ -137,16 +148,15 @@ def maze(size: int, horizon: int) -> World:
     if not (len(splits.train) and len(splits.test)):
         raise UserError(f"--size {size} has no goals to test on beside those to train on")
 
-    def make_env(num_envs: int, **place: Any) -> TensorVectorEnv:
+    def make_env(num_envs: int, **place: Any) -> TensorEnv:
         env = GridMazeVectorEnv(
             num_envs, layout=layout, horizon=horizon, reward=1.0, validate_actions=False, **place
         )
-        return LocatedMazes(env)
+        starts = place.get("generator") if start == "random" else None
+        return LocatedMazes(env, starts, ends=goal == "ends")
 
     def anchors(tasks: Tasks) -> Anchors:
-        goals = TaskDistribution.from_tasks(tasks)
-        returns = oracle.reference_returns(goals, horizon=horizon, reward=1.0)
-        return Anchors(returns.random, returns.oracle)
+        return Anchors(*maze_returns(tasks, horizon, start, goal))
 
     actions = Categorical(NUM_MOVES)
     inputs = LocatedMazes.num_inputs
@@ -157,7 +167,7 @@ def point(horizon: int, std: float) -> World:
     """MAML's point in the plane; an action of 1 is the longest step."""
     splits = PointTasks().split(train=0.8, validation=0.0, test=0.2)
 
-    def make_env(num_envs: int, **place: Any) -> TensorVectorEnv:
+    def make_env(num_envs: int, **place: Any) -> TensorEnv:
         env = PointNavigationVectorEnv(num_envs, horizon=horizon, validate_actions=False, **place)
         return ScaledActions(env, env.max_step)
 

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from experiments.maze_adapt.__main__ import main
-from experiments.maze_adapt.learners import METHODS
+from experiments.maze_adapt.gradient import draws
+from experiments.maze_adapt.methods import METHODS_OF
 from experiments.maze_adapt.settings import ENVS, defaults, from_config
-from experiments.maze_adapt.train import STREAMS, draws
+from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
 from metarl.run_directory import RunDirectory, find_runs
 
 SMALL = (
@@ -63,10 +64,10 @@ def test_train_leaves_a_whole_run_directory(trained):
     assert {"return", "return_before", "unrewarded", "query_loss"} <= metrics(trained).keys()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS_OF["gradient"])
 def test_every_method_resumes_bit_for_bit_and_draws_as_it_says(tmp_path, monkeypatch, method):
     """From the checkpoint before the last, between two lines of metrics."""
-    from experiments.maze_adapt import train as script
+    from experiments.maze_adapt import gradient as script
 
     counts = set()
     rollout_metrics = script.rollout_metrics
@@ -105,8 +106,6 @@ def test_train_and_test_tasks_are_apart(env):
 
 
 def test_tests_have_streams_of_their_own():
-    from experiments.maze_adapt.evaluate import TEST_STREAMS
-
     assert not set(STREAMS) & set(TEST_STREAMS)
 
 

@@ -1,0 +1,228 @@
+"""Learners that adapt by policy gradient steps, as a kind of methods (`kinds.Kind`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from envs import GridMazeVectorEnv, MazeTask
+from experiments.maze_adapt.episodes import environments, episodes_of
+from experiments.maze_adapt.kinds import Film, Loaded, Measurement
+from experiments.maze_adapt.learners import make_learner, make_policy
+from experiments.maze_adapt.methods import Method
+from experiments.maze_adapt.settings import TrainSettings
+from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
+from experiments.maze_adapt.worlds import Tasks, World
+from metarl.adaptation_evaluation import AdaptationResult, evaluate_learner
+from metarl.core import Params, share, stack
+from metarl.devices import resolve_device
+from metarl.meta import MetaLearner
+from metarl.meta_training import OptimisedLearner, load_learner, train_in_turn
+from metarl.rl import Drawn, FeedForwardAgent, FeedForwardPolicy, fraction_unrewarded
+from metarl.run_directory import RunDirectory
+from metarl.seeding import spawn_generators
+from metarl.training import LoopSettings, MetaTraining
+
+USUAL_STEPS = 3
+
+
+def check(settings: TrainSettings) -> None:
+    """Make everything once."""
+    device = resolve_device(settings.device)
+    make_untrained(settings, policy_of(settings, settings.world()), torch.Generator(), device)
+
+
+def train(settings: TrainSettings, runs: Sequence[RunDirectory], *, resume: bool) -> None:
+    """Train one learner a seed, one after the other."""
+    train_in_turn(runs, partial(build, settings), resume=resume)
+
+
+def load(run: RunDirectory, settings: TrainSettings, device: torch.device) -> Loaded:
+    """The learner of a run's checkpoint, and the same before its first iteration."""
+    policy = policy_of(settings, settings.world())
+    seed = run.config["seed"]
+    trained, untrained = (
+        make_untrained(settings, policy, spawn_generators(seed, STREAMS)["init"], device)
+        for _ in range(2)
+    )
+    iteration = load_learner(run, trained)
+    usual = Measurement(USUAL_STEPS, settings.episodes)
+    return Loaded(
+        GradientAdapter(trained, settings),
+        GradientAdapter(untrained, settings),
+        iteration,
+        usual,
+        "gradient steps",
+    )
+
+
+@dataclass(frozen=True)
+class GradientAdapter:
+    """A learner (`kinds.Adapter`): k counts gradient steps.
+
+    Attributes:
+        learner: Whose initialisation and update rule.
+        settings: What it was trained with.
+    """
+
+    learner: MetaLearner
+    settings: TrainSettings
+
+    def adapt(self, tasks: Tasks, how: Measurement, generator: torch.Generator) -> AdaptationResult:
+        """Take gradient steps on N tasks."""
+        world, loss = self.settings.world(), self.settings.loss
+        policy = policy_of(self.settings, world)
+        return evaluate_learner(
+            self.learner,
+            episodes_of(world, tasks, how.episodes, policy, loss, generator),
+            how.steps,
+            has_goal=world.has_goal,
+            chunk_size=how.chunk_size,
+        )
+
+    def film(self, task: MazeTask, steps: int, seed: int, *, greedy: bool) -> Film:
+        """An episode with the weights before adaptation and after each step."""
+        streams = spawn_generators(seed, (*STREAMS, *TEST_STREAMS, "film"))
+        world, num_mazes = self.settings.world(), steps + 1
+        policy = policy_of(self.settings, world)
+        weights = self.adapted_weights(task, steps, streams["test_episodes"])
+        agent = FeedForwardAgent(policy, weights, streams["film"], greedy=greedy)
+        # The same teleports for all: one generator each, all alike.
+        same = [torch.Generator().manual_seed(seed) for _ in range(num_mazes)]
+        env, options = environments(world, [task] * num_mazes, 1, same, torch.device("cpu"))
+        mazes = env.unwrapped
+        assert isinstance(mazes, GridMazeVectorEnv)
+        agent.begin(num_mazes)
+        observation, _ = env.reset(options=options)
+        cells, steps_taken = [mazes.agent_positions], []
+        for _ in range(world.horizon):
+            action = agent.act(observation)
+            observation, reward, *_ = env.step(action)
+            cells.append(mazes.agent_positions)
+            steps_taken.append((action, reward))
+        sides = (cells, *zip(*steps_taken, strict=True))
+        return Film(titles(num_mazes), *(torch.stack(tuple(s), 1).numpy() for s in sides))
+
+    def adapted_weights(self, task: MazeTask, steps: int, generator: torch.Generator) -> Params:
+        """The policy's weights after 0 to K gradient steps on one task, ``[K + 1, ...]``."""
+        world, learner, settings = self.settings.world(), self.learner, self.settings
+        policy = policy_of(settings, world)
+        tasks = episodes_of(world, [task], settings.episodes, policy, settings.loss, generator)
+        with torch.no_grad():
+            passed = [learner.initial_fast(tasks)]
+        passed += [step.next_fast for step in learner.adaptation(tasks, steps)]
+        fast = stack([{name: p[0].detach() for name, p in fast.items()} for fast in passed])
+        slow = {name: p.detach() for name, p in share(learner.slow, len(passed)).items()}
+        return {**fast, **slow}
+
+
+def titles(num_episodes: int) -> tuple[str, ...]:
+    """What to call the episodes before adaptation and after each step."""
+    names = ("before adaptation", "after 1 step")
+    return tuple(names[k] if k < 2 else f"after {k} steps" for k in range(num_episodes))
+
+
+def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
+    """Everything that trains one seed."""
+    device = resolve_device(settings.device)
+    seed = run.config["seed"]
+    streams = spawn_generators(seed, STREAMS, device)
+    world = settings.world()
+    policy = policy_of(settings, world)
+    learner = make_untrained(settings, policy, streams["init"], device)
+    optimised = OptimisedLearner(learner, settings.learner.outer)
+
+    def iterate() -> Mapping[str, Tensor]:
+        batch = world.train.sample(settings.meta_batch, streams["tasks"])
+        tasks = episodes_of(
+            world, batch, settings.episodes, policy, settings.loss, streams["episodes"]
+        )
+        return {**optimised.update(tasks), **rollout_metrics(tasks.log)}
+
+    batches = draws(settings.method, settings.learner.inner.num_steps)
+    return MetaTraining(
+        optimised,
+        iterate,
+        [run],
+        [streams],
+        settings.meta_batch * settings.episodes * settings.horizon * batches,
+        LoopSettings(
+            settings.iterations,
+            settings.log_every,
+            settings.checkpoint_every,
+            settings.learner.schedule,
+        ),
+        headline=("return_before", "return"),
+        description=f"training seed {seed}",
+    )
+
+
+def draws(method: Method, num_steps: int) -> int:
+    """How often a learner of K inner steps draws episodes of every task in an iteration."""
+    match method:
+        case "none":
+            return 0
+        case "reptile":
+            return num_steps
+        case "imaml":
+            return num_steps + 2
+        case "warp":
+            return 2 * num_steps
+        case _:
+            return num_steps + 1
+
+
+def policy_of(settings: TrainSettings, world: World) -> FeedForwardPolicy:
+    """The architecture."""
+    return make_policy(
+        settings.method,
+        world.num_inputs,
+        world.distribution,
+        hidden=settings.hidden,
+        activation=settings.activation,
+        critic=settings.loss.baseline == "critic",
+    )
+
+
+def make_untrained(
+    settings: TrainSettings,
+    policy: FeedForwardPolicy,
+    generator: torch.Generator,
+    device: torch.device,
+) -> MetaLearner:
+    """The learner before its first iteration.
+
+    Args:
+        settings: Of the run.
+        policy: The architecture.
+        generator: Draws the initial parameters.
+        device: Where they live.
+    """
+    params = {name: p.to(device) for name, p in policy.init(generator).items()}
+    return make_learner(settings.method, policy, params, settings.learner, settings.of_policies)
+
+
+def rollout_metrics(log: Sequence[Drawn]) -> dict[str, Tensor]:
+    """Of what a meta-batch drew, ``[1]`` each, means over tasks and draws.
+
+    Returns:
+        ``return_before``: of the episodes to adapt by (of all inner steps); ``return``: of those
+        after adaptation, or of all where a learner draws none; ``unrewarded``: the fraction of
+        tasks in which the episodes to adapt by paid nothing; ``length`` and ``entropy`` of all.
+    """
+    if not log:
+        return {}
+    before, after = (
+        [d.metrics["return"] for d in log if d.split == split] for split in ("support", "query")
+    )
+    metrics = {"return": torch.cat(after or before)}
+    if before:
+        metrics["return_before"] = torch.cat(before)
+        metrics["unrewarded"] = fraction_unrewarded(log, "support")
+    for name in ("length", "entropy"):
+        metrics[name] = torch.cat([d.metrics[name] for d in log])
+    return {name: values.mean().view(1) for name, values in metrics.items()}

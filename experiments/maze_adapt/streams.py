@@ -1,0 +1,9 @@
+"""Random streams of a seed: those of training, and after them those that no training has."""
+
+from __future__ import annotations
+
+STREAMS = ("init", "tasks", "episodes")
+"""Of training."""
+
+TEST_STREAMS = ("test_tasks", "test_episodes")
+"""Of evaluation: after those of training, so that no training has them, whatever its seed."""
