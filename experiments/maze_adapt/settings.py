@@ -13,8 +13,8 @@ import tyro
 from experiments import stored_settings
 from experiments.learners import InnerSettings, LearnerSettings
 from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check
-from experiments.maze_adapt.methods import METHODS_OF, KindName, Method, kind_name
 from experiments.maze_adapt.maze_anchors import Goal, Start
+from experiments.maze_adapt.methods import METHODS_OF, KindName, Method, kind_name
 from experiments.maze_adapt.worlds import EnvName, World, make_world
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError

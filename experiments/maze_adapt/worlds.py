@@ -34,6 +34,7 @@ from envs import (
 )
 from experiments.maze_adapt.interfaces import LocatedMazes, ScaledActions, TensorEnv
 from experiments.maze_adapt.maze_anchors import Goal, Start, maze_returns
+from experiments.maze_adapt.maze_variants import EndsAtGoal, RandomStarts
 from metarl.errors import UserError
 from metarl.rl import Categorical, Distribution, Gaussian
 
@@ -152,8 +153,10 @@ def maze(size: int, horizon: int, start: Start = "centre", goal: Goal = "telepor
         env = GridMazeVectorEnv(
             num_envs, layout=layout, horizon=horizon, reward=1.0, validate_actions=False, **place
         )
-        starts = place.get("generator") if start == "random" else None
-        return LocatedMazes(env, starts, ends=goal == "ends")
+        mazes: TensorEnv = LocatedMazes(env)
+        if start == "random":
+            mazes = RandomStarts(mazes, place.get("generator"))
+        return EndsAtGoal(mazes) if goal == "ends" else mazes
 
     def anchors(tasks: Tasks) -> Anchors:
         return Anchors(*maze_returns(tasks, horizon, start, goal))

@@ -1,0 +1,154 @@
+"""The mazes to adapt to: variants, anchors, and that test goals are never trained on."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from envs import GridMazeVectorEnv, TaskDistribution, VectorTrial, oracle
+from experiments.maze_adapt.episodes import environments
+from experiments.maze_adapt.maze_anchors import maze_returns
+from experiments.maze_adapt.settings import TrainSettings, defaults
+from experiments.maze_adapt.worlds import maze
+from metarl.errors import UserError
+
+VARIANTS = list(product(("centre", "random"), ("teleports", "ends")))
+
+
+def play(world, tasks, episodes, actions=None, seed=0):
+    """Rewards and ends ``[T, B]``, and the starts of one episode by these or by random actions."""
+    generator = torch.Generator().manual_seed(seed)
+    env, options = environments(world, tasks, episodes, [generator], torch.device("cpu"))
+    env.reset(options=options)
+    starts = env.unwrapped.agent_positions
+    rewards, ends = [], []
+    for _ in range(world.horizon):
+        moves = torch.randint(4, (env.num_envs,), generator=generator)
+        _, reward, terminated, *_ = env.step(moves if actions is None else actions(env.unwrapped))
+        rewards.append(reward)
+        ends.append(terminated)
+    return torch.stack(rewards), torch.stack(ends), starts
+
+
+@pytest.mark.parametrize("size", [5, 7, 9, 11, 13])
+def test_goals_to_train_and_to_test_on_are_apart_and_together_all(size):
+    world = maze(size, 10)
+    sides = [{task.goal for task in side.tasks} for side in (world.train, world.test)]
+    assert not sides[0] & sides[1]
+    assert sides[0] | sides[1] == set(TaskDistribution(world.test.layout).goals)
+    assert min(map(len, sides)) > 0
+    for start, goal in VARIANTS:
+        other = maze(size, 10, start, goal)
+        assert (other.train, other.test) == (world.train, world.test)
+
+
+@pytest.mark.parametrize(("start", "goal"), VARIANTS)
+def test_anchors_are_what_random_actions_earn(start, goal):
+    world = maze(5, 8, start, goal)
+    tasks = world.test.tasks
+    rewards, _, _ = play(world, tasks, 4000)
+    floor, best = world.anchors(tasks)
+    assert rewards.sum(0).mean() == pytest.approx(floor, abs=0.03)
+    assert floor < best
+
+
+def test_anchors_from_the_centre_with_teleports_are_the_references():
+    world = maze(7, 30)
+    reference = oracle.reference_returns(world.test, horizon=30, reward=1.0)
+    found = maze_returns(world.test.tasks, 30, "centre", "teleports")
+    assert found == pytest.approx((reference.random, reference.oracle))
+
+
+@pytest.mark.parametrize("start", ["centre", "random"])
+def test_who_knows_the_goal_earns_the_oracle(start):
+    """A greedy walk by distance; 1 at most where the goal ends the episode."""
+    world = maze(5, 3, start, "ends")
+    tasks = world.test.tasks
+    layout = tasks[0].layout
+    away = torch.tensor(layout.distances)
+
+    def nearer(mazes):
+        table = torch.tensor(mazes.settings.tables.next_cell)[mazes.agent_cells]  # [B, A]
+        return away[mazes.goals[:, None], table].argmin(1)
+
+    rewards, ends, _ = play(world, tasks, 2000, nearer)
+    assert rewards.sum(0).mean() == pytest.approx(world.anchors(tasks).oracle, abs=0.02)
+    assert torch.equal(ends, rewards > 0)
+    assert rewards.sum(0).max() == 1
+
+
+def test_random_starts_are_all_cells_but_the_goal_and_others_the_centre():
+    tasks = maze(5, 2).test.tasks[:1]
+    centre, anywhere = (
+        play(maze(5, 2, start), tasks, 300)[2].unique(dim=0) for start in ("centre", "random")
+    )
+    assert centre.tolist() == [list(tasks[0].start)]
+    others = set(tasks[0].layout.free_cells) - {tasks[0].goal}
+    assert {tuple(cell) for cell in anywhere.tolist()} == others
+
+
+def test_starts_repeat_with_the_seed_and_are_drawn_anew_every_episode():
+    world = maze(5, 2, "random")
+    tasks = world.test.tasks
+    one, two, other = (play(world, tasks, 20, seed=seed)[2] for seed in (0, 0, 1))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(len(tasks))]
+    env, options = environments(world, tasks, 20, generators, torch.device("cpu"))
+    seen = []
+    for again in (options, {"same_task": True}, None):
+        env.reset(options=again)
+        goals = [task.goal for task in env.unwrapped.tasks]
+        assert goals == [task.goal for task in tasks for _ in range(20)]
+        seen.append(env.unwrapped.agent_positions)
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_a_task_starts_where_it_starts_whatever_its_company():
+    world = maze(7, 2, "random")
+    tasks = world.test.tasks
+
+    def starts(part):
+        generators = [torch.Generator().manual_seed(seed) for seed in range(len(tasks))][part]
+        env, options = environments(world, tasks[part], 5, generators, torch.device("cpu"))
+        env.reset(options=options)
+        return env.unwrapped.agent_positions
+
+    assert torch.equal(starts(slice(None))[5:10], starts(slice(1, 2)))
+
+
+def test_a_goal_that_teleports_pays_again_and_ends_nothing():
+    world = maze(5, 40)
+    rewards, ends, _ = play(world, world.test.tasks, 50)
+    assert rewards.sum(0).max() > 1
+    assert not ends.any()
+
+
+def test_settings_hand_the_variants_on_and_refuse_them_elsewhere():
+    world = TrainSettings(env="maze", size=5, start="random", goal="ends").world()
+    env = world.make_env(2, generator=torch.Generator(), device=torch.device("cpu"))
+    assert [type(e).__name__ for e in (env, env.env)] == ["EndsAtGoal", "RandomStarts"]
+    assert isinstance(env.unwrapped, GridMazeVectorEnv)
+    assert defaults("maze").start == "centre"
+    with pytest.raises(UserError, match="--goal is for --env maze; point has none"):
+        TrainSettings(goal="ends")
+
+
+def test_trials_of_several_episodes_keep_the_goals_and_pay_once_an_episode():
+    world = maze(5, 30, "random", "ends")
+    tasks = world.test.tasks
+    generator = torch.Generator().manual_seed(0)
+    env, options = environments(world, tasks, 100, [generator], torch.device("cpu"))
+    trial = VectorTrial(env, 3)
+    trial.reset(options=options)
+    rewards, starts = [], []
+    for step in range(90):
+        if step % 30 == 0:
+            starts.append(env.unwrapped.agent_positions)
+        rewards.append(trial.step(torch.randint(4, (env.num_envs,), generator=generator))[1])
+    paid = torch.stack(rewards).view(3, 30, -1).sum(1)
+    assert paid.max() == 1
+    assert (paid.mean(1) > 0.5).all()
+    assert not torch.equal(starts[0], starts[1])
+    assert [task.goal for task in env.unwrapped.tasks][::100] == [task.goal for task in tasks]
