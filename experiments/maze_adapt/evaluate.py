@@ -33,9 +33,10 @@ class EvaluateSettings:
     tasks: int = 40
     """Unseen tasks, at most: where there are finitely many, each is taken once."""
     steps: int | None = None
-    """Gradient steps. Default: 3."""
+    """Gradient steps (default: 3); of rl2 and warp-rnn further episodes of a trial (default: as in
+    training)."""
     episodes: int | None = None
-    """Episodes a task and step. Default: as in training."""
+    """Episodes a task and step (default: as in training); trials a task (default: 20)."""
     chunk_size: int | None = None
     """Tasks that are stacked. None: all."""
     seed: int = 10_000

@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from envs import GridMazeVectorEnv
+from envs import GridMazeVectorEnv, Layout
 from envs.dynamics import PATCH_SIZE
 
 TensorEnv = VectorEnv[Tensor, Tensor, Tensor]
@@ -58,6 +58,13 @@ class LocatedMazes(VectorWrapper[Tensor, Tensor, Tensor, Tensor, Tensor]):
 
     def _located(self, observation: Tensor) -> Tensor:
         return torch.cat((observation, self._places.index_select(0, self.mazes.agent_cells)), 1)
+
+
+def seen_cells(observation: Tensor, layout: Layout) -> Tensor:
+    """Row and column, int64 ``[B, 2]``, of agents that see at least what `LocatedMazes` shows."""
+    sides = torch.tensor([layout.height, layout.width], device=observation.device)
+    places = (observation[:, PATCH_SIZE : PATCH_SIZE + 2] + 1) / 2 * (sides - 1)
+    return places.round().to(torch.int64)
 
 
 class ScaledActions(VectorWrapper[Tensor, Tensor, Tensor, Tensor, Tensor]):

@@ -117,3 +117,7 @@ def kind_of(method: Method) -> Kind:
             from experiments.maze_adapt import gradient
 
             return gradient
+        case "recurrent":
+            from experiments.maze_adapt import recurrent
+
+            return recurrent

@@ -17,10 +17,14 @@ GradientMethod = Literal[
     "warp",
     "none",
 ]
-Method = GradientMethod
-KindName = Literal["gradient"]
+RecurrentMethod = Literal["rl2", "warp-rnn"]
+Method = Literal[GradientMethod, RecurrentMethod]
+KindName = Literal["gradient", "recurrent"]
 
-METHODS_OF: dict[KindName, tuple[Method, ...]] = {"gradient": get_args(GradientMethod)}
+METHODS_OF: dict[KindName, tuple[Method, ...]] = {
+    "gradient": get_args(GradientMethod),
+    "recurrent": get_args(RecurrentMethod),
+}
 METHODS: tuple[Method, ...] = get_args(Method)
 
 

@@ -15,6 +15,7 @@ from experiments.learners import InnerSettings, LearnerSettings
 from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check
 from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.methods import METHODS_OF, KindName, Method, kind_name
+from experiments.maze_adapt.recurrent_settings import RecurrentSettings
 from experiments.maze_adapt.worlds import EnvName, World, make_world
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
@@ -24,15 +25,18 @@ from metarl.training import Schedule
 
 ENVS: tuple[EnvName, ...] = get_args(EnvName)
 
-ONLY_FOR: dict[str, tuple[KindName, ...]] = dict.fromkeys(
-    ("episodes", "hidden", "activation", "loss", "learner", "of_policies"), ("gradient",)
-)
+ONLY_FOR: dict[str, tuple[KindName, ...]] = {
+    **dict.fromkeys(
+        ("episodes", "hidden", "activation", "loss", "learner", "of_policies"), ("gradient",)
+    ),
+    **dict.fromkeys(("trial_episodes", "recurrent"), ("recurrent",)),
+}
 """Settings that not every kind of method reads (`kinds`); the others leave them as they are."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Meta-train a policy that adapts to a new task by policy gradient steps."""
+    """Meta-train an agent that adapts to a new task, by gradient steps or through its memory."""
 
     run_dir: Path | None = None
     """Where the run goes; several seeds get a folder seed-N each. Default: under runs/."""
@@ -40,13 +44,16 @@ class TrainSettings:
     """point: MAML's 2D navigation; maze: a hidden goal in a grid maze; gridnavi: VariBAD's grid;
     bandit: Bernoulli arms; mdp: random decision processes."""
     method: Method = "maml"
-    """The learner."""
+    """The learner: rl2 (a GRU) and warp-rnn adapt through their hidden state, within a trial; the
+    others by policy gradient steps."""
     iterations: int = 500
     """Iterations; in each, the learner adapts to one meta-batch of tasks."""
     meta_batch: int = 20
-    """Tasks an iteration."""
+    """Tasks an iteration; a trial on each (rl2, warp-rnn)."""
     episodes: int = 20
     """Episodes a task and gradient step, and as many to be judged by."""
+    trial_episodes: int = 4
+    """Episodes of a trial, over which memory and discounting run on (rl2, warp-rnn)."""
     horizon: int = 100
     """Steps of an episode, at most."""
     size: int = 9
@@ -64,7 +71,7 @@ class TrainSettings:
     initial_std: float = 1.0
     """Deviation of a Gaussian policy to begin with; 1 is the longest step (point)."""
     seeds: tuple[int, ...] = (0,)
-    """One learner a seed, trained one after the other."""
+    """One learner a seed, trained one after the other; rl2 and warp-rnn side by side."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     log_every: int = 10
@@ -77,13 +84,15 @@ class TrainSettings:
     """Inner and outer loop; the defaults are the method's own."""
     of_policies: PolicyLearnerSettings = field(default_factory=PolicyLearnerSettings)
     """What some learners have beside."""
+    recurrent: RecurrentSettings = field(default_factory=RecurrentSettings)
+    """Network, loss and optimiser of rl2 and warp-rnn."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json."""
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""
         counts = ("iterations", "meta_batch", "episodes", "horizon", "arms", "log_every")
-        for name in (*counts, "checkpoint_every"):
+        for name in (*counts, "trial_episodes", "checkpoint_every"):
             if getattr(self, name) < 1:
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} must be at least 1, got {getattr(self, name)}")
@@ -131,6 +140,8 @@ class TrainSettings:
 def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
     """The settings of an environment, with what the method needs otherwise."""
     changes: dict[str, Any]
+    if kind_name(method) == "recurrent":
+        return replace(TrainSettings(), env=env, method=method, **recurrent_defaults(env))
     match env:
         case "point":
             changes = {"iterations": 600, **_learner(method, inner_lr=0.5, num_steps=1)}
@@ -142,6 +153,16 @@ def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
             changes = {"horizon": 10, **_learner(method, inner_lr=0.5, num_steps=3)}
     loss = PolicyGradientSettings(divide_by_horizon=True)
     return replace(TrainSettings(), env=env, method=method, loss=loss, **changes)
+
+
+def recurrent_defaults(env: EnvName) -> dict[str, Any]:
+    """What suits recurrent learners."""
+    match env:
+        case "gridnavi":
+            return {"horizon": 15, "meta_batch": 64}
+        case "bandit" | "mdp":
+            return {"horizon": 10, "meta_batch": 64, "trial_episodes": 10}
+    return {"horizon": 50, "meta_batch": 64}
 
 
 def _learner(method: Method, *, inner_lr: float, num_steps: int) -> dict[str, Any]:

@@ -50,13 +50,23 @@ class Collector:
         policy: ActorCritic,
         generators: Sequence[torch.Generator],
         num_steps: int,
+        options: dict[str, Any] | None = None,
     ) -> None:
-        """Allocate for ``len(generators)`` agents and trials of ``num_steps`` steps."""
+        """Allocate for ``len(generators)`` agents and trials of ``num_steps`` steps.
+
+        Args:
+            env: The mazes of all agents.
+            policy: Of all agents.
+            generators: One an agent.
+            num_steps: T.
+            options: For the environment's ``reset``.
+        """
         if env.num_envs % len(generators):
             raise ValueError(
                 f"{env.num_envs} environments cannot be shared evenly by {len(generators)} agents"
             )
         self.env, self.policy, self.generators = env, policy, generators
+        self.options = options
         self.shape = (len(generators), num_steps, env.num_envs // len(generators))
         core, like = policy.core, torch.empty(0, device=generators[0].device)
         self._trace = core.new_trace(self.shape, like) if isinstance(core, FusedCore) else None
@@ -79,7 +89,7 @@ class Collector:
         # The largest logit plus Gumbel noise is a sample of the softmax.
         noise = (self._gumbel() + params["actor.bias"][:, None, None]).unbind(1)
         slots = self._trace.slots if self._trace else [NO_SLOTS] * num_steps
-        observation, _ = self.env.reset()
+        observation, _ = self.env.reset(options=self.options)
         observations, actions, rewards = [], [], []
         for noise_t, slot in zip(noise, slots, strict=True):
             x = observation.view(num_agents, batch_size, -1)

@@ -1,0 +1,48 @@
+"""Settings of recurrent learners, and their defaults by environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from metarl.core import OptimiserSettings
+from metarl.meta import TwoTimescaleSettings
+from metarl.rl import ActorCriticSettings
+from metarl.training import Schedule
+
+
+@dataclass(frozen=True)
+class RecurrentSettings:
+    """Of learners whose memory of a task is a hidden state (rl2, warp-rnn).
+
+    The unit of their experience is the trial: several episodes on one task. The hidden state is
+    emptied between trials alone, and the return that is discounted and maximised is the trial's:
+    the end of an episode within it is no boundary.
+
+    Attributes:
+        hidden_size: Hidden units.
+        loss: The actor-critic, on whole trials.
+        learner: The optimiser; and the two timescales of warp-rnn (rl2 has the fast one alone).
+        schedule: Of the learning rates.
+    """
+
+    hidden_size: int = 64
+    loss: ActorCriticSettings = field(
+        default_factory=lambda: ActorCriticSettings(
+            algorithm="ppo", gamma=0.99, gae_lambda=0.95, normalise_advantages=True
+        )
+    )
+    learner: TwoTimescaleSettings = field(
+        default_factory=lambda: TwoTimescaleSettings(
+            fast=OptimiserSettings(lr=3e-3),
+            slow=OptimiserSettings(lr=3e-3),
+            warp_period=3,
+            max_grad_norm=1.0,
+            num_epochs=3,
+        )
+    )
+    schedule: Schedule = field(default_factory=lambda: Schedule("linear"))
+
+    def __post_init__(self) -> None:
+        """Refuse a count that means nothing."""
+        if self.hidden_size < 1:
+            raise ValueError(f"hidden_size must be at least 1, got {self.hidden_size}")
