@@ -1,0 +1,86 @@
+"""Adapted weights as what SB3's ``evaluate_policy`` evaluates (its conventions of version 2.9).
+
+fast = learner.adapt(tasks, num_steps)
+policy = AdaptedPolicy(architecture, {**fast, **slow}, env.action_space)
+mean, std = evaluate_policy(policy, env, n_eval_episodes=100)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import Space
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from metarl.core import Params
+from metarl.rl import FeedForwardAgent, FeedForwardPolicy
+
+Arrays = NDArray[Any]
+State = tuple[Arrays, ...] | None
+
+
+class AdaptedPolicy:
+    """SB3's ``predict`` with one set of weights a task.
+
+    The observations of N * B environments are task-major: the first B are of task 0. One set of
+    weights (N = 1) serves any number of environments, a single one included.
+    """
+
+    def __init__(
+        self,
+        policy: FeedForwardPolicy,
+        params: Params,
+        action_space: Space[Any],
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Play with these parameters.
+
+        Args:
+            policy: The architecture.
+            params: Parameters stacked over tasks ``[N, ...]`` (`core.stack` makes one, N = 1).
+            action_space: Of one environment; actions are clipped to a ``Box``, as SB3 does.
+            generator: Draws actions that are not deterministic; on the parameters' device.
+                Default: its own, seeded with 0.
+        """
+        self.action_space = action_space
+        self._device = next(iter(params.values())).device
+        if generator is None:
+            generator = torch.Generator(self._device).manual_seed(0)
+        self._greedy = FeedForwardAgent(policy, params, generator, greedy=True)
+        self._random = FeedForwardAgent(policy, params, generator)
+
+    def predict(
+        self,
+        observation: Arrays | dict[str, Arrays],
+        state: State = None,
+        episode_start: Arrays | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Arrays, State]:
+        """Choose actions.
+
+        Args:
+            observation: ``[N * B, I]``, or ``[I]`` where there is one set of weights.
+            state: Given back as it is: the weights are all that is remembered.
+            episode_start: Not looked at.
+            deterministic: Take the most probable action (the mean) instead of drawing one.
+
+        Returns:
+            Actions ``[N * B]`` or ``[N * B, A]`` (of one observation without the first axis), and
+            the state.
+
+        Raises:
+            ValueError: The observations cannot be shared evenly by the tasks, or are no array.
+        """
+        if isinstance(observation, dict):
+            raise ValueError("observations must be one array, not a dict: flatten them")
+        x = torch.as_tensor(np.asarray(observation), device=self._device)
+        single = x.dim() == 1
+        agent = self._greedy if deterministic else self._random
+        agent.begin(1 if single else len(x))
+        actions: Arrays = agent.act(x.unsqueeze(0) if single else x).cpu().numpy()
+        if isinstance(self.action_space, Box):
+            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        return (actions[0] if single else actions), state
