@@ -84,7 +84,7 @@ def learning_curves(
     _fit_height(axes)
     _anchor_lines(axes, anchors or {})
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlim(0, max(float(method.x[-1]) for method in methods))
+    axes.set_xlim(0, max(float(method.x[-1]) for method in methods) or 1.0)
     notes = [f"mean and {100 * confidence:g} % t interval over {over}"]
     if smoothing > 1:
         notes.append(f"running mean of {smoothing} points")

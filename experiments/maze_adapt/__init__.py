@@ -1,1 +1,1 @@
-"""Adaptation by policy gradient: a few episodes on a new task, a gradient step, and again."""
+"""Adaptation to a new task from a few episodes: by gradient steps, or through a memory."""

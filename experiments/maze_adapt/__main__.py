@@ -1,4 +1,4 @@
-"""Adaptation by policy gradient: ``python -m experiments.maze_adapt train|evaluate|render``."""
+"""Adaptation to new tasks: ``python -m experiments.maze_adapt train|evaluate|compare|render``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from experiments.maze_adapt.worlds import EnvName
 COMMANDS = {
     "train": "meta-train policies into a run directory",
     "evaluate": "adapt to unseen tasks, measure every step of the way and draw it",
-    "render": "film the same maze before adaptation and after each gradient step",
+    "compare": "many methods on one task distribution: train, evaluate, one table, one picture",
+    "render": "film the same maze at every step of adaptation",
 }
 
 
@@ -34,6 +35,10 @@ def run(command: str, prog: str, arguments: Sequence[str]) -> None:
             from experiments.maze_adapt.evaluate import EvaluateSettings, evaluate
 
             evaluate(tyro.cli(EvaluateSettings, prog=prog, args=arguments))
+        case "compare":
+            from experiments.maze_adapt.comparison.command import run_compare
+
+            run_compare(prog, arguments)
         case "render":
             from experiments.maze_adapt.render import RenderSettings, render
 

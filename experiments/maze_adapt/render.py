@@ -1,4 +1,4 @@
-"""`render`: film the same maze before adaptation and after each gradient step."""
+"""`render`: film the same maze at every step of adaptation."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """Film one unseen maze side by side: before adaptation, and after each gradient step."""
+    """Film one unseen maze, side by side at every step of adaptation."""
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
     """A run directory of mazes."""
     output: Path = Path("adaptation.gif")
     """.gif or .mp4: a film; .png: whole episodes in one picture."""
-    steps: int = 3
-    """Gradient steps."""
+    steps: int | None = None
+    """Gradient steps (default: 3); of rl2 and warp-rnn further episodes of the trial (default: as
+    in training)."""
     task: int = 0
     """Which of the unseen goals, from 0, in the order of their hash split."""
     seed: int = 10_000
@@ -46,8 +47,9 @@ class RenderSettings:
         if self.output.suffix not in FORMATS:
             raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
         for name, least in (("steps", 0), ("task", 0), ("seed", 0), ("fps", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"--{name} must be at least {least}, got {value}")
         if self.cell_size is not None and self.cell_size < 4:
             raise UserError(f"--cell-size must be at least 4, got {self.cell_size}")
 
@@ -66,10 +68,10 @@ def render(settings: RenderSettings) -> None:
     if settings.task >= len(tasks):
         raise UserError(f"--task must be below {len(tasks)}, the unseen goals, got {settings.task}")
     task = tasks[settings.task]
-    adapter = kind_of(trained.method).load(run, trained, CPU).trained
-    episodes = played(
-        task, adapter.film(task, settings.steps, settings.seed, greedy=settings.greedy)
-    )
+    loaded = kind_of(trained.method).load(run, trained, CPU)
+    steps = loaded.usual.steps if settings.steps is None else settings.steps
+    film_of = loaded.trained.film(task, steps, settings.seed, greedy=settings.greedy)
+    episodes = played(task, film_of)
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     if settings.output.suffix == ".png":
         picture = frame(episodes, trained.horizon, settings.cell_size, whole_trail=True)

@@ -1,4 +1,4 @@
-"""Settings of adaptation by policy gradient: what `--help` explains, what `config.json` keeps."""
+"""Settings of adaptation: what `--help` explains, what `config.json` keeps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from experiments.learners import InnerSettings, LearnerSettings
 from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check
 from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.methods import METHODS_OF, KindName, Method, kind_name
+from experiments.maze_adapt.ppo_settings import PPOSettings
 from experiments.maze_adapt.recurrent_settings import RecurrentSettings
 from experiments.maze_adapt.worlds import EnvName, World, make_world
 from metarl.core import OptimiserSettings
@@ -26,10 +27,10 @@ from metarl.training import Schedule
 ENVS: tuple[EnvName, ...] = get_args(EnvName)
 
 ONLY_FOR: dict[str, tuple[KindName, ...]] = {
-    **dict.fromkeys(
-        ("episodes", "hidden", "activation", "loss", "learner", "of_policies"), ("gradient",)
-    ),
+    **dict.fromkeys(("episodes", "hidden", "activation"), ("gradient", "mixture")),
+    **dict.fromkeys(("loss", "learner", "of_policies"), ("gradient",)),
     **dict.fromkeys(("trial_episodes", "recurrent"), ("recurrent",)),
+    "ppo": ("mixture",),
 }
 """Settings that not every kind of method reads (`kinds`); the others leave them as they are."""
 
@@ -86,6 +87,8 @@ class TrainSettings:
     """What some learners have beside."""
     recurrent: RecurrentSettings = field(default_factory=RecurrentSettings)
     """Network, loss and optimiser of rl2 and warp-rnn."""
+    ppo: PPOSettings = field(default_factory=PPOSettings)
+    """Of ppo, which learns the mixture of tasks and is fine-tuned to each."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json."""
 
@@ -142,6 +145,8 @@ def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
     changes: dict[str, Any]
     if kind_name(method) == "recurrent":
         return replace(TrainSettings(), env=env, method=method, **recurrent_defaults(env))
+    if kind_name(method) == "mixture":
+        return replace(TrainSettings(), env=env, method=method, **mixture_defaults(env))
     match env:
         case "point":
             changes = {"iterations": 600, **_learner(method, inner_lr=0.5, num_steps=1)}
@@ -163,6 +168,12 @@ def recurrent_defaults(env: EnvName) -> dict[str, Any]:
         case "bandit" | "mdp":
             return {"horizon": 10, "meta_batch": 64, "trial_episodes": 10}
     return {"horizon": 50, "meta_batch": 64}
+
+
+def mixture_defaults(env: EnvName) -> dict[str, Any]:
+    """Episodes as long as those of the learners that adapt by policy gradient."""
+    horizons = {"maze": 50, "gridnavi": 15, "bandit": 10, "mdp": 10}
+    return {"horizon": horizons.get(env, TrainSettings.horizon)}
 
 
 def _learner(method: Method, *, inner_lr: float, num_steps: int) -> dict[str, Any]:
