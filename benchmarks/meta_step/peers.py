@@ -80,7 +80,7 @@ def plain_loop(case: Case, model: nn.Module, first_order: bool) -> Step:
 def learn2learn(case: Case, model: nn.Module, first_order: bool) -> Step:
     """`clone`, `adapt`, as in its examples."""
     loss_of = LOSSES[case.kind]
-    maml = _import_learn2learn().algorithms.MAML(model, lr=case.lr, first_order=first_order)
+    maml = import_learn2learn().algorithms.MAML(model, lr=case.lr, first_order=first_order)
 
     def step() -> None:
         for (x, y), (qx, qy) in case.tasks:
@@ -161,7 +161,7 @@ def torch_func_vmap(case: Case, model: nn.Module, first_order: bool) -> Step:
     return step
 
 
-def _import_learn2learn() -> ModuleType:
+def import_learn2learn() -> ModuleType:
     """Its vision part wants torchvision, which has no CPU build beside this torch: stand-ins."""
     for name in ("", ".transforms", ".datasets", ".datasets.folder", ".datasets.utils", ".models"):
         sys.modules.setdefault(f"torchvision{name}", MagicMock())

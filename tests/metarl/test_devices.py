@@ -1,7 +1,10 @@
+import platform
+import sys
+
 import pytest
 import torch
 
-from metarl.devices import resolve_device, small_networks
+from metarl.devices import keep_freed_memory, resolve_device, small_networks
 from metarl.errors import DeviceError, UserError
 
 
@@ -55,3 +58,39 @@ def test_small_networks_flushes_denormals_in_one_thread_and_then_no_more() -> No
         assert (denormal * 0.5).item() == 0.0
     assert torch.get_num_threads() == threads
     assert (denormal * 0.5).item() > 0.0
+
+
+class Library:
+    """Stands in for a C library."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, int]] = []
+
+    def mallopt(self, parameter: int, value: int) -> int:
+        self.calls.append((parameter, value))
+        return 1
+
+
+def test_small_networks_have_the_c_library_keep_what_is_freed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = Library()
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("metarl.devices.ctypes.CDLL", lambda name: library)
+    with small_networks():
+        # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD.
+        assert library.calls == [(-1, 2**31 - 1), (-3, 32 * 2**20)]
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("metarl.devices.ctypes.CDLL", lambda name: object())
+    assert not keep_freed_memory()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_freed_memory()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
+def test_glibc_accepts_it() -> None:
+    if platform.libc_ver()[0] == "glibc":
+        assert keep_freed_memory()
