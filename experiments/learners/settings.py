@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from metarl.core import Execution, OptimiserSettings, UpdateRule, adam, sgd
 from metarl.errors import UserError
@@ -46,6 +46,7 @@ class InnerSettings:
         beta1: Adam's decay of the first moment.
         beta2: Adam's decay of the second moment.
         learned: Meta-learn the step size: no; parameter: one a tensor; element: one a number.
+        later: Multiplies every step but the first; 1: all steps alike.
     """
 
     rule: Literal["sgd", "momentum", "nesterov", "adam"] = "sgd"
@@ -55,9 +56,12 @@ class InnerSettings:
     beta1: float = 0.9
     beta2: float = 0.999
     learned: Literal["no", "parameter", "element"] = "no"
+    later: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be stepped with."""
+        if not (math.isfinite(self.later) and self.later > 0):
+            raise ValueError(f"later must be finite and above 0, got {self.later}")
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr must be finite and above 0, got {self.lr}")
         if self.num_steps < 1:
@@ -70,10 +74,11 @@ class InnerSettings:
 
     def build(self) -> UpdateRule:
         """Make the rule."""
+        common: dict[str, Any] = {"learned": self.learned, "later": self.later}
         if self.rule == "adam":
-            return adam(self.lr, (self.beta1, self.beta2), learned=self.learned)
+            return adam(self.lr, (self.beta1, self.beta2), **common)
         momentum = 0.0 if self.rule == "sgd" else self.momentum
-        return sgd(self.lr, momentum, nesterov=self.rule == "nesterov", learned=self.learned)
+        return sgd(self.lr, momentum, nesterov=self.rule == "nesterov", **common)
 
 
 @dataclass(frozen=True)

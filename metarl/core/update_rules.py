@@ -219,16 +219,58 @@ class WeightDecay(Transform):
         return {name: g + self.decay * fast[name] for name, g in grads.items()}, EMPTY
 
 
+@dataclass(frozen=True)
+class LaterSteps(Transform):
+    """Multiply every step but the first by a constant.
+
+    A gradient of normalised advantages is as long near the optimum as far from it, so that equal
+    steps overshoot; the first step still goes all the way.
+
+    Attributes:
+        factor: Of the steps after the first, above 0.
+    """
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        """Refuse a factor that turns steps around, or takes none."""
+        if not (math.isfinite(self.factor) and self.factor > 0):
+            raise ValueError(f"the factor of later steps must be above 0, got {self.factor}")
+
+    def init(self, fast: Params) -> State:
+        """The factor of the next step: 1."""
+        first = next(iter(fast.values()))
+        return {"next": first.new_ones(first.shape[0])}
+
+    def update(
+        self, grads: Params, fast: Params, state: State, params: Params
+    ) -> tuple[Params, State]:
+        """Scale task by task."""
+        now = state["next"]
+        scaled = {n: g * now.view(-1, *(1,) * (g.dim() - 1)) for n, g in grads.items()}
+        return scaled, {"next": torch.full_like(now, self.factor)}
+
+
 Learned: TypeAlias = Literal["no", "parameter", "element"]
 
 
 def sgd(
-    lr: float, momentum: float = 0.0, *, nesterov: bool = False, learned: Learned = "no"
+    lr: float,
+    momentum: float = 0.0,
+    *,
+    nesterov: bool = False,
+    learned: Learned = "no",
+    later: float = 1.0,
 ) -> UpdateRule:
-    """Gradient descent with step size ``lr``, perhaps learned, and momentum."""
+    """Gradient descent with step size ``lr``, perhaps learned, and momentum.
+
+    Every step but the first is multiplied by ``later``.
+    """
     if nesterov and not momentum:
         raise ValueError("Nesterov's step needs momentum above 0, got 0")
-    links = (Momentum(momentum, nesterov),) if momentum else ()
+    links: list[Transform] = [Momentum(momentum, nesterov)] if momentum else []
+    if later != 1.0:
+        links.append(LaterSteps(later))
     return Chain((*links, StepSize(lr, learned)))
 
 
@@ -239,6 +281,10 @@ def adam(
     *,
     detach_second_moment: bool = False,
     learned: Learned = "no",
+    later: float = 1.0,
 ) -> UpdateRule:
-    """Adam with step size ``lr``, perhaps learned."""
-    return Chain((Adam(*betas, eps, detach_second_moment), StepSize(lr, learned)))
+    """Adam with step size ``lr``, perhaps learned; steps after the first are times ``later``."""
+    links: list[Transform] = [Adam(*betas, eps, detach_second_moment)]
+    if later != 1.0:
+        links.append(LaterSteps(later))
+    return Chain((*links, StepSize(lr, learned)))

@@ -185,3 +185,23 @@ def test_a_step_size_without_a_logarithm_is_refused(lr: float) -> None:
 def test_nesterov_without_momentum_is_refused() -> None:
     with pytest.raises(ValueError, match="momentum above 0"):
         sgd(LR, nesterov=True)
+
+
+@pytest.mark.parametrize("factor", [0.25, 2.0])
+def test_later_steps_are_scaled_and_the_first_is_not(factor: float) -> None:
+    fast = {n: p.requires_grad_() for n, p in start().items()}
+    expected = follow(sgd(LR * factor), follow(sgd(LR), fast, 1), K - 1)
+    got = follow(sgd(LR, later=factor), fast, K)
+    for name, value in expected.items():
+        torch.testing.assert_close(got[name], value, rtol=1e-12, atol=1e-12)
+
+
+def test_later_steps_of_factor_1_are_left_out() -> None:
+    assert sgd(LR, later=1.0) == sgd(LR)
+    assert adam(LR, later=1.0) == adam(LR)
+
+
+@pytest.mark.parametrize("factor", [0.0, -0.5, math.inf])
+def test_later_steps_refuse_to_turn_around(factor: float) -> None:
+    with pytest.raises(ValueError, match="later steps must be above 0"):
+        sgd(LR, later=factor)
