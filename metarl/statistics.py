@@ -8,7 +8,8 @@
 
 Which to take: `bootstrap_ci` for one agent over many tasks; `mean_and_interval` over seeds;
 `clustered_bootstrap_ci` for [seeds, tasks], where one agent plays all tasks of its row;
-`crossed_bootstrap_ci` for the same where the tasks, too, are a sample of many;
+`crossed_bootstrap_ci` for the same where the tasks, too, are a sample of many, and
+`crossed_difference_ci` for how far two sets of agents on the same tasks are apart;
 `stratified_bootstrap_ci` for [runs, tasks], where every entry is a training run of its own.
 """
 
@@ -163,6 +164,51 @@ def crossed_bootstrap_ci(
         return array[rows, columns]  # [R, seeds, tasks]
 
     return _percentile_interval(array, resample, statistic, confidence, num_resamples)
+
+
+def crossed_difference_ci(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    num_resamples: int = 10_000,
+) -> Interval:
+    """Bootstrap interval of mean(first) - mean(second), of two sets of agents on the same tasks.
+
+    As `crossed_bootstrap_ci`: the tasks are resampled once for both sides, the seeds of each side
+    on their own, since they trained apart. A task that is easy for all does not count as noise.
+
+    Args:
+        first: [seeds, tasks], finite.
+        second: [seeds, tasks], finite; as many tasks, in the same order.
+        rng: Draws the resamples.
+        confidence: Between 0 and 1.
+        num_resamples: How often to resample.
+    """
+    sides = _two_axes(first), _two_axes(second)
+    num_tasks = sides[0].shape[1]
+    if sides[1].shape[1] != num_tasks:
+        raise ValueError(
+            f"both sides must have the same tasks, got {num_tasks} and {sides[1].shape[1]}"
+        )
+    for side in sides:
+        _check(side, "values")
+    both = np.concatenate([side.mean(0, keepdims=True) for side in sides])  # [2, tasks]
+
+    def resample(count: int) -> FloatArray:
+        columns = rng.integers(num_tasks, size=(count, 1, num_tasks))
+        drawn = []
+        for side in sides:
+            rows = rng.integers(len(side), size=(count, len(side), 1))
+            drawn.append(side[rows, columns].mean(1))
+        return np.stack(drawn, 1)  # [R, 2, tasks]
+
+    def difference(samples: FloatArray) -> FloatArray:
+        result: FloatArray = (samples[:, 0] - samples[:, 1]).mean(-1)
+        return result
+
+    return _percentile_interval(both, resample, difference, confidence, num_resamples)
 
 
 def stratified_bootstrap_ci(

@@ -1,0 +1,1 @@
+"""Many methods on one task distribution: trained, evaluated on the same tasks, in one table."""

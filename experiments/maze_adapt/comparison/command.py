@@ -1,0 +1,105 @@
+"""`compare`: do what is not done yet, and report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments.command_line import fail, option
+from experiments.maze_adapt.comparison.picture import draw
+from experiments.maze_adapt.comparison.plan import jobs, train_settings
+from experiments.maze_adapt.comparison.results import Compared, measured
+from experiments.maze_adapt.comparison.settings import (
+    CompareSettings,
+    Comparison,
+    merged,
+    stored_in,
+)
+from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
+from experiments.maze_adapt.comparison.work import work_off
+from metarl import atomic
+from metarl.errors import UserError
+from metarl.file_lock import acquire
+from metarl.json_file import read_json, to_json, write_json
+from metarl.plots import save_figure
+
+
+def run_compare(prog: str, arguments: Sequence[str]) -> None:
+    """Read the command line, and compare."""
+    folder = Path(option(arguments, "--run-dir", str(CompareSettings().run_dir), ()))
+    stored = stored_in(folder)
+    default = CompareSettings(run_dir=folder)
+    if stored is not None:
+        kept = {name: v for name, v in vars(stored).items() if name != "options"}
+        default = replace(default, **kept)
+    asked, rest = tyro.cli(
+        CompareSettings, prog=prog, args=arguments, default=default, return_unknown_args=True
+    )
+    try:
+        diverged = compare(asked, merged(stored, asked, rest))
+    except KeyboardInterrupt as interrupt:
+        what = f", {interrupt}" if interrupt.args else ""
+        fail(f"interrupted{what}; go on with: {prog} --run-dir {folder}", status=130)
+    if diverged:
+        fail(f"the loss became NaN or infinite: {', '.join(diverged)}", status=1)
+
+
+def compare(settings: CompareSettings, comparison: Comparison) -> list[str]:
+    """Train and evaluate what is missing, and report.
+
+    Args:
+        settings: Where, and how many at a time.
+        comparison: What.
+
+    Returns:
+        The runs whose loss became NaN or infinite.
+
+    Raises:
+        UserError: The comparison cannot be made; then nothing has been touched.
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    folder = settings.run_dir
+    planned = jobs(comparison, folder, settings.device)
+    if settings.report_only:
+        if not (folder / "comparison.json").exists():
+            raise UserError(f"there is no comparison in {folder}; leave out --report-only")
+        report(folder, comparison, [])
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = acquire(folder / ".lock")
+    try:
+        keep(folder, comparison)
+        paths = work_off(planned, settings.jobs)
+        diverged = [str(path.relative_to(folder)) for path in paths]
+        report(folder, comparison, diverged)
+    finally:
+        lock.release()
+    return diverged
+
+
+def keep(folder: Path, comparison: Comparison, **results: Any) -> None:
+    """Write `comparison.json`; without new results those that are there stay."""
+    path = folder / "comparison.json"
+    before = read_json(path) if path.exists() else {}
+    settings = {m: train_settings(comparison, m) for m in comparison.methods}
+    content = {**before, "comparison": comparison, "settings": settings, **results}
+    write_json(path, to_json(content, "comparison"))
+
+
+def report(folder: Path, comparison: Comparison, diverged: Sequence[str]) -> Compared:
+    """Write the numbers, the tables and the picture; print the table."""
+    compared = measured(folder, comparison)
+    keep(folder, comparison, results=vars(compared), diverged=diverged)
+    title = f"Adaptation on unseen tasks of {comparison.env}"
+    text = as_markdown(compared, title, diverged)
+    atomic.write_bytes(folder / "comparison.csv", as_csv(compared).encode())
+    atomic.write_bytes(folder / "comparison.md", text.encode())
+    save_figure(draw(compared, title), folder / "comparison.png")
+    print(text.partition("\n## Step by step")[0])
+    written = ", ".join(str(folder / f"comparison.{end}") for end in ("json", "csv", "md", "png"))
+    print(f"written: {written}")
+    return compared

@@ -1,0 +1,211 @@
+"""From a comparison to its runs: every method's settings, refused before any work where wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments.maze_adapt.comparison.settings import Comparison, EvaluationSettings
+from experiments.maze_adapt.evaluate import EvaluateSettings
+from experiments.maze_adapt.kinds import kind_of
+from experiments.maze_adapt.methods import METHODS, Method, kind_name
+from experiments.maze_adapt.settings import ONLY_FOR, TrainSettings, defaults, from_config
+from metarl.errors import UserError
+from metarl.run_directory import RunDirectory
+
+OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "env", "device")
+"""Options of `train` that `compare` has itself, or chooses."""
+
+OF_THE_TASKS = ("env", "horizon", "size", "start", "goal", "arms")
+"""What must be the same for all methods."""
+
+PLACES = ("run_dir", "resume", "seeds", "device")
+"""Settings that may differ when a run goes on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, to be trained and evaluated.
+
+    Attributes:
+        path: Its directory.
+        train: Its settings.
+        evaluate: How it is evaluated.
+    """
+
+    path: Path
+    train: TrainSettings
+    evaluate: EvaluateSettings
+
+
+def jobs(comparison: Comparison, folder: Path, device: str) -> list[Job]:
+    """All runs, seeds outermost, so that all methods have a first seed soon.
+
+    Raises:
+        UserError: An option is unknown, or not the method's; the methods would not have the same
+            tasks; a run that is there has other settings.
+    """
+    check_override_names(comparison)
+    settings = {method: train_settings(comparison, method) for method in comparison.methods}
+    evaluations = {method: evaluation(comparison, method) for method in comparison.methods}
+    check_options_are_read(comparison)
+    check_same_tasks(settings)
+    found = []
+    for seed in comparison.seeds:
+        for method in comparison.methods:
+            path = folder / method / f"seed-{seed}"
+            wanted = replace(settings[method], seeds=(seed,), run_dir=path, device=device)
+            found.append(Job(path, wanted, evaluations[method].of_run(path, device)))
+    for job in found:
+        if (job.path / "config.json").exists():
+            check_same(job)
+        elif job.train.seeds == comparison.seeds[:1]:
+            kind_of(job.train.method).check(job.train)
+    return found
+
+
+def train_settings(comparison: Comparison, method: Method) -> TrainSettings:
+    """The method's defaults, with the options for all that it has, and its own on top."""
+    kind = kind_name(method)
+    common = [
+        word
+        for name, words in by_option(comparison.options)
+        if kind in ONLY_FOR.get(name, (kind,))
+        for word in words
+    ]
+    prog = "compare"
+    base = tyro.cli(TrainSettings, prog=prog, args=common, default=defaults(comparison.env, method))
+    own = [
+        word
+        for path, value in overrides(comparison, method)
+        if path[0] != "evaluate"
+        for word in (_flag(check_path(TrainSettings, method, path)), *shlex.split(value))
+    ]
+    flags = (tyro.conf.FlagConversionOff,)
+    return tyro.cli(TrainSettings, prog=f"{prog} --override", args=own, default=base, config=flags)
+
+
+def evaluation(comparison: Comparison, method: Method) -> EvaluationSettings:
+    """As for all methods, with the method's own options on top."""
+    own = [
+        word
+        for path, value in overrides(comparison, method)
+        if path[0] == "evaluate"
+        for word in (_flag(check_path(EvaluationSettings, method, path[1:])), *shlex.split(value))
+    ]
+    prog = "compare --override"
+    return tyro.cli(EvaluationSettings, prog=prog, args=own, default=comparison.evaluate)
+
+
+def by_option(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Command-line words, option by option, each with the setting that it is (a part) of."""
+    option: list[str] = []
+    for word in (*words, "--"):
+        if word.startswith("--") and option:
+            name = option[0].lstrip("-").partition("=")[0].partition(".")[0]
+            yield name.removeprefix("no-").replace("-", "_"), option
+            option = []
+        option.append(word)
+
+
+def overrides(comparison: Comparison, method: Method) -> Iterator[tuple[list[str], str]]:
+    """Paths and values of the options for one method."""
+    for one in comparison.override:
+        name, _, value = one.partition("=")
+        owner, *path = name.replace("-", "_").split(".")
+        if owner == method.replace("-", "_"):
+            yield path, value
+
+
+def check_override_names(comparison: Comparison) -> None:
+    """Refuse overrides of no method, and those that are no METHOD.OPTION=VALUE.
+
+    Raises:
+        UserError: There is one.
+    """
+    for one in comparison.override:
+        name, equals, value = one.partition("=")
+        method, dot, _ = name.partition(".")
+        if not (equals and dot and value):
+            raise UserError(
+                f"--override {one} must be METHOD.OPTION=VALUE, such as maml.learner.inner.lr=0.1"
+            )
+        if method not in comparison.methods:
+            known = "is not among --methods; add it" if method in METHODS else "is no method"
+            raise UserError(f"--override {one}: {method} {known}")
+
+
+def check_path(kind: Any, method: Method, path: Sequence[str]) -> Sequence[str]:
+    """Refuse an option that is not there.
+
+    Raises:
+        UserError: It is not there, or the comparison's own.
+    """
+    words = f"--override {method}.{'.'.join(path)}"
+    if path and kind is TrainSettings and path[0] in OF_THE_COMPARISON:
+        raise UserError(f"{words}: {path[0].replace('_', '-')} is the whole comparison's")
+    here = kind
+    for name in path:
+        hints = typing.get_type_hints(here) if dataclasses.is_dataclass(here) else {}
+        if name not in hints:
+            raise UserError(f"{words}: there is no {name}, but {', '.join(hints) or 'nothing'}")
+        here = hints[name]
+    if not path or dataclasses.is_dataclass(here):
+        raise UserError(f"{words}: name one of {', '.join(typing.get_type_hints(here))} in it")
+    return path
+
+
+def check_options_are_read(comparison: Comparison) -> None:
+    """Refuse options for all methods that none of them has, or that are the comparison's.
+
+    Raises:
+        UserError: There is one.
+    """
+    kinds = {kind_name(method) for method in comparison.methods}
+    for name, (option, *_) in by_option(comparison.options):
+        if name in OF_THE_COMPARISON:
+            raise UserError(f"{option} is not for `compare`; it chooses that itself")
+        if not kinds & set(ONLY_FOR.get(name, kinds)):
+            raise UserError(f"{option}: none of {', '.join(comparison.methods)} has it")
+
+
+def check_same_tasks(settings: dict[Method, TrainSettings]) -> None:
+    """Refuse methods that would not have the same tasks.
+
+    Raises:
+        UserError: Two differ.
+    """
+    (first, one), *others = settings.items()
+    for method, other in others:
+        for name in OF_THE_TASKS:
+            if getattr(one, name) != getattr(other, name):
+                raise UserError(
+                    f"{first} has {name} {getattr(one, name)}, {method} {getattr(other, name)}: "
+                    f"all are compared on the same tasks; give --{name} for all"
+                )
+
+
+def check_same(job: Job) -> None:
+    """Refuse to go on with a run of other settings.
+
+    Raises:
+        UserError: It has others.
+    """
+    there = from_config(RunDirectory.open(job.path).config)
+    names = [name for name in vars(job.train) if name not in PLACES]
+    other = [name for name in names if getattr(there, name) != getattr(job.train, name)]
+    if other:
+        raise UserError(
+            f"{job.path} was trained with another {', '.join(other)}; name another --run-dir"
+        )
+
+
+def _flag(path: Sequence[str]) -> str:
+    return "--" + ".".join(path).replace("_", "-")

@@ -1,0 +1,197 @@
+"""What the runs of a comparison measured, brought together: every number of the report.
+
+All methods are judged on the same tasks, so differences are paired by task. Bootstraps are over
+tasks and seeds (`metarl.statistics`); with a few seeds their intervals are too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.maze_adapt.comparison.cpu_clock import cpu_seconds
+from experiments.maze_adapt.comparison.settings import Comparison
+from experiments.maze_adapt.methods import Method
+from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary
+from metarl.errors import UserError
+from metarl.json_file import read_json
+from metarl.run_directory import RunDirectory
+from metarl.statistics import Interval, crossed_bootstrap_ci, crossed_difference_ci
+
+LEAST_VALUES = 5
+"""Means of a seed on a task, without which no difference is marked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One seed of a method.
+
+    Attributes:
+        path: Its directory.
+        seed: Of training.
+        result: On the unseen tasks, ordered by name.
+        task_ids: Their names.
+        summary: Its `summary.json`.
+        env_steps: Of training.
+        cpu_seconds: Of training; None where they were not counted.
+    """
+
+    path: Path
+    seed: int
+    result: AdaptationResult
+    task_ids: tuple[str, ...]
+    summary: dict[str, Any]
+    env_steps: int
+    cpu_seconds: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A comparison, measured.
+
+    Attributes:
+        methods: `method_summary` of each method that has been evaluated.
+        missing: Runs that are not evaluated yet.
+        reference: Who the others are compared with; None where it is not there.
+        floor: What `floor_return` is the return of.
+        floor_return: Of normalised score 0.
+        oracle_return: Of normalised score 1.
+    """
+
+    methods: list[dict[str, Any]]
+    missing: list[str]
+    reference: Method | None
+    floor: str
+    floor_return: float
+    oracle_return: float
+
+
+def measured(folder: Path, comparison: Comparison) -> Compared:
+    """Sum up what has been evaluated.
+
+    Raises:
+        UserError: Nothing has, or not on the same tasks.
+    """
+    runs: dict[Method, list[Run]] = {}
+    missing = []
+    for method in comparison.methods:
+        for seed in comparison.seeds:
+            path = folder / method / f"seed-{seed}"
+            if (path / "evaluated.json").exists() and (path / "adaptation.json").exists():
+                runs.setdefault(method, []).append(read_run(path, seed))
+            else:
+                missing.append(f"{method}/seed-{seed}")
+    if not runs:
+        raise UserError(f"nothing in {folder} has been evaluated yet; leave out --report-only")
+    every = [run for found in runs.values() for run in found]
+    for run in every:
+        if run.task_ids != every[0].task_ids:
+            raise UserError(
+                f"{run.path} was evaluated on other tasks than {every[0].path}; "
+                "give the same command without --report-only"
+            )
+    reference = comparison.compared_with
+    anchors = {"floor": every[0].summary["floor_return"]}
+    anchors["oracle"] = every[0].summary["oracle_return"]
+    seed = comparison.evaluate.seed
+    beside = runs.get(reference, []) if reference is not None else []
+    return Compared(
+        [method_summary(m, found, beside, anchors, seed) for m, found in runs.items()],
+        missing,
+        reference if beside else None,
+        str(every[0].summary["floor"]),
+        anchors["floor"],
+        anchors["oracle"],
+    )
+
+
+def read_run(path: Path, seed: int) -> Run:
+    """What one run left behind."""
+    run = RunDirectory.open(path)
+    content: Any = read_json(path / "adaptation.json")
+    order = np.argsort(content["task_ids"], kind="stable")
+    successes = content["successes"]
+    result = AdaptationResult(
+        np.array(content["returns"], np.float64)[order],
+        np.array(content["lengths"], np.float64)[order],
+        None if successes is None else np.array(successes, np.float64)[order],
+        tuple(content["experience"]),
+    )
+    ids = tuple(content["task_ids"][i] for i in order)
+    steps = run.read_metrics()["env_steps"][-1]
+    return Run(
+        path, seed, result, ids, run.read_summary(), int(steps), cpu_seconds(path / "cost.json")
+    )
+
+
+def method_summary(
+    method: str,
+    runs: Sequence[Run],
+    reference: Sequence[Run],
+    anchors: dict[str, float],
+    seed: int,
+) -> dict[str, Any]:
+    """All numbers of a method; lists have an entry for every k.
+
+    Args:
+        method: Its name.
+        runs: Its seeds.
+        reference: The seeds of who it is compared with; empty: nobody.
+        anchors: ``floor`` and ``oracle``.
+        seed: Of the bootstraps.
+
+    Returns:
+        Those of `adaptation_summary`, and: ``above_start``, return minus that at k = 0, and
+        ``above_reference``, return minus the reference's at its last k (None for the reference
+        itself), each with ``estimate``, ``low``, ``high`` and ``marked``: whether the interval
+        excludes 0; ``env_steps`` and ``cpu_seconds`` of training, means over the seeds.
+    """
+    curves = stacked(runs)
+    rng = np.random.default_rng(seed)
+    columns = np.moveaxis(curves, -1, 0)  # [K + 1, seeds, N]
+    start = [crossed_bootstrap_ci(c - columns[0], rng=rng) for c in columns]
+    versus = None
+    if reference and reference[0].path.parent != runs[0].path.parent:
+        last = stacked(reference)[..., -1]
+        versus = [crossed_difference_ci(c, last, rng=rng) for c in columns]
+    enough = columns[0].size >= LEAST_VALUES
+    seconds = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
+    return {
+        "method": method,
+        "axis": runs[0].summary["axis"],
+        "seeds": [run.seed for run in runs],
+        **adaptation_summary([run.result for run in runs], **anchors, seed=seed),
+        "above_start": [marked(d, enough) for d in start],
+        "above_reference": None if versus is None else [marked(d, enough) for d in versus],
+        "env_steps": float(np.mean([run.env_steps for run in runs])),
+        "cpu_seconds": float(np.mean(seconds)) if len(seconds) == len(runs) else None,
+        "iterations": [run.summary["iteration"] for run in runs],
+        "runs": [
+            {"seed": run.seed, "return_mean": run.result.curve.mean(0).tolist()} for run in runs
+        ],
+    }
+
+
+def marked(difference: Interval, enough: bool) -> dict[str, Any]:
+    """An interval, and whether it excludes 0."""
+    excludes = difference.low > 0 or difference.high < 0
+    return {**difference._asdict(), "marked": bool(enough and excludes)}
+
+
+def stacked(runs: Sequence[Run]) -> np.ndarray:
+    """Mean returns ``[seeds, N, K + 1]``.
+
+    Raises:
+        UserError: The seeds were measured differently.
+    """
+    shapes = {run.result.curve.shape for run in runs}
+    if len(shapes) > 1:
+        raise UserError(
+            f"the seeds in {runs[0].path.parent} were not evaluated alike; "
+            "give the same command without --report-only"
+        )
+    return np.stack([run.result.curve for run in runs])

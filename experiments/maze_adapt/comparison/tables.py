@@ -1,0 +1,149 @@
+"""A comparison as a table for readers (`comparison.md`) and for programs (`comparison.csv`)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+from experiments.maze_adapt.comparison.results import Compared
+
+Row = dict[str, Any]
+MARK = "**"
+
+
+def rows(compared: Compared) -> list[Row]:
+    """One for every method and k, flat, with plain numbers."""
+    return [row(summary, k) for summary in compared.methods for k in summary["steps"]]
+
+
+def row(summary: dict[str, Any], k: int) -> Row:
+    """The numbers of a method at one k."""
+    versus = summary["above_reference"]
+    return {
+        "method": summary["method"],
+        "num_seeds": summary["num_seeds"],
+        "num_tasks": summary["num_tasks"],
+        "k": k,
+        "k_counts": summary["axis"],
+        "episodes_of_experience": summary["experience"][k],
+        "return_mean": summary["return_mean"][k],
+        **_ends("return_mean", summary["return_mean_ci95"][k]),
+        "return_iqm": summary["return_iqm"][k],
+        **_ends("return_iqm", summary["return_iqm_ci95"][k]),
+        "success_rate": summary["success_rate"][k] if "success_rate" in summary else None,
+        "percent_improved": summary["percent_improved"][k],
+        "normalised_score": summary["normalised_score"][k],
+        **_difference("above_start", summary["above_start"][k] if k else None),
+        **_difference("above_reference", versus[k] if versus else None),
+        "env_steps": summary["env_steps"],
+        "cpu_seconds": summary["cpu_seconds"],
+    }
+
+
+def as_csv(compared: Compared) -> str:
+    """All rows."""
+    text = StringIO()
+    found = rows(compared)
+    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return text.getvalue()
+
+
+def as_markdown(compared: Compared, title: str, diverged: Sequence[str] = ()) -> str:
+    """The methods at the end of adaptation, best first, and then step by step."""
+    last = [row(summary, summary["steps"][-1]) for summary in compared.methods]
+    last.sort(key=lambda r: -r["return_mean"])
+    lines = [
+        f"# {title}",
+        "",
+        f"{last[0]['num_tasks']} unseen tasks, the same for all. {compared.floor.capitalize()}: "
+        f"{compared.floor_return:.3g} (score 0), oracle: {compared.oracle_return:.3g} (score 1).",
+        "",
+        "## At the end of adaptation",
+        "",
+        *table(last, compared.reference),
+        "",
+        *notes(compared, diverged),
+        "",
+        "## Step by step",
+        "",
+        *table(rows(compared), compared.reference),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table(found: Sequence[Row], reference: str | None) -> list[str]:
+    """Markdown."""
+    heads = [
+        *("method", "seeds", "k", "episodes seen", "return [95 %]", "IQM [95 %]", "success"),
+        *("improved", "score", "above k = 0"),
+        *([] if reference is None else [f"above {reference}"]),
+        *("training steps", "CPU s"),
+    ]
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+    for r in found:
+        cells = [
+            r["method"],
+            str(r["num_seeds"]),
+            str(r["k"]),
+            str(r["episodes_of_experience"]),
+            interval(r, "return_mean"),
+            interval(r, "return_iqm"),
+            _number(r["success_rate"], ".0%"),
+            _number(r["percent_improved"] / 100 if r["k"] else None, ".0%"),
+            _number(r["normalised_score"], ".2f"),
+            interval(r, "above_start", "+"),
+            *([] if reference is None else [interval(r, "above_reference", "+")]),
+            _number(r["env_steps"], ",.0f"),
+            _number(r["cpu_seconds"], ",.0f"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def notes(compared: Compared, diverged: Sequence[str]) -> list[str]:
+    """What the columns are, and what is not in them."""
+    versus = ""
+    if compared.reference is not None:
+        versus = f", and with the return of {compared.reference} at its last k"
+    found = [
+        "k counts steps of adaptation: gradient steps, or episodes of a trial; *episodes seen* is "
+        "the experience on the task behind it. IQM: interquartile mean over tasks and seeds. "
+        "*Improved*: tasks with a higher return than at k = 0. *Score*: 0 is "
+        f"{compared.floor}, 1 the oracle.",
+        f"Differences are paired by task, with the method's own return at k = 0{versus}; "
+        f"{MARK}bold{MARK} where the interval excludes 0. All intervals are 95 % bootstraps over "
+        "tasks and seeds, not corrected for the number of comparisons; with a few seeds they are "
+        "too narrow. Training steps and CPU seconds are means over the seeds.",
+    ]
+    if compared.missing:
+        found.append(f"Not there: {', '.join(compared.missing)}.")
+    if diverged:
+        found.append(f"The loss became NaN or infinite: {', '.join(diverged)}.")
+    return "\n\n".join(found).split("\n")
+
+
+def interval(found: Row, name: str, sign: str = "") -> str:
+    """An estimate with its interval, bold where it is marked; a dash where there is none."""
+    if found[name] is None:
+        return "–"
+    digits = f"{sign}.2f"
+    text = f"{found[name]:{digits}} [{found[f'{name}_low']:.2f}, {found[f'{name}_high']:.2f}]"
+    return f"{MARK}{text}{MARK}" if found.get(f"{name}_marked") else text
+
+
+def _ends(name: str, ends: Sequence[float]) -> Row:
+    return {f"{name}_low": ends[0], f"{name}_high": ends[1]}
+
+
+def _difference(name: str, found: dict[str, Any] | None) -> Row:
+    values = found or dict.fromkeys(("estimate", "low", "high", "marked"))
+    names = {"estimate": name, **{part: f"{name}_{part}" for part in ("low", "high", "marked")}}
+    return {names[part]: value for part, value in values.items()}
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

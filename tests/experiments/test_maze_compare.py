@@ -1,0 +1,350 @@
+"""`compare`, run as a user runs it on a bandit, and its numbers on results made by hand."""
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.maze_adapt.__main__ import main
+from experiments.maze_adapt.comparison import work
+from experiments.maze_adapt.comparison.cpu_clock import CpuClock, cpu_seconds
+from experiments.maze_adapt.comparison.picture import apart, draw
+from experiments.maze_adapt.comparison.plan import by_option
+from experiments.maze_adapt.comparison.results import Compared, Run, method_summary
+from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
+from experiments.maze_adapt.methods import METHODS
+from metarl.adaptation_evaluation import AdaptationResult
+from metarl.meta import NonFiniteLossError
+from metarl.meta_training import OptimisedLearner
+from metarl.run_directory import RunDirectory
+
+SMALL = (
+    *("--env", "bandit", "--arms", "2", "--horizon", "3", "--hidden", "3", "--meta-batch", "2"),
+    *("--episodes", "2", "--iterations", "4", "--log-every", "2", "--checkpoint-every", "2"),
+    *("--evaluate.tasks", "3", "--evaluate.steps", "1", "--device", "cpu"),
+)
+
+
+def compare(folder, *arguments):
+    main(["compare", "--run-dir", str(folder), *arguments])
+    return json.loads((folder / "comparison.json").read_text())
+
+
+def refused(capsys, *arguments, status=2):
+    with pytest.raises(SystemExit) as exit_:
+        main(["compare", *arguments])
+    assert exit_.value.code == status
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.fixture
+def count(monkeypatch):
+    """How often something was trained and evaluated since the last look."""
+    done = []
+    for name in ("train", "evaluate"):
+        function = getattr(work, name)
+        monkeypatch.setattr(
+            work, name, lambda s, name=name, function=function: done.append(name) or function(s)
+        )
+
+    def look():
+        seen = done.count("train"), done.count("evaluate")
+        done.clear()
+        return seen
+
+    return look
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare") / "bandit"
+    own = ("--override", "reptile.learner.order=serial", "--override", "none.evaluate.steps=2")
+    compare(folder, *SMALL, "--methods", "fomaml", "reptile", "none", "--seeds", "0", "1", *own)
+    return folder
+
+
+def test_it_leaves_runs_numbers_tables_and_a_picture(compared):
+    kept = json.loads((compared / "comparison.json").read_text())
+    assert kept["comparison"]["methods"] == ["fomaml", "reptile", "none"]
+    assert kept["settings"]["reptile"]["learner"]["order"] == "serial"
+    assert {kept["settings"][m]["hidden"][0] for m in kept["settings"]} == {3}
+    results = kept["results"]
+    assert (results["reference"], results["missing"], kept["diverged"]) == ("none", [], [])
+    for summary in results["methods"]:
+        method = summary["method"]
+        summaries = [
+            RunDirectory.open(compared / method / f"seed-{seed}").read_summary() for seed in (0, 1)
+        ]
+        means = [one["return_mean"] for one in summaries]
+        assert summary["return_mean"] == pytest.approx(np.mean(means, 0))
+        assert summary["seeds"] == [0, 1]
+        assert len(summary["above_start"]) == (3 if method == "none" else 2)
+        steps = {"fomaml": 4 * 4, "reptile": 3 * 4, "none": 0}[method]
+        assert summary["env_steps"] == steps * 2 * 2 * 3
+        assert summary["cpu_seconds"] > 0
+    with open(compared / "comparison.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(r["method"], r["k"]) for r in lines][:3] == [
+        ("fomaml", "0"),
+        ("fomaml", "1"),
+        ("reptile", "0"),
+    ]
+    assert float(lines[1]["return_mean"]) == results["methods"][0]["return_mean"][1]
+    text = (compared / "comparison.md").read_text()
+    assert "above none" in text
+    assert "| reptile | 2 | 1 | 2 |" in text
+    with Image.open(compared / "comparison.png") as image:
+        assert min(image.size) > 500
+
+
+def test_what_is_done_is_left_alone_and_what_is_new_is_added(compared, count):
+    kept = (compared / "comparison.json").read_bytes()
+    compare(compared)
+    assert count() == (0, 0)
+    assert (compared / "comparison.json").read_bytes() == kept
+    more = compare(compared, "--methods", "anil", "--seeds", "0")
+    assert count() == (2, 2)  # anil gets both seeds
+    assert [s["method"] for s in more["results"]["methods"]] == [
+        "fomaml",
+        "reptile",
+        "none",
+        "anil",
+    ]
+    assert more["settings"]["anil"]["hidden"] == [3]
+    compare(compared, *SMALL, "--evaluate.seed", "5")
+    assert count() == (8, 8)  # each run is opened, found trained, and evaluated anew
+    assert cpu_seconds(compared / "anil" / "seed-0" / "cost.json") < 60
+
+
+def test_a_run_that_was_evaluated_otherwise_since_is_evaluated_again(compared, count):
+    compare(compared)
+    count()
+    main(["evaluate", str(compared / "none" / "seed-1"), "--tasks", "2", "--device", "cpu"])
+    compare(compared)
+    assert count() == (1, 1)
+
+
+def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "cut"
+    arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "3")
+    update, calls = OptimisedLearner.update, []
+
+    def interrupted(self, tasks):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, tasks)
+
+    monkeypatch.setattr(OptimisedLearner, "update", interrupted)
+    said = refused(capsys, "--run-dir", str(folder), *arguments, status=130)
+    assert "saved at iteration 3; go on with" in said
+    assert f"compare --run-dir {folder}" in said
+    compare(folder)
+    assert len(calls) == 3 + 1  # the fourth iteration; none does not learn
+    whole = compare(tmp_path / "whole", *arguments)
+    cut = json.loads((folder / "comparison.json").read_text())
+    for one, other in zip(cut["results"]["methods"], whole["results"]["methods"], strict=True):
+        assert {**one, "cpu_seconds": 0} == {**other, "cpu_seconds": 0}
+
+
+def test_a_kill_before_the_first_iteration_or_the_evaluation_loses_nothing(tmp_path, monkeypatch):
+    arguments = (*SMALL, "--methods", "none", "--seeds", "0")
+    whole = compare(tmp_path / "whole", *arguments)
+    folder = tmp_path / "cut"
+    for place in ("train", "evaluate"):
+
+        def killed(*_, **__):
+            raise SystemError("killed")
+
+        with monkeypatch.context() as patch:
+            if place == "evaluate":
+                patch.setattr(work, "evaluate", killed)
+            else:
+                patch.setattr("experiments.maze_adapt.gradient.train_in_turn", killed)
+            with pytest.raises(SystemError):
+                compare(folder, *arguments)
+        assert (folder / "none" / "seed-0" / "config.json").exists()
+    assert (
+        compare(folder)["results"]["methods"][0]["return_mean"]
+        == (whole["results"]["methods"][0]["return_mean"])
+    )
+
+
+def test_a_method_that_diverges_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    bring = work.bring_to_its_end
+
+    def diverging(job):
+        if job.train.method == "fomaml":
+            raise NonFiniteLossError("iteration 1")
+        bring(job)
+
+    monkeypatch.setattr(work, "bring_to_its_end", diverging)
+    arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "0")
+    said = refused(capsys, "--run-dir", str(tmp_path / "c"), *arguments, status=1)
+    assert "NaN or infinite: fomaml/seed-0" in said
+    kept = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    assert kept["results"]["missing"] == kept["diverged"] == ["fomaml/seed-0"]
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(tmp_path):
+    arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "0")
+    one, two = (
+        compare(tmp_path / jobs, *arguments, "--jobs", jobs)["results"]["methods"]
+        for jobs in ("1", "2")
+    )
+    for summary in (*one, *two):
+        summary.pop("cpu_seconds")
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--override", "maml.learner.innr.lr=1"], "there is no innr, but inner, outer"),
+        (["--override", "maml.learner.inner=1"], "name one of rule, lr, num_steps"),
+        (["--override", "maml.lr"], "must be METHOD.OPTION=VALUE"),
+        (["--override", "mamel.learner.inner.lr=1"], "mamel is no method"),
+        (["--override", "reptile.learner.inner.lr=1"], "reptile is not among --methods; add it"),
+        (["--override", "maml.seeds=1"], "seeds is the whole comparison's"),
+        (["--override", "maml.evaluate.step=1"], "there is no step, but tasks, steps"),
+        (["--override", "maml.learner.inner.lr=fast"], "--learner.inner.lr"),
+        (["--override", "maml.learner.order=serial"], "--learner.order is for reptile"),
+        (["--override", "none.horizon=7"], "maml has horizon 10, none 7"),
+        (["--learner.order", "serial"], "--learner.order is for reptile"),
+        (["--sise", "7"], "--sise"),
+        (["--size", "7"], "--size is for --env maze; bandit has none"),
+        (["--resume", "x"], "--resume is not for `compare`"),
+        (["--seeds", "1", "1"], "--seeds must be different"),
+        (["--jobs", "0"], "--jobs must be at least 1"),
+        (["--evaluate.tasks", "0"], "--tasks must be at least 1"),
+        (["--reference", "reptile"], "--reference reptile is not among --methods"),
+        (["--report-only"], "there is no comparison in"),
+    ],
+)
+def test_bad_input_is_refused_before_work_starts(arguments, message, capsys, tmp_path):
+    folder = tmp_path / "new"
+    always = ("--run-dir", str(folder), "--env", "bandit", "--methods", "maml", "none")
+    assert message in refused(capsys, *always, *arguments)
+    assert not folder.exists()
+
+
+def test_other_settings_and_foreign_folders_are_refused(compared, tmp_path, capsys):
+    place = ("--run-dir", str(compared))
+    kept = (compared / "comparison.json").read_bytes()
+    assert "trained with another iterations" in refused(capsys, *place, "--iterations", "9")
+    own = ("--override", "fomaml.learner.inner.lr=9")
+    assert "seed-0 was trained with another learner" in refused(capsys, *place, *own)
+    assert "compares on --env bandit" in refused(capsys, *place, "--env", "mdp")
+    assert (compared / "comparison.json").read_bytes() == kept
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "something else than a comparison" in refused(capsys, "--run-dir", str(tmp_path))
+
+
+def test_options_are_taken_apart_with_their_values():
+    words = ("--hidden", "3", "4", "--loss.gamma=0.9", "--no-report", "--x.y-z", "-1")
+    assert list(by_option(words)) == [
+        ("hidden", ["--hidden", "3", "4"]),
+        ("loss", ["--loss.gamma=0.9"]),
+        ("report", ["--no-report"]),
+        ("x", ["--x.y-z", "-1"]),
+    ]
+
+
+def run_of(method, seed, curve):
+    """A run by hand: returns ``[N, K + 1]``, two episodes each."""
+    returns = np.repeat(np.asarray(curve, np.float64)[..., None], 2, -1)
+    result = AdaptationResult(returns, np.ones_like(returns), None, (0, 20))
+    ids = tuple(str(n) for n in range(len(curve)))
+    summary = {"axis": "gradient steps", "iteration": 1}
+    return Run(Path(method) / f"seed-{seed}", seed, result, ids, summary, 100 * (seed + 1), 2.0)
+
+
+def by_hand():
+    """Hard and easy tasks; better is always 1 above plain, and noisy sometimes."""
+    easy = np.linspace(0, 100, 12)
+    plain = [run_of("plain", s, np.stack([easy, easy], 1)) for s in (0, 1)]
+    better = [run_of("better", s, np.stack([easy, easy + 1], 1)) for s in (0, 1, 2)]
+    noise = np.where(np.arange(12) % 2, 30, -29.0)
+    noisy = [run_of("noisy", 0, np.stack([easy, easy + noise], 1))]
+    anchors = {"floor": 0.0, "oracle": 200.0}
+    every = [
+        method_summary(r[0].path.parts[0], r, plain, anchors, 0) for r in (plain, better, noisy)
+    ]
+    return Compared(every, ["better/seed-3"], "plain", "random actions", 0.0, 200.0)
+
+
+def test_differences_are_paired_by_task():
+    plain, better, noisy = by_hand().methods
+    assert plain["above_reference"] is None
+    for difference in (better["above_start"][1], better["above_reference"][1]):
+        assert [difference[n] for n in ("estimate", "low", "high")] == pytest.approx([1, 1, 1])
+        assert difference["marked"]
+    assert not better["above_reference"][0]["marked"]
+    assert noisy["above_start"][1]["low"] < 0 < noisy["above_start"][1]["high"]
+    assert not noisy["above_reference"][1]["marked"]
+    assert better["env_steps"] == 200
+    assert better["percent_improved"] == [0, 100]
+    # Unpaired, tasks from 0 to 100 would hide a difference of 1.
+    low, high = better["return_mean_ci95"][1]
+    assert high - low > 10
+
+
+def test_nothing_is_marked_on_a_handful_of_values():
+    runs = [run_of("a", 0, [[0, 1.0], [0, 1.0]])]
+    found = method_summary("a", runs, [], {"floor": 0.0, "oracle": 2.0}, 0)
+    assert found["above_start"][1]["low"] == 1
+    assert not found["above_start"][1]["marked"]
+
+
+def test_tables_say_who_is_above_whom():
+    compared = by_hand()
+    text = as_markdown(compared, "By hand", ["noisy/seed-1"])
+    best, *_ = [line for line in text.splitlines() if line.startswith("| better")]
+    assert "| better | 3 | 1 | 20 | 51.00 [" in best
+    assert best.count("**+1.00 [1.00, 1.00]**") == 2
+    assert "| 200 | 2 |" in best
+    assert "Not there: better/seed-3." in text
+    assert "infinite: noisy/seed-1." in text
+    lines = list(csv.DictReader(as_csv(compared).splitlines()))
+    assert len(lines) == 6
+    assert lines[3]["above_reference_marked"] == "True"
+    assert lines[0]["above_reference"] == lines[0]["above_start"] == ""
+
+
+def test_every_method_has_one_place_and_a_name_in_the_picture():
+    base = by_hand().methods[1]
+    names = [*METHODS, "of-tomorrow"]
+    methods = [{**base, "method": name} for name in names]
+    figure = draw(Compared(methods, [], "none", "floor", 0.0, 200.0), "All")
+    *panels, ends = figure.axes
+    said = [text.get_text() for axes in panels for text in axes.texts]
+    assert set(names) <= set(said)
+    assert all(said.count(name) == 1 for name in names if name != "none")
+    assert said.count("none") == len(panels)  # the reference is in each
+    assert sorted(t.get_text() for t in ends.get_yticklabels()) == sorted(names)
+
+
+def test_labels_are_moved_apart_and_no_further():
+    assert apart([0.0, 10.0], 2.0) == [0.0, 10.0]
+    assert apart([1.0, 1.0, 1.0], 2.0) == [-1.0, 1.0, 3.0]
+    assert apart([0.0, 1.0, 2.5], 2.0) == pytest.approx([-0.833, 1.167, 3.167], abs=1e-3)
+
+
+def test_the_clock_goes_on_where_it_stopped_and_waits_for_a_run(tmp_path):
+    path = tmp_path / "cost.json"
+    with CpuClock(path):
+        pass
+    assert cpu_seconds(path) is None
+    (tmp_path / "config.json").write_text("{}")
+    path.write_text('{"cpu_seconds": 7.5}')
+    with CpuClock(path, every=0.01) as clock:
+        while not clock._stop.wait(0.02) and cpu_seconds(path) == 7.5:
+            sum(range(10_000))
+        assert cpu_seconds(path) > 7.5  # written while it runs
+    assert cpu_seconds(path) < 60
