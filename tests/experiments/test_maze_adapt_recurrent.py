@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from envs import GridMazeVectorEnv
 from experiments.maze_adapt.__main__ import main
+from experiments.maze_adapt.kinds import Measurement, kind_of
 from experiments.maze_adapt.methods import METHODS_OF
 from experiments.maze_adapt.recurrent import episode_metrics, make_trials
 from experiments.maze_adapt.settings import defaults, from_config
@@ -44,8 +46,8 @@ def summary_of(path, capsys, *arguments):
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
-def every_return(run):
-    return np.array(json.loads((run.path / "adaptation.json").read_text())["returns"])
+def adapter_of(run):
+    return kind_of("rl2").load(run, from_config(run.config), torch.device("cpu")).trained
 
 
 @pytest.fixture(scope="module")
@@ -105,20 +107,26 @@ def test_evaluate_counts_the_episodes_of_a_trial(trained, capsys):
         assert len(summary[name]) == 3, name
     assert (summary["axis"], summary["experience"]) == ("episodes before", [0, 1, 2])
     assert (summary["method"], summary["iteration"]) == ("rl2", 5)
-    assert every_return(trained).shape == (summary["num_tasks"], 3, 3)
+    every = json.loads((trained.path / "adaptation.json").read_text())
+    assert np.array(every["returns"]).shape == (summary["num_tasks"], 3, 3)
     assert (trained.path / "adaptation.png").stat().st_size > 5000
 
 
-def test_a_shorter_measurement_is_the_beginning_of_a_trial(trained, capsys):
+def test_a_shorter_measurement_is_the_beginning_of_a_trial(trained):
     """Same clock, same noise: what comes later changes nothing."""
-    whole, *_ = summary_of(trained.path, capsys), every_return(trained)
-    returns = every_return(trained)
+    adapter = adapter_of(trained)
+    # Weights that are large enough for the clock to matter.
+    adapter = replace(adapter, params={n: 10 * p for n, p in adapter.params.items()})
+    tasks = adapter.settings.world().test.tasks
+
+    def returns(steps):
+        generator = torch.Generator().manual_seed(0)
+        return adapter.adapt(tasks, Measurement(steps, 100), generator).returns
+
+    whole = returns(2)
     for steps in (0, 1):
-        part = summary_of(trained.path, capsys, "--steps", str(steps))
-        assert part["return_mean"] == whole["return_mean"][: steps + 1]
-        assert np.array_equal(every_return(trained), returns[:, : steps + 1])
-    longer = summary_of(trained.path, capsys, "--steps", "4")
-    assert longer["experience"] == [0, 1, 2, 3, 4]
+        assert np.array_equal(returns(steps), whole[:, : steps + 1])
+    assert not np.array_equal(returns(4)[:, :3], whole)  # a longer trial's clock runs slower
 
 
 def test_an_agent_sees_place_action_reward_time_and_beginnings():
@@ -137,7 +145,7 @@ def test_an_agent_sees_place_action_reward_time_and_beginnings():
 
 
 @pytest.mark.parametrize("start", ["centre", "random"])
-def test_a_trial_has_one_goal_and_every_trial_another(tmp_path, monkeypatch, start):
+def test_a_trial_has_one_goal_to_train_on_and_every_trial_another(tmp_path, monkeypatch, start):
     goals, reset = [], GridMazeVectorEnv.reset
 
     def watched(self, **keywords):
@@ -146,12 +154,14 @@ def test_a_trial_has_one_goal_and_every_trial_another(tmp_path, monkeypatch, sta
         return answer
 
     monkeypatch.setattr(GridMazeVectorEnv, "reset", watched)
-    train(tmp_path / "run", "--env", "maze", "--size", "7", "--start", start)
+    (run,) = train(tmp_path / "run", "--env", "maze", "--size", "7", "--start", start)
     resets = 3 * (2 if start == "random" else 1)  # a random start resets twice
     trials = [goals[i : i + resets] for i in range(0, len(goals), resets)]
     assert len(trials) == 5
     assert all(len({tuple(g) for g in trial}) == 1 for trial in trials)
     assert len({tuple(trial[0]) for trial in trials}) == 5
+    to_train_on = {task.goal_number for task in from_config(run.config).world().train.tasks}
+    assert {goal for batch in goals for goal in batch} <= to_train_on
 
 
 def test_returns_are_told_apart_by_episode():
@@ -187,17 +197,13 @@ def test_learns_to_learn_a_bandit_and_its_twin_without_memory_does_not(
 
 
 def test_render_films_the_episodes_of_one_trial(trained, tmp_path, capsys, monkeypatch):
-    from experiments.maze_adapt.kinds import kind_of
-
     picture = tmp_path / "trial.png"
     main(["render", str(trained.path), "--output", str(picture)])
     said = capsys.readouterr().out
     assert all(f"episode {k}: return" in said for k in (1, 2, 3))
     with Image.open(picture) as image:
         assert image.size[0] == 5 * 82 * 3 + 2 * 16
-    settings = from_config(trained.config)
-    adapter = kind_of("rl2").load(trained, settings, torch.device("cpu")).trained
-    cells, step = [], GridMazeVectorEnv.step
+    adapter, cells, step = adapter_of(trained), [], GridMazeVectorEnv.step
 
     def watched(self, actions):
         answer = step(self, actions)
@@ -205,7 +211,7 @@ def test_render_films_the_episodes_of_one_trial(trained, tmp_path, capsys, monke
         return answer
 
     monkeypatch.setattr(GridMazeVectorEnv, "step", watched)
-    task = settings.world().test.tasks[0]
+    task = adapter.settings.world().test.tasks[0]
     film = adapter.film(task, 2, 0, greedy=False)
     assert film.cells[:, 0].tolist() == [list(task.start)] * 3
     assert film.cells[:, 1:].reshape(-1, 2).tolist() == cells
@@ -213,8 +219,6 @@ def test_render_films_the_episodes_of_one_trial(trained, tmp_path, capsys, monke
 
 
 def test_the_config_gives_the_settings_back(trained):
-    from dataclasses import replace
-
     usual = defaults("maze", "rl2")
     assert from_config(trained.config) == replace(
         usual,
