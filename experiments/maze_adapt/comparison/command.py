@@ -11,7 +11,7 @@ import tyro
 
 from experiments.command_line import fail, option
 from experiments.maze_adapt.comparison.picture import draw
-from experiments.maze_adapt.comparison.plan import jobs, train_settings
+from experiments.maze_adapt.comparison.plan import PLACES, Job, jobs
 from experiments.maze_adapt.comparison.results import Compared, measured
 from experiments.maze_adapt.comparison.settings import (
     CompareSettings,
@@ -67,33 +67,38 @@ def compare(settings: CompareSettings, comparison: Comparison) -> list[str]:
     if settings.report_only:
         if not (folder / "comparison.json").exists():
             raise UserError(f"there is no comparison in {folder}; leave out --report-only")
-        report(folder, comparison, [])
+        report(folder, comparison, planned, [])
         return []
     folder.mkdir(parents=True, exist_ok=True)
     lock = acquire(folder / ".lock")
     try:
-        keep(folder, comparison)
+        keep(folder, comparison, planned)
         paths = work_off(planned, settings.jobs)
         diverged = [str(path.relative_to(folder)) for path in paths]
-        report(folder, comparison, diverged)
+        report(folder, comparison, planned, diverged)
     finally:
         lock.release()
     return diverged
 
 
-def keep(folder: Path, comparison: Comparison, **results: Any) -> None:
+def keep(folder: Path, comparison: Comparison, planned: Sequence[Job], **results: Any) -> None:
     """Write `comparison.json`; without new results those that are there stay."""
     path = folder / "comparison.json"
     before = read_json(path) if path.exists() else {}
-    settings = {m: train_settings(comparison, m) for m in comparison.methods}
+    settings = {
+        job.train.method: {n: v for n, v in vars(job.train).items() if n not in PLACES}
+        for job in planned
+    }
     content = {**before, "comparison": comparison, "settings": settings, **results}
     write_json(path, to_json(content, "comparison"))
 
 
-def report(folder: Path, comparison: Comparison, diverged: Sequence[str]) -> Compared:
+def report(
+    folder: Path, comparison: Comparison, planned: Sequence[Job], diverged: Sequence[str]
+) -> Compared:
     """Write the numbers, the tables and the picture; print the table."""
     compared = measured(folder, comparison)
-    keep(folder, comparison, results=vars(compared), diverged=diverged)
+    keep(folder, comparison, planned, results=vars(compared), diverged=diverged)
     title = f"Adaptation on unseen tasks of {comparison.env}"
     text = as_markdown(compared, title, diverged)
     atomic.write_bytes(folder / "comparison.csv", as_csv(compared).encode())

@@ -88,6 +88,8 @@ def train_settings(comparison: Comparison, method: Method) -> TrainSettings:
         if path[0] != "evaluate"
         for word in (_flag(check_path(TrainSettings, method, path)), *shlex.split(value))
     ]
+    if not own:
+        return base
     flags = (tyro.conf.FlagConversionOff,)
     return tyro.cli(TrainSettings, prog=f"{prog} --override", args=own, default=base, config=flags)
 
@@ -100,6 +102,8 @@ def evaluation(comparison: Comparison, method: Method) -> EvaluationSettings:
         if path[0] == "evaluate"
         for word in (_flag(check_path(EvaluationSettings, method, path[1:])), *shlex.split(value))
     ]
+    if not own:
+        return comparison.evaluate
     prog = "compare --override"
     return tyro.cli(EvaluationSettings, prog=prog, args=own, default=comparison.evaluate)
 
