@@ -79,6 +79,7 @@ class OwnVector:
     def __init__(self, setting: Setting) -> None:
         make = lambda: OldStyle(setting.horizon)  # noqa: E731
         self.env = import_learn2learn().gym.AsyncVectorEnv([make] * setting.episodes)
+        self.env.queue.cancel_join_thread()  # it is filled at every reset and never read
 
     @property
     def pids(self) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -158,6 +159,54 @@ class ExactTasks:
         return ExactTasks(self.mdp.select(tasks), self.policy)
 
 
+class Visits(NamedTuple):
+    """What is expected of a policy's trajectories: where they are, what follows."""
+
+    states: Tensor  # [N, T, S], the chance of being there at time t
+    to_go: Tensor  # [N, T, S, A], the expected return from time t on
+    pi: Tensor  # [N, S, A]
+
+
+@dataclass(frozen=True)
+class SurrogateTasks:
+    """The expectation of a surrogate by dynamic programming, with the derivatives it has."""
+
+    mdp: TinyMDP
+    policy: FeedForwardPolicy
+    estimator: Literal["logp", "lvc"]
+
+    @property
+    def num_tasks(self) -> int:
+        return self.mdp.num_tasks
+
+    def sample(self, fast: Params, slow: Params, split: Split) -> Visits:
+        mdp, pi = self.mdp, self.pi({**fast, **slow}).detach()
+        value = torch.zeros_like(mdp.rewards[:, :, 0])
+        visited = torch.zeros_like(value)
+        visited[:, 0] = 1
+        states, to_go = [], []
+        for _ in range(mdp.num_steps):
+            states.append(visited)
+            visited = torch.einsum("ns,nsa,nsaz->nz", visited, pi, mdp.transitions)
+            to_go.append(mdp.rewards + (mdp.transitions @ value[:, None, :, None])[..., 0])
+            value = (pi * to_go[-1]).sum(2)
+        return Visits(torch.stack(states, 1), torch.stack(to_go[::-1], 1), pi)
+
+    def loss(self, fast: Params, slow: Params, batch: Visits) -> Tensor:
+        pi = self.pi({**fast, **slow})
+        chosen = pi if self.estimator == "lvc" else batch.pi * pi.log()
+        return -torch.einsum("nts,nsa,ntsa->n", batch.states, chosen, batch.to_go)
+
+    def pi(self, params: Params) -> Tensor:
+        """``[N, S, A]``."""
+        num_states = self.mdp.rewards.shape[1]
+        eye = torch.eye(num_states, dtype=torch.float64).expand(self.num_tasks, 1, -1, -1)
+        return self.policy.outputs(params, eye)[:, 0].softmax(-1)
+
+    def select(self, tasks: slice) -> SurrogateTasks:
+        return SurrogateTasks(self.mdp.select(tasks), self.policy, self.estimator)
+
+
 @dataclass
 class TinyEnv:
     """The processes as N * B tensor environments, each of the N its own generator."""
@@ -171,7 +220,7 @@ class TinyEnv:
     def num_envs(self) -> int:
         return self.mdp.num_tasks * self.batch_size
 
-    def reset(self, *, options=None):
+    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         self.resets.append(options)
         self.states = torch.zeros(self.mdp.num_tasks, self.batch_size, dtype=torch.int64)
         self.time = 0
@@ -180,7 +229,7 @@ class TinyEnv:
     def observe(self) -> Tensor:
         return torch.nn.functional.one_hot(self.states.flatten(), 3).double()
 
-    def step(self, actions: Tensor):
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         actions = actions.view_as(self.states)
         task = torch.arange(self.mdp.num_tasks)[:, None]
         rewards = self.mdp.rewards[task, self.states, actions]

@@ -27,6 +27,8 @@ def repeated(num: int) -> TinyMDP:
 class OneTrajectoryEach(EnumeratedTasks):
     """Task i adapts by trajectory i alone, is judged by all, and counts by i's probability."""
 
+    weights: Tensor
+
     def sample(self, fast: Params, slow: Params, split: Split) -> ScoredEpisodes:
         with torch.no_grad():
             everything = self.collector.collect({**fast, **slow})

@@ -15,7 +15,19 @@ import torch
 from torch import Tensor
 
 from metarl.core import Execution, sgd
-from metarl.meta import ANIL, MAML, ImplicitMAML, MetaLearner, MetaSGD, OnlineWarpGrad, Reptile
+from metarl.meta import (
+    ANIL,
+    MAML,
+    TRPO,
+    ImplicitMAML,
+    MetaLearner,
+    MetaSGD,
+    OnlineWarpGrad,
+    ProMP,
+    Recorded,
+    Reptile,
+)
+from metarl.meta.trust_region import TrustRegion
 from metarl.nn import MLP, WarpMLP
 from metarl.rl import (
     Categorical,
@@ -28,6 +40,7 @@ from tests.metarl.rl.enumerable import (
     PLAIN,
     EnumeratedTasks,
     ExactTasks,
+    SurrogateTasks,
     TinyEnv,
     draw,
     generators,
@@ -86,8 +99,36 @@ def test_no_bias_with_all_trajectories(name: str) -> None:
 @pytest.mark.parametrize("name", ["maml-1", "anil", "implicit"])
 @pytest.mark.parametrize("estimator", ["logp", "lvc"])
 def test_surrogates_without_the_second_derivative_are_biased(name: str, estimator: str) -> None:
-    found, exact = both(name, replace(PLAIN, estimator=estimator))
+    found, exact = both(name, replace(PLAIN, estimator=estimator))  # type: ignore[arg-type]
     assert relative_error(found, exact) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["maml-1", "maml-3", "anil", "implicit"])
+@pytest.mark.parametrize("estimator", ["logp", "lvc"])
+def test_their_bias_is_what_their_definition_says(name: str, estimator: str) -> None:
+    """The expected surrogate by dynamic programming has the same wrong second derivative."""
+    policy = policy_of(name)
+    found, _ = both(name, replace(PLAIN, estimator=estimator))  # type: ignore[arg-type]
+    tasks = SurrogateTasks(MDP, policy, estimator)  # type: ignore[arg-type]
+    assert relative_error(found, meta_gradient(LEARNERS[name](policy, draw(policy)), tasks)) < 1e-9
+
+
+@pytest.mark.parametrize("num_steps", [1, 2])
+@pytest.mark.parametrize("estimator", ["dice", "lvc"])
+def test_the_first_gradient_of_outer_updates_is_that_of_maml(
+    num_steps: int, estimator: str
+) -> None:
+    policy = tiny_policy()
+    options: dict[str, Any] = {"rule": RULE, "num_steps": num_steps}
+    tasks = EnumeratedTasks(MDP, policy, replace(PLAIN, estimator=estimator))  # type: ignore[arg-type]
+    exact: Any = ExactTasks(MDP, policy)
+    if estimator == "lvc":
+        exact = SurrogateTasks(MDP, policy, "lvc")
+    expected = meta_gradient(MAML(draw(policy), **options), exact)
+    promp = ProMP(draw(policy), num_epochs=1, **options)
+    assert relative_error(meta_gradient(promp, tasks), expected) < 1e-9
+    region = TrustRegion(TRPO(draw(policy), **options), Recorded(tasks))
+    assert relative_error(region.unflat(region.gradient), expected) < 1e-9
 
 
 @pytest.mark.parametrize("name", ["first-order", "reptile"])
