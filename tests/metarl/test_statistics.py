@@ -9,6 +9,7 @@ from metarl.statistics import (
     bootstrap_ci,
     clustered_bootstrap_ci,
     crossed_bootstrap_ci,
+    crossed_difference_ci,
     interquartile_mean,
     iqm,
     mean,
@@ -173,6 +174,33 @@ def test_crossed_bootstrap_of_one_seed_is_the_bootstrap_over_its_tasks() -> None
     one = crossed_bootstrap_ci(values[None], rng=_rng())
     assert one == pytest.approx(bootstrap_ci(values, rng=_rng()), abs=0.02)
     assert one.low < one.estimate < one.high
+
+
+def test_crossed_difference_pairs_tasks_and_draws_the_seeds_of_each_side_apart() -> None:
+    """What a task is worth to all does not count; the luck of either side's seeds does."""
+    truth = np.random.default_rng(8)
+    hits = paired_seeds = 0
+    for _ in range(150):
+        tasks = truth.normal(0, 10.0, 12)
+        first, second = (tasks + truth.normal(0, 0.5, (n, 1)) for n in (12, 10))
+        first = first + truth.normal(0, 0.3, (12, 12))
+        interval = crossed_difference_ci(first, second, rng=truth, num_resamples=200)
+        hits += interval.low <= 0.0 <= interval.high
+        assert interval.high - interval.low < 2.0  # not some 10, as with tasks drawn apart
+        of_means = first[:10] - second
+        alone = bootstrap_ci(of_means.mean(0), rng=truth, num_resamples=200)
+        paired_seeds += alone.low <= 0.0 <= alone.high
+    assert hits / 150 >= 0.87
+    assert paired_seeds / 150 <= 0.75
+
+
+def test_crossed_difference_of_one_side_with_nothing_is_the_crossed_bootstrap() -> None:
+    values = np.random.default_rng(9).normal(size=(5, 30))
+    found = crossed_difference_ci(values, np.zeros((1, 30)), rng=_rng())
+    assert found == pytest.approx(crossed_bootstrap_ci(values, rng=_rng()), abs=0.02)
+    assert found.estimate == pytest.approx(values.mean())
+    with pytest.raises(ValueError, match="same tasks, got 30 and 29"):
+        crossed_difference_ci(values, np.zeros((1, 29)), rng=_rng())
 
 
 def test_clustered_bootstrap_covers_where_the_stratified_one_does_not() -> None:
