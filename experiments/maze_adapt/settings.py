@@ -149,13 +149,13 @@ def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
         return replace(TrainSettings(), env=env, method=method, **mixture_defaults(env))
     match env:
         case "point":
-            changes = {"iterations": 600, **_learner(method, inner_lr=0.5, num_steps=1)}
+            changes = {"iterations": 600, **_learner(method, 0.5, num_steps=1, later=0.5)}
         case "maze":
-            changes = {"horizon": 50, **_learner(method, inner_lr=0.5, num_steps=3)}
+            changes = {"horizon": 50, **_learner(method, 0.5, num_steps=3)}
         case "gridnavi":
-            changes = {"horizon": 15, **_learner(method, inner_lr=0.5, num_steps=3)}
+            changes = {"horizon": 15, **_learner(method, 0.5, num_steps=3)}
         case "bandit" | "mdp":
-            changes = {"horizon": 10, **_learner(method, inner_lr=0.5, num_steps=3)}
+            changes = {"horizon": 10, **_learner(method, 0.5, num_steps=3)}
     loss = PolicyGradientSettings(divide_by_horizon=True)
     return replace(TrainSettings(), env=env, method=method, loss=loss, **changes)
 
@@ -176,13 +176,15 @@ def mixture_defaults(env: EnvName) -> dict[str, Any]:
     return {"horizon": horizons.get(env, TrainSettings.horizon)}
 
 
-def _learner(method: Method, *, inner_lr: float, num_steps: int) -> dict[str, Any]:
+def _learner(
+    method: Method, inner_lr: float, *, num_steps: int, later: float = 1.0
+) -> dict[str, Any]:
     """The learner's settings: Adam, whose 3e-3 falls to 0, unless the method has its own way.
 
     An inner step of 0.5 on the mean over time (hence ``divide_by_horizon``) is that of Finn et al.
     2017; learners that go far, or follow the path of adaptation, take three.
     """
-    inner = InnerSettings(lr=inner_lr, num_steps=num_steps)
+    inner = InnerSettings(lr=inner_lr, num_steps=num_steps, later=later)
     outer, schedule = OuterSettings(OptimiserSettings(lr=3e-3)), Schedule("cosine")
     match method:
         case "metasgd":
