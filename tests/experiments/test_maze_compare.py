@@ -12,9 +12,10 @@ from PIL import Image
 
 from experiments.maze_adapt.__main__ import main
 from experiments.maze_adapt.comparison import work
+from experiments.maze_adapt.comparison.axes import apart
 from experiments.maze_adapt.comparison.cpu_clock import CpuClock, cpu_seconds
-from experiments.maze_adapt.comparison.picture import apart, draw
-from experiments.maze_adapt.comparison.plan import by_option
+from experiments.maze_adapt.comparison.options import by_option
+from experiments.maze_adapt.comparison.picture import draw
 from experiments.maze_adapt.comparison.results import Compared, Run, method_summary
 from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.methods import METHODS
