@@ -9,8 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from envs import GridMazeVectorEnv, MazeTask
-from experiments.maze_adapt.episodes import environments, episodes_of
+from envs import MazeTask
+from experiments.maze_adapt.episodes import episodes_of
+from experiments.maze_adapt.filming import film_stages
 from experiments.maze_adapt.kinds import Film, Loaded, Measurement
 from experiments.maze_adapt.learners import make_learner, make_policy
 from experiments.maze_adapt.methods import Method
@@ -91,21 +92,7 @@ class GradientAdapter:
         policy = policy_of(self.settings, world)
         weights = self.adapted_weights(task, steps, streams["test_episodes"])
         agent = FeedForwardAgent(policy, weights, streams["film"], greedy=greedy)
-        # The same teleports for all: one generator each, all alike.
-        same = [torch.Generator().manual_seed(seed) for _ in range(num_mazes)]
-        env, options = environments(world, [task] * num_mazes, 1, same, torch.device("cpu"))
-        mazes = env.unwrapped
-        assert isinstance(mazes, GridMazeVectorEnv)
-        agent.begin(num_mazes)
-        observation, _ = env.reset(options=options)
-        cells, steps_taken = [mazes.agent_positions], []
-        for _ in range(world.horizon):
-            action = agent.act(observation)
-            observation, reward, *_ = env.step(action)
-            cells.append(mazes.agent_positions)
-            steps_taken.append((action, reward))
-        sides = (cells, *zip(*steps_taken, strict=True))
-        return Film(titles(num_mazes), *(torch.stack(tuple(s), 1).numpy() for s in sides))
+        return film_stages(world, task, agent, num_mazes, seed)
 
     def adapted_weights(self, task: MazeTask, steps: int, generator: torch.Generator) -> Params:
         """The policy's weights after 0 to K gradient steps on one task, ``[K + 1, ...]``."""
@@ -118,12 +105,6 @@ class GradientAdapter:
         fast = stack([{name: p[0].detach() for name, p in fast.items()} for fast in passed])
         slow = {name: p.detach() for name, p in share(learner.slow, len(passed)).items()}
         return {**fast, **slow}
-
-
-def titles(num_episodes: int) -> tuple[str, ...]:
-    """What to call the episodes before adaptation and after each step."""
-    names = ("before adaptation", "after 1 step")
-    return tuple(names[k] if k < 2 else f"after {k} steps" for k in range(num_episodes))
 
 
 def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:

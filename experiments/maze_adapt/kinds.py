@@ -121,3 +121,7 @@ def kind_of(method: Method) -> Kind:
             from experiments.maze_adapt import recurrent
 
             return recurrent
+        case "mixture":
+            from experiments.maze_adapt import ppo
+
+            return ppo

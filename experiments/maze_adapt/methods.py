@@ -18,12 +18,14 @@ GradientMethod = Literal[
     "none",
 ]
 RecurrentMethod = Literal["rl2", "warp-rnn"]
-Method = Literal[GradientMethod, RecurrentMethod]
-KindName = Literal["gradient", "recurrent"]
+MixtureMethod = Literal["ppo"]
+Method = Literal[GradientMethod, RecurrentMethod, MixtureMethod]
+KindName = Literal["gradient", "recurrent", "mixture"]
 
 METHODS_OF: dict[KindName, tuple[Method, ...]] = {
     "gradient": get_args(GradientMethod),
     "recurrent": get_args(RecurrentMethod),
+    "mixture": get_args(MixtureMethod),
 }
 METHODS: tuple[Method, ...] = get_args(Method)
 
