@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger
 from torch import Tensor, nn
 
 from envs import MazeTask
@@ -125,7 +126,8 @@ class PPOLearner:
 
     def __init__(self, model: PPO, settings: TrainSettings) -> None:
         """Train this model, in place."""
-        self.model, self.settings = copy_of(model), settings
+        self.model, self.settings = model, settings
+        model.set_logger(Logger(folder=None, output_formats=[]))
 
     def set_learning_rate_factor(self, factor: float) -> None:
         """Scale the learning rate, for a schedule."""
@@ -232,7 +234,7 @@ class StagesAgent:
 
     def act(self, observations: Tensor) -> Tensor:
         """An action each."""
-        seen = zip(self.agents, observations.split(1), strict=True)
+        seen = zip(self.agents, observations.unsqueeze(1), strict=True)
         return torch.cat([agent.act(x) for agent, x in seen])
 
     def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
