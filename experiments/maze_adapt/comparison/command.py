@@ -99,7 +99,9 @@ def report(
     """Write the numbers, the tables and the picture; print the table."""
     compared = measured(folder, comparison)
     keep(folder, comparison, planned, results=vars(compared), diverged=diverged)
-    title = f"Adaptation on unseen tasks of {comparison.env}"
+    tasks = planned[0].train
+    size = f" {tasks.size} x {tasks.size}" if tasks.env == "maze" else ""
+    title = f"Adaptation on unseen tasks: {tasks.env}{size}, {tasks.horizon} steps an episode"
     text = as_markdown(compared, title, diverged)
     atomic.write_bytes(folder / "comparison.csv", as_csv(compared).encode())
     atomic.write_bytes(folder / "comparison.md", text.encode())

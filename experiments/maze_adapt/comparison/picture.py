@@ -152,6 +152,12 @@ def anchors(axes: Axes, compared: Compared, limits: tuple[float, float]) -> None
             textcoords="offset points",
             fontsize=8,
             color=FAINT,
+            bbox={
+                "boxstyle": "square,pad=0.1",
+                "facecolor": "white",
+                "alpha": 0.75,
+                "linewidth": 0,
+            },
         )
 
 
