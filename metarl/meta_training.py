@@ -3,14 +3,17 @@
     for metrics in learner.meta_gradients(tasks):
         clip; optimiser.step(); optimiser.zero_grad()
 
+A gradient that is not finite is not stepped on: the meta-batch is left and counted (``skipped``).
+
 Each side of the meta-parameters (``fast.``, ``slow.``, ``rule.``, ...: the first word of the name)
 has an optimiser of its own, so that each may have its own learning rate.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +25,8 @@ from metarl.errors import UserError
 from metarl.meta import MetaLearner, Metrics, NonFiniteLossError
 from metarl.run_directory import RunDirectory
 from metarl.training import MetaTraining
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ class OuterSettings:
         return self.optimiser if lr is None else replace(self.optimiser, lr=lr)
 
 
+MAX_SKIPPED = 10
+"""Meta-batches in a row without a finite gradient that are taken for bad luck."""
+
+
 class OptimisedLearner:
     """One agent that `metarl.training.MetaTraining` can train, save and restore.
 
@@ -71,6 +80,7 @@ class OptimisedLearner:
             sides.setdefault(name.partition(".")[0], []).append(p)
         self._any_param = next(iter(learner.params.values()))
         self.optimisers = {side: settings.of_side(side).build(p) for side, p in sides.items()}
+        self._skipped_in_a_row = 0
 
     def set_learning_rate_factor(self, factor: float) -> None:
         """Scale all outer learning rates, for a schedule."""
@@ -85,21 +95,38 @@ class OptimisedLearner:
 
         Returns:
             Metrics ``[1]``, means over the tasks and the steps: the learner's own, and
-            ``grad_norm`` before clipping.
+            ``grad_norm`` before clipping; ``skipped``: 1 where a metric or the gradient was not
+            finite, so that no step was taken on it nor on what would have followed; and what else
+            was survived (`MetaLearner.incidents`).
 
         Raises:
-            NonFiniteLossError: A metric or the gradient is not finite; no step was taken on it.
+            NonFiniteLossError: As many as `MAX_SKIPPED` meta-batches in a row were skipped.
         """
         seen: dict[str, list[Tensor]] = {}
-        for metrics in self.learner.meta_gradients(tasks):
-            for name, value in self._step(metrics).items():
+        gradients = self.learner.meta_gradients(tasks)
+        skipped = 0
+        for metrics in gradients:
+            means = self._means(metrics)
+            if not bool(torch.stack([m.float() for m in means.values()]).isfinite().all()):
+                skipped = 1
+                self._note_skipped(means)
+                break
+            self._step(means["grad_norm"])
+            for name, value in means.items():
                 seen.setdefault(name, []).append(value)
-        return {name: torch.stack(values).mean().view(1) for name, values in seen.items()}
+        else:
+            self._skipped_in_a_row = 0
+        if isinstance(gradients, Generator):
+            gradients.close()  # at once, for what it holds
+        found = {name: torch.stack(values).mean().view(1) for name, values in seen.items()}
+        counts = {**self.learner.incidents, "skipped": skipped}
+        return found | {n: self._any_param.new_full((1,), count) for n, count in counts.items()}
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything the one agent needs to go on: the learner's state, and the optimisers'."""
         states = {side: optimiser.state_dict() for side, optimiser in self.optimisers.items()}
-        return {**self.learner.state_dict(), "optimisers": states}
+        learned = self.learner.state_dict()
+        return {**learned, "optimisers": states, "skipped_in_a_row": self._skipped_in_a_row}
 
     def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Take up where the one agent left off.
@@ -113,24 +140,39 @@ class OptimisedLearner:
             self.learner.load_state_dict(state)
             for side, optimiser in self.optimisers.items():
                 optimiser.load_state_dict(state["optimisers"][side])
+            self._skipped_in_a_row = int(state.get("skipped_in_a_row", 0))
         except ValueError as error:
             raise RuntimeError(str(error)) from error
 
-    def _step(self, metrics: Metrics) -> dict[str, Tensor]:
-        """Step on a complete gradient; returns the means of the metrics."""
-        params = [p for p in self.learner.params.values() if p.grad is not None]
-        grads = [p.grad for p in params if p.grad is not None]
+    def _means(self, metrics: Metrics) -> dict[str, Tensor]:
+        """Of the metrics, and the norm of the gradient."""
+        grads = [p.grad for p in self.learner.params.values() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads or [torch.zeros_like(self._any_param)])
-        means = {**{n: value.detach().mean() for n, value in metrics.items()}, "grad_norm": norm}
-        if not bool(torch.stack([m.float() for m in means.values()]).isfinite().all()):
-            found = ", ".join(f"{name} {float(value):.4g}" for name, value in means.items())
-            raise NonFiniteLossError(f"loss or gradient is not finite ({found})")
+        return {**{n: value.detach().mean() for n, value in metrics.items()}, "grad_norm": norm}
+
+    def _step(self, norm: Tensor) -> None:
+        """Step on a complete gradient."""
+        params = [p for p in self.learner.params.values() if p.grad is not None]
         if self.settings.max_grad_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(params, self.settings.max_grad_norm, norm)
         for optimiser in self.optimisers.values():
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        return means
+
+    def _note_skipped(self, means: Mapping[str, Tensor]) -> None:
+        """Drop the gradient.
+
+        Raises:
+            NonFiniteLossError: It is one too many.
+        """
+        for p in self.learner.params.values():
+            p.grad = None
+        self._skipped_in_a_row += 1
+        found = ", ".join(f"{name} {float(value):.4g}" for name, value in means.items())
+        what = f"loss or gradient is not finite ({found})"
+        if self._skipped_in_a_row >= MAX_SKIPPED:
+            raise NonFiniteLossError(f"{what}, {MAX_SKIPPED} meta-batches in a row")
+        logger.warning("a meta-batch was skipped: %s", what)
 
 
 def load_learner(run: RunDirectory, learner: MetaLearner) -> int:

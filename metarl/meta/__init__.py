@@ -1,5 +1,6 @@
 """Meta-learners, one meta-gradient a file."""
 
+from metarl.core.ratios import StaleBatchError
 from metarl.meta.anil import ANIL
 from metarl.meta.daml import DAML, LearnedLossTasks, ShowingTaskBatch
 from metarl.meta.emaml import EMAML
@@ -11,7 +12,7 @@ from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
 from metarl.meta.no_meta_training import NoMetaTraining
-from metarl.meta.policy_tasks import PolicyTaskBatch, StaleBatchError
+from metarl.meta.policy_tasks import PolicyTaskBatch
 from metarl.meta.promp import ProMP
 from metarl.meta.recorded import Recorded
 from metarl.meta.reptile import Reptile

@@ -86,6 +86,14 @@ class MetaLearner(ABC):
         """What the rule has learned."""
         return scope(self.params, "rule")
 
+    @property
+    def incidents(self) -> dict[str, int]:
+        """What went otherwise than planned in the last meta-batch, counted by name.
+
+        It was survived: a run's metrics say how often it happens.
+        """
+        return {}
+
     @abstractmethod
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Learn from a meta-batch: add to ``.grad`` of the meta-parameters.

@@ -41,30 +41,3 @@ class PolicyTaskBatch(TaskBatch[BatchT], Protocol[BatchT]):
 
     def performance(self, batch: BatchT) -> Tensor:
         """Mean return of a task, ``[N]``."""
-
-
-class StaleBatchError(RuntimeError):
-    """The probabilities taken anew are not those that were stored when the batch was played."""
-
-
-MAX_LOG_RATIO = 1e-4
-"""What is taken for rounding: on one device the ratio is exactly 1."""
-
-
-def check_ratios(largest: Tensor) -> None:
-    """Refuse a batch whose ratios of new to stored probabilities do not begin at 1.
-
-    Args:
-        largest: `PolicyTaskBatch.largest_log_ratio` at the weights that played. Waits for the
-            device.
-
-    Raises:
-        StaleBatchError: A ratio is not 1.
-    """
-    worst = float(largest.max())
-    if not worst <= MAX_LOG_RATIO:
-        raise StaleBatchError(
-            "at the weights that played a batch, the probabilities of its actions must be those "
-            f"that were stored, but a log-ratio is {worst:.3g}: look for actions that are changed "
-            "after they are drawn, for observations normalised anew, and for other weights"
-        )

@@ -33,8 +33,9 @@ from metarl.core import (
     gradients,
     share,
 )
+from metarl.core.ratios import check_ratios
 from metarl.meta.learner import MetaLearner, Metrics
-from metarl.meta.policy_tasks import PolicyTaskBatch, check_ratios
+from metarl.meta.policy_tasks import PolicyTaskBatch
 from metarl.meta.recorded import Recorded
 
 
@@ -75,6 +76,12 @@ class ProMP(MetaLearner):
             raise ValueError(f"max_divergence must be above 0 or None, got {max_divergence}")
         self.num_epochs, self.clip = num_epochs, clip
         self.inner_kl_coef, self.max_divergence = inner_kl_coef, max_divergence
+        self._stopped = False
+
+    @property
+    def incidents(self) -> dict[str, int]:
+        """``kl_stops``: whether the epochs ended early because policies had diverged."""
+        return {"kl_stops": int(self._stopped)}
 
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Draw, then one gradient an epoch.
@@ -89,12 +96,14 @@ class ProMP(MetaLearner):
         Raises:
             StaleBatchError: The ratios do not begin at 1.
         """
+        self._stopped = False
         parts = [part for _, part in self.execution.map(Recorded, tasks)]
         for epoch in range(self.num_epochs):
             each = [self._metrics_of_part(part, first=epoch == 0) for part in parts]
             metrics = {name: torch.cat([m[name] for m, _ in each]) for name in each[0][0]}
             bound = self.max_divergence if epoch > 0 else None
             if bound is not None and not float(metrics["query_kl"].mean()) <= bound:
+                self._stopped = True
                 return
             for _, grads in each:
                 add_to_grads(self.params, grads, 1.0 / tasks.num_tasks)

@@ -76,6 +76,12 @@ class TRPO(MetaLearner):
         self.max_divergence, self.damping = max_divergence, damping
         self.solver = solver or ConjugateGradient(10)
         self.num_backtracks, self.backtrack = num_backtracks, backtrack
+        self._failed = False
+
+    @property
+    def incidents(self) -> dict[str, int]:
+        """``line_search_failed``: whether there was a gradient, but no step that may be taken."""
+        return {"line_search_failed": int(self._failed)}
 
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Draw, find a step, and leave minus the step in ``.grad``.
@@ -100,6 +106,7 @@ class TRPO(MetaLearner):
         found = Candidate(torch.zeros_like(x), 0.0, 0.0, 0, accepted=False)
         if math.isfinite(curvature) and curvature > 0:
             found = self._search(region, x * math.sqrt(2 * self.max_divergence / curvature))
+        self._failed = not found.accepted and bool(gradient.any())
         step = region.unflat(found.step)
         add_to_grads(self.params, {n: v.to(self.params[n].dtype) for n, v in step.items()})
         same = torch.ones_like(region.loss)

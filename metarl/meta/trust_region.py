@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from metarl.core import Params, inner_steps, scope, share
+from metarl.core.ratios import check_ratios
 from metarl.meta.learner import MetaLearner
-from metarl.meta.policy_tasks import PolicyTaskBatch, check_ratios
+from metarl.meta.policy_tasks import PolicyTaskBatch
 from metarl.meta.recorded import Recorded
 
 

@@ -2,7 +2,8 @@
 
 This is a `TaskBatch`, so that the learners of `metarl.meta` work on it as they are. Episodes are
 drawn without a graph; the loss takes their log-probabilities anew from the stored observations and
-actions, so that at the parameters that played, the ratio of new to stored probabilities is 1.
+actions, so that at the parameters that played, the ratio of new to stored probabilities is 1. The
+first loss of a batch sees to it.
 
 One loss serves adaptation and the meta-objective: E over trajectories of the *adapted* policy
 (formulation I of Rothfuss et al. 2019). The credit of the trajectories before adaptation for what
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, Split
+from metarl.core.ratios import check_ratios
 from metarl.rl.advantages import episode_advantages, normalised, returns_to_go
 from metarl.rl.episode_rollout import EpisodeCollector
 from metarl.rl.episodes import Episodes, mean_over_steps, sum_over_time
@@ -34,6 +36,14 @@ class ScoredEpisodes(NamedTuple):
     episodes: Episodes
     advantages: Tensor
     targets: Tensor  # of the critic: advantage + value
+
+
+class Played(NamedTuple):
+    """A batch that no loss has been taken of yet, by its probabilities, and the weights."""
+
+    log_p: Tensor
+    weights: tuple[Tensor, ...]
+    versions: tuple[int, ...]  # an optimiser steps in place
 
 
 class Drawn(NamedTuple):
@@ -57,6 +67,7 @@ class PolicyGradientTasks:
     collector: EpisodeCollector
     settings: PolicyGradientSettings
     log: list[Drawn] = field(default_factory=list)
+    _played: list[Played] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a critic that is not there."""
@@ -79,6 +90,9 @@ class PolicyGradientTasks:
         params = {**fast, **slow}
         episodes = self.collector.collect(params)
         self.log.append(Drawn(split, self._metrics(episodes)))
+        weights = tuple(p.detach() for p in params.values())
+        played = Played(episodes.log_p, weights, tuple(p._version for p in weights))
+        self._played[:] = [*self._played[-1:], played]  # a learner may draw two, then judge both
         return self.score(params, episodes)
 
     @torch.no_grad()
@@ -99,12 +113,18 @@ class PolicyGradientTasks:
         return ScoredEpisodes(episodes, advantages, targets)
 
     def loss(self, fast: Params, slow: Params, batch: ScoredEpisodes) -> Tensor:
-        """Minus the surrogate, plus the critic's error, minus the entropy, ``[N]``."""
+        """Minus the surrogate, plus the critic's error, minus the entropy, ``[N]``.
+
+        Raises:
+            StaleBatchError: At the weights that played the batch, the ratio is not 1.
+        """
         s, episodes = self.settings, batch.episodes
         outputs = self.predictions(fast, slow, batch)
+        log_p = self._log_p(outputs, episodes)
+        self._check_first({**fast, **slow}, episodes, log_p)
         gain = surrogate(
             s.estimator,
-            self._log_p(outputs, episodes),
+            log_p,
             episodes.log_p,
             batch.advantages,
             episodes.mask,
@@ -162,6 +182,16 @@ class PolicyGradientTasks:
     def _log_p(self, outputs: Tensor, episodes: Episodes) -> Tensor:
         return self.policy.distribution.log_prob(outputs, episodes.actions)
 
+    def _check_first(self, params: Params, episodes: Episodes, log_p: Tensor) -> None:
+        """Where this is the first loss of a batch, and at the weights that played it."""
+        for i, played in enumerate(self._played):
+            if played.log_p is episodes.log_p:
+                del self._played[i]
+                if same_weights(played, params):
+                    change = (log_p.detach() - episodes.log_p) * episodes.mask
+                    check_ratios(change.abs())
+                return
+
     def _with_extras(
         self, params: Params, outputs: Tensor, batch: ScoredEpisodes, gain: Tensor
     ) -> Tensor:
@@ -185,6 +215,14 @@ class PolicyGradientTasks:
             "unrewarded": episodes.unrewarded,
             "entropy": mean_over_steps(entropy, episodes.mask),
         }
+
+
+def same_weights(played: Played, params: Params) -> bool:
+    """Whether these are the tensors that played, or views of them, unchanged since."""
+    return len(params) == len(played.weights) and all(
+        p.data_ptr() == before.data_ptr() and p._version == version
+        for p, before, version in zip(params.values(), played.weights, played.versions, strict=True)
+    )
 
 
 def fraction_unrewarded(log: Sequence[Drawn], split: Split) -> Tensor:

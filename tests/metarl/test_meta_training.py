@@ -66,13 +66,45 @@ def test_the_gradient_is_clipped_over_all_sides_together():
 
 
 @pytest.mark.parametrize(("gradient", "loss"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan)])
-def test_what_is_not_finite_is_refused_and_nothing_moves(gradient, loss):
-    learner = Constant({"fast.w": gradient})
+def test_what_is_not_finite_is_skipped_and_nothing_moves(gradient, loss, caplog):
+    learner = Constant({"fast.w": gradient}, {"fast.w": 1.0})
     optimised = OptimisedLearner(learner, OuterSettings(SGD, max_grad_norm=1.0))
     before = values(learner)
-    with pytest.raises(NonFiniteLossError, match=r"loss \S+, grad_norm \S+"):
-        optimised.update(torch.tensor([loss]))
-    assert values(learner) == before
+    metrics = optimised.update(torch.tensor([loss]))
+    assert {name: value.tolist() for name, value in metrics.items()} == {"skipped": [1.0]}
+    assert values(learner) == before  # nor was a step taken on what would have followed
+    assert all(p.grad is None for p in learner.params.values())
+    assert "loss or gradient is not finite (loss " in caplog.text
+
+
+def test_what_came_before_stays_and_the_metrics_are_its():
+    learner = Constant({"fast.w": 1.0}, {"fast.w": math.nan})
+    optimised = OptimisedLearner(learner, OuterSettings(SGD))
+    metrics = optimised.update(torch.tensor([3.0]))
+    assert metrics["loss"].tolist() == [3.0]
+    assert metrics["skipped"].tolist() == [1.0]
+    assert values(learner)["fast.w"] == pytest.approx([0.9, 0.9])
+
+
+def test_ten_in_a_row_are_too_many_and_a_good_one_begins_anew():
+    optimised = OptimisedLearner(Constant({"fast.w": 1.0}), OuterSettings(SGD))
+    good, bad = torch.tensor([1.0]), torch.tensor([math.nan])
+    for _ in range(9):
+        optimised.update(bad)
+    assert optimised.update(good)["skipped"].tolist() == [0.0]
+    for _ in range(9):
+        optimised.update(bad)
+    with pytest.raises(NonFiniteLossError, match=r"loss nan, grad_norm \S+\), 10 .* in a row"):
+        optimised.update(bad)
+
+
+def test_what_a_learner_survived_is_counted():
+    class Stumbling(Constant):
+        incidents = {"stumbles": 2}  # noqa: RUF012
+
+    metrics = OptimisedLearner(Stumbling({}), OuterSettings(SGD)).update(torch.ones(1))
+    assert metrics["stumbles"].tolist() == [2.0]
+    assert metrics["skipped"].tolist() == [0.0]
 
 
 class Noisy(Constant):

@@ -8,15 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core import leaves, sgd, share
-from metarl.meta import MAML
+from metarl.core import Params, Split, leaves, sgd, share
+from metarl.meta import EMAML, MAML, ImplicitMAML, MetaLearner, Reptile, StaleBatchError
 from metarl.rl import (
     EpisodeCollector,
     FeedForwardPolicy,
     PolicyGradientSettings,
     PolicyGradientTasks,
+    ScoredEpisodes,
     fraction_unrewarded,
 )
+from metarl.rl.advantages import returns_to_go
+from metarl.rl.episodes import sum_over_time
 from tests.metarl.rl.enumerable import TinyEnv, TinyMDP, draw, generators, tiny_mdp, tiny_policy
 
 N, B, STEPS = 3, 8, 5
@@ -122,7 +125,36 @@ def test_a_critic_is_asked_about_what_truncation_cut_off() -> None:
     )
     assert torch.allclose(tasks.score(fast, ended).targets, episodes.rewards)
     linear = tasks_of(policy, mdp, baseline="linear", gamma=0.9)
-    assert torch.allclose(linear.score(fast, episodes).targets, episodes.rewards)
+    assert linear.score(fast, episodes).targets is None
+
+
+def test_an_auxiliary_critic_is_part_of_adaptation_alone() -> None:
+    policy = tiny_policy(critic=True, shared_trunk=True)
+    fast = weights(policy)
+    plain = tasks_of(policy, baseline="none", gamma=0.9)
+    both = tasks_of(policy, baseline="none", gamma=0.9, auxiliary_critic=True, value_coef=0.3)
+    episodes = plain.collector.collect(fast)
+    query, support = (both.score(fast, episodes, split) for split in ("query", "support"))
+    expected = plain.loss(fast, {}, plain.score(fast, episodes))
+    assert torch.equal(both.loss(fast, {}, query), expected)
+    error = 0.1 * returns_to_go(episodes, 0.9) - policy.values(fast, episodes.observations)
+    error = sum_over_time(error.square(), episodes.mask)
+    assert torch.allclose(both.loss(fast, {}, support), expected + 0.3 * error)
+
+
+def test_an_auxiliary_critic_learns_through_adaptation() -> None:
+    """Its weights act on the policy after adaptation through the trunk alone."""
+    tasks = tasks_of(tiny_policy(critic=True, shared_trunk=True), auxiliary_critic=True)
+    learner = MAML(draw(tasks.policy), rule=sgd(0.1), num_steps=1)
+    list(learner.meta_gradients(tasks))
+    gradient = learner.params["fast.critic.layers.0.weight"].grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+
+
+def test_an_auxiliary_critic_beside_a_critic_is_refused() -> None:
+    with pytest.raises(ValueError, match="goes with another baseline"):
+        PolicyGradientSettings(baseline="critic", auxiliary_critic=True)
 
 
 def test_a_task_without_rewards_stands_still_and_is_counted() -> None:
@@ -217,3 +249,62 @@ def test_a_baseline_stands_still_while_losses_are_compared(baseline: str) -> Non
     assert torch.allclose(tasks.loss(there, {}, batch), expected)
     assert torch.equal(batch.advantages, kept)
     assert not batch.advantages.requires_grad
+
+
+class Reversed(PolicyGradientTasks):
+    """Changes the actions of one split after they were drawn."""
+
+    split: Split = "support"
+
+    def sample(self, fast: Params, slow: Params, split: Split) -> ScoredEpisodes:
+        batch = super().sample(fast, slow, split)
+        if split != self.split:
+            return batch
+        return batch._replace(episodes=batch.episodes._replace(actions=1 - batch.episodes.actions))
+
+
+class ReversedAfterwards(Reversed):
+    split = "query"
+
+
+LEARNERS: dict[str, MetaLearner] = {
+    "maml": MAML(draw(tiny_policy()), rule=sgd(0.1), num_steps=2),
+    "first order": MAML(draw(tiny_policy()), rule=sgd(0.1), first_order=True),
+    "emaml": EMAML(draw(tiny_policy()), rule=sgd(0.1)),
+    "implicit": ImplicitMAML(draw(tiny_policy()), rule=sgd(0.1), num_steps=1),
+    "reptile": Reptile(draw(tiny_policy()), rule=sgd(0.1), num_steps=1),
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("kind", [Reversed, ReversedAfterwards])
+def test_every_learner_refuses_probabilities_that_are_not_those_stored(
+    name: str, kind: type[Reversed]
+) -> None:
+    tasks = tasks_of(tiny_policy())
+    changed = kind(tasks.collector, tasks.settings)
+    if name == "reptile" and kind is ReversedAfterwards:  # it reads no query experience
+        list(LEARNERS[name].meta_gradients(changed))
+        return
+    with pytest.raises(StaleBatchError, match="actions that are changed"):
+        list(LEARNERS[name].meta_gradients(changed))
+
+
+def test_only_the_first_loss_at_the_weights_that_played_is_held_to_it() -> None:
+    policy = tiny_policy()
+    tasks = tasks_of(policy)
+    theta = draw(policy)
+    batch = tasks.sample(share(theta, N), {}, "support")
+    other = {n: p + 1 for n, p in theta.items()}
+    assert tasks.loss(share(other, N), {}, batch).isfinite().all()
+    batch = tasks.sample(share(theta, N), {}, "support")
+    for p in theta.values():
+        p += 1  # as an optimiser does: the tensor is the same
+    assert tasks.loss(share(theta, N), {}, batch).isfinite().all()
+
+
+def test_weights_that_are_no_numbers_are_the_loss_s_business() -> None:
+    policy = tiny_policy()
+    tasks = tasks_of(policy)
+    fast = {n: p * torch.nan for n, p in weights(policy).items()}
+    assert tasks.loss(fast, {}, tasks.sample(fast, {}, "support")).isnan().all()

@@ -108,6 +108,7 @@ def test_experience_is_drawn_once_for_all_epochs() -> None:
     tasks = sampled(POLICY, MDP)
     learner = ProMP(draw(POLICY), rule=sgd(LR), num_steps=2, num_epochs=4)
     assert len(list(learner.meta_gradients(tasks))) == 4
+    assert learner.incidents == {"kl_stops": 0}
     assert [d.split for d in tasks.log] == ["support", "support", "query"]
 
 
@@ -136,7 +137,10 @@ def test_epochs_stop_where_policies_have_diverged() -> None:
         optimiser.zero_grad()
         epochs += 1
     assert 1 <= epochs < 9
+    assert learner.incidents == {"kl_stops": 1}
     assert all(p.grad is None for p in learner.params.values())
+    assert next(learner.meta_gradients(sampled(POLICY, MDP)))
+    assert learner.incidents == {"kl_stops": 0}  # of the last meta-batch alone
 
 
 def test_returns_after_adaptation_rise() -> None:

@@ -109,6 +109,7 @@ def test_a_step_lowers_the_loss_and_keeps_to_the_bound(make: Callable[[], Made])
     optimiser = torch.optim.SGD(learner.params.values(), lr=1.0)
     (metrics,) = learner.meta_gradients(tasks)
     assert metrics["accepted"].tolist() == [1, 1, 1]
+    assert learner.incidents == {"line_search_failed": 0}
     assert 0.005 < metrics["divergence"][0] <= 0.02
     assert metrics["improvement"][0] > 0
     optimiser.step()
@@ -160,6 +161,7 @@ def test_where_nothing_pays_there_is_no_step() -> None:
     learner = TRPO(draw(policy), rule=sgd(0.1))
     (metrics,) = learner.meta_gradients(sampled(policy, silent))
     assert metrics["accepted"].tolist() == [0, 0, 0]
+    assert learner.incidents == {"line_search_failed": 0}  # there was nothing to search for
     assert all((p.grad == 0).all() for p in learner.params.values())
 
 
@@ -184,6 +186,7 @@ def test_a_failed_search_leaves_everything_as_it_was(kind: type[PolicyGradientTa
     (metrics,) = learner.meta_gradients(kind(tasks.collector, tasks.settings))
     assert metrics["accepted"].tolist() == [0, 0, 0]
     assert metrics["candidates"].tolist() == [12, 12, 12]
+    assert learner.incidents == {"line_search_failed": 1}
     assert metrics["query_loss"].isfinite().all()
     assert all((p.grad == 0).all() for p in learner.params.values())
 

@@ -1,0 +1,37 @@
+"""The ratio of probabilities taken anew to those that were stored begins at exactly 1.
+
+Surrogates of a policy gradient weigh actions by this ratio. At the weights that played a batch it
+is 1, or something stands between what was drawn and what is learned from.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+class StaleBatchError(RuntimeError):
+    """The probabilities taken anew are not those that were stored when the batch was played."""
+
+
+MAX_LOG_RATIO = 1e-4
+"""What is taken for rounding: on one device the ratio is exactly 1."""
+
+
+def check_ratios(largest: Tensor) -> None:
+    """Refuse a batch whose ratios of new to stored probabilities do not begin at 1.
+
+    Args:
+        largest: Largest ``|log p_now - log p_played|`` at the weights that played, any shape. Not a
+            number is let through: then the weights have lost their way, not the batch, and the loss
+            will say so. Waits for the device.
+
+    Raises:
+        StaleBatchError: A ratio is not 1.
+    """
+    worst = float(largest.max())
+    if worst > MAX_LOG_RATIO:
+        raise StaleBatchError(
+            "at the weights that played a batch, the probabilities of its actions must be those "
+            f"that were stored, but a log-ratio is {worst:.3g}: look for actions that are changed "
+            "after they are drawn, for observations normalised anew, and for other weights"
+        )
