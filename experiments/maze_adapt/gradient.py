@@ -21,6 +21,7 @@ from experiments.maze_adapt.worlds import Tasks, World
 from metarl.adaptation_evaluation import AdaptationResult, evaluate_learner
 from metarl.core import Params, share, stack
 from metarl.devices import resolve_device
+from metarl.errors import UserError
 from metarl.meta import MetaLearner
 from metarl.meta_training import OptimisedLearner, load_learner, train_in_turn
 from metarl.rl import Drawn, FeedForwardAgent, FeedForwardPolicy, fraction_unrewarded
@@ -30,9 +31,17 @@ from metarl.training import LoopSettings, MetaTraining
 
 USUAL_STEPS = 3
 
+THROUGH_ADAPTATION: tuple[Method, ...] = ("maml", "metasgd", "emaml", "promp", "trpo-maml")
+"""Learners whose meta-gradient reaches what only adaptation uses."""
+
 
 def check(settings: TrainSettings) -> None:
     """Make everything once."""
+    if settings.loss.auxiliary_critic and settings.method not in THROUGH_ADAPTATION:
+        raise UserError(
+            "--loss.auxiliary-critic is trained by a meta-gradient through adaptation, for "
+            f"{', '.join(THROUGH_ADAPTATION)}; {settings.method} has none"
+        )
     device = resolve_device(settings.device)
     make_untrained(settings, policy_of(settings, settings.world()), torch.Generator(), device)
 
@@ -165,7 +174,8 @@ def policy_of(settings: TrainSettings, world: World) -> FeedForwardPolicy:
         world.distribution,
         hidden=settings.hidden,
         activation=settings.activation,
-        critic=settings.loss.baseline == "critic",
+        critic=settings.loss.has_critic,
+        shared_trunk=settings.loss.auxiliary_critic,
     )
 
 

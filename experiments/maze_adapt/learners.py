@@ -114,10 +114,16 @@ def make_policy(
     hidden: tuple[int, ...],
     activation: Literal["relu", "tanh"],
     critic: bool,
+    shared_trunk: bool,
 ) -> FeedForwardPolicy:
     """A perceptron, with warp layers in the actor where the learner learns them."""
     plain = mlp_policy(
-        num_inputs, distribution, hidden=hidden, activation=activation, critic=critic
+        num_inputs,
+        distribution,
+        hidden=hidden,
+        activation=activation,
+        critic=critic,
+        shared_trunk=shared_trunk,
     )
     if method != "warp":
         return plain

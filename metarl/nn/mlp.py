@@ -24,10 +24,12 @@ class MLP:
     Attributes:
         sizes: Inputs, hidden layers, outputs, e.g. ``(1, 40, 40, 1)``.
         activation: Between the layers.
+        activate_last: Also after the last layer, for a trunk that heads stand on.
     """
 
     sizes: tuple[int, ...]
     activation: Literal["relu", "tanh"] = "relu"
+    activate_last: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a network without a layer."""
@@ -63,4 +65,4 @@ class MLP:
         h = linear(params, "layers.0", inputs)
         for i in range(1, self.num_layers):
             h = linear(params, f"layers.{i}", activate(h))
-        return h
+        return activate(h) if self.activate_last else h

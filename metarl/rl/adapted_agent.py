@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metarl.core import Params, scope
+from metarl.core import Params
 from metarl.rl.mlp_policy import FeedForwardPolicy
 
 
@@ -37,7 +37,6 @@ class FeedForwardAgent:
         """
         self.policy, self.params = policy, params
         self.generator, self.greedy = generator, greedy
-        self._actor = scope(params, "actor")
         self.num_tasks = len(next(iter(params.values())))
 
     def begin(self, num_trials: int) -> None:
@@ -51,9 +50,9 @@ class FeedForwardAgent:
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
         """Actions ``[B]`` or ``[B, A]`` for observations ``[B, I]``, B the trials of all tasks."""
-        like = next(iter(self._actor.values()))
+        like = next(iter(self.params.values()))
         x = observations.reshape(self.num_tasks, len(observations) // self.num_tasks, -1)
-        means = self.policy.actor(self._actor, x.to(like.dtype))  # [N, B / N, A]
+        means = self.policy.means(self.params, x.to(like.dtype))  # [N, B / N, A]
         distribution = self.policy.distribution
         if not self.greedy:
             noise = distribution.noise(tuple(means.shape[:2]), self.generator).to(like.dtype)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Params, scope
+from metarl.core import Params
 from metarl.rl.episodes import Episodes
 from metarl.rl.mlp_policy import FeedForwardPolicy
 from metarl.rl.rollout import TensorVectorEnv
@@ -75,13 +75,12 @@ class EpisodeCollector:
         """
         like = next(iter(params.values()))
         perturbations = self.policy.distribution.perturbation(params, self._noise().to(like.dtype))
-        actor = scope(params, "actor")
         # The environment takes options out of the dict.
         observation, _ = self.env.reset(options=dict(self.options) if self.options else None)
         observations, actions, after, steps = [], [], [], []
         for perturbation in perturbations.unbind(1):
             x = observation.reshape(self.num_tasks, perturbation.shape[1], -1).to(like.dtype)
-            means = self.policy.actor(actor, x)  # [N, B, A]
+            means = self.policy.means(params, x)  # [N, B, A]
             action = self.policy.distribution.choose(means + perturbation)
             observation, *step, info = self.env.step(action.flatten(0, 1))
             observations.append(x)

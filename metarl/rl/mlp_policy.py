@@ -20,41 +20,57 @@ from metarl.rl.distributions import Distribution
 
 @dataclass(frozen=True)
 class FeedForwardPolicy:
-    """``a ~ distribution(actor(s))``, ``v = critic(s)``.
+    """``a ~ distribution(actor(trunk(s)))``, ``v = critic(trunk(s))``.
 
-    Parameters are ``actor.NAME``, ``critic.NAME`` and the distribution's own (``log_std``).
+    Parameters are ``trunk.NAME``, ``actor.NAME``, ``critic.NAME`` and the distribution's own
+    (``log_std``).
 
     Attributes:
         actor: Gives ``distribution.num_means`` numbers for every observation; with warp layers
             (`nn.WarpMLP`) those are slow.
         distribution: Over actions.
         critic: Gives one number for every observation; None: no critic.
+        trunk: What actor and critic look at the observation through; None: both see it itself.
     """
 
     actor: Network
     distribution: Distribution
     critic: Network | None = None
+    trunk: Network | None = None
+
+    @property
+    def _networks(self) -> dict[str, Network]:
+        """By the name that their parameters begin with."""
+        networks = {"trunk": self.trunk, "actor": self.actor, "critic": self.critic}
+        return {name: network for name, network in networks.items() if network is not None}
 
     @property
     def slow(self) -> tuple[str, ...]:
         """Name patterns of the parameters that stand still in adaptation."""
-        of_critic = self.critic.slow if self.critic else ()
-        return (*(f"actor.{p}" for p in self.actor.slow), *(f"critic.{p}" for p in of_critic))
+        return tuple(f"{name}.{p}" for name, n in self._networks.items() for p in n.slow)
 
     @property
     def head(self) -> tuple[str, ...]:
         """Name patterns of the last layers and of the distribution's parameters, for ANIL."""
-        of_critic = self.critic.head if self.critic else ()
-        heads = (*(f"actor.{p}" for p in self.actor.head), *(f"critic.{p}" for p in of_critic))
+        ends = {name: n for name, n in self._networks.items() if name != "trunk"}
+        heads = (f"{name}.{p}" for name, n in ends.items() for p in n.head)
         return (*heads, *self.distribution.init())
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw the parameters of one policy (no leading axis), float32, on the CPU."""
-        params = {f"actor.{n}": p for n, p in self.actor.init(generator).items()}
-        params |= self.distribution.init()
-        if self.critic:
-            params |= {f"critic.{n}": p for n, p in self.critic.init(generator).items()}
-        return params
+        params: dict[str, Tensor] = {}
+        for name, network in self._networks.items():
+            params |= {f"{name}.{n}": p for n, p in network.init(generator).items()}
+        return params | self.distribution.init()
+
+    def means(self, params: Params, observations: Tensor) -> Tensor:
+        """What the actor gives for observations ``[N, B, I]``: ``[N, B, num_means]``."""
+        return self.actor(scope(params, "actor"), self._seen(params, observations))
+
+    def _seen(self, params: Params, observations: Tensor) -> Tensor:
+        if self.trunk is None:
+            return observations
+        return self.trunk(scope(params, "trunk"), observations)
 
     def outputs(self, params: Params, observations: Tensor) -> Tensor:
         """What describes the distributions over actions, ``[N, T, B, D]``.
@@ -63,7 +79,7 @@ class FeedForwardPolicy:
             params: Stacked parameters ``[N, ...]``.
             observations: ``[N, T, B, I]``.
         """
-        means = self.actor(scope(params, "actor"), observations.flatten(1, 2))  # [N, T * B, A]
+        means = self.means(params, observations.flatten(1, 2))  # [N, T * B, A]
         outputs = self.distribution.outputs(params, means)
         return outputs.view(*observations.shape[:3], -1)
 
@@ -75,7 +91,8 @@ class FeedForwardPolicy:
         """
         if self.critic is None:
             raise ValueError("this policy has no critic: give it one, or take another baseline")
-        values = self.critic(scope(params, "critic"), observations.flatten(1, 2))
+        seen = self._seen(params, observations.flatten(1, 2))
+        values = self.critic(scope(params, "critic"), seen)
         return values.view(observations.shape[:3])
 
 
@@ -86,8 +103,9 @@ def mlp_policy(
     hidden: Sequence[int] = (64, 64),
     activation: Literal["relu", "tanh"] = "tanh",
     critic: bool = False,
+    shared_trunk: bool = False,
 ) -> FeedForwardPolicy:
-    """A policy of multilayer perceptrons: actor and critic share no layer.
+    """A policy of multilayer perceptrons.
 
     Args:
         num_inputs: I, numbers in an observation.
@@ -95,7 +113,14 @@ def mlp_policy(
         hidden: Sizes of the hidden layers, of actor and critic alike.
         activation: Between the layers.
         critic: Whether there is a critic.
+        shared_trunk: Actor and critic share the hidden layers; else they share none.
     """
+    if shared_trunk:
+        trunk = MLP((num_inputs, *hidden), activation, activate_last=True)
+        head = MLP((hidden[-1], distribution.num_means))
+        return FeedForwardPolicy(
+            head, distribution, MLP((hidden[-1], 1)) if critic else None, trunk
+        )
     actor = MLP((num_inputs, *hidden, distribution.num_means), activation)
     judge = MLP((num_inputs, *hidden, 1), activation) if critic else None
     return FeedForwardPolicy(actor, distribution, judge)

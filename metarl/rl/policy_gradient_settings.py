@@ -26,6 +26,10 @@ class PolicyGradientSettings:
             depend on the horizon.
         entropy_coef: Weight of the policy's entropy (nats a step), which is to be large.
         value_coef: Weight of the critic's squared error.
+        auxiliary_critic: Beside another baseline, a critic of ``(1 - gamma) * return`` whose error
+            is in the loss of adaptation alone. It shares the actor's trunk, so that its gradient
+            tells the actor what a policy gradient hardly can (how far away a goal is). Nothing
+            but the meta-gradient through adaptation trains it.
     """
 
     gamma: float = 0.99
@@ -37,6 +41,7 @@ class PolicyGradientSettings:
     divide_by_horizon: bool = False
     entropy_coef: float = 0.0
     value_coef: float = 0.5
+    auxiliary_critic: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
@@ -52,3 +57,10 @@ class PolicyGradientSettings:
             )
         if self.baseline not in ("none", "linear", "critic"):
             raise ValueError(f"baseline must be none, linear or critic, got {self.baseline!r}")
+        if self.auxiliary_critic and self.baseline == "critic":
+            raise ValueError("auxiliary_critic goes with another baseline: linear or none")
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether a critic is part of the loss."""
+        return self.baseline == "critic" or self.auxiliary_critic

@@ -35,7 +35,7 @@ class ScoredEpisodes(NamedTuple):
 
     episodes: Episodes
     advantages: Tensor
-    targets: Tensor  # of the critic: advantage + value
+    targets: Tensor | None  # of the critic, if its error is part of the loss
 
 
 class Played(NamedTuple):
@@ -71,8 +71,8 @@ class PolicyGradientTasks:
 
     def __post_init__(self) -> None:
         """Refuse a critic that is not there."""
-        if self.settings.baseline == "critic" and self.policy.critic is None:
-            raise ValueError("the baseline is the critic's, but the policy has none: give it one")
+        if self.settings.has_critic and self.policy.critic is None:
+            raise ValueError("the loss has a critic's error, but the policy no critic: give it one")
 
     @property
     def policy(self) -> FeedForwardPolicy:
@@ -93,13 +93,13 @@ class PolicyGradientTasks:
         weights = tuple(p.detach() for p in params.values())
         played = Played(episodes.log_p, weights, tuple(p._version for p in weights))
         self._played[:] = [*self._played[-1:], played]  # a learner may draw two, then judge both
-        return self.score(params, episodes)
+        return self.score(params, episodes, split)
 
     @torch.no_grad()
-    def score(self, params: Params, episodes: Episodes) -> ScoredEpisodes:
+    def score(self, params: Params, episodes: Episodes, split: Split = "support") -> ScoredEpisodes:
         """Advantages and the critic's targets."""
         s = self.settings
-        values, last_values = torch.zeros_like(episodes.rewards), None
+        values, last_values, targets = torch.zeros_like(episodes.rewards), None, None
         if s.baseline == "linear":
             values = LinearBaseline().values(episodes, returns_to_go(episodes, s.gamma))
         elif s.baseline == "critic":
@@ -107,7 +107,10 @@ class PolicyGradientTasks:
             last = episodes.last_observations.unsqueeze(1)
             last_values = self.policy.values(params, last).squeeze(1)
         advantages = episode_advantages(episodes, values, last_values, s.gamma, s.gae_lambda)
-        targets = advantages + values
+        if s.baseline == "critic":
+            targets = advantages + values
+        elif s.auxiliary_critic and split == "support":
+            targets = (1 - s.gamma) * returns_to_go(episodes, s.gamma)
         if s.normalise_advantages:
             advantages = normalised(advantages, episodes)
         return ScoredEpisodes(episodes, advantages, targets)
@@ -201,7 +204,7 @@ class PolicyGradientTasks:
         if s.entropy_coef:
             entropy = self.policy.distribution.entropy(outputs)
             loss = loss - s.entropy_coef * sum_over_time(entropy, mask)
-        if s.baseline == "critic":
+        if batch.targets is not None:
             values = self.policy.values(params, batch.episodes.observations)
             error = sum_over_time((batch.targets - values).square(), mask)
             loss = loss + s.value_coef * error

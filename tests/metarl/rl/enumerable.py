@@ -127,8 +127,8 @@ class EnumeratedTasks(PolicyGradientTasks):
     def __init__(self, mdp: TinyMDP, policy: FeedForwardPolicy, settings: PolicyGradientSettings):
         super().__init__(EveryTrajectory(mdp, policy), settings)  # type: ignore[arg-type]
 
-    def score(self, params: Params, episodes: Episodes) -> ScoredEpisodes:
-        scored = super().score(params, episodes)
+    def score(self, params: Params, episodes: Episodes, split: Split = "support") -> ScoredEpisodes:
+        scored = super().score(params, episodes, split)
         chances = self.collector.mdp.trajectories()[-1] * episodes.log_p.sum(1).exp()  # type: ignore[attr-defined]
         # The loss is a mean over episodes.
         weights = chances * chances.shape[1]

@@ -28,6 +28,19 @@ def test_every_task_has_weights_of_its_own() -> None:
         assert torch.allclose(values[i], value[..., 0], atol=1e-6)
 
 
+def test_actor_and_critic_on_one_trunk() -> None:
+    g = torch.Generator().manual_seed(0)
+    policy = mlp_policy(3, Categorical(2), hidden=(5,), critic=True, shared_trunk=True)
+    params = policy.init(g)
+    x = torch.randn(1, 6, 7, 3, generator=g)
+    h = torch.tanh(x[0] @ params["trunk.layers.0.weight"] + params["trunk.layers.0.bias"])
+    logits = h @ params["actor.layers.0.weight"] + params["actor.layers.0.bias"]
+    value = h @ params["critic.layers.0.weight"] + params["critic.layers.0.bias"]
+    assert torch.allclose(policy.outputs(stack([params]), x)[0], logits, atol=1e-6)
+    assert torch.allclose(policy.values(stack([params]), x)[0], value[..., 0], atol=1e-6)
+    assert policy.head == ("actor.layers.0.*", "critic.layers.0.*")
+
+
 def test_fast_and_slow_sides() -> None:
     policy = mlp_policy(3, Gaussian(2), critic=True)
     names = policy.init(torch.Generator())

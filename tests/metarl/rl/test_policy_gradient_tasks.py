@@ -208,7 +208,7 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, object], mes
 
 
 def test_a_critic_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="the policy has none"):
+    with pytest.raises(ValueError, match="but the policy no critic"):
         tasks_of(tiny_policy(), baseline="critic")
 
 
