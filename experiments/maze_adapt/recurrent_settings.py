@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from experiments.maze_adapt.worlds import EnvName
 from metarl.core import OptimiserSettings
 from metarl.meta import TwoTimescaleSettings
 from metarl.rl import ActorCriticSettings
@@ -33,8 +35,8 @@ class RecurrentSettings:
     )
     learner: TwoTimescaleSettings = field(
         default_factory=lambda: TwoTimescaleSettings(
-            fast=OptimiserSettings(lr=3e-3),
-            slow=OptimiserSettings(lr=3e-3),
+            fast=OptimiserSettings(lr=1e-2),
+            slow=OptimiserSettings(lr=1e-2),
             warp_period=3,
             max_grad_norm=1.0,
             num_epochs=3,
@@ -46,3 +48,22 @@ class RecurrentSettings:
         """Refuse a count that means nothing."""
         if self.hidden_size < 1:
             raise ValueError(f"hidden_size must be at least 1, got {self.hidden_size}")
+
+
+def recurrent_defaults(env: EnvName) -> dict[str, Any]:
+    """What suits recurrent learners, as changes to the settings of training.
+
+    A trial on a bandit is 100 pulls, on a decision process ten episodes, as in RL^2; on mazes and
+    GridNavi it is the four episodes of VariBAD. What a pull pays says much about that arm and
+    little about the pulls before it, hence the short discount. Learning rate and discount were
+    chosen by short trials on bandits, GridNavi and mazes; decision processes are by analogy.
+    """
+    match env:
+        case "gridnavi":
+            return {"horizon": 15, "meta_batch": 64}
+        case "bandit" | "mdp":
+            usual = RecurrentSettings()
+            short = replace(usual, loss=replace(usual.loss, gamma=0.9))
+            trial = {"horizon": 10, "trial_episodes": 10, "meta_batch": 128}
+            return {**trial, "recurrent": short}
+    return {"horizon": 50, "meta_batch": 64}

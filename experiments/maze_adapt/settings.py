@@ -16,7 +16,7 @@ from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings,
 from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.methods import METHODS_OF, KindName, Method, kind_name
 from experiments.maze_adapt.ppo_settings import PPOSettings
-from experiments.maze_adapt.recurrent_settings import RecurrentSettings
+from experiments.maze_adapt.recurrent_settings import RecurrentSettings, recurrent_defaults
 from experiments.maze_adapt.worlds import EnvName, World, make_world
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
@@ -158,16 +158,6 @@ def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
             changes = {"horizon": 10, **_learner(method, 0.5, num_steps=3)}
     loss = PolicyGradientSettings(divide_by_horizon=True)
     return replace(TrainSettings(), env=env, method=method, loss=loss, **changes)
-
-
-def recurrent_defaults(env: EnvName) -> dict[str, Any]:
-    """What suits recurrent learners."""
-    match env:
-        case "gridnavi":
-            return {"horizon": 15, "meta_batch": 64}
-        case "bandit" | "mdp":
-            return {"horizon": 10, "meta_batch": 64, "trial_episodes": 10}
-    return {"horizon": 50, "meta_batch": 64}
 
 
 def mixture_defaults(env: EnvName) -> dict[str, Any]:
