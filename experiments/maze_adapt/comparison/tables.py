@@ -59,7 +59,7 @@ def as_markdown(compared: Compared, title: str, diverged: Sequence[str] = ()) ->
     lines = [
         f"# {title}",
         "",
-        f"{last[0]['num_tasks']} unseen tasks, the same for all. {compared.floor.capitalize()}: "
+        f"Unseen tasks: {last[0]['num_tasks']}, the same for all. {compared.floor.capitalize()}: "
         f"{compared.floor_return:.3g} (score 0), oracle: {compared.oracle_return:.3g} (score 1).",
         "",
         "## At the end of adaptation",
