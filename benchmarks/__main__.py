@@ -9,6 +9,7 @@ BENCHMARKS = {
     "Maze steps": ("benchmarks.stepping.bench",),
     "Training iteration": ("benchmarks.training_step.bench",),
     "Meta-gradient": ("benchmarks.meta_step", "--cases", "mlp"),
+    "Adaptation by policy gradient": ("benchmarks.adaptation_step",),
     "Growth of the training iteration": ("benchmarks.training_step.bench", "--growth"),
 }
 
