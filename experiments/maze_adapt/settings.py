@@ -14,7 +14,7 @@ from experiments import stored_settings
 from experiments.learners import InnerSettings, LearnerSettings
 from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check
 from experiments.maze_adapt.maze_anchors import Goal, Start
-from experiments.maze_adapt.methods import METHODS_OF, KindName, Method, kind_name
+from experiments.maze_adapt.methods import METHODS, METHODS_OF, KindName, Method, kind_name
 from experiments.maze_adapt.ppo_settings import PPOSettings
 from experiments.maze_adapt.recurrent_settings import RecurrentSettings, recurrent_defaults
 from experiments.maze_adapt.worlds import EnvName, World, make_world
@@ -193,6 +193,11 @@ def from_config(config: Mapping[str, Any]) -> TrainSettings:
         RunDirectoryError: It is another script's run, or another version's.
     """
     required = ("env", "method", "meta_batch", "episodes", "learner", "of_policies")
+    if config.get("method") in METHODS and all(name in config for name in required):
+        # What the method does not read was left at its default, which may be another by now.
+        kind = kind_name(config["method"])
+        config = {n: v for n, v in config.items() if kind in ONLY_FOR.get(n, (kind,))}
+        required = tuple(name for name in required if name in config)
     return stored_settings.from_config(
         TrainSettings, config, required=required, what="a run of maze_adapt"
     )

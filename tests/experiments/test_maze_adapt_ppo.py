@@ -113,6 +113,11 @@ def test_what_is_evaluated_has_learned_and_the_control_has_not(trained):
     assert any(not torch.equal(p, checkpoint[name]) for name, p in first.items())
 
 
+def test_a_run_outlives_other_defaults_of_what_it_does_not_read(trained):
+    other = {**trained.config["recurrent"], "hidden_size": 7}
+    assert from_config({**trained.config, "recurrent": other}) == from_config(trained.config)
+
+
 def test_evaluation_repeats_and_leaves_the_run_as_it_was(trained, capsys):
     before = trained.checkpoint_path.read_bytes()
     one, two, other = (
