@@ -10,8 +10,8 @@ import torch
 from experiments.maze_adapt.interfaces import TensorEnv
 from experiments.maze_adapt.worlds import Tasks, World
 from metarl.rl import (
+    AdaptablePolicy,
     EpisodeCollector,
-    FeedForwardPolicy,
     PolicyGradientSettings,
     PolicyGradientTasks,
 )
@@ -23,7 +23,7 @@ def episodes_of(
     world: World,
     tasks: Tasks,
     num_episodes: int,
-    policy: FeedForwardPolicy,
+    policy: AdaptablePolicy,
     settings: PolicyGradientSettings,
     generator: torch.Generator,
 ) -> PolicyGradientTasks:

@@ -24,7 +24,7 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.meta import MetaLearner
 from metarl.meta_training import OptimisedLearner, load_learner, train_in_turn
-from metarl.rl import Drawn, FeedForwardAgent, FeedForwardPolicy, fraction_unrewarded
+from metarl.rl import AdaptablePolicy, AdaptedAgent, Drawn, fraction_unrewarded
 from metarl.run_directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
@@ -100,7 +100,7 @@ class GradientAdapter:
         world, num_mazes = self.settings.world(), steps + 1
         policy = policy_of(self.settings, world)
         weights = self.adapted_weights(task, steps, streams["test_episodes"])
-        agent = FeedForwardAgent(policy, weights, streams["film"], greedy=greedy)
+        agent = AdaptedAgent(policy, weights, streams["film"], greedy=greedy)
         return film_stages(world, task, agent, num_mazes, seed)
 
     def adapted_weights(self, task: MazeTask, steps: int, generator: torch.Generator) -> Params:
@@ -166,12 +166,14 @@ def draws(method: Method, num_steps: int) -> int:
             return num_steps + 1
 
 
-def policy_of(settings: TrainSettings, world: World) -> FeedForwardPolicy:
+def policy_of(settings: TrainSettings, world: World) -> AdaptablePolicy:
     """The architecture."""
     return make_policy(
         settings.method,
         world.num_inputs,
         world.distribution,
+        core=settings.core,
+        core_size=settings.core_size,
         hidden=settings.hidden,
         activation=settings.activation,
         critic=settings.loss.has_critic,
@@ -181,7 +183,7 @@ def policy_of(settings: TrainSettings, world: World) -> FeedForwardPolicy:
 
 def make_untrained(
     settings: TrainSettings,
-    policy: FeedForwardPolicy,
+    policy: AdaptablePolicy,
     generator: torch.Generator,
     device: torch.device,
 ) -> MetaLearner:

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from experiments import learners as shared
 from experiments.learners import LearnerSettings, check_applies
+from experiments.maze_adapt.cores import CORES, CoreName
 from experiments.maze_adapt.methods import Method
 from metarl.core import Execution, OptimiserSettings, Params
 from metarl.errors import UserError
@@ -14,7 +15,13 @@ from metarl.meta import EMAML, TRPO, MetaLearner, ProMP
 from metarl.meta.linear_solvers import ConjugateGradient
 from metarl.meta_training import OuterSettings
 from metarl.nn import MLP, WarpMLP
-from metarl.rl import Distribution, FeedForwardPolicy, mlp_policy
+from metarl.rl import (
+    AdaptablePolicy,
+    Distribution,
+    FeedForwardPolicy,
+    mlp_policy,
+    recurrent_policy,
+)
 from metarl.training import Schedule
 
 OF_POLICIES = ("emaml", "promp", "trpo-maml")
@@ -111,12 +118,19 @@ def make_policy(
     num_inputs: int,
     distribution: Distribution,
     *,
+    core: CoreName,
+    core_size: int,
     hidden: tuple[int, ...],
     activation: Literal["relu", "tanh"],
     critic: bool,
     shared_trunk: bool,
-) -> FeedForwardPolicy:
-    """A perceptron, with warp layers in the actor where the learner learns them."""
+) -> AdaptablePolicy:
+    """A perceptron, with warp layers in the actor where the learner learns them; or a core.
+
+    Actor and critic always share a core; the hidden layers of a perceptron where `shared_trunk`.
+    """
+    if core != "none":
+        return recurrent_policy(CORES[core](num_inputs, core_size), distribution, critic=critic)
     plain = mlp_policy(
         num_inputs,
         distribution,
@@ -134,7 +148,7 @@ def make_policy(
 
 def make_learner(
     method: Method,
-    policy: FeedForwardPolicy,
+    policy: AdaptablePolicy,
     params: Params,
     settings: LearnerSettings,
     of_policies: PolicyLearnerSettings,

@@ -12,6 +12,7 @@ import tyro
 
 from experiments import stored_settings
 from experiments.learners import InnerSettings, LearnerSettings
+from experiments.maze_adapt.cores import CoreName, check_core, check_shape
 from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check
 from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.methods import METHODS, METHODS_OF, KindName, Method, kind_name
@@ -28,7 +29,7 @@ ENVS: tuple[EnvName, ...] = get_args(EnvName)
 
 ONLY_FOR: dict[str, tuple[KindName, ...]] = {
     **dict.fromkeys(("episodes", "hidden", "activation"), ("gradient", "mixture")),
-    **dict.fromkeys(("loss", "learner", "of_policies"), ("gradient",)),
+    **dict.fromkeys(("loss", "learner", "of_policies", "core", "core_size"), ("gradient",)),
     **dict.fromkeys(("trial_episodes", "recurrent"), ("recurrent",)),
     "ppo": ("mixture",),
 }
@@ -65,8 +66,13 @@ class TrainSettings:
     """The goal pays 1 each time and sends the agent elsewhere, or ends the episode (maze)."""
     arms: int = 5
     """Arms of the bandit (bandit)."""
+    core: CoreName = "none"
+    """The policy remembers what it saw in the episode: a recurrent network, whose weights adapt
+    (those of warp's LSTM stand still where --method is warp); none: a perceptron."""
+    core_size: int = 64
+    """Hidden units of the core."""
     hidden: tuple[int, ...] = (64, 64)
-    """Units of each hidden layer."""
+    """Units of each hidden layer of a perceptron."""
     activation: Literal["relu", "tanh"] = "tanh"
     """Between the layers."""
     initial_std: float = 1.0
@@ -95,7 +101,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""
         counts = ("iterations", "meta_batch", "episodes", "horizon", "arms", "log_every")
-        for name in (*counts, "trial_episodes", "checkpoint_every"):
+        for name in (*counts, "trial_episodes", "checkpoint_every", "core_size"):
             if getattr(self, name) < 1:
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} must be at least 1, got {getattr(self, name)}")
@@ -120,6 +126,8 @@ class TrainSettings:
                 raise UserError(f"--{option} is for {methods}; {self.method} has none")
         if kind == "gradient":
             check(self.method, self.learner, self.of_policies)
+            check_core(self.core, self.method)
+            check_shape(self.core, self._changed)
 
     def _changed(self, name: str) -> bool:
         """Whether a setting is not the one that every environment and method begins with."""
@@ -192,7 +200,14 @@ def from_config(config: Mapping[str, Any]) -> TrainSettings:
     Raises:
         RunDirectoryError: It is another script's run, or another version's.
     """
-    required = ("env", "method", "meta_batch", "episodes", "learner", "of_policies")
+    required: tuple[str, ...] = (
+        "env",
+        "method",
+        "meta_batch",
+        "episodes",
+        "learner",
+        "of_policies",
+    )
     if config.get("method") in METHODS and all(name in config for name in required):
         # What the method does not read was left at its default, which may be another by now.
         kind = kind_name(config["method"])

@@ -45,4 +45,5 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
 
 def default_run_dir(settings: TrainSettings) -> Path:
     """A name that says what the run is, under ``runs/``."""
-    return Path("runs") / f"adapt-{settings.env}-{settings.method}"
+    core = "" if settings.core == "none" else f"-{settings.core}"
+    return Path("runs") / f"adapt-{settings.env}-{settings.method}{core}"

@@ -1,11 +1,12 @@
 """Policies, rollouts, returns and losses: recurrent agents on trials, adaptation on episodes.
 
 Agents that remember (`ActorCritic`, `Collector`, `Trials`) play trials; agents that adapt by policy
-gradient (`FeedForwardPolicy`, `EpisodeCollector`, `PolicyGradientTasks`) play episodes with weights
-of their own for every task.
+gradient (`FeedForwardPolicy`, `RecurrentPolicy`, `EpisodeCollector`, `PolicyGradientTasks`) play
+episodes with weights of their own for every task.
 """
 
-from metarl.rl.adapted_agent import FeedForwardAgent
+from metarl.rl.adaptable_policy import AdaptablePolicy, Player
+from metarl.rl.adapted_agent import AdaptedAgent
 from metarl.rl.agent import Agent, RecurrentAgent, UniformAgent
 from metarl.rl.distributions import Categorical, Distribution, Gaussian
 from metarl.rl.episode_rollout import EpisodeCollector
@@ -21,6 +22,7 @@ from metarl.rl.policy_gradient_tasks import (
     ScoredEpisodes,
     fraction_unrewarded,
 )
+from metarl.rl.recurrent_policy import RecurrentPolicy, recurrent_policy
 from metarl.rl.rollout import Collector, Rollout, TensorVectorEnv
 from metarl.rl.surrogates import Estimator
 from metarl.rl.trials import ActorCriticSettings, ScoredTrials, Trials
@@ -28,6 +30,8 @@ from metarl.rl.trials import ActorCriticSettings, ScoredTrials, Trials
 __all__ = [
     "ActorCritic",
     "ActorCriticSettings",
+    "AdaptablePolicy",
+    "AdaptedAgent",
     "Agent",
     "Categorical",
     "Collector",
@@ -36,14 +40,15 @@ __all__ = [
     "EpisodeCollector",
     "Episodes",
     "Estimator",
-    "FeedForwardAgent",
     "FeedForwardPolicy",
     "Gaussian",
     "HostVectorEnv",
     "LinearBaseline",
+    "Player",
     "PolicyGradientSettings",
     "PolicyGradientTasks",
     "RecurrentAgent",
+    "RecurrentPolicy",
     "Rollout",
     "ScoredEpisodes",
     "ScoredTrials",
@@ -52,4 +57,5 @@ __all__ = [
     "UniformAgent",
     "fraction_unrewarded",
     "mlp_policy",
+    "recurrent_policy",
 ]

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.rl.mlp_policy import FeedForwardPolicy
+from metarl.rl.adaptable_policy import AdaptablePolicy
 
 
-class FeedForwardAgent:
+class AdaptedAgent:
     """Plays trials with one set of weights a task (`metarl.rl.agent.Agent`).
 
     ``num_trials`` trials are shared evenly by the N tasks, task-major: the first ones are played
-    with the weights of task 0. One set of weights (N = 1) plays any number of trials.
+    with the weights of task 0. One set of weights (N = 1) plays any number of trials. What a policy
+    remembers of an episode is forgotten at its end.
     """
 
     def __init__(
         self,
-        policy: FeedForwardPolicy,
+        policy: AdaptablePolicy,
         params: Params,
         generator: torch.Generator,
         *,
@@ -38,21 +39,24 @@ class FeedForwardAgent:
         self.policy, self.params = policy, params
         self.generator, self.greedy = generator, greedy
         self.num_tasks = len(next(iter(params.values())))
+        self.begin(self.num_tasks)
 
+    @torch.no_grad()
     def begin(self, num_trials: int) -> None:
-        """Nothing to forget; the number must suit the tasks."""
+        """Forget the trials before; the number must suit the tasks."""
         if num_trials % self.num_tasks:
             raise ValueError(
                 f"{num_trials} trials cannot be shared evenly by the weights of {self.num_tasks} "
                 "tasks"
             )
+        self._player = self.policy.begin(self.params, num_trials // self.num_tasks)
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
         """Actions ``[B]`` or ``[B, A]`` for observations ``[B, I]``, B the trials of all tasks."""
         like = next(iter(self.params.values()))
         x = observations.reshape(self.num_tasks, len(observations) // self.num_tasks, -1)
-        means = self.policy.means(self.params, x.to(like.dtype))  # [N, B / N, A]
+        means = self._player.means(x.to(like.dtype))  # [N, B / N, A]
         distribution = self.policy.distribution
         if not self.greedy:
             noise = distribution.noise(tuple(means.shape[:2]), self.generator).to(like.dtype)
@@ -60,4 +64,5 @@ class FeedForwardAgent:
         return distribution.choose(means).flatten(0, 1)
 
     def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
-        """Nothing to do: the weights have been adapted."""
+        """Nothing to learn, the weights have been adapted; what is over is forgotten."""
+        self._player.forget((terminated | truncated).view(self.num_tasks, -1))

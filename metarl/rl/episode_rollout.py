@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.rl.adaptable_policy import AdaptablePolicy
 from metarl.rl.episodes import Episodes
-from metarl.rl.mlp_policy import FeedForwardPolicy
 from metarl.rl.rollout import TensorVectorEnv
 
 
@@ -39,7 +39,7 @@ class EpisodeCollector:
     """
 
     env: TensorVectorEnv
-    policy: FeedForwardPolicy
+    policy: AdaptablePolicy
     generators: Sequence[torch.Generator]
     num_tasks: int
     num_steps: int
@@ -75,13 +75,14 @@ class EpisodeCollector:
         """
         like = next(iter(params.values()))
         perturbations = self.policy.distribution.perturbation(params, self._noise().to(like.dtype))
+        player = self.policy.begin(params, perturbations.shape[2])
         # The environment takes options out of the dict.
         observation, _ = self.env.reset(options=dict(self.options) if self.options else None)
         observations, actions, after, steps = [], [], [], []
         for perturbation in perturbations.unbind(1):
             x = observation.reshape(self.num_tasks, perturbation.shape[1], -1).to(like.dtype)
-            means = self.policy.means(params, x)  # [N, B, A]
-            action = self.policy.distribution.choose(means + perturbation)
+            # [N, B, A]
+            action = self.policy.distribution.choose(player.means(x) + perturbation)
             observation, *step, info = self.env.step(action.flatten(0, 1))
             observations.append(x)
             actions.append(action)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -38,6 +39,22 @@ class Episodes(NamedTuple):
     def lengths(self) -> Tensor:
         """Steps of every episode, ``[N, B]``, float."""
         return self.mask.sum(1)
+
+    @property
+    def all_observations(self) -> Tensor:
+        """Those before each action, and right behind them the last one: ``[N, T + 1, B, I]``."""
+        padded = torch.cat((self.observations, self.observations[:, -1:]), 1)
+        last = self.last_observations.unsqueeze(1)
+        return padded.scatter(1, self._end(last), last)
+
+    def at_end(self, values: Tensor) -> Tensor:
+        """Of values ``[N, T + 1, B, ...]`` those of the last observations, ``[N, B, ...]``."""
+        return values.gather(1, self._end(values[:, :1])).squeeze(1)
+
+    def _end(self, like: Tensor) -> Tensor:
+        """Steps of every episode, as an index in the shape of ``like`` ``[N, 1, B, ...]``."""
+        steps = self.lengths.to(torch.int64)
+        return steps.view(len(steps), 1, -1, *(1,) * (like.dim() - 3)).expand_as(like)
 
     @property
     def unrewarded(self) -> Tensor:

@@ -63,6 +63,10 @@ class FeedForwardPolicy:
             params |= {f"{name}.{n}": p for n, p in network.init(generator).items()}
         return params | self.distribution.init()
 
+    def begin(self, params: Params, num_episodes: int) -> FeedForwardPlayer:
+        """Begin B episodes of each task; there is nothing to remember."""
+        return FeedForwardPlayer(self, params)
+
     def means(self, params: Params, observations: Tensor) -> Tensor:
         """What the actor gives for observations ``[N, B, I]``: ``[N, B, num_means]``."""
         return self.actor(scope(params, "actor"), self._seen(params, observations))
@@ -94,6 +98,21 @@ class FeedForwardPolicy:
         seen = self._seen(params, observations.flatten(1, 2))
         values = self.critic(scope(params, "critic"), seen)
         return values.view(observations.shape[:3])
+
+
+@dataclass(frozen=True)
+class FeedForwardPlayer:
+    """Plays without a memory (`AdaptablePolicy.begin`)."""
+
+    policy: FeedForwardPolicy
+    params: Params
+
+    def means(self, observations: Tensor) -> Tensor:
+        """Means ``[N, B, num_means]`` for the next observations ``[N, B, I]``."""
+        return self.policy.means(self.params, observations)
+
+    def forget(self, over: Tensor) -> None:
+        """Nothing to forget."""
 
 
 def mlp_policy(

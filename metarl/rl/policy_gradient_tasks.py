@@ -21,11 +21,11 @@ from torch import Tensor
 
 from metarl.core import Params, Split
 from metarl.core.ratios import check_ratios
+from metarl.rl.adaptable_policy import AdaptablePolicy
 from metarl.rl.advantages import episode_advantages, normalised, returns_to_go
 from metarl.rl.episode_rollout import EpisodeCollector
 from metarl.rl.episodes import Episodes, mean_over_steps, sum_over_time
 from metarl.rl.linear_baseline import LinearBaseline
-from metarl.rl.mlp_policy import FeedForwardPolicy
 from metarl.rl.policy_gradient_settings import PolicyGradientSettings
 from metarl.rl.surrogates import clipped, surrogate
 
@@ -75,7 +75,7 @@ class PolicyGradientTasks:
             raise ValueError("the loss has a critic's error, but the policy no critic: give it one")
 
     @property
-    def policy(self) -> FeedForwardPolicy:
+    def policy(self) -> AdaptablePolicy:
         """Whose parameters are fast and slow."""
         return self.collector.policy
 
@@ -103,9 +103,8 @@ class PolicyGradientTasks:
         if s.baseline == "linear":
             values = LinearBaseline().values(episodes, returns_to_go(episodes, s.gamma))
         elif s.baseline == "critic":
-            values = self.policy.values(params, episodes.observations)
-            last = episodes.last_observations.unsqueeze(1)
-            last_values = self.policy.values(params, last).squeeze(1)
+            after = self.policy.values(params, episodes.all_observations)  # [N, T + 1, B]
+            values, last_values = after[:, :-1], episodes.at_end(after)
         advantages = episode_advantages(episodes, values, last_values, s.gamma, s.gae_lambda)
         if s.baseline == "critic":
             targets = advantages + values

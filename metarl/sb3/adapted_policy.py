@@ -16,7 +16,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from metarl.core import Params
-from metarl.rl import FeedForwardAgent, FeedForwardPolicy
+from metarl.rl import AdaptedAgent, FeedForwardPolicy
 
 Arrays = NDArray[Any]
 State = tuple[Arrays, ...] | None
@@ -49,8 +49,8 @@ class AdaptedPolicy:
         self._device = next(iter(params.values())).device
         if generator is None:
             generator = torch.Generator(self._device).manual_seed(0)
-        self._greedy = FeedForwardAgent(policy, params, generator, greedy=True)
-        self._random = FeedForwardAgent(policy, params, generator)
+        self._greedy = AdaptedAgent(policy, params, generator, greedy=True)
+        self._random = AdaptedAgent(policy, params, generator)
 
     def predict(
         self,

@@ -8,7 +8,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from envs import PointNavigationVectorEnv, PointTask
 from metarl.core import stack
-from metarl.rl import Categorical, FeedForwardAgent, Gaussian, mlp_policy
+from metarl.rl import AdaptedAgent, Categorical, Gaussian, mlp_policy
 from metarl.sb3 import AdaptedPolicy, TaskVecEnv
 
 GOALS = (PointTask((0.4, 0.0)), PointTask((0.0, -0.3)))
@@ -45,7 +45,7 @@ def test_it_draws_and_chooses_like_the_agent_and_gives_the_state_back():
     for deterministic in (True, False):
         draws = [torch.Generator().manual_seed(2) for _ in range(2)]
         ours = AdaptedPolicy(policy, each, Discrete(3), draws[0])
-        agent = FeedForwardAgent(policy, each, draws[1], greedy=deterministic)
+        agent = AdaptedAgent(policy, each, draws[1], greedy=deterministic)
         state = (np.zeros(1),)
         actions, same = ours.predict(x.numpy(), state, np.ones(12, bool), deterministic)
         assert same is state
