@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import tyro
 
@@ -41,7 +42,7 @@ class EvaluateSettings:
     tasks: int = 1000
     """Functions, none of them from training's stream of tasks."""
     steps: int | None = None
-    """Gradient steps. Default: 10, for the logistic family 32."""
+    """Gradient steps. Default: 10, for the logistic family 32, for sine-domain as in training."""
     points: int | None = None
     """Points of a task to adapt with. Default: what the family is usually learned from."""
     inner_batch: int | None = None
@@ -84,6 +85,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     learner, iteration = trained_learner(run, trained, device)
     tasks, steps = draw_test_tasks(trained, settings, device)
     errors = measure(learner, tasks, steps)
+    check_finite(errors, run)
     beside = measure(untrained_learner(run, trained, device), tasks, steps)
     draw(run, {trained.method: errors, "no meta-training": beside}, learner, tasks)
     return {
@@ -104,6 +106,22 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         "tasks_seen": iteration * trained.meta_batch,
         "wall_seconds": time.perf_counter() - started,
     }
+
+
+def check_finite(errors: Errors, run: RunDirectory) -> None:
+    """Refuse to sum up fits that have left the numbers.
+
+    Raises:
+        UserError: After some gradient step an error is not finite.
+    """
+    left = ~np.isfinite(np.stack(errors)).all(0)  # [N, K + 1]
+    if left.any():
+        first = int(left.any(0).argmax())
+        raise UserError(
+            f"{run.path}: after step {first} of {left.shape[1] - 1} the errors of "
+            f"{left[:, first].sum()} of {len(left)} functions are not finite: take fewer --steps, "
+            "or train with a smaller --learner.inner.lr"
+        )
 
 
 def draw(
@@ -139,7 +157,7 @@ def draw_test_tasks(
     trained: TrainSettings, settings: EvaluateSettings, device: torch.device
 ) -> tuple[RegressionTasks, int]:
     """Unseen tasks, whose query set is the test points; and how many steps to take."""
-    steps = settings.steps or (32 if trained.family == "logistic" else 10)
+    steps = settings.steps or default_steps(trained)
     # The third stream of the seed: no training has it, whatever its seed.
     generator = spawn_generators(settings.seed, (*STREAMS, "test"))["test"]
     points = _num_points(trained, settings)
@@ -156,6 +174,12 @@ def draw_test_tasks(
         batches=None if inner is None else (inner, steps),
     )
     return tasks, steps
+
+
+def default_steps(trained: TrainSettings) -> int:
+    """How far to adapt: a learned loss leads to a fit in as many steps as it was learned for."""
+    by_family = {"logistic": 32, "sine-domain": trained.learner.inner.num_steps}
+    return by_family.get(trained.family, 10)
 
 
 def describe(run: RunDirectory, summary: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,9 @@ def draw_fit(learner: MetaLearner, tasks: SupervisedTasks, num_steps: int, title
             axes.set_title("shown: " + ", ".join(f"{z:.2f}" for z in inputs.tolist()), fontsize=8)
         else:
             axes.plot(inputs, targets, "o", color=_INK, markersize=4, label="points")
+        known = [] if targets.isnan().all() else [targets.numpy()]
+        after = [fit[i] for index, fit in fits.items() if index]
+        axes.set_ylim(*_limits([y[i].cpu().numpy(), *known, *after]))
         _plain(axes)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
@@ -101,6 +104,13 @@ def _fits(
             with torch.no_grad():
                 fits[step.index] = tasks.outputs(step.fast, slow, x).cpu().numpy()
     return fits
+
+
+def _limits(curves: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    """Room for these curves and some around them: before adaptation a fit may be far away."""
+    low, high = min(float(c.min()) for c in curves), max(float(c.max()) for c in curves)
+    margin = 0.3 * (high - low)
+    return low - margin, high + margin
 
 
 def _plain(axes: Axes) -> None:

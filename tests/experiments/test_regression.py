@@ -196,8 +196,43 @@ def test_every_family_trains_and_is_drawn(tmp_path, capsys, family):
     (run,) = train(tmp_path / family, *settings)
     summary = summary_of(run, capsys)
     assert summary["num_points"] == (10 if family == "logistic" else 4)
-    assert len(summary["mse"]) == (33 if family == "logistic" else 11)
+    assert len(summary["mse"]) == {"sine-phase": 11, "sine-domain": 2, "logistic": 33}[family]
     assert (run.path / "fit.png").exists()
+
+
+def test_a_learned_loss_is_descended_as_far_as_in_training(tmp_path, capsys):
+    (run,) = train(tmp_path / "daml", *of("daml"), "--learner.inner.num-steps", "3")
+    assert summary_of(run, capsys)["steps"] == [0, 1, 2, 3]
+    assert summary_of(run, capsys, "--steps", "5")["steps"] == [0, 1, 2, 3, 4, 5]
+
+
+def test_adaptation_that_diverges_is_named_and_sums_up_to_nothing(tmp_path, capsys):
+    (run,) = train(tmp_path / "none", "--method", "none", "--learner.inner.lr", "1e9")
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", str(run.path), "--tasks", "5"])
+    assert exit_.value.code == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "of 10 the errors of" in error
+    assert "of 5 functions are not finite: take fewer --steps" in error
+    assert not (run.path / "summary.json").exists()
+
+
+def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
+    from experiments.regression.evaluate import EvaluateSettings, draw_test_tasks, trained_learner
+    from experiments.regression.pictures import draw_fit
+
+    settings, cpu = from_config(trained.config), torch.device("cpu")
+    tasks, _ = draw_test_tasks(settings, EvaluateSettings(trained.path, tasks=6), cpu)
+    learner, _ = trained_learner(trained, settings, cpu)
+    step = next(iter(learner.adaptation(tasks.select(slice(None)), 1)))
+    far = {n: p + 50 * n.endswith("1.bias") for n, p in step.fast.items()}
+    learner.adaptation = lambda *_: [replace(step, fast=far), replace(step, index=1)]
+    panel = draw_fit(learner, tasks, 1, "far").axes[0]
+    far_away = panel.get_lines()[1].get_ydata()
+    assert far_away.min() > panel.get_ylim()[1]
+    for line in (panel.get_lines()[0], *panel.get_lines()[2:]):
+        assert panel.get_ylim()[0] < line.get_ydata().min()
+        assert line.get_ydata().max() < panel.get_ylim()[1]
 
 
 def test_daml_adapts_without_labels(tmp_path):
