@@ -15,6 +15,7 @@ from torch import Tensor
 
 from metarl.core import Params, Split
 from metarl.rl import (
+    AdaptablePolicy,
     Categorical,
     Episodes,
     FeedForwardPolicy,
@@ -82,7 +83,7 @@ def tiny_policy(**options: object) -> FeedForwardPolicy:
     return mlp_policy(3, Categorical(2), hidden=(4,), **options)  # type: ignore[arg-type]
 
 
-def draw(policy: FeedForwardPolicy, seed: int = 0) -> dict[str, Tensor]:
+def draw(policy: AdaptablePolicy, seed: int = 0) -> dict[str, Tensor]:
     """Unstacked parameters, float64, away from zeros."""
     g = torch.Generator().manual_seed(seed)
     return {
@@ -96,7 +97,7 @@ class EveryTrajectory:
     """Stands in for a collector: each trajectory once."""
 
     mdp: TinyMDP
-    policy: FeedForwardPolicy
+    policy: AdaptablePolicy
 
     @property
     def num_tasks(self) -> int:
@@ -124,7 +125,7 @@ class EveryTrajectory:
 class EnumeratedTasks(PolicyGradientTasks):
     """Every trajectory counts by its probability under the weights that played."""
 
-    def __init__(self, mdp: TinyMDP, policy: FeedForwardPolicy, settings: PolicyGradientSettings):
+    def __init__(self, mdp: TinyMDP, policy: AdaptablePolicy, settings: PolicyGradientSettings):
         super().__init__(EveryTrajectory(mdp, policy), settings)  # type: ignore[arg-type]
 
     def score(self, params: Params, episodes: Episodes, split: Split = "support") -> ScoredEpisodes:

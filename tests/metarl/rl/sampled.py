@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl.rl import (
+    AdaptablePolicy,
     EpisodeCollector,
     FeedForwardPolicy,
     Gaussian,
@@ -20,7 +21,7 @@ from tests.metarl.rl.enumerable import TinyEnv, TinyMDP, generators
 
 
 def sampled(
-    policy: FeedForwardPolicy,
+    policy: AdaptablePolicy,
     mdp: TinyMDP,
     *,
     batch_size: int = 8,

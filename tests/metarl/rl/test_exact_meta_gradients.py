@@ -30,6 +30,7 @@ from metarl.meta import (
 from metarl.meta.trust_region import TrustRegion
 from metarl.nn import MLP, WarpMLP
 from metarl.rl import (
+    AdaptablePolicy,
     Categorical,
     EpisodeCollector,
     FeedForwardPolicy,
@@ -55,7 +56,7 @@ Params = dict[str, Tensor]
 
 WARPED = FeedForwardPolicy(WarpMLP(MLP((3, 4, 2), "tanh"), kind="tanh"), Categorical(2))
 
-LEARNERS: dict[str, Callable[[FeedForwardPolicy, Params], MetaLearner]] = {
+LEARNERS: dict[str, Callable[[AdaptablePolicy, Params], MetaLearner]] = {
     "maml-1": lambda policy, p: MAML(p, rule=RULE, num_steps=1),
     "maml-3": lambda policy, p: MAML(p, rule=RULE, num_steps=3),
     "checkpointed": lambda policy, p: MAML(p, rule=RULE, num_steps=2, checkpoint=True),
