@@ -49,9 +49,9 @@ def test_every_core_trains_is_evaluated_and_filmed(tmp_path, core, capsys):
 
 
 def test_warp_learns_the_slow_lstm_under_what_adapts(tmp_path):
-    before = train(
-        tmp_path / "one", "--method", "warp", "--core", "warp", *CORE, "--iterations", "1"
-    )
+    arguments = ("--method", "warp", "--core", "warp", *CORE)
+    run = train(tmp_path / "warp", *arguments)
+    before = train(tmp_path / "one", *arguments, "--iterations", "1")
     first, learned = (one.load_checkpoint()["learner"]["params"] for one in (before, run))
     moved = {name for name, p in learned.items() if not torch.equal(p, first[name])}
     assert moved == {name for name in learned if name.startswith("slow.core.warp_")} != set()
