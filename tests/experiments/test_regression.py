@@ -10,7 +10,10 @@ import torch
 
 from experiments.regression.__main__ import main
 from experiments.regression.settings import METHODS, defaults, from_config
+from experiments.regression.tasks import make_network
+from experiments.regression.train import STREAMS
 from metarl.run_directory import RunDirectory, find_runs
+from metarl.seeding import spawn_generators
 
 SMALL = (
     *("--hidden", "6", "--meta-batch", "3", "--iterations", "30", "--log-every", "4"),
@@ -170,9 +173,7 @@ def test_the_error_on_the_batch_is_the_loss_that_steps_lower(trained, capsys):
 def test_test_tasks_are_apart_from_trainings(trained):
     """Even where evaluation has the seed of training."""
     from experiments.regression.evaluate import EvaluateSettings, draw_test_tasks
-    from experiments.regression.tasks import draw_tasks, make_network
-    from experiments.regression.train import STREAMS
-    from metarl.seeding import spawn_generators
+    from experiments.regression.tasks import draw_tasks
 
     settings, cpu = from_config(trained.config), torch.device("cpu")
     seed_of_training = EvaluateSettings(trained.path, tasks=3, test_points=10, seed=0)
@@ -273,6 +274,18 @@ def test_the_settings_of_the_families():
     assert set(logistic.hidden) == {32}
     assert defaults("sine-phase").points == 4
     assert defaults("sine-domain").method == "daml"
+
+
+def test_reptile_on_logistic_curves_does_not_follow_a_task_that_goes_far(tmp_path):
+    """Steps of 0.1 are too long for steep curves."""
+    far = ("--family", "logistic", "--points", "10", "--learner.inner.lr", "0.1")
+    (run,) = train(tmp_path / "run", *far, "--iterations", "1")
+    start = spawn_generators(0, STREAMS)["init"]
+    before = make_network(from_config(run.config)).init(start)
+    after = state(run)["params"]
+    moved = torch.stack([(after[f"fast.{n}"] - p).norm() for n, p in before.items()]).norm()
+    assert metrics(run)["grad_norm"][0] > 4
+    torch.testing.assert_close(moved, torch.tensor(0.1))
 
 
 @pytest.mark.parametrize(
