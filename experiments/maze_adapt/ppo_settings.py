@@ -18,7 +18,7 @@ class FineTuningSettings:
         batch_size: Transitions a minibatch.
     """
 
-    lr: float = 1e-3
+    lr: float = 3e-3
     num_epochs: int = 10
     batch_size: int = 250
 
@@ -39,7 +39,8 @@ class PPOSettings:
         clip: Largest change of a probability ratio that is rewarded.
         gamma: Discount.
         gae_lambda: Of the advantages.
-        entropy_coef: Weight of the entropy.
+        entropy_coef: Weight of the entropy. Without it the policy of a mixture becomes a fixed tour,
+            which fine-tuning cannot leave.
         value_coef: Weight of the critic's loss.
         max_grad_norm: Clip the gradient to this norm.
         fine_tuning: To one task, when it is evaluated.
@@ -52,7 +53,7 @@ class PPOSettings:
     clip: float = 0.2
     gamma: float = 0.99
     gae_lambda: float = 0.95
-    entropy_coef: float = 0.01
+    entropy_coef: float = 0.05
     value_coef: float = 0.5
     max_grad_norm: float = 0.5
     fine_tuning: FineTuningSettings = field(default_factory=FineTuningSettings)

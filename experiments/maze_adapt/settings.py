@@ -169,9 +169,14 @@ def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
 
 
 def mixture_defaults(env: EnvName) -> dict[str, Any]:
-    """Episodes as long as those of the learners that adapt by policy gradient."""
-    horizons = {"maze": 50, "gridnavi": 15, "bandit": 10, "mdp": 10}
-    return {"horizon": horizons.get(env, TrainSettings.horizon)}
+    """Episodes as long as those of the learners that adapt by policy gradient.
+
+    A Gaussian policy does not need the entropy that keeps a discrete one from settling on a tour:
+    it would only widen.
+    """
+    if env == "point":
+        return {"ppo": PPOSettings(entropy_coef=0.0)}
+    return {"horizon": {"maze": 50, "gridnavi": 15, "bandit": 10, "mdp": 10}[env]}
 
 
 def _learner(
