@@ -39,8 +39,8 @@ class PPOSettings:
         clip: Largest change of a probability ratio that is rewarded.
         gamma: Discount.
         gae_lambda: Of the advantages.
-        entropy_coef: Weight of the entropy. Without it the policy of a mixture becomes a fixed tour,
-            which fine-tuning cannot leave.
+        entropy_coef: Weight of the entropy. With little of it the policy of a mixture becomes a
+            fixed tour, which fine-tuning cannot leave.
         value_coef: Weight of the critic's loss.
         max_grad_norm: Clip the gradient to this norm.
         fine_tuning: To one task, when it is evaluated.
