@@ -8,57 +8,38 @@ for each of their inner steps.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
-from gymnasium.spaces import Box
 from stable_baselines3 import PPO
-from stable_baselines3.common.logger import Logger
-from torch import Tensor, nn
+from torch import Tensor
 
 from envs import MazeTask
-from experiments.maze_adapt.episodes import environments
 from experiments.maze_adapt.filming import film_stages
 from experiments.maze_adapt.kinds import Film, Loaded, Measurement
+from experiments.maze_adapt.ppo_learner import PPOLearner, env_on, make_model
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.streams import STREAMS
-from experiments.maze_adapt.worlds import Tasks, World
+from experiments.maze_adapt.worlds import Tasks
 from metarl.adaptation_evaluation import AdaptationResult
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.meta import NonFiniteLossError
 from metarl.meta_training import train_in_turn
-from metarl.rl import Gaussian
 from metarl.run_directory import RunDirectory
 from metarl.sb3 import (
     FineTuning,
-    PlayedEpisodes,
     SB3Agent,
-    TaskVecEnv,
     adaptation,
     copy_of,
     draw_seed,
     fine_tune,
-    play_episodes,
-    rollout_buffer,
-    seeded,
 )
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
 
 USUAL_STEPS = 3
-
-LOGGED = {
-    "value_loss": "train/value_loss",
-    "approx_kl": "train/approx_kl",
-    "clip_fraction": "train/clip_fraction",
-}
-"""Metrics that SB3 computes, and what it calls them."""
 
 
 def check(settings: TrainSettings) -> None:
@@ -116,65 +97,6 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
         ),
         description=f"training seed {run.config['seed']}",
     )
-
-
-class PPOLearner:
-    """A PPO that `metarl.training.MetaTraining` can train, save and restore.
-
-    SB3's draws begin at a seed in every iteration: its state is that of policy and optimiser.
-    """
-
-    def __init__(self, model: PPO, settings: TrainSettings) -> None:
-        """Train this model, in place."""
-        self.model, self.settings = model, settings
-        model.set_logger(Logger(folder=None, output_formats=[]))
-
-    def set_learning_rate_factor(self, factor: float) -> None:
-        """Scale the learning rate, for a schedule."""
-        lr = self.settings.ppo.lr * factor
-        self.model.lr_schedule = lambda _: lr
-
-    def update(self, env: TaskVecEnv, seed: int) -> dict[str, Tensor]:
-        """Learn from one episode in every environment.
-
-        Raises:
-            NonFiniteLossError: The parameters are no numbers any more.
-        """
-        with seeded(seed, self.model.device):
-            played = play_episodes(self.model.policy, env)
-            self.model.rollout_buffer = rollout_buffer(self.model, played)
-            try:
-                self.model.train()
-            except ValueError as error:  # a distribution refuses its parameters
-                raise NonFiniteLossError(str(error).partition("\n")[0]) from error
-        return {**self._logged(), **episode_metrics(played, self.settings.meta_batch)}
-
-    def agent_state(self, index: int) -> dict[str, Any]:
-        """Everything the one agent needs to go on."""
-        policy = self.model.policy
-        return {"params": policy.state_dict(), "optimiser": policy.optimizer.state_dict()}
-
-    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Take up where the one agent left off.
-
-        Raises:
-            KeyError: Something is missing in its state.
-            RuntimeError: It is another network's.
-        """
-        (state,) = states
-        try:
-            self.model.policy.load_state_dict(state["params"])
-            self.model.policy.optimizer.load_state_dict(state["optimiser"])
-        except ValueError as error:
-            raise RuntimeError(str(error)) from error
-
-    def _logged(self) -> dict[str, Tensor]:
-        found = self.model.logger.name_to_value
-        values = {name: found[theirs] for name, theirs in LOGGED.items()}
-        values["entropy"] = -found["train/entropy_loss"]
-        if not np.isfinite(list(values.values())).all():
-            raise NonFiniteLossError(f"loss is not finite ({values})")
-        return {name: torch.tensor([float(value)]) for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -239,67 +161,3 @@ class StagesAgent:
 
     def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
         """Nothing to do."""
-
-
-def env_on(
-    world: World, tasks: Tasks, num_episodes: int, seeds: Sequence[int], device: torch.device
-) -> TaskVecEnv:
-    """``num_episodes`` environments a task, task-major; a seed a task for its dynamics."""
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-    env, options = environments(world, tasks, num_episodes, generators, device)
-    actions = env.single_action_space
-    if isinstance(actions, Box):  # 1 is the longest step
-        actions = Box(-1.0, 1.0, actions.shape, np.float32)
-    return TaskVecEnv(env, action_space=actions, tasks=options["tasks"], wait=True)
-
-
-def make_model(settings: TrainSettings, generator: torch.Generator, device: torch.device) -> PPO:
-    """The model before its first iteration.
-
-    Args:
-        settings: Of the run.
-        generator: Draws the seed of the initial parameters; on the CPU.
-        device: Where they live.
-    """
-    world, own = settings.world(), settings.ppo
-    (task,) = world.train.sample(1, torch.Generator())
-    hidden = list(settings.hidden)
-    policy: dict[str, Any] = {
-        "net_arch": {"pi": hidden, "vf": hidden},
-        "activation_fn": nn.Tanh if settings.activation == "tanh" else nn.ReLU,
-    }
-    if isinstance(world.distribution, Gaussian):
-        policy["log_std_init"] = float(np.log(world.distribution.initial_std))
-    with warnings.catch_warnings(), seeded(draw_seed(generator)):
-        warnings.filterwarnings("ignore", "You are trying to run PPO on the GPU")
-        return PPO(
-            "MlpPolicy",
-            env_on(world, [task], 1, [0], device),
-            learning_rate=own.lr,
-            n_steps=own.batch_size,  # of SB3's own rollouts, which are not used
-            batch_size=own.batch_size,
-            n_epochs=own.num_epochs,
-            gamma=own.gamma,
-            gae_lambda=own.gae_lambda,
-            clip_range=own.clip,
-            ent_coef=own.entropy_coef,
-            vf_coef=own.value_coef,
-            max_grad_norm=own.max_grad_norm,
-            policy_kwargs=policy,
-            device=device,
-        )
-
-
-def episode_metrics(played: PlayedEpisodes, num_tasks: int) -> dict[str, Tensor]:
-    """Of the episodes that were learned from, ``[1]`` each, means over tasks and episodes.
-
-    Returns:
-        ``return``; ``length``; ``unrewarded``: the fraction of tasks whose episodes paid nothing.
-    """
-    paid = (played.rewards != 0).any(0).reshape(num_tasks, -1).any(1)
-    values = {
-        "return": played.returns.mean(),
-        "length": played.num_steps.mean(),
-        "unrewarded": 1.0 - paid.mean(),
-    }
-    return {name: torch.tensor([float(value)]) for name, value in values.items()}
