@@ -83,8 +83,9 @@ def test_fast_and_slow_sides_and_the_head() -> None:
     policy = recurrent_policy(WarpRNN(3, 4), Gaussian(2), critic=True)
     params = policy.init(torch.Generator())
     sides = partition(params, slow=policy.slow)
-    assert all(name.startswith("core.warp_") for name in sides.slow)
+    assert set(sides.slow) == {name for name in params if name.startswith("core.warp_")}
     assert {"core.weight_ih", "core.weight_hh", "core.bias", "log_std"} <= set(sides.fast)
+    assert sides.slow
     assert policy.head == ("actor.layers.0.*", "critic.layers.0.*", "log_std")
     assert recurrent_policy(GRU(3, 4), Gaussian(2)).slow == ()
 
@@ -171,26 +172,32 @@ def test_a_critic_remembers_the_episode_when_it_judges_what_was_cut_off(mode: st
 
 
 def test_the_evaluator_sees_what_the_exact_return_says() -> None:
-    """Two episodes a trial: the memory of the first does not reach the second."""
     policy, mdp = remembering("gru"), tiny_mdp(3, num_steps=3)
     exact = HistoryTasks(mdp, "gru")
     tasks: PolicyGradientTasks = EnumeratedTasks(mdp, policy, PLAIN)
     adapted = MAML(draw(policy), rule=sgd(0.5), num_steps=1).adapt(tasks, 3)
-    adapted = {n: 2 * p for n, p in adapted.items()}
-    expected = -exact.loss(adapted, {}, None)
-
-    class OneAfterTheOther(TinyEnv):
-        def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-            _, *step, info = super().step(actions)
-            if self.time == mdp.num_steps:
-                self.reset()
-            return self.observe(), *step, info  # type: ignore[return-value]
-
     agent = AdaptedAgent(policy, adapted, generators(1)[0])
-    rewards = play(agent, OneAfterTheOther(mdp, 2000, generators(3)), 2 * mdp.num_steps)
-    returns = torch.from_numpy(rewards).view(2, mdp.num_steps, 3, 2000).sum(1)
+    rewards = play(agent, TinyEnv(mdp, 2000, generators(3)), mdp.num_steps)
+    returns = torch.from_numpy(rewards).sum(0).view(3, 2000)
     error = returns.std(-1) / 2000**0.5
-    assert ((returns.mean(-1) - expected).abs() < 4 * error).all()
+    assert ((returns.mean(-1) + exact.loss(adapted, {}, None)).abs() < 4 * error).all()
+
+
+def test_an_agent_forgets_at_the_end_of_an_episode_and_of_a_trial() -> None:
+    policy = remembering("rnn")
+    params, x = {n: 3 * p for n, p in each_its_own(policy).items()}, observations()
+    going_on = task_by_task("rnn", params, x)[:, :2].argmax(-1)
+    anew = task_by_task("rnn", params, x[:, 1:])[:, 0].argmax(-1)
+    over = (going_on[:, 1] != anew).flatten()
+    assert over.sum() >= 2
+    agent = AdaptedAgent(policy, params, torch.Generator(), greedy=True)
+    no, rewards = torch.zeros(N * B, dtype=torch.bool), torch.zeros(N * B)
+    for ends in ((no, no), (over, no), (no, over)):
+        agent.begin(N * B)
+        assert torch.equal(agent.act(x[:, 0].flatten(0, 1)), going_on[:, 0].flatten())
+        agent.observe(rewards, *ends)
+        expected = going_on[:, 1] if not (ends[0] | ends[1]).any() else anew
+        assert torch.equal(agent.act(x[:, 1].flatten(0, 1)), expected.flatten())
 
 
 class Turning:
