@@ -4,23 +4,25 @@ Each RUN is a folder of seed-N runs (or one run) that `experiments.regression ev
 over. Writes beside this file:
 
     results.csv          one line a run: errors on unseen functions after some gradient steps
-    FAMILY-steps.png     squared error by gradient step, mean and interval over seeds
+    FAMILY-steps.png     error by gradient step, mean and interval over seeds
+    sine-steps-2.png     the same, of those learners that follow the path of adaptation
     FAMILY-METHOD.png    the fit to six unseen functions, of the first seed, for some of the runs
 
 and prints the tables of the README, which are made from results.csv alone: ``--table`` prints them
-without any run.
+without any run. The error is the family's own: squared, for the two phases absolute. Where no run
+is without meta-training, the line is that of the first run's initial parameters.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from metarl.plots import Curves, learning_curves, save_figure
 from metarl.run_directory import RunDirectory, find_runs
@@ -28,6 +30,11 @@ from metarl.statistics import mean_and_interval
 
 HERE = Path(__file__).parent
 STEPS = (0, 1, 5, 10, 32)
+ABSOLUTE = ("sine-phase", "sine-domain")
+"""Families that are learned with the absolute error."""
+
+PATH_METHODS = ("reptile", "leap", "imaml", "warp", "warp-leap", "warp-reptile", "warp-maml")
+UNTRAINED = "no meta-training"
 SHOWN = {("sine", "maml"), ("sine-domain", "daml"), ("sine-phase", "maml"), ("logistic", "reptile")}
 
 
@@ -50,7 +57,7 @@ def row(group: str, run: RunDirectory) -> dict[str, Any]:
     summary = run.read_summary()
     errors = {
         f"{name}_{k}": round(summary[name][k], 5) if k < len(summary["steps"]) else ""
-        for name in ("mse", "mse_ci95", "mae", "untrained_mse")
+        for name in ("mse", "mse_ci95", "mae", "mae_ci95", "untrained_mse", "untrained_mae")
         for k in STEPS
     }
     return {
@@ -67,25 +74,69 @@ def row(group: str, run: RunDirectory) -> dict[str, Any]:
 
 
 def draw(groups: Mapping[str, Sequence[RunDirectory]]) -> None:
-    """One picture of errors a family, and some of the fits."""
-    by_family: dict[str, list[Curves]] = {}
+    """Pictures of errors, one or two a family, and some of the fits."""
+    pictures: dict[str, list[Curves]] = {}
     for name, runs in groups.items():
         summaries = [run.read_summary() for run in runs]
-        values = np.array([s["mse"] for s in summaries])
         family, method = summaries[0]["family"], summaries[0]["method"]
-        steps = np.arange(values.shape[1])
-        by_family.setdefault(family, []).append(Curves(name, steps, values))
+        for picture in pictures_of(family, method):
+            pictures.setdefault(picture, []).append(curves(name, family, summaries))
         if (family, method) in SHOWN:
-            shutil.copyfile(runs[0].path / "fit.png", HERE / f"{family}-{method}.png")
-    for family, curves in by_family.items():
+            save_small(runs[0].path / "fit.png", HERE / f"{family}-{method}.png")
+    for picture, drawn in pictures.items():
+        family = picture.partition("-steps")[0]
+        if len(drawn[0].x) < 3:
+            continue  # one step is two numbers, not a curve
+        drawn = drawn + beside(family, groups)
         figure = learning_curves(
-            curves,
+            drawn,
             xlabel="gradient steps",
-            ylabel="mean squared error",
+            ylabel=f"mean {'absolute' if family in ABSOLUTE else 'squared'} error",
             title=f"{family}: unseen functions",
             log=True,
         )
-        save_figure(figure, HERE / f"{family}-steps.png")
+        # One function that diverges takes the mean of a thousand out of the picture.
+        figure.axes[0].set_ylim(top=1.5 * max(float(c.values[:, 0].max()) for c in drawn))
+        save_figure(figure, HERE / f"{picture}.png")
+
+
+def save_small(source: Path, target: Path) -> None:
+    """A picture in 128 colours, rare ones too: a line drawing needs no more."""
+    with Image.open(source) as picture:
+        few = picture.convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE)
+    few.save(target, optimize=True)
+
+
+def pictures_of(family: str, method: str) -> list[str]:
+    """The pictures that a method is in; there are colours for seven in each."""
+    first, second = f"{family}-steps", f"{family}-steps-2"
+    if family != "sine":
+        return [first]
+    if method in ("maml", "none"):
+        return [first, second]
+    return [second if method in PATH_METHODS else first]
+
+
+def curves(name: str, family: str, summaries: Sequence[Mapping[str, Any]], of: str = "") -> Curves:
+    """The family's error by gradient step, a line a seed; the interval of two says nothing."""
+    values = np.array([summary[of + error_of(family)] for summary in summaries])
+    if len(values) == 2:
+        name, values = f"{name} (mean of 2 seeds)", values.mean(0, keepdims=True)
+    return Curves(name, np.arange(values.shape[1]), values)
+
+
+def beside(family: str, groups: Mapping[str, Sequence[RunDirectory]]) -> list[Curves]:
+    """The curve without meta-training, where no run of the family is it."""
+    summaries = [[run.read_summary() for run in runs] for runs in groups.values()]
+    own = [group for group in summaries if group[0]["family"] == family]
+    if any(group[0]["method"] == "none" for group in own):
+        return []
+    return [curves(UNTRAINED, family, own[0], "untrained_")]
+
+
+def error_of(family: str) -> str:
+    """Its name in a summary."""
+    return "mae" if family in ABSOLUTE else "mse"
 
 
 def tables(rows: Sequence[Mapping[str, str]]) -> str:
@@ -93,15 +144,18 @@ def tables(rows: Sequence[Mapping[str, str]]) -> str:
     parts = []
     for family in dict.fromkeys(r["family"] for r in rows):
         own = [r for r in rows if r["family"] == family]
-        steps = [k for k in STEPS if own[0][f"mse_{k}"]]
+        error = error_of(family)
+        steps = [k for k in STEPS if own[0][f"{error}_{k}"]]
         parts += [
-            f"### {family}: squared error on {own[0]['num_tasks']} unseen functions from "
-            f"{own[0]['num_points']} points",
+            f"### {family}: {'absolute' if error == 'mae' else 'squared'} error on "
+            f"{own[0]['num_tasks']} unseen functions from {own[0]['num_points']} points",
             "| run | seeds | iterations | " + " | ".join(map(counted, steps)) + " |",
             "|---|---:|---:|" + "---:|" * len(steps),
-            *(line(name, own, steps) for name in dict.fromkeys(r["run"] for r in own)),
-            "",
+            *(line(name, own, error, steps) for name in dict.fromkeys(r["run"] for r in own)),
         ]
+        if all(r["method"] != "none" for r in own):
+            parts.append(line(own[0]["run"], own, f"untrained_{error}", steps))
+        parts.append("")
     return "\n".join(parts)
 
 
@@ -109,17 +163,21 @@ def counted(steps: int) -> str:
     return "1 step" if steps == 1 else f"{steps} steps"
 
 
-def line(name: str, rows: Sequence[Mapping[str, str]], steps: Sequence[int]) -> str:
+def line(name: str, rows: Sequence[Mapping[str, str]], error: str, steps: Sequence[int]) -> str:
     """One run in a table."""
     own = [r for r in rows if r["run"] == name]
-    cells = [cell([float(r[f"mse_{k}"]) for r in own]) for k in steps]
-    return f"| {name} | {len(own)} | {int(own[0]['iterations']):,} | " + " | ".join(cells) + " |"
+    cells = " | ".join(cell([float(r[f"{error}_{k}"]) for r in own]) for k in steps)
+    seeds = ", ".join(r["seed"] for r in own)
+    if error.startswith("untrained"):
+        return f"| {UNTRAINED} | {seeds} | | {cells} |"
+    return f"| {name} | {seeds} | {int(own[0]['iterations']):,} | {cells} |"
 
 
 def cell(values: Sequence[float]) -> str:
     """Mean and half the width of the interval, where there is one."""
     mean, _, high = (float(x) for x in mean_and_interval(np.array(values)))
-    return f"{mean:.3f}" + (f" ± {high - mean:.3f}" if len(values) > 1 else "")
+    shown = f"{mean:.3f}" if mean < 1000 else f"{mean:.0e}"
+    return shown + (f" ± {high - mean:.3f}" if len(values) > 1 else "")
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

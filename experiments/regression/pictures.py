@@ -51,6 +51,7 @@ def draw_fit(learner: MetaLearner, tasks: SupervisedTasks, num_steps: int, title
         known = [] if targets.isnan().all() else [targets.numpy()]
         after = [fit[i] for index, fit in fits.items() if index]
         axes.set_ylim(*_limits([y[i].cpu().numpy(), *known, *after]))
+        _note_where(axes, fits[0][i])
         _plain(axes)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
@@ -111,6 +112,16 @@ def _limits(curves: Sequence[NDArray[Any]]) -> tuple[float, float]:
     low, high = min(float(c.min()) for c in curves), max(float(c.max()) for c in curves)
     margin = 0.3 * (high - low)
     return low - margin, high + margin
+
+
+def _note_where(axes: Axes, before: NDArray[Any]) -> None:
+    """Say where the fit before adaptation is, if no part of it is in the picture."""
+    bottom, top = axes.get_ylim()
+    low, high = float(before.min()), float(before.max())
+    if low > top or high < bottom:
+        words = f"after 0 steps: {low:.1f} to {high:.1f}"
+        style = {"color": COLOURS[0], "fontsize": 8, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.96, words, transform=axes.transAxes, **style)
 
 
 def _plain(axes: Axes) -> None:

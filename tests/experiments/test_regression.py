@@ -231,6 +231,7 @@ def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
     panel = draw_fit(learner, tasks, 1, "far").axes[0]
     far_away = panel.get_lines()[1].get_ydata()
     assert far_away.min() > panel.get_ylim()[1]
+    assert panel.texts[0].get_text().startswith("after 0 steps: ")
     for line in (panel.get_lines()[0], *panel.get_lines()[2:]):
         assert panel.get_ylim()[0] < line.get_ydata().min()
         assert line.get_ydata().max() < panel.get_ylim()[1]
