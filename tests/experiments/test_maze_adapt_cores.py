@@ -91,7 +91,7 @@ def test_the_usual_place_of_a_run_says_which_core():
 )
 def test_what_means_nothing_is_refused_before_work_starts(arguments, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
-        main(["train", "--run-dir", str(tmp_path / "run"), *arguments])
+        main(["train", "--iterations", "1", "--run-dir", str(tmp_path / "run"), *arguments])
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert not list(tmp_path.iterdir())
