@@ -114,13 +114,13 @@ def check_finite(errors: Errors, run: RunDirectory) -> None:
     Raises:
         UserError: After some gradient step an error is not finite.
     """
-    left = ~np.isfinite(np.stack(errors)).all(0)  # [N, K + 1]
+    left = np.any(~np.isfinite(np.stack(errors)), axis=0)  # [N, K + 1]
     if left.any():
         first = int(left.any(0).argmax())
         raise UserError(
             f"{run.path}: after step {first} of {left.shape[1] - 1} the errors of "
-            f"{left[:, first].sum()} of {len(left)} functions are not finite: take fewer --steps, "
-            "or train with a smaller --learner.inner.lr"
+            f"{left[:, first].sum()} of {left.shape[0]} functions are not finite: take "
+            "fewer --steps, or train with a smaller --learner.inner.lr"
         )
 
 

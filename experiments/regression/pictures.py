@@ -120,8 +120,8 @@ def _note_where(axes: Axes, before: NDArray[Any]) -> None:
     low, high = float(before.min()), float(before.max())
     if low > top or high < bottom:
         words = f"after 0 steps: {low:.1f} to {high:.1f}"
-        style = {"color": COLOURS[0], "fontsize": 8, "ha": "center", "va": "center"}
-        axes.text(0.5, 0.96, words, transform=axes.transAxes, **style)
+        place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.96, words, color=COLOURS[0], fontsize=8, **place)
 
 
 def _plain(axes: Axes) -> None:
