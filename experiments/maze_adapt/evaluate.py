@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.maze_adapt.kinds import Measurement, kind_of
+from experiments.maze_adapt.dispatch import kind_of
+from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.pictures import draw_adaptation
 from experiments.maze_adapt.settings import TrainSettings, from_config
 from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS

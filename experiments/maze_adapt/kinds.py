@@ -2,7 +2,7 @@
 
 A kind is a module with the three functions of `Kind`; its settings are fields of `TrainSettings`
 that `settings.ONLY_FOR` keeps for it. A further kind is one more module, a line in `methods` and a
-case here.
+case in `dispatch`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from envs import MazeTask
-from experiments.maze_adapt.methods import Method, kind_name
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.worlds import Tasks
 from metarl.adaptation_evaluation import AdaptationResult
@@ -108,20 +107,3 @@ class Kind(Protocol):
         Raises:
             UserError: Its checkpoint is missing, damaged or another learner's.
         """
-
-
-def kind_of(method: Method) -> Kind:
-    """The kind of a method; imports no other."""
-    match kind_name(method):
-        case "gradient":
-            from experiments.maze_adapt import gradient
-
-            return gradient
-        case "recurrent":
-            from experiments.maze_adapt import recurrent
-
-            return recurrent
-        case "mixture":
-            from experiments.maze_adapt import ppo
-
-            return ppo

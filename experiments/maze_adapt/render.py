@@ -12,7 +12,8 @@ from PIL import Image
 
 from envs import MazeTask
 from experiments.maze.render import FORMATS, PlayedTrial, film, frame, write_film
-from experiments.maze_adapt.kinds import Film, kind_of
+from experiments.maze_adapt.dispatch import kind_of
+from experiments.maze_adapt.kinds import Film
 from experiments.maze_adapt.settings import from_config
 from metarl.errors import UserError
 from metarl.run_directory import RunDirectory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments import stored_settings
-from experiments.maze_adapt.kinds import kind_of
+from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.settings import TrainSettings, defaults, from_config
 from metarl.devices import resolve_device
 from metarl.run_directory import RunDirectory, create_runs

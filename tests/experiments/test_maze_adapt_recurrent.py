@@ -11,7 +11,8 @@ from PIL import Image
 
 from envs import GridMazeVectorEnv
 from experiments.maze_adapt.__main__ import main
-from experiments.maze_adapt.kinds import Measurement, kind_of
+from experiments.maze_adapt.dispatch import kind_of
+from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.methods import METHODS_OF
 from experiments.maze_adapt.recurrent import episode_metrics, make_trials
 from experiments.maze_adapt.settings import defaults, from_config

@@ -17,8 +17,8 @@ from experiments.maze_adapt.comparison.options import (
     overrides,
 )
 from experiments.maze_adapt.comparison.settings import Comparison, EvaluationSettings
+from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.evaluate import EvaluateSettings
-from experiments.maze_adapt.kinds import kind_of
 from experiments.maze_adapt.methods import Method, kind_name
 from experiments.maze_adapt.settings import ONLY_FOR, TrainSettings, defaults, from_config
 from metarl.errors import UserError
