@@ -58,12 +58,8 @@ def recurrent_defaults(env: EnvName) -> dict[str, Any]:
     little about the pulls before it, hence the short discount. Learning rate and discount were
     chosen by short trials on bandits, GridNavi and mazes; decision processes are by analogy.
     """
-    match env:
-        case "gridnavi":
-            return {"horizon": 15, "meta_batch": 64}
-        case "bandit" | "mdp":
-            usual = RecurrentSettings()
-            short = replace(usual, loss=replace(usual.loss, gamma=0.9))
-            trial = {"horizon": 10, "trial_episodes": 10, "meta_batch": 128}
-            return {**trial, "recurrent": short}
-    return {"horizon": 50, "meta_batch": 64}
+    if env not in ("bandit", "mdp"):
+        return {"meta_batch": 64}
+    usual = RecurrentSettings()
+    short = replace(usual, loss=replace(usual.loss, gamma=0.9))
+    return {"trial_episodes": 10, "meta_batch": 128, "recurrent": short}

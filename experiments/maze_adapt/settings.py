@@ -27,6 +27,9 @@ from metarl.training import Schedule
 
 ENVS: tuple[EnvName, ...] = get_args(EnvName)
 
+HORIZONS: dict[EnvName, int] = {"point": 100, "maze": 50, "gridnavi": 15, "bandit": 10, "mdp": 10}
+"""Usual steps of an episode, for every kind of method."""
+
 ONLY_FOR: dict[str, tuple[KindName, ...]] = {
     **dict.fromkeys(("episodes", "hidden", "activation"), ("gradient", "mixture")),
     **dict.fromkeys(("loss", "learner", "of_policies", "core", "core_size"), ("gradient",)),
@@ -150,38 +153,37 @@ class TrainSettings:
 
 def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
     """The settings of an environment, with what the method needs otherwise."""
-    changes: dict[str, Any]
-    if kind_name(method) == "recurrent":
-        return replace(TrainSettings(), env=env, method=method, **recurrent_defaults(env))
-    if kind_name(method) == "mixture":
-        return replace(TrainSettings(), env=env, method=method, **mixture_defaults(env))
-    match env:
-        case "point":
-            changes = {"iterations": 600, **_learner(method, 0.5, num_steps=1, later=0.5)}
-        case "maze":
-            changes = {"horizon": 50, **_learner(method, 0.5, num_steps=3)}
-        case "gridnavi":
-            changes = {"horizon": 15, **_learner(method, 0.5, num_steps=3)}
-        case "bandit" | "mdp":
-            changes = {"horizon": 10, **_learner(method, 0.5, num_steps=3)}
+    match kind_name(method):
+        case "gradient":
+            changes = gradient_defaults(env, method)
+        case "recurrent":
+            changes = recurrent_defaults(env)
+        case "mixture":
+            changes = mixture_defaults(env)
+    horizon = HORIZONS[env]
+    return replace(TrainSettings(), env=env, method=method, horizon=horizon, **changes)
+
+
+def gradient_defaults(env: EnvName, method: Method) -> dict[str, Any]:
+    """One long step in the plane, where the way to a goal is straight; elsewhere three."""
     loss = PolicyGradientSettings(divide_by_horizon=True)
-    return replace(TrainSettings(), env=env, method=method, loss=loss, **changes)
+    if env == "point":
+        learner = _learner(method, 0.5, num_steps=1, later=0.5)
+        return {"iterations": 600, "loss": loss, "learner": learner}
+    return {"loss": loss, "learner": _learner(method, 0.5, num_steps=3)}
 
 
 def mixture_defaults(env: EnvName) -> dict[str, Any]:
-    """Episodes as long as those of the learners that adapt by policy gradient.
+    """A Gaussian policy does not need the entropy that keeps a discrete one from settling.
 
-    A Gaussian policy does not need the entropy that keeps a discrete one from settling on a tour:
-    it would only widen.
+    It would only widen.
     """
-    if env == "point":
-        return {"ppo": PPOSettings(entropy_coef=0.0)}
-    return {"horizon": {"maze": 50, "gridnavi": 15, "bandit": 10, "mdp": 10}[env]}
+    return {"ppo": PPOSettings(entropy_coef=0.0)} if env == "point" else {}
 
 
 def _learner(
     method: Method, inner_lr: float, *, num_steps: int, later: float = 1.0
-) -> dict[str, Any]:
+) -> LearnerSettings:
     """The learner's settings: Adam, whose 3e-3 falls to 0, unless the method has its own way.
 
     An inner step of 0.5 on the mean over time (hence ``divide_by_horizon``) is that of Finn et al.
@@ -196,7 +198,7 @@ def _learner(
             inner = replace(inner, num_steps=max(num_steps, 3))
         case "trpo-maml":
             outer, schedule = STEPS_ITSELF, Schedule()
-    return {"learner": LearnerSettings(inner=inner, outer=outer, schedule=schedule)}
+    return LearnerSettings(inner=inner, outer=outer, schedule=schedule)
 
 
 def from_config(config: Mapping[str, Any]) -> TrainSettings:
