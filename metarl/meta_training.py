@@ -22,7 +22,13 @@ from torch import Tensor
 
 from metarl.core import OptimiserSettings, TaskBatch
 from metarl.errors import UserError
-from metarl.meta import MetaLearner, Metrics, NonFiniteLossError
+from metarl.meta import (
+    MetaLearner,
+    Metrics,
+    NonFiniteLossError,
+    Penalty,
+    regularised_gradients,
+)
 from metarl.run_directory import RunDirectory
 from metarl.training import MetaTraining
 
@@ -87,11 +93,12 @@ class OptimisedLearner:
         for side, optimiser in self.optimisers.items():
             optimiser.param_groups[0]["lr"] = self.settings.of_side(side).lr * factor
 
-    def update(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
+    def update(self, tasks: TaskBatch[Any], penalty: Penalty | None = None) -> dict[str, Tensor]:
         """Learn from one meta-batch: one step for each gradient that the learner yields.
 
         Args:
             tasks: N tasks.
+            penalty: A term of the meta-objective beside the learner's own.
 
         Returns:
             Metrics ``[1]``, means over the tasks and the steps: the learner's own, and
@@ -103,7 +110,11 @@ class OptimisedLearner:
             NonFiniteLossError: As many as `MAX_SKIPPED` meta-batches in a row were skipped.
         """
         seen: dict[str, list[Tensor]] = {}
-        gradients = self.learner.meta_gradients(tasks)
+        gradients = (
+            self.learner.meta_gradients(tasks)
+            if penalty is None
+            else regularised_gradients(self.learner, tasks, penalty)
+        )
         skipped = 0
         for metrics in gradients:
             means = self._means(metrics)

@@ -22,9 +22,16 @@ from metarl.adaptation_evaluation import AdaptationResult, evaluate_learner
 from metarl.core import Params, share, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.meta import MetaLearner
+from metarl.meta import MetaLearner, Penalty
 from metarl.meta_training import OptimisedLearner, load_learner, train_in_turn
-from metarl.rl import AdaptablePolicy, AdaptedAgent, Drawn, fraction_unrewarded
+from metarl.rl import (
+    AdaptablePolicy,
+    AdaptedAgent,
+    Drawn,
+    PolicyGradientTasks,
+    fraction_unrewarded,
+    start_entropy,
+)
 from metarl.run_directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
@@ -41,6 +48,11 @@ def check(settings: TrainSettings) -> None:
         raise UserError(
             "--loss.auxiliary-critic is trained by a meta-gradient through adaptation, for "
             f"{', '.join(THROUGH_ADAPTATION)}; {settings.method} has none"
+        )
+    if settings.loss.start_entropy_coef and settings.method == "trpo-maml":
+        raise UserError(
+            "--loss.start-entropy-coef is a term of the gradient, and trpo-maml's step is found "
+            "without it: set it to 0"
         )
     device = resolve_device(settings.device)
     make_untrained(settings, policy_of(settings, settings.world()), torch.Generator(), device)
@@ -131,7 +143,8 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
         tasks = episodes_of(
             world, batch, settings.episodes, policy, settings.loss, streams["episodes"]
         )
-        return {**optimised.update(tasks), **rollout_metrics(tasks.log)}
+        found = optimised.update(tasks, start_penalty(tasks))
+        return {**found, **rollout_metrics(tasks.log)}
 
     batches = draws(settings.method, settings.learner.inner.num_steps)
     return MetaTraining(
@@ -149,6 +162,12 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
         headline=("return_before", "return"),
         description=f"training seed {seed}",
     )
+
+
+def start_penalty(tasks: PolicyGradientTasks) -> Penalty | None:
+    """What keeps the policy before adaptation from settling, if the settings want it."""
+    coef = tasks.settings.start_entropy_coef
+    return (lambda fast, slow: -coef * start_entropy(tasks, fast, slow)) if coef else None
 
 
 def draws(method: Method, num_steps: int) -> int:

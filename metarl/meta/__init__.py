@@ -15,6 +15,7 @@ from metarl.meta.no_meta_training import NoMetaTraining
 from metarl.meta.policy_tasks import PolicyTaskBatch
 from metarl.meta.promp import ProMP
 from metarl.meta.recorded import Recorded
+from metarl.meta.regularised import Penalty, regularised_gradients
 from metarl.meta.reptile import Reptile
 from metarl.meta.trajectory_objectives import (
     LeapObjective,
@@ -54,6 +55,7 @@ __all__ = [
     "NonFiniteLossError",
     "OfflineWarpGrad",
     "OnlineWarpGrad",
+    "Penalty",
     "PolicyTaskBatch",
     "ProMP",
     "Proximal",
@@ -68,5 +70,6 @@ __all__ = [
     "TwoTimescale",
     "TwoTimescaleSettings",
     "leap_gradient",
+    "regularised_gradients",
     "segment_gradient",
 ]

@@ -24,6 +24,7 @@ from metarl.rl.policy_gradient_tasks import (
 )
 from metarl.rl.recurrent_policy import RecurrentPolicy, recurrent_policy
 from metarl.rl.rollout import Collector, Rollout, TensorVectorEnv
+from metarl.rl.start_entropy import start_entropy
 from metarl.rl.surrogates import Estimator
 from metarl.rl.trials import ActorCriticSettings, ScoredTrials, Trials
 
@@ -58,4 +59,5 @@ __all__ = [
     "fraction_unrewarded",
     "mlp_policy",
     "recurrent_policy",
+    "start_entropy",
 ]

@@ -25,6 +25,8 @@ class PolicyGradientSettings:
         divide_by_horizon: Divide the sums over time by T, a constant, so that step sizes need not
             depend on the horizon.
         entropy_coef: Weight of the policy's entropy (nats a step), which is to be large.
+        start_entropy_coef: Weight of the entropy (nats a step) of the policy that all tasks begin
+            with, in the meta-objective alone: see `metarl.rl.start_entropy`.
         value_coef: Weight of the critic's squared error.
         auxiliary_critic: Beside another baseline, a critic of ``(1 - gamma) * return`` whose error
             is in the loss of adaptation alone. It shares the actor's trunk, so that its gradient
@@ -40,6 +42,7 @@ class PolicyGradientSettings:
     normalise_advantages: bool = True
     divide_by_horizon: bool = False
     entropy_coef: float = 0.0
+    start_entropy_coef: float = 0.0
     value_coef: float = 0.5
     auxiliary_critic: bool = False
 
@@ -48,7 +51,7 @@ class PolicyGradientSettings:
         for name in ("gamma", "gae_lambda", "loaded_lambda"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("value_coef", "entropy_coef"):
+        for name in ("value_coef", "entropy_coef", "start_entropy_coef"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
         if self.estimator not in get_args(Estimator):

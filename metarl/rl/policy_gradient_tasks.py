@@ -62,12 +62,16 @@ class PolicyGradientTasks:
         settings: The loss.
         log: Notes what each `sample` drew: ``return``, ``length``, ``unrewarded`` (1 for a task
             without any reward: its policy gradient is zero) and ``entropy``. Shared with parts.
+        starts: The first episodes to adapt by, of every part, where the settings want the entropy
+            of the policy that played them (`start_entropy`). Shared with parts.
     """
 
     collector: EpisodeCollector
     settings: PolicyGradientSettings
     log: list[Drawn] = field(default_factory=list)
+    starts: list[Episodes] = field(default_factory=list, repr=False, compare=False)
     _played: list[Played] = field(default_factory=list, repr=False, compare=False)
+    _begun: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a critic that is not there."""
@@ -93,6 +97,9 @@ class PolicyGradientTasks:
         weights = tuple(p.detach() for p in params.values())
         played = Played(episodes.log_p, weights, tuple(p._version for p in weights))
         self._played[:] = [*self._played[-1:], played]  # a learner may draw two, then judge both
+        if split == "support" and self.settings.start_entropy_coef and not self._begun:
+            self._begun.append(True)
+            self.starts.append(episodes)
         return self.score(params, episodes, split)
 
     @torch.no_grad()
@@ -136,7 +143,9 @@ class PolicyGradientTasks:
 
     def select(self, tasks: slice) -> PolicyGradientTasks:
         """These tasks alone; the collector must be divisible."""
-        return PolicyGradientTasks(self.collector.select(tasks), self.settings, self.log)
+        return PolicyGradientTasks(
+            self.collector.select(tasks), self.settings, self.log, self.starts
+        )
 
     # What PPO, TRPO and exploration ask beyond a `TaskBatch` ---------------------------------
 
