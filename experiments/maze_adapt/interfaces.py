@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,24 @@ TensorEnv = VectorEnv[Tensor, Tensor, Tensor]
 Step = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]
 
 
-class LocatedMazes(VectorWrapper[Tensor, Tensor, Tensor, Tensor, Tensor]):
-    """Mazes whose agents also see their row and column, in [-1, 1].
+NUM_WAVES = 3
+"""Frequencies in which a place is written: whole waves that span the maze 1, 2 and 3 times."""
 
-    Observations are float32 ``[B, 11]``: 9 walls, row, column. Episodes must not be restarted by
-    the mazes themselves.
+PLACE_SIZE = 2 + 2 * 2 * NUM_WAVES
+"""Numbers that say where an agent is."""
+
+
+class LocatedMazes(VectorWrapper[Tensor, Tensor, Tensor, Tensor, Tensor]):
+    """Mazes whose agents also see where they are.
+
+    Observations are float32 ``[B, 23]``: 9 walls, then `written_places`. Episodes must not be
+    restarted by the mazes themselves.
 
     Attributes:
         num_inputs: Numbers in an observation.
     """
 
-    num_inputs = PATCH_SIZE + 2
+    num_inputs = PATCH_SIZE + PLACE_SIZE
 
     def __init__(self, env: GridMazeVectorEnv) -> None:
         """Look at these mazes."""
@@ -36,7 +44,7 @@ class LocatedMazes(VectorWrapper[Tensor, Tensor, Tensor, Tensor, Tensor]):
         self.mazes = env
         places = torch.tensor(env.settings.tables.places, dtype=torch.float32, device=env.device)
         sides = torch.tensor([env.layout.height, env.layout.width], device=env.device)
-        self._places = 2 * places / (sides - 1) - 1  # [places, 2]
+        self._places = written_places(2 * places / (sides - 1) - 1)
         self.single_observation_space = Box(-1.0, 1.0, (self.num_inputs,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
@@ -58,6 +66,24 @@ class LocatedMazes(VectorWrapper[Tensor, Tensor, Tensor, Tensor, Tensor]):
 
     def _located(self, observation: Tensor) -> Tensor:
         return torch.cat((observation, self._places.index_select(0, self.mazes.agent_cells)), 1)
+
+
+def written_places(places: Tensor) -> Tensor:
+    """Places as a network can tell them apart: with waves that differ from cell to cell.
+
+    A small network is slow to learn functions that change quickly with its inputs; sines and
+    cosines of several frequencies let it (Tancik et al. 2020, Fourier features). With the two
+    coordinates alone a few gradient steps can hardly change what is done in one corridor and not
+    in the next.
+
+    Args:
+        places: Row and column, ``[..., 2]`` in [-1, 1].
+
+    Returns:
+        ``[..., 14]``: both, and ``sin`` and ``cos`` of k pi times them for k = 1, 2, 3.
+    """
+    angles = [math.pi * k * places for k in range(1, NUM_WAVES + 1)]
+    return torch.cat((places, *(wave for a in angles for wave in (a.sin(), a.cos()))), -1)
 
 
 def seen_cells(observation: Tensor, layout: Layout) -> Tensor:

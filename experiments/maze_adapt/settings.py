@@ -164,12 +164,23 @@ def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
     return replace(TrainSettings(), env=env, method=method, horizon=horizon, **changes)
 
 
+START_ENTROPY = 1.0
+"""In a maze, whose goal must be found before anything can be learned from it."""
+
+
 def gradient_defaults(env: EnvName, method: Method) -> dict[str, Any]:
-    """One long step in the plane, where the way to a goal is straight; elsewhere three."""
+    """One long step in the plane, where the way to a goal is straight; elsewhere three.
+
+    In a maze what was done ten steps before a goal is little credited: the goal's is the only
+    reward, and pays again and again.
+    """
     loss = PolicyGradientSettings(divide_by_horizon=True)
     if env == "point":
         learner = _learner(method, 0.5, num_steps=1, later=0.5)
         return {"iterations": 600, "loss": loss, "learner": learner}
+    if env == "maze":
+        coef = 0.0 if method == "trpo-maml" else START_ENTROPY
+        loss = replace(loss, gamma=0.9, start_entropy_coef=coef)
     return {"loss": loss, "learner": _learner(method, 0.5, num_steps=3)}
 
 

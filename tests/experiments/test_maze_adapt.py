@@ -194,11 +194,11 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes(tmp_path, monkey
     (whole,) = train(tmp_path / "whole")
     update, calls = OptimisedLearner.update, []
 
-    def interrupted(self, tasks):
+    def interrupted(self, tasks, penalty=None):
         calls.append(1)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return update(self, tasks)
+        return update(self, tasks, penalty)
 
     monkeypatch.setattr(OptimisedLearner, "update", interrupted)
     with pytest.raises(SystemExit) as exit_:
@@ -270,6 +270,14 @@ def test_the_config_gives_the_settings_back(trained):
         (
             ["train", "--method", "trpo-maml", "--learner.outer.optimiser.lr", "0.1"],
             "trpo-maml finds its own step",
+        ),
+        (
+            ["train", "--method", "trpo-maml", "--loss.start-entropy-coef", "1"],
+            "--loss.start-entropy-coef is a term of the gradient",
+        ),
+        (
+            ["train", "--loss.start-entropy-coef", "-1"],
+            "start_entropy_coef must be finite and at least 0, got -1.0",
         ),
         (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run"], "there is no run directory no-such-run"),

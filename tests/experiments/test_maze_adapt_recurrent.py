@@ -12,6 +12,7 @@ from PIL import Image
 from envs import GridMazeVectorEnv
 from experiments.maze_adapt.__main__ import main
 from experiments.maze_adapt.dispatch import kind_of
+from experiments.maze_adapt.interfaces import LocatedMazes
 from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.methods import METHODS_OF
 from experiments.maze_adapt.recurrent import episode_metrics, make_trials
@@ -135,11 +136,12 @@ def test_an_agent_sees_place_action_reward_time_and_beginnings():
     world = make_world("maze", horizon=2, size=5, num_arms=5, std=1.0)
     env = make_trials(world, 1, 2, generator=torch.Generator().manual_seed(0))
     seen, _ = env.reset(options={"tasks": [world.train.tasks[0]]})
-    assert seen.shape == (1, 11 + 1 + 3 + 4)  # flag; bias, time, reward; action
-    rows = [seen[0, 11:].tolist()]
+    place = LocatedMazes.num_inputs
+    assert seen.shape == (1, place + 1 + 3 + 4)  # flag; bias, time, reward; action
+    rows = [seen[0, place:].tolist()]
     for action in (3, 1, 0):
         seen, reward, *_ = env.step(torch.tensor([action]))
-        rows.append(seen[0, 11:].tolist())
+        rows.append(seen[0, place:].tolist())
         assert float(reward) == rows[-1][3]
     assert [row[0] for row in rows] == [1, 0, 1, 0]  # the second episode begins
     assert [row[2] for row in rows] == [0, 0.25, 0.5, 0.75]  # of the whole trial

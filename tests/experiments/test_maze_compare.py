@@ -143,11 +143,11 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path, monkeyp
     arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "3")
     update, calls = OptimisedLearner.update, []
 
-    def interrupted(self, tasks):
+    def interrupted(self, tasks, penalty=None):
         calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return update(self, tasks)
+        return update(self, tasks, penalty)
 
     monkeypatch.setattr(OptimisedLearner, "update", interrupted)
     said = refused(capsys, "--run-dir", str(folder), *arguments, status=130)
