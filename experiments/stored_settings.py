@@ -43,18 +43,19 @@ def from_config(
 
 def resumed(
     asked: SettingsT,
-    place: Path,
     read: Callable[[Mapping[str, Any]], SettingsT],
     *,
     default: SettingsT,
     plain: SettingsT,
     anew: Sequence[str] = (),
 ) -> tuple[SettingsT, list[RunDirectory]]:
-    """The runs to go on with and their own settings; ``--device`` may be given anew.
+    """The runs that ``--resume`` goes on with, and their own settings; without it what was asked.
+
+    ``--device`` may be given anew. Without ``--resume`` there are no runs yet.
 
     Args:
-        asked: What the command line said. The settings have ``resume``, ``device``, ``seeds``.
-        place: The run, or the folder of several.
+        asked: What the command line said. The settings have ``resume`` (a run, or the folder of
+            several), ``device``, ``seeds``.
         read: The settings that a `config.json` keeps.
         default: What it would have been without options, but for the presets that were chosen.
         plain: What it would have been without any option.
@@ -65,9 +66,11 @@ def resumed(
         UserError: Other settings were given, or a folder of seeds is not complete.
         RunDirectoryError: It is no run, or another script's.
     """
-    runs = find_runs(place)
-    stored = read(runs[0].config)
-    now, chosen, usual, kept = (typing.cast(Any, s) for s in (asked, default, plain, stored))
+    now, chosen, usual = (typing.cast(Any, s) for s in (asked, default, plain))
+    if now.resume is None:
+        return asked, []
+    runs = find_runs(now.resume)
+    kept = typing.cast(Any, read(runs[0].config))
     names = [f.name for f in dataclasses.fields(now) if f.name not in ("resume", "device", *anew)]
     given = [name for name in names if getattr(now, name) != getattr(chosen, name)]
     # What follows from a preset, a method or a family (all words) equals the default then.
@@ -85,8 +88,8 @@ def resumed(
         )
     device = kept.device if now.device == "auto" else now.device
     places = {name: getattr(now, name) for name in anew if getattr(now, name) is not None}
-    settings = dataclasses.replace(kept, seeds=seeds, device=device, **places)
-    return typing.cast(SettingsT, settings), runs
+    found = dataclasses.replace(kept, resume=now.resume, seeds=seeds, device=device, **places)
+    return typing.cast(SettingsT, found), runs
 
 
 def _build(kind: Any, value: Any) -> Any:

@@ -34,26 +34,22 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         UserError: The settings cannot be trained.
         KeyboardInterrupt: Interrupted, after saving.
     """
+    settings, runs = resumed(
+        settings,
+        from_config,
+        default=defaults(settings.preset, settings.method),
+        plain=TrainSettings(),
+    )
+    runs = runs or create_runs(
+        settings.run_dir or default_run_dir(settings),
+        settings.seeds,
+        settings,
+        device=resolve_device(settings.device),
+        anchors=anchors(settings),
+    )
+    training = build(settings, runs)
     if settings.resume is not None:
-        settings, runs = resumed(
-            settings,
-            settings.resume,
-            from_config,
-            default=defaults(settings.preset, settings.method),
-            plain=TrainSettings(),
-        )
-        training = build(settings, runs)
         training.resume()
-    else:
-        device = resolve_device(settings.device)
-        runs = create_runs(
-            settings.run_dir or default_run_dir(settings),
-            settings.seeds,
-            settings,
-            device=device,
-            anchors=anchors(settings),
-        )
-        training = build(settings, runs)
     try:
         training.run()
     finally:

@@ -24,22 +24,19 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         UserError: The settings cannot be trained.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    resume = settings.resume is not None
-    if settings.resume is not None:
-        settings, runs = stored_settings.resumed(
-            settings,
-            settings.resume,
-            from_config,
-            default=defaults(settings.env, settings.method),
-            plain=defaults(),
-        )
-    else:
+    settings, runs = stored_settings.resumed(
+        settings,
+        from_config,
+        default=defaults(settings.env, settings.method),
+        plain=defaults(),
+    )
+    if not runs:
         place = settings.run_dir or default_run_dir(settings)
         device = resolve_device(settings.device)
         # What cannot be made is refused before there is a run directory.
         kind_of(settings.method).check(settings)
         runs = create_runs(place, settings.seeds, settings, device=device)
-    kind_of(settings.method).train(settings, runs, resume=resume)
+    kind_of(settings.method).train(settings, runs, resume=settings.resume is not None)
     return runs
 
 

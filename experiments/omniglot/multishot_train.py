@@ -48,24 +48,22 @@ def train(settings: MultiShotSettings) -> list[RunDirectory]:
         UserError: The settings cannot be trained, or the images are missing.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    resume = settings.resume is not None
-    if settings.resume is not None:
-        settings, runs = stored_settings.resumed(
-            settings,
-            settings.resume,
-            from_config,
-            default=defaults(settings.preset, settings.method),
-            plain=defaults(),
-            anew=("data",),
-        )
+    settings, runs = stored_settings.resumed(
+        settings,
+        from_config,
+        default=defaults(settings.preset, settings.method),
+        plain=defaults(),
+        anew=("data",),
+    )
     omniglot = load_images(settings.data, settings.resize, complete=settings.complete)
     for seed in settings.seeds:
         sides(settings, omniglot, seed)
     make_network(settings)
-    if not resume:
+    if not runs:
         place = settings.run_dir or default_run_dir(settings)
         device = resolve_device(settings.device)
         runs = create_runs(place, settings.seeds, settings, device=device)
+    resume = settings.resume is not None
     train_in_turn(runs, partial(build, settings, omniglot), resume=resume)
     return runs
 

@@ -34,20 +34,17 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         UserError: The settings cannot be trained.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    resume = settings.resume is not None
-    if settings.resume is not None:
-        settings, runs = stored_settings.resumed(
-            settings,
-            settings.resume,
-            from_config,
-            default=defaults(settings.family, settings.method),
-            plain=defaults(),
-        )
-    else:
+    settings, runs = stored_settings.resumed(
+        settings,
+        from_config,
+        default=defaults(settings.family, settings.method),
+        plain=defaults(),
+    )
+    if not runs:
         place = settings.run_dir or default_run_dir(settings)
         device = resolve_device(settings.device)
         runs = create_runs(place, settings.seeds, settings, device=device)
-    train_in_turn(runs, partial(build, settings), resume=resume)
+    train_in_turn(runs, partial(build, settings), resume=settings.resume is not None)
     return runs
 
 
