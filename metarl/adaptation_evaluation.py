@@ -27,7 +27,7 @@ from metarl.rl.agent import Agent
 from metarl.rl.episodes import Episodes
 from metarl.rl.policy_gradient_tasks import ScoredEpisodes
 from metarl.rl.rollout import TensorVectorEnv
-from metarl.statistics import crossed_bootstrap_ci, iqm, mean
+from metarl.statistics import bootstrap_ci, crossed, iqm, mean
 
 Array = NDArray[np.float64]
 
@@ -162,8 +162,8 @@ def adaptation_summary(
     curves = np.stack([result.curve for result in results])  # [seeds, N, K + 1]
     lengths = np.stack([result.lengths for result in results]).mean((0, 1, 3))
     columns = np.moveaxis(curves, -1, 0)  # [K + 1, seeds, N]
-    means = [crossed_bootstrap_ci(c, rng=rng, statistic=mean) for c in columns]
-    middles = [crossed_bootstrap_ci(c, rng=rng, statistic=iqm) for c in columns]
+    means = [bootstrap_ci(c, rng=rng, resampling=crossed, statistic=mean) for c in columns]
+    middles = [bootstrap_ci(c, rng=rng, resampling=crossed, statistic=iqm) for c in columns]
     first = results[0]
     summary: dict[str, Any] = {
         "steps": list(range(curves.shape[-1])),

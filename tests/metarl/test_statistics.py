@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from metarl.statistics import (
     bootstrap_ci,
-    clustered_bootstrap_ci,
-    crossed_bootstrap_ci,
+    clustered,
+    crossed,
     crossed_difference_ci,
     interquartile_mean,
     iqm,
     mean,
     mean_and_interval,
-    stratified_bootstrap_ci,
+    stratified,
     student_t_quantile,
 )
 
@@ -143,14 +143,16 @@ def test_bootstrap_of_other_statistics() -> None:
 def test_stratified_bootstrap_keeps_tasks_apart() -> None:
     """Tasks of very different scores, runs alike: nothing to resample, so no width."""
     values = np.tile([0.0, 100.0, 200.0], (5, 1))
-    assert stratified_bootstrap_ci(values, rng=_rng()) == pytest.approx((100.0, 100.0, 100.0))
+    assert bootstrap_ci(values, resampling=stratified, rng=_rng()) == pytest.approx(
+        (100.0, 100.0, 100.0)
+    )
     pooled = bootstrap_ci(values.ravel(), rng=_rng())
     assert pooled.high - pooled.low > 50, "the negative control: pooling mixes the tasks"
 
 
 def test_stratified_bootstrap_has_the_width_of_independent_runs() -> None:
     values = _rng(4).normal(size=(10, 50))
-    low, high = stratified_bootstrap_ci(values, rng=_rng())[1:]
+    low, high = bootstrap_ci(values, resampling=stratified, rng=_rng())[1:]
     expected = 2 * 1.96 * math.sqrt(values.var(axis=0).mean() / 500)
     assert high - low == pytest.approx(expected, rel=0.05)
 
@@ -158,20 +160,20 @@ def test_stratified_bootstrap_has_the_width_of_independent_runs() -> None:
 def test_crossed_bootstrap_counts_the_luck_of_seeds_and_of_tasks() -> None:
     """Where both are drawn anew, resampling the seeds alone misses the luck of the tasks."""
     truth = np.random.default_rng(3)
-    hits = {crossed_bootstrap_ci: 0, clustered_bootstrap_ci: 0}
+    hits = {crossed: 0, clustered: 0}
     for _ in range(150):
         seeds, tasks = truth.normal(0, 0.3, (12, 1)), truth.normal(0, 1.0, (1, 12))
         values = seeds + tasks + truth.normal(0, 0.3, (12, 12))
         for method in hits:
-            interval = method(values, rng=truth, num_resamples=200)
+            interval = bootstrap_ci(values, resampling=method, rng=truth, num_resamples=200)
             hits[method] += interval.low <= 0.0 <= interval.high
-    assert hits[crossed_bootstrap_ci] / 150 >= 0.85
-    assert hits[clustered_bootstrap_ci] / 150 <= 0.7
+    assert hits[crossed] / 150 >= 0.85
+    assert hits[clustered] / 150 <= 0.7
 
 
 def test_crossed_bootstrap_of_one_seed_is_the_bootstrap_over_its_tasks() -> None:
     values = np.random.default_rng(4).normal(size=40)
-    one = crossed_bootstrap_ci(values[None], rng=_rng())
+    one = bootstrap_ci(values[None], resampling=crossed, rng=_rng())
     assert one == pytest.approx(bootstrap_ci(values, rng=_rng()), abs=0.02)
     assert one.low < one.estimate < one.high
 
@@ -197,7 +199,7 @@ def test_crossed_difference_pairs_tasks_and_draws_the_seeds_of_each_side_apart()
 def test_crossed_difference_of_one_side_with_nothing_is_the_crossed_bootstrap() -> None:
     values = np.random.default_rng(9).normal(size=(5, 30))
     found = crossed_difference_ci(values, np.zeros((1, 30)), rng=_rng())
-    assert found == pytest.approx(crossed_bootstrap_ci(values, rng=_rng()), abs=0.02)
+    assert found == pytest.approx(bootstrap_ci(values, resampling=crossed, rng=_rng()), abs=0.02)
     assert found.estimate == pytest.approx(values.mean())
     with pytest.raises(ValueError, match="same tasks, got 30 and 29"):
         crossed_difference_ci(values, np.zeros((1, 29)), rng=_rng())
@@ -206,20 +208,20 @@ def test_crossed_difference_of_one_side_with_nothing_is_the_crossed_bootstrap() 
 def test_clustered_bootstrap_covers_where_the_stratified_one_does_not() -> None:
     """Scores of one seed move together; resampling them apart pretends to more seeds."""
     rng = _rng(5)
-    hits = {clustered_bootstrap_ci: 0, stratified_bootstrap_ci: 0}
+    hits = {clustered: 0, stratified: 0}
     for _ in range(200):
         values = rng.normal(size=(20, 1)) + 0.5 * rng.normal(size=(20, 30))
         for method in hits:
-            _, low, high = method(values, rng=rng, num_resamples=200)
+            _, low, high = bootstrap_ci(values, resampling=method, rng=rng, num_resamples=200)
             hits[method] += low < 0.0 < high
-    assert hits[clustered_bootstrap_ci] / 200 >= 0.87
-    assert hits[stratified_bootstrap_ci] / 200 <= 0.6
+    assert hits[clustered] / 200 >= 0.87
+    assert hits[stratified] / 200 <= 0.6
 
 
 def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     values = _rng(6).normal(size=100)
     whole = bootstrap_ci(values, rng=_rng(), num_resamples=1000)
-    monkeypatch.setattr("metarl.statistics._CHUNK", 777)
+    monkeypatch.setattr("metarl.statistics.bootstrap._CHUNK", 777)
     assert bootstrap_ci(values, rng=_rng(), num_resamples=1000) == whole
 
 
@@ -240,7 +242,7 @@ def test_bad_values_are_refused() -> None:
     with pytest.raises(ValueError, match="one axis"):
         bootstrap_ci([[1.0]], rng=_rng())
     with pytest.raises(ValueError, match=r"\[seeds, tasks\]"):
-        clustered_bootstrap_ci([1.0], rng=_rng())
+        bootstrap_ci([1.0], rng=_rng(), resampling=clustered)
     with pytest.raises(ValueError, match="got 95"):
         bootstrap_ci([1.0], rng=_rng(), confidence=95)
     with pytest.raises(ValueError, match="num_resamples"):

@@ -20,7 +20,7 @@ from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary
 from metarl.errors import UserError
 from metarl.json_file import read_json
 from metarl.run_directory import RunDirectory
-from metarl.statistics import Interval, crossed_bootstrap_ci, crossed_difference_ci
+from metarl.statistics import Interval, bootstrap_ci, crossed, crossed_difference_ci
 
 LEAST_VALUES = 5
 """Means of a seed on a task, without which no difference is marked."""
@@ -153,7 +153,7 @@ def method_summary(
     curves = stacked(runs)
     rng = np.random.default_rng(seed)
     columns = np.moveaxis(curves, -1, 0)  # [K + 1, seeds, N]
-    start = [crossed_bootstrap_ci(c - columns[0], rng=rng) for c in columns]
+    start = [bootstrap_ci(c - columns[0], rng=rng, resampling=crossed) for c in columns]
     versus = None
     if reference and reference[0].path.parent != runs[0].path.parent:
         last = stacked(reference)[..., -1]
