@@ -25,10 +25,10 @@ from metarl.nn.recurrent import (
     Weights,
     add_outer,
     add_sum,
+    gate_weights,
     sigmoid_backward,
     tanh_backward,
     transposed,
-    uniform,
 )
 from metarl.nn.trace import NO_SLOTS, Columns, Trace, TraceSpec
 
@@ -42,13 +42,7 @@ class GRU(FusedCore):
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Uniform in 1/sqrt(H), as `torch.nn.GRU`; columns in the order r, z, n."""
-        num_hidden, bound = self.hidden_size, self.hidden_size**-0.5
-        return {
-            "weight_ih": uniform((self.input_size, 3 * num_hidden), bound, generator),
-            "weight_hh": uniform((num_hidden, 3 * num_hidden), bound, generator),
-            "bias_ih": uniform((3 * num_hidden,), bound, generator),
-            "bias_hh": uniform((3 * num_hidden,), bound, generator),
-        }
+        return gate_weights(self.input_size, self.hidden_size, 3, generator)
 
     def fuse(self, params: Params) -> Weights:
         """Order the input's columns n, r, z, so that r and z lie together on both sides."""

@@ -26,10 +26,10 @@ from metarl.nn.recurrent import (
     Weights,
     add_outer,
     add_sum,
+    gate_weights,
     sigmoid_backward,
     tanh_backward,
     transposed,
-    uniform,
 )
 from metarl.nn.trace import NO_SLOTS, Columns, Trace, TraceSpec
 
@@ -126,13 +126,7 @@ class LSTM(FusedCore):
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Uniform in 1/sqrt(H), as `torch.nn.LSTM`."""
-        num_hidden, bound = self.hidden_size, self.hidden_size**-0.5
-        return {
-            "weight_ih": uniform((self.input_size, 4 * num_hidden), bound, generator),
-            "weight_hh": uniform((num_hidden, 4 * num_hidden), bound, generator),
-            "bias_ih": uniform((4 * num_hidden,), bound, generator),
-            "bias_hh": uniform((4 * num_hidden,), bound, generator),
-        }
+        return gate_weights(self.input_size, self.hidden_size, 4, generator)
 
     def fuse(self, params: Params) -> Weights:
         """Stack the two matrices and add the two biases."""

@@ -212,3 +212,16 @@ def orthogonal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
 def uniform(shape: Sequence[int], bound: float, generator: torch.Generator) -> Tensor:
     """Uniform in ``[-bound, bound]``."""
     return torch.empty(*shape).uniform_(-bound, bound, generator=generator)
+
+
+def gate_weights(
+    num_inputs: int, num_hidden: int, num_gates: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Two matrices and two biases for gates side by side, uniform in 1/sqrt(H), as `torch.nn`."""
+    bound, width = num_hidden**-0.5, num_gates * num_hidden
+    return {
+        "weight_ih": uniform((num_inputs, width), bound, generator),
+        "weight_hh": uniform((num_hidden, width), bound, generator),
+        "bias_ih": uniform((width,), bound, generator),
+        "bias_hh": uniform((width,), bound, generator),
+    }
