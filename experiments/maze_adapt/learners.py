@@ -75,12 +75,14 @@ class PolicyLearnerSettings:
     Attributes:
         promp: Of promp.
         trust_region: Of trpo-maml.
-        exploration_coef: Of emaml: weight of the credit for the episodes to adapt by.
+        exploration_coef: Of emaml: weight of the credit for the episodes to adapt by. Without bias
+            it is 1/T where the loss is divided by the horizon; the credit's variance grows with the
+            number of actions, of which a step has a thousand.
     """
 
     promp: ProMPSettings = ProMPSettings()
     trust_region: TrustRegionSettings = TrustRegionSettings()
-    exploration_coef: float = 1.0
+    exploration_coef: float = 1e-3
 
 
 ONLY_FOR = {"promp": "promp", "trust_region": "trpo-maml", "exploration_coef": "emaml"}

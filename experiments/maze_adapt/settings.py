@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from experiments import stored_settings
-from experiments.learners import InnerSettings, LearnerSettings
+from experiments.learners import ImplicitSettings, InnerSettings, LearnerSettings
 from experiments.maze_adapt.cores import CoreName, check_core, check_shape
 from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check
 from experiments.maze_adapt.maze_anchors import Goal, Start
@@ -192,6 +192,10 @@ def mixture_defaults(env: EnvName) -> dict[str, Any]:
     return {"ppo": PPOSettings(entropy_coef=0.0)} if env == "point" else {}
 
 
+IMPLICIT = ImplicitSettings(strength=0.5)
+"""Weak enough that a step of 0.5 does not undo the one before, as it would at strength 2."""
+
+
 def _learner(
     method: Method, inner_lr: float, *, num_steps: int, later: float = 1.0
 ) -> LearnerSettings:
@@ -209,7 +213,8 @@ def _learner(
             inner = replace(inner, num_steps=max(num_steps, 3))
         case "trpo-maml":
             outer, schedule = STEPS_ITSELF, Schedule()
-    return LearnerSettings(inner=inner, outer=outer, schedule=schedule)
+    implicit = IMPLICIT if method == "imaml" else ImplicitSettings()
+    return LearnerSettings(inner=inner, outer=outer, schedule=schedule, implicit=implicit)
 
 
 def from_config(config: Mapping[str, Any]) -> TrainSettings:
