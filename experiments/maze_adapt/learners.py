@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
@@ -86,6 +87,11 @@ class PolicyLearnerSettings:
 
 
 ONLY_FOR = {"promp": "promp", "trust_region": "trpo-maml", "exploration_coef": "emaml"}
+
+
+def own_settings(method: Method, of_policies: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the stored settings of learners of policies, by name, those that this one reads."""
+    return {name: value for name, value in of_policies.items() if ONLY_FOR.get(name) == method}
 
 
 def check(method: Method, settings: LearnerSettings, of_policies: PolicyLearnerSettings) -> None:

@@ -13,7 +13,7 @@ import tyro
 from experiments import stored_settings
 from experiments.learners import ImplicitSettings, InnerSettings, LearnerSettings
 from experiments.maze_adapt.cores import CoreName, check_core, check_shape
-from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check
+from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check, own_settings
 from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.methods import METHODS, METHODS_OF, KindName, Method, kind_name
 from experiments.maze_adapt.ppo_settings import PPOSettings
@@ -235,6 +235,9 @@ def from_config(config: Mapping[str, Any]) -> TrainSettings:
         # What the method does not read was left at its default, which may be another by now.
         kind = kind_name(config["method"])
         config = {n: v for n, v in config.items() if kind in ONLY_FOR.get(n, (kind,))}
+        if "of_policies" in config:
+            own = own_settings(config["method"], config["of_policies"])
+            config = {**config, "of_policies": own}
         required = tuple(name for name in required if name in config)
     return stored_settings.from_config(
         TrainSettings, config, required=required, what="a run of maze_adapt"

@@ -15,6 +15,7 @@ from experiments.maze_adapt.gradient import draws
 from experiments.maze_adapt.methods import METHODS_OF
 from experiments.maze_adapt.settings import ENVS, defaults, from_config
 from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
+from metarl.errors import RunDirectoryError
 from metarl.run_directory import RunDirectory, find_runs
 
 SMALL = (
@@ -244,6 +245,13 @@ def test_the_config_gives_the_settings_back(trained):
         checkpoint_every=3,
         device="cpu",
     )
+
+
+def test_a_run_outlives_other_defaults_of_other_learners(trained):
+    other = {**trained.config["of_policies"], "exploration_coef": 7.0}
+    assert from_config({**trained.config, "of_policies": other}) == from_config(trained.config)
+    with pytest.raises(RunDirectoryError, match="of this version"):
+        from_config({"env": "maze", "method": "maml"})
 
 
 @pytest.mark.parametrize(
