@@ -11,6 +11,7 @@ from metarl.rl.agent import Agent, RecurrentAgent, UniformAgent
 from metarl.rl.distributions import Categorical, Distribution, Gaussian
 from metarl.rl.episode_rollout import EpisodeCollector
 from metarl.rl.episodes import Episodes
+from metarl.rl.exploration import start_entropy
 from metarl.rl.host_env import HostVectorEnv
 from metarl.rl.linear_baseline import LinearBaseline
 from metarl.rl.mlp_policy import FeedForwardPolicy, mlp_policy
@@ -24,7 +25,6 @@ from metarl.rl.policy_gradient_tasks import (
 )
 from metarl.rl.recurrent_policy import RecurrentPolicy, recurrent_policy
 from metarl.rl.rollout import Collector, Rollout, TensorVectorEnv
-from metarl.rl.start_entropy import start_entropy
 from metarl.rl.surrogates import Estimator
 from metarl.rl.trials import ActorCriticSettings, ScoredTrials, Trials
 
