@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from experiments.maze_adapt.__main__ import main
-from experiments.maze_adapt.gradient import draws
+from experiments.maze_adapt.episodes import episodes_of
+from experiments.maze_adapt.gradient import draws, load, policy_of, start_penalty
 from experiments.maze_adapt.methods import METHODS_OF
 from experiments.maze_adapt.settings import ENVS, defaults, from_config
 from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
+from metarl.core import share
 from metarl.errors import RunDirectoryError
 from metarl.run_directory import RunDirectory, find_runs
 
@@ -245,6 +247,31 @@ def test_the_config_gives_the_settings_back(trained):
         checkpoint_every=3,
         device="cpu",
     )
+
+
+def test_the_first_policy_keeps_looking_longer_the_more_it_is_asked_to(tmp_path):
+    """Ten large steps: minus the entropy is what is added to what is minimised."""
+    entropies = []
+    for coef in ("0", "30"):
+        arguments = ("--env", "maze", "--size", "5", "--iterations", "10")
+        (run,) = train(
+            tmp_path / coef,
+            *arguments,
+            *("--learner.outer.optimiser.lr", "0.1", "--loss.start-entropy-coef", coef),
+        )
+        loaded = load(run, from_config(run.config), torch.device("cpu"))
+        learner, settings = loaded.trained.learner, loaded.trained.settings
+        world = settings.world()
+        policy = policy_of(settings, world)
+        tasks = episodes_of(
+            world, world.train.tasks[:4], 5, policy, settings.loss, torch.Generator()
+        )
+        stacked = share({**learner.fast, **learner.slow}, 4)
+        tasks.sample(stacked, {}, "support")
+        entropies.append(float(tasks.log[0].metrics["entropy"].mean()))
+        assert (start_penalty(tasks) is None) == (coef == "0")
+    assert entropies[0] < entropies[1] - 0.01
+    assert entropies[1] > 1.38  # log 4 = 1.386
 
 
 def test_a_run_outlives_other_defaults_of_other_learners(trained):
