@@ -131,9 +131,9 @@ ITERATIONS |= dict.fromkeys(WARP_METHODS, 5_000)
 def _sine(method: Method) -> dict[str, Any]:
     """Finn et al. 2017, one step of 0.01; but Adam at 3e-3, which falls to 0.
 
-    Learners that go far, or follow the path of adaptation, take ten steps of 0.02. Implicit MAML's
-    gradient knows nothing of its inner steps, only of where they end: it takes forty of Adam, to get
-    there without diverging, and a proximal term under which the curvature stays positive.
+    Learners that go far, or follow the path of adaptation, take ten steps of 0.02. The gradient of
+    implicit MAML knows nothing of its inner steps, only of where they end: it takes forty of Adam,
+    which get there, and a proximal term under which the curvature stays positive.
     """
     inner = InnerSettings(lr=0.01)
     base = adjusted(method, LearnerSettings(inner=inner, outer=ADAM, schedule=COSINE))
