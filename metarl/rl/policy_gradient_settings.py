@@ -25,8 +25,9 @@ class PolicyGradientSettings:
         divide_by_horizon: Divide the sums over time by T, a constant, so that step sizes need not
             depend on the horizon.
         entropy_coef: Weight of the policy's entropy (nats a step), which is to be large.
-        start_entropy_coef: Weight of the entropy (nats a step) of the policy that all tasks begin
-            with, in the meta-objective alone: see `metarl.rl.start_entropy`.
+        start_entropy_coef: Weight of the entropy (nats a step) of the policy before adaptation, in
+            the meta-objective alone: it keeps looking where no goal of training was, and what is
+            not found cannot be adapted to (`start_entropy`).
         value_coef: Weight of the critic's squared error.
         auxiliary_critic: Beside another baseline, a critic of ``(1 - gamma) * return`` whose error
             is in the loss of adaptation alone. It shares the actor's trunk, so that its gradient
