@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
+from metarl.devices import resolve_device
 from metarl.errors import RunDirectoryError, UserError
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.run_directory import RunDirectory, create_runs, find_runs
 
 SettingsT = TypeVar("SettingsT")
 
@@ -90,6 +91,20 @@ def resumed(
     places = {name: getattr(now, name) for name in anew if getattr(now, name) is not None}
     found = dataclasses.replace(kept, resume=now.resume, seeds=seeds, device=device, **places)
     return typing.cast(SettingsT, found), runs
+
+
+def new_runs(settings: Any, usual: Path) -> list[RunDirectory]:
+    """A run directory a seed, for settings with ``run_dir``, ``seeds`` and ``device``.
+
+    Args:
+        settings: Of the runs; their `config.json` keeps them.
+        usual: Where they go if ``run_dir`` does not say.
+
+    Raises:
+        UserError: The device is not there, or the place is taken.
+    """
+    place, device = settings.run_dir or usual, resolve_device(settings.device)
+    return create_runs(place, settings.seeds, settings, device=device)
 
 
 def _build(kind: Any, value: Any) -> Any:

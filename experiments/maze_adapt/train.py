@@ -7,8 +7,7 @@ from pathlib import Path
 from experiments import stored_settings
 from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.settings import TrainSettings, defaults, from_config
-from metarl.devices import resolve_device
-from metarl.run_directory import RunDirectory, create_runs
+from metarl.run_directory import RunDirectory
 
 
 def train(settings: TrainSettings) -> list[RunDirectory]:
@@ -31,11 +30,9 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         plain=defaults(),
     )
     if not runs:
-        place = settings.run_dir or default_run_dir(settings)
-        device = resolve_device(settings.device)
         # What cannot be made is refused before there is a run directory.
         kind_of(settings.method).check(settings)
-        runs = create_runs(place, settings.seeds, settings, device=device)
+        runs = stored_settings.new_runs(settings, default_run_dir(settings))
     kind_of(settings.method).train(settings, runs, resume=settings.resume is not None)
     return runs
 

@@ -27,7 +27,7 @@ from metarl.meta import MetaLearner
 from metarl.meta_training import OptimisedLearner, train_in_turn
 from metarl.model_selection import SelectedLearner
 from metarl.nn import Network
-from metarl.run_directory import RunDirectory, create_runs
+from metarl.run_directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
 
@@ -59,10 +59,7 @@ def train(settings: MultiShotSettings) -> list[RunDirectory]:
     for seed in settings.seeds:
         sides(settings, omniglot, seed)
     make_network(settings)
-    if not runs:
-        place = settings.run_dir or default_run_dir(settings)
-        device = resolve_device(settings.device)
-        runs = create_runs(place, settings.seeds, settings, device=device)
+    runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     resume = settings.resume is not None
     train_in_turn(runs, partial(build, settings, omniglot), resume=resume)
     return runs

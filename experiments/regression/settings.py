@@ -137,13 +137,14 @@ def _sine(method: Method) -> dict[str, Any]:
     """
     inner = InnerSettings(lr=0.01)
     base = adjusted(method, LearnerSettings(inner=inner, outer=ADAM, schedule=COSINE))
-    if method in ("reptile", "leap", "imaml"):
+    if method in ("reptile", "leap"):
         inner = InnerSettings(lr=0.02, num_steps=10)
         base = replace(base, inner=inner, outer=ADAM, schedule=COSINE)
-    if method == "imaml":
+    elif method == "imaml":
         inner = InnerSettings(rule="adam", lr=0.01, num_steps=40)
         outer = OuterSettings(OptimiserSettings(lr=1e-3), max_grad_norm=1.0)
-        base = replace(base, inner=inner, outer=outer, implicit=ImplicitSettings(strength=10.0))
+        implicit = ImplicitSettings(strength=10.0)
+        base = replace(base, inner=inner, outer=outer, schedule=COSINE, implicit=implicit)
     return {"learner": base, "iterations": ITERATIONS.get(method, 30_000)}
 
 

@@ -13,7 +13,7 @@ from experiments.regression.settings import TrainSettings, defaults, from_config
 from experiments.regression.tasks import draw_tasks, make_network, make_untrained
 from metarl.devices import resolve_device
 from metarl.meta_training import OptimisedLearner, train_in_turn
-from metarl.run_directory import RunDirectory, create_runs
+from metarl.run_directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
 
@@ -40,10 +40,7 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         default=defaults(settings.family, settings.method),
         plain=defaults(),
     )
-    if not runs:
-        place = settings.run_dir or default_run_dir(settings)
-        device = resolve_device(settings.device)
-        runs = create_runs(place, settings.seeds, settings, device=device)
+    runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     train_in_turn(runs, partial(build, settings), resume=settings.resume is not None)
     return runs
 

@@ -1,6 +1,6 @@
 """A term of the meta-objective that does not depend on adaptation: any learner, and a penalty.
 
-minimise  objective of the learner (theta)  +  penalty (theta)
+What is minimised is the learner's own objective of theta, plus penalty(theta).
 """
 
 from __future__ import annotations
