@@ -52,6 +52,9 @@ class TrainSettings:
     """One agent a seed; several train side by side as one tensor program."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+    cuda_graph: bool = False
+    """Run each rollout with its loss and gradient as one CUDA graph (not yet tried on a GPU).
+    A resume needs it given again."""
     log_every: int = 20
     """Iterations a line of metrics; each line is their mean."""
     checkpoint_every: int = 500

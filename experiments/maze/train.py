@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from metarl.core import stack
 from metarl.devices import resolve_device
 from metarl.meta import TwoTimescale
 from metarl.rl import Collector, ScoredTrials, Trials
+from metarl.rl.cuda_graph import Captured, require_cuda
 from metarl.run_directory import RunDirectory, create_runs
 from metarl.seeding import spawn_generators
 from metarl.training import LoopSettings, MetaTraining
@@ -39,12 +41,16 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         from_config,
         default=defaults(settings.preset, settings.method),
         plain=TrainSettings(),
+        anew=("cuda_graph",),
     )
+    device = resolve_device(settings.device)
+    if settings.cuda_graph:
+        require_cuda(device)
     runs = runs or create_runs(
         settings.run_dir or default_run_dir(settings),
         settings.seeds,
         settings,
-        device=resolve_device(settings.device),
+        device=device,
         anchors=anchors(settings),
     )
     training = build(settings, runs)
@@ -81,9 +87,13 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
         training=True,
     )
     initial = stack([policy.init(s["init"]) for s in streams])
-    learner = TwoTimescale(
-        {name: p.to(device) for name, p in initial.items()}, policy.slow, settings.learner
-    )
+    params = {name: p.to(device) for name, p in initial.items()}
+    if settings.cuda_graph:
+        drawn_from = [s[name] for s in streams for name in ("policy", "environment")]
+        captured = partial(Captured, generators=drawn_from)
+        learner = TwoTimescale(params, policy.slow, settings.learner, captured)
+    else:
+        learner = TwoTimescale(params, policy.slow, settings.learner)
     collector = Collector(env, policy, [s["policy"] for s in streams], settings.horizon)
     trials = Trials(collector, settings.loss)
 

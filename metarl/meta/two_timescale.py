@@ -9,9 +9,9 @@ timescales; there is no look-ahead through an inner step, which Algorithms 1 and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from metarl.core import (
 )
 
 BatchT = TypeVar("BatchT")
+Function: TypeAlias = Callable[..., Any]
 
 STEP_COUNT = "step"
 """The one entry of an optimiser's state that stacked agents share."""
@@ -82,8 +83,22 @@ class TwoTimescale:
         num_episodes: Episodes learned from so far.
     """
 
-    def __init__(self, params: Params, slow: Sequence[str], settings: TwoTimescaleSettings) -> None:
-        """Take parameters ``[N, ...]`` and the name patterns of the slow ones."""
+    def __init__(
+        self,
+        params: Params,
+        slow: Sequence[str],
+        settings: TwoTimescaleSettings,
+        captured: Callable[[Function], Function] = lambda function: function,
+    ) -> None:
+        """Take parameters ``[N, ...]``, which are copied.
+
+        Args:
+            params: Of N agents.
+            slow: Name patterns of the slow ones.
+            settings: How the two sides step.
+            captured: How to run what leads from tasks to gradients, given as a function that always
+                gets the same objects: as a CUDA graph, for one.
+        """
         self.settings = settings
         self.params = {n: p.detach().clone().requires_grad_() for n, p in params.items()}
         self.partition = partition(self.params, slow=slow)
@@ -95,6 +110,7 @@ class TwoTimescale:
         self._initial_fast = {n: p.detach().clone() for n, p in self.fast.items()}
         self._sums = {n: torch.zeros_like(p) for n, p in self.params.items()}
         self._num_summed = 0
+        self._play, self._repeat = captured(self._played), captured(self._differentiated)
 
     def set_learning_rate_factor(self, factor: float) -> None:
         """Scale both learning rates, for a schedule."""
@@ -109,25 +125,28 @@ class TwoTimescale:
             tasks: The tasks of N agents.
 
         Returns:
-            The experience, and metrics ``[N]``: ``loss`` and ``grad_norm`` (before clipping).
+            The experience, and metrics ``[N]``: ``loss`` and ``grad_norm`` (before clipping). Those
+            of a captured function are written over by the next update.
 
         Raises:
             NonFiniteLossError: The loss or the gradient is not finite; no step was taken on it.
         """
-        batch = tasks.sample(self.fast, self.slow, "support")
-        for _ in range(self.settings.num_epochs):
-            loss = tasks.loss(self.fast, self.slow, batch)
-            norms = self._accumulate(torch.autograd.grad(loss.sum(), list(self.params.values())))
-            if not bool((loss.detach() + norms).isfinite().all()):
+        learns = self.num_episodes >= self.settings.burn_in
+        batch, loss, gradients = self._play(tasks)
+        for epoch in range(self.settings.num_epochs):
+            if epoch and learns:  # the weights have moved
+                loss, gradients = self._repeat(tasks, batch)
+            norms = self._accumulate(gradients)
+            if not bool((loss + norms).isfinite().all()):
                 raise NonFiniteLossError(
                     f"loss {loss.tolist()}, gradient norm {norms.tolist()} "
                     f"in episode {self.num_episodes + 1}"
                 )
-            if self.num_episodes >= self.settings.burn_in:
+            if learns:
                 self._step("fast", self.fast, 1)
         self.num_episodes += 1
         self._step_slow_if_due()
-        return batch, {"loss": loss.detach(), "grad_norm": norms}
+        return batch, {"loss": loss, "grad_norm": norms}
 
     def at_meta_batch_end(self) -> bool:
         """Whether the slow weights have just stepped (or would have, were there any)."""
@@ -135,6 +154,18 @@ class TwoTimescale:
         return (
             self.num_episodes > self.settings.burn_in and episodes % self.settings.warp_period == 0
         )
+
+    def _played(self, tasks: TaskBatch[BatchT]) -> tuple[BatchT, Tensor, tuple[Tensor, ...]]:
+        """An episode, its loss ``[N]`` and the gradient by every parameter; nothing else moves."""
+        batch = tasks.sample(self.fast, self.slow, "support")
+        return batch, *self._differentiated(tasks, batch)
+
+    def _differentiated(
+        self, tasks: TaskBatch[BatchT], batch: BatchT
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The loss of an episode and its gradient, under the weights as they are."""
+        loss = tasks.loss(self.fast, self.slow, batch)
+        return loss.detach(), torch.autograd.grad(loss.sum(), list(self.params.values()))
 
     def _accumulate(self, gradients: Sequence[Tensor]) -> Tensor:
         max_norm = self.settings.max_grad_norm
