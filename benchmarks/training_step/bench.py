@@ -1,11 +1,13 @@
 """CPU time of one training iteration, beside a plain autograd loop of the same mathematics.
 
     OMP_NUM_THREADS=1 python -m benchmarks.training_step.bench
+    python -m benchmarks.training_step.bench --device cuda --cuda-graph
 
 One iteration is B mazes x T steps, loss, back-propagation through all T steps, clipping, Adam. The
 plain loop plays with a graph, draws from `torch.distributions.Categorical`, and leaves the rest to
 autograd; it uses the same mazes, equations and optimiser. Both are timed in turn, in one process
-and one thread; the table gives medians of CPU time, and the ratio of each pair.
+and one thread; the table gives medians of CPU time, and the ratio of each pair. On another device
+than the CPU the product is timed alone, by the clock.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -24,30 +27,49 @@ from metarl.core import scope, stack
 from metarl.meta import TwoTimescale, TwoTimescaleSettings
 from metarl.nn import GRU, LSTM, RNN, WarpRNN
 from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
+from metarl.rl.cuda_graph import Captured
 
 CORES = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
+CPU = torch.device("cpu")
 
 
-def make_env(num_agents: int, batch_size: int, horizon: int) -> VectorMetaObservation:
-    """The 13 x 13 mazes with the paper's 17 inputs."""
-    generators = [torch.Generator().manual_seed(n) for n in range(num_agents)]
+def seeded(num_agents: int, device: torch.device = CPU) -> list[torch.Generator]:
+    """A generator an agent."""
+    return [torch.Generator(device).manual_seed(n) for n in range(num_agents)]
+
+
+def make_env(
+    generators: list[torch.Generator], batch_size: int, horizon: int
+) -> VectorMetaObservation:
+    """The 13 x 13 mazes with the paper's 17 inputs, on the device of the generators."""
     return VectorMetaObservation(
         GridMazeVectorEnv(
-            num_agents * batch_size, horizon=horizon, generator=generators, validate_actions=False
+            len(generators) * batch_size,
+            horizon=horizon,
+            device=generators[0].device,
+            generator=generators,
+            validate_actions=False,
         )
     )
 
 
 def ours(
-    method: str, batch_size: int, horizon: int, hidden: int, num_agents: int = 1
+    method: str,
+    batch_size: int,
+    horizon: int,
+    hidden: int,
+    num_agents: int = 1,
+    device: torch.device = CPU,
+    cuda_graph: bool = False,
 ) -> Callable[[], object]:
     """One iteration of the product."""
     policy = ActorCritic(CORES[method](17, hidden), 4)
-    generators = [torch.Generator().manual_seed(n) for n in range(num_agents)]
-    env = make_env(num_agents, batch_size, horizon)
-    learner = TwoTimescale(
-        stack([policy.init(g) for g in generators]), policy.slow, TwoTimescaleSettings()
-    )
+    params = stack([policy.init(g) for g in seeded(num_agents)])
+    params = {name: p.to(device) for name, p in params.items()}
+    generators, of_env = seeded(num_agents, device), seeded(num_agents, device)
+    env = make_env(of_env, batch_size, horizon)
+    graph = {"captured": partial(Captured, generators=generators + of_env)} if cuda_graph else {}
+    learner = TwoTimescale(params, policy.slow, TwoTimescaleSettings(), **graph)
     trials = Trials(Collector(env, policy, generators, horizon), ActorCriticSettings())
     return lambda: learner.update(trials)
 
@@ -58,7 +80,7 @@ def plain(method: str, batch_size: int, horizon: int, hidden: int) -> Callable[[
     params = stack([policy.init(torch.Generator().manual_seed(0))])
     params = {name: p.requires_grad_() for name, p in params.items()}
     adam = torch.optim.Adam(params.values(), lr=1e-3)
-    env = make_env(1, batch_size, horizon)
+    env = make_env(seeded(1), batch_size, horizon)
 
     def iteration() -> None:
         weights = policy.core.fuse(scope(params, "core"))
@@ -106,12 +128,17 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=200)
     parser.add_argument("--hidden", type=int, default=100)
     parser.add_argument("--growth", action="store_true", help="vary B, T, H and the seeds instead")
+    parser.add_argument("--device", type=torch.device, default=CPU)
+    parser.add_argument("--cuda-graph", action="store_true", help="each iteration as one graph")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     sizes = (arguments.batch_size, arguments.horizon, arguments.hidden)
     if arguments.growth:
         growth(arguments.methods, sizes, arguments.rounds)
+        return
+    if arguments.device != CPU or arguments.cuda_graph:
+        by_the_clock(arguments)
         return
     print(f"{sizes[0]} mazes x {sizes[1]} steps, hidden {sizes[2]}, one thread, CPU time\n")
     print("| method | this package, ms | plain autograd loop, ms | ratio |")
@@ -124,6 +151,25 @@ def main() -> None:
         a, b = (statistics.median(column) for column in zip(*times, strict=True))
         ratio = statistics.median(slow / fast for fast, slow in times)
         print(f"| {method} | {a:.1f} | {b:.1f} | {ratio:.1f} |", flush=True)
+
+
+def by_the_clock(arguments: argparse.Namespace) -> None:
+    """Mean time of an iteration, and maze steps a second, on any device."""
+    batch, horizon, device = arguments.batch_size, arguments.horizon, arguments.device
+    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else int
+    print(f"{batch} mazes x {horizon} steps, hidden {arguments.hidden}, on {device}\n")
+    print("| method | ms | steps/s |\n|---|---:|---:|")
+    for method in arguments.methods:
+        sizes = batch, horizon, arguments.hidden
+        function = ours(method, *sizes, device=device, cuda_graph=arguments.cuda_graph)
+        function()
+        wait()
+        started = time.perf_counter()
+        for _ in range(arguments.rounds):
+            function()
+        wait()
+        seconds = (time.perf_counter() - started) / arguments.rounds
+        print(f"| {method} | {1e3 * seconds:.2f} | {batch * horizon / seconds:,.0f} |", flush=True)
 
 
 def growth(methods: list[str], sizes: tuple[int, int, int], rounds: int) -> None:
