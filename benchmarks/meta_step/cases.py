@@ -38,7 +38,14 @@ class Case:
         return [((x[i], y[i]), (qx[i], qy[i])) for i in range(self.num_tasks)]
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Data:
+        return self.draw(split)
+
+    def draw(self, split: Split) -> Data:
         return self.stacked[0] if split == "support" else self.stacked[1]
+
+    @property
+    def loss_identity(self) -> tuple[str, Network]:
+        return self.kind, self.network
 
     def loss(self, fast: Params, slow: Params, batch: Data) -> Tensor:
         criterion = mean_squared_error if self.kind == "regression" else cross_entropy

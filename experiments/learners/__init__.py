@@ -10,6 +10,7 @@ from experiments.learners.settings import (
     WarpSettings,
     adjusted,
     check_applies,
+    check_compiler_of,
 )
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "WarpSettings",
     "adjusted",
     "check_applies",
+    "check_compiler_of",
     "make_learner",
 ]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from metarl.core import Execution, OptimiserSettings, UpdateRule, adam, sgd
+from metarl.core import Execution, OptimiserSettings, UpdateRule, adam, check_compiler, sgd
 from metarl.errors import UserError
 from metarl.meta import LeapMetric
 from metarl.meta_training import OuterSettings
@@ -168,6 +168,12 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
 }
 """The settings that not every learner has."""
 
+COMPILABLE = (
+    *("maml", "fomaml", "anil", "metasgd", "meta-curvature", "daml", "reptile", "leap"),
+    *WARP_METHODS,
+)
+"""Those whose meta-gradient `core.compilation` can trace."""
+
 LEARNS_STEP_SIZES = ("maml", "anil", "metasgd", "meta-curvature", "daml", *WARP_METHODS)
 
 
@@ -199,6 +205,30 @@ def check_applies(method: Method, settings: LearnerSettings) -> None:
             f"meta-curvature is gradient descent: --learner.inner.rule sgd, "
             f"got {settings.inner.rule}"
         )
+    if settings.execution.compile:
+        _check_compiles(method, settings)
+
+
+def check_compiler_of(settings: LearnerSettings) -> None:
+    """Before training with these settings: look for the compiler that they need.
+
+    Raises:
+        UserError: There is none.
+    """
+    if settings.execution.compile:
+        check_compiler()
+
+
+def _check_compiles(method: Method, settings: LearnerSettings) -> None:
+    if method not in COMPILABLE:
+        raise UserError(f"--learner.execution.compile is for {', '.join(COMPILABLE)}; not {method}")
+    if settings.checkpoint:
+        raise UserError(
+            "a compiled meta-gradient keeps its whole graph: leave out --learner.execution.compile "
+            "or --learner.checkpoint"
+        )
+    if settings.warp.algorithm == "offline":
+        raise UserError("--learner.execution.compile is for --learner.warp.algorithm online")
 
 
 def adjusted(method: Method, base: LearnerSettings) -> LearnerSettings:

@@ -110,6 +110,8 @@ def check(method: Method, settings: LearnerSettings, of_policies: PolicyLearnerS
     if method in OF_POLICIES:  # step sizes are learned with the rest
         common = replace(settings, inner=replace(settings.inner, learned="no"))
     check_applies(cast(shared.Method, method), common)
+    if settings.execution.compile:
+        raise UserError("mazes cannot be compiled: leave out --learner.execution.compile")
     if method != "trpo-maml":
         return
     if settings.execution != Execution():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments import stored_settings
-from experiments.learners import make_learner
+from experiments.learners import check_compiler_of, make_learner
 from experiments.omniglot.data import Side, character_tasks, load_images
 from experiments.omniglot.fewshot_settings import FewShotSettings, defaults, from_config
 from metarl.adaptation_curve import AdaptationCurve, adaptation_curve
@@ -57,6 +57,7 @@ def train(settings: FewShotSettings) -> list[RunDirectory]:
     omniglot = load_images(settings.data, complete=settings.complete)
     for side in ("train", "validation", "test"):
         make_tasks(settings, omniglot, side)
+    check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     resume = settings.resume is not None
     train_in_turn(runs, partial(build, settings, omniglot), resume=resume)

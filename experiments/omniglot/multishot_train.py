@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments import stored_settings
+from experiments.learners import check_compiler_of
 from experiments.omniglot.data import load_images
 from experiments.omniglot.multishot_measure import measure
 from experiments.omniglot.multishot_presets import defaults
@@ -59,6 +60,7 @@ def train(settings: MultiShotSettings) -> list[RunDirectory]:
     for seed in settings.seeds:
         sides(settings, omniglot, seed)
     make_network(settings)
+    check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     resume = settings.resume is not None
     train_in_turn(runs, partial(build, settings, omniglot), resume=resume)

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments import stored_settings
+from experiments.learners import check_compiler_of
 from experiments.regression.settings import TrainSettings, defaults, from_config
 from experiments.regression.tasks import draw_tasks, make_network, make_untrained
 from metarl.devices import resolve_device
@@ -40,6 +41,7 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         default=defaults(settings.family, settings.method),
         plain=defaults(),
     )
+    check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     train_in_turn(runs, partial(build, settings), resume=settings.resume is not None)
     return runs

@@ -1,5 +1,6 @@
 """Named parameters, their fast and slow sides, tasks, update rules and the one inner loop."""
 
+from metarl.core.compilation import CompiledGradients, check_compiler
 from metarl.core.execution import Execution, add_to_grads
 from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
 from metarl.core.meta_curvature import MetaCurvature, meta_curvature
@@ -20,11 +21,13 @@ from metarl.core.params import (
 )
 from metarl.core.replay import ReplayBuffer, Visit
 from metarl.core.rewind import rewind
-from metarl.core.tasks import DivisibleTaskBatch, Split, TaskBatch
+from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, TaskBatch
 from metarl.core.update_rules import Chain, StepSize, Transform, UpdateRule, adam, sgd
 
 __all__ = [
     "Chain",
+    "CompiledGradients",
+    "DataTaskBatch",
     "DivisibleTaskBatch",
     "Execution",
     "InnerStep",
@@ -41,6 +44,7 @@ __all__ = [
     "Visit",
     "adam",
     "add_to_grads",
+    "check_compiler",
     "clip_gradients",
     "gradient_norms",
     "gradients",

@@ -28,10 +28,13 @@ class Execution:
         chunk_size: Tasks that are stacked into one program; None stacks all.
         num_threads: Chunks that are worked on at the same time, on a CPU. Set one intra-op thread
             then (``torch.set_num_threads(1)``).
+        compile: Compile the meta-gradient of a chunk (`core.compilation`): for small networks on
+            data sets; minutes at the start, for each size of a chunk and of a batch.
     """
 
     chunk_size: int | None = None
     num_threads: int = 1
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""

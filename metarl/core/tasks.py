@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Literal, Protocol, Self, TypeVar
 
 from torch import Tensor
@@ -39,3 +40,14 @@ class DivisibleTaskBatch(TaskBatch[BatchT], Protocol):
 
     def select(self, tasks: slice) -> Self:
         """These tasks alone."""
+
+
+class DataTaskBatch(TaskBatch[BatchT], Protocol):
+    """Tasks whose experience does not depend on the parameters: those of a data set."""
+
+    @property
+    def loss_identity(self) -> Hashable:
+        """Equal where the loss is the same function of parameters and experience."""
+
+    def draw(self, split: Split) -> BatchT:
+        """What `sample` draws."""

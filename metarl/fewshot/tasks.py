@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -46,7 +47,16 @@ class SupervisedTasks:
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Examples:
         """Draw examples; the parameters do not matter."""
+        return self.draw(split)
+
+    def draw(self, split: Split) -> Examples:
+        """Draw examples."""
         return self.source.draw(split)
+
+    @property
+    def loss_identity(self) -> Hashable:
+        """What the loss is, beside parameters and examples."""
+        return type(self), self.network, self.criterion
 
     def loss(self, fast: Params, slow: Params, batch: Examples) -> Tensor:
         """The criterion ``[N]``, normalisation over the whole batch."""

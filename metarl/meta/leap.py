@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -133,6 +133,8 @@ class Leap(TaskwiseLearner):
         metric: What is measured.
         include_final: phi_K is a point of the path: K segments, else K - 1.
     """
+
+    compilable: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -14,14 +14,17 @@ To add a learner, subclass `TaskwiseLearner` and write `task_gradients`: `maml.p
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
 
 from metarl.core import (
+    CompiledGradients,
     Execution,
     InnerStep,
     Params,
@@ -33,6 +36,7 @@ from metarl.core import (
     scope,
     share,
 )
+from metarl.errors import UserError
 
 Metrics: TypeAlias = dict[str, Tensor]
 """Of every task, ``[N]``, without a graph."""
@@ -47,7 +51,10 @@ class MetaLearner(ABC):
         rule: The update rule of the inner loop.
         num_steps: K, inner steps a task in meta-training.
         execution: How many tasks are worked on at a time.
+        compilable: The meta-gradient branches on no value, so that it can be compiled.
     """
+
+    compilable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -70,6 +77,11 @@ class MetaLearner(ABC):
         }
         self.rule, self.num_steps = rule, num_steps
         self.execution = execution or Execution()
+        if self.execution.compile and not self.compilable:
+            raise UserError(
+                f"{type(self).__name__} cannot be compiled: leave out `compile` "
+                "(--learner.execution.compile)"
+            )
 
     @property
     def fast(self) -> dict[str, Tensor]:
@@ -188,7 +200,22 @@ class TaskwiseLearner(MetaLearner):
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Sum over chunks, mean over tasks, one step."""
         metrics: list[Metrics] = []
-        for _, (grads, chunk_metrics) in self.execution.map(self.task_gradients, tasks):
+        work = self._compiled_gradients if self.execution.compile else self.task_gradients
+        for _, (grads, chunk_metrics) in self.execution.map(work, tasks):
             add_to_grads(self.params, grads, 1.0 / tasks.num_tasks)
             metrics.append(chunk_metrics)
         yield {name: torch.cat([m[name] for m in metrics]) for name in metrics[0]}
+
+    def _compiled_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        return self._compiled(self.params, tasks)
+
+    @cached_property
+    def _compiled(self) -> CompiledGradients:
+        """The meta-gradient as a function of the meta-parameters."""
+
+        def work(params: Params, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+            there = copy.copy(self)
+            there.params = dict(params)
+            return there.task_gradients(tasks)
+
+        return CompiledGradients(work)

@@ -15,7 +15,7 @@ Meta-SGD are this learner with other parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ class MAML(TaskwiseLearner):
         checkpoint: Keep no graph through the K steps but take each anew on the way back: memory of
             one step, time of one more forward pass.
     """
+
+    compilable: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ class Reptile(TaskwiseLearner):
             where the last one's step left the initialisation.
         scale: Factor of the gradient.
     """
+
+    compilable: ClassVar[bool] = True
 
     def __init__(
         self,

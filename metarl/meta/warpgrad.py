@@ -21,7 +21,7 @@ to that learner; with one step and `MAMLObjective`, to MAML with slow parameters
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -39,6 +39,8 @@ class OnlineWarpGrad(TaskwiseLearner):
         initialisation: How the initialisation is learned; None: it stays, and every task still
             begins from it.
     """
+
+    compilable: ClassVar[bool] = True
 
     def __init__(
         self,
