@@ -1,5 +1,6 @@
 """Networks and recurrent cores: each says which of its parameters are fast and which slow."""
 
+from metarl.nn.associative import AssociativeMemory
 from metarl.nn.conv_net import ConvNet
 from metarl.nn.gru import GRU
 from metarl.nn.lstm import LSTM
@@ -19,6 +20,7 @@ __all__ = [
     "LSTM",
     "MLP",
     "RNN",
+    "AssociativeMemory",
     "ConvNet",
     "FusedCore",
     "ModulatedRNN",

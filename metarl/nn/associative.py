@@ -1,0 +1,111 @@
+"""Associative memory: linear attention whose keys are the queries of the step before.
+
+Linear attention as a recurrent network (Schmidhuber 1992, "fast weight programmer"; Katharopoulos
+et al. 2020): a matrix M, empty at the start of a trial, to which every step adds an outer product
+of a key and a value, and which is read with a query::
+
+    q_t = tanh(W_q x_t + b_q) / sqrt(K)
+    v_t = (W_v x_t) * (W_g x_t)
+    M_t = M_{t-1} + q_{t-1} v_t^T,  q_{-1} = 0
+    h_t = tanh(W_m M_t^T q_t + W_x x_t + b)
+
+with * elementwise. The key is the query of the step before, and so what is read is what followed
+the last times that the input asked the same. For a meta-learner, whose input is the state beside
+its last action and reward, that is a table of what each action paid in this state; the product in
+v_t lets an action and a reward meet. A network of gates has to learn first to build such a table.
+
+Deviation: keys of their own, and any normalisation of what is read, are left out.
+
+Nothing but M runs through time, so that `sequence` is a few products over all steps at once, and
+the order of differentiation is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params
+from metarl.nn.recurrent import RecurrentCore, State, Weights, uniform
+from metarl.nn.trace import NO_SLOTS
+
+NAMES = ("query", "query_bias", "value", "gate", "weight_mh", "weight_ih", "bias")
+
+
+@dataclass(frozen=True)
+class AssociativeMemory(RecurrentCore):
+    """I inputs, H hidden units, and a memory of K keys by V values.
+
+    Attributes:
+        key_size: K.
+        value_size: V.
+    """
+
+    input_size: int
+    hidden_size: int
+    key_size: int = 32
+    value_size: int = 32
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Queries large enough that different states ask differently; the rest in 1/sqrt(in)."""
+        num_in, num_hidden, values = self.input_size, self.hidden_size, self.value_size
+        bound = num_in**-0.5
+        return {
+            "query": torch.randn(num_in, self.key_size, generator=generator),
+            "query_bias": torch.zeros(self.key_size),
+            "value": bound * torch.randn(num_in, values, generator=generator),
+            "gate": bound * torch.randn(num_in, values, generator=generator),
+            "weight_mh": uniform((values, num_hidden), values**-0.5, generator),
+            "weight_ih": uniform((num_in, num_hidden), bound, generator),
+            "bias": torch.zeros(num_hidden),
+        }
+
+    def fuse(self, params: Params) -> Weights:
+        """In the order of `NAMES`; biases ``[N, 1, ...]``."""
+        return tuple(params[n].unsqueeze(-2) if "bias" in n else params[n] for n in NAMES)
+
+    def initial_state(self, weights: Weights, batch_size: int) -> State:
+        """Zero q ``[N, B, K]`` and M ``[N, B, K, V]``."""
+        size = weights[0].shape[0], batch_size, self.key_size
+        return weights[0].new_zeros(size), weights[0].new_zeros(*size, self.value_size)
+
+    def step(
+        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+    ) -> tuple[Tensor, State]:
+        """The equations of the module's docstring."""
+        before, memory = state
+        query, value = self._query(weights, x), self._value(weights, x)
+        memory = memory + before.unsqueeze(-1) * value.unsqueeze(-2)
+        read = (query.unsqueeze(-2) @ memory).squeeze(-2)  # [N, B, V]
+        return self._output(weights, read, x), (query, memory)
+
+    def sequence(self, params: Params, inputs: Tensor) -> Tensor:
+        """The same for all steps at once: ``M_t^T q_t = sum_{s <= t} (q_t . q_{s-1}) v_s``.
+
+        Costs T^2 numbers a trial where one step after another costs T K V.
+        """
+        weights = self.fuse(params)
+        num_tasks, num_steps, batch_size, _ = inputs.shape
+        x = inputs.transpose(1, 2).flatten(1, 2)  # [N, B * T, I]
+        shape = num_tasks, batch_size, num_steps, -1
+        queries = self._query(weights, x).view(shape)
+        values = self._value(weights, x).view(shape)
+        keys = torch.nn.functional.pad(queries[:, :, :-1], (0, 0, 1, 0))  # of the step before
+        weighted = (queries @ keys.transpose(-1, -2)).tril() @ values  # [N, B, T, V]
+        hidden = self._output(weights, weighted.flatten(1, 2), x)
+        return hidden.view(*shape[:3], self.hidden_size).transpose(1, 2)
+
+    def _query(self, weights: Weights, x: Tensor) -> Tensor:
+        """q of inputs ``[N, M, I]``, ``[N, M, K]``."""
+        return torch.baddbmm(weights[1], x, weights[0]).tanh() * self.key_size**-0.5
+
+    def _value(self, weights: Weights, x: Tensor) -> Tensor:
+        """v of inputs ``[N, M, I]``, ``[N, M, V]``."""
+        return (x @ weights[2]) * (x @ weights[3])
+
+    def _output(self, weights: Weights, read: Tensor, x: Tensor) -> Tensor:
+        """h ``[N, M, H]``."""
+        return torch.tanh(torch.baddbmm(weights[6], read, weights[4]) + x @ weights[5])
