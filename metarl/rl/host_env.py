@@ -46,7 +46,8 @@ class HostVectorEnv:
             device: Where the tensors live.
             task_via: How an environment is told its task: by an attribute (``set_attr``, before the
                 reset), or by an option of its ``reset``.
-            task_name: Of the attribute or option.
+            task_name: Of the attribute or option. An attribute behind wrappers is found; it must
+                be there from the beginning.
 
         Raises:
             ValueError: The observations are no arrays, or the autoreset mode is not declared.
@@ -66,29 +67,46 @@ class HostVectorEnv:
         self.device, self.task_via, self.task_name = torch.device(device), task_via, task_name
         self._observations: Arrays = np.zeros(())
         self._terminated = self._truncated = np.zeros(env.num_envs, dtype=np.bool_)
+        self._ended_below = self._terminated  # under DISABLED: not to be stepped before a reset
 
     @property
     def num_envs(self) -> int:
         """B."""
         return self.env.num_envs
 
-    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
-        """Start an episode everywhere; see the class."""
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Start an episode everywhere; see the class.
+
+        Args:
+            seed: As Gymnasium's: environment i begins its own randomness anew from ``seed + i``,
+                or from the i-th of B seeds; None: it goes on.
+            options: ``tasks`` and what the environments understand.
+
+        Raises:
+            ValueError: The tasks are not one for each environment, or an environment has no
+                attribute to keep its task in.
+        """
         rest = dict(options or {})
         tasks = rest.pop("tasks", None)
+        seeds = list(seed) if isinstance(seed, Sequence) else seed
         if tasks is not None and len(tasks) != self.num_envs:
             raise ValueError(
                 f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
             )
         if tasks is not None and self.task_via == "option":
-            observations = self._reset_one_by_one(tasks, rest)
+            observations = self._reset_one_by_one(tasks, seeds, rest)
         else:
             if tasks is not None:
-                self.env.set_attr(self.task_name, list(tasks))
-            observations, _ = self.env.reset(options=rest or None)
+                self._set_tasks(tasks)
+            observations, _ = self.env.reset(seed=seeds, options=rest or None)
         self._observations = np.array(observations)
         self._terminated = np.zeros(self.num_envs, dtype=np.bool_)
-        self._truncated = self._terminated.copy()
+        self._truncated, self._ended_below = self._terminated.copy(), self._terminated.copy()
         return self._tensor(self._observations), {}
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
@@ -96,10 +114,11 @@ class HostVectorEnv:
         ended = self._terminated | self._truncated
         rewards = np.zeros(self.num_envs)
         if not ended.all():
-            if self.mode is AutoresetMode.DISABLED and ended.any():
-                self.env.reset(options={"reset_mask": ended.copy()})
+            if self.mode is AutoresetMode.DISABLED and self._ended_below.any():
+                self.env.reset(options={"reset_mask": self._ended_below.copy()})
             array = actions.cpu().numpy().astype(self.env.single_action_space.dtype, copy=False)
             observations, paid, terminated, truncated, info = self.env.step(array)
+            self._ended_below = terminated | truncated
             led_to = self._led_to(np.array(observations), info)
             where = ended.reshape(-1, *(1,) * (led_to.ndim - 1))
             self._observations = np.where(where, self._observations, led_to)
@@ -118,13 +137,25 @@ class HostVectorEnv:
                 observations[i] = info["final_obs"][i]
         return observations
 
-    def _reset_one_by_one(self, tasks: Sequence[Any], options: dict[str, Any]) -> Arrays:
+    def _set_tasks(self, tasks: Sequence[Any]) -> None:
+        """Gymnasium's ``set_attr`` finds an attribute behind wrappers, or makes a new one."""
+        if not all(self.env.call("has_wrapper_attr", self.task_name)):
+            raise ValueError(
+                f"the environments have no attribute {self.task_name!r} for their task: give "
+                "task_name= an attribute that they have from the beginning, or task_via='option'"
+            )
+        self.env.set_attr(self.task_name, list(tasks))
+
+    def _reset_one_by_one(
+        self, tasks: Sequence[Any], seed: int | list[int | None] | None, options: dict[str, Any]
+    ) -> Arrays:
         """An option is the same for all environments of a reset: one reset for each task."""
-        observations, _ = self.env.reset(options={**options, self.task_name: tasks[0]})
+        chosen = {**options, self.task_name: tasks[0]}
+        observations, _ = self.env.reset(seed=seed, options=chosen)
         for i, task in enumerate(tasks[1:], 1):
             only = np.arange(self.num_envs) == i
             chosen = {**options, self.task_name: task, "reset_mask": only}
-            observations, _ = self.env.reset(options=chosen)
+            observations, _ = self.env.reset(seed=seed, options=chosen)
         return np.asarray(observations)
 
     def _tensor(self, observations: Arrays) -> Tensor:
