@@ -15,6 +15,7 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn import Network
+from metarl.nn.recurrent import State
 from metarl.rl.distributions import Distribution
 
 
@@ -33,6 +34,13 @@ class Player(Protocol):
 
     def forget(self, over: Tensor) -> None:
         """Begin anew where an episode is over, bool ``[N, B]``."""
+
+    @property
+    def state(self) -> State:
+        """What is remembered of the episodes, each ``[N, B, ...]``; empty where nothing is."""
+
+    def resume(self, state: State) -> None:
+        """Go on from a state."""
 
 
 class AdaptablePolicy(Protocol):

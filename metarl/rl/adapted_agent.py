@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.nn.recurrent import State
 from metarl.rl.adaptable_policy import AdaptablePolicy
 
 
@@ -65,4 +66,17 @@ class AdaptedAgent:
 
     def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
         """Nothing to learn, the weights have been adapted; what is over is forgotten."""
-        self._player.forget((terminated | truncated).view(self.num_tasks, -1))
+        self.forget(terminated | truncated)
+
+    def forget(self, over: Tensor) -> None:
+        """Begin anew where an episode is over, bool ``[B]``."""
+        self._player.forget(over.view(self.num_tasks, -1))
+
+    @property
+    def state(self) -> State:
+        """What the policy remembers of the episodes, each ``[N, B / N, ...]``."""
+        return self._player.state
+
+    def resume(self, state: State) -> None:
+        """Go on from a state, after `begin`."""
+        self._player.resume(state)

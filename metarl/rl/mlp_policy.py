@@ -15,6 +15,7 @@ from torch import Tensor
 
 from metarl.core import Params, scope
 from metarl.nn import MLP, Network
+from metarl.nn.recurrent import State
 from metarl.rl.distributions import Distribution
 
 
@@ -113,6 +114,14 @@ class FeedForwardPlayer:
 
     def forget(self, over: Tensor) -> None:
         """Nothing to forget."""
+
+    @property
+    def state(self) -> State:
+        """Nothing."""
+        return ()
+
+    def resume(self, state: State) -> None:
+        """Nothing to go on from."""
 
 
 def mlp_policy(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from metarl.core import Params, prefixed, scope
 from metarl.nn import Network, RecurrentCore
+from metarl.nn.recurrent import State
 from metarl.rl.distributions import Distribution
 from metarl.rl.mlp_policy import FeedForwardPolicy, mlp_policy
 
@@ -107,6 +108,25 @@ class RecurrentPlayer:
             torch.where(over.view(*over.shape, *(1,) * (now.dim() - 2)), empty, now)
             for empty, now in zip(self._empty, self._state, strict=True)
         )
+
+    @property
+    def state(self) -> State:
+        """The core's, each ``[N, B, ...]``."""
+        return self._state
+
+    def resume(self, state: State) -> None:
+        """Go on from a state.
+
+        Raises:
+            ValueError: It is that of other episodes, or of another core.
+        """
+        wanted, got = ([tuple(one.shape) for one in s] for s in (self._empty, state))
+        if wanted != got:
+            raise ValueError(
+                f"the state of these episodes has the shapes {wanted}, got {got}: hand in what the "
+                "step before returned, or none to begin anew"
+            )
+        self._state = state
 
 
 def recurrent_policy(

@@ -16,7 +16,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from metarl.core import Params
-from metarl.rl import AdaptedAgent, FeedForwardPolicy
+from metarl.rl import AdaptablePolicy, AdaptedAgent
 
 Arrays = NDArray[Any]
 State = tuple[Arrays, ...] | None
@@ -26,12 +26,13 @@ class AdaptedPolicy:
     """SB3's ``predict`` with one set of weights a task.
 
     The observations of N * B environments are task-major: the first B are of task 0. One set of
-    weights (N = 1) serves any number of environments, a single one included.
+    weights (N = 1) serves any number of environments, a single one included. What a policy
+    remembers of an episode goes through ``state``, as in SB3's recurrent policies.
     """
 
     def __init__(
         self,
-        policy: FeedForwardPolicy,
+        policy: AdaptablePolicy,
         params: Params,
         action_space: Space[Any],
         generator: torch.Generator | None = None,
@@ -63,16 +64,19 @@ class AdaptedPolicy:
 
         Args:
             observation: ``[N * B, I]``, or ``[I]`` where there is one set of weights.
-            state: Given back as it is: the weights are all that is remembered.
-            episode_start: Not looked at.
+            state: What the step before returned; None: all episodes begin. A policy without
+                memory gives it back as it is.
+            episode_start: Which episodes begin, bool ``[N * B]``; what was remembered is forgotten
+                there. None: none does.
             deterministic: Take the most probable action (the mean) instead of drawing one.
 
         Returns:
             Actions ``[N * B]`` or ``[N * B, A]`` (of one observation without the first axis), and
-            the state.
+            the state, to be handed in at the next step; each part is ``[N, B, ...]``.
 
         Raises:
-            ValueError: The observations cannot be shared evenly by the tasks, or are no array.
+            ValueError: The observations cannot be shared evenly by the tasks, or are no array; the
+                state is that of other episodes.
         """
         if isinstance(observation, dict):
             raise ValueError("observations must be one array, not a dict: flatten them")
@@ -80,7 +84,12 @@ class AdaptedPolicy:
         single = x.dim() == 1
         agent = self._greedy if deterministic else self._random
         agent.begin(1 if single else len(x))
+        if agent.state and state is not None:
+            agent.resume(tuple(torch.as_tensor(part, device=self._device) for part in state))
+            if episode_start is not None:
+                agent.forget(torch.as_tensor(np.atleast_1d(episode_start), device=self._device))
         actions: Arrays = agent.act(x.unsqueeze(0) if single else x).cpu().numpy()
+        state = tuple(part.cpu().numpy() for part in agent.state) or state
         if isinstance(self.action_space, Box):
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
         return (actions[0] if single else actions), state

@@ -79,7 +79,7 @@ def test_a_misspelt_attribute_is_refused_and_nothing_is_broken(kind):
 
 
 def test_only_what_has_ended_is_reset_under_disabled_autoreset(monkeypatch):
-    """Episodes of 3, 2, 5, 1, 4 and 9 steps: each begins anew when it is over, not at every step."""
+    """Episodes of 3, 2, 5, 1, 4 and 9 steps: each begins anew when over, not at every step."""
     resets = [0] * len(ENDS)
     reset = EndingEnv.reset
 
