@@ -1,24 +1,28 @@
-"""Time one meta-gradient beside the peers: ``python -m benchmarks.meta_step [--quick]``.
+"""Time one meta-gradient beside the peers: ``python -m benchmarks.meta_step``.
 
 CPU time of one thread, medians over rounds in which every implementation takes its turn. Before a
-case is timed the gradients are compared with the plain loop's. A peer that is not installed is
-left out.
+case is timed the peers' gradients are compared with ours (a compiled one is by the tests). A peer
+that is not installed is left out. TORCHINDUCTOR_COMPILE_THREADS=1 makes the compilers' time count.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from benchmarks.meta_step.cases import Case, images, sine
-from benchmarks.meta_step.peers import PEERS, module_of
+from benchmarks.meta_step.peers import PEERS, installed, module_of
 from metarl.core import sgd
 from metarl.meta import MAML
+
+COMPILED = "metarl, compiled"
 
 
 def cases(which: str) -> list[Case]:
@@ -33,12 +37,14 @@ def cases(which: str) -> list[Case]:
     return {"mlp": mlp, "conv": conv, "more": more, "all": mlp + conv + more}[which]
 
 
-def own_step(case: Case, first_order: bool) -> tuple[Callable[[], None], MAML]:
+def own_step(
+    case: Case, first_order: bool, compiled: bool = False
+) -> tuple[Callable[[], None], MAML]:
     learner = MAML(
         case.params,
         rule=sgd(case.lr),
         num_steps=case.num_steps,
-        execution=case.execution,
+        execution=replace(case.execution, compile=compiled),
         first_order=first_order,
     )
 
@@ -49,12 +55,21 @@ def own_step(case: Case, first_order: bool) -> tuple[Callable[[], None], MAML]:
     return step, learner
 
 
-def measure(case: Case, first_order: bool, rounds: int, names: list[str]) -> dict[str, float]:
+def measure(
+    case: Case, first_order: bool, rounds: int, names: list[str], compiled: bool
+) -> dict[str, float]:
     """Median CPU milliseconds of a meta-gradient, by implementation."""
     compare(case.double(), first_order, names)
     step, learner = own_step(case, first_order)
     steps = {"metarl": step}
     clear: dict[str, Callable[[], None]] = {"metarl": lambda: _clear(learner.params.values())}
+    if compiled:
+        started = _all_cpu_seconds()
+        own, compiled_learner = own_step(case, first_order, compiled=True)
+        own()
+        print(f"{case.name}: compiled in {_all_cpu_seconds() - started:.0f} CPU s", file=sys.stderr)
+        steps[COMPILED] = own
+        clear[COMPILED] = lambda: _clear(compiled_learner.params.values())
     for name in names:
         model = module_of(case)
         steps[name] = PEERS[name](case, model, first_order)
@@ -83,7 +98,14 @@ def compare(case: Case, first_order: bool, names: list[str]) -> None:
         theirs = torch.cat([parameters[n].grad.flatten() for n in _ends(case)])  # type: ignore[union-attr]
         error = float((ours - theirs).abs().max() / ours.abs().max())
         if error > 1e-9:
-            print(f"{name}: its gradient differs from ours by {error:.1e} of the largest entry")
+            what = f"{name}: its gradient differs from ours by {error:.1e} of the largest entry"
+            print(what, file=sys.stderr)
+
+
+def _all_cpu_seconds() -> float:
+    """Of this process and of the compilers that it ran."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _ends(case: Case) -> list[str]:
@@ -101,22 +123,23 @@ def main() -> None:
     parser.add_argument("--cases", choices=("mlp", "conv", "more", "all"), default="all")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--first-order", action="store_true")
+    parser.add_argument("--compiled", action="store_true", help="metarl also compiled")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = [
-        n
-        for n in PEERS
-        if n in ("plain loop", "torch.func vmap(grad)") or importlib.util.find_spec(n)
-    ]
+    found = installed()
     if options.first_order:  # which one does not offer, and the other leaves without a gradient
         found = [n for n in found if n not in ("torchopt", "higher")]
-    print("| case | " + " | ".join(["metarl", *found]) + " | learn2learn / metarl |")
-    print("|---|" + "---:|" * (len(found) + 2))
+    ours = ["metarl", COMPILED] if options.compiled else ["metarl"]
+    columns = [*ours, *found]
+    ratios = [f"{peer} / {own}" for own in ours for peer in ("learn2learn", "best peer")]
+    print("| case | " + " | ".join([*columns, *ratios]) + " |")
+    print("|---|" + "---:|" * (len(columns) + len(ratios)))
     for case in cases(options.cases):
-        ms = measure(case, options.first_order, options.rounds, found)
-        ratio = ms.get("learn2learn", float("nan")) / ms["metarl"]
-        cells = " | ".join(f"{ms[n]:.3g}" for n in ["metarl", *found])
-        print(f"| {case.name} | {cells} | {ratio:.2f} |", flush=True)
+        ms = measure(case, options.first_order, options.rounds, found, options.compiled)
+        theirs = [ms.get("learn2learn", float("nan")), min(ms[n] for n in found)]
+        cells = [f"{ms[n]:.3g}" for n in columns]
+        cells += [f"{peer / ms[own]:.2f}" for own in ours for peer in theirs]
+        print(f"| {case.name} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ net, then our learners as the number of inner steps grows.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import resource
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import torch
 
 from benchmarks.meta_step.__main__ import own_step
 from benchmarks.meta_step.cases import Case, images, sine
-from benchmarks.meta_step.peers import PEERS, module_of
+from benchmarks.meta_step.peers import PEERS, installed, module_of
 from metarl.core import Execution, sgd
 from metarl.meta import MAML, ImplicitMAML, Leap, OnlineWarpGrad, Reptile
 from metarl.nn import MLP, WarpMLP
@@ -100,12 +99,11 @@ def main() -> None:
         else:
             print(growth_of_learner(name, int(steps)))
         return
-    installed = [n for n in PEERS if " " in n or "." in n or importlib.util.find_spec(n)]
     print("| strided net, 64 filters, 32 tasks | 1 step, MB | 5 steps, MB |\n|---|---:|---:|")
     for size in (32, 8, 1):
         cells = [in_a_process("--of", "step", "metarl", k, "--chunk-size", str(size)) for k in "15"]
         print(f"| metarl, {size} at a time | {cells[0]:.0f} | {cells[1]:.0f} |", flush=True)
-    for name in installed:
+    for name in installed():
         cells = [in_a_process("--of", "step", name, k) for k in "15"]
         print(f"| {name} | {cells[0]:.0f} | {cells[1]:.0f} |", flush=True)
     print(

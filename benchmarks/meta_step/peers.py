@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
@@ -161,6 +162,61 @@ def torch_func_vmap(case: Case, model: nn.Module, first_order: bool) -> Step:
     return step
 
 
+def parallel_metalearn(case: Case, model: nn.Module, first_order: bool) -> Step:
+    """`MAML` over a `MAML_Model`, as in its readme: `vmap` of the tasks, then backward.
+
+    As many tasks at a time as ours. Its `step` calls the optimiser, whose learning rate is 0 here.
+    Modules take its keywords. Batch norm is exchanged for its own, as it asks for, by hand: the
+    translator of 0.5.6 gives it an argument that it does not have.
+    """
+    from metalearn.algorithms import MAML
+    from metalearn.inner_optimizers import InnerSGD
+    from metalearn.loss import BaseLoss
+    from metalearn.model_wrappers import MAML_Model
+    from metalearn.nn_models.basic_layers.BatchNormalization import BatchNorm
+
+    loss_of = LOSSES[case.kind]
+
+    class Plain(nn.Module):
+        def __init__(self, layers: nn.Module) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, x: Tensor, **_: object) -> Tensor:
+            return self.layers(x)
+
+    class Loss(BaseLoss):  # type: ignore[misc]
+        def forward(self, out_dict, targets, model_states=None, **_):  # type: ignore[no-untyped-def]
+            loss = loss_of(out_dict["logits"], targets)
+            return loss, loss.detach()
+
+    layers = list(model.children())
+    for i, layer in enumerate(layers):
+        if isinstance(layer, nn.BatchNorm2d):
+            layers[i] = BatchNorm(layer.num_features, track_running_stats=False)
+            layers[i].weight, layers[i].bias = layer.weight, layer.bias
+    theirs = MAML_Model(backbone=Plain(nn.Sequential(*layers[:-1])), head=Plain(layers[-1]))
+    inner = InnerSGD(
+        theirs.get_fast_weights(), first_order=first_order, inner_lr=case.lr, learn_lr=False
+    ).to(next(model.parameters()).dtype)
+    for p in inner.parameters():
+        nn.init.constant_(p, case.lr)  # in this precision
+    learner = MAML(
+        model=theirs,
+        optimizer=torch.optim.SGD(theirs.parameters(), lr=0.0),
+        inner_optimizer=inner,
+        support_loss_fn=Loss(),
+        inner_steps=case.num_steps,
+        chunk_size=case.execution.chunk_size or case.num_tasks,
+        device=torch.device("cpu"),
+    )
+
+    def step() -> None:
+        learner.step(iter([(*case.stacked[0], *case.stacked[1])]))
+
+    return step
+
+
 def import_learn2learn() -> ModuleType:
     """Its vision part wants torchvision, which has no CPU build beside this torch: stand-ins."""
     for name in ("", ".transforms", ".datasets", ".datasets.folder", ".datasets.utils", ".models"):
@@ -178,4 +234,17 @@ PEERS: dict[str, Callable[[Case, nn.Module, bool], Step]] = {
     "higher": higher,
     "torchopt": torchopt,
     "torch.func vmap(grad)": torch_func_vmap,
+    "parallel-metalearn": parallel_metalearn,
 }
+
+MODULES = {
+    "plain loop": "torch",
+    "torch.func vmap(grad)": "torch",
+    "parallel-metalearn": "metalearn",
+}
+"""What is imported, where that is not the name."""
+
+
+def installed() -> list[str]:
+    """The peers that can be imported."""
+    return [n for n in PEERS if importlib.util.find_spec(MODULES.get(n, n))]

@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -131,6 +132,44 @@ def test_training_does_not_depend_on_chunks(tmp_path, method, arguments):
         torch.testing.assert_close(value, state(chunks)["params"][name], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_training_does_not_depend_on_compilation(tmp_path):
+    (eager,) = train(tmp_path / "eager")
+    (compiled,) = train(tmp_path / "compiled", "--learner.execution.compile")
+    for name, value in state(eager)["params"].items():
+        torch.testing.assert_close(value, state(compiled)["params"][name], rtol=1e-3, atol=1e-5)
+    assert compiled.config["learner"]["execution"]["compile"] is True
+
+
+@pytest.mark.parametrize("method", ["daml", "anil", "meta-curvature"])
+def test_training_does_not_depend_on_tracing(tmp_path, monkeypatch, method):
+    """The graph is run as it is, without the compiler; the run is stopped and goes on."""
+    family = ("--family", "sine-domain") if method == "daml" else ()
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
+    (eager,) = train(tmp_path / "eager", *family, "--method", method)
+    (traced,) = train(
+        tmp_path / "traced", *family, "--method", method, "--learner.execution.compile"
+    )
+    for name, value in state(eager)["params"].items():
+        torch.testing.assert_close(value, state(traced)["params"][name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_missing_compiler_is_said_before_work_starts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "run", "--learner.execution.compile")
+    assert exit_.value.code == 2
+    assert "no-such-compiler is not on the path: install it" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_before_compilation_goes_on(tmp_path):
+    (run,) = train(tmp_path / "run")
+    config = json.loads((run.path / "config.json").read_text())
+    del config["learner"]["execution"]["compile"]
+    assert from_config(config) == from_config(run.config)
+
+
 def test_minibatches_are_drawn(tmp_path):
     (all_,), (few,) = (
         train(tmp_path / str(size), "--method", "reptile", "--inner-batch", str(size))
@@ -150,6 +189,52 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
     assert all(error > 0 for error in summary["mse"])
     for picture in ("fit.png", "steps.png", "training.png"):
         assert (trained.path / picture).stat().st_size > 5000
+
+
+def test_one_function_has_no_interval_and_its_json_is_valid(trained, capsys):
+    main(["evaluate", str(trained.path), "--tasks", "1", "--json"])
+    line = capsys.readouterr().out.splitlines()[-1]
+    summary = json.loads(line, parse_constant=pytest.fail)
+    assert summary["mse_ci95"] == [None] * 11
+    assert summary == json.loads((trained.path / "summary.json").read_text())
+
+
+def test_only_pictures_that_were_drawn_are_named(tmp_path, trained, capsys):
+    (untrained,) = train(tmp_path / "none", "--method", "none")
+    for run, names in (
+        (trained, "fit.png, steps.png, training.png"),
+        (untrained, "fit.png, steps.png"),
+    ):
+        main(["evaluate", str(run.path), "--tasks", "5"])
+        assert capsys.readouterr().out.splitlines()[-1] == f"  drawn: {run.path}/{names}"
+
+
+def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, monkeypatch):
+    """Training may tame a step size that is too much for the initial parameters."""
+    from experiments.regression import evaluate
+
+    (run,) = train(tmp_path / "run")
+    measured, drawn = evaluate.measure, []
+
+    def diverging(learner, tasks, steps):
+        errors = measured(learner, tasks, steps)
+        calls.append(learner)
+        worse = errors._replace(squared=np.full_like(errors.squared, np.inf))
+        return errors if len(calls) == 1 else worse
+
+    calls = []
+    monkeypatch.setattr(evaluate, "measure", diverging)
+    monkeypatch.setattr(evaluate, "draw", lambda run, errors, *_: drawn.extend(errors))
+    summary = summary_of(run, capsys)
+    assert drawn == ["maml"]
+    assert summary["untrained_mse"] == [None] * 11
+
+
+def test_the_picture_of_steps_shows_the_family_s_own_error(tmp_path, capsys):
+    from experiments.regression.evaluate import own_error
+
+    runs = [train(tmp_path / "daml", *of("daml"))[0], train(tmp_path / "maml")[0]]
+    assert [own_error(run) for run in runs] == ["absolute", "squared"]
 
 
 def test_evaluation_repeats_and_leaves_the_run_as_it_was(trained, capsys):
@@ -307,9 +392,18 @@ def test_reptile_on_logistic_curves_does_not_follow_a_task_that_goes_far(tmp_pat
         (["train", "--learner.order", "serial"], "--learner.order is for reptile"),
         (["train", "--learner.outer.max-grad-norm", "0"], "max_grad_norm must be finite"),
         (["train", "--learner.execution.chunk-size", "0"], "chunk_size must be at least 1"),
+        (
+            ["train", "--method", "imaml", "--learner.execution.compile"],
+            "--learner.execution.compile is for maml, fomaml",
+        ),
+        (
+            ["train", "--learner.execution.compile", "--learner.checkpoint"],
+            "leave out --learner.execution.compile or --learner.checkpoint",
+        ),
         (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "x", "--tasks", "0"], "--tasks must be at least 1, got 0"),
+        (["evaluate", "x", "--seed", "-1"], "--seed must not be negative, got -1"),
         (["fly"], "unknown command 'fly'"),
     ],
 )
