@@ -22,6 +22,7 @@ environment and its tensor twin (`*_vector`):
     bandit              RL^2's Bernoulli bandits, "metarl/Bandit-v0"
     bandit_algorithms   Thompson sampling, UCB1 and greedy, to compare with
     tabular_mdp         RL^2's random Markov decision processes, "metarl/TabularMDP-v0"
+    mdp_algorithms      PSRL and planning in the mean, to compare with
 
 For all of them:
 
@@ -44,7 +45,7 @@ Importing this package registers its environments with Gymnasium:
 
 import gymnasium
 
-from envs import bandit_algorithms, oracle
+from envs import bandit_algorithms, mdp_algorithms, oracle
 from envs.bandit import BanditEnv
 from envs.bandit_tasks import (
     BanditReturns,
@@ -120,6 +121,7 @@ __all__ = [
     "draw",
     "grid_navi_reference_returns",
     "grid_navi_tasks",
+    "mdp_algorithms",
     "mdp_reference_returns",
     "oracle",
     "pillar_maze",
