@@ -7,7 +7,8 @@ of the trial: the end of an episode is no boundary. So the agent may explore in 
 for the sake of the later ones.
 
 Deviation: trained by PPO in place of the paper's TRPO, on trials of which each has a task of its
-own; the core is a GRU, as in the paper (rl2), or the two-timescale Warp-RNN (warp-rnn).
+own; the core is a GRU, as in the paper, or an associative memory (rl2), or the two-timescale
+Warp-RNN (warp-rnn).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from metarl.core import Params, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.meta import TwoTimescale
-from metarl.nn import GRU, WarpRNN
+from metarl.nn import GRU, AssociativeMemory, RecurrentCore, WarpRNN
 from metarl.rl import ActorCritic, Collector, RecurrentAgent, ScoredTrials, Trials
 from metarl.run_directory import RunDirectory
 from metarl.seeding import spawn_generators
@@ -152,7 +153,7 @@ def make_policy(settings: TrainSettings, world: World) -> ActorCritic:
     """The architecture.
 
     Raises:
-        UserError: Actions are continuous.
+        UserError: Actions are continuous, or the core is not the method's.
     """
     actions = world.make_env(1).single_action_space
     if not isinstance(actions, Discrete):
@@ -160,10 +161,16 @@ def make_policy(settings: TrainSettings, world: World) -> ActorCritic:
             f"{settings.method} chooses among finitely many actions, and those of --env "
             f"{settings.env} are continuous: take --env maze, gridnavi, bandit or mdp"
         )
+    if settings.method == "warp-rnn" and settings.recurrent.core != "gru":
+        raise UserError("--recurrent.core is for --method rl2; warp-rnn has a core of its own")
     space = make_trials(world, 1, 1).single_observation_space
     assert isinstance(space, Box)
     size = space.shape[0], settings.recurrent.hidden_size
-    core = WarpRNN(*size) if settings.method == "warp-rnn" else GRU(*size)
+    core: RecurrentCore
+    if settings.method == "warp-rnn":
+        core = WarpRNN(*size)
+    else:
+        core = GRU(*size) if settings.recurrent.core == "gru" else AssociativeMemory(*size)
     return ActorCritic(core, int(actions.n))
 
 

@@ -49,8 +49,8 @@ class TrainSettings:
     """point: MAML's 2D navigation; maze: a hidden goal in a grid maze; gridnavi: VariBAD's grid;
     bandit: Bernoulli arms; mdp: random decision processes."""
     method: Method = "maml"
-    """The learner: rl2 (a GRU) and warp-rnn adapt through their hidden state, within a trial; the
-    others by policy gradient steps."""
+    """The learner: rl2 (a GRU or --recurrent.core) and warp-rnn adapt through their hidden state,
+    within a trial; the others by policy gradient steps."""
     iterations: int = 500
     """Iterations; in each, the learner adapts to one meta-batch of tasks."""
     meta_batch: int = 20
@@ -103,11 +103,13 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""
-        counts = ("iterations", "meta_batch", "episodes", "horizon", "arms", "log_every")
+        counts = ("iterations", "meta_batch", "episodes", "horizon", "log_every")
         for name in (*counts, "trial_episodes", "checkpoint_every", "core_size"):
             if getattr(self, name) < 1:
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} must be at least 1, got {getattr(self, name)}")
+        if self.arms < 2:
+            raise UserError(f"--arms must be at least 2, got {self.arms}: one arm is no choice")
         if self.size < 5 or self.size % 2 == 0:
             raise UserError(f"--size must be odd and at least 5, got {self.size}")
         if not self.hidden or min(self.hidden) < 1:
@@ -157,7 +159,7 @@ def defaults(env: EnvName = "point", method: Method = "maml") -> TrainSettings:
         case "gradient":
             changes = gradient_defaults(env, method)
         case "recurrent":
-            changes = recurrent_defaults(env)
+            changes = recurrent_defaults(env, method)
         case "mixture":
             changes = mixture_defaults(env)
     horizon = HORIZONS[env]

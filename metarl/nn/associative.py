@@ -99,13 +99,13 @@ class AssociativeMemory(RecurrentCore):
         return hidden.view(*shape[:3], self.hidden_size).transpose(1, 2)
 
     def _query(self, weights: Weights, x: Tensor) -> Tensor:
-        """q of inputs ``[N, M, I]``, ``[N, M, K]``."""
+        """What inputs ``[N, M, I]`` ask: q ``[N, M, K]``."""
         return torch.baddbmm(weights[1], x, weights[0]).tanh() * self.key_size**-0.5
 
     def _value(self, weights: Weights, x: Tensor) -> Tensor:
-        """v of inputs ``[N, M, I]``, ``[N, M, V]``."""
+        """What they have to tell: v ``[N, M, V]``."""
         return (x @ weights[2]) * (x @ weights[3])
 
     def _output(self, weights: Weights, read: Tensor, x: Tensor) -> Tensor:
-        """h ``[N, M, H]``."""
+        """The hidden units, h ``[N, M, H]``."""
         return torch.tanh(torch.baddbmm(weights[6], read, weights[4]) + x @ weights[5])

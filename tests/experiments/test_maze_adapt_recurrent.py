@@ -15,9 +15,11 @@ from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.interfaces import LocatedMazes
 from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.methods import METHODS_OF
-from experiments.maze_adapt.recurrent import episode_metrics, make_trials
+from experiments.maze_adapt.recurrent import episode_metrics, make_policy, make_trials
 from experiments.maze_adapt.settings import defaults, from_config
 from experiments.maze_adapt.worlds import make_world
+from metarl.errors import UserError
+from metarl.nn import GRU, AssociativeMemory, WarpRNN
 from metarl.rl import RecurrentAgent, Rollout, ScoredTrials
 from metarl.run_directory import find_runs
 
@@ -198,6 +200,32 @@ def test_learns_to_learn_a_bandit_and_its_twin_without_memory_does_not(
     assert last > first + 0.15
     assert twin_last < twin_first + 0.1
     assert twin_last < last - 0.1
+
+
+def test_rl2_takes_the_core_it_is_given_and_that_of_decision_processes_by_default():
+    def core(env, method="rl2", **changes):
+        settings = defaults(env, method)
+        settings = replace(settings, recurrent=replace(settings.recurrent, **changes))
+        return make_policy(settings, settings.world()).core
+
+    assert isinstance(core("mdp"), AssociativeMemory)
+    assert isinstance(core("mdp", core="gru"), GRU)
+    assert isinstance(core("bandit", core="associative"), AssociativeMemory)
+    assert isinstance(core("bandit"), GRU)
+    assert isinstance(core("mdp", "warp-rnn"), WarpRNN)
+    with pytest.raises(UserError, match=r"--recurrent.core is for --method rl2"):
+        core("mdp", "warp-rnn", core="associative")
+
+
+def test_learns_to_learn_decision_processes_as_it_is_set_up(tmp_path):
+    """Random actions earn 10 an episode. In haste: larger steps than by default."""
+    budget = ("--meta-batch", "64", "--horizon", "10", "--trial-episodes", "6")
+    sizes = ("--recurrent.hidden-size", "64", "--iterations", "60", "--log-every", "5")
+    steps = ("--recurrent.learner.fast.lr", "0.02", "--recurrent.learner.num-epochs", "6")
+    (run,) = train(tmp_path / "run", "--env", "mdp", *budget, *sizes, *steps)
+    first, last = (run.read_metrics()[name][-1] for name in ("return_before", "return"))
+    assert first < 12
+    assert last > first + 1.5
 
 
 def test_render_films_the_episodes_of_one_trial(trained, tmp_path, capsys, monkeypatch):
