@@ -1,16 +1,16 @@
-"""Tables and pictures of evaluated runs: ``python -m benchmarks.regression.report RUN [RUN ...]``.
+"""Tables and pictures of evaluated runs: ``python -m benchmarks.regression.report [RUN ...]``.
 
 Each RUN is a folder of seed-N runs (or one run) that `experiments.regression evaluate` has been
-over. Writes beside this file:
+over; its lines replace those of the same name in results.csv, the others stay. Beside this file:
 
     results.csv          one line a run: errors on unseen functions after some gradient steps
-    FAMILY-steps.png     error by gradient step, mean and interval over seeds
+    FAMILY-METHOD.png    the fit to six unseen functions, of the first seed, for some of the RUNs
+    FAMILY-steps.png     error after the steps of results.csv, mean and interval over seeds
     sine-steps-2.png     the same, of those learners that follow the path of adaptation
-    FAMILY-METHOD.png    the fit to six unseen functions, of the first seed, for some of the runs
 
-and prints the tables of the README, which are made from results.csv alone: ``--table`` prints them
-without any run. The error is the family's own: squared, for the two phases absolute. Where no run
-is without meta-training, the line is that of the first run's initial parameters.
+The pictures of steps and the tables of the README, which it prints, are made from results.csv
+alone. The error is the family's own: squared, for the two phases absolute. Where no run is without
+meta-training, the line is that of the first run's initial parameters.
 """
 
 from __future__ import annotations
@@ -37,19 +37,29 @@ PATH_METHODS = ("reptile", "leap", "imaml", "warp", "warp-leap", "warp-reptile",
 UNTRAINED = "no meta-training"
 SHOWN = {("sine", "maml"), ("sine-domain", "daml"), ("sine-phase", "maml"), ("logistic", "reptile")}
 
+Row = Mapping[str, Any]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--table", action="store_true", help="print the tables of results.csv")
-    arguments = parser.parse_args()
-    if arguments.runs:
-        groups = {path.name: find_runs(path) for path in arguments.runs}
-        write_csv(HERE / "results.csv", [row(n, run) for n, runs in groups.items() for run in runs])
-        draw(groups)
-    elif not arguments.table:
-        parser.error("name runs, or give --table")
+    groups = {path.name: find_runs(path) for path in parser.parse_args().runs}
+    rows = merged(
+        read_csv(HERE / "results.csv"),
+        [row(name, run) for name, runs in groups.items() for run in runs],
+    )
+    write_csv(HERE / "results.csv", rows)
+    for runs in groups.values():
+        show_fit(runs[0])
+    draw(read_csv(HERE / "results.csv"))
     print(tables(read_csv(HERE / "results.csv")))
+
+
+def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
+    """The old lines with those of a newly reported run in its old place, or at the end."""
+    names = dict.fromkeys(r["run"] for r in [*old, *new])
+    reported = {r["run"] for r in new}
+    return [r for name in names for r in (new if name in reported else old) if r["run"] == name]
 
 
 def row(group: str, run: RunDirectory) -> dict[str, Any]:
@@ -73,21 +83,25 @@ def row(group: str, run: RunDirectory) -> dict[str, Any]:
     }
 
 
-def draw(groups: Mapping[str, Sequence[RunDirectory]]) -> None:
-    """Pictures of errors, one or two a family, and some of the fits."""
+def show_fit(run: RunDirectory) -> None:
+    """Keep the picture of some runs' fits."""
+    shown = run.config["family"], run.config["method"]
+    if shown in SHOWN:
+        save_small(run.path / "fit.png", HERE / "{}-{}.png".format(*shown))
+
+
+def draw(rows: Sequence[Row]) -> None:
+    """Error by gradient step, one or two pictures a family."""
     pictures: dict[str, list[Curves]] = {}
-    for name, runs in groups.items():
-        summaries = [run.read_summary() for run in runs]
-        family, method = summaries[0]["family"], summaries[0]["method"]
-        for picture in pictures_of(family, method):
-            pictures.setdefault(picture, []).append(curves(name, family, summaries))
-        if (family, method) in SHOWN:
-            save_small(runs[0].path / "fit.png", HERE / f"{family}-{method}.png")
+    for name in dict.fromkeys(r["run"] for r in rows):
+        own = [r for r in rows if r["run"] == name]
+        for picture in pictures_of(own[0]["family"], own[0]["method"]):
+            pictures.setdefault(picture, []).append(curves(name, own))
     for picture, drawn in pictures.items():
         family = picture.partition("-steps")[0]
         if len(drawn[0].x) < 3:
             continue  # one step is two numbers, not a curve
-        drawn = drawn + beside(family, groups)
+        drawn = drawn + beside([r for r in rows if r["family"] == family])
         figure = learning_curves(
             drawn,
             xlabel="gradient steps",
@@ -117,21 +131,21 @@ def pictures_of(family: str, method: str) -> list[str]:
     return [second if method in PATH_METHODS else first]
 
 
-def curves(name: str, family: str, summaries: Sequence[Mapping[str, Any]], of: str = "") -> Curves:
+def curves(name: str, rows: Sequence[Row], of: str = "") -> Curves:
     """The family's error by gradient step, a line a seed; the interval of two says nothing."""
-    values = np.array([summary[of + error_of(family)] for summary in summaries])
+    error = of + error_of(rows[0]["family"])
+    steps = [k for k in STEPS if rows[0][f"{error}_{k}"] != ""]
+    values = np.array([[float(r[f"{error}_{k}"]) for k in steps] for r in rows])
     if len(values) == 2:
         name, values = f"{name} (mean of 2 seeds)", values.mean(0, keepdims=True)
-    return Curves(name, np.arange(values.shape[1]), values)
+    return Curves(name, np.array(steps), values)
 
 
-def beside(family: str, groups: Mapping[str, Sequence[RunDirectory]]) -> list[Curves]:
+def beside(rows: Sequence[Row]) -> list[Curves]:
     """The curve without meta-training, where no run of the family is it."""
-    summaries = [[run.read_summary() for run in runs] for runs in groups.values()]
-    own = [group for group in summaries if group[0]["family"] == family]
-    if any(group[0]["method"] == "none" for group in own):
+    if any(r["method"] == "none" for r in rows):
         return []
-    return [curves(UNTRAINED, family, own[0], "untrained_")]
+    return [curves(UNTRAINED, [r for r in rows if r["run"] == rows[0]["run"]], "untrained_")]
 
 
 def error_of(family: str) -> str:
@@ -139,7 +153,7 @@ def error_of(family: str) -> str:
     return "mae" if family in ABSOLUTE else "mse"
 
 
-def tables(rows: Sequence[Mapping[str, str]]) -> str:
+def tables(rows: Sequence[Row]) -> str:
     """Markdown: a table a family, a line a run, mean over seeds and its 95 % t interval."""
     parts = []
     for family in dict.fromkeys(r["family"] for r in rows):
@@ -163,7 +177,7 @@ def counted(steps: int) -> str:
     return "1 step" if steps == 1 else f"{steps} steps"
 
 
-def line(name: str, rows: Sequence[Mapping[str, str]], error: str, steps: Sequence[int]) -> str:
+def line(name: str, rows: Sequence[Row], error: str, steps: Sequence[int]) -> str:
     """One run in a table."""
     own = [r for r in rows if r["run"] == name]
     cells = " | ".join(cell([float(r[f"{error}_{k}"]) for r in own]) for k in steps)
@@ -185,7 +199,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
     rows = list(rows)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")

@@ -13,7 +13,7 @@ import torch
 import tyro
 
 from experiments.regression.errors import Array, Errors, measure
-from experiments.regression.pictures import LOSSES, draw_fit, draw_steps, draw_training
+from experiments.regression.pictures import LOSSES, OwnError, draw_fit, draw_steps, draw_training
 from experiments.regression.settings import TrainSettings, from_config
 from experiments.regression.tasks import (
     RegressionTasks,
@@ -25,12 +25,15 @@ from experiments.regression.tasks import (
 from experiments.regression.train import STREAMS
 from metarl.devices import resolve_device
 from metarl.errors import UserError
+from metarl.fewshot.criteria import mean_absolute_error
 from metarl.meta import MetaLearner
 from metarl.meta_training import load_learner
 from metarl.plots import save_figure
 from metarl.run_directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
 from metarl.statistics import mean_and_interval
+
+PICTURES = ("fit.png", "steps.png", "training.png")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class EvaluateSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        if self.seed < 0:
+            raise UserError(f"--seed must not be negative, got {self.seed}")
 
 
 def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
@@ -71,7 +76,7 @@ def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
         summary = evaluate_run(run, settings)
         run.write_summary(summary)
         print(describe(run, summary))
-        summaries.append(summary)
+        summaries.append(run.read_summary())
     if settings.json:
         print(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
     return summaries
@@ -87,7 +92,10 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     errors = measure(learner, tasks, steps)
     check_finite(errors, run)
     beside = measure(untrained_learner(run, trained, device), tasks, steps)
-    draw(run, {trained.method: errors, "no meta-training": beside}, learner, tasks)
+    shown = {trained.method: errors}
+    if np.isfinite(np.stack(beside)).all():  # initial parameters may be too much for the step size
+        shown["no meta-training"] = beside
+    draw(run, shown, learner, tasks)
     return {
         "family": trained.family,
         "method": trained.method,
@@ -131,10 +139,16 @@ def draw(
     title = f"{run.config['family']}, {run.config['method']}"
     num_steps = next(iter(errors.values())).squared.shape[1] - 1
     save_figure(draw_fit(learner, tasks, num_steps, title), run.path / "fit.png")
-    save_figure(draw_steps(errors, title), run.path / "steps.png")
+    save_figure(draw_steps(errors, own_error(run), title), run.path / "steps.png")
     metrics = run.read_metrics()
     if set(LOSSES) & metrics.keys():
         save_figure(draw_training(metrics, title), run.path / "training.png")
+
+
+def own_error(run: RunDirectory) -> OwnError:
+    """Of the run's family."""
+    learned = type(make_family(from_config(run.config))).criterion
+    return "absolute" if learned is mean_absolute_error else "squared"
 
 
 def trained_learner(
@@ -195,7 +209,8 @@ def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
         f"  absolute error    {_row([summary['mae'][k] for k in shown])}",
         f"  loss on batch     {_row([summary['batch_loss'][k] for k in shown])}",
         f"  no meta-training  {_row([summary['untrained_mse'][k] for k in shown])}",
-        f"  drawn: {run.path / 'fit.png'}, steps.png, training.png",
+        f"  drawn: {run.path / 'fit.png'}, "
+        + ", ".join(name for name in PICTURES[1:] if (run.path / name).exists()),
     ]
     return "\n".join(lines)
 

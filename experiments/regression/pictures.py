@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from metarl.plots import COLOURS, Curves, learning_curves
 
 LOSSES = ("support_loss", "last_support_loss", "query_loss")
 """What learners say of their training; each says some of it."""
+
+OwnError = Literal["squared", "absolute"]
+"""The error that a family is learned with, and shown by."""
 
 NUM_SHOWN = 6
 """Functions in the picture of fits."""
@@ -59,17 +62,23 @@ def draw_fit(learner: MetaLearner, tasks: SupervisedTasks, num_steps: int, title
     return figure
 
 
-def draw_steps(errors: Mapping[str, Errors], title: str) -> Figure:
-    """Error against gradient steps: at unseen points of unseen functions, and on the batch."""
+def draw_steps(errors: Mapping[str, Errors], shown: OwnError, title: str) -> Figure:
+    """Error against gradient steps: at unseen points of unseen functions, and on the batch.
+
+    Args:
+        errors: Of what is compared, by name.
+        shown: The family's own error; the loss on the batch is what the steps descend.
+        title: Words above it.
+    """
     curves = []
     for name, found in errors.items():
         steps = np.arange(found.squared.shape[1])
-        curves.append(Curves(f"{name}, unseen points", steps, found.squared))
+        curves.append(Curves(f"{name}, unseen points", steps, getattr(found, shown)))
         curves.append(Curves(f"{name}, loss on the batch", steps, found.batch))
     return learning_curves(
         curves,
         xlabel="gradient steps",
-        ylabel="mean squared error",
+        ylabel=f"mean {shown} error, loss",
         title=f"{title}: unseen functions",
         over="functions",
         log=True,
