@@ -88,27 +88,22 @@ def worth_of_a_find(layout: Layout, goals: Sequence[int], horizon: int) -> Array
     Returns:
         W_k, float64 [horizon + 1, G].
     """
-    every = [reachable_beliefs(layout, goal) for goal in goals]
-    offsets = np.cumsum([0, *(b.num for b in every)])
-    total = int(offsets[-1])
+    # One goal at a time: the beliefs of all of them would take 67 MB at 13 x 13.
+    num_others = layout.num_free - 1
+    columns = [_worth(reachable_beliefs(layout, goal), num_others, horizon) for goal in goals]
+    return np.stack(columns, axis=1)
+
+
+def _worth(beliefs: Beliefs, num_others: int, horizon: int) -> Array:
+    """W_k of one goal, float64 [horizon + 1]."""
     # Segment i of `after` lists where (belief, action) i leads to, behind a place that stays 0.
-    segments = [
-        [total, *(int(offset) + s for s in leads)]
-        for b, offset in zip(every, offsets, strict=False)
-        for leads in b.after
-    ]
-    after = np.concatenate([np.array(s) for s in segments])
+    segments = [[beliefs.num, *leads] for leads in beliefs.after]
+    after = np.concatenate(segments)
     starts = np.cumsum([0, *(len(s) for s in segments[:-1])])
-    first = np.concatenate([np.array(b.first) + o for b, o in zip(every, offsets, strict=False)])
-    first_of = np.repeat(np.arange(len(goals)), [len(b.first) for b in every])
-    entering = np.concatenate([b.entering for b in every])
-    goal_of = np.repeat(np.arange(len(goals)), [b.num for b in every])
-    worth = np.zeros((horizon + 1, len(goals)))
-    value = np.zeros(total + 1)
+    worth = np.zeros(horizon + 1)
+    value = np.zeros(beliefs.num + 1)
     for k in range(1, horizon + 1):
-        onwards = np.add.reduceat(value[after], starts).reshape(total, NUM_ACTIONS)
-        find = 1.0 + worth[k - 1, goal_of]
-        value[:-1] = (entering * find[:, None] + onwards).max(1)
-        summed = np.bincount(first_of, weights=value[first], minlength=len(goals))
-        worth[k] = summed / (layout.num_free - 1)
+        onwards = np.add.reduceat(value[after], starts).reshape(-1, NUM_ACTIONS)
+        value[:-1] = (beliefs.entering * (1.0 + worth[k - 1]) + onwards).max(1)
+        worth[k] = value[beliefs.first].sum() / num_others
     return worth

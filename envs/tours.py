@@ -39,6 +39,28 @@ class Beam(NamedTuple):
     code: NDArray[np.uint64]
 
 
+class Moves(NamedTuple):
+    """M ways to take one walk of a beam a step further, before the walks are written out.
+
+    Attributes:
+        parent: int64 [M], the walk.
+        cell: int64 [M], where it leads.
+        new: bool [M], whether the walk was not there before.
+        value: float64 [M], as in `Beam`, after the step.
+        code: uint64 [M], likewise.
+    """
+
+    parent: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    new: NDArray[np.bool_]
+    value: NDArray[np.float64]
+    code: NDArray[np.uint64]
+
+    def rows(self, rows: NDArray[np.int64]) -> Moves:
+        """Some of them."""
+        return Moves(*(column[rows] for column in self))
+
+
 def first_visits(
     layout: Layout, start: int, worth: NDArray[np.float64], *, width: int = 4000, seed: int = 0
 ) -> NDArray[np.int64]:
@@ -62,18 +84,22 @@ def first_visits(
     best_value = 0.0
     best_visits: NDArray[np.int64] = beam.visits[0]
     for step in range(1, len(worth)):
-        beam = _distinct(_extend(beam, next_cell, worth[step], keys, step))
-        winner = int(np.argmax(beam.value))
-        if beam.value[winner] > best_value:
-            best_value, best_visits = float(beam.value[winner]), beam.visits[winner]
-        if step + 1 < len(worth):
-            # What a walk can still gain, were every unvisited cell next door.
-            bound = beam.value + beam.unvisited @ worth[step + 1]
-            beam = _keep(beam, np.flatnonzero(bound > best_value))
-        if not len(beam.cell):
+        moves = _distinct(_moves(beam, next_cell, worth[step], keys))
+        winner = int(np.argmax(moves.value))
+        if moves.value[winner] > best_value:
+            best_value = float(moves.value[winner])
+            best_visits = _walked(beam, moves.rows(np.array([winner])), step).visits[0]
+        if step + 1 == len(worth):
             break
-        if len(beam.cell) > width:
-            beam = _keep(beam, np.argsort(-beam.value, kind="stable")[:width])
+        # What a walk can still gain, were every unvisited cell next door.
+        gain = (beam.unvisited @ worth[step + 1])[moves.parent]
+        gain -= np.where(moves.new, worth[step + 1, moves.cell], 0.0)
+        kept = np.flatnonzero(moves.value + gain > best_value)
+        if not len(kept):
+            break
+        if len(kept) > width:
+            kept = kept[np.argsort(-moves.value[kept], kind="stable")[:width]]
+        beam = _walked(beam, moves.rows(kept), step)
     return best_visits
 
 
@@ -111,37 +137,37 @@ def _at_start(layout: Layout, start: int) -> Beam:
     )
 
 
-def _extend(
+def _moves(
     beam: Beam,
     next_cell: NDArray[np.int64],
     worth: NDArray[np.float64],
     keys: NDArray[np.uint64],
-    step: int,
-) -> Beam:
-    """Every walk continued by every move that is not blocked."""
+) -> Moves:
+    """Every move that is not blocked, of every walk."""
     parent = np.repeat(np.arange(len(beam.cell)), NUM_ACTIONS)
     cell = next_cell[beam.cell].reshape(-1)
     moved = cell != beam.cell[parent]
     parent, cell = parent[moved], cell[moved]
-    walks = np.arange(len(cell))
     new = beam.unvisited[parent, cell]
-    unvisited, visits = beam.unvisited[parent], beam.visits[parent]
-    unvisited[walks, cell] = False
-    visits[walks[new], cell[new]] = step
     value = beam.value[parent] + np.where(new, worth[cell], 0.0)
     code = beam.code[parent] ^ np.where(new, keys[cell], np.uint64(0))
-    return Beam(cell, unvisited, visits, value, code)
+    return Moves(parent, cell, new, value, code)
 
 
-def _distinct(beam: Beam) -> Beam:
-    """Of the walks that stand in one cell and have visited the same cells, the best."""
-    order = np.lexsort((-beam.value, beam.cell, beam.code))
-    code, cell = beam.code[order], beam.cell[order]
+def _distinct(moves: Moves) -> Moves:
+    """Of those that end in one cell and have visited the same cells, the best."""
+    order = np.lexsort((-moves.value, moves.cell, moves.code))
+    code, cell = moves.code[order], moves.cell[order]
     fresh = np.ones(len(order), dtype=np.bool_)
     fresh[1:] = (code[1:] != code[:-1]) | (cell[1:] != cell[:-1])
-    return _keep(beam, order[fresh])
+    return moves.rows(order[fresh])
 
 
-def _keep(beam: Beam, rows: NDArray[np.int64]) -> Beam:
-    cell, unvisited, visits, value, code = beam
-    return Beam(cell[rows], unvisited[rows], visits[rows], value[rows], code[rows])
+def _walked(beam: Beam, moves: Moves, step: int) -> Beam:
+    """The walks that have made these moves."""
+    parent, cell, new, value, code = moves
+    unvisited, visits = beam.unvisited[parent], beam.visits[parent]
+    walks = np.arange(len(cell))
+    unvisited[walks, cell] = False
+    visits[walks[new], cell[new]] = step
+    return Beam(cell, unvisited, visits, value, code)

@@ -71,6 +71,12 @@ def test_same_seed_same_tour() -> None:
     assert np.array_equal(first, again)
 
 
+def test_a_tour_does_not_keep_the_beam_in_memory() -> None:
+    layout = pillar_maze(9)
+    visits = first_visits(layout, 0, falling_worth(layout, 100), width=100)
+    assert visits.base is None or visits.base.size == layout.num_free
+
+
 def test_symmetries_of_the_square_and_of_a_corridor() -> None:
     layout = pillar_maze(7)
     centre = layout.cell_number(layout.centre)
