@@ -52,8 +52,9 @@ def cell(
     """
     num_hidden = c.shape[-1]
     gates = torch.baddbmm(bias, y, weight)
-    # The sigmoid of g is not used: all columns at once are cheaper than three quarters of them.
-    oif = torch.sigmoid(gates, out=out.oif)
+    # All columns at once are cheaper than three quarters of them; in a slot, g then takes the place
+    # of its sigmoid, which is not used.
+    oif = torch.sigmoid(gates, out=out.oifg)
     g = torch.tanh(gates[..., 3 * num_hidden :], out=out.g)
     o, i, f = oif.chunk(4, -1)[:3] if out is NO_SLOTS else (out.o, out.i, out.f)
     c = torch.addcmul(f * c, i, g, out=out.c)
@@ -100,8 +101,8 @@ def cell_backward(dh: Tensor, dc: Tensor, slot: Any, d: Any) -> Tensor:
 def cell_spec(num_hidden: int) -> TraceSpec:
     """The slots of `cell`."""
     return TraceSpec(
-        {"oif": 4 * num_hidden} | dict.fromkeys(("g", "c", "tanh_c"), num_hidden),
-        {n: Columns("oif", k * num_hidden, (k + 1) * num_hidden) for k, n in enumerate("oif")},
+        {"oifg": 4 * num_hidden} | dict.fromkeys(("c", "tanh_c"), num_hidden),
+        {n: Columns("oifg", k * num_hidden, (k + 1) * num_hidden) for k, n in enumerate("oifg")},
     )
 
 

@@ -60,6 +60,15 @@ def test_train_leaves_a_whole_run_directory(trained):
     assert metrics(trained)["env_steps"][-1] == 30 * 3 * 12
 
 
+def test_what_training_imports_leaves_the_drawing_libraries_out():
+    program = (
+        "import sys, experiments.maze.train; "
+        "heavy = {'matplotlib', 'pygame', 'minigrid', 'stable_baselines3', 'tensorboard'}; "
+        "sys.exit(len(heavy & sys.modules.keys()))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_same_seed_same_numbers_for_every_method(tmp_path, method):
     (one,), (two,) = (train(tmp_path / name, "--method", method) for name in ("one", "two"))
