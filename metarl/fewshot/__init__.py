@@ -20,6 +20,7 @@ from metarl.fewshot.regression_families import (
     TwoDomainSine,
 )
 from metarl.fewshot.task_dataset import TaskDataset
+from metarl.fewshot.tasks import SupervisedTasks
 
 __all__ = [
     "REGRESSION_FAMILIES",
@@ -36,6 +37,7 @@ __all__ = [
     "PhaseSine",
     "RegressionFamily",
     "Sine",
+    "SupervisedTasks",
     "TaskDataset",
     "TwoDomainSine",
     "alphabet_tasks",

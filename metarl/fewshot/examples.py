@@ -55,6 +55,10 @@ class FewShotBatch(NamedTuple):
         """The support or the query set: the same examples every time."""
         return self.support if split == "support" else self.query
 
+    def sample(self, split: Split) -> Examples:
+        """The same, under the name that `metarl.Warp` calls: inputs and targets."""
+        return self.draw(split)
+
     def to(self, device: torch.device | str) -> FewShotBatch:
         """The same tasks on a device."""
         return FewShotBatch(self.support.to(device), self.query.to(device))

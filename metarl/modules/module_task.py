@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from metarl.core import Params, Split
 from metarl.modules.functional import call, lock_of
-from metarl.modules.task_source import Batch, TaskSource
+from metarl.modules.task_source import Batch, TaskSource, moved
 
 Criterion: TypeAlias = Callable[[Any, Any], Tensor]
 """The model's output and the targets in, a scalar out."""
@@ -42,21 +43,32 @@ class ModuleTask:
         return 1
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Batch:
-        """A batch, where the parameters are."""
-        return self.source.draw(split, next(iter(fast.values())).device)
+        """A batch, where the parameters are; tasks of reinforcement learning act by these."""
+        device = next(iter(fast.values())).device
+
+        @torch.no_grad()
+        def policy(*args: Any, **kwargs: Any) -> Any:
+            return self._output(fast, slow, moved(args, device), moved(kwargs, device))
+
+        return self.source.draw(split, device, policy)
 
     def loss(self, fast: Params, slow: Params, batch: Batch) -> Tensor:
         """The loss ``[1]`` of parameters ``[1, ...]``; buffers start from the model's."""
         inputs, targets = batch
-        params = {name: p.squeeze(0) for name, p in {**fast, **slow}.items()}
-        args, kwargs = _arguments(inputs)
-        with lock_of(self.model), _in_modes(self.model, self.modes):
-            buffers = dict(self.model.named_buffers())
-            output, _ = call(self.model, params, buffers, args, kwargs)
-        loss = self.criterion(output, targets)
+        loss = self.criterion(self._output(fast, slow, *_arguments(inputs)), targets)
         if loss.numel() != 1:
             raise ValueError(f"the criterion must give one number, got {tuple(loss.shape)}")
         return loss.reshape(1)
+
+    def _output(
+        self, fast: Params, slow: Params, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """The model's with parameters ``[1, ...]``, in the modes of adaptation."""
+        params = {name: p.squeeze(0) for name, p in {**fast, **slow}.items()}
+        with lock_of(self.model), _in_modes(self.model, self.modes):
+            buffers = dict(self.model.named_buffers())
+            output, _ = call(self.model, params, buffers, args, kwargs)
+        return output
 
 
 def modes_of(model: nn.Module) -> dict[str, bool]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from inspect import Parameter, signature
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -14,12 +15,24 @@ Batch: TypeAlias = tuple[Any, Any]
 """Inputs (a tensor; a tuple or mapping of arguments of the model) and targets."""
 
 
+Policy: TypeAlias = Callable[..., Any]
+"""The model with the parameters that experience is drawn for; called as the model is, no graph."""
+
+
 @runtime_checkable
 class Samples(Protocol):
     """A task that tells support from query experience."""
 
     def sample(self, split: Split) -> Batch:
         """Draw (inputs, targets)."""
+
+
+@runtime_checkable
+class Plays(Protocol):
+    """A task whose experience depends on who acts in it (reinforcement learning)."""
+
+    def sample(self, split: Split, policy: Policy, /) -> Batch:
+        """Act by the policy, draw (inputs, targets)."""
 
 
 class TaskSource:
@@ -29,8 +42,10 @@ class TaskSource:
     batch, so that the inner step and the loss after it are taken on different ones.
     """
 
-    def __init__(self, data: Samples | Iterable[Batch]) -> None:
+    def __init__(self, data: Samples | Plays | Iterable[Batch]) -> None:
         """Take a data loader, a list of (inputs, targets), or an object with ``sample(split)``.
+
+        Where ``sample`` has a second argument, ``sample(split, policy)``, it is given the policy.
 
         Raises:
             TypeError: It is nothing of the kind.
@@ -42,18 +57,27 @@ class TaskSource:
                 f"{type(data).__name__}"
             )
         self._data = data
+        self._plays = isinstance(given, Samples) and _takes_policy(given.sample)
         self._iterator: Iterator[Batch] | None = None
 
-    def draw(self, split: Split, device: torch.device) -> Batch:
+    def draw(self, split: Split, device: torch.device, policy: Policy) -> Batch:
         """One batch, on the device.
+
+        Args:
+            split: Support or query experience.
+            device: Where the batch is wanted.
+            policy: Who acts, in tasks that ask for it.
 
         Raises:
             TypeError: It is no pair.
             ValueError: There is no batch (any more).
         """
-        batch: object = (
-            self._data.sample(split) if isinstance(self._data, Samples) else self._next()
-        )
+        data: Any = self._data
+        batch: object
+        if isinstance(data, Samples):
+            batch = data.sample(split, policy) if self._plays else data.sample(split)
+        else:
+            batch = self._next()
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise TypeError(f"a batch is a pair (inputs, targets), got {type(batch).__name__}")
         return moved(batch[0], device), moved(batch[1], device)
@@ -70,6 +94,13 @@ class TaskSource:
             "the task has no batch: it is empty, or an iterator that is used up (register "
             "something that can be iterated again, such as the data loader itself)"
         )
+
+
+def _takes_policy(sample: Callable[..., Any]) -> bool:
+    """Whether there is a second argument by place: a required one, or one called policy."""
+    places = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    second = [p for p in signature(sample).parameters.values() if p.kind in places][1:2]
+    return any(p.name == "policy" or p.default is Parameter.empty for p in second)
 
 
 def moved(value: Any, device: torch.device) -> Any:

@@ -28,7 +28,7 @@ from metarl.modules.functional import call
 from metarl.modules.inner_optimisers import OptimizerParameters
 from metarl.modules.recorder import Recorder
 from metarl.modules.selection import Selector
-from metarl.modules.task_source import Batch, Samples, TaskSource
+from metarl.modules.task_source import Batch, Plays, Samples, TaskSource
 from metarl.modules.warp_parameters import WarpParameters
 
 
@@ -83,12 +83,14 @@ class Warp(WarpParameters):
         output, self._task_buffers = call(self.model, params, self._task_buffers, args, kwargs)
         return output
 
-    def register_task(self, data: Samples | Iterable[Batch]) -> None:
+    def register_task(self, data: Samples | Plays | Iterable[Batch]) -> None:
         """Begin a task of the meta-batch and collect the points of its adaptation.
 
         Args:
             data: A data loader or another iterable of (inputs, targets), or an object with
-                ``sample(split)`` that gives such a pair for "support" and "query".
+                ``sample(split)`` that gives such a pair for "support" and "query". For on-policy
+                reinforcement learning, ``sample(split, policy)``: ``policy(x)`` is the model's
+                output with the parameters that the experience is for.
         """
         source = TaskSource(data)
         self._recorder.end(self._adapted)

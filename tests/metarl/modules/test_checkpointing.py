@@ -1,4 +1,4 @@
-"""Activation checkpointing in a user's module: refused, since it would recompute the wrong thing."""
+"""Activation checkpointing in a user's module: refused, since it recomputes the wrong thing."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import cross_entropy, mse_loss
 
 from metarl.core import sgd
 from metarl.meta import MAML
@@ -70,11 +70,28 @@ def error(names: Names, adapt: Callable[[Names, Any], Callable[[Tensor], Tensor]
 
 
 def test_your_own_loop_learns() -> None:
-    assert len(blocks("Write your own loop")) == 2
+    assert len(blocks("Write your own loop")) == 3
     before, after = (run("Write your own loop", loops=loops) for loops in (False, True))
     assert error(after, clone_of) < 0.9 * error(before, clone_of)
     assert error(after, warped) < 0.9 * error(before, warped)
     assert set(after["losses"]) == {"support_loss", "query_loss"}
+
+
+def test_a_module_learns_through_the_batched_learners_as_by_hand() -> None:
+    """Adaptation of the README's batched networks is that of one network, task by task."""
+    names = run("Write your own loop", loops=False)
+    learner, net = names["learner"], names["net"]
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            p.copy_(learner.params[f"fast.{name}"])
+    for i in range(2):
+        clone = names["metarl"].MAML(net, lr=0.1).clone(first_order=True)
+        x, y = names["few_shot"][32 + i].sample("support")
+        for _ in range(5):
+            clone.adapt(cross_entropy(clone(x), y))
+        for name, p in clone.named_parameters():
+            assert torch.allclose(names["adapted"][name][i], p, atol=1e-5), name
+    assert names["adapted"]["1.weight"].shape == (8, 32, 64)
 
 
 def test_the_added_learner_learns_and_reduces_to_maml() -> None:
