@@ -103,8 +103,8 @@ class CompiledGradients:
             with torch.no_grad():
                 compiled(*given.tensors)
         except RuntimeError as error:
-            first_line = str(error).strip().partition("\n")[0]
-            raise UserError(f"this cannot be compiled ({first_line}): {REMEDY}") from error
+            why = " ".join(str(error).split())[:200]
+            raise UserError(f"this cannot be compiled ({why}): {REMEDY}") from error
         of_grads, of_metrics = names
 
         def program(tensors: Sequence[Tensor]) -> Found:

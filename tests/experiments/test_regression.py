@@ -133,6 +133,7 @@ def test_training_does_not_depend_on_chunks(tmp_path, method, arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what the compiler imports
 def test_training_does_not_depend_on_compilation(tmp_path):
     (eager,) = train(tmp_path / "eager")
     (compiled,) = train(tmp_path / "compiled", "--learner.execution.compile")

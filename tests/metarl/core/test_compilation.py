@@ -100,6 +100,7 @@ def assert_same(learner: MetaLearner, other: MetaLearner, tasks: SupervisedTasks
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what the compiler imports
 @pytest.mark.parametrize("name", ["maml", "maml, 5 steps", "metasgd", "fomaml"])
 def test_the_compiled_gradient_is_the_eager_one(name: str) -> None:
     learner, other = LEARNERS[name](COMPILED), LEARNERS[name](EAGER)
