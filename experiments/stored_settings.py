@@ -115,7 +115,11 @@ def _build(kind: Any, value: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
-        (kind,) = (k for k in get_args(kind) if k is not types.NoneType)
+        kinds = [k for k in get_args(kind) if k is not types.NoneType]
+        words = [k for k in kinds if typing.get_origin(k) is Literal]
+        if len(kinds) > 1 and any(value in get_args(k) for k in words):
+            return value
+        (kind,) = (k for k in kinds if k not in words or len(kinds) == 1)
         return _build(kind, value)
     if origin is Literal and value not in get_args(kind):
         raise ValueError(f"{value!r} is not one of {', '.join(map(str, get_args(kind)))}")

@@ -1,5 +1,6 @@
 """Every supervised learner by name, with its settings: what the scripts share."""
 
+from experiments.learners.execution import resolved
 from experiments.learners.make import LearnedLoss, make_learner
 from experiments.learners.settings import (
     WARP_METHODS,
@@ -25,4 +26,5 @@ __all__ = [
     "check_applies",
     "check_compiler_of",
     "make_learner",
+    "resolved",
 ]

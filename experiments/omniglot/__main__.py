@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import tyro
 
@@ -24,6 +24,13 @@ COMMANDS = {
     "train": "meta-train learners into a run directory",
     "evaluate": "measure accuracy on unseen characters, step by step, and draw it",
     "sweep": "train and evaluate several learners, seeds and numbers of alphabets",
+}
+
+Protocol = Literal["fewshot", "multishot"]
+SETTINGS: dict[Protocol, type[Any]] = {"fewshot": FewShotSettings, "multishot": MultiShotSettings}
+METHODS: dict[Protocol, tuple[str, ...]] = {
+    "fewshot": fewshot_settings.METHODS,
+    "multishot": get_args(MultiShotMethod),
 }
 
 
@@ -74,7 +81,8 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
         return
     from experiments.omniglot.fewshot_train import default_run_dir, train
 
-    method = cast(Method, option(arguments, "--method", "maml", fewshot_settings.METHODS))
+    check_options(arguments, "fewshot")
+    method = method_option(arguments, "fewshot", "maml")
     default = fewshot_settings.defaults(method, ways_option(arguments))
     settings = tyro.cli(FewShotSettings, prog=prog, args=arguments, default=default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
@@ -85,9 +93,9 @@ def run_train_multishot(prog: str, arguments: Sequence[str]) -> None:
     """Train on alphabets."""
     from experiments.omniglot.multishot_train import default_run_dir, train
 
+    check_options(arguments, "multishot")
     preset = cast(Preset, option(arguments, "--preset", "default", get_args(Preset)))
-    methods = get_args(MultiShotMethod)
-    method = cast(MultiShotMethod, option(arguments, "--method", "warp-leap", methods))
+    method = cast(MultiShotMethod, method_option(arguments, "multishot", "warp-leap"))
     default = multishot_presets.defaults(preset, method)
     settings = tyro.cli(MultiShotSettings, prog=prog, args=arguments, default=default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
@@ -99,6 +107,40 @@ def protocol_of(arguments: Sequence[str]) -> str:
     asked = option(arguments, "--protocol", "fewshot", ("fewshot", "multishot"))
     resumed = option(arguments, "--resume", "", ())
     return str(find_runs(resumed)[0].config.get("protocol", asked)) if resumed else asked
+
+
+def check_options(arguments: Sequence[str], protocol: Protocol) -> None:
+    """Refuse an option that only the other protocol has.
+
+    Raises:
+        UserError: There is one; the message names the protocol.
+    """
+    (other,) = SETTINGS.keys() - {protocol}
+    own, foreign = ({f.name for f in fields(SETTINGS[p])} for p in (protocol, other))
+    for argument in arguments:
+        name = argument.removeprefix("--").split("=")[0].split(".")[0]
+        plain = name.removeprefix("no-").replace("-", "_")
+        if argument.startswith("--") and plain in foreign - own:
+            raise UserError(f"--{name} is an option of --protocol {other}, this is {protocol}")
+
+
+def method_option(arguments: Sequence[str], protocol: Protocol, default: Method) -> Method:
+    """The value of ``--method``, before the other options are read.
+
+    Raises:
+        UserError: The protocol has no such learner; the message says which has it, or why not.
+    """
+    methods = METHODS[protocol]
+    (other,) = METHODS.keys() - {protocol}
+    value = option(arguments, "--method", default, ())
+    if value not in methods and value in fewshot_settings.WHY_NOT:
+        raise UserError(fewshot_settings.WHY_NOT[value])
+    if value not in methods and value in METHODS[other]:
+        raise UserError(
+            f"--method {value} is a learner of --protocol {other}; {protocol} has "
+            f"{', '.join(methods)}"
+        )
+    return cast(Method, option(arguments, "--method", default, methods))
 
 
 def ways_option(arguments: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import torch
 import tyro
 
 from experiments import stored_settings
@@ -17,7 +18,9 @@ from experiments.learners import (
     Method,
     adjusted,
     check_applies,
+    resolved,
 )
+from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution, OptimiserSettings
 from metarl.errors import UserError
 from metarl.meta_training import OuterSettings
@@ -54,6 +57,8 @@ class FewShotSettings:
     """Channels of each of the four convolutions."""
     reduction: Literal["stride", "pool"] = "stride"
     """stride: convolutions of stride 2, the mean over places at the end; pool: max-pooling."""
+    warp: WarpLayers = field(default_factory=WarpLayers)
+    """The warp layers."""
     rotations: bool = True
     """Count a character turned by 90, 180 and 270 degrees as three more."""
     train_characters: int = 1100
@@ -97,9 +102,26 @@ class FewShotSettings:
             )
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
-        if self.method not in METHODS:
-            raise UserError(f"{self.method} is no learner of --protocol fewshot")
+        if self.method in WHY_NOT:
+            raise UserError(WHY_NOT[self.method])
+        if not self.warped:
+            self.warp.check_unused(self.method, WARP_METHODS)
         check_applies(self.method, self.learner)
+
+    def execution(self, device: torch.device, *, training: bool) -> Execution:
+        """How many tasks are worked on at a time, in meta-training or when they are judged."""
+        ways, shots, _ = self.train_counts if training else self.test_counts
+        batch = self.inner_batch if training else None
+        found = resolved(self.learner.execution, device, batch or ways * shots, self.filters)
+        if not training and self.learner.execution.chunk_size == "auto" and found.stacked is None:
+            # There are many more of them than in meta-training, whose memory is known to suffice.
+            return replace(found, chunk_size=self.meta_batch)
+        return found
+
+    @property
+    def warped(self) -> bool:
+        """Whether the network has warp layers."""
+        return self.method in WARP_METHODS
 
     @property
     def train_counts(self) -> tuple[int, int, int]:
@@ -117,17 +139,23 @@ COUNTS = (
     *("test_steps", "filters", "train_characters", "validation_characters", "validate_every"),
     *("validation_tasks", "log_every", "checkpoint_every"),
 )
-METHODS: tuple[Method, ...] = tuple(
-    m for m in get_args(Method) if m not in (*WARP_METHODS, "daml", "ft")
-)
-"""Without those that need warp layers, inputs without labels, or tasks that are met again."""
+WHY_NOT: dict[str, str] = {
+    "daml": "daml adapts without labels: characters are told apart by theirs; "
+    "`python -m experiments.regression train --family sine-domain` has tasks for it",
+    "ft": "ft has a head for each training task, and few-shot tasks never come again: "
+    "--protocol multishot has it",
+}
+"""The learners that few-shot tasks do not suit."""
+
+METHODS: tuple[Method, ...] = tuple(m for m in get_args(Method) if m not in WHY_NOT)
+"""The learners of this protocol."""
 
 
 def defaults(method: Method = "maml", ways: int = 5) -> FewShotSettings:
     """The published settings of a learner, for so many characters in a task."""
     many = ways >= 20
     inner = InnerSettings(lr=0.1, num_steps=5) if many else InnerSettings(lr=0.4)
-    base = LearnerSettings(inner=inner, execution=Execution(chunk_size=8))
+    base = LearnerSettings(inner=inner, execution=Execution("auto"))
     settings = FewShotSettings(ways=ways, meta_batch=16 if many else 32)
     settings = replace(settings, test_steps=5 if many else 3)
     if method in ("reptile", "leap"):
@@ -137,6 +165,11 @@ def defaults(method: Method = "maml", ways: int = 5) -> FewShotSettings:
         # Rajeswaran et al. 2019: so many steps; lambda 2 and 5 iterations are the usual ones.
         inner = replace(inner, lr=0.1, num_steps=25 if many else 16)
         learner = replace(base, inner=inner)
+        settings = replace(settings, test_steps=inner.num_steps)
+    if method in WARP_METHODS:
+        # Five steps are of the size that MAML takes where it takes five.
+        inner = replace(learner.inner, lr=0.1)
+        learner = replace(learner, inner=inner)
         settings = replace(settings, test_steps=inner.num_steps)
     return replace(settings, method=method, learner=learner)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def train(settings: FewShotSettings) -> list[RunDirectory]:
     omniglot = load_images(settings.data, complete=settings.complete)
     for side in ("train", "validation", "test"):
         make_tasks(settings, omniglot, side)
+    make_network(settings)
     check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     resume = settings.resume is not None
@@ -71,10 +73,10 @@ def default_run_dir(settings: FewShotSettings) -> Path:
 
 def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> MetaTraining:
     """Everything that trains one seed."""
-    device = resolve_device(settings.device)
-    streams = spawn_generators(run.config["seed"], STREAMS)
+    device, seed = resolve_device(settings.device), run.config["seed"]
+    streams = spawn_generators(seed, STREAMS)
     network = make_network(settings)
-    learner = new_learner(settings, streams["init"], device)
+    learner = new_learner(settings, streams["init"], device, seed)
     tasks = make_tasks(settings, omniglot, "train", device)
     selected = SelectedLearner(
         OptimisedLearner(learner, settings.learner.outer),
@@ -101,7 +103,7 @@ def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> M
         ),
         headline=("query_loss", "support_loss", "last_support_loss", "validation_accuracy"),
         counter="tasks_seen",
-        description=f"training seed {run.config['seed']}",
+        description=f"training seed {seed}",
     )
 
 
@@ -120,17 +122,23 @@ def validate(settings: FewShotSettings, learner: MetaLearner, tasks: FewShotBatc
 
 
 def make_network(settings: FewShotSettings) -> Network:
-    """Four convolutions and a linear layer."""
-    return ConvNet(settings.ways, settings.filters, reduction=settings.reduction)
+    """Four convolutions and a linear layer; warp layers where they are learned.
+
+    Raises:
+        UserError: The warp layers cannot be built.
+    """
+    base = ConvNet(settings.ways, settings.filters, reduction=settings.reduction)
+    return settings.warp.build(base) if settings.warped else base
 
 
 def new_learner(
-    settings: FewShotSettings, generator: torch.Generator, device: torch.device
+    settings: FewShotSettings, generator: torch.Generator, device: torch.device, seed: int
 ) -> MetaLearner:
     """The learner before its first iteration."""
     network = make_network(settings)
     initial = {name: p.to(device) for name, p in network.init(generator).items()}
-    return make_learner(settings.method, network, initial, settings.learner)
+    how = replace(settings.learner, execution=settings.execution(device, training=True))
+    return make_learner(settings.method, network, initial, how, seed=seed)
 
 
 def make_tasks(
@@ -176,6 +184,7 @@ def measure(
     last_only: bool = False,
 ) -> AdaptationCurve:
     """Adapt to tasks from their whole support sets, and classify their queries."""
+    execution = settings.execution(tasks.support.inputs.device, training=False)
     return adaptation_curve(
         learner,
         SupervisedTasks(make_network(settings), tasks, cross_entropy),
@@ -183,5 +192,5 @@ def measure(
         query=lambda some: some.source.draw("query"),
         reference=lambda some: some.source.draw("support"),
         at=(num_steps,) if last_only else None,
-        chunk_size=settings.learner.execution.chunk_size,
+        chunk_size=execution.stacked,
     )

@@ -52,7 +52,7 @@ def measure(
         query=lambda tasks: tasks.source.draw("query"),
         reference=_reference,
         at=at,
-        chunk_size=settings.learner.execution.chunk_size,
+        chunk_size=settings.execution(alphabets.train.inputs.device).stacked,
     )
 
 

@@ -19,8 +19,8 @@ from experiments.omniglot.multishot_settings import (
     MultiShotMethod,
     MultiShotSettings,
     Preset,
-    WarpLayers,
 )
+from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution, OptimiserSettings
 from metarl.fewshot import AlphabetSettings, Distortion
 from metarl.meta import SIMPLIFIED, LeapMetric
@@ -44,16 +44,15 @@ def defaults(
 def _default(method: MultiShotMethod) -> MultiShotSettings:
     """The published sizes and learning rates, with none of the faults."""
     second_order = method in ("maml", "fomaml")
-    warped = method in ("warp", "warp-leap")
     return MultiShotSettings(
         method=method,
-        warp=WarpLayers(start="identity") if warped else WarpLayers(),
         images=AlphabetSettings(batch_size=128, distort_held_out=False, ink=1),
         query="held-out" if second_order else "train",
         iterations=1 if method == "none" else 1000,
         learner=LearnerSettings(
             inner=InnerSettings(lr=0.1, num_steps=5 if method == "maml" else 100),
             outer=OuterSettings(_sgd(0.5 if second_order else 0.1)),
+            execution=Execution("auto"),
             **_offline(method, "exact"),
         ),
     )
@@ -66,7 +65,7 @@ def _reference(method: MultiShotMethod) -> MultiShotSettings:
     simplified = SIMPLIFIED if method == "warp-leap" else LeapMetric()
     return replace(
         settings,
-        warp=WarpLayers(),
+        warp=WarpLayers(start="random") if settings.warped else WarpLayers(),
         images=AlphabetSettings(128, distortion, distort_held_out=True, ink=0),
         resize="nearest",
         head_reset=method in MAY_RESET_HEAD,
@@ -77,7 +76,7 @@ def _reference(method: MultiShotMethod) -> MultiShotSettings:
 def _fast(method: MultiShotMethod) -> MultiShotSettings:
     """Small enough for a quarter of an hour of one CPU core; every fifth point is replayed."""
     settings = _default(method)
-    learner = replace(settings.learner, execution=Execution(chunk_size=5))
+    learner = settings.learner
     if settings.warped:
         learner = replace(learner, warp=replace(learner.warp, stride=5))
     return replace(

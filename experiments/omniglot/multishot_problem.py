@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from experiments.learners import make_learner
@@ -20,7 +22,6 @@ from metarl.fewshot import (
 from metarl.fewshot.criteria import cross_entropy
 from metarl.meta import MetaLearner
 from metarl.nn import ConvNet, Network
-from metarl.nn.warp_conv_net import WarpConvNet
 
 STREAMS = ("init", "tasks")
 """Of a seed."""
@@ -57,23 +58,7 @@ def make_network(settings: MultiShotSettings) -> Network:
         UserError: The warp layers cannot be built.
     """
     base = ConvNet(settings.classes, settings.filters, reduction="pool", pool_first=True)
-    if not settings.warped:
-        return base
-    warp = settings.warp
-    try:
-        return WarpConvNet(
-            base,
-            kind=warp.kind,
-            num_layers=warp.num_layers,
-            filters=warp.filters,
-            activation=warp.activation,
-            residual=warp.residual,
-            batch_norm=warp.batch_norm,
-            warped_head=warp.head,
-            start=warp.start,
-        )
-    except ValueError as error:
-        raise UserError(f"--warp: {error}") from error
+    return settings.warp.build(base) if settings.warped else base
 
 
 def new_learner(
@@ -86,7 +71,7 @@ def new_learner(
         settings.learner_method,
         network,
         initial,
-        settings.learner,
+        replace(settings.learner, execution=settings.execution(device)),
         num_tasks=settings.pretrain,
         seed=seed,
     )

@@ -7,42 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 import tyro
 
 from experiments import stored_settings
-from experiments.learners import LearnerSettings, Method, check_applies
+from experiments.learners import LearnerSettings, Method, check_applies, resolved
+from experiments.omniglot.warp_layers import WarpLayers
+from metarl.core import Execution
 from metarl.errors import UserError
 from metarl.fewshot import AlphabetSettings
 from metarl.fewshot.omniglot_cache import Resize
-from metarl.nn.warp_conv_net import Activation
 
 Preset = Literal["fast", "default", "reference"]
 MultiShotMethod = Literal["warp", "warp-leap", "leap", "reptile", "fomaml", "maml", "ft", "none"]
-
-
-@dataclass(frozen=True)
-class WarpLayers:
-    """What the warp layers of warp and warp-leap are; other learners have none.
-
-    Attributes:
-        kind: scaling: a factor and a shift a channel; or a 1x1 or 3x3 convolution.
-        num_layers: Warp layers after each block.
-        filters: Channels between the layers of a stack; None: as many as the blocks have.
-        activation: Of every warp layer.
-        residual: Add a warp layer's input to its output.
-        batch_norm: Normalise what enters a warp layer and, with a residual, what leaves it.
-        head: The linear layer that makes the classes is a warp layer too.
-        start: random; identity: the network begins as the one without warp layers.
-    """
-
-    kind: Literal["scaling", "1x1", "3x3"] = "3x3"
-    num_layers: int = 1
-    filters: int | None = None
-    activation: Activation = "none"
-    residual: bool = False
-    batch_norm: bool = False
-    head: bool = False
-    start: Literal["random", "identity"] = "random"
 
 
 @dataclass(frozen=True)
@@ -118,13 +95,17 @@ class MultiShotSettings:
             raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
         if self.split_seed is not None and self.split_seed < 0:
             raise UserError(f"--split-seed must not be negative, got {self.split_seed}")
-        if self.warp != WarpLayers() and not self.warped:
-            raise UserError(f"--warp is for warp and warp-leap; {self.method} has no warp layers")
+        if not self.warped:
+            self.warp.check_unused(self.method, ("warp", "warp-leap"))
         if self.head_reset and self.method not in MAY_RESET_HEAD:
             raise UserError(
                 f"--head-reset is for {', '.join(MAY_RESET_HEAD)}; {self.method} learns its head"
             )
         check_applies(self.learner_method, self.learner)
+
+    def execution(self, device: torch.device) -> Execution:
+        """How many alphabets are worked on at a time."""
+        return resolved(self.learner.execution, device, self.images.batch_size, self.filters)
 
     @property
     def warped(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -25,23 +25,29 @@ class Execution:
     """How many tasks are worked on at a time.
 
     Attributes:
-        chunk_size: Tasks that are stacked into one program; None stacks all.
+        chunk_size: Tasks that are stacked into one program; None stacks all. auto: a script that
+            knows network and device puts a number in its place; where none does, it is None.
         num_threads: Chunks that are worked on at the same time, on a CPU. Set one intra-op thread
             then (``torch.set_num_threads(1)``).
         compile: Compile the meta-gradient of a chunk (`core.compilation`): for small networks on
             data sets; minutes at the start, for each size of a chunk and of a batch.
     """
 
-    chunk_size: int | None = None
+    chunk_size: int | Literal["auto"] | None = None
     num_threads: int = 1
     compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""
-        if self.chunk_size is not None and self.chunk_size < 1:
+        if isinstance(self.chunk_size, int) and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}")
         if self.num_threads < 1:
             raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+
+    @property
+    def stacked(self) -> int | None:
+        """Tasks that are stacked; None: all."""
+        return self.chunk_size if isinstance(self.chunk_size, int) else None
 
     def map(
         self, work: Callable[[Any], ResultT], tasks: TaskBatch[Any]
@@ -65,7 +71,7 @@ class Execution:
             yield from zip([where for where, _ in parts], results, strict=True)
 
     def _chunks(self, tasks: TaskBatch[Any]) -> Iterator[tuple[slice, TaskBatch[Any]]]:
-        total, size = tasks.num_tasks, self.chunk_size
+        total, size = tasks.num_tasks, self.stacked
         if size is None or size >= total:
             yield slice(0, total), tasks
             return

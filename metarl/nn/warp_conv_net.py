@@ -79,13 +79,24 @@ class WarpConvNet:
         narrows = self.num_layers > 1 and self.width != self.base.filters
         if self.kind == "scaling" and narrows:
             raise ValueError(f"scaling keeps the {self.base.filters} filters, got {self.width}")
-        if self.start == "identity":
-            bent = ("sigmoid",) if self.residual else ("sigmoid", "tanh")
-            if narrows or self.batch_norm or self.warped_head or self.activation in bent:
-                raise ValueError(
-                    "warp layers begin as the identity only without other filters, batch norm, a "
-                    f"warped head and {' or '.join(bent)}; use start='random'"
-                )
+        if self.start == "identity" and self.not_identity:
+            raise ValueError(
+                "warp layers begin as the identity only without other filters, batch norm, a "
+                f"warped head and activations that bend; not with {', '.join(self.not_identity)}: "
+                "use start='random'"
+            )
+
+    @property
+    def not_identity(self) -> tuple[str, ...]:
+        """The attributes that keep the warp layers from beginning as the identity, by name."""
+        bent = ("sigmoid",) if self.residual else ("sigmoid", "tanh")
+        reasons = {
+            "filters": self.num_layers > 1 and self.width != self.base.filters,
+            "activation": self.activation in bent,
+            "batch_norm": self.batch_norm,
+            "warped_head": self.warped_head,
+        }
+        return tuple(name for name, holds in reasons.items() if holds)
 
     @property
     def width(self) -> int:

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.learners import WARP_METHODS
 from experiments.omniglot import fewshot_train
 from experiments.omniglot.__main__ import main
 from experiments.omniglot.data import load_images
 from experiments.omniglot.fewshot_settings import METHODS, defaults, from_config
+from metarl.core import share
 from metarl.fewshot import Examples, omniglot_download
 from metarl.run_directory import RunDirectory
+from metarl.seeding import spawn_generators
 from tests.experiments.omniglot_runs import (
     assert_same,
     metrics,
@@ -62,12 +65,59 @@ def test_train_leaves_a_whole_run_directory(trained):
     assert best["iteration"] in (3, 6, 8)
 
 
-@pytest.mark.parametrize("method", ["maml", "metasgd", "imaml", "reptile", "none"])
+@pytest.mark.parametrize("method", ["maml", "metasgd", "imaml", "reptile", "none", *WARP_METHODS])
 def test_every_kind_of_learner_resumes_bit_for_bit(tmp_path, data, method):
     (whole,) = train(tmp_path / "whole", data, *SMALL, *of(method))
     (cut,) = train(tmp_path / "cut", data, *SMALL, *of(method))
     resume_before_the_last(cut)
     assert_same(cut, whole)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--warp.kind", "1x1", "--warp.num-layers", "2", "--warp.residual", "--reduction", "pool"),
+        ("--learner.warp.algorithm", "offline", "--train-shots", "2", "--inner-batch", "4"),
+    ],
+    ids=["as-it-is", "other-layers", "offline"],
+)
+def test_warp_layers_learn_beside_the_initialisation(tmp_path, data, capsys, arguments):
+    (run,) = train(tmp_path / "run", data, *SMALL, *of("warp-maml"), *arguments)
+    assert np.isfinite(run.read_metrics()["validation_accuracy"][1:]).all()
+    init = spawn_generators(0, fewshot_train.STREAMS)["init"]
+    settings = from_config(run.config)
+    begun = fewshot_train.new_learner(settings, init, torch.device("cpu"), 0).params
+    trained = run.load_checkpoint()["learner"]["params"]
+    assert trained.keys() == begun.keys()
+    for name in ("slow.warp.0.0.conv.weight", "fast.blocks.0.conv.weight", "fast.head.weight"):
+        assert not torch.equal(trained[name], begun[name]), name
+    summary = summary_of(run, capsys, "--tasks", "4")
+    assert (summary["method"], summary["steps"]) == ("warp-maml", [0, 1, 2])
+
+
+def test_warped_learners_begin_as_the_network_without_warp_layers():
+    images = torch.rand(1, 6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    outputs = []
+    for method in ("maml", "warp-maml"):
+        settings = replace(defaults(method), filters=4)
+        network = fewshot_train.make_network(settings)
+        params = network.init(torch.Generator().manual_seed(0))
+        outputs.append(network(share(params, 1), images))
+    assert torch.equal(*outputs)
+
+
+def test_the_learners_of_only_one_protocol_are_named_with_it(data, tmp_path, capsys):
+    for method, message in (
+        ("imaml", "--method imaml is a learner of --protocol fewshot; multishot has warp, "),
+        ("daml", "daml adapts without labels"),
+    ):
+        with pytest.raises(SystemExit):
+            train(tmp_path, data, "--protocol", "multishot", "--method", method)
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train(tmp_path, data, "--protocol", "multishot", "--ways", "5")
+    assert "--ways is an option of --protocol fewshot, this is multishot" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_is_saved_and_goes_on(tmp_path, data, capsys, monkeypatch):
@@ -166,6 +216,9 @@ def test_published_settings():
     assert reptile.learner.outer.optimiser.lr == 1.0
     assert defaults("imaml").test_steps == 16
     assert defaults("metasgd").learner.inner.learned == "element"
+    warped = defaults("warp-maml")
+    assert (warped.learner.inner.lr, warped.learner.inner.num_steps) == (0.1, 5)
+    assert (warped.test_steps, warped.learner.warp.objective) == (5, "exact")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -173,10 +226,46 @@ def test_published_settings():
 def test_every_method_has_settings_that_can_be_trained(method, ways):
     settings = defaults(method, ways)
     learner = fewshot_train.new_learner(
-        replace(settings, filters=2), torch.Generator(), torch.device("cpu")
+        replace(settings, filters=2), torch.Generator(), torch.device("cpu"), 0
     )
     assert learner.num_steps == settings.learner.inner.num_steps
     assert (settings.method, settings.ways) == (method, ways)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "training", "judging"),
+    [
+        ("maml", {}, 8, 8),
+        ("maml", {"ways": 20}, 2, 2),
+        ("maml", {"shots": 5}, 1, 1),
+        ("maml", {"filters": 32}, 16, 16),
+        ("maml", {"train_shots": 2}, 4, 8),
+        ("reptile", {}, 4, 8),
+        ("warp-maml", {"filters": 16}, 32, 32),
+    ],
+)
+def test_as_many_tasks_are_stacked_as_was_measured_to_be_fast(method, changes, training, judging):
+    settings = replace(defaults(method), **changes)
+    assert settings.learner.execution.chunk_size == "auto"
+    device = torch.device("cpu")
+    learner = fewshot_train.new_learner(settings, torch.Generator(), device, 0)
+    assert learner.execution.chunk_size == training
+    assert settings.execution(device, training=False).chunk_size == judging
+    gpu = torch.device("cuda")
+    assert settings.execution(gpu, training=True).chunk_size is None
+    assert settings.execution(gpu, training=False).chunk_size == settings.meta_batch
+
+
+@pytest.mark.parametrize("size", [3, None])
+def test_a_number_of_stacked_tasks_that_was_chosen_is_kept(trained, size):
+    config = json.loads(json.dumps(trained.config))
+    assert config["learner"]["execution"]["chunk_size"] == "auto"
+    config["learner"]["execution"]["chunk_size"] = size
+    settings = from_config(config)
+    for device in ("cpu", "cuda"):
+        for training in (True, False):
+            found = settings.execution(torch.device(device), training=training)
+            assert found.chunk_size == found.stacked == size
 
 
 def test_the_config_gives_the_settings_back(trained, data):
@@ -197,8 +286,14 @@ def test_the_config_gives_the_settings_back(trained, data):
         (("--train-characters", "17"), "leave none of 18 for the test"),
         (("--inner-batch", "4"), "exceeds the 3 drawings"),
         (("--iterations", "0"), "--iterations must be at least 1"),
-        (("--method", "warp-leap"), "is not one of"),
-        (("--method", "ft"), "is not one of"),
+        (("--method", "daml"), "daml adapts without labels"),
+        (("--method", "ft"), "--protocol multishot has it"),
+        (("--method", "warp-mamml"), "is not one of maml"),
+        (("--warp.residual",), "--warp is for warp, warp-leap, warp-reptile, warp-maml; maml has"),
+        (("--warp.start", "identity"), "maml has no warp layers"),
+        (("--preset", "fast"), "--preset is an option of --protocol multishot"),
+        (("--images.batch-size=4",), "--images is an option of --protocol multishot"),
+        (("--no-head-reset",), "--no-head-reset is an option of --protocol multishot"),
         (("--method", "reptile", "--learner.checkpoint"), "reptile has none"),
         (("--seeds", "1", "1"), "--seeds must be different"),
         (("--protocol", "manyshot"), "is not one of fewshot, multishot"),

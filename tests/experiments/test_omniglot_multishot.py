@@ -152,7 +152,7 @@ def test_the_published_network_has_the_published_number_of_parameters():
     fast, slow = partition(p := network.init(torch.Generator()), slow=network.slow).split(p)
     assert num_parameters(fast) == 113_236
     assert num_parameters(slow) == 147_712
-    warp = replace(defaults().warp, num_layers=2, batch_norm=True, residual=True, start="random")
+    warp = replace(defaults().warp, num_layers=2, batch_norm=True, residual=True)
     stronger = make_network(replace(defaults(), warp=warp))
     slow = partition(p := stronger.init(torch.Generator()), slow=stronger.slow).split(p)[1]
     assert num_parameters(slow) == 297_472
@@ -165,10 +165,13 @@ def test_the_published_network_has_the_published_number_of_parameters():
     "arguments",
     [
         ("--warp.kind", "scaling"),
-        ("--warp.kind", "1x1", "--warp.start", "random", "--warp.head"),
+        ("--warp.kind", "1x1", "--warp.start", "random"),
+        ("--warp.head",),
+        ("--warp.batch-norm",),
+        ("--warp.batch-norm", "--warp.residual", "--warp.num-layers", "2"),
         (
             *("--warp.num-layers", "2", "--warp.filters", "5", "--warp.activation", "relu"),
-            *("--warp.residual", "--warp.batch-norm", "--warp.start", "random"),
+            *("--warp.residual", "--warp.batch-norm"),
         ),
         ("--learner.warp.algorithm", "online", "--learner.inner.rule", "adam"),
         ("--learner.warp.stride", "2", "--learner.inner.learned", "parameter"),
@@ -180,6 +183,36 @@ def test_warp_capacity_and_other_options_train(tmp_path, data, capsys, arguments
     found = run.read_metrics()
     assert np.isfinite(found["support_loss"]).all()
     assert run.load_checkpoint()["iteration"] in (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "start"),
+    [
+        ("default", {}, "identity"),
+        ("fast", {"residual": True, "activation": "tanh"}, "identity"),
+        ("default", {"activation": "tanh"}, "random"),
+        ("fast", {"head": True}, "random"),
+        ("default", {"start": "random"}, "random"),
+        ("reference", {}, "random"),
+    ],
+)
+def test_warp_layers_begin_as_the_identity_where_they_can(preset, options, start):
+    settings = defaults(preset, "warp-leap")
+    network = make_network(replace(settings, warp=replace(settings.warp, **options)))
+    assert network.start == start
+
+
+def test_runs_of_earlier_versions_have_a_random_start_without_warp_layers(trained):
+    config = {**trained.config, "method": "leap", "learner": {}}
+    config["warp"] = {**config["warp"], "start": "random"}
+    assert from_config(config).warp.start == "random"
+
+
+def test_alphabets_are_stacked_as_was_measured_to_be_fast():
+    for preset, size in (("fast", 8), ("default", 1)):
+        settings = defaults(preset)
+        assert settings.execution(torch.device("cpu")).chunk_size == size
+        assert settings.execution(torch.device("cuda")).chunk_size is None
 
 
 def settings_of(data, method, **changes):
@@ -235,11 +268,24 @@ def test_what_the_meta_loss_is_taken_on(data):
         (("--iterations", "0"), "--iterations must be at least 1"),
         (("--split-seed", "-1"), "--split-seed must not be negative"),
         (("--preset", "slow"), "is not one of fast, default, reference"),
-        (("--method", "imaml"), "is not one of warp"),
+        (("--method", "maml++"), "is not one of warp"),
         (("--method", "leap", "--warp.residual"), "leap has no warp layers"),
         (("--method", "maml", "--head-reset"), "maml learns its head"),
         (("--method", "leap", "--learner.warp.epochs", "2"), "leap has none"),
-        (("--warp.activation", "tanh"), "--warp: warp layers begin as the identity only"),
+        (
+            ("--warp.start", "identity", "--warp.activation", "tanh"),
+            "the identity with --warp.activation tanh: --warp.start random, or auto",
+        ),
+        (
+            ("--warp.start", "identity", "--warp.batch-norm", "--warp.head"),
+            "the identity with --warp.batch-norm or --warp.head: --warp.start random",
+        ),
+        (
+            (*("--warp.start", "identity", "--warp.num-layers", "2"), "--warp.filters", "5"),
+            "the identity with --warp.filters 5:",
+        ),
+        (("--method", "leap", "--warp.start", "identity"), "leap has no warp layers"),
+        (("--warp.num-layers", "0"), "--warp: num_layers and filters must be at least 1"),
     ],
 )
 def test_mistakes_end_in_one_line_before_any_work(tmp_path, data, capsys, arguments, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Literal
 
 import pytest
 import torch
@@ -14,11 +15,11 @@ from tests.metarl.core.toy_tasks import ToyTasks, toy
 
 @pytest.mark.parametrize(
     ("chunk_size", "sizes"),
-    [(None, [7]), (7, [7]), (20, [7]), (3, [3, 3, 1]), (1, [1] * 7)],
+    [(None, [7]), ("auto", [7]), (7, [7]), (20, [7]), (3, [3, 3, 1]), (1, [1] * 7)],
 )
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_every_task_is_worked_on_once_and_in_order(
-    chunk_size: int | None, sizes: list[int], num_threads: int
+    chunk_size: int | Literal["auto"] | None, sizes: list[int], num_threads: int
 ) -> None:
     tasks, _, _ = toy(7)
     execution = Execution(chunk_size, num_threads)
