@@ -230,6 +230,22 @@ class TaskFamily(ABC, Generic[T]):
             arrays = self.draw_arrays(n, rng)
         return tuple(self.task_type.from_arrays(*row) for row in zip(*arrays, strict=True))
 
+    def split(
+        self, *, train: float = 0.8, validation: float = 0.0, test: float = 0.2, salt: str = ""
+    ) -> Any:
+        """Refuses, but for families with parts that can be named.
+
+        What keeps test tasks apart in a continuum is that no task is drawn twice, not a split.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"{type(self).__name__} draws from a continuum, where no task comes twice, and has no "
+            "parts to split: draw the test tasks with a generator of their own, or split a TaskSet "
+            "of drawn tasks"
+        )
+
 
 def stack_tasks(tasks: Iterable[Task]) -> Arrays:
     """The arrays of all tasks, [n, ...] each."""

@@ -49,6 +49,11 @@ def check(settings: TrainSettings) -> None:
             "--loss.auxiliary-critic is trained by a meta-gradient through adaptation, for "
             f"{', '.join(THROUGH_ADAPTATION)}; {settings.method} has none"
         )
+    if settings.loss.baseline == "critic" and settings.method == "trpo-maml":
+        raise UserError(
+            "--loss.baseline critic: trpo-maml bounds how far policies move, and a critic moves "
+            "none: take --loss.baseline linear or none"
+        )
     if settings.loss.start_entropy_coef and settings.method == "trpo-maml":
         raise UserError(
             "--loss.start-entropy-coef is a term of the gradient, and trpo-maml's step is found "

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, cast
+
+import tyro
 
 from experiments import learners as shared
 from experiments.learners import LearnerSettings, check_applies
@@ -12,7 +14,7 @@ from experiments.maze_adapt.cores import CORES, CoreName
 from experiments.maze_adapt.methods import Method
 from metarl.core import Execution, OptimiserSettings, Params
 from metarl.errors import UserError
-from metarl.meta import EMAML, TRPO, MetaLearner, ProMP
+from metarl.meta import EMAML, KL_LIMIT, TRPO, LeapMetric, MetaLearner, ProMP
 from metarl.meta.linear_solvers import ConjugateGradient
 from metarl.meta_training import OuterSettings
 from metarl.nn import MLP, WarpMLP
@@ -33,6 +35,13 @@ STEPS_ITSELF = OuterSettings(OptimiserSettings("sgd", lr=1.0, beta1=0.0))
 
 
 @dataclass(frozen=True)
+class InnerAndOuter(LearnerSettings):
+    """What every learner has, and what some have."""
+
+    leap: tyro.conf.Suppress[LeapMetric] = field(default_factory=LeapMetric)  # none has it here
+
+
+@dataclass(frozen=True)
 class ProMPSettings:
     """Several steps on each meta-batch.
 
@@ -40,14 +49,15 @@ class ProMPSettings:
         num_epochs: Steps a meta-batch.
         clip: Largest change of a probability ratio that is rewarded.
         inner_kl_coef: Weight of the divergence before adaptation, per nat a step.
-        max_divergence: Stop the epochs where the adapted policies have moved this far. None:
-            never.
+        max_divergence: A step that moves the adapted policies further than this, in nats a step, is
+            taken back and ends the epochs (`kl_stops` counts them). The usual one is for blow-ups;
+            a large number is no bound.
     """
 
     num_epochs: int = 5
     clip: float = 0.3
     inner_kl_coef: float = 5e-4
-    max_divergence: float | None = None
+    max_divergence: float = KL_LIMIT
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,16 @@ ONLY_FOR = {"promp": "promp", "trust_region": "trpo-maml", "exploration_coef": "
 
 
 def own_settings(method: Method, of_policies: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the stored settings of learners of policies, by name, those that this one reads."""
-    return {name: value for name, value in of_policies.items() if ONLY_FOR.get(name) == method}
+    """Of the stored settings of learners of policies, by name, those that this one reads.
+
+    Runs of promp that had no bound are read as with the usual one, which nothing but a blow-up
+    reaches.
+    """
+    own = {name: value for name, value in of_policies.items() if ONLY_FOR.get(name) == method}
+    if "promp" in own:
+        given = {name: value for name, value in own["promp"].items() if value is not None}
+        own["promp"] = given
+    return own
 
 
 def check(method: Method, settings: LearnerSettings, of_policies: PolicyLearnerSettings) -> None:

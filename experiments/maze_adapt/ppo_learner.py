@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +19,8 @@ from torch import Tensor, nn
 from experiments.maze_adapt.episodes import environments
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.worlds import Tasks, World
-from metarl.meta import NonFiniteLossError
+from metarl.meta import KL_LIMIT, NonFiniteLossError
+from metarl.meta_training import MAX_SKIPPED
 from metarl.rl import Gaussian
 from metarl.sb3 import (
     PlayedEpisodes,
@@ -26,6 +30,8 @@ from metarl.sb3 import (
     rollout_buffer,
     seeded,
 )
+
+logger = logging.getLogger(__name__)
 
 LOGGED = {
     "value_loss": "train/value_loss",
@@ -39,11 +45,13 @@ class PPOLearner:
     """A PPO that `metarl.training.MetaTraining` can train, save and restore.
 
     SB3's draws begin at a seed in every iteration: its state is that of policy and optimiser.
+    An iteration whose losses or weights are not finite is undone whole and counted (``skipped``).
     """
 
     def __init__(self, model: PPO, settings: TrainSettings) -> None:
         """Train this model, in place."""
         self.model, self.settings = model, settings
+        self._skipped_in_a_row, self._warned = 0, False
         model.set_logger(Logger(folder=None, output_formats=[]))
 
     def set_learning_rate_factor(self, factor: float) -> None:
@@ -54,22 +62,29 @@ class PPOLearner:
     def update(self, env: TaskVecEnv, seed: int) -> dict[str, Tensor]:
         """Learn from one episode in every environment.
 
+        Returns:
+            Metrics ``[1]``: of the loss, where it was stepped on; of the episodes; ``skipped``: 1
+            where the iteration was undone; ``kl_stops``: 1 where the epochs ended early;
+            ``kl_exceeded``: 1 where the policy moved by more than `KL_LIMIT`.
+
         Raises:
-            NonFiniteLossError: The parameters are no numbers any more.
+            NonFiniteLossError: As many as `MAX_SKIPPED` iterations in a row were skipped.
         """
         with seeded(seed, self.model.device):
             played = play_episodes(self.model.policy, env)
             self.model.rollout_buffer = rollout_buffer(self.model, played)
+            before = copy.deepcopy(self._state())
             try:
-                self.model.train()
-            except ValueError as error:  # a distribution refuses its parameters
-                raise NonFiniteLossError(str(error).partition("\n")[0]) from error
-        return {**self._logged(), **episode_metrics(played, self.settings.meta_batch)}
+                found = self._learn()
+                self._skipped_in_a_row = 0
+            except NonFiniteLossError as error:
+                self._restore(before)
+                found = self._note_skipped(error)
+        return {**found, **episode_metrics(played, self.settings.meta_batch)}
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything the one agent needs to go on."""
-        policy = self.model.policy
-        return {"params": policy.state_dict(), "optimiser": policy.optimizer.state_dict()}
+        return {**self._state(), "skipped_in_a_row": self._skipped_in_a_row}
 
     def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Take up where the one agent left off.
@@ -80,18 +95,74 @@ class PPOLearner:
         """
         (state,) = states
         try:
-            self.model.policy.load_state_dict(state["params"])
-            self.model.policy.optimizer.load_state_dict(state["optimiser"])
+            self._restore(state)
         except ValueError as error:
             raise RuntimeError(str(error)) from error
+        self._skipped_in_a_row = int(state.get("skipped_in_a_row", 0))
 
-    def _logged(self) -> dict[str, Tensor]:
+    def _state(self) -> dict[str, Any]:
+        """Of policy and optimiser; the tensors are theirs."""
+        policy = self.model.policy
+        return {"params": policy.state_dict(), "optimiser": policy.optimizer.state_dict()}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.model.policy.load_state_dict(state["params"])
+        self.model.policy.optimizer.load_state_dict(state["optimiser"])
+
+    def _learn(self) -> dict[str, Tensor]:
+        """All epochs of an iteration.
+
+        Raises:
+            NonFiniteLossError: Losses or parameters are no numbers any more.
+        """
+        before = self._num_steps()
+        try:
+            self.model.train()
+        except ValueError as error:  # a distribution refuses its parameters
+            raise NonFiniteLossError(str(error).partition("\n")[0]) from error
+        values = self._logged()
+        # The losses were taken before the last step.
+        if not all(bool(p.isfinite().all()) for p in self.model.policy.parameters()):
+            raise NonFiniteLossError(f"a parameter is not finite ({values})")
+        values["kl_exceeded"] = float(values["approx_kl"] > KL_LIMIT)
+        minibatches = math.ceil(self.model.rollout_buffer.buffer_size / self.model.batch_size)
+        taken = self._num_steps() - before
+        values["kl_stops"] = float(taken < self.model.n_epochs * minibatches)
+        if values["kl_exceeded"] and not self._warned:
+            self._warned = True
+            logger.warning(
+                "an iteration moved the policy by %.3g nats (counted as kl_exceeded): "
+                "lower --ppo.lr, or set --ppo.target-kl",
+                values["approx_kl"],
+            )
+        return {name: torch.tensor([value]) for name, value in values.items()} | {
+            "skipped": torch.zeros(1)
+        }
+
+    def _num_steps(self) -> int:
+        """That the optimiser has taken."""
+        states = self.model.policy.optimizer.state.values()
+        return max((int(state["step"]) for state in states), default=0)
+
+    def _note_skipped(self, error: NonFiniteLossError) -> dict[str, Tensor]:
+        """Count what was undone.
+
+        Raises:
+            NonFiniteLossError: It is one too many.
+        """
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= MAX_SKIPPED:
+            raise NonFiniteLossError(f"{error}, {MAX_SKIPPED} iterations in a row") from error
+        logger.warning("an iteration was skipped: %s", error)
+        return {"skipped": torch.ones(1)}
+
+    def _logged(self) -> dict[str, float]:
         found = self.model.logger.name_to_value
-        values = {name: found[theirs] for name, theirs in LOGGED.items()}
-        values["entropy"] = -found["train/entropy_loss"]
+        values = {name: float(found[theirs]) for name, theirs in LOGGED.items()}
+        values["entropy"] = -float(found["train/entropy_loss"])
         if not np.isfinite(list(values.values())).all():
             raise NonFiniteLossError(f"loss is not finite ({values})")
-        return {name: torch.tensor([float(value)]) for name, value in values.items()}
+        return values
 
 
 def env_on(
@@ -138,6 +209,7 @@ def make_model(settings: TrainSettings, generator: torch.Generator, device: torc
             ent_coef=own.entropy_coef,
             vf_coef=own.value_coef,
             max_grad_norm=own.max_grad_norm,
+            target_kl=own.target_kl,
             policy_kwargs=policy,
             device=device,
         )

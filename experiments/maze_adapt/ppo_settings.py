@@ -43,6 +43,8 @@ class PPOSettings:
             fixed tour, which fine-tuning cannot leave.
         value_coef: Weight of the critic's loss.
         max_grad_norm: Clip the gradient to this norm.
+        target_kl: End the epochs of an iteration at a minibatch from which the policy has moved 1.5
+            times this, in nats a step (`kl_stops` counts them); in fine-tuning too. None: never.
         fine_tuning: To one task, when it is evaluated.
     """
 
@@ -56,6 +58,7 @@ class PPOSettings:
     entropy_coef: float = 0.05
     value_coef: float = 0.5
     max_grad_norm: float = 0.5
+    target_kl: float | None = None
     fine_tuning: FineTuningSettings = field(default_factory=FineTuningSettings)
 
     def __post_init__(self) -> None:
@@ -67,6 +70,8 @@ class PPOSettings:
         for name in ("clip", "max_grad_norm"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be finite and above 0, got {getattr(self, name)}")
+        if self.target_kl is not None and not self.target_kl > 0:
+            raise ValueError(f"target_kl must be above 0, or None, got {self.target_kl}")
         for name in ("entropy_coef", "value_coef"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)}")

@@ -32,6 +32,7 @@ from metarl.core import Params, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.meta import TwoTimescale
+from metarl.meta_training import MAX_SKIPPED
 from metarl.nn import GRU, AssociativeMemory, RecurrentCore, WarpRNN
 from metarl.rl import ActorCritic, Collector, RecurrentAgent, ScoredTrials, Trials
 from metarl.run_directory import RunDirectory
@@ -81,7 +82,7 @@ def build(settings: TrainSettings, runs: Sequence[RunDirectory]) -> MetaTraining
     policy = make_policy(settings, world)
     initial = stack([policy.init(s["init"]) for s in streams])
     params = {name: p.to(device) for name, p in initial.items()}
-    learner = TwoTimescale(params, policy.slow, own.learner)
+    learner = TwoTimescale(params, policy.slow, own.learner, max_skipped=MAX_SKIPPED)
     generators = [s["episodes"] for s in streams]
     env = make_trials(
         world,

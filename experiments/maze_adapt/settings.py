@@ -11,9 +11,15 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from experiments import stored_settings
-from experiments.learners import ImplicitSettings, InnerSettings, LearnerSettings
+from experiments.learners import ImplicitSettings, InnerSettings
 from experiments.maze_adapt.cores import CoreName, check_core, check_shape
-from experiments.maze_adapt.learners import STEPS_ITSELF, PolicyLearnerSettings, check, own_settings
+from experiments.maze_adapt.learners import (
+    STEPS_ITSELF,
+    InnerAndOuter,
+    PolicyLearnerSettings,
+    check,
+    own_settings,
+)
 from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.methods import METHODS, METHODS_OF, KindName, Method, kind_name
 from experiments.maze_adapt.ppo_settings import PPOSettings
@@ -49,8 +55,24 @@ class TrainSettings:
     """point: MAML's 2D navigation; maze: a hidden goal in a grid maze; gridnavi: VariBAD's grid;
     bandit: Bernoulli arms; mdp: random decision processes."""
     method: Method = "maml"
-    """The learner: rl2 (a GRU or --recurrent.core) and warp-rnn adapt through their hidden state,
-    within a trial; the others by policy gradient steps."""
+    """How to adapt. By policy gradient steps:
+      maml: from a learned initialisation, to second order.
+      fomaml: maml without second derivatives.
+      anil: maml that adapts the last layer alone.
+      metasgd: maml with a learned step size a weight.
+      reptile: an initialisation drawn to adapted weights.
+      imaml: implicit gradients of a proximal problem.
+      emaml: maml with credit for exploring.
+      promp: maml by several clipped steps a meta-batch.
+      trpo-maml: maml within a trust region.
+      warp: through learned layers that stand still.
+      none: no meta-training.
+    Through the hidden state, within a trial:
+      rl2: a GRU, or --recurrent.core.
+      warp-rnn: a network with fast and slow weights.
+    By fine-tuning:
+      ppo: PPO, trained on all tasks as if they were one.
+    """
     iterations: int = 500
     """Iterations; in each, the learner adapts to one meta-batch of tasks."""
     meta_batch: int = 20
@@ -62,7 +84,7 @@ class TrainSettings:
     horizon: int = 100
     """Steps of an episode, at most."""
     size: int = 9
-    """Rows and columns of the maze, odd, at least 5 (maze)."""
+    """Rows and columns of the maze, odd, at least 5; 5 to 13 have been checked (maze)."""
     start: Start = "centre"
     """Episodes start at the maze's centre, or each at a random free cell (maze)."""
     goal: Goal = "teleports"
@@ -89,8 +111,9 @@ class TrainSettings:
     checkpoint_every: int = 50
     """Iterations between checkpoints."""
     loss: PolicyGradientSettings = field(default_factory=PolicyGradientSettings)
-    """Of the episodes, in adaptation and after it."""
-    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    """Of the episodes, in adaptation and after it. With lvc and normalised advantages (the usual
+    ones) support_loss and query_loss are 0 but for rounding: the returns tell progress."""
+    learner: InnerAndOuter = field(default_factory=InnerAndOuter)
     """Inner and outer loop; the defaults are the method's own."""
     of_policies: PolicyLearnerSettings = field(default_factory=PolicyLearnerSettings)
     """What some learners have beside."""
@@ -200,7 +223,7 @@ IMPLICIT = ImplicitSettings(strength=0.5)
 
 def _learner(
     method: Method, inner_lr: float, *, num_steps: int, later: float = 1.0
-) -> LearnerSettings:
+) -> InnerAndOuter:
     """The learner's settings: Adam, whose 3e-3 falls to 0, unless the method has its own way.
 
     An inner step of 0.5 on the mean over time (hence ``divide_by_horizon``) is that of Finn et al.
@@ -216,7 +239,7 @@ def _learner(
         case "trpo-maml":
             outer, schedule = STEPS_ITSELF, Schedule()
     implicit = IMPLICIT if method == "imaml" else ImplicitSettings()
-    return LearnerSettings(inner=inner, outer=outer, schedule=schedule, implicit=implicit)
+    return InnerAndOuter(inner=inner, outer=outer, schedule=schedule, implicit=implicit)
 
 
 def from_config(config: Mapping[str, Any]) -> TrainSettings:

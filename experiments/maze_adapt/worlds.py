@@ -7,10 +7,10 @@ continuum, and the test tasks by a generator of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
 
@@ -75,6 +75,9 @@ class World:
         anchors: Of given tasks.
         floor: What ``anchors(...).floor`` is the return of.
         has_goal: Whether success is something that happens at a step.
+
+    Raises:
+        UserError: A task to test on is one to train on, where there are finitely many.
     """
 
     num_inputs: int
@@ -86,6 +89,18 @@ class World:
     anchors: Callable[[Tasks], Anchors]
     floor: str = "random actions"
     has_goal: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse test tasks that are trained on."""
+        sides = self.train, self.test
+        if not all(isinstance(side, TaskDistribution | TaskSet) for side in sides):
+            return
+        train, test = ({task.task_id for task in cast(Iterable[Any], side)} for side in sides)
+        if train & test:
+            raise UserError(
+                f"{len(train & test)} of {len(test)} test tasks are trained on, such as "
+                f"{min(train & test)}: split the tasks anew"
+            )
 
     def test_tasks(self, num_tasks: int, generator: torch.Generator) -> Tasks:
         """Tasks to test on: each once where there are finitely many, at most ``num_tasks``.

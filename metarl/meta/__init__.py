@@ -13,7 +13,7 @@ from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
 from metarl.meta.no_meta_training import NoMetaTraining
 from metarl.meta.policy_tasks import PolicyTaskBatch
-from metarl.meta.promp import ProMP
+from metarl.meta.promp import KL_LIMIT, ProMP
 from metarl.meta.recorded import Recorded
 from metarl.meta.regularised import Penalty, regularised_gradients
 from metarl.meta.reptile import Reptile
@@ -33,6 +33,7 @@ __all__ = [
     "ANIL",
     "DAML",
     "EMAML",
+    "KL_LIMIT",
     "MAML",
     "SIMPLIFIED",
     "TRPO",

@@ -12,11 +12,16 @@ that played.
 
 Reduces to: the gradient of `MAML` in the first epoch, where all ratios are 1.
 
+Clipping bounds what is rewarded, not how far a step goes. So the divergence of the adapted policies
+from those that played is looked at after every step, the last one too: beyond `KL_LIMIT` it is
+counted, and beyond a bound the step is taken back.
+
 # Deviation: eta is constant; the published code may adapt it to a target divergence.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -38,6 +43,11 @@ from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.policy_tasks import PolicyTaskBatch
 from metarl.meta.recorded import Recorded
 
+logger = logging.getLogger(__name__)
+
+KL_LIMIT = 1.0
+"""Nats a step that no meta-batch should move policies by: far beyond what training needs."""
+
 
 class ProMP(MetaLearner):
     """An initialisation that takes several steps on each meta-batch; one yield an epoch.
@@ -46,8 +56,9 @@ class ProMP(MetaLearner):
         num_epochs: Gradients a meta-batch.
         clip: Largest change of a probability ratio that is rewarded.
         inner_kl_coef: eta, per nat a step.
-        max_divergence: No more epochs once the mean divergence (nats a step) of the adapted
-            policies from those that played exceeds this; None: all epochs.
+        max_divergence: A step after which the mean divergence (nats a step) of the adapted
+            policies from those that played exceeds this is taken back, and ends the epochs. The
+            optimiser's moments keep its gradient. None: all epochs, and all steps stay.
     """
 
     def __init__(
@@ -76,12 +87,16 @@ class ProMP(MetaLearner):
             raise ValueError(f"max_divergence must be above 0 or None, got {max_divergence}")
         self.num_epochs, self.clip = num_epochs, clip
         self.inner_kl_coef, self.max_divergence = inner_kl_coef, max_divergence
-        self._stopped = False
+        self._stopped, self._num_exceeded, self._warned = False, 0, False
 
     @property
     def incidents(self) -> dict[str, int]:
-        """``kl_stops``: whether the epochs ended early because policies had diverged."""
-        return {"kl_stops": int(self._stopped)}
+        """What the last meta-batch survived.
+
+        ``kl_stops``: whether a step was taken back, because policies had diverged further than the
+        bound; ``kl_exceeded``: steps after which they had diverged by more than `KL_LIMIT`.
+        """
+        return {"kl_stops": int(self._stopped), "kl_exceeded": self._num_exceeded}
 
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Draw, then one gradient an epoch.
@@ -96,18 +111,50 @@ class ProMP(MetaLearner):
         Raises:
             StaleBatchError: The ratios do not begin at 1.
         """
-        self._stopped = False
+        self._stopped, self._num_exceeded = False, 0
+        before: dict[str, Tensor] = {}
         parts = [part for _, part in self.execution.map(Recorded, tasks)]
         for epoch in range(self.num_epochs):
             each = [self._metrics_of_part(part, first=epoch == 0) for part in parts]
             metrics = {name: torch.cat([m[name] for m, _ in each]) for name in each[0][0]}
-            bound = self.max_divergence if epoch > 0 else None
-            if bound is not None and not float(metrics["query_kl"].mean()) <= bound:
-                self._stopped = True
+            if epoch > 0 and self._took_back(before, metrics["query_kl"]):
                 return
             for _, grads in each:
                 add_to_grads(self.params, grads, 1.0 / tasks.num_tasks)
+            before = {name: p.detach().clone() for name, p in self.params.items()}
             yield metrics
+        self._took_back(before, torch.cat([self._divergence_of_part(part) for part in parts]))
+
+    def _took_back(self, before: Params, divergences: Tensor) -> bool:
+        """Judge the step that led from ``before`` to divergences ``[N]``; undo it where too far."""
+        divergence = float(divergences.mean())
+        # What is not a number has gone too far as well.
+        self._num_exceeded += not divergence <= KL_LIMIT
+        bound = self.max_divergence
+        self._stopped = bound is not None and not divergence <= bound
+        if self._stopped:
+            with torch.no_grad():
+                for name, p in self.params.items():
+                    p.copy_(before[name])
+        if self._num_exceeded and not self._warned:
+            self._warned = True
+            logger.warning(
+                "a step moved the adapted policies by %.3g nats (%s; counted as kl_exceeded): "
+                "lower the outer learning rate",
+                divergence,
+                "taken back" if self._stopped else "no bound is set",
+            )
+        return self._stopped
+
+    @torch.no_grad()
+    def _divergence_of_part(self, recorded: Recorded[Any]) -> Tensor:
+        """Of the policies that adapt from where theta is, from those that played: ``[N]``."""
+        tasks = cast(PolicyTaskBatch[Any], recorded.tasks)
+        recorded.replay()
+        adapted = self.adapt(recorded, self.num_steps)
+        slow = share(self.slow, tasks.num_tasks)
+        query = recorded.sample(adapted, slow, "query")
+        return tasks.divergence(adapted, slow, query)
 
     def _metrics_of_part(
         self, recorded: Recorded[Any], *, first: bool

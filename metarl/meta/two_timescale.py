@@ -5,10 +5,15 @@ loss. A batch of tasks is played; the fast weights step on its gradient at once,
 weights step every `warp_period` episodes on the mean of the gradients since their last step. So it
 is recurrent meta-RL (the memory of a task is the hidden state) plus gradient warping on two
 timescales; there is no look-ahead through an inner step, which Algorithms 1 and 2 have.
+
+A gradient that is not finite never reaches the weights: training stops at the first, or the agent
+whose it is sits the rest of the episode out (``max_skipped``). Then its gradient counts as 0, and a
+step of the optimiser that the others take is taken back for it: it goes on as it would alone.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -24,6 +29,8 @@ from metarl.core import (
     gradient_norms,
     partition,
 )
+
+logger = logging.getLogger(__name__)
 
 BatchT = TypeVar("BatchT")
 Function: TypeAlias = Callable[..., Any]
@@ -81,6 +88,7 @@ class TwoTimescale:
     Attributes:
         params: Stacked parameters ``[N, ...]``, updated in place.
         num_episodes: Episodes learned from so far.
+        max_skipped: Episodes in a row without a finite gradient that stop training.
     """
 
     def __init__(
@@ -89,6 +97,8 @@ class TwoTimescale:
         slow: Sequence[str],
         settings: TwoTimescaleSettings,
         captured: Callable[[Function], Function] = lambda function: function,
+        *,
+        max_skipped: int = 1,
     ) -> None:
         """Take parameters ``[N, ...]``, which are copied.
 
@@ -98,8 +108,10 @@ class TwoTimescale:
             settings: How the two sides step.
             captured: How to run what leads from tasks to gradients, given as a function that always
                 gets the same objects: as a CUDA graph, for one.
+            max_skipped: 1: the first episode without a finite gradient stops training; n: those of
+                an agent are skipped and counted, up to the n-th in a row.
         """
-        self.settings = settings
+        self.settings, self.max_skipped = settings, max_skipped
         self.params = {n: p.detach().clone().requires_grad_() for n, p in params.items()}
         self.partition = partition(self.params, slow=slow)
         self.fast, self.slow = self.partition.split(self.params)
@@ -110,6 +122,7 @@ class TwoTimescale:
         self._initial_fast = {n: p.detach().clone() for n, p in self.fast.items()}
         self._sums = {n: torch.zeros_like(p) for n, p in self.params.items()}
         self._num_summed = 0
+        self._skipped_in_a_row = [0] * len(next(iter(self.params.values())))
         self._play, self._repeat = captured(self._played), captured(self._differentiated)
 
     def set_learning_rate_factor(self, factor: float) -> None:
@@ -125,28 +138,41 @@ class TwoTimescale:
             tasks: The tasks of N agents.
 
         Returns:
-            The experience, and metrics ``[N]``: ``loss`` and ``grad_norm`` (before clipping). Those
-            of a captured function are written over by the next update.
+            The experience, and metrics ``[N]``: ``loss`` and ``grad_norm`` (before clipping), and
+            where episodes may be skipped ``skipped``: 1 where an agent's was. Those of a captured
+            function are written over by the next update.
 
         Raises:
-            NonFiniteLossError: The loss or the gradient is not finite; no step was taken on it.
+            NonFiniteLossError: The loss or the gradient is not finite, as often in a row as may
+                not be; no step was taken on it.
         """
         learns = self.num_episodes >= self.settings.burn_in
         batch, loss, gradients = self._play(tasks)
+        skips: Tensor | None = None  # agents [N] whose loss or gradient was not finite
         for epoch in range(self.settings.num_epochs):
             if epoch and learns:  # the weights have moved
                 loss, gradients = self._repeat(tasks, batch)
-            norms = self._accumulate(gradients)
-            if not bool((loss + norms).isfinite().all()):
-                raise NonFiniteLossError(
-                    f"loss {loss.tolist()}, gradient norm {norms.tolist()} "
-                    f"in episode {self.num_episodes + 1}"
-                )
+            gradients, norms = self._clipped(gradients)
+            bad = ~(loss + norms).isfinite()
+            if bool(bad.any()):
+                self._refuse_or_note(bad if skips is None else bad & ~skips, loss, norms)
+                skips = bad if skips is None else skips | bad
+            if skips is not None:
+                gradients = [torch.where(_like(skips, g), 0.0, g) for g in gradients]
+            self._accumulate(gradients)
             if learns:
-                self._step("fast", self.fast, 1)
+                self._step("fast", self.fast, 1, skips)
         self.num_episodes += 1
         self._step_slow_if_due()
-        return batch, {"loss": loss, "grad_norm": norms}
+        metrics = {"loss": loss, "grad_norm": norms}
+        if self.max_skipped > 1:
+            skipped = torch.zeros_like(loss) if skips is None else skips.to(loss.dtype)
+            self._skipped_in_a_row = [
+                n + 1 if skip else 0
+                for n, skip in zip(self._skipped_in_a_row, skipped.tolist(), strict=True)
+            ]
+            metrics["skipped"] = skipped
+        return batch, metrics
 
     def at_meta_batch_end(self) -> bool:
         """Whether the slow weights have just stepped (or would have, were there any)."""
@@ -167,26 +193,61 @@ class TwoTimescale:
         loss = tasks.loss(self.fast, self.slow, batch)
         return loss.detach(), torch.autograd.grad(loss.sum(), list(self.params.values()))
 
-    def _accumulate(self, gradients: Sequence[Tensor]) -> Tensor:
+    def _clipped(self, gradients: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor]:
+        """The gradients as they are added up, and their norms ``[N]`` before clipping."""
         max_norm = self.settings.max_grad_norm
         if max_norm is None:
-            norms = gradient_norms(gradients)
-        else:
-            gradients, norms = clip_gradients(gradients, max_norm)
+            return gradients, gradient_norms(gradients)
+        return clip_gradients(gradients, max_norm)
+
+    def _accumulate(self, gradients: Sequence[Tensor]) -> None:
         torch._foreach_add_(list(self._sums.values()), list(gradients))
         self._num_summed += 1
-        return norms
 
-    def _step(self, side: str, params: Params, divisor: int) -> None:
+    def _refuse_or_note(self, bad: Tensor, loss: Tensor, norms: Tensor) -> None:
+        """Where agents ``[N]`` have no finite gradient: a warning, or it is one too many."""
+        what = (
+            f"loss {loss.tolist()}, gradient norm {norms.tolist()} "
+            f"in episode {self.num_episodes + 1}"
+        )
+        before = zip(self._skipped_in_a_row, bad.tolist(), strict=True)
+        if any(skip and n + 1 >= self.max_skipped for n, skip in before):
+            again = f", {self.max_skipped} in a row" if self.max_skipped > 1 else ""
+            raise NonFiniteLossError(what + again)
+        if bool(bad.any()):
+            logger.warning("an episode was skipped: %s", what)
+
+    def _step(self, side: str, params: Params, divisor: int, skips: Tensor | None = None) -> None:
+        """Step on the sums; agents that skip ``[N]`` stay where they are."""
         sums = [self._sums[n] for n in params]
         if divisor > 1:
             torch._foreach_div_(sums, divisor)
         for p, g in zip(params.values(), sums, strict=True):
             p.grad = g
+        before = [] if skips is None else self._agent_tensors(side, params)
+        kept = [t.detach().clone() for t in before]
         self._optimisers[side].step()
         # A fused optimiser writes without a word; who kept activations must see that they are old.
         torch.autograd.graph.increment_version(params.values())
+        if skips is not None:
+            with torch.no_grad():
+                after = self._agent_tensors(side, params)
+                # Moments that the first step made were 0 before.
+                kept += [torch.zeros_like(t) for t in after[len(kept) :]]
+                for now, then in zip(after, kept, strict=True):
+                    now.copy_(torch.where(_like(skips, now), then, now))
         torch._foreach_zero_(sums)
+
+    def _agent_tensors(self, side: str, params: Params) -> list[Tensor]:
+        """What a step changes, ``[N, ...]`` each: the parameters, then their moments."""
+        state = self._optimisers[side].state
+        moments = [
+            value
+            for p in params.values()
+            for key, value in state.get(p, {}).items()
+            if key != STEP_COUNT and value is not None
+        ]
+        return [*params.values(), *moments]
 
     def _step_slow_if_due(self) -> None:
         if not self.at_meta_batch_end():
@@ -219,7 +280,11 @@ class TwoTimescale:
             }
             for side, optimiser in self._optimisers.items()
         }
-        return state | {"num_episodes": self.num_episodes, "num_summed": self._num_summed}
+        return state | {
+            "num_episodes": self.num_episodes,
+            "num_summed": self._num_summed,
+            "skipped_in_a_row": self._skipped_in_a_row[index],
+        }
 
     @torch.no_grad()
     def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -240,3 +305,9 @@ class TwoTimescale:
                 }
         self.num_episodes = int(states[0]["num_episodes"])
         self._num_summed = int(states[0]["num_summed"])
+        self._skipped_in_a_row = [int(s.get("skipped_in_a_row", 0)) for s in states]
+
+
+def _like(agents: Tensor, other: Tensor) -> Tensor:
+    """``[N]`` with as many axes as another tensor ``[N, ...]``."""
+    return agents.view(-1, *(1,) * (other.dim() - 1))

@@ -12,6 +12,7 @@ from envs import (
     BanditTask,
     BanditTasks,
     BanditVectorEnv,
+    MDPTasks,
     MetaObservation,
     TaskSet,
     bandit_reference_returns,
@@ -28,6 +29,12 @@ def generator(seed: int) -> torch.Generator:
 
 def mean_and_error(returns: torch.Tensor) -> tuple[float, float]:
     return returns.mean().item(), (returns.std() / len(returns) ** 0.5).item()
+
+
+@pytest.mark.parametrize("family", [BanditTasks(), MDPTasks()])
+def test_a_continuum_says_why_it_cannot_be_split(family: BanditTasks | MDPTasks) -> None:
+    with pytest.raises(ValueError, match=r"draws from a continuum.*a generator of their own"):
+        family.split()
 
 
 # Anchors --------------------------------------------------------------------------------------

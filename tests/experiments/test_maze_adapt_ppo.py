@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stable_baselines3 import PPO
 
 from experiments.maze_adapt import ppo
 from experiments.maze_adapt.__main__ import main
@@ -163,6 +165,81 @@ def test_render_films_the_same_maze_at_every_step(trained, tmp_path, capsys):
         assert image.size[0] == 5 * 82 * 3 + 2 * 16  # three mazes, and the gaps between them
 
 
+def spoiled(monkeypatch, spoils):
+    """Rewards as ``spoils(iteration, rewards)`` has them."""
+    from experiments.maze_adapt import ppo_learner
+
+    count = iter(range(1, 1000))
+
+    def spoil(policy, env):
+        played = play_episodes(policy, env)
+        return replace(played, rewards=spoils(next(count), played.rewards))
+
+    monkeypatch.setattr(ppo_learner, "play_episodes", spoil)
+
+
+def test_an_iteration_that_is_not_finite_is_undone_and_counted(tmp_path, monkeypatch, caplog):
+    spoiled(
+        monkeypatch, lambda k, rewards: np.full_like(rewards, np.nan) if k in (3, 4) else rewards
+    )
+    fine = ("--env", "maze", "--size", "5", "--log-every", "1", "--checkpoint-every", "1")
+    (run,) = train(tmp_path / "run", *fine, "--iterations", "4")
+    assert metrics(run)["skipped"] == [0.0, 0.0, 1.0, 1.0]
+    monkeypatch.undo()
+    (before,) = train(tmp_path / "before", *fine, "--iterations", "2", "--ppo.schedule.final", "1")
+    spoiled(monkeypatch, lambda k, rewards: np.full_like(rewards, np.nan) if k > 2 else rewards)
+    again = ("--iterations", "4", "--ppo.schedule.final", "1")
+    (after,) = train(tmp_path / "after", *fine, *again)
+    one, two = (r.load_checkpoint()["learner"] for r in (before, after))
+    assert_equal(one["params"], two["params"])
+    assert_equal(one["optimiser"]["state"], two["optimiser"]["state"])
+    assert (one["skipped_in_a_row"], two["skipped_in_a_row"]) == (0, 2)
+    assert "an iteration was skipped" in caplog.text
+
+
+def test_weights_that_the_last_step_spoils_are_undone_too(trained, monkeypatch):
+    """The losses of an iteration were taken before it."""
+    settings = from_config(trained.config)
+    model = ppo.make_model(settings, torch.Generator(), CPU)
+    learner, sgd = ppo.PPOLearner(model, settings), PPO.train
+
+    def last_step_spoils(self):
+        sgd(self)
+        next(self.policy.parameters()).data.fill_(torch.nan)
+
+    monkeypatch.setattr(PPO, "train", last_step_spoils)
+    world = settings.world()
+    env = ppo.env_on(world, world.train.tasks[:2], 3, [1, 2], CPU)
+    found = learner.update(env, 0)
+    assert found["skipped"].tolist() == [1.0]
+    assert all(p.isfinite().all() for p in model.policy.parameters())
+
+
+def test_ten_in_a_row_stop_the_run_and_name_the_iteration(tmp_path, monkeypatch, capsys):
+    spoiled(monkeypatch, lambda k, rewards: np.full_like(rewards, np.nan) if k > 2 else rewards)
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "run", "--env", "maze", "--size", "5", "--iterations", "20")
+    assert exit_.value.code == 1
+    said = capsys.readouterr().err
+    assert "iteration 12: " in said
+    assert "10 iterations in a row" in said
+    (run,) = find_runs(tmp_path / "run")
+    assert run.load_checkpoint()["iteration"] == 9
+    assert run.load_checkpoint()["learner"]["skipped_in_a_row"] == 7
+
+
+def test_a_policy_that_moves_too_far_is_counted_and_can_be_stopped(tmp_path, caplog):
+    arguments = ("--env", "maze", "--size", "5", "--log-every", "1")
+    (healthy,) = train(tmp_path / "healthy", *arguments)
+    (stopped,) = train(tmp_path / "stopped", *arguments, "--ppo.target-kl", "1e-9")
+    assert metrics(healthy)["kl_stops"] == metrics(healthy)["kl_exceeded"] == [0.0] * 5
+    assert not caplog.records
+    assert metrics(stopped)["kl_stops"] == [1.0] * 5
+    (wild,) = train(tmp_path / "wild", *arguments, "--ppo.lr", "3", "--ppo.max-grad-norm", "1e9")
+    assert max(metrics(wild)["kl_exceeded"]) == 1.0
+    assert caplog.text.count("counted as kl_exceeded") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -173,6 +250,7 @@ def test_render_films_the_same_maze_at_every_step(trained, tmp_path, capsys):
         (["--ppo.lr", "-1"], "lr must be finite and at least 0, got -1.0"),
         (["--ppo.batch-size", "1"], "batch_size must be at least 2, got 1"),
         (["--ppo.clip", "0"], "clip must be finite and above 0, got 0.0"),
+        (["--ppo.target-kl", "0"], "target_kl must be above 0, or None, got 0.0"),
         (["--ppo.gae-lambda", "2"], "gae_lambda must lie in [0, 1], got 2.0"),
         (["--ppo.entropy-coef", "-1"], "entropy_coef must be finite and at least 0, got -1.0"),
         (["--ppo.fine-tuning.num-epochs", "0"], "num_epochs must be at least 1, got 0"),

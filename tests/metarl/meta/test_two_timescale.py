@@ -28,12 +28,16 @@ class Quadratic:
         return self.scale * (params["fast"] * params["slow"] - batch).square() / 2
 
 
-def learner(settings=SETTINGS):
+def learner(settings=SETTINGS, **options):
     params = {
         "fast": torch.tensor([0.5, 1.0], dtype=torch.float64),
         "slow": torch.tensor([2.0, 3.0], dtype=torch.float64),
     }
-    return TwoTimescale(params, ["slow"], settings)
+    return TwoTimescale(params, ["slow"], settings, **options)
+
+
+def skipping(settings=SETTINGS):
+    return learner(settings, max_skipped=3)
 
 
 def by_hand(agent, episodes, *, period=3, mean=True, burn_in=0, phase=0, lr=0.1):
@@ -197,6 +201,75 @@ def test_a_loss_that_is_not_finite_takes_no_step():
         ours.update(Quadratic(scale=float("inf")))
     for name, p in ours.params.items():
         assert torch.equal(p, before[name])
+
+
+class Spoiled(Quadratic):
+    """The losses of these agents are no numbers, from the n-th evaluation on."""
+
+    def __init__(self, agents, evaluation=1):
+        super().__init__()
+        self.agents, self.left = agents, evaluation
+
+    def loss(self, fast, slow, batch):
+        self.left -= 1
+        bad = [n in self.agents and self.left <= 0 for n in range(2)]
+        return super().loss(fast, slow, batch) * torch.where(torch.tensor(bad), torch.nan, 1.0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("first", [True, False])
+def test_an_agent_that_skips_stays_where_it_is_and_the_other_goes_on(name, first):
+    optimiser = OptimiserSettings(name, lr=0.1)
+    settings = replace(SETTINGS, fast=optimiser, slow=optimiser, max_grad_norm=1.0, warp_period=9)
+    ours, untouched = skipping(settings), skipping(settings)
+    if not first:
+        ours.update(Quadratic())
+        untouched.update(Quadratic())
+    before = ours.agent_state(1)
+    _, metrics = ours.update(Spoiled({1}))
+    untouched.update(Quadratic())
+    assert metrics["skipped"].tolist() == [0.0, 1.0]
+    after = ours.agent_state(1)
+    for key in ("params", "sums"):
+        for n, value in before[key].items():
+            assert torch.equal(after[key][n], value)
+    moments = {k: v for k, v in after["optimisers"]["fast"]["fast"].items() if k != "step"}
+    for key, value in moments.items():
+        then = before["optimisers"]["fast"].get("fast", {}).get(key, torch.zeros_like(value))
+        assert torch.equal(value, then), key
+    assert after["skipped_in_a_row"] == 1
+    one, two = ours.agent_state(0), untouched.agent_state(0)
+    assert all(torch.equal(one["params"][n], two["params"][n]) for n in one["params"])
+    assert ours.update(Quadratic())[1]["skipped"].tolist() == [0.0, 0.0]
+    assert ours.agent_state(1)["skipped_in_a_row"] == 0
+    assert not torch.equal(ours.params["fast"][1], before["params"]["fast"])
+
+
+def test_what_an_agent_learned_before_in_the_episode_stays():
+    """The second of three epochs goes wrong: one fast step, and one gradient for the slow one."""
+    settings = replace(SETTINGS, num_epochs=3, warp_period=9)
+    ours, once = skipping(settings), skipping(replace(settings, num_epochs=1))
+    _, metrics = ours.update(Spoiled({1}, evaluation=2))
+    once.update(Quadratic())
+    assert metrics["skipped"].tolist() == [0.0, 1.0]
+    one, two = ours.agent_state(1), once.agent_state(1)
+    assert torch.equal(one["params"]["fast"], two["params"]["fast"])
+    assert torch.equal(one["sums"]["slow"], two["sums"]["slow"])
+
+
+def test_as_many_in_a_row_as_may_not_be_stop_it_and_nothing_has_moved():
+    ours = skipping()
+    ours.update(Spoiled({0}))
+    ours.update(Spoiled({1}))  # the other: not in a row
+    ours.update(Spoiled({1}))
+    before = {n: p.detach().clone() for n, p in ours.params.items()}
+    with pytest.raises(NonFiniteLossError, match=r"in episode 4, 3 in a row"):
+        ours.update(Spoiled({1}))
+    assert all(torch.equal(p, before[n]) for n, p in ours.params.items())
+
+
+def test_without_leave_to_skip_there_is_no_such_metric():
+    assert set(learner().update(Quadratic())[1]) == {"loss", "grad_norm"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Execution, sgd, share
-from metarl.meta import MAML, ProMP, Recorded, StaleBatchError
+from metarl.meta import KL_LIMIT, MAML, ProMP, Recorded, StaleBatchError
 from metarl.rl import PolicyGradientSettings, ScoredEpisodes
 from tests.metarl.meta.problems import relative_error
 from tests.metarl.rl.enumerable import ExactTasks, draw, tiny_mdp, tiny_policy
@@ -108,7 +108,7 @@ def test_experience_is_drawn_once_for_all_epochs() -> None:
     tasks = sampled(POLICY, MDP)
     learner = ProMP(draw(POLICY), rule=sgd(LR), num_steps=2, num_epochs=4)
     assert len(list(learner.meta_gradients(tasks))) == 4
-    assert learner.incidents == {"kl_stops": 0}
+    assert learner.incidents == {"kl_stops": 0, "kl_exceeded": 0}
     assert [d.split for d in tasks.log] == ["support", "support", "query"]
 
 
@@ -137,10 +137,61 @@ def test_epochs_stop_where_policies_have_diverged() -> None:
         optimiser.zero_grad()
         epochs += 1
     assert 1 <= epochs < 9
-    assert learner.incidents == {"kl_stops": 1}
+    assert learner.incidents == {"kl_stops": 1, "kl_exceeded": 0}
     assert all(p.grad is None for p in learner.params.values())
     assert next(learner.meta_gradients(sampled(POLICY, MDP)))
-    assert learner.incidents == {"kl_stops": 0}  # of the last meta-batch alone
+    assert learner.incidents["kl_stops"] == 0  # of the last meta-batch alone
+
+
+def history(learner: ProMP, lr: float) -> list[Params]:
+    """The parameters at every yield of one meta-batch, and at its end; SGD steps between."""
+    optimiser = torch.optim.SGD(learner.params.values(), lr=lr)
+    passed = []
+    for _ in learner.meta_gradients(sampled(POLICY, MDP)):
+        passed.append({n: p.detach().clone() for n, p in learner.params.items()})
+        optimiser.step()
+        optimiser.zero_grad()
+    return [*passed, {n: p.detach().clone() for n, p in learner.params.items()}]
+
+
+def same(one: Params, two: Params) -> bool:
+    return all(torch.equal(p, two[n]) for n, p in one.items())
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2, 3])
+def test_the_step_that_went_too_far_is_taken_back_the_last_one_too(num_epochs: int) -> None:
+    learner = ProMP(draw(POLICY), rule=sgd(LR), num_epochs=num_epochs, max_divergence=1e-3)
+    *passed, end = history(learner, lr=30.0)
+    assert len(passed) == 1
+    assert same(end, passed[0])
+    assert learner.incidents["kl_stops"] == 1
+    free = ProMP(draw(POLICY), rule=sgd(LR), num_epochs=num_epochs)
+    assert not same(history(free, lr=30.0)[-1], passed[0])
+    assert free.incidents["kl_stops"] == 0
+
+
+def test_a_bound_that_is_not_reached_changes_nothing() -> None:
+    bound, free = (
+        ProMP(draw(POLICY), rule=sgd(LR), num_epochs=3, max_divergence=limit)
+        for limit in (KL_LIMIT, None)
+    )
+    for one, two in zip(history(bound, lr=0.1), history(free, lr=0.1), strict=True):
+        assert same(one, two)
+    assert bound.incidents == {"kl_stops": 0, "kl_exceeded": 0}
+
+
+@pytest.mark.parametrize("lr", [1e4, torch.inf])
+def test_blow_ups_are_counted_without_a_bound_and_said_once(
+    lr: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    learner = ProMP(draw(POLICY), rule=sgd(LR), num_epochs=3)
+    history(learner, lr=1e-3)
+    assert learner.incidents == {"kl_stops": 0, "kl_exceeded": 0}
+    assert not caplog.records
+    history(learner, lr=lr)
+    assert learner.incidents == {"kl_stops": 0, "kl_exceeded": 3}
+    (said,) = caplog.records
+    assert "lower the outer learning rate" in said.getMessage()
 
 
 def test_returns_after_adaptation_rise() -> None:
