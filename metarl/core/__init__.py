@@ -1,5 +1,6 @@
 """Named parameters, their fast and slow sides, tasks, update rules and the one inner loop."""
 
+from metarl.core.choices import check_choice
 from metarl.core.compilation import CompiledGradients, check_compiler
 from metarl.core.execution import Execution, add_to_grads
 from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
@@ -44,6 +45,7 @@ __all__ = [
     "Visit",
     "adam",
     "add_to_grads",
+    "check_choice",
     "check_compiler",
     "clip_gradients",
     "gradient_norms",

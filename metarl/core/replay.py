@@ -60,7 +60,7 @@ class ReplayBuffer:
     def __init__(
         self,
         *,
-        folder: Path | None = None,
+        folder: Path | str | None = None,
         capacity: int | None = None,
         stride: int = 1,
         include_final: bool = False,
@@ -75,12 +75,17 @@ class ReplayBuffer:
             include_final: Record phi_K.
             seed: Of the priorities.
         """
-        if stride < 1 or (capacity is not None and capacity < 1):
-            raise ValueError(f"stride and capacity must be at least 1, got {stride}, {capacity}")
+        for count in (stride, *(() if capacity is None else (capacity,))):
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(
+                    "stride and capacity must be whole numbers of at least 1 (capacity None: all), "
+                    f"got {stride}, {capacity}"
+                )
         self.capacity, self.stride, self.include_final = capacity, stride, include_final
         self.seed, self._num_cleared = seed, 0
         self.folder: Path | None = None
         if folder is not None:
+            folder = Path(folder)
             folder.mkdir(parents=True, exist_ok=True)
             self.folder = Path(tempfile.mkdtemp(prefix="replay-", dir=folder))
         self._visits: dict[Key, Visit | Path] = {}
@@ -90,6 +95,10 @@ class ReplayBuffer:
     def __len__(self) -> int:
         """How many visits are kept."""
         return len(self._visits)
+
+    def __bool__(self) -> bool:
+        """A buffer is a buffer, empty or not: ``buffer or other`` never swaps it."""
+        return True
 
     def keys(self) -> list[Key]:
         """The (task, step) of every visit, ordered by task and then by step."""

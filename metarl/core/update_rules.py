@@ -13,11 +13,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
+from metarl.core.choices import check_choice
 from metarl.core.params import Params, scope
 
 State: TypeAlias = Mapping[str, Tensor]
@@ -98,6 +99,7 @@ class Chain(Transform):
 
 
 UpdateRule: TypeAlias = Chain
+Learned: TypeAlias = Literal["no", "parameter", "element"]
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,11 @@ class StepSize(Transform):
     """
 
     lr: float
-    learned: Literal["no", "parameter", "element"] = "no"
+    learned: Learned = "no"
 
     def __post_init__(self) -> None:
         """Refuse a step size without a logarithm."""
+        check_choice("learned", self.learned, get_args(Learned))
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"the inner lr must be above 0, got {self.lr}")
 
@@ -148,6 +151,10 @@ class Momentum(Transform):
 
     beta: float
     nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a sum that grows without end."""
+        _check_decay("momentum", self.beta)
 
     def init(self, fast: Params) -> State:
         """M = 0."""
@@ -181,6 +188,13 @@ class Adam(Transform):
     beta2: float = 0.999
     eps: float = 1e-8
     detach_second_moment: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse moments that grow without end, and a root that may be cancelled."""
+        _check_decay("beta1", self.beta1)
+        _check_decay("beta2", self.beta2)
+        if not (math.isfinite(self.eps) and self.eps >= 0):
+            raise ValueError(f"eps must be finite and at least 0, got {self.eps}")
 
     def init(self, fast: Params) -> State:
         """M = v = 0, t = 0."""
@@ -251,7 +265,9 @@ class LaterSteps(Transform):
         return scaled, {"next": torch.full_like(now, self.factor)}
 
 
-Learned: TypeAlias = Literal["no", "parameter", "element"]
+def _check_decay(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must lie in [0, 1), got {value}")
 
 
 def sgd(

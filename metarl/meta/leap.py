@@ -29,14 +29,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, share
+from metarl.core import Execution, Params, TaskBatch, UpdateRule, check_choice, share
 from metarl.core.update_rules import EMPTY
 from metarl.meta.learner import Metrics, TaskwiseLearner
+
+Distance: TypeAlias = Literal["length", "energy"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,14 @@ class LeapMetric:
         eps: Added to the norm that the length divides by.
     """
 
-    distance: Literal["length", "energy"] = "length"
+    distance: Distance = "length"
     loss: bool = True
     stabiliser: bool = True
     eps: float = 1e-9
+
+    def __post_init__(self) -> None:
+        """Refuse another distance."""
+        check_choice("distance", self.distance, get_args(Distance))
 
 
 SIMPLIFIED = LeapMetric(loss=False)

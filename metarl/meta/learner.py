@@ -69,6 +69,8 @@ class MetaLearner(ABC):
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
         fast_side, slow_side = partition(params, slow=slow).split(params)
+        if not fast_side:
+            raise ValueError(f"nothing adapts: of {len(params)} parameters none is fast")
         sides = {"fast": fast_side, "slow": slow_side, "rule": rule.parameters(fast_side)}
         self.params: dict[str, Tensor] = {
             f"{side}.{name}": p.detach().clone().requires_grad_()
@@ -152,6 +154,8 @@ class MetaLearner(ABC):
 
     def adapt(self, tasks: TaskBatch[Any], num_steps: int) -> dict[str, Tensor]:
         """The fast parameters ``[N, ...]`` after ``num_steps`` (at least 0) inner steps."""
+        if num_steps < 0:
+            raise ValueError(f"num_steps must be at least 0, got {num_steps}")
         with torch.no_grad():
             fast = self.initial_fast(tasks)
         for step in self.adaptation(tasks, num_steps):

@@ -22,13 +22,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-from metarl.core import DivisibleTaskBatch, Execution, Params, TaskBatch, UpdateRule
+from metarl.core import (
+    DivisibleTaskBatch,
+    Execution,
+    Params,
+    TaskBatch,
+    UpdateRule,
+    check_choice,
+)
 from metarl.meta.learner import Metrics, TaskwiseLearner
+
+Schedule: TypeAlias = Literal["batch", "serial"]
 
 
 class Reptile(TaskwiseLearner):
@@ -50,11 +59,12 @@ class Reptile(TaskwiseLearner):
         num_steps: int,
         slow: Sequence[str] = (),
         execution: Execution | None = None,
-        schedule: Literal["batch", "serial"] = "batch",
+        schedule: Schedule = "batch",
         scale: float = 1.0,
     ) -> None:
         """Copy a model's parameters; see `MetaLearner`."""
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        check_choice("schedule", schedule, get_args(Schedule))
         if not (math.isfinite(scale) and scale > 0):
             raise ValueError(f"scale must be finite and above 0, got {scale}")
         self.schedule, self.scale = schedule, scale

@@ -28,7 +28,7 @@ from torch import Tensor
 from metarl.core import Execution, Params, TaskBatch, UpdateRule, prefixed, share
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.trajectory_objectives import TrajectoryObjective
-from metarl.meta.warpgrad_objectives import Objective, added, look
+from metarl.meta.warpgrad_objectives import Objective, added, check_settings, look
 
 
 class OnlineWarpGrad(TaskwiseLearner):
@@ -55,6 +55,7 @@ class OnlineWarpGrad(TaskwiseLearner):
     ) -> None:
         """Copy a model's parameters; see `MetaLearner`."""
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        check_settings(objective, {**self.slow, **self.rule_params}, initialisation)
         self.objective, self.initialisation = objective, initialisation
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, add_to_grads
+from metarl.core import Execution, Params, TaskBatch, UpdateRule, add_to_grads, check_choice
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
-from metarl.meta.warpgrad_objectives import Objective, added, look
+from metarl.meta.warpgrad_objectives import OBJECTIVES, Objective, added, look
 
 
 class ContinualWarpGrad(MetaLearner):
@@ -48,6 +48,7 @@ class ContinualWarpGrad(MetaLearner):
     ) -> None:
         """Copy a model's parameters; ``num_steps`` fast steps a meta-batch. See `MetaLearner`."""
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        check_choice("objective", objective, OBJECTIVES)
         if warp_period < 1:
             raise ValueError(f"warp_period must be at least 1, got {warp_period}")
         self.objective, self.warp_period = objective, warp_period

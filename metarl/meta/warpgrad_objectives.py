@@ -20,7 +20,7 @@ inside the step, which needs no second derivative. By the letter of eq. 12 they 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from metarl.core import (
     Params,
     TaskBatch,
     UpdateRule,
+    check_choice,
     gradients,
     inner_step,
     leaves,
@@ -38,7 +39,8 @@ from metarl.core import (
     share,
 )
 
-Objective = Literal["exact", "first_order", "replay"]
+Objective: TypeAlias = Literal["exact", "first_order", "replay"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 
 class Look(NamedTuple):
@@ -112,6 +114,25 @@ def look(
     grads = gradients(loss.sum(), {**prefixed(shared, "slow"), **prefixed(learned, "rule")})
     step = _without_graph(step)
     return Look(step, grads, {"query_loss": loss.detach()})
+
+
+def check_settings(objective: Objective, learned: Params, initialisation: object) -> None:
+    """Refuse an unknown objective, and a learner that would learn nothing.
+
+    Args:
+        objective: Which.
+        learned: The parameters that it trains: slow ones, and the rule's own.
+        initialisation: How the initialisation is learned, or None.
+
+    Raises:
+        ValueError: See above.
+    """
+    check_choice("objective", objective, OBJECTIVES)
+    if not learned and initialisation is None:
+        raise ValueError(
+            "nothing is learned: name slow parameters (slow=), learn the rule's own, or give an "
+            "initialisation objective"
+        )
 
 
 def added(total: Params, more: Params, scale: float = 1.0) -> dict[str, Tensor]:

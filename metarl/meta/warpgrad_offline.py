@@ -40,7 +40,7 @@ from metarl.core.replay import Key
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
 from metarl.meta.trajectory_objectives import TrajectoryObjective
-from metarl.meta.warpgrad_objectives import Look, Objective, added, look
+from metarl.meta.warpgrad_objectives import Look, Objective, added, check_settings, look
 
 
 class OfflineWarpGrad(MetaLearner):
@@ -72,6 +72,7 @@ class OfflineWarpGrad(MetaLearner):
     ) -> None:
         """Copy a model's parameters; ``seed`` is that of the draws. See `MetaLearner`."""
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        check_settings(objective, {**self.slow, **self.rule_params}, initialisation)
         if num_epochs < 1 or (iterates_per_step is not None and iterates_per_step < 1):
             raise ValueError(
                 "num_epochs and iterates_per_step must be at least 1 (or None: all), got "

@@ -14,25 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-from metarl.core import InnerStep, UpdateRule, add_to_grads, scope, sgd, share
+from metarl.core import InnerStep, UpdateRule, add_to_grads, check_choice, scope, sgd, share
 from metarl.core.replay import Key
-from metarl.meta.leap import SIMPLIFIED, LeapMetric
+from metarl.meta.leap import SIMPLIFIED, Distance, LeapMetric
 from metarl.meta.trajectory_objectives import (
     LeapObjective,
     MAMLObjective,
     ReptileObjective,
     TrajectoryObjective,
 )
-from metarl.meta.warpgrad_objectives import Look, Objective, added, look
+from metarl.meta.warpgrad_objectives import OBJECTIVES, Look, Objective, added, look
 from metarl.modules.collected import Collected
 from metarl.modules.module_task import Criterion
 from metarl.modules.trajectory import Trajectory
 
+InitObjective: TypeAlias = Literal["none", "leap", "leap_simplified", "reptile", "maml"]
 MetaStep = Callable[[], Any]
 """Steps a meta-optimiser on ``.grad``; it may also set the gradients to None."""
 
@@ -59,8 +60,8 @@ class DualUpdater:
     criterion: Criterion
     rule: UpdateRule | None = None
     warp_objective: Objective | Literal["none"] = "exact"
-    init_objective: Literal["none", "leap", "leap_simplified", "reptile", "maml"] = "leap"
-    distance: Literal["length", "energy"] = "length"
+    init_objective: InitObjective = "leap"
+    distance: Distance = "length"
     include_final: bool = True
     epochs: int = 1
     batch_size: int | None = 1
@@ -70,10 +71,9 @@ class DualUpdater:
         """Refuse what would fail only after a meta-batch of work."""
         if isinstance(self.criterion, type) or not callable(self.criterion):
             raise TypeError(f"criterion must be a function or an instance, got {self.criterion}")
-        if self.warp_objective not in ("none", "exact", "first_order", "replay"):
-            raise ValueError(f"unknown warp_objective {self.warp_objective!r}")
-        if self.init_objective not in ("none", "leap", "leap_simplified", "reptile", "maml"):
-            raise ValueError(f"unknown init_objective {self.init_objective!r}")
+        check_choice("warp_objective", self.warp_objective, ("none", *OBJECTIVES))
+        check_choice("init_objective", self.init_objective, get_args(InitObjective))
+        check_choice("distance", self.distance, get_args(Distance))
         if self.epochs < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise ValueError(
                 "epochs and batch_size must be at least 1 (batch_size None: all), got "

@@ -185,9 +185,16 @@ def test_eviction_deletes_the_file_and_nothing_half_written_stays(
 
 
 def test_impossible_sizes_are_refused() -> None:
-    for options in ({"stride": 0}, {"capacity": 0}):
+    for options in ({"stride": 0}, {"capacity": 0}, {"capacity": 2.5}, {"stride": 1.0}):
         with pytest.raises(ValueError, match="at least 1"):
             ReplayBuffer(**options)  # type: ignore[arg-type]
+
+
+def test_a_folder_may_be_a_string_and_an_empty_buffer_counts(tmp_path: Path) -> None:
+    buffer = ReplayBuffer(folder=str(tmp_path / "new"))
+    assert (buffer or None) is buffer
+    buffer.add(0, 0, {"a": torch.ones(1)}, {})
+    assert len(list((tmp_path / "new").glob("replay-*/*.pt"))) == 1
 
 
 @pytest.mark.gpu
