@@ -58,7 +58,8 @@ class Moves(NamedTuple):
 
     def rows(self, rows: NDArray[np.int64]) -> Moves:
         """Some of them."""
-        return Moves(*(column[rows] for column in self))
+        parent, cell, new, value, code = self
+        return Moves(parent[rows], cell[rows], new[rows], value[rows], code[rows])
 
 
 def first_visits(
