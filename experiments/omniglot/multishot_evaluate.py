@@ -43,7 +43,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     checkpoint = load_trained(run, learner, settings.checkpoint)
     omniglot = load_images(trained.data, trained.resize, complete=trained.complete)
     test = alphabet_tasks(omniglot, sides(trained, omniglot, seed).test, trained.held_out, device)
-    at = {*range(0, trained.test_steps, settings.every), trained.test_steps}
+    at = points(trained.test_steps, settings.every)
     curve = measure(trained, make_network(trained), learner, test, settings.seed, at)
     area = area_under(curve.support_loss)
     save_figure(
@@ -71,6 +71,11 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
         "wall_seconds": time.perf_counter() - started,
     }
+
+
+def points(num_steps: int, every: int) -> list[int]:
+    """The numbers of inner steps after which accuracy is measured, rising."""
+    return [*range(0, num_steps, every), num_steps]
 
 
 def describe(run: RunDirectory, summary: dict[str, Any]) -> str:

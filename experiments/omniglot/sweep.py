@@ -11,7 +11,9 @@ import tyro
 from experiments.command_line import fail
 from experiments.omniglot.evaluate import evaluate
 from experiments.omniglot.evaluate_settings import EvaluateSettings
+from experiments.omniglot.multishot_evaluate import points
 from experiments.omniglot.multishot_presets import defaults
+from experiments.omniglot.multishot_problem import make_network
 from experiments.omniglot.multishot_settings import (
     MultiShotMethod,
     MultiShotSettings,
@@ -20,8 +22,14 @@ from experiments.omniglot.multishot_settings import (
 )
 from experiments.omniglot.multishot_train import train
 from experiments.omniglot.sweep_report import write_report
+from experiments.omniglot.warp_layers import WarpLayers
+from metarl.core import Execution
 from metarl.errors import UserError
+from metarl.nn import WarpConvNet
 from metarl.run_directory import RunDirectory
+
+TRAIN = "python -m experiments.omniglot train --protocol multishot"
+"""The command whose options follow ``--``."""
 
 PLACES = ("run_dir", "data", "device", "resume")
 """Settings that may differ when a sweep goes on."""
@@ -97,7 +105,10 @@ def combinations(
         for pretrain in settings.pretrain:
             for method in settings.methods:
                 base = tyro.cli(
-                    MultiShotSettings, args=options, default=defaults(settings.preset, method)
+                    MultiShotSettings,
+                    prog=TRAIN,
+                    args=options,
+                    default=defaults(settings.preset, method),
                 )
                 path = settings.run_dir / method / f"pretrain-{pretrain}" / f"seed-{seed}"
                 yield path, replace(base, pretrain=pretrain, seeds=(seed,), run_dir=path)
@@ -112,15 +123,26 @@ def bring_to_its_end(path: Path, wanted: MultiShotSettings) -> None:
         if finished(path, wanted):
             return
         train(replace(defaults(), resume=path, data=wanted.data, device=wanted.device))
-    evaluate(EvaluateSettings(path, data=wanted.data, device=wanted.device))
+    evaluate(evaluation(path, wanted))
+
+
+def evaluation(path: Path, wanted: MultiShotSettings) -> EvaluateSettings:
+    """How every run of a sweep is judged."""
+    return EvaluateSettings(path, data=wanted.data, device=wanted.device)
 
 
 def finished(path: Path, wanted: MultiShotSettings) -> bool:
-    """Whether a run was evaluated after its last iteration."""
+    """Whether a run was evaluated after its last iteration, as the sweep evaluates."""
     if not (path / "summary.json").exists():
         return False
-    done = RunDirectory.open(path).read_summary().get("trained_iterations")
-    return bool(done == wanted.iterations)
+    done, how = RunDirectory.open(path).read_summary(), evaluation(path, wanted)
+    expected = {
+        "trained_iterations": wanted.iterations,
+        "steps": points(wanted.test_steps, how.every),
+        "seed": how.seed,
+        "checkpoint": how.checkpoint,
+    }
+    return all(done.get(name) == value for name, value in expected.items())
 
 
 def check_same(path: Path, wanted: MultiShotSettings) -> None:
@@ -129,10 +151,19 @@ def check_same(path: Path, wanted: MultiShotSettings) -> None:
     Raises:
         UserError: It has others.
     """
-    there = from_config(RunDirectory.open(path).config)
+    there = plain(from_config(RunDirectory.open(path).config))
+    wanted = plain(wanted)
     names = [n for n in vars(wanted) if n not in PLACES]
     other = [n for n in names if getattr(there, n) != getattr(wanted, n)]
     if other:
         raise UserError(
             f"{path} was trained with another {', '.join(other)}; name another --run-dir"
         )
+
+
+def plain(settings: MultiShotSettings) -> MultiShotSettings:
+    """Without what makes no difference, or says the same in another word."""
+    warp = WarpLayers()
+    if isinstance(network := make_network(settings), WarpConvNet):
+        warp = replace(settings.warp, start=network.start)
+    return replace(settings, warp=warp, learner=replace(settings.learner, execution=Execution()))

@@ -19,9 +19,18 @@ from metarl.statistics import mean_and_interval
 
 COLUMNS = (
     *("method", "preset", "pretrain", "run_seed", "iteration", "trained_iterations"),
+    *("inner_steps", "checkpoint", "seed"),
     *("non_transductive_accuracy", "transductive_accuracy", "area_under_training_loss"),
     *("validation_accuracy", "num_tasks", "train_seconds"),
 )
+
+JUDGED = {
+    "preset": "preset",
+    "inner_steps": "inner steps",
+    "checkpoint": "checkpoint",
+    "seed": "evaluation seed",
+}
+"""How runs were judged, in words; what differs in it is not averaged."""
 
 Summary = Mapping[str, Any]
 
@@ -34,7 +43,11 @@ def read_summaries(folder: Path) -> list[Summary]:
     """
     places = sorted(path.parent for path in folder.rglob("summary.json"))
     found = [RunDirectory.open(place).read_summary() for place in places]
-    runs = [summary for summary in found if summary.get("protocol") == "multishot"]
+    runs = [
+        {**summary, "inner_steps": summary["steps"][-1]}
+        for summary in found
+        if summary.get("protocol") == "multishot"
+    ]
     if not runs:
         raise UserError(f"there is no evaluated multi-shot run in {folder}")
     return sorted(runs, key=lambda s: (s["pretrain"], -s["non_transductive_accuracy"]))
@@ -64,18 +77,20 @@ def write_csv(path: Path, names: Sequence[str], lines: Sequence[Sequence[object]
 
 
 def table(summaries: Sequence[Summary]) -> str:
-    """Markdown: one line a method and number of alphabets, mean ± interval over seeds."""
+    """Markdown: one line a method, number of alphabets and way to judge; mean ± interval."""
     lines = [
-        "| alphabets | method | accuracy | transductive | area under training loss | seeds |",
-        "|---|---|---|---|---|---|",
+        "| alphabets | method | inner steps | checkpoint | evaluation seed | accuracy "
+        "| transductive | area under training loss | seeds |",
+        "|---" * 9 + "|",
     ]
-    for (pretrain, method), runs in _groups(summaries, "pretrain", "method").items():
+    for (pretrain, name), runs in _groups(summaries, "pretrain").items():
         cells = (
+            *(str(runs[0][key]) for key in ("inner_steps", "checkpoint", "seed")),
             _over_seeds(runs, "non_transductive_accuracy", 100, 1),
             _over_seeds(runs, "transductive_accuracy", 100, 1),
             _over_seeds(runs, "area_under_training_loss", 1, 2),
         )
-        lines.append(f"| {pretrain} | {method} | {' | '.join(cells)} | {len(runs)} |")
+        lines.append(f"| {pretrain} | {name} | {' | '.join(cells)} | {len(runs)} |")
     return "\n".join(lines)
 
 
@@ -83,10 +98,7 @@ def draw_steps(summaries: Sequence[Summary]) -> Figure:
     """Accuracy against inner steps, for the largest number of alphabets."""
     largest = max(s["pretrain"] for s in summaries)
     chosen = [s for s in summaries if s["pretrain"] == largest]
-    curves = []
-    for (method,), runs in _groups(chosen, "method").items():
-        values = np.array([run["non_transductive_curve"] for run in runs])
-        curves.append(Curves(str(method), np.asarray(runs[0]["steps"]), values))
+    curves = [step_curves(name, runs) for (name,), runs in _groups(chosen).items()]
     return learning_curves(
         curves,
         xlabel="inner steps on an unseen alphabet",
@@ -95,17 +107,25 @@ def draw_steps(summaries: Sequence[Summary]) -> Figure:
     )
 
 
+def step_curves(name: str, runs: Sequence[Summary]) -> Curves:
+    """One row a run, after the numbers of steps at which all of them were measured."""
+    common = sorted(set.intersection(*(set(run["steps"]) for run in runs)))
+    by_step = [dict(zip(run["steps"], run["non_transductive_curve"], strict=True)) for run in runs]
+    values = np.array([[found[step] for step in common] for found in by_step])
+    return Curves(name, np.asarray(common), values)
+
+
 def draw_pretrain(summaries: Sequence[Summary]) -> Figure:
     """Accuracy at the end against the number of alphabets."""
     curves = []
-    for (method,), runs in _groups(summaries, "method").items():
+    for (name,), runs in _groups(summaries).items():
         seeds = sorted({run["run_seed"] for run in runs})
         counts = sorted({run["pretrain"] for run in runs})
         found = {(r["run_seed"], r["pretrain"]): r["non_transductive_accuracy"] for r in runs}
         whole = [s for s in seeds if all((s, count) in found for count in counts)]
         if whole:
             values = np.array([[found[s, count] for count in counts] for s in whole])
-            curves.append(Curves(str(method), np.asarray(counts), values))
+            curves.append(Curves(name, np.asarray(counts), values))
     return learning_curves(
         curves,
         xlabel="alphabets to meta-train on",
@@ -115,9 +135,17 @@ def draw_pretrain(summaries: Sequence[Summary]) -> Figure:
 
 
 def _groups(summaries: Sequence[Summary], *names: str) -> dict[tuple[Any, ...], list[Summary]]:
+    """Runs that differ in nothing but their seed, by ``names`` and a name for the legend.
+
+    The name is the method, and what of `JUDGED` differs between the runs of that method.
+    """
     groups: dict[tuple[Any, ...], list[Summary]] = {}
     for summary in summaries:
-        groups.setdefault(tuple(summary[name] for name in names), []).append(summary)
+        alike = [s for s in summaries if s["method"] == summary["method"]]
+        telling = [k for k in JUDGED if len({s[k] for s in alike}) > 1]
+        words = [f"{JUDGED[k]} {summary[k]}" for k in telling]
+        label = ", ".join([summary["method"], *words])
+        groups.setdefault((*(summary[n] for n in names), label), []).append(summary)
     return groups
 
 

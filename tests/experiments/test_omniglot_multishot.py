@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from experiments.learners import InnerSettings
-from experiments.omniglot import multishot_measure
+from experiments.omniglot import multishot_measure, sweep_report
 from experiments.omniglot import sweep as sweep_module
 from experiments.omniglot.__main__ import main
 from experiments.omniglot.data import load_images
@@ -344,6 +344,86 @@ def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, mo
     with pytest.raises(SystemExit):
         sweep(tmp_path / "sweep", data, "--seeds", "5")
     assert "--seeds is said before --" in capsys.readouterr().err
+
+
+def test_runs_that_were_judged_otherwise_are_not_averaged_and_are_judged_again(
+    tmp_path, data, capsys, monkeypatch
+):
+    folder = tmp_path / "sweep"
+    both = {"methods": ("reptile",), "pretrain": ("2",), "seeds": ("0", "1")}
+    sweep(folder, data, **both)
+    capsys.readouterr()
+
+    def report():
+        main(["sweep", "--run-dir", str(folder), "--report-only"])
+        with (folder / "results.csv").open() as file:
+            rows = [(r["inner_steps"], r["checkpoint"], r["seed"]) for r in csv.DictReader(file)]
+        lines = capsys.readouterr().out.splitlines()
+        return rows, [line for line in lines if line.startswith("| 2 |")]
+
+    rows, lines = report()
+    assert rows == [("4", "best", "10000")] * 2
+    assert len(lines) == 1
+    assert lines[0].startswith("| 2 | reptile | 4 | best | 10000 |")
+    assert lines[0].endswith("| 2 |")
+    other = folder / "reptile" / "pretrain-2" / "seed-1"
+    for options, told in (
+        (("--steps", "2"), "inner steps 2 | 2 | best | 10000 |"),
+        (("--checkpoint", "last"), "checkpoint last | 4 | last | 10000 |"),
+        (("--seed", "3"), "evaluation seed 3 | 4 | best | 3 |"),
+    ):
+        main(["evaluate", str(other), "--device", "cpu", *options])
+        rows, lines = report()
+        assert len(set(rows)) == len(lines) == 2
+        assert any(f"| reptile, {told}" in line for line in lines)
+        assert all(line.endswith("| 1 |") for line in lines)
+    # More points of the same curve are the same judgement; the picture has what all runs have.
+    main(["evaluate", str(other), "--device", "cpu", "--every", "1"])
+    drawn = []
+    usual = sweep_report.learning_curves
+    monkeypatch.setattr(
+        sweep_report, "learning_curves", lambda lines, **words: drawn.append(lines) or usual(lines)
+    )
+    rows, lines = report()
+    assert len(lines) == 1
+    ((curve,),) = drawn
+    assert (curve.x.tolist(), curve.values.shape) == ([0, 4], (2, 2))
+    sweep(folder, data, **both)
+    assert RunDirectory.open(other).read_summary()["steps"] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    "options", [("--steps", "2"), ("--every", "1"), ("--checkpoint", "last"), ("--seed", "3")]
+)
+def test_a_run_of_a_sweep_is_finished_when_it_was_judged_as_the_sweep_judges(trained, options):
+    wanted = from_config(trained.config)
+    main(["evaluate", str(trained.path), "--device", "cpu"])
+    assert sweep_module.finished(trained.path, wanted)
+    main(["evaluate", str(trained.path), "--device", "cpu", *options])
+    assert not sweep_module.finished(trained.path, wanted)
+
+
+def test_runs_of_earlier_versions_go_on_in_a_sweep(trained):
+    """With the number of stacked tasks written out, and the start of the warp layers."""
+    wanted = from_config(trained.config)
+    config = json.loads(json.dumps(trained.config))
+    config["learner"]["execution"]["chunk_size"] = 5
+    config["warp"]["start"] = "identity"
+    earlier = from_config(config)
+    assert earlier != wanted
+    assert sweep_module.plain(earlier) == sweep_module.plain(wanted)
+    config["warp"]["start"] = "random"
+    assert sweep_module.plain(from_config(config)) != sweep_module.plain(wanted)
+
+
+def test_options_after_the_dashes_are_those_of_train(tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["sweep", "--run-dir", str(tmp_path), "--", "--bogus", "1"])
+    assert exit_.value.code == 2
+    error = "".join(c for c in capsys.readouterr().err if c.isalnum() or c in "./- ")
+    assert "python -m experiments.omniglot train --protocol multishot --help" in " ".join(
+        error.split()
+    )
 
 
 def test_a_run_of_a_sweep_that_was_cut_short_is_resumed(tmp_path, data):
