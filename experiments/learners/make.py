@@ -93,7 +93,8 @@ def make_learner(
         case "reptile":
             return Reptile(params, rule=rule, schedule=settings.order, **common)
         case "leap":
-            return Leap(params, rule=rule, metric=settings.leap, **common)
+            leap = {"metric": settings.leap, "include_final": settings.leap_final}
+            return Leap(params, rule=rule, **leap, **common)
         case "imaml":
             return _implicit(params, settings)
         case "daml":
@@ -132,7 +133,7 @@ def _warp_grad(
     if not network.slow:
         raise UserError(f"{method} needs a network with warp layers")
     initialisations: dict[str, TrajectoryObjective] = {
-        "warp-leap": LeapObjective(settings.leap),
+        "warp-leap": LeapObjective(settings.leap, settings.leap_final),
         "warp-reptile": ReptileObjective(),
         "warp-maml": MAMLObjective(),
     }

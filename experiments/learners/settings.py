@@ -144,6 +144,8 @@ class LearnerSettings:
         order: Of the tasks in a meta-batch, for reptile: batch: one step for all; serial: one a
             task.
         leap: What the length of a path is (leap, warp-leap).
+        leap_final: The point after the last inner step belongs to the path: K steps make K
+            segments, else K - 1 as in the published code (leap, warp-leap).
         warp: How warp layers are learned (warp, warp-leap, ...).
         implicit: What implicit MAML solves (imaml).
     """
@@ -155,6 +157,7 @@ class LearnerSettings:
     checkpoint: bool = False
     order: Literal["batch", "serial"] = "batch"
     leap: LeapMetric = field(default_factory=LeapMetric)
+    leap_final: bool = True
     warp: WarpSettings = field(default_factory=WarpSettings)
     implicit: ImplicitSettings = field(default_factory=ImplicitSettings)
 
@@ -163,6 +166,7 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "checkpoint": ("maml", "anil", "metasgd", "meta-curvature", "daml"),
     "order": ("reptile",),
     "leap": ("leap", "warp-leap"),
+    "leap_final": ("leap", "warp-leap"),
     "warp": WARP_METHODS,
     "implicit": ("imaml",),
 }
@@ -194,6 +198,11 @@ def check_applies(method: Method, settings: LearnerSettings) -> None:
         raise UserError(
             f"--learner.inner.learned {settings.inner.learned}: {method} says nothing about step "
             f"sizes; {', '.join(LEARNS_STEP_SIZES)} learn them"
+        )
+    if not settings.leap_final and settings.inner.num_steps < 2:
+        raise UserError(
+            "--learner.no-leap-final leaves one inner step no path: take at least 2 with "
+            "--learner.inner.num-steps"
         )
     if method == "metasgd" and (settings.inner.rule, settings.inner.learned) != ("sgd", "element"):
         raise UserError(

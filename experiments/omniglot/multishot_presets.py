@@ -2,10 +2,16 @@
 
 `reference` has the choices of the published code where this package has a setting for them:
 two-coloured images, black where an image was moved away, distorted held-out images, a random head
-for every task (leap, reptile, fomaml, none), the first-order objective of the warp layers, and for
-warp-leap Leap's simplified form. What it does not have: held-out accuracy with running statistics
-(here those of training images), K - 1 segments of Leap's path, reptile and fomaml that end a step
-early, one optimiser for initialisation and warp layers, one module under the name of fifty heads.
+for every task (leap, reptile, fomaml, none), the first-order objective of the warp layers, K - 1
+segments of Leap's path (leap, warp-leap), and for warp-leap Leap's simplified form.
+
+What it does not have:
+
+- held-out accuracy with running statistics: here those of training images of the alphabet;
+- reptile and fomaml that end a step early: here phi_K, after the last step, is what counts;
+- one optimiser for initialisation and warp layers: here each side has one of its own (the same
+  for plain gradient descent, which the preset takes; not with momentum or Adam);
+- one module under the name of fifty heads (ft): here every alphabet has a head of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from experiments.omniglot.multishot_settings import (
 from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution, OptimiserSettings
 from metarl.fewshot import AlphabetSettings, Distortion
-from metarl.meta import SIMPLIFIED, LeapMetric
+from metarl.meta import SIMPLIFIED
 from metarl.meta_training import OuterSettings
 
 
@@ -62,14 +68,18 @@ def _reference(method: MultiShotMethod) -> MultiShotSettings:
     """The published code's choices."""
     settings = _default(method)
     distortion = Distortion(fill="black")
-    simplified = SIMPLIFIED if method == "warp-leap" else LeapMetric()
+    learner = replace(settings.learner, **_offline(method, "first_order"))
+    if method in ("leap", "warp-leap"):
+        learner = replace(learner, leap_final=False)
+    if method == "warp-leap":
+        learner = replace(learner, leap=SIMPLIFIED)
     return replace(
         settings,
         warp=WarpLayers(start="random") if settings.warped else WarpLayers(),
         images=AlphabetSettings(128, distortion, distort_held_out=True, ink=0),
         resize="nearest",
         head_reset=method in MAY_RESET_HEAD,
-        learner=replace(settings.learner, leap=simplified, **_offline(method, "first_order")),
+        learner=learner,
     )
 
 

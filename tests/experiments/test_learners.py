@@ -149,6 +149,21 @@ def test_inner_settings_become_the_rule():
     assert adam.links[1].learned == "parameter"
 
 
+@pytest.mark.parametrize("method", ["leap", "warp-leap"])
+def test_without_its_final_point_a_path_is_that_of_a_step_less(method):
+    """The published code's K - 1 segments are the path of K - 1 steps."""
+    inner = replace(BASE.inner, num_steps=4)
+    settings = replace(BASE, inner=inner)
+    with_it = gradient(made(method, settings), meta_batch(method))
+    without = gradient(made(method, replace(settings, leap_final=False)), meta_batch(method))
+    less = replace(settings, inner=replace(inner, num_steps=3))
+    shorter = gradient(made(method, less), meta_batch(method))
+    fast = [name for name in with_it if name.startswith("fast.")]
+    for name in fast:
+        torch.testing.assert_close(without[name], shorter[name], rtol=1e-5, atol=1e-7)
+    assert any((without[n] - with_it[n]).abs().max() > 1e-3 for n in fast)
+
+
 def test_what_a_method_needs_otherwise():
     assert adjusted("maml", BASE) == BASE
     assert adjusted("metasgd", BASE).inner.learned == "element"
@@ -165,6 +180,12 @@ def test_what_a_method_needs_otherwise():
         ("reptile", {"checkpoint": True}, "--learner.checkpoint is for maml, anil, metasgd,"),
         ("maml", {"order": "serial"}, "--learner.order is for reptile; maml has none"),
         ("maml", {"leap": LeapMetric("energy")}, "--learner.leap is for leap, warp-leap"),
+        ("maml", {"leap_final": False}, "--learner.leap-final is for leap, warp-leap; maml has"),
+        (
+            "leap",
+            {"leap_final": False, "inner": InnerSettings(num_steps=1)},
+            "--learner.no-leap-final leaves one inner step no path: take at least 2",
+        ),
         ("anil", {"warp": WarpSettings(objective="replay")}, "--learner.warp is for warp,"),
         ("fomaml", {"inner": InnerSettings(learned="element")}, "fomaml says nothing about step"),
         ("meta-curvature", {"inner": InnerSettings("adam")}, "meta-curvature is gradient descent"),

@@ -143,6 +143,9 @@ def test_presets_differ_where_they_should(method):
         assert usual.learner.warp.algorithm == reference.learner.warp.algorithm == "offline"
         assert usual.learner.warp.objective == "exact"
         assert reference.learner.warp.objective == "first_order"
+    assert usual.learner.leap_final
+    assert fast.learner.leap_final
+    assert reference.learner.leap_final is (method not in ("leap", "warp-leap"))
     if method == "warp-leap":
         assert reference.learner.leap == SIMPLIFIED
 
