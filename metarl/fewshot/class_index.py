@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-
-class MapDataset(Protocol):
-    """What `torch.utils.data` calls a map-style data set, of pairs ``(input, class)``."""
-
-    def __len__(self) -> int:
-        """How many items there are."""
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Item `index`, from 0: an input and its class."""
+from metarl.fewshot.data_sets import class_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +36,9 @@ class ClassIndex:
             classes: The classes to keep; all of them if None.
 
         Raises:
-            ValueError: A class is named twice, or no item has it.
+            ValueError: A class is named twice, no item has it, or a label is no whole number.
         """
-        table = torch.as_tensor(labels).to("cpu", torch.int64).flatten()
+        table = class_numbers(labels, len(labels))
         found, counts = torch.unique(table, return_counts=True)  # ascending
         order = table.argsort(stable=True)
         starts = counts.cumsum(0) - counts
@@ -63,6 +54,14 @@ class ClassIndex:
             )
         rows = torch.tensor([place[c] for c in kept], dtype=torch.int64)
         return cls(kept, order, starts[rows], counts[rows])
+
+    def class_of(self, item: int) -> int | None:
+        """The class of an item; None if the class was left out."""
+        ends = self.starts + self.sizes
+        for number, start, end in zip(self.classes, self.starts, ends, strict=True):
+            if item in self.items[start:end]:
+                return number
+        return None
 
     def check(self, ways: int, examples: int) -> None:
         """Refuse tasks of more classes, or more examples of a class, than there are.
@@ -82,44 +81,3 @@ class ClassIndex:
                 f"{examples} of a class (shots + query_shots): take fewer, or leave the class out "
                 f"through classes"
             )
-
-
-def tensors_of(dataset: MapDataset | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
-    """Inputs ``[M, ...]`` and classes ``[M]`` of a data set that is two tensors, else None.
-
-    Raises:
-        ValueError: The two do not fit together.
-    """
-    tensors = dataset if isinstance(dataset, tuple) else getattr(dataset, "tensors", None)
-    if not isinstance(tensors, tuple) or len(tensors) != 2:
-        return None
-    inputs, labels = tensors
-    if not (isinstance(inputs, Tensor) and isinstance(labels, Tensor)):
-        return None
-    if labels.shape != inputs.shape[:1]:
-        raise ValueError(
-            f"inputs are {tuple(inputs.shape)} and classes {tuple(labels.shape)}: give inputs "
-            f"[M, ...] and one class for each, [M]"
-        )
-    return inputs, labels
-
-
-def labels_of(dataset: MapDataset) -> list[int]:
-    """The class of every item: one pass over the data set."""
-    return [int(dataset[i][1]) for i in range(len(dataset))]
-
-
-def input_of(dataset: MapDataset, index: int) -> Tensor:
-    """The input of an item, as a tensor.
-
-    Raises:
-        TypeError: It is something that cannot become one, an image say.
-    """
-    value = dataset[index][0]
-    try:
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"item {index} of the data set is a {type(value).__name__}, not a tensor or an array: "
-            f"give the data set a transform that makes tensors"
-        ) from error

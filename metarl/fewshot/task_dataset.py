@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from metarl.fewshot.class_index import ClassIndex, MapDataset, input_of, labels_of, tensors_of
+from metarl.fewshot.class_index import ClassIndex
+from metarl.fewshot.data_sets import (
+    Array,
+    MapDataset,
+    class_numbers,
+    inputs_of,
+    labels_of,
+    tensors_of,
+)
 from metarl.fewshot.draws import draw_distinct, stream
 from metarl.fewshot.examples import Examples, FewShotBatch
 
@@ -37,28 +45,29 @@ class TaskDataset:
 
     Args:
         dataset: Pairs ``(input, class)``, a `torch.utils.data.TensorDataset` of them, or two
-            tensors: inputs ``[M, ...]`` and classes ``[M]``. Tensors are moved to `device` once,
-            and a meta-batch is then one gather.
+            tensors or NumPy arrays: inputs ``[M, ...]`` and classes ``[M]``. Arrays are moved to
+            `device` once, and a meta-batch is then one gather.
         ways: Classes in a task.
         shots: Support examples of a class.
         query_shots: Query examples of a class.
         classes: The classes that tasks are made of; all of them if None.
         num_tasks: How many tasks there are; endless if None.
-        seed: Which numbered tasks; not used by `sample` where tasks are endless.
+        seed: Which numbered tasks, at least 0; not used by `sample` where tasks are endless.
         device: Where tasks live.
         labels: The class of every item, where it is known: spares the pass over a map-style data
-            set that finds them.
+            set that finds them. ``dataset.targets`` spares it too, and so does an earlier pass.
         transform: Applied to the inputs of a meta-batch, ``[N, B, ...]`` to ``[N, B, ...]``, e.g.
             from bytes to floats.
 
     Raises:
-        ValueError: A count is not positive, there are fewer classes than `ways`, or a class has
-            fewer examples than `shots + query_shots`.
+        TypeError: The data set cannot be asked for its items by number.
+        ValueError: A count is not positive, a class is no whole number, there are fewer classes
+            than `ways`, or a class has fewer examples than `shots + query_shots`.
     """
 
     def __init__(
         self,
-        dataset: MapDataset | tuple[Tensor, Tensor],
+        dataset: MapDataset | tuple[Array, Array],
         ways: int,
         shots: int,
         query_shots: int,
@@ -71,14 +80,17 @@ class TaskDataset:
         transform: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         _check_counts(ways=ways, shots=shots, query_shots=query_shots, num_tasks=num_tasks)
+        _check_counts(least=0, seed=seed)
         self.ways, self.shots, self.query_shots = ways, shots, query_shots
         self.num_tasks, self.seed, self.device = num_tasks, seed, torch.device(device)
         self._transform = transform
         self._dataset = dataset
         tensors = tensors_of(dataset)
         self._inputs = None if tensors is None else tensors[0].to(self.device)
-        if labels is None:
-            labels = tensors[1] if tensors is not None else labels_of(dataset)
+        if labels is not None:
+            labels = class_numbers(labels, len(dataset if tensors is None else tensors[0]))
+        else:
+            labels = labels_of(dataset) if tensors is None else tensors[1]
         self._index = ClassIndex.of(labels, classes)
         self._index.check(ways, shots + query_shots)
         self.classes = self._index.classes
@@ -170,8 +182,7 @@ class TaskDataset:
         if self._inputs is not None:
             inputs = self._inputs.index_select(0, flat)
         else:
-            inputs = torch.stack([input_of(self._dataset, i) for i in flat.tolist()])
-            inputs = inputs.to(self.device)
+            inputs = inputs_of(self._dataset, flat.tolist(), self._index.class_of).to(self.device)
         inputs = inputs.view(num_tasks, ways * count, *inputs.shape[1:])
         if self._transform is not None:
             inputs = self._transform(inputs)
@@ -179,7 +190,11 @@ class TaskDataset:
         return Examples(inputs, targets.repeat(num_tasks, 1))
 
 
-def _check_counts(**counts: int | None) -> None:
+def _check_counts(*, least: int = 1, **counts: int | None) -> None:
     for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
+        if count is None:
+            continue
+        if not hasattr(count, "__index__"):
+            raise ValueError(f"{name} must be a whole number, got {count!r}")
+        if count < least:
+            raise ValueError(f"{name} must be at least {least}, got {count}")

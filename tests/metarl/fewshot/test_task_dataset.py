@@ -69,7 +69,14 @@ def test_what_a_task_is(ways: int, shots: int, query: int, num_tasks: int, tenso
             assert [original[t] for t in part.targets.tolist()] == part.inputs[:, 0].tolist()
 
 
-@pytest.mark.parametrize("wrap", [TensorDataset, lambda *t: t, Pairs])
+ARRAYS = [
+    lambda x, y: [x, y],
+    lambda x, y: (x.numpy(), y.numpy()),
+    lambda x, y: (x, y.numpy().astype(np.float64)),
+]
+
+
+@pytest.mark.parametrize("wrap", [TensorDataset, lambda *t: t, Pairs, *ARRAYS])
 def test_every_kind_of_data_set_gives_the_same_tasks(wrap) -> None:
     data = labelled()
     tasks = TaskDataset(wrap(*data), 5, 1, 2)
