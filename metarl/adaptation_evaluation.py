@@ -27,7 +27,7 @@ from metarl.rl.agent import Agent
 from metarl.rl.episodes import Episodes
 from metarl.rl.policy_gradient_tasks import ScoredEpisodes
 from metarl.rl.rollout import TensorVectorEnv
-from metarl.statistics import bootstrap_ci, crossed, iqm, mean
+from metarl.statistics import Interval, bootstrap_ci, crossed, iqm, mean
 
 Array = NDArray[np.float64]
 
@@ -154,14 +154,17 @@ def adaptation_summary(
 
     Returns:
         JSON values; lists have an entry for every k from 0 to K. ``return_mean`` and ``return_iqm``
-        (interquartile mean over tasks and seeds) with their 95 % intervals; ``percentile20`` of the
-        tasks; ``percent_improved``: tasks with a higher mean return than at k = 0;
-        ``length_mean``, ``length_ratio`` (to k = 0), ``success_rate``, ``normalised_score``.
+        (interquartile mean over tasks and seeds) with their 95 % intervals (None of one task, which
+        is no sample); ``percentile20`` of the tasks, and ``percent_improved``, the tasks with a
+        higher return than at k = 0, both of the tasks' means over seeds; ``length_mean``,
+        ``length_ratio`` (to k = 0), ``success_rate``; ``normalised_score``, where the oracle is
+        above the floor.
     """
     rng = np.random.default_rng(seed)
     curves = np.stack([result.curve for result in results])  # [seeds, N, K + 1]
     lengths = np.stack([result.lengths for result in results]).mean((0, 1, 3))
     columns = np.moveaxis(curves, -1, 0)  # [K + 1, seeds, N]
+    of_tasks = columns.mean(1)  # [K + 1, N]
     means = [bootstrap_ci(c, rng=rng, resampling=crossed, statistic=mean) for c in columns]
     middles = [bootstrap_ci(c, rng=rng, resampling=crossed, statistic=iqm) for c in columns]
     first = results[0]
@@ -169,11 +172,11 @@ def adaptation_summary(
         "steps": list(range(curves.shape[-1])),
         "experience": list(first.experience),
         "return_mean": [m.estimate for m in means],
-        "return_mean_ci95": [[m.low, m.high] for m in means],
+        "return_mean_ci95": [interval_ends(m, curves.shape[1]) for m in means],
         "return_iqm": [m.estimate for m in middles],
-        "return_iqm_ci95": [[m.low, m.high] for m in middles],
-        "percentile20": [float(np.quantile(c, 0.2)) for c in columns],
-        "percent_improved": [100.0 * float((c > columns[0]).mean()) for c in columns],
+        "return_iqm_ci95": [interval_ends(m, curves.shape[1]) for m in middles],
+        "percentile20": np.quantile(of_tasks, 0.2, axis=1).tolist(),
+        "percent_improved": (100.0 * (of_tasks > of_tasks[0]).mean(1)).tolist(),
         "length_mean": lengths.tolist(),
         "length_ratio": (lengths / lengths[0]).tolist(),
         "num_seeds": len(results),
@@ -183,10 +186,15 @@ def adaptation_summary(
     if all(result.successes is not None for result in results):
         successes = np.stack([np.asarray(result.successes) for result in results])
         summary["success_rate"] = successes.mean((0, 1, 3)).tolist()
-    if floor is not None and oracle is not None:
+    if floor is not None and oracle is not None and oracle > floor:
         scale = oracle - floor
         summary["normalised_score"] = [(m.estimate - floor) / scale for m in means]
     return summary
+
+
+def interval_ends(interval: Interval, num_tasks: int) -> list[float] | None:
+    """Both ends; None below two tasks, whose resamples are all the same."""
+    return [interval.low, interval.high] if num_tasks > 1 else None
 
 
 def _episodes_on_the_way(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -184,28 +185,39 @@ def draw(place: Path, trained: TrainSettings, found: list[Evaluated]) -> None:
 
 def describe(place: Path, summary: dict[str, Any]) -> str:
     """The summary in a few lines."""
-    low, high = zip(*summary["return_iqm_ci95"], strict=True)
+    ends = [e or (None, None) for e in summary["return_iqm_ci95"]]
     seeds = f", {summary['num_seeds']} seeds" if summary["num_seeds"] > 1 else ""
+    goal = "success_rate" in summary  # otherwise every episode has the same length
+    rows = {
+        summary["axis"]: summary["steps"],
+        "return, mean": summary["return_mean"],
+        "interquartile mean": summary["return_iqm"],
+        "  95 % from": [low for low, _ in ends],
+        "  to": [high for _, high in ends],
+        "20th percentile": summary["percentile20"],
+        "tasks improved, %": summary["percent_improved"],
+        "normalised score": summary.get("normalised_score"),
+        "no meta-training": summary["untrained_return_mean"],
+        "success rate": summary.get("success_rate"),
+        "length, mean": summary["length_mean"] if goal else None,
+        "length / that at 0": summary["length_ratio"] if goal else None,
+    }
+    one = ["  no intervals: one task is no sample of tasks"] if summary["num_tasks"] < 2 else []
     lines = [
         f"{place}: {summary['env']}, {summary['method']}, {summary['num_tasks']} unseen tasks"
         f"{seeds}, {summary['episodes_per_step']} episodes a step,"
         f" after {summary['iteration']} iterations",
-        f"  {summary['axis']:20} {_row(summary['steps'])}",
-        f"  return, mean         {_row(summary['return_mean'])}",
-        f"  interquartile mean   {_row(summary['return_iqm'])}",
-        f"    95 % from          {_row(low)}",
-        f"    to                 {_row(high)}",
-        f"  20th percentile      {_row(summary['percentile20'])}",
-        f"  tasks improved, %    {_row(summary['percent_improved'])}",
-        f"  normalised score     {_row(summary['normalised_score'])}",
-        f"  no meta-training     {_row(summary['untrained_return_mean'])}",
+        *(f"  {words:20} {_row(values)}" for words, values in rows.items() if values is not None),
+        *one,
         f"  beside: {summary['floor']} {summary['floor_return']:.3f},"
         f" oracle {summary['oracle_return']:.3f}; drawn: {place / 'adaptation.png'}",
     ]
-    if "success_rate" in summary:
-        lines.insert(-2, f"  success rate         {_row(summary['success_rate'])}")
     return "\n".join(lines)
 
 
-def _row(values: Any) -> str:
-    return " ".join(f"{v:8d}" if isinstance(v, int) else f"{v:8.3f}" for v in values)
+def _row(values: Iterable[float | None]) -> str:
+    """Counts, numbers, and dashes where there is none."""
+    return " ".join(
+        f"{'–':>8}" if v is None else f"{v:8d}" if isinstance(v, int) else f"{v:8.3f}"
+        for v in values
+    )

@@ -151,6 +151,23 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
     assert summary["return_mean"] == pytest.approx(returns.mean((0, 2)))
 
 
+def test_of_one_unseen_task_evaluate_says_that_there_is_no_interval(trained, capsys):
+    """A 5 x 5 maze has one unseen goal; its resamples would all be the same."""
+    path = str(trained.path)
+    main(["evaluate", path, *EVALUATE[:-1]])
+    said = capsys.readouterr().out
+    assert "1 unseen tasks" in said
+    assert "no intervals: one task is no sample of tasks" in said
+    (line,) = [line for line in said.splitlines() if "95 % from" in line]
+    assert line.split()[-3:] == ["–"] * 3
+    summary = json.loads((trained.path / "summary.json").read_text())
+    assert summary["return_mean_ci95"] == [None] * 3
+    rows = {line[2:22].strip(): line[22:].split() for line in said.splitlines()}
+    for words, name in (("length, mean", "length_mean"), ("length / that at 0", "length_ratio")):
+        assert [float(v) for v in rows[words]] == pytest.approx(summary[name], abs=1e-3)
+    assert rows["length / that at 0"][0] == "1.000"
+
+
 def test_evaluation_repeats_in_chunks_too_and_leaves_the_run_as_it_was(trained, capsys):
     before = trained.checkpoint_path.read_bytes()
     one, two, chunks, other = (
@@ -287,6 +304,7 @@ def test_a_run_outlives_other_defaults_of_other_learners(trained):
         (["train", "--method", "sgd"], "--method 'sgd' is not one of maml, fomaml"),
         (["train", "--env", "mars"], "--env 'mars' is not one of maze, point"),
         (["train", "--iterations", "0"], "--iterations must be at least 1, got 0"),
+        (["train", "--env", "bandit", "--arms", "1"], "--arms must be at least 2, got 1: one arm"),
         (["train", "--episodes", "0"], "--episodes must be at least 1, got 0"),
         (["train", "--env", "maze", "--size", "6"], "--size must be odd and at least 5, got 6"),
         (["train", "--size", "7"], "--size is for --env maze; point has none"),

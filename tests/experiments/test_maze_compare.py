@@ -16,7 +16,7 @@ from experiments.maze_adapt.comparison.axes import apart
 from experiments.maze_adapt.comparison.cpu_clock import CpuClock, cpu_seconds
 from experiments.maze_adapt.comparison.options import by_option
 from experiments.maze_adapt.comparison.picture import draw
-from experiments.maze_adapt.comparison.results import Compared, Run, method_summary
+from experiments.maze_adapt.comparison.results import Compared, Run, method_summary, read_run
 from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.methods import METHODS
 from metarl.adaptation_evaluation import AdaptationResult
@@ -304,6 +304,58 @@ def test_differences_are_paired_by_task():
     assert high - low > 10
 
 
+def one_task(oracle=2.0):
+    """Ten seeds on one task, all better after adaptation."""
+    runs = [run_of("a", s, [[s, s + 1.0]]) for s in range(10)]
+    found = method_summary("a", runs, [], {"floor": 0.0, "oracle": oracle}, 0)
+    return Compared([found], [], None, "random actions", 0.0, oracle)
+
+
+def test_one_task_has_no_interval_and_no_mark():
+    compared = one_task()
+    (found,) = compared.methods
+    assert found["above_start"][1] == {"estimate": 1.0, "low": None, "high": None, "marked": False}
+    text = as_markdown(compared, "One task")
+    assert "| 5.50 [–] |" in text
+    assert "| +1.00 [–] |" in text
+    assert "No intervals: one task is no sample of tasks." in text
+    assert "No intervals" not in as_markdown(by_hand(), "By hand")
+    last = list(csv.DictReader(as_csv(compared).splitlines()))[-1]
+    assert (last["return_mean"], last["return_mean_low"], last["above_start_high"]) == (
+        *("5.5", "", ""),
+    )
+    draw(compared, "One task")
+
+
+def test_no_score_is_a_dash():
+    compared = one_task(oracle=0.0)
+    assert "normalised_score" not in compared.methods[0]
+    assert next(csv.DictReader(as_csv(compared).splitlines()))["normalised_score"] == ""
+    assert "| – | +1.00" in as_markdown(compared, "No score")
+
+
+def test_two_equal_tasks_stay_two_rows(tmp_path):
+    """A peer keyed its evaluation by the task's name, so that equal tasks became one."""
+    run = RunDirectory.create(tmp_path / "run", {"method": "none", "seed": 0})
+    run.write_summary({"axis": "gradient steps", "iteration": 1})
+    (run.path / "metrics.jsonl").write_text('{"iteration": 1, "env_steps": 6}\n')
+    returns = [[[5.0], [6.0]], [[1.0], [2.0]], [[3.0], [4.0]]]
+    content = {
+        "task_ids": ["b", "a", "a"],
+        "experience": [0, 1],
+        "returns": returns,
+        "lengths": np.ones((3, 2, 1)).tolist(),
+        "successes": None,
+    }
+    (run.path / "adaptation.json").write_text(json.dumps(content))
+    found = read_run(run.path, 0)
+    assert found.task_ids == ("a", "a", "b")
+    assert found.result.curve.tolist() == [[1, 2], [3, 4], [5, 6]]
+    summary = method_summary("none", [found], [], {"floor": 0.0, "oracle": 9.0}, 0)
+    assert summary["num_tasks"] == 3
+    assert summary["return_mean"] == [3.0, 4.0]
+
+
 def test_nothing_is_marked_on_a_handful_of_values():
     runs = [run_of("a", 0, [[0, 1.0], [0, 1.0]])]
     found = method_summary("a", runs, [], {"floor": 0.0, "oracle": 2.0}, 0)
@@ -322,6 +374,13 @@ def test_tables_say_who_is_above_whom():
     assert "infinite: noisy/seed-1." in text
     lines = list(csv.DictReader(as_csv(compared).splitlines()))
     assert len(lines) == 6
+    heads = text.splitlines()[6].split(" | ")
+    cells = best.split(" | ")
+    assert cells[heads.index("P20")] == "21.00"  # of 1, 10.09, 19.18, 28.27, ..., 101
+    assert cells[heads.index("length")] == "1.0"
+    csv_line = next(r for r in lines if (r["method"], r["k"]) == ("better", "1"))
+    assert float(csv_line["percentile20"]) == pytest.approx(21)
+    assert (csv_line["length_mean"], csv_line["length_ratio"]) == ("1.0", "1.0")
     assert lines[3]["above_reference_marked"] == "True"
     assert lines[0]["above_reference"] == lines[0]["above_start"] == ""
 
@@ -335,6 +394,11 @@ def test_every_method_has_one_place_and_a_name_in_the_picture():
     said = [text.get_text() for axes in panels for text in axes.texts]
     assert set(names) <= set(said)
     assert all(said.count(name) == 1 for name in names if name != "none")
+    words = [
+        t for axes in panels for t in axes.texts if t.get_text().startswith(("floor", "oracle"))
+    ]
+    assert len(words) == 2 * len(panels)
+    assert all(t.get_bbox_patch() is None and t.get_ha() == "right" for t in words)  # hide nothing
     assert said.count("none") == len(panels)  # the reference is in each
     assert sorted(t.get_text() for t in ends.get_yticklabels()) == sorted(names)
 

@@ -124,6 +124,30 @@ def test_the_summary_by_hand():
     assert "normalised_score" not in adaptation_summary([result(curves)])
 
 
+def test_of_tasks_means_of_their_means_over_seeds():
+    """Not of pairs of seed and task: of those two in three improve, and their percentile is 0.4."""
+    up, down = [[0.0, 1.0], [4.0, 5.0]], [[0.0, 1.0], [4.0, 0.0]]
+    summary = adaptation_summary([result(up), result(up), result(down)])
+    assert summary["percent_improved"] == [0.0, 50.0]
+    assert summary["percentile20"] == pytest.approx([0.8, 1.0 + 0.2 * (10 / 3 - 1.0)])
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_one_task_has_no_interval(seeds):
+    summary = adaptation_summary([result([[8.0, 9.0]])] * seeds)
+    assert summary["return_mean"] == [8.0, 9.0]
+    assert summary["return_mean_ci95"] == summary["return_iqm_ci95"] == [None, None]
+    two = adaptation_summary([result([[8.0, 9.0], [7.0, 9.0]])] * seeds)
+    assert two["return_mean_ci95"] == [[7.0, 8.0], [9.0, 9.0]]
+
+
+@pytest.mark.parametrize("oracle", [2.0, 1.0])
+def test_no_score_where_the_oracle_is_no_better_than_the_floor(oracle):
+    assert "normalised_score" not in adaptation_summary(
+        [result([[1.0], [2.0]])], floor=2.0, oracle=oracle
+    )
+
+
 def test_seeds_count_in_the_interval():
     """Three seeds that agree have the interval of one; seeds that do not, a wider one."""
     curves = np.random.default_rng(0).normal(size=(20, 2))

@@ -100,12 +100,19 @@ def colours_of(panels: Mapping[str, Sequence[Summary]]) -> dict[str, str]:
 
 def heights(compared: Compared) -> tuple[float, float]:
     """Lowest and highest return drawn: all intervals, the floor, and the oracle if it is near."""
-    ends = np.concatenate([np.asarray(s["return_mean_ci95"]) for s in compared.methods])
+    every = [end for s in compared.methods for ends in intervals(s) for end in ends]
+    ends = np.array(every)
     low, high = min(ends.min(), compared.floor_return), ends.max()
     if compared.oracle_return <= high + 1.5 * (high - low):
         high = max(high, compared.oracle_return)
     margin = 0.06 * (high - low or 1.0)
     return low - margin, high + margin
+
+
+def intervals(summary: Summary) -> list[Sequence[float]]:
+    """For every k; where there is none, as of one task, the mean itself."""
+    found = zip(summary["return_mean"], summary["return_mean_ci95"], strict=True)
+    return [ends or (mean, mean) for mean, ends in found]
 
 
 def family(
@@ -126,7 +133,7 @@ def family(
     anchors(axes, compared, limits)
     for summary in members:
         colour, x = colours[summary["method"]], summary["experience"]
-        low, high = zip(*summary["return_mean_ci95"], strict=True)
+        low, high = zip(*intervals(summary), strict=True)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(x, summary["return_mean"], color=colour, linewidth=1.8, marker="o", markersize=3)
     reference = [s for s in others if s["method"] == compared.reference]
@@ -138,26 +145,26 @@ def family(
 
 
 def anchors(axes: Axes, compared: Compared, limits: tuple[float, float]) -> None:
-    """Dashed lines at the floor and the oracle; a word at the top where the oracle is far off."""
+    """Dashed lines at the floor and the oracle; a word at the top where the oracle is far off.
+
+    The words stand at the right end, outside of the two lines, where curves are least.
+    """
     lines = {compared.floor: compared.floor_return, "oracle": compared.oracle_return}
     for name, value in lines.items():
         inside = limits[0] <= value <= limits[1]
         if inside:
             axes.axhline(value, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+        above = inside and name == "oracle"
         axes.annotate(
             f"{name} {value:.3g}" + ("" if inside else " ↑"),
-            xy=(0.02, value if inside else limits[1]),
+            xy=(1.0, value if inside else limits[1]),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 3 if inside else -9),
+            xytext=(0, 2 if above else -2),
             textcoords="offset points",
+            ha="right",
+            va="bottom" if above else "top",
             fontsize=8,
             color=FAINT,
-            bbox={
-                "boxstyle": "square,pad=0.1",
-                "facecolor": "white",
-                "alpha": 0.75,
-                "linewidth": 0,
-            },
         )
 
 
@@ -169,7 +176,7 @@ def endings(axes: Axes, compared: Compared, colours: Mapping[str, str]) -> None:
     found = sorted(compared.methods, key=lambda s: float(s["return_mean"][-1]))
     for place, summary in enumerate(found):
         colour, means = colours[summary["method"]], summary["return_mean"]
-        low, high = summary["return_mean_ci95"][-1]
+        low, high = intervals(summary)[-1]
         axes.plot((means[0], means[-1]), (place, place), color=BEHIND, linewidth=1.2, zorder=1)
         axes.plot((low, high), (place, place), color=colour, linewidth=3.2, alpha=0.35)
         axes.plot(means[0], place, "o", color="white", markeredgecolor=colour, markersize=5)

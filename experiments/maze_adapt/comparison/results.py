@@ -16,7 +16,7 @@ import numpy as np
 from experiments.maze_adapt.comparison.cpu_clock import cpu_seconds
 from experiments.maze_adapt.comparison.settings import Comparison
 from experiments.maze_adapt.methods import Method
-from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary
+from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary, interval_ends
 from metarl.errors import UserError
 from metarl.json_file import read_json
 from metarl.run_directory import RunDirectory
@@ -147,8 +147,9 @@ def method_summary(
     Returns:
         Those of `adaptation_summary`, and: ``above_start``, return minus that at k = 0, and
         ``above_reference``, return minus the reference's at its last k (None for the reference
-        itself), each with ``estimate``, ``low``, ``high`` and ``marked``: whether the interval
-        excludes 0; ``env_steps`` and ``cpu_seconds`` of training, means over the seeds.
+        itself), each with ``estimate``, ``low``, ``high`` (None of one task) and ``marked``:
+        whether the interval excludes 0; ``env_steps`` and ``cpu_seconds`` of training, means over
+        the seeds.
     """
     curves = stacked(runs)
     rng = np.random.default_rng(seed)
@@ -158,15 +159,17 @@ def method_summary(
     if reference and reference[0].path.parent != runs[0].path.parent:
         last = stacked(reference)[..., -1]
         versus = [crossed_difference_ci(c, last, rng=rng) for c in columns]
-    enough = columns[0].size >= LEAST_VALUES
+    num_seeds, num_tasks = columns[0].shape
     seconds = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
     return {
         "method": method,
         "axis": runs[0].summary["axis"],
         "seeds": [run.seed for run in runs],
         **adaptation_summary([run.result for run in runs], **anchors, seed=seed),
-        "above_start": [marked(d, enough) for d in start],
-        "above_reference": None if versus is None else [marked(d, enough) for d in versus],
+        "above_start": [marked(d, num_seeds, num_tasks) for d in start],
+        "above_reference": None
+        if versus is None
+        else [marked(d, num_seeds, num_tasks) for d in versus],
         "env_steps": float(np.mean([run.env_steps for run in runs])),
         "cpu_seconds": float(np.mean(seconds)) if len(seconds) == len(runs) else None,
         "iterations": [run.summary["iteration"] for run in runs],
@@ -176,10 +179,13 @@ def method_summary(
     }
 
 
-def marked(difference: Interval, enough: bool) -> dict[str, Any]:
-    """An interval, and whether it excludes 0."""
+def marked(difference: Interval, num_seeds: int, num_tasks: int) -> dict[str, Any]:
+    """An interval, where there is one, and whether it excludes 0."""
+    low, high = interval_ends(difference, num_tasks) or (None, None)
+    enough = num_tasks > 1 and num_seeds * num_tasks >= LEAST_VALUES
     excludes = difference.low > 0 or difference.high < 0
-    return {**difference._asdict(), "marked": bool(enough and excludes)}
+    estimate = {"estimate": difference.estimate, "low": low, "high": high}
+    return {**estimate, "marked": bool(enough and excludes)}
 
 
 def stacked(runs: Sequence[Run]) -> np.ndarray:

@@ -34,7 +34,12 @@ def row(summary: dict[str, Any], k: int) -> Row:
         **_ends("return_iqm", summary["return_iqm_ci95"][k]),
         "success_rate": summary["success_rate"][k] if "success_rate" in summary else None,
         "percent_improved": summary["percent_improved"][k],
-        "normalised_score": summary["normalised_score"][k],
+        "percentile20": summary["percentile20"][k],
+        "length_mean": summary["length_mean"][k],
+        "length_ratio": summary["length_ratio"][k],
+        "normalised_score": summary["normalised_score"][k]
+        if "normalised_score" in summary
+        else None,
         **_difference("above_start", summary["above_start"][k] if k else None),
         **_difference("above_reference", versus[k] if versus else None),
         "env_steps": summary["env_steps"],
@@ -78,8 +83,8 @@ def as_markdown(compared: Compared, title: str, diverged: Sequence[str] = ()) ->
 def table(found: Sequence[Row], reference: str | None) -> list[str]:
     """Markdown."""
     heads = [
-        *("method", "seeds", "k", "episodes seen", "return [95 %]", "IQM [95 %]", "success"),
-        *("improved", "score", "above k = 0"),
+        *("method", "seeds", "k", "episodes seen", "return [95 %]", "IQM [95 %]", "P20"),
+        *("success", "length", "improved", "score", "above k = 0"),
         *([] if reference is None else [f"above {reference}"]),
         *("training steps", "CPU s"),
     ]
@@ -92,7 +97,9 @@ def table(found: Sequence[Row], reference: str | None) -> list[str]:
             str(r["episodes_of_experience"]),
             interval(r, "return_mean"),
             interval(r, "return_iqm"),
+            _number(r["percentile20"], ".2f"),
             _number(r["success_rate"], ".0%"),
+            _number(r["length_mean"], ".1f"),
             _number(r["percent_improved"] / 100 if r["k"] else None, ".0%"),
             _number(r["normalised_score"], ".2f"),
             interval(r, "above_start", "+"),
@@ -112,13 +119,16 @@ def notes(compared: Compared, diverged: Sequence[str]) -> list[str]:
     found = [
         "k counts steps of adaptation: gradient steps, or episodes of a trial; *episodes seen* is "
         "the experience on the task behind it. IQM: interquartile mean over tasks and seeds. "
-        "*Improved*: tasks with a higher return than at k = 0. *Score*: 0 is "
-        f"{compared.floor}, 1 the oracle.",
+        "*P20*: 20th percentile of the tasks, and *improved*: tasks with a higher return than at "
+        "k = 0, both of their means over the seeds. *Length*: steps until success or end. *Score*: "
+        f"0 is {compared.floor}, 1 the oracle.",
         f"Differences are paired by task, with the method's own return at k = 0{versus}; "
         f"{MARK}bold{MARK} where the interval excludes 0. All intervals are 95 % bootstraps over "
         "tasks and seeds, not corrected for the number of comparisons; with a few seeds they are "
         "too narrow. Training steps and CPU seconds are means over the seeds.",
     ]
+    if any(summary["num_tasks"] < 2 for summary in compared.methods):
+        found.append("No intervals: one task is no sample of tasks.")
     if compared.missing:
         found.append(f"Not there: {', '.join(compared.missing)}.")
     if diverged:
@@ -130,13 +140,15 @@ def interval(found: Row, name: str, sign: str = "") -> str:
     """An estimate with its interval, bold where it is marked; a dash where there is none."""
     if found[name] is None:
         return "–"
-    digits = f"{sign}.2f"
-    text = f"{found[name]:{digits}} [{found[f'{name}_low']:.2f}, {found[f'{name}_high']:.2f}]"
+    low, high = found[f"{name}_low"], found[f"{name}_high"]
+    ends = "–" if low is None else f"{low:.2f}, {high:.2f}"
+    text = f"{found[name]:{sign}.2f} [{ends}]"
     return f"{MARK}{text}{MARK}" if found.get(f"{name}_marked") else text
 
 
-def _ends(name: str, ends: Sequence[float]) -> Row:
-    return {f"{name}_low": ends[0], f"{name}_high": ends[1]}
+def _ends(name: str, ends: Sequence[float] | None) -> Row:
+    low, high = ends or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _difference(name: str, found: dict[str, Any] | None) -> Row:
