@@ -133,7 +133,8 @@ def _sine(method: Method) -> dict[str, Any]:
 
     Learners that go far, or follow the path of adaptation, take ten steps of 0.02. The gradient of
     implicit MAML knows nothing of its inner steps, only of where they end: it takes forty of Adam,
-    which get there, and a proximal term under which the curvature stays positive.
+    which get there, and a proximal term under which the curvature stays positive. Warp layers can
+    make the steps of one function of a meta-batch diverge: their gradient is clipped.
     """
     inner = InnerSettings(lr=0.01)
     base = adjusted(method, LearnerSettings(inner=inner, outer=ADAM, schedule=COSINE))
@@ -145,6 +146,8 @@ def _sine(method: Method) -> dict[str, Any]:
         outer = OuterSettings(OptimiserSettings(lr=1e-3), max_grad_norm=1.0)
         implicit = ImplicitSettings(strength=10.0)
         base = replace(base, inner=inner, outer=outer, schedule=COSINE, implicit=implicit)
+    elif method in WARP_METHODS:
+        base = replace(base, outer=replace(base.outer, max_grad_norm=1.0))
     return {"learner": base, "iterations": ITERATIONS.get(method, 30_000)}
 
 

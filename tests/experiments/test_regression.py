@@ -495,3 +495,9 @@ def test_maml_learns_to_learn_and_its_twin_with_mixed_up_tasks_does_not(tmp_path
     twin = error_after_five(tmp_path / "twin")
     assert learned < 0.7
     assert twin > 2.0
+
+
+@pytest.mark.parametrize("method", ["warp", "warp-leap", "warp-reptile", "warp-maml", "maml"])
+def test_the_gradient_of_warp_layers_is_clipped_on_the_sine(method):
+    """One function whose steps diverge, though to finite numbers, would undo a whole training."""
+    assert defaults("sine", method).learner.outer.max_grad_norm == (None if method == "maml" else 1)
