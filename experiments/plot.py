@@ -20,7 +20,7 @@ from metarl.plots import Curves, learning_curves, save_figure
 from metarl.run_directory import RunDirectory, find_runs
 
 AXES = {"env_steps": "environment steps", "tasks_seen": "tasks seen", "iteration": "iterations"}
-METRICS = ("return", "query_loss", "last_support_loss", "support_loss")
+METRICS = ("return", "validation_accuracy", "query_loss", "last_support_loss", "support_loss")
 FORMATS = (".png", ".svg", ".pdf")
 
 # Settings that may differ between the seeds of one line.
@@ -39,7 +39,8 @@ class PlotSettings:
     output: Path = Path("curves.png")
     """The picture; its ending says in which format: .png, .svg or .pdf."""
     metric: str | None = None
-    """Which metric of metrics.jsonl to draw. Default: return; where there is none, query_loss."""
+    """Which metric of metrics.jsonl to draw. Default: return; else validation_accuracy, as Omniglot
+    has it; else query_loss."""
     x: Literal["auto", "env_steps", "tasks_seen", "iteration"] = "auto"
     """What to draw it over. auto: environment steps, or tasks seen where there are no steps."""
     smoothing: int | None = None
@@ -90,7 +91,10 @@ def plot(settings: PlotSettings) -> None:
 
 def group_runs(runs: Sequence[RunDirectory]) -> dict[str, list[RunDirectory]]:
     """Put the runs that differ in nothing but their seed together, under a name for the legend."""
-    flat = [_flatten(_method_settings(run.config)) for run in runs]
+    flat = [
+        {k: v for k, v in _flatten(_method_settings(run.config)).items() if not _of_execution(k)}
+        for run in runs
+    ]
     names = [_name(run.config) for run in runs]
     groups: dict[str, list[RunDirectory]] = {}
     for run, settings, name in zip(runs, flat, names, strict=True):
@@ -132,8 +136,12 @@ def common_anchors(runs: Sequence[RunDirectory]) -> dict[str, float]:
 def _choose_metric(runs: Sequence[RunDirectory]) -> str:
     """What all runs have, from the most telling on."""
     logged = [run.read_metrics() for run in runs]
-    found = [m for m in METRICS if all(m in columns for columns in logged)]
+    found = [m for m in METRICS if all(_has_numbers(columns, m) for columns in logged)]
     return found[0] if found else METRICS[0]
+
+
+def _has_numbers(columns: Mapping[str, Any], metric: str) -> bool:
+    return metric in columns and bool(np.isfinite(columns[metric].astype(np.float64)).any())
 
 
 def _choose_x(runs: Sequence[RunDirectory]) -> str:
@@ -163,6 +171,11 @@ def _method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     scheduled = isinstance(schedule, Mapping) and schedule.get("decay") != "constant"
     ignored = BOOKKEEPING - {"iterations"} if scheduled else BOOKKEEPING
     return {key: value for key, value in config.items() if key not in ignored}
+
+
+def _of_execution(key: str) -> bool:
+    """How many tasks were stacked makes no difference to what is learned."""
+    return key.startswith("learner.execution.")
 
 
 def _name(config: Mapping[str, Any]) -> str:

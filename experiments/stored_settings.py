@@ -37,9 +37,25 @@ def from_config(
         kept = {k: v for k, v in config.items() if k in names}
         return typing.cast(SettingsT, _build(kind, kept))
     except (TypeError, KeyError, ValueError) as error:
+        owner = script_of(config)
+        whose = f"; it is that of a run of `python -m {owner}`" if owner else ""
         raise RunDirectoryError(
-            f"config.json is not that of {what} of this version ({error})"
+            f"config.json is not that of {what} of this version ({error}){whose}"
         ) from error
+
+
+TELLING = {
+    "protocol": "experiments.omniglot",
+    "env": "experiments.maze_adapt",
+    "family": "experiments.regression",
+    "wall_penalty": "experiments.maze",
+}
+"""Settings that one script has, by which its runs are known; earlier ones are looked for first."""
+
+
+def script_of(config: Mapping[str, Any]) -> str | None:
+    """The module that a run's `config.json` is of, such as ``experiments.maze``; None: unknown."""
+    return next((script for name, script in TELLING.items() if name in config), None)
 
 
 def resumed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from experiments import stored_settings
 from experiments.omniglot import fewshot_evaluate, multishot_evaluate
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from metarl.errors import RunDirectoryError, UserError
@@ -32,7 +33,11 @@ def evaluate_one(run: RunDirectory, settings: EvaluateSettings) -> tuple[dict[st
     Raises:
         UserError: It is not a run of the protocol that was asked for, or of none.
     """
-    protocol = run.config.get("protocol")
+    protocol, owner = run.config.get("protocol"), stored_settings.script_of(run.config)
+    if protocol is None and owner is not None:
+        raise UserError(
+            f"{run.path} is a run of {owner}: `python -m {owner} evaluate {run.path}` evaluates it"
+        )
     if settings.protocol not in ("auto", protocol):
         raise UserError(f"{run.path} is a run of --protocol {protocol}, not {settings.protocol}")
     match protocol:

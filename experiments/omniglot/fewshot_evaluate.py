@@ -14,6 +14,7 @@ from experiments.omniglot.trained import (
     accuracies,
     draw_steps,
     draw_validation,
+    drawn,
     load_trained,
     percent,
 )
@@ -51,6 +52,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         "query_shots": trained.test_counts[2],
         **accuracies(curve),
         **checkpoint,
+        "validate_by": trained.validate_by,
         "num_tasks": num_tasks,
         "num_classes": classes,
         "seed": settings.seed,
@@ -72,7 +74,7 @@ def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
             f"{percent(summary, 'non_transductive')}",
             f"  {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
             f" of {summary['trained_iterations']}",
-            f"  drawn: {run.path / 'steps.png'}, training.png",
+            f"  drawn: {drawn(run)}",
         )
     )
 

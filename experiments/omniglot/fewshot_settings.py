@@ -67,6 +67,9 @@ class FewShotSettings:
     """Characters to choose the best checkpoint by; the rest is for the test."""
     validate_every: int = 500
     """Iterations between validations; the learner that does best is kept."""
+    validate_by: Literal["transductive", "non-transductive"] = "transductive"
+    """The accuracy that validation chooses by: queries normalised together, or as the support set
+    is."""
     validation_tasks: int = 200
     """Tasks of a validation, the same every time."""
     seeds: tuple[int, ...] = (0,)

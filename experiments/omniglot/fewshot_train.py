@@ -116,9 +116,11 @@ def validation_tasks(
 
 
 def validate(settings: FewShotSettings, learner: MetaLearner, tasks: FewShotBatch) -> float:
-    """Accuracy on tasks for validation after the last step, transductive."""
+    """Accuracy on tasks for validation after the last step."""
     curve = measure(settings, learner, tasks, settings.test_steps, last_only=True)
-    return float(curve.transductive[:, -1].mean())
+    together = settings.validate_by == "transductive"
+    chosen = curve.transductive if together else curve.non_transductive
+    return float(chosen[:, -1].mean())
 
 
 def make_network(settings: FewShotSettings) -> Network:

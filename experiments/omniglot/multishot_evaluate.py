@@ -15,6 +15,7 @@ from experiments.omniglot.trained import (
     accuracies,
     draw_steps,
     draw_validation,
+    drawn,
     load_trained,
     percent,
 )
@@ -92,6 +93,6 @@ def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
             f"  mean training loss on the way {summary['area_under_training_loss']:.3f};"
             f" {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
             f" of {summary['trained_iterations']}",
-            f"  drawn: {run.path / 'steps.png'}, training.png",
+            f"  drawn: {drawn(run)}",
         )
     )

@@ -100,6 +100,12 @@ def draw_validation(run: RunDirectory, title: str) -> Figure | None:
     )
 
 
+def drawn(run: RunDirectory) -> str:
+    """The pictures of a run that there are."""
+    pictures = (run.path / name for name in ("steps.png", "training.png"))
+    return ", ".join(str(picture) for picture in pictures if picture.exists())
+
+
 def percent(summary: Mapping[str, Any], name: str) -> str:
     """``94.03 ± 0.98 %``."""
     mean, half = summary[f"{name}_accuracy"], summary[f"{name}_ci95"]

@@ -57,8 +57,15 @@ def download(
         files: What to get.
 
     Raises:
-        DataError: A file could not be had, or is not the authors'; the message says what to do.
+        DataError: The folder cannot be made, a file could not be had, or is not the authors'; the
+            message says what to do.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"the folder {folder} cannot be made ({error}): choose another (--data)"
+        ) from error
     for file in files:
         progress = _Progress(file.name, report or _report_lines())
         try:

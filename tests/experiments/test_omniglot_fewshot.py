@@ -187,6 +187,57 @@ def test_best_and_last_are_different_learners(trained, capsys):
     assert best["validation_accuracy"] >= (last["validation_accuracy"] or 0)
 
 
+@pytest.mark.parametrize("side", ["transductive", "non-transductive"])
+def test_validation_chooses_by_either_accuracy(trained, data, side):
+    assert from_config(trained.config).validate_by == "transductive"
+    settings = replace(from_config(trained.config), validate_by=side)
+    omniglot = load_images(data, complete=False)
+    device = torch.device("cpu")
+    learner = fewshot_train.new_learner(settings, torch.Generator().manual_seed(0), device, 0)
+    tasks = fewshot_train.validation_tasks(settings, omniglot, device)
+    curve = fewshot_train.measure(settings, learner, tasks, settings.test_steps)
+    accuracy = {
+        "transductive": curve.transductive[:, -1].mean(),
+        "non-transductive": curve.non_transductive[:, -1].mean(),
+    }
+    assert accuracy["transductive"] != accuracy["non-transductive"]
+    assert fewshot_train.validate(settings, learner, tasks) == accuracy[side]
+
+
+def test_only_pictures_that_are_there_are_said_to_be_drawn(tmp_path, data, capsys):
+    (run,) = train(tmp_path / "run", data, *SMALL, "--iterations", "1")
+    for name, words in (("metrics.jsonl", "steps.png\n"), (None, "steps.png, {}/training.png\n")):
+        kept = (run.path / "metrics.jsonl").read_bytes()
+        if name:
+            lines = [json.loads(line) for line in kept.splitlines()]
+            rest = [{k: v for k, v in x.items() if k != "validation_accuracy"} for x in lines]
+            (run.path / name).write_text("".join(json.dumps(x) + "\n" for x in rest))
+        main(["evaluate", str(run.path), "--tasks", "4", "--device", "cpu"])
+        assert f"  drawn: {run.path}/{words.format(run.path)}" in capsys.readouterr().out
+        (run.path / "metrics.jsonl").write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("config", "script"),
+    [
+        ({"family": "sine", "method": "maml"}, "regression"),
+        ({"env": "maze", "method": "maml", "wall_penalty": 0.0}, "maze_adapt"),
+        ({"method": "warp", "wall_penalty": 0.0}, "maze"),
+    ],
+)
+def test_the_run_of_another_script_is_said_to_be_its(tmp_path, capsys, config, script):
+    path = tmp_path / "run"
+    RunDirectory.create(path, config)
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", str(path)])
+    assert exit_.value.code == 2
+    message = f"is a run of experiments.{script}: `python -m experiments.{script} evaluate {path}`"
+    assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", str(path)])
+    assert f"a run of `python -m experiments.{script}`" in capsys.readouterr().err
+
+
 def test_train_validation_and_test_have_different_characters(data):
     settings = replace(defaults(), ways=2, train_characters=10, validation_characters=3)
     omniglot = load_images(data, complete=False)

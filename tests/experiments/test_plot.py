@@ -57,6 +57,15 @@ def test_runs_with_other_settings_are_never_averaged(tmp_path: Path) -> None:
     assert list(groups) == ["warp, learner.fast.lr=0.001", "warp, learner.fast.lr=0.003"]
 
 
+def test_how_tasks_were_stacked_makes_no_other_line(tmp_path: Path) -> None:
+    paths = [
+        _train(tmp_path / str(size), (seed,), learner={"execution": {"chunk_size": size}})
+        for seed, size in enumerate(("auto", 8, None))
+    ]
+    groups = group_runs([run for path in paths for run in find_runs(path)])
+    assert {label: len(runs) for label, runs in groups.items()} == {"warp": 3}
+
+
 @pytest.mark.parametrize(("decay", "num_lines"), [("constant", 1), ("linear", 2)])
 def test_under_a_schedule_longer_runs_are_another_method(
     tmp_path: Path, decay: str, num_lines: int
@@ -145,6 +154,8 @@ def test_settings_name_their_defaults() -> None:
     ("logged", "metric"),
     [
         ({"return": 1.0, "query_loss": 2.0}, "return"),
+        ({"query_loss": 2.0, "validation_accuracy": 0.9}, "validation_accuracy"),
+        ({"query_loss": 2.0, "validation_accuracy": float("nan")}, "query_loss"),
         ({"support_loss": 1.0, "query_loss": 2.0}, "query_loss"),
         ({"support_loss": 1.0, "last_support_loss": 2.0}, "last_support_loss"),
     ],

@@ -76,6 +76,12 @@ def test_a_server_without_the_file_is_an_error_that_helps(remote: Remote, tmp_pa
         download(tmp_path, files=[replace(remote, url=remote.url + "x")])
 
 
+def test_a_folder_that_cannot_be_made_is_said_to_be_it(remote: Remote, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"the folder .*/file/new cannot be made .*--data"):
+        download(tmp_path / "file" / "new", files=[remote])
+
+
 def test_the_archives_are_the_authors() -> None:
     assert [a.md5[:6] for a in ARCHIVES] == ["68d2ef", "6b91ae"]
     assert all(a.url.startswith("https://github.com/brendenlake/omniglot/") for a in ARCHIVES)
