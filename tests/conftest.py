@@ -1,4 +1,4 @@
-"""What every test relies on: one thread, no display, and GPU tests that skip with a reason."""
+"""What every test relies on: one thread, no display, no deadlines, skipped GPU tests."""
 
 import os
 
@@ -9,8 +9,11 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("no-deadline", deadline=None)  # a busy machine is no fault
+settings.load_profile("no-deadline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -60,7 +60,7 @@ def test_the_environment_pays_what_the_anchors_say() -> None:
     assert total.mean().item() == pytest.approx(anchors.oracle, abs=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(TASKS.tasks), st.lists(st.integers(0, 4), min_size=1, max_size=20))
 def test_no_policy_is_above_the_oracle(task: GridNaviTask, actions: list[int]) -> None:
     env = GridNaviEnv(horizon=len(actions))
@@ -97,7 +97,7 @@ def test_the_explorer_earns_that_in_the_environment() -> None:
     assert total / 21 == pytest.approx(explorer_return(EXPLORER_TOUR, TASKS), abs=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.text("-URDL", max_size=15), min_size=4, max_size=4))
 def test_no_tour_is_above_the_bound(tour: list[str]) -> None:
     assert explorer_return(tour, TASKS) <= explorer_bound(TASKS) + 1e-9

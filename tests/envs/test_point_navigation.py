@@ -65,7 +65,7 @@ def test_the_environment_pays_what_the_anchors_say(goal_radius: float) -> None:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.floats(0.0, 0.5))
 def test_no_policy_is_above_the_oracle(seed: int, noise: float) -> None:
     rng = np.random.default_rng(seed)

@@ -55,7 +55,7 @@ def test_the_environment_pays_what_the_anchors_say() -> None:
     assert random < oracle
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(1, 6))
 def test_no_policy_is_above_the_oracle(seed: int, horizon: int) -> None:
     """Any policy of state and time, evaluated exactly."""

@@ -30,7 +30,7 @@ def column(noise: dict[str, np.ndarray], b: int) -> dict[str, np.ndarray]:
 
 
 @every_family
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), num_envs=st.integers(1, 4), horizon=st.integers(1, 12))
 def test_twins_agree_step_for_step(family: Family, seed: int, num_envs: int, horizon: int) -> None:
     """Bare, DISABLED: the tensor twin holds still and pays 0 once an episode has terminated."""
@@ -65,7 +65,7 @@ def test_twins_agree_step_for_step(family: Family, seed: int, num_envs: int, hor
 
 
 @every_family
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**32),
     num_envs=st.integers(1, 3),

@@ -59,7 +59,7 @@ def test_turning_comes_before_moving() -> None:
     assert torch.equal(found, expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 1000), st.sampled_from(["paper", "black"]))
 def test_only_original_values_and_the_fill_appear(seed: int, fill: str) -> None:
     """Nearest pixels in bytes, exactly: no value is mixed or rounded."""

@@ -87,7 +87,6 @@ def test_a_cache_that_cannot_be_written_is_a_warning(archives: Path, tmp_path: P
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

@@ -49,7 +49,7 @@ def equal(a: FewShotBatch, b: FewShotBatch) -> bool:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.booleans())
 def test_what_a_task_is(ways: int, shots: int, query: int, num_tasks: int, tensors: bool) -> None:
     data = labelled()
