@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -55,11 +56,13 @@ class Problem:
         }
 
 
-def regression(num_tasks: int = 3, seed: int = 1) -> Problem:
-    """A tanh network, smooth to all orders."""
+def regression(
+    num_tasks: int = 3, seed: int = 1, activation: Literal["relu", "tanh"] = "tanh"
+) -> Problem:
+    """A tanh network, smooth to all orders; or of another activation."""
     g = torch.Generator().manual_seed(seed)
     data = [torch.randn(num_tasks, 5, d, generator=g).double() for d in (2, 1, 2, 1)]
-    network = MLP((2, 6, 5, 1), activation="tanh")
+    network = MLP((2, 6, 5, 1), activation)
     return Problem(network, mean_squared_error, (data[0], data[1]), (data[2], data[3]))
 
 
@@ -73,10 +76,12 @@ def classification(num_tasks: int = 3, seed: int = 2, network: ConvNet | None = 
     return Problem(network, cross_entropy, (images[0], labels), (images[1], labels))
 
 
-def plain_mlp(params: Params, x: Tensor) -> Tensor:
-    """The tanh network on ``[B, I]``, written out."""
-    h = torch.tanh(x @ params["layers.0.weight"] + params["layers.0.bias"])
-    h = torch.tanh(h @ params["layers.1.weight"] + params["layers.1.bias"])
+def plain_mlp(params: Params, x: Tensor, relu: bool = False) -> Tensor:
+    """The tanh (or relu) network on ``[B, I]``, written out."""
+    h = x @ params["layers.0.weight"] + params["layers.0.bias"]
+    h = h.clamp(min=0) if relu else h.tanh()
+    h = h @ params["layers.1.weight"] + params["layers.1.bias"]
+    h = h.clamp(min=0) if relu else h.tanh()
     return h @ params["layers.2.weight"] + params["layers.2.bias"]
 
 
@@ -101,9 +106,10 @@ PlainLoss = Callable[[Params, Data], Tensor]
 
 def plain_loss(problem: Problem) -> PlainLoss:
     """The loss of one task on unstacked parameters."""
-    if isinstance(problem.network, MLP):
-        return lambda params, data: F.mse_loss(plain_mlp(params, data[0]), data[1])
     net = problem.network
+    if isinstance(net, MLP):
+        relu = net.activation == "relu"
+        return lambda params, data: F.mse_loss(plain_mlp(params, data[0], relu), data[1])
     assert isinstance(net, ConvNet)
     pool = net.reduction == "pool"
     return lambda params, data: F.cross_entropy(

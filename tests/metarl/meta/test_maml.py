@@ -33,7 +33,11 @@ def pooled_first() -> Problem:
     return classification(network=network)
 
 
-PROBLEMS = [regression, classification, pooled, pooled_first]
+def rectified() -> Problem:
+    return regression(activation="relu")
+
+
+PROBLEMS = [regression, rectified, classification, pooled, pooled_first]
 
 
 def meta_gradient(learner: MAML, problem: Problem) -> dict[str, Tensor]:

@@ -28,9 +28,10 @@ from metarl.meta import (
     TrajectoryObjective,
 )
 from metarl.meta.warpgrad_objectives import Objective
-from tests.metarl.meta.problems import Problem, each_task, relative_error
+from tests.metarl.meta.problems import Problem, each_task, plain_sgd, relative_error
 from tests.metarl.meta.warp_problems import (
     LR,
+    WARPED_NETS,
     all_points,
     linear_regression,
     mean_objective,
@@ -38,6 +39,7 @@ from tests.metarl.meta.warp_problems import (
     plain_loss,
     sides,
     warped_classification,
+    warped_images,
     warped_regression,
 )
 
@@ -72,6 +74,27 @@ def test_the_slow_gradient_is_that_of_plain_autograd(
     problem = make()
     found = meta_gradient(online(problem, objective=objective), problem)
     expected = plain_gradient(problem, problem.init(), objective, 3)
+    assert relative_error(found, expected) < 1e-9
+
+
+@pytest.mark.parametrize("name", WARPED_NETS)
+def test_every_warped_network_has_the_second_order_gradient_of_a_plain_loop(name: str) -> None:
+    """Eq. 11 of the warp layers, and MAML through them for all that adapts."""
+    problem = warped_images(WARPED_NETS[name])
+    params = problem.init()
+    slow = meta_gradient(online(problem, num_steps=2), problem)
+    assert relative_error(slow, plain_gradient(problem, params, "exact", 2)) < 1e-9
+    learner = MAML(params, rule=sgd(LR), num_steps=2, slow=SLOW)
+    found, loss = meta_gradient(learner, problem), plain_loss(problem)
+    start = {n: p.clone().requires_grad_() for n, p in params.items()}
+    adapted = set(sides(params)[0])
+    ends = [
+        loss(plain_sgd(loss, start, support, LR, 2, adapted), query)
+        for support, query in each_task(problem)
+    ]
+    grads = torch.autograd.grad(torch.stack(ends).mean(), list(start.values()))
+    side = {n: "fast" if n in adapted else "slow" for n in start}
+    expected = {f"{side[n]}.{n}": g for n, g in zip(start, grads, strict=True)}
     assert relative_error(found, expected) < 1e-9
 
 

@@ -6,6 +6,7 @@ Nothing here uses the package's inner loop or update rules.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -31,14 +32,38 @@ def linear_regression() -> Problem:
     return warped_regression("linear")
 
 
-def warped_classification() -> Problem:
-    """Images of noise; tanh warps with batch norm and a residual."""
-    base = ConvNet(3, filters=4, num_blocks=2, image_size=8, reduction="pool", pool_first=True)
-    network = WarpConvNet(base, "1x1", activation="tanh", residual=True, batch_norm=True)
+POOLED = ConvNet(3, filters=4, num_blocks=2, image_size=8, reduction="pool", pool_first=True)
+STRIDED = ConvNet(3, filters=4, num_blocks=2, image_size=8)
+
+
+def warped_images(network: WarpConvNet) -> Problem:
+    """Images of noise through a warped convolution net."""
     g = torch.Generator().manual_seed(2)
     images = [torch.randn((3, 6, 1, 8, 8), generator=g).double() for _ in range(2)]
     labels = torch.arange(6).remainder(3).expand(3, 6)
     return Problem(network, cross_entropy, (images[0], labels), (images[1], labels))
+
+
+def warped_classification() -> Problem:
+    """Tanh warps with batch norm and a residual."""
+    return warped_images(
+        WarpConvNet(POOLED, "1x1", activation="tanh", residual=True, batch_norm=True)
+    )
+
+
+WARPED_NETS = {
+    "3x3": WarpConvNet(POOLED),
+    "3x3-strided": WarpConvNet(STRIDED),
+    "pool-last": WarpConvNet(replace(POOLED, pool_first=False)),
+    "scaling": WarpConvNet(POOLED, "scaling"),
+    "scaling-residual": WarpConvNet(STRIDED, "scaling", residual=True),
+    "stack": WarpConvNet(STRIDED, num_layers=2, filters=3, activation="leaky_relu"),
+    "stack-with-skip": WarpConvNet(
+        POOLED, num_layers=2, filters=3, activation="sigmoid", residual=True, batch_norm=True
+    ),
+    "warped-head": WarpConvNet(STRIDED, "1x1", activation="relu", warped_head=True),
+}
+"""Every way to build the layers, at least once."""
 
 
 def plain_loss(problem: Problem) -> PlainLoss:
@@ -47,7 +72,8 @@ def plain_loss(problem: Problem) -> PlainLoss:
     if isinstance(net, WarpMLP):
         tanh = net.kind == "tanh"
         return lambda params, data: F.mse_loss(_plain_mlp(params, data[0], tanh), data[1])
-    return lambda params, data: F.cross_entropy(_plain_conv(params, data[0]), data[1])
+    assert isinstance(net, WarpConvNet)
+    return lambda params, data: F.cross_entropy(_plain_conv(net, params, data[0]), data[1])
 
 
 def _plain_mlp(p: dict[str, Tensor], h: Tensor, tanh: bool) -> Tensor:
@@ -58,19 +84,53 @@ def _plain_mlp(p: dict[str, Tensor], h: Tensor, tanh: bool) -> Tensor:
     return h @ p["layers.2.weight"] + p["layers.2.bias"]
 
 
-def _plain_conv(p: dict[str, Tensor], h: Tensor) -> Tensor:
-    def norm(h: Tensor, name: str) -> Tensor:
-        mean = h.mean((0, 2, 3), keepdim=True)
-        h = (h - mean) / ((h - mean).square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
-        return h * p[f"{name}.weight"].view(-1, 1, 1) + p[f"{name}.bias"].view(-1, 1, 1)
+PLAIN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda h: h,
+    "relu": lambda h: h.clamp(min=0),
+    "leaky_relu": lambda h: torch.where(h > 0, h, 0.01 * h),
+    "sigmoid": lambda h: 1 / (1 + (-h).exp()),
+    "tanh": lambda h: h.tanh(),
+}
 
+
+def _plain_conv(net: WarpConvNet, p: dict[str, Tensor], h: Tensor) -> Tensor:
+    """One task, ordinary convolutions; which layers there are is read from the names."""
+    pool, first = net.base.reduction == "pool", net.base.pool_first
     for i in range(2):
-        h = F.conv2d(h, p[f"blocks.{i}.conv.weight"], p[f"blocks.{i}.conv.bias"], padding=1)
-        h = norm(F.max_pool2d(h, 2), f"blocks.{i}.norm").clamp(min=0)
-        w = f"warp.{i}.0"
-        a = F.conv2d(norm(h, f"{w}.norm_in"), p[f"{w}.conv.weight"], p[f"{w}.conv.bias"]).tanh()
-        h = norm(h + a, f"{w}.norm_out")
-    return h.flatten(1) @ p["head.weight"] + p["head.bias"]
+        weight, bias = p[f"blocks.{i}.conv.weight"], p[f"blocks.{i}.conv.bias"]
+        h = F.conv2d(h, weight, bias, stride=1 if pool else 2, padding=1)
+        h = F.max_pool2d(h, 2) if pool and first else h
+        h = _plain_norm(p, f"blocks.{i}.norm", h).clamp(min=0)
+        h = F.max_pool2d(h, 2) if pool and not first else h
+        for j in range(net.num_layers):
+            h = _plain_warp(net, p, f"warp.{i}.{j}", h)
+    h = h.flatten(1) if pool else h.mean((2, 3))
+    h = h @ p["head.weight"] + p["head.bias"]
+    return h @ p["warp.head.weight"] + p["warp.head.bias"] if "warp.head.bias" in p else h
+
+
+def _plain_warp(net: WarpConvNet, p: dict[str, Tensor], name: str, h: Tensor) -> Tensor:
+    weight, bias = p[f"{name}.conv.weight"], p[f"{name}.conv.bias"]
+    x = _plain_norm(p, f"{name}.norm_in", h)
+    if weight.dim() == 1:
+        x = x * weight.view(-1, 1, 1) + bias.view(-1, 1, 1)
+    else:
+        x = F.conv2d(x, weight, bias, padding="same")
+    x = PLAIN_ACTIVATIONS[net.activation](x)
+    if not net.residual:
+        return x
+    if f"{name}.skip.weight" in p:
+        h = F.conv2d(h, p[f"{name}.skip.weight"], p[f"{name}.skip.bias"])
+    return _plain_norm(p, f"{name}.norm_out", h + x)
+
+
+def _plain_norm(p: dict[str, Tensor], name: str, h: Tensor) -> Tensor:
+    """Batch norm by hand, where it has parameters."""
+    if f"{name}.weight" not in p:
+        return h
+    mean = h.mean((0, 2, 3), keepdim=True)
+    h = (h - mean) / ((h - mean).square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
+    return h * p[f"{name}.weight"].view(-1, 1, 1) + p[f"{name}.bias"].view(-1, 1, 1)
 
 
 def sides(params: Params) -> tuple[Params, Params]:
