@@ -32,6 +32,11 @@ ARROWS = "↑↓←→"
 GAP = 16
 """Pixels between pictures side by side."""
 
+COLOURS = 128
+"""Of a .gif."""
+MAX_SAMPLED = 24
+"""Frames, at most, that the palette of a .gif is taken from."""
+
 
 @dataclass(frozen=True)
 class RenderSettings:
@@ -195,7 +200,7 @@ def frame(
 def write_film(frames: Sequence[Frame], path: Path, fps: int) -> None:
     """Write a .gif (which loops for ever) or an .mp4."""
     if path.suffix == ".gif":
-        images = [Image.fromarray(f).quantize(64) for f in frames]
+        images = in_one_palette(frames)
         images[0].save(
             path,
             save_all=True,
@@ -206,3 +211,15 @@ def write_film(frames: Sequence[Frame], path: Path, fps: int) -> None:
         )
     else:
         iio.imwrite(path, np.stack(frames), fps=fps, macro_block_size=2)
+
+
+def in_one_palette(frames: Sequence[Frame]) -> list[Image.Image]:
+    """The frames in the same few colours, so that nothing changes its colour in a film.
+
+    The octree keeps the colours that are drawn flat as they are, the small star's among them; a
+    median cut of every frame would blend it with the floor.
+    """
+    every = -(-len(frames) // MAX_SAMPLED)
+    sheet = Image.fromarray(np.concatenate(frames[::every]))
+    palette = sheet.quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
+    return [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]

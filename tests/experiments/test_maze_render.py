@@ -1,0 +1,36 @@
+"""Films of the maze: what the frames show survives the few colours of a GIF."""
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from envs import pillar_maze
+from envs.rendering import AGENT, GOAL, WALL
+from experiments.maze.render import PlayedTrial, film, write_film
+
+
+def winding_walk(size, num_steps):
+    """Row by row from the north: a long trail, whose fading takes many colours."""
+    cells = [(1, 1)]
+    while len(cells) <= num_steps:
+        row, column = cells[-1]
+        east = row % 4 == 1
+        at_end = column == (size - 2 if east else 1)
+        cells.append((row + 1, column) if at_end or row % 2 == 0 else (row, column + 2 * east - 1))
+    goal, actions, rewards = (size - 2, 1), (3,) * num_steps, (0.0,) * num_steps
+    return PlayedTrial("walker", pillar_maze(size), goal, tuple(cells), actions, rewards)
+
+
+def test_a_gif_keeps_the_colours_of_goal_agent_and_walls_in_every_frame(tmp_path):
+    trial = winding_walk(13, 60)
+    frames = film([trial], 60, 16)[::3]
+    write_film(frames, tmp_path / "walk.gif", fps=10)
+    with Image.open(tmp_path / "walk.gif") as gif:
+        read = [np.asarray(shown.convert("RGB")) for shown in ImageSequence.Iterator(gif)]
+    assert len(read) == len(frames)
+    for colour in (GOAL, AGENT, WALL):
+        for drawn, shown in zip(frames, read, strict=True):
+            flat = (drawn == colour).all(-1)
+            assert flat.any()
+            np.testing.assert_array_equal(shown[flat], np.broadcast_to(colour, (flat.sum(), 3)))
+    errors = [np.abs(d.astype(int) - s).mean() for d, s in zip(frames, read, strict=True)]
+    assert max(errors) < 1.5  # of 255
