@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from metarl.core import Params, UpdateRule
 from metarl.core.update_rules import State
 from metarl.modules.functional import call, lock_of
+from metarl.modules.graph import refuse_second_derivative
 
 
 class Clone:
@@ -88,6 +89,8 @@ class Clone:
                 "the loss depends on none of the clone's adapting parameters: compute it with "
                 "clone(...), not with the model, and anew after every adapt()"
             )
+        if not self._first_order:
+            refuse_second_derivative(loss, [g for g in found if g is not None], self._fast)
         return {
             n: torch.zeros_like(p) if g is None else g
             for (n, p), g in zip(self._fast.items(), found, strict=True)

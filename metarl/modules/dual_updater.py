@@ -30,6 +30,7 @@ from metarl.meta.trajectory_objectives import (
 )
 from metarl.meta.warpgrad_objectives import OBJECTIVES, Look, Objective, added, look
 from metarl.modules.collected import Collected
+from metarl.modules.graph import twice_differentiable
 from metarl.modules.module_task import Criterion
 from metarl.modules.trajectory import Trajectory
 
@@ -44,8 +45,8 @@ class DualUpdater:
 
     Attributes:
         criterion: The loss: the model's output and targets in, a scalar out.
-        rule: The update rule of adaptation, e.g. ``metarl.sgd(0.1)``. None: that of the optimiser
-            given to `Warp.register_optimizer`.
+        rule: The update rule of adaptation, e.g. ``metarl.sgd(0.1)``; an optimiser that steps by
+            another is refused. None: that of the one given to `Warp.register_optimizer`.
         warp_objective: exact: eq. 11; first_order: eq. 12; replay: the task loss at every point,
             no step looked ahead; none.
         init_objective: leap: Leap with the loss and the stabiliser; leap_simplified: without both
@@ -80,6 +81,11 @@ class DualUpdater:
                 f"{self.epochs}, {self.batch_size}"
             )
 
+    @property
+    def takes_steps(self) -> bool:
+        """Whether steps of adaptation are taken again, so that their rule must be known."""
+        return self.warp_objective in ("exact", "first_order") or self.init_objective == "maml"
+
     def backward(self, collected: Collected, meta_step: MetaStep) -> dict[str, float]:
         """Learn: a step of warp layers and rule every ``batch_size`` points, then one of the start.
 
@@ -95,6 +101,10 @@ class DualUpdater:
             step from there (unless replayed).
         """
         _forget(collected)
+        with twice_differentiable():
+            return self._learn(collected, meta_step)
+
+    def _learn(self, collected: Collected, meta_step: MetaStep) -> dict[str, float]:
         start = self._start_gradient(collected)
         seen: list[dict[str, Tensor]] = []
         for draws in self._draws(collected):

@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
 from metarl.core import Params
+
+ATTENTION = (
+    "fused attention has no second derivative. Call model, clone and Warp.backward within `with "
+    "torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`, or go to first order"
+)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Name the remedy where a second derivative that is taken inside does not exist.
+
+    Raises:
+        NotImplementedError: It does not.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "derivative for" in str(error) and "attention" in str(error):
+            raise NotImplementedError(ATTENTION) from error
+        raise
+
+
+def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Params) -> None:
+    """The same for a backward pass that is not ours: attend to the gradients of a loss.
+
+    Args:
+        loss: The loss.
+        grads: Its gradients, with their graph.
+        until: The parameters that both were made from.
+    """
+    if not any("ScaledDotProduct" in node.name() for node in nodes_of(loss, until)):
+        return
+    if any("NotImplemented" in node.name() for node in nodes_of(grads, until)):
+        for g in grads:
+            if g.requires_grad:
+                g.register_hook(_refuse)
+
+
+def _refuse(gradient: Tensor) -> None:
+    raise NotImplementedError(ATTENTION)
 
 
 def nodes_of(values: Any, until: Params) -> Iterator[Node]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from metarl.core import Params, ReplayBuffer, UpdateRule, share, unstack
 from metarl.core.update_rules import EMPTY, State
 from metarl.modules.inner_optimisers import rule_of, state_of
 from metarl.modules.module_task import modes_of
+from metarl.modules.step_check import StepCheck
 from metarl.modules.task_source import TaskSource
 from metarl.modules.trajectory import Trajectory
 
@@ -19,20 +22,30 @@ class Recorder:
     Attributes:
         buffer: Where the points go.
         rule: The rule that steps are taken by, where it is known beforehand.
-        learned: The rule is learned, hence another than the registered optimiser's.
+        learned: What the rule has learned; if anything, it is another than the optimiser's.
+        checks: Steps are taken again, so that they must be the rule's.
         paths: One a task.
         optimizer: The optimiser that adapts to the present task, where it is known.
         enabled: Points are to be recorded.
     """
 
-    def __init__(self, buffer: ReplayBuffer, rule: UpdateRule | None, *, learned: bool) -> None:
+    def __init__(
+        self,
+        buffer: ReplayBuffer,
+        rule: UpdateRule | None,
+        learned: Callable[[], Params],
+        *,
+        checks: bool,
+    ) -> None:
         """Begin without a task."""
-        self.buffer, self.rule, self.learned = buffer, rule, learned
+        self.buffer, self.rule, self.learned, self.checks = buffer, rule, learned, checks
+        self._check: StepCheck | None = None
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self.buffer.clear()
+        self._stop_checking()
         self.paths: list[Trajectory] = []
         self._path: Trajectory | None = None
         self.optimizer: torch.optim.Optimizer | None = None
@@ -56,9 +69,13 @@ class Recorder:
 
     def register(self, optimizer: torch.optim.Optimizer, fast: Params) -> None:
         """Name the optimiser of the present task; refuse one whose steps cannot be taken again."""
-        rule = self.rule if self.learned and self.rule else rule_of(optimizer)
+        rule = self.rule if self.rule and self.learned() else rule_of(optimizer)
         state_of(optimizer, rule, fast)
         self.optimizer = optimizer
+
+    def unregister(self) -> None:
+        """Know no optimiser."""
+        self.optimizer = None
 
     def record(self, model: nn.Module, fast: Params) -> None:
         """Record a point of the present task, if it is another than the last."""
@@ -68,9 +85,12 @@ class Recorder:
         if not path.num_steps:
             path.modes = modes_of(model)
         path.add(self.buffer, fast, self._rule_now(), self._state(fast))
+        if path.num_steps == 1 and self.checks and self.rule and self._rule_now() is self.rule:
+            self._check = StepCheck(self.rule, self.learned(), fast, lambda: self._state(fast))
 
     def stop(self, fast: Params) -> None:
         """The present task has come this far."""
+        self._stop_checking()
         if self._path is not None and self.enabled:
             self._path.stop(fast, self._state(fast))
 
@@ -81,8 +101,13 @@ class Recorder:
             path, self._path, self.optimizer = self._path, None, None
             path.close(self.buffer)
 
+    def _stop_checking(self) -> None:
+        if self._check:
+            self._check.close()
+        self._check = None
+
     def _rule_now(self) -> UpdateRule | None:
-        if self.learned or self.optimizer is None:
+        if self.optimizer is None or self.learned():
             return self.rule
         return rule_of(self.optimizer)
 

@@ -25,14 +25,26 @@ def select(model: nn.Module, selectors: Selector | Iterable[Selector]) -> tuple[
         selectors: One or several.
 
     Raises:
+        TypeError: The model is no module, or a selector is none.
         ValueError: A selector means nothing, or one of the names of a tied parameter but not all.
     """
-    if isinstance(selectors, str | nn.Module):
-        selectors = (selectors,)
+    check_module(model)
     meant: set[str] = set()
-    for selector in selectors:
+    one = isinstance(selectors, str | nn.Module) or not isinstance(selectors, Iterable)
+    for selector in (selectors,) if one else selectors:
         meant |= set(_meant(model, selector))
     return tuple(name for name, aliases in aliases_of(model).items() if _all(name, aliases, meant))
+
+
+def check_module(model: object) -> None:
+    """Refuse a function, a class, or parameters without a module.
+
+    Raises:
+        TypeError: It is no module.
+    """
+    if not isinstance(model, nn.Module):
+        given = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"the model must be an instance of torch.nn.Module, got {given}")
 
 
 def aliases_of(model: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -55,9 +67,15 @@ def _meant(model: nn.Module, selector: Selector) -> Sequence[str]:
     names = [n for n, _ in model.named_parameters(remove_duplicate=False)]
     if isinstance(selector, nn.Module):
         places = [n for n, m in model.named_modules(remove_duplicate=False) if m is selector]
+        if not places and isinstance(selector, nn.ModuleList):  # the user's own list of modules
+            return [n for module in selector for n in _meant(model, module)]
         if not places:
             raise ValueError(f"{type(selector).__name__} is no module of the model")
         return [n for n in names if any(_inside(n, place) for place in places)]
+    if not isinstance(selector, str):
+        raise TypeError(
+            f"a module, its name or a pattern such as '*.bias' selects parameters, got {selector!r}"
+        )
     chosen = [n for n in names if fnmatchcase(n, selector) or _inside(n, selector)]
     if not chosen:
         raise ValueError(f"{selector!r} names no parameter; names are {', '.join(names)}")
@@ -86,6 +104,7 @@ def two_sides(
     Raises:
         ValueError: One is on both sides or on neither, or none is fast.
     """
+    check_module(model)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     sides = [tuple(n for n in select(model, side) if n in trainable) for side in (fast, slow)]
     both = set(sides[0]) & set(sides[1])

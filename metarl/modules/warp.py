@@ -11,6 +11,15 @@
 
 Adaptation works on copies: the model's own parameters are what is meta-learned (the initialisation
 theta_0 of the adapting modules and the warp layers phi), and only ``meta_step`` changes them.
+
+# Deviation: from the published wrapper (https://github.com/flennerhag/warpgrad), which adapts the
+# model's own tensors and freezes the rest: here copies adapt; the model needs no method of its own;
+# this is an `nn.Module`, whose parameters and state are the meta-learned ones (`load_state_dict`
+# for ``set_parameters``, ``set_state``). Gradients are None where it has zeros. A point is recorded
+# once, in training mode, also theta_K if the buffer is to have it. ``init_adaptation(reset=...)``
+# goes back by default whether or not the initialisation is learned. The inner optimiser is known
+# from ``DualUpdater(rule=...)`` or `register_optimizer`, not from options of `backward`. Step sizes
+# and momenta are learned as logarithms and logits.
 """
 
 from __future__ import annotations
@@ -64,9 +73,15 @@ class Warp(WarpParameters):
                 ``SGD(warp.optimizer_parameter_groups())``.
 
         Raises:
-            ValueError: A trainable parameter is on both sides or on neither, or nothing adapts.
+            TypeError: The model is no module, or ``updater`` no `DualUpdater`.
+            ValueError: A trainable parameter is on both sides or on neither, or nothing adapts; or
+                the updater's rule learns, which is for ``optimizer_parameters`` to do.
         """
+        if not isinstance(updater, DualUpdater):
+            raise TypeError(f"updater must be a DualUpdater(criterion, ...), got {updater!r}")
         super().__init__(model, adapt_modules, warp_modules, optimizer_parameters)
+        if optimizer_parameters is None and updater.rule and updater.rule.parameters(self._init()):
+            raise ValueError("the rule learns: give Warp OptimizerParameters(lr, momentum) instead")
         self.updater = updater
         self.buffer = ReplayBuffer() if buffer is None else buffer
         self.register_buffer("turn", torch.zeros((), dtype=torch.int64))
@@ -108,8 +123,7 @@ class Warp(WarpParameters):
             self._recorder.end(self._adapted)
         if reset:
             self._reset()
-        for p in self.adapt_parameters():
-            p.grad = None
+        self.zero_task_grads()
         self.train()
 
     @property
@@ -166,7 +180,8 @@ class Warp(WarpParameters):
     def _new_recorder(self) -> Recorder:
         parameters = self._optimizer_parameters
         rule = parameters.rule if parameters else self.updater.rule
-        return Recorder(self.buffer, rule, learned=parameters is not None)
+        checks = self.updater.takes_steps
+        return Recorder(self.buffer, rule, self.learned.params, checks=checks)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy begins without tasks, and with a buffer of its own like this one's."""
@@ -190,3 +205,7 @@ class Warp(WarpParameters):
             optimizer: SGD or Adam over `adapt_parameters`.
         """
         self._recorder.register(optimizer, self._adapted)
+
+    def unregister_optimizer(self) -> None:
+        """Forget the optimiser, as the end of its task does: its later steps follow the rule."""
+        self._recorder.unregister()

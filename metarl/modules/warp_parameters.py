@@ -77,9 +77,23 @@ class WarpParameters(nn.Module):
 
     def meta_parameters(self) -> Iterator[nn.Parameter]:
         """All three: for the meta-optimiser."""
-        yield from self.optimizer_parameters()
-        yield from self.init_parameters()
-        yield from self.warp_parameters()
+        return (p for _, p in self.named_meta_parameters())
+
+    def named_meta_parameters(self) -> NamedParameters:
+        """Those of `meta_parameters`: the rule's, then where adaptation begins, then the warp's."""
+        yield from self.named_optimizer_parameters()
+        yield from self.named_init_parameters()
+        yield from self.named_warp_parameters()
+
+    def zero_meta_grads(self) -> None:
+        """No gradient of what is meta-learned."""
+        for p in self.meta_parameters():
+            p.grad = None
+
+    def zero_task_grads(self) -> None:
+        """No gradient of the copies that adapt."""
+        for p in self.adapt_parameters():
+            p.grad = None
 
     def optimizer_parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for `torch.optim.SGD` with every parameter's learned step size and momentum."""

@@ -241,9 +241,9 @@ def test_a_meta_batch_without_tasks_or_steps_is_refused() -> None:
 def test_settings_that_mean_nothing_are_refused() -> None:
     with pytest.raises(TypeError, match="instance"):
         metarl.DualUpdater(nn.MSELoss)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="warp_objective must be .*'1'"):
+    with pytest.raises(ValueError, match=r"warp_objective must be .*'1'"):
         metarl.DualUpdater(nn.MSELoss(), warp_objective="1")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="init_objective must be .*'Leap'"):
+    with pytest.raises(ValueError, match=r"init_objective must be .*'Leap'"):
         metarl.DualUpdater(nn.MSELoss(), init_objective="Leap")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1"):
         metarl.DualUpdater(nn.MSELoss(), batch_size=0)
