@@ -22,6 +22,7 @@ the order of differentiation is free.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,8 @@ class AssociativeMemory(RecurrentCore):
 
     def _query(self, weights: Weights, x: Tensor) -> Tensor:
         """What inputs ``[N, M, I]`` ask: q ``[N, M, K]``."""
-        return torch.baddbmm(weights[1], x, weights[0]).tanh() * self.key_size**-0.5
+        asked = torch.baddbmm(weights[1], x, weights[0]).tanh()
+        return asked / math.sqrt(self.key_size)
 
     def _value(self, weights: Weights, x: Tensor) -> Tensor:
         """What they have to tell: v ``[N, M, V]``."""
