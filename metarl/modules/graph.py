@@ -45,7 +45,7 @@ def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Param
     if any("NotImplemented" in node.name() for node in nodes_of(grads, until)):
         for g in grads:
             if g.requires_grad:
-                g.register_hook(_refuse)
+                g.register_hook(_refuse)  # type: ignore[no-untyped-call]
 
 
 def _refuse(gradient: Tensor) -> None:

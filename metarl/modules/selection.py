@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -30,8 +30,9 @@ def select(model: nn.Module, selectors: Selector | Iterable[Selector]) -> tuple[
     """
     check_module(model)
     meant: set[str] = set()
-    one = isinstance(selectors, str | nn.Module) or not isinstance(selectors, Iterable)
-    for selector in (selectors,) if one else selectors:
+    given: Any = selectors
+    one = isinstance(given, str | nn.Module) or not isinstance(given, Iterable)
+    for selector in (given,) if one else given:
         meant |= set(_meant(model, selector))
     return tuple(name for name, aliases in aliases_of(model).items() if _all(name, aliases, meant))
 

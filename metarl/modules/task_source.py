@@ -56,8 +56,9 @@ class TaskSource:
                 "a task is an iterable of (inputs, targets) or has sample(split), got "
                 f"{type(data).__name__}"
             )
-        self._data = data
-        self._plays = isinstance(given, Samples) and _takes_policy(given.sample)
+        self._data: Any = data
+        self._samples = isinstance(given, Samples)
+        self._plays = self._samples and _takes_policy(self._data.sample)
         self._iterator: Iterator[Batch] | None = None
 
     def draw(self, split: Split, device: torch.device, policy: Policy) -> Batch:
@@ -72,10 +73,9 @@ class TaskSource:
             TypeError: It is no pair.
             ValueError: There is no batch (any more).
         """
-        data: Any = self._data
         batch: object
-        if isinstance(data, Samples):
-            batch = data.sample(split, policy) if self._plays else data.sample(split)
+        if self._samples:
+            batch = self._data.sample(split, *((policy,) if self._plays else ()))
         else:
             batch = self._next()
         if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -83,7 +83,6 @@ class TaskSource:
         return moved(batch[0], device), moved(batch[1], device)
 
     def _next(self) -> Batch:
-        assert not isinstance(self._data, Samples)
         if self._iterator is not None:
             for batch in self._iterator:
                 return batch
