@@ -45,7 +45,7 @@ from metarl.meta.recorded import Recorded
 
 logger = logging.getLogger(__name__)
 
-KL_LIMIT = 1.0
+KL_LIMIT = 2.0
 """Nats a step that no meta-batch should move policies by: far beyond what training needs."""
 
 

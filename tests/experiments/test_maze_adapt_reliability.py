@@ -12,6 +12,7 @@ from experiments.maze_adapt.methods import METHODS
 from experiments.maze_adapt.settings import defaults, from_config
 from experiments.maze_adapt.worlds import gridnavi, maze
 from metarl.errors import UserError
+from metarl.meta import KL_LIMIT
 from metarl.rl import Collector
 from metarl.run_directory import find_runs
 
@@ -69,7 +70,7 @@ def test_runs_of_promp_without_a_bound_are_read_as_with_the_usual_one(tmp_path):
     before = {**stored, "promp": {**stored["promp"], "max_divergence": None, "clip": 0.1}}
     promp = from_config({**run.config, "of_policies": before}).of_policies.promp
     assert promp == replace(defaults("maze", "promp").of_policies.promp, clip=0.1)
-    assert promp.max_divergence == 1.0
+    assert promp.max_divergence == KL_LIMIT
 
 
 @pytest.mark.parametrize("method", ["rl2", "warp-rnn"])
