@@ -58,7 +58,7 @@ class TaskSource:
             )
         self._data: Any = data
         self._samples = isinstance(given, Samples)
-        self._plays = self._samples and _takes_policy(self._data.sample)
+        self._plays = self._samples and _takes_policy(data)
         self._iterator: Iterator[Batch] | None = None
 
     def draw(self, split: Split, device: torch.device, policy: Policy) -> Batch:
@@ -95,10 +95,10 @@ class TaskSource:
         )
 
 
-def _takes_policy(sample: Callable[..., Any]) -> bool:
-    """Whether there is a second argument by place: a required one, or one called policy."""
+def _takes_policy(task: Any) -> bool:
+    """Whether ``sample`` has a second argument by place: a required one, or one called policy."""
     places = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    second = [p for p in signature(sample).parameters.values() if p.kind in places][1:2]
+    second = [p for p in signature(task.sample).parameters.values() if p.kind in places][1:2]
     return any(p.name == "policy" or p.default is Parameter.empty for p in second)
 
 
