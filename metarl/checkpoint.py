@@ -12,6 +12,7 @@ all back to the newest iteration that every one of them has.
 import io
 import os
 import pickle
+import shlex
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -92,7 +93,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> State:
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise CheckpointError(
             f"{path} is truncated or corrupt, or no checkpoint at all ({error}); "
-            f"delete it, or put {previous_path(path).name} in its place if that is there"
+            f"{_remedy_for_damage(path)}"
         ) from error
     try:
         content = torch.load(path, map_location=device, weights_only=True)
@@ -119,6 +120,16 @@ def previous_path(path: Path | str) -> Path:
     """Where the predecessor of a checkpoint is kept: `checkpoint.pt` → `checkpoint.previous.pt`."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _remedy_for_damage(path: Path) -> str:
+    """What can be done about a damaged checkpoint, as things are."""
+    newer = path.with_name(path.name.replace(".previous", ""))
+    if newer != path:
+        return f"delete it, {newer.name} does not need it"
+    if (previous := previous_path(path)).is_file():
+        return f"go back to the one before it: {shlex.join(('cp', str(previous), str(path)))}"
+    return "there is none before it: put a copy in its place, or train anew"
 
 
 def rewind_to_common(paths: Sequence[Path | str]) -> int:

@@ -147,6 +147,7 @@ class MetaTraining:
                 process is training the run.
         """
         for run in self.runs:
+            _refuse_weights_alone(run)
             run.lock()
         if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
             return
@@ -209,9 +210,12 @@ class MetaTraining:
         try:
             metrics = self.iterate()
         except NonFiniteLossError as error:
+            whose = [self.runs[n] for n in error.agents] or self.runs
             raise NonFiniteLossError(
-                f"iteration {self.iteration + 1}: {error}; the last checkpoint "
-                f"({self.runs[0].checkpoint_path}) is untouched: lower the learning rate"
+                f"{', '.join(str(run.path) for run in whose)}: iteration {self.iteration + 1}: "
+                f"{error}; the last checkpoint is untouched, but a resume would end here again: "
+                "train anew with a smaller --learner.*.lr",
+                error.agents,
             ) from error
         for name, value in metrics.items():
             if value.device.type != "mps":  # which has no float64
@@ -260,6 +264,15 @@ class MetaTraining:
         self._num_summed = dict.fromkeys(self._sums, counts) if isinstance(counts, int) else counts
         self.iteration = states[0]["iteration"]
         self._wall_seconds = max(s["wall_seconds"] for s in states)
+
+
+def _refuse_weights_alone(run: RunDirectory) -> None:
+    """A copy that was made to be given away cannot be trained on, and is left as it is."""
+    if run.checkpoint_path.exists() and run.load_checkpoint().keys() == {"iteration", "learner"}:
+        raise UserError(
+            f"{run.path} is an exported run, which has the weights alone: it can be evaluated and "
+            "rendered, not resumed; resume the run that it is a copy of, or train anew"
+        )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from envs import oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
-from experiments.maze.settings import from_config
+from experiments.maze.settings import TrainSettings, from_config
 from metarl.core import Params
 from metarl.devices import resolve_device
 from metarl.errors import UserError
@@ -78,7 +78,7 @@ def evaluate_run(
     streams = spawn_generators(settings.seed, ("tasks", "environment", "policy"), device)
     train_tasks, tasks = make_tasks(trained)
     goals = tasks.sample_goals(settings.tasks, streams["tasks"], device)
-    params, iteration = trained_params(run, device)
+    params, iteration = trained_params(run, trained, device)
     agent = RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy)
     env = make_env(trained, tasks, settings.tasks, streams["environment"], device)
     rewards = play(agent, env, trained.horizon, {"goals": goals})
@@ -106,13 +106,29 @@ def evaluate_run(
     return summary, {trained.method: rewards}
 
 
-def trained_params(run: RunDirectory, device: torch.device) -> tuple[Params, int]:
-    """The parameters of a run's checkpoint (no leading axis), and its iteration."""
+def trained_params(
+    run: RunDirectory, trained: TrainSettings, device: torch.device
+) -> tuple[Params, int]:
+    """The parameters of a run's checkpoint (no leading axis), and its iteration.
+
+    Raises:
+        UserError: They are not those of the settings, or the file is another script's.
+    """
     state = run.load_checkpoint()
     try:
         params = {name: p.to(device) for name, p in state["learner"]["params"].items()}
+        found = {name: tuple(p.shape) for name, p in params.items()}
     except (KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{run.checkpoint_path} is no checkpoint of a maze agent") from error
+    made = make_policy(trained).init(torch.Generator())
+    expected = {name: tuple(p.shape) for name, p in made.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        there, asked = found.get(name, "missing"), expected.get(name, "nothing")
+        if there != asked:
+            raise UserError(
+                f"{run.checkpoint_path} does not fit the settings in its config.json: {name} is "
+                f"{there}, the settings ask for {asked}; restore the one or the other"
+            )
     return params, int(state["iteration"])
 
 

@@ -104,7 +104,7 @@ def render(settings: RenderSettings) -> None:
     """Play the trial and write the picture."""
     run = RunDirectory.open(settings.run)
     trained = from_config(run.config)
-    params, iteration = trained_params(run, torch.device("cpu"))
+    params, iteration = trained_params(run, trained, torch.device("cpu"))
     players = [(f"trained, {iteration:,} iterations", params)]
     if settings.side_by_side:
         init = spawn_generators(run.config["seed"], ("init",))["init"]

@@ -74,12 +74,20 @@ class TwoTimescaleSettings:
         for name, least in (("warp_period", 1), ("num_epochs", 1), ("burn_in", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
-            raise ValueError(f"max_grad_norm must be positive or None, got {self.max_grad_norm}")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:  # NaN is not either
+            raise ValueError(f"max_grad_norm must be above 0, or None, got {self.max_grad_norm}")
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss or gradient became NaN or infinite."""
+    """A loss or gradient became NaN or infinite.
+
+    Attributes:
+        agents: Which of the stacked agents' it was; empty where that was not said.
+    """
+
+    def __init__(self, message: str, agents: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.agents = tuple(agents)
 
 
 class TwoTimescale:
@@ -211,9 +219,10 @@ class TwoTimescale:
             f"in episode {self.num_episodes + 1}"
         )
         before = zip(self._skipped_in_a_row, bad.tolist(), strict=True)
-        if any(skip and n + 1 >= self.max_skipped for n, skip in before):
+        agents = [i for i, (n, skip) in enumerate(before) if skip and n + 1 >= self.max_skipped]
+        if agents:
             again = f", {self.max_skipped} in a row" if self.max_skipped > 1 else ""
-            raise NonFiniteLossError(what + again)
+            raise NonFiniteLossError(what + again, agents)
         if bool(bad.any()):
             logger.warning("an episode was skipped: %s", what)
 

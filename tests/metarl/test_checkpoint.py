@@ -1,6 +1,7 @@
 import os
 import pickle
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -229,8 +230,28 @@ def test_truncated_files_are_refused(path: Path) -> None:
     whole = path.read_bytes()
     for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=r"truncated or corrupt.*previous\.pt"):
+        with pytest.raises(CheckpointError, match=r"truncated or corrupt.*train anew") as caught:
             checkpoint.load(path)
+        assert "cp " not in str(caught.value)
+
+
+def test_the_way_out_of_a_damaged_checkpoint_is_printed_and_works(path: Path) -> None:
+    checkpoint.save(path, _state(1))
+    checkpoint.save(path, _state(2))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    previous = checkpoint.previous_path(path)
+    with pytest.raises(CheckpointError, match=r"go back to the one before it: cp ") as caught:
+        checkpoint.load(path)
+    subprocess.run(shlex.split(str(caught.value).partition("before it: ")[2]), check=True)
+    assert checkpoint.rewind_to_common([path]) == 1
+
+    path.write_bytes(whole)
+    previous.write_bytes(whole[:100])
+    with pytest.raises(CheckpointError, match=r"previous\.pt .*delete it, checkpoint\.pt does not"):
+        checkpoint.rewind_to_common([path])
+    previous.unlink()
+    assert checkpoint.rewind_to_common([path]) == 2
 
 
 def test_a_flipped_bit_is_noticed(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 
 import pytest
@@ -150,15 +151,22 @@ def test_an_interrupt_saves_and_the_resume_goes_on(tmp_path, number):
     assert metrics_of(tmp_path / "run") == metrics_of(tmp_path / "whole")
 
 
-def test_a_loss_that_is_not_finite_names_the_iteration_and_keeps_the_checkpoint(tmp_path):
+@pytest.mark.parametrize(
+    ("agents", "named"), [((), ["seed-3", "seed-5"]), ((1,), ["seed-5"]), ((0,), ["seed-3"])]
+)
+def test_a_loss_that_is_not_finite_names_iteration_and_seed_and_keeps_the_checkpoint(
+    tmp_path, agents, named
+):
     def explodes(walk):
         if len(walk.factors) == 9:
-            raise NonFiniteLossError("loss [nan]")
+            raise NonFiniteLossError("loss [nan]", agents)
         return walk.iterate()
 
     _, loop = training(tmp_path / "run", iterate=explodes)
-    with pytest.raises(NonFiniteLossError, match=r"iteration 9: loss \[nan\].*untouched"):
+    with pytest.raises(NonFiniteLossError, match=r"iteration 9: loss \[nan\].*untouched") as caught:
         loop.run()
+    assert re.findall(r"seed-\d+", str(caught.value)) == named
+    assert "a resume would end here again: train anew with a smaller" in str(caught.value)
     assert all(r.load_checkpoint()["iteration"] == 5 for r in find_runs(tmp_path / "run"))
 
 

@@ -263,8 +263,9 @@ def test_as_many_in_a_row_as_may_not_be_stop_it_and_nothing_has_moved():
     ours.update(Spoiled({1}))  # the other: not in a row
     ours.update(Spoiled({1}))
     before = {n: p.detach().clone() for n, p in ours.params.items()}
-    with pytest.raises(NonFiniteLossError, match=r"in episode 4, 3 in a row"):
+    with pytest.raises(NonFiniteLossError, match=r"in episode 4, 3 in a row") as caught:
         ours.update(Spoiled({1}))
+    assert caught.value.agents == (1,)
     assert all(torch.equal(p, before[n]) for n, p in ours.params.items())
 
 
