@@ -12,14 +12,13 @@
 Adaptation works on copies: the model's own parameters are what is meta-learned (the initialisation
 theta_0 of the adapting modules and the warp layers phi), and only ``meta_step`` changes them.
 
-# Deviation: from the published wrapper (https://github.com/flennerhag/warpgrad), which adapts the
-# model's own tensors and freezes the rest: here copies adapt; the model needs no method of its own;
-# this is an `nn.Module`, whose parameters and state are the meta-learned ones (`load_state_dict`
-# for ``set_parameters``, ``set_state``). Gradients are None where it has zeros. A point is recorded
-# once, in training mode, also theta_K if the buffer is to have it. ``init_adaptation(reset=...)``
-# goes back by default whether or not the initialisation is learned. The inner optimiser is known
-# from ``DualUpdater(rule=...)`` or `register_optimizer`, not from options of `backward`. Step sizes
-# and momenta are learned as logarithms and logits.
+# Deviation: the published wrapper (https://github.com/flennerhag/warpgrad) adapts the model's own
+# tensors and freezes the rest; here copies adapt, and the model needs no method of its own. This is
+# an `nn.Module`: its parameters and state are the meta-learned ones, and there is no ``set_state``.
+# Gradients are None where that one has zeros. A point is recorded once, in training mode, and
+# theta_K if the buffer asks for it. `init_adaptation` goes back by default even if the start is not
+# learned. The inner optimiser is known from ``DualUpdater(rule=...)`` or `register_optimizer`, not
+# from options of `backward`; learned step sizes and momenta are logarithms and logits.
 """
 
 from __future__ import annotations
