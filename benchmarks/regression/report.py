@@ -5,7 +5,7 @@ over; its lines replace those of the same name in results.csv, the others stay. 
 
     results.csv          one line a run: errors on unseen functions after some gradient steps
     FAMILY-METHOD.png    the fit to six unseen functions, of the first seed, for some of the RUNs
-    FAMILY-steps.png     error after the steps of results.csv, mean and interval over seeds
+    FAMILY-steps.png     error after the steps of results.csv (0, 1, 5, 10, ...), over seeds
     sine-steps-2.png     the same, of those learners that follow the path of adaptation
 
 The pictures of steps and the tables of the README, which it prints, are made from results.csv
@@ -101,7 +101,9 @@ def draw(rows: Sequence[Row]) -> None:
         family = picture.partition("-steps")[0]
         if len(drawn[0].x) < 3:
             continue  # one step is two numbers, not a curve
-        drawn = drawn + beside([r for r in rows if r["family"] == family])
+        drawn += beside([r for r in rows if r["family"] == family])
+        steps = min(len(c.x) for c in drawn)  # that all of them have taken
+        drawn = [Curves(c.label, c.x[:steps], c.values[:, :steps]) for c in drawn]
         figure = learning_curves(
             drawn,
             xlabel="gradient steps",
@@ -126,7 +128,7 @@ def pictures_of(family: str, method: str) -> list[str]:
     first, second = f"{family}-steps", f"{family}-steps-2"
     if family != "sine":
         return [first]
-    if method in ("maml", "none"):
+    if method == "maml":
         return [first, second]
     return [second if method in PATH_METHODS else first]
 
