@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
@@ -108,3 +109,28 @@ def test_the_added_learner_learns_and_reduces_to_maml() -> None:
         list(learner.meta_gradients(problem))
     mine, theirs = ({n: p.grad for n, p in learner.params.items()} for learner in learners)
     assert relative_error(mine, theirs) < 1e-12
+
+
+def test_your_own_environment_and_a_run_in_sb3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two iterations instead of ten; the run is one that the script has made."""
+    from experiments.maze_adapt.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    small = ("--hidden", "4", "--meta-batch", "2", "--episodes", "2", "--horizon", "6")
+    where = ("--env", "maze", "--size", "5", "--iterations", "1", "--run-dir", "runs/adapt")
+    main(["train", *where, *small, "--device", "cpu"])
+    torch.manual_seed(0)
+    own, adapted = blocks("Bring your own environment")
+    names: Names = {"__name__": "readme"}
+    exec(compile(own.replace("range(10)", "range(2)"), str(README), "exec"), names)
+    assert len({pole.unwrapped.length for pole in names["poles"].envs}) == 2  # a task for five
+    drawn = names["tasks"].log
+    assert [one.split for one in drawn] == ["support", "query"]
+    assert all((one.metrics["return"] > 5).all() for one in drawn)
+    before = names["policy"].init(torch.Generator().manual_seed(0))
+    assert any((p != before[n]).any() for n, p in names["learner"].fast.items())
+    exec(compile(adapted, str(README), "exec"), names)
+    assert names["mean"] >= 0.0
+    assert {len(p) for p in names["weights"].values()} == {4}
