@@ -72,6 +72,8 @@ class Recorder:
         rule = self.rule if self.rule and self.learned() else rule_of(optimizer)
         state_of(optimizer, rule, fast)
         self.optimizer = optimizer
+        if rule is not self.rule:
+            self._stop_checking()
 
     def unregister(self) -> None:
         """Know no optimiser."""

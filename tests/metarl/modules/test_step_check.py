@@ -87,6 +87,20 @@ def test_a_registered_optimiser_needs_no_rule_and_is_not_compared() -> None:
     assert set(warp.backward(lambda: None)) == {"support_loss", "query_loss"}
 
 
+def test_an_optimiser_may_be_registered_after_the_first_pass() -> None:
+    """Before its first step, in place of the rule that `DualUpdater` has."""
+    warp = warp_of()
+    x, y = some_data()
+    warp.register_task([(x, y)])
+    warp.init_adaptation()
+    loss = F.mse_loss(warp(x), y)
+    optimiser = SGD(warp.adapt_parameters(), 0.3)
+    warp.register_optimizer(optimiser)
+    loss.backward()
+    optimiser.step()
+    assert not torch.equal(next(warp.adapt_parameters()), next(warp.init_parameters()))
+
+
 def test_where_no_step_is_taken_again_any_optimiser_will_do() -> None:
     warp = warp_of(warp_objective="replay")
     play(warp, AdamW(warp.adapt_parameters(), 0.3))
