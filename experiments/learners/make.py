@@ -93,8 +93,8 @@ def make_learner(
         case "reptile":
             return Reptile(params, rule=rule, schedule=settings.order, **common)
         case "leap":
-            leap = {"metric": settings.leap, "include_final": settings.leap_final}
-            return Leap(params, rule=rule, **leap, **common)
+            common |= {"metric": settings.leap, "include_final": settings.leap_final}
+            return Leap(params, rule=rule, **common)
         case "imaml":
             return _implicit(params, settings)
         case "daml":

@@ -75,6 +75,11 @@ class Execution:
         if size is None or size >= total:
             yield slice(0, total), tasks
             return
+        if not hasattr(tasks, "select"):
+            raise TypeError(
+                f"{type(tasks).__name__} has no `select`: its {total} tasks cannot be taken apart "
+                f"into chunks of {size}; write it, or take chunk_size=None"
+            )
         divisible: DivisibleTaskBatch[Any] = tasks  # type: ignore[assignment]
         for start in range(0, total, size):
             where = slice(start, min(start + size, total))

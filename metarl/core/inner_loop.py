@@ -86,6 +86,12 @@ def inner_step(
         else:
             here = leaves(fast)
         loss = tasks.loss(here, slow, batch)
+        if tuple(loss.shape) != (tasks.num_tasks,):
+            raise ValueError(
+                f"the loss of {type(tasks).__name__} has shape {tuple(loss.shape)} where it must "
+                f"be ({tasks.num_tasks},): one number a task, a mean within the task, never over "
+                "tasks"
+            )
         grads = gradients(loss.sum(), here, create_graph=create_graph)
     if not create_graph:
         here, loss = {n: p.detach() for n, p in here.items()}, loss.detach()

@@ -37,6 +37,7 @@ from metarl.core import (
     share,
 )
 from metarl.errors import UserError
+from metarl.meta.task_checks import check_metrics, explain
 
 Metrics: TypeAlias = dict[str, Tensor]
 """Of every task, ``[N]``, without a graph."""
@@ -68,6 +69,8 @@ class MetaLearner(ABC):
         """Copy a model's parameters, split by the name patterns of the slow ones."""
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+        if not all(callable(getattr(rule, name, None)) for name in ("parameters", "step")):
+            raise TypeError(f"rule must be an update rule, such as metarl.sgd(0.1), got {rule!r}")
         fast_side, slow_side = partition(params, slow=slow).split(params)
         if not fast_side:
             raise ValueError(f"nothing adapts: of {len(params)} parameters none is fast")
@@ -204,11 +207,22 @@ class TaskwiseLearner(MetaLearner):
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Sum over chunks, mean over tasks, one step."""
         metrics: list[Metrics] = []
-        work = self._compiled_gradients if self.execution.compile else self.task_gradients
-        for _, (grads, chunk_metrics) in self.execution.map(work, tasks):
+        for _, (grads, chunk_metrics) in self.execution.map(self._checked_gradients, tasks):
             add_to_grads(self.params, grads, 1.0 / tasks.num_tasks)
             metrics.append(chunk_metrics)
         yield {name: torch.cat([m[name] for m in metrics]) for name in metrics[0]}
+
+    def _checked_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        """The meta-gradient of some tasks; what is wrong with them is said in words."""
+        work = self._compiled_gradients if self.execution.compile else self.task_gradients
+        try:
+            grads, metrics = work(tasks)
+        except (RuntimeError, IndexError, ValueError) as error:
+            with torch.no_grad():
+                explain(error, tasks, self.initial_fast(tasks), share(self.slow, tasks.num_tasks))
+            raise
+        check_metrics(tasks, metrics)
+        return grads, metrics
 
     def _compiled_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         return self._compiled(self.params, tasks)
