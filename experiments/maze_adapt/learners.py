@@ -38,7 +38,9 @@ STEPS_ITSELF = OuterSettings(OptimiserSettings("sgd", lr=1.0, beta1=0.0))
 class InnerAndOuter(LearnerSettings):
     """What every learner has, and what some have."""
 
-    leap: tyro.conf.Suppress[LeapMetric] = field(default_factory=LeapMetric)  # none has it here
+    # No learner here has these two.
+    leap: tyro.conf.Suppress[LeapMetric] = field(default_factory=LeapMetric)
+    leap_final: tyro.conf.Suppress[bool] = True
 
 
 @dataclass(frozen=True)
