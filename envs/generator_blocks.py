@@ -29,7 +29,8 @@ class GeneratorBlocks:
         device: Where the draws are made; the generators must live there.
 
     Raises:
-        ValueError: If they cannot be shared equally, or a generator is on another device.
+        ValueError: If they cannot be shared equally, a generator is on another device, or torch
+            has no such device.
     """
 
     def __init__(
@@ -39,8 +40,7 @@ class GeneratorBlocks:
         device: torch.device,
     ) -> None:
         if generator is None:
-            generator = torch.Generator(device)
-            generator.seed()
+            generator = _seeded_anew(device)
         if isinstance(generator, torch.Generator):
             generator = (generator,)
         self.generators = tuple(generator)
@@ -131,3 +131,17 @@ class GeneratorBlocks:
         num_steps = min(max_steps, max(1, MAX_DRAWS // self.block_size))
         drawn = [draw((num_steps, self.block_size), generator) for generator in self.generators]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn, dim=1)
+
+
+def _seeded_anew(device: torch.device) -> torch.Generator:
+    """A generator with a random seed; the first thing that needs the device to be there."""
+    try:
+        generator = torch.Generator(device)
+    except (AssertionError, RuntimeError) as error:
+        first = str(error).strip().partition("\n")[0].partition(". ")[0]
+        raise ValueError(
+            f"device {str(device)!r} was asked for, but torch cannot use it ({first}): give "
+            "device='cpu', or install a torch and a driver for it"
+        ) from error
+    generator.seed()
+    return generator

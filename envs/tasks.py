@@ -41,7 +41,7 @@ class MazeTask:
         start: (row, column) where episodes start; the centre of the layout if None.
 
     Raises:
-        ValueError: If the goal or the start is in a wall or outside, or if they coincide.
+        ValueError: If the goal or the start is no cell, in a wall or outside, or if they coincide.
     """
 
     layout: Layout
@@ -51,9 +51,9 @@ class MazeTask:
     def __post_init__(self) -> None:
         start = _given(self.start, self.layout.centre)
         for role, cell in (("goal", self.goal), ("start", start)):
-            row, column = (int(x) for x in cell)
-            self.layout.cell_number((row, column), role)
-            object.__setattr__(self, role, (row, column))
+            checked = as_cell(cell, role)
+            self.layout.cell_number(checked, role)
+            object.__setattr__(self, role, checked)
         if self.goal == self.start:
             raise ValueError(
                 f"goal {self.goal} is the start cell: a goal must be another free cell, or the "
@@ -112,18 +112,15 @@ class MazeTask:
         Raises:
             ValueError: If a field is missing or of the wrong shape.
         """
-        fields = json.loads(text)
         try:
-            layout = Layout(tuple(fields["layout"]))
-            goal, start = (
-                (int(row), int(column)) for row, column in (fields["goal"], fields["start"])
-            )
-        except (KeyError, TypeError) as error:
+            fields = json.loads(text)
+            layout, goal, start = Layout(tuple(fields["layout"])), fields["goal"], fields["start"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(
                 f"not a maze task: {error!r}; expected an object with layout, goal and start, "
                 f"got {text[:80]!r}"
             ) from error
-        return cls(layout, goal=goal, start=start)
+        return cls(layout, goal=as_cell(goal, "goal"), start=as_cell(start, "start"))
 
     def __str__(self) -> str:
         return self.to_ascii()
@@ -157,15 +154,15 @@ class TaskDistribution:
     start: Cell = DEFAULT
 
     def __post_init__(self) -> None:
-        start = _given(self.start, self.layout.centre)
+        start = as_cell(_given(self.start, self.layout.centre), "start")
         self.layout.cell_number(start, "start")
-        others = tuple(cell for cell in self.layout.free_cells if cell != tuple(start))
+        others = tuple(cell for cell in self.layout.free_cells if cell != start)
         goals = tuple(
             MazeTask(self.layout, goal, start).goal for goal in _given(self.goals, others)
         )
         if len(set(goals)) < len(goals):
             raise ValueError(f"a goal is named twice in {goals}: name each once")
-        object.__setattr__(self, "start", (int(start[0]), int(start[1])))
+        object.__setattr__(self, "start", start)
         object.__setattr__(self, "goals", goals)
 
     @classmethod
@@ -294,6 +291,26 @@ def _goal_numbers(tasks: TaskDistribution, device: torch.device) -> torch.Tensor
 
 def _given(value: T | None, default: T) -> T:
     return default if value is None else value
+
+
+def as_cell(cell: Any, role: str) -> Cell:
+    """(row, column) of two integers.
+
+    Args:
+        cell: Two whole numbers, of whatever type.
+        role: What the caller calls this cell, for the error message.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    try:
+        row, column = cell
+        whole = (int(row), int(column))
+        if (row, column) == whole:
+            return whole
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"{role} {cell!r} is no cell: give (row, column), two whole numbers")
 
 
 def check_fractions(train: float, validation: float, test: float) -> tuple[float, float, float]:

@@ -335,6 +335,12 @@ def test_wrong_number_of_seeds_is_refused() -> None:
         GridMazeVectorEnv(3).reset(seed=[1, 2, 3])
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r"device 'cuda' was asked for.*give device='cpu'"):
+        gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, device="cuda")
+
+
 def test_questions_before_the_first_reset_are_refused() -> None:
     with pytest.raises(gymnasium.error.ResetNeeded):
         _ = GridMazeVectorEnv(2).goals

@@ -62,6 +62,12 @@ def test_task_ids_differ_between_tasks() -> None:
         ((-1, 1), None, "goal \\(-1, 1\\) is outside"),
         ((6, 6), None, "goal \\(6, 6\\) is the start"),
         ((1, 1), (0, 0), "start \\(0, 0\\) is in a wall"),
+        ((1.5, 1), None, "goal \\(1.5, 1\\) is no cell: give \\(row, column\\)"),
+        ((1, 1, 3), None, "goal \\(1, 1, 3\\) is no cell"),
+        ((float("inf"), 1), None, "goal \\(inf, 1\\) is no cell"),
+        (None, None, "goal None is no cell"),
+        ("11", None, "goal '11' is no cell"),
+        ((1, 1), (2.9, 1), "start \\(2.9, 1\\) is no cell"),
     ],
 )
 def test_bad_tasks_are_refused(
@@ -69,11 +75,30 @@ def test_bad_tasks_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         MazeTask(LAYOUT, goal, start)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        TaskDistribution(LAYOUT, (goal,), start)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["{}", "[1]", '{"layout": ["####"], "goal": 3, "start": [1, 1]}'])
+def test_whole_numbers_of_other_types_are_cells() -> None:
+    for goal in (np.array([1, 3]), torch.tensor([1, 3]), (1.0, np.int64(3)), [1, 3]):
+        task = MazeTask(LAYOUT, goal)  # type: ignore[arg-type]
+        assert task == MazeTask(LAYOUT, (1, 3))
+        assert [type(x) for x in task.goal] == [int, int]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[1]",
+        "garbage",
+        '{"layout": ["####"], "goal": 3, "start": [1, 1]}',
+        '{"layout": ["####", "#..#", "####"], "goal": [1.5, 1], "start": [1, 2]}',
+        '{"layout": ["####", "#..#", "####"], "goal": [1, 1], "start": null}',
+    ],
+)
 def test_foreign_json_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not a maze task|border|at least"):
+    with pytest.raises(ValueError, match=r"not a maze task|border|at least|is no cell"):
         MazeTask.from_json(text)
 
 
