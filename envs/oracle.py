@@ -177,10 +177,14 @@ def normalised_score(
         reward: Paid on entering the goal.
 
     Returns:
-        ``(returns - random) / (ceiling - random)``; not clipped.
+        ``(returns - random) / (ceiling - random)``; not clipped. NaN where the explorer earns no
+        more than the random policy, as within one step.
     """
     reference = reference_returns(tasks, horizon=horizon, reward=reward)
-    return (returns - reference.random) / (reference.ceiling - reference.random)
+    scale = reference.ceiling - reference.random
+    if scale <= 1e-9 * reference.ceiling:
+        scale = math.nan
+    return (returns - reference.random) / scale
 
 
 class Values(NamedTuple):

@@ -57,6 +57,11 @@ class TrialStatistics:
         first_find_rate: Fraction of trials with any positive reward.
         first_find_median: Median step (from 1) of the first positive reward, over all trials; None
             where most trials have none.
+        first_find_mean: Mean step of the first positive reward, over the trials that have one; None
+            where none has.
+        find_interval_mean: Mean number of steps from one positive reward to the next within a
+            trial, over all such pairs; what the end of the trial cut off does not count. None
+            where there are none.
         window: Steps a point of `within_trial`.
         within_trial: Mean reward in each window of the trial.
         within_trial_ci95: Its 95 % bootstrap intervals, one pair a window.
@@ -67,6 +72,8 @@ class TrialStatistics:
     iqm: float
     first_find_rate: float
     first_find_median: float | None
+    first_find_mean: float | None
+    find_interval_mean: float | None
     window: int
     within_trial: tuple[float, ...]
     within_trial_ci95: tuple[tuple[float, float], ...]
@@ -101,6 +108,8 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
         iqm=float(interquartile_mean(returns)),
         first_find_rate=float(ever.mean()),
         first_find_median=median if np.isfinite(median) else None,
+        first_find_mean=float(steps[ever].mean()) if ever.any() else None,
+        find_interval_mean=_mean_interval(found),
         window=window,
         within_trial=tuple(float(w.mean()) for w in windows),
         within_trial_ci95=tuple(_interval(w, rng) for w in windows),
@@ -113,6 +122,13 @@ def window_returns(rewards: Array, window: int) -> Array:
     Entry k covers times ``k * window`` to ``(k + 1) * window - 1``; the last one may end sooner.
     """
     return np.stack([rewards[t : t + window].sum(0) for t in range(0, len(rewards), window)])
+
+
+def _mean_interval(found: NDArray[np.bool_]) -> float | None:
+    """Mean steps from find to find within the trials ``[T, B]``."""
+    trial, step = found.T.nonzero()
+    within = trial[1:] == trial[:-1]
+    return float(np.diff(step)[within].mean()) if within.any() else None
 
 
 def _interval(values: Array, rng: np.random.Generator) -> tuple[float, float]:

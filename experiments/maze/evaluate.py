@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 from envs import oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, from_config
+from experiments.maze.summary import describe, kept_instead
 from metarl.core import Params
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluation import Array, play, trial_statistics, window_returns
+from metarl.json_file import to_json, write_json
 from metarl.plots import Curves, save_figure, within_trial_curve
 from metarl.rl import RecurrentAgent
 from metarl.run_directory import RunDirectory, find_runs
@@ -41,6 +43,9 @@ class EvaluateSettings:
     """Take the most probable action instead of drawing from the policy."""
     window: int = 20
     """Steps a point of the within-trial curve."""
+    output: Path | None = None
+    """Write summary and picture into this folder (seed-N in it, for several runs). Default: into
+    the run, unless the same agent's summary of more trials, or of the same ones, is there."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     json: bool = False
@@ -51,21 +56,41 @@ class EvaluateSettings:
         for name in ("tasks", "window"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise UserError(f"--seed must not be negative, got {self.seed}")
 
 
 def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
     """Evaluate every run; write each one's `summary.json` and `within_trial.png`."""
     summaries = []
-    for run in find_runs(settings.run):
-        summary, rewards = evaluate_run(run, settings)
-        run.write_summary(summary)
-        picture = run.path / "within_trial.png"
-        save_figure(draw_within_trial(rewards, references(run), settings.window), picture)
-        print(describe(run, summary), f"  drawn: {picture}", sep="\n")
+    runs = find_runs(settings.run)
+    for run in runs:
+        measured, rewards = evaluate_run(run, settings)
+        summary = to_json(measured, "summary")
+        print(describe(run.path, summary))
+        place = run.path
+        if settings.output is not None:
+            place = settings.output if len(runs) == 1 else settings.output / run.path.name
+        kept = kept_instead(place / "summary.json", summary) if settings.output is None else None
+        if kept is not None:
+            print(f"  {place / 'summary.json'} stays, {kept}; write this one with --output FOLDER")
+        else:
+            write_evaluation(place, run, summary, rewards)
         summaries.append(summary)
     if settings.json:
         print(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
     return summaries
+
+
+def write_evaluation(
+    place: Path, run: RunDirectory, summary: dict[str, Any], rewards: dict[str, Array]
+) -> None:
+    """Put the summary, and the picture of the rewards ``[T, B]``, into a folder."""
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(place / "summary.json", summary)
+    picture = place / "within_trial.png"
+    save_figure(draw_within_trial(rewards, references(run), summary["window"]), picture)
+    print(f"  drawn: {picture}")
 
 
 def evaluate_run(
@@ -97,6 +122,7 @@ def evaluate_run(
         "num_tasks": settings.tasks,
         "num_goals": len(tasks),
         "protocol": "held-out goals" if tasks != train_tasks else "fresh trials, all goals",
+        "seed": settings.seed,
         "greedy": settings.greedy,
         "device": str(device),
         "iteration": iteration,
@@ -155,24 +181,3 @@ def draw_within_trial(
         ends = width * np.arange(1, values.shape[1] + 1)
         curves.append(Curves(name, ends, values))
     return within_trial_curve(curves, window=window, title="within one trial")
-
-
-def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
-    """The summary in a few lines."""
-    low, high = summary["ci95"]
-    find = summary["first_find_median"]
-    return "\n".join(
-        (
-            f"{run.path}: {summary['num_tasks']} trials, {summary['protocol']}"
-            f" ({summary['num_goals']} goals), after {summary['iteration']} iterations",
-            f"  return {summary['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
-            f" interquartile mean {summary['iqm']:.1f},"
-            f" normalised score {summary['normalised_score']:.3f}",
-            f"  beside: random {summary['random_return']:.1f},"
-            f" best with these inputs {summary['localising_return']:.1f},"
-            f" explore-then-exploit {summary['ceiling_return']:.1f},"
-            f" oracle {summary['oracle_return']:.1f}",
-            f"  first find: median step {'never' if find is None else int(find)},"
-            f" in {100 * summary['first_find_rate']:.1f} % of the trials",
-        )
-    )

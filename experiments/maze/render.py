@@ -63,6 +63,8 @@ class RenderSettings:
         """Refuse, before any work starts, what cannot be drawn."""
         if self.output.suffix not in FORMATS:
             raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
+        if self.seed < 0:
+            raise UserError(f"--seed must not be negative, got {self.seed}")
         if self.fps < 1:
             raise UserError(f"--fps must be at least 1, got {self.fps}")
         if self.cell_size is not None and self.cell_size < 4:

@@ -115,7 +115,7 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
 
 
 def anchors(settings: TrainSettings) -> dict[str, float]:
-    """What the random policy, a perfect explorer and the oracle return, for every curve."""
-    _, tasks = make_tasks(settings)
+    """What the random policy, a perfect explorer and the oracle return on the training's goals."""
+    tasks, _ = make_tasks(settings)
     returns = oracle.reference_returns(tasks, horizon=settings.horizon, reward=settings.reward)
     return asdict(returns)

@@ -171,6 +171,15 @@ def test_normalised_score() -> None:
     np.testing.assert_allclose(oracle.normalised_score(both, tasks), [0.0, 1.0], atol=1e-12)
 
 
+def test_there_is_no_score_where_the_explorer_earns_what_the_random_policy_does() -> None:
+    layout = pillar_maze(5)
+    returns = oracle.reference_returns(layout, horizon=1)
+    assert returns.ceiling == pytest.approx(returns.random)
+    assert np.isnan(oracle.normalised_score(3.0, layout, horizon=1))
+    assert np.isnan(oracle.normalised_score(np.array([0.0, 3.0]), layout, horizon=1)).all()
+    assert np.isfinite(oracle.normalised_score(3.0, layout, horizon=2))
+
+
 def test_returns_scale_with_the_reward() -> None:
     one = oracle.reference_returns(pillar_maze(7), reward=1.0)
     ten = oracle.reference_returns(pillar_maze(7), reward=10.0)

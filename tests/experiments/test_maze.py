@@ -14,6 +14,7 @@ from typing import get_args
 import pytest
 import torch
 
+from envs import oracle
 from experiments.maze.__main__ import main
 from experiments.maze.settings import Method, defaults, from_config
 from metarl.core import num_parameters, partition
@@ -169,6 +170,7 @@ def test_on_cuda_a_run_resumes_between_two_lines_of_metrics(tmp_path, method):
 
 
 def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
+    (trained.path / "summary.json").unlink(missing_ok=True)
     main(["evaluate", str(trained.path), "--tasks", "40", "--json"])
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary == json.loads((trained.path / "summary.json").read_text())
@@ -190,11 +192,47 @@ def test_evaluation_repeats_and_leaves_the_run_as_it_was(trained):
     before = trained.checkpoint_path.read_bytes()
     results = []
     for _ in range(2):
+        (trained.path / "summary.json").unlink(missing_ok=True)
         main(["evaluate", str(trained.path), "--tasks", "30"])
         summary = json.loads((trained.path / "summary.json").read_text())
         results.append({k: v for k, v in summary.items() if k != "wall_seconds"})
     assert results[0] == results[1]
     assert trained.checkpoint_path.read_bytes() == before
+
+
+def test_a_summary_of_more_trials_or_of_the_same_ones_stays(trained, tmp_path, capsys):
+    path = trained.path / "summary.json"
+    path.unlink(missing_ok=True)
+
+    def evaluate(*options):
+        """The trials of the summary that is there then, and what was said of it."""
+        main(["evaluate", str(trained.path), *options])
+        said = capsys.readouterr().out
+        return json.loads(path.read_text())["num_tasks"], "stays" in said, path.read_bytes()
+
+    num_tasks, stays, first = evaluate("--tasks", "12")
+    assert (num_tasks, stays) == (12, False)
+    assert evaluate("--tasks", "12") == (12, True, first)
+    assert evaluate("--tasks", "5", "--seed", "1") == (12, True, first)
+    evaluate("--tasks", "5", "--output", str(tmp_path / "elsewhere"))
+    assert path.read_bytes() == first
+    elsewhere = json.loads((tmp_path / "elsewhere" / "summary.json").read_text())
+    assert (elsewhere["num_tasks"], elsewhere["seed"], elsewhere["greedy"]) == (5, 10_000, False)
+    assert (tmp_path / "elsewhere" / "within_trial.png").exists()
+    assert evaluate("--tasks", "12", "--greedy")[:2] == (12, False)
+    assert json.loads(path.read_text())["greedy"] is True
+    assert evaluate("--tasks", "13")[:2] == (13, False)
+    assert evaluate("--tasks", "5", "--output", str(trained.path))[:2] == (5, False)
+    path.write_text(json.dumps({"num_tasks": 99, "iteration": 7}))  # of the agent as it was before
+    assert evaluate("--tasks", "12")[:2] == (12, False)
+
+
+def test_a_trial_of_one_step_has_no_normalised_score(tmp_path, capsys):
+    (run,) = train(tmp_path / "run", "--horizon", "1", "--iterations", "1")
+    main(["evaluate", str(run.path), "--tasks", "5", "--json"])
+    said = capsys.readouterr().out
+    assert "normalised score –" in said
+    assert json.loads(said.splitlines()[-1])["normalised_score"] is None
 
 
 def test_held_out_goals_are_disjoint_and_named(tmp_path, capsys):
@@ -207,6 +245,13 @@ def test_held_out_goals_are_disjoint_and_named(tmp_path, capsys):
     training, test = make_tasks(from_config(run.config))
     assert not set(training) & set(test)
     assert summary["num_goals"] == len(test) > 0
+    # What training's curve is judged by is earned on the goals that it trains on.
+    for tasks, ceiling in (
+        (training, run.config["anchors"]["ceiling"]),
+        (test, summary["ceiling_return"]),
+    ):
+        assert ceiling == pytest.approx(oracle.explore_then_exploit_return(tasks, horizon=12))
+    assert run.config["anchors"]["ceiling"] != pytest.approx(summary["ceiling_return"], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["trial.gif", "trial.png", "trial.mp4"])
@@ -333,6 +378,8 @@ def test_paper_preset_trains(tmp_path):
         (["train", "--loss.gamma", "1.5"], r"gamma must lie in [0, 1], got 1.5"),
         (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
+        (["evaluate", "no-such-run", "--seed", "-1"], "--seed must not be negative, got -1"),
+        (["render", "no-such-run", "--seed", "-3"], "--seed must not be negative, got -3"),
         (["render", "x", "--output", "trial.avi"], "must end in .gif, .mp4, .png"),
         (["fly"], "unknown command 'fly'"),
     ],

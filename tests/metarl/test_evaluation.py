@@ -28,6 +28,9 @@ def test_statistics_by_hand():
     assert statistics.first_find_rate == 0.75
     # First finds at steps 2, 3, 6 and never.
     assert statistics.first_find_median == 4.5
+    assert statistics.first_find_mean == (2 + 3 + 6) / 3
+    # Finds at steps 2, 4, 6; at 3, 5, 6; at 6 alone.
+    assert statistics.find_interval_mean == (2 + 2 + 2 + 1) / 4
     assert statistics.within_trial == ((20 + 10) / 4, (10 + 20 + 10) / 4)
     assert sum(statistics.within_trial) == statistics.mean_return
     low, high = statistics.ci95
@@ -37,6 +40,8 @@ def test_statistics_by_hand():
 def test_no_median_where_most_trials_find_nothing():
     statistics = trial_statistics(np.zeros((5, 3)), window=2)
     assert statistics.first_find_median is None
+    assert statistics.first_find_mean is None
+    assert statistics.find_interval_mean is None
     assert statistics.first_find_rate == 0
     assert len(statistics.within_trial) == 3
 

@@ -1,0 +1,63 @@
+"""What becomes of an evaluation's summary: where it goes, and how it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from metarl.json_file import read_json
+
+QUESTION = ("num_tasks", "seed", "greedy", "window")
+"""What was asked of an agent: the same question has the same answer."""
+
+
+def kept_instead(path: Path, summary: Mapping[str, Any]) -> str | None:
+    """Why an earlier summary of the same agent stays, in words; None where the new one is written.
+
+    Args:
+        path: Of the earlier one, if there is any.
+        summary: The new one.
+    """
+    if not path.is_file():
+        return None
+    earlier = read_json(path)
+    if earlier.get("iteration") != summary["iteration"]:
+        return None
+    if (earlier.get("num_tasks") or 0) > summary["num_tasks"]:
+        return f"it is of {earlier['num_tasks']} trials"
+    if all(earlier.get(name) == summary[name] for name in QUESTION):
+        return "it is of the same trials"
+    return None
+
+
+def describe(place: Path, summary: Mapping[str, Any]) -> str:
+    """A summary in a few lines.
+
+    Args:
+        place: The run.
+        summary: Its summary.
+    """
+    low, high = summary["ci95"]
+    find = summary["first_find_median"]
+    return "\n".join(
+        (
+            f"{place}: {summary['num_tasks']} trials, {summary['protocol']}"
+            f" ({summary['num_goals']} goals), after {summary['iteration']} iterations",
+            f"  return {summary['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
+            f" interquartile mean {summary['iqm']:.1f},"
+            f" normalised score {_number(summary['normalised_score'], '.3f')}",
+            f"  beside: random {summary['random_return']:.1f},"
+            f" best with these inputs {summary['localising_return']:.1f},"
+            f" explore-then-exploit {summary['ceiling_return']:.1f},"
+            f" oracle {summary['oracle_return']:.1f}",
+            f"  first find: median step {'never' if find is None else int(find)},"
+            f" mean {_number(summary['first_find_mean'], '.1f')},"
+            f" in {100 * summary['first_find_rate']:.1f} % of the trials;"
+            f" steps from find to find: {_number(summary['find_interval_mean'], '.1f')}",
+        )
+    )
+
+
+def _number(value: float | None, how: str) -> str:
+    return "–" if value is None else format(value, how)
