@@ -121,7 +121,8 @@ def test_what_is_refused(dataset: Any, options: Any, error: Any, message: str) -
 def test_inputs_of_different_sizes_are_named_by_item_and_class() -> None:
     items = [(torch.zeros(1 if i == 5 else 2, 3), i % 2 + 7) for i in range(6)]
     tasks = of(items, query_shots=2)
-    with pytest.raises(ValueError, match=r"item 5 \(class 8\) is \(1, 3\).*one size|\(2, 3\)"):
-        tasks.sample(1, torch.Generator().manual_seed(0))
+    said = r"item 5 \(class 8\) is \(1, 3\), item 0 \(class 7\) is \(2, 3\): give.*one size"
+    with pytest.raises(ValueError, match=said):
+        tasks._examples(torch.tensor([[[0, 2], [4, 5]]]))
     with pytest.raises(ValueError, match=r"item \d \(class 8\).*\(class 8\).*transform"):
         of(items, ways=1, query_shots=2, classes=[8])[0]
