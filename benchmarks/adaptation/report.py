@@ -3,6 +3,7 @@
 Each RUN is one that `experiments.maze_adapt evaluate` has been over, or a folder of seeds. Writes
 results.csv beside this file, one line a run and gradient step, copies the picture of each RUN to
 RUN.png, and prints the table of the README; ``--table`` prints it from results.csv alone.
+``--bandits RUN [RUN ...]`` does so for bandits: bandits.csv, and their table.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from benchmarks.adaptation import bandits
+
 HERE = Path(__file__).parent
 COLUMNS = ("return_mean", "return_iqm", "percentile20", "percent_improved", "normalised_score")
 
@@ -21,8 +24,13 @@ COLUMNS = ("return_mean", "return_iqm", "percentile20", "percent_improved", "nor
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--table", action="store_true", help="print the table of results.csv")
+    parser.add_argument("--table", action="store_true", help="print the tables of what is stored")
+    parser.add_argument("--bandits", nargs="+", type=Path, metavar="RUN", default=[])
     arguments = parser.parse_args()
+    if arguments.bandits:
+        bandits.write(arguments.bandits)
+        print(bandits.table())
+        return
     path = HERE / "results.csv"
     if arguments.runs:
         lines = [line for run in arguments.runs for line in rows(run)]
@@ -36,6 +44,8 @@ def main() -> None:
         parser.error("name runs, or give --table")
     with path.open(newline="") as file:
         print(table(list(csv.DictReader(file))))
+    if arguments.table:
+        print(f"\n{bandits.table()}")
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
