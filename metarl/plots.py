@@ -6,6 +6,7 @@ window). The colours are those of Okabe and Ito, which colour-blind readers can 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def learning_curves(
     _anchor_lines(axes, anchors or {})
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlim(0, max(float(method.x[-1]) for method in methods) or 1.0)
-    notes = [f"mean and {100 * confidence:g} % t interval over {over}"]
+    notes = [f"mean and {100 * confidence:g} % t interval over {over}"] if _several(methods) else []
     if smoothing > 1:
         notes.append(f"running mean of {smoothing} points")
     _legend(axes, ", ".join(notes))
@@ -97,6 +98,7 @@ def within_trial_curve(
     *,
     window: int,
     anchors: Mapping[str, float] | None = None,
+    references: Sequence[Curves] = (),
     confidence: float = 0.95,
     over: str = "trials",
     title: str = "",
@@ -108,6 +110,7 @@ def within_trial_curve(
             the return within the window.
         window: Steps in a window.
         anchors: Horizontal lines, name → return in a window.
+        references: Curves to judge by, one row each, drawn broken and grey.
         confidence: Of the bands.
         over: What the rows are, for the legend: trials, or seeds.
         title: Words above it.
@@ -116,11 +119,15 @@ def within_trial_curve(
     for index, agent in enumerate(agents):
         middle = Curves(agent.label, agent.x - 0.5 * window, agent.values)
         _line_and_band(axes, middle, COLOURS[index % len(COLOURS)], confidence, over, "o")
+    for line, dashes in zip(references, cycle(("--", ":", "-."))):
+        middles, values = line.x - 0.5 * window, line.values[0]
+        axes.plot(middles, values, color=_FAINT, linewidth=1.4, linestyle=dashes, label=line.label)
     _fit_height(axes)
     _anchor_lines(axes, anchors or {})
     axes.set_xlim(0, max(float(agent.x[-1]) for agent in agents))
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    _legend(axes, f"mean and {100 * confidence:g} % interval over {over}")
+    note = f"mean and {100 * confidence:g} % interval over {over}"
+    _legend(axes, note if _several(agents) else "")
     return figure
 
 
@@ -176,6 +183,11 @@ def _line_and_band(
     axes.plot(curves.x, mean, color=colour, linewidth=1.8, marker=marker, markersize=4, label=label)
     if count > 1:
         axes.fill_between(curves.x, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _several(curves: Sequence[Curves]) -> bool:
+    """Whether there is any interval to speak of."""
+    return any(len(one.values) > 1 for one in curves)
 
 
 def _fit_height(axes: Axes) -> None:

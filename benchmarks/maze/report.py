@@ -1,6 +1,7 @@
 """Tables and pictures from evaluated runs: ``python -m benchmarks.maze.report RUN [RUN ...]``.
 
 Each RUN is a folder of seed-N runs (or one run) that `experiments.maze evaluate` has been over.
+Those after `--held-out` were tested on goals of their own: they are in the table, in no picture.
 Writes beside this file:
 
     results.csv      one line a run: the final evaluation on fresh trials
@@ -19,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.maze.evaluate import references
 from experiments.plot import PlotSettings, plot
+from metarl.evaluation import window_returns
 from metarl.plots import Curves, save_figure, within_trial_curve
 from metarl.run_directory import RunDirectory, find_runs
 from metarl.statistics import mean_and_interval
@@ -36,13 +39,16 @@ def main() -> None:
     """Read the runs, write the files, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
-    paths = parser.parse_args().runs
+    parser.add_argument("--held-out", nargs="*", type=Path, default=[])
+    arguments = parser.parse_args()
+    paths = arguments.runs
     groups = {path.name: find_runs(path) for path in paths}
-    write_csv(HERE / "results.csv", (result(n, run) for n, runs in groups.items() for run in runs))
+    tested = {**groups, **{path.name: find_runs(path) for path in arguments.held_out}}
+    write_csv(HERE / "results.csv", (result(n, run) for n, runs in tested.items() for run in runs))
     write_csv(HERE / "curves.csv", (row for n, runs in groups.items() for row in marks(n, runs)))
     plot(PlotSettings(tuple(paths), HERE / "curves.png", title="13 x 13 maze, 200 steps"))
     save_figure(within_trial(groups), HERE / "within_trial.png")
-    print(table(groups))
+    print(table(tested))
 
 
 def result(group: str, run: RunDirectory) -> dict[str, Any]:
@@ -55,10 +61,14 @@ def result(group: str, run: RunDirectory) -> dict[str, Any]:
         "seed": run.config["seed"],
         "iterations": summary["iteration"],
         "env_steps": summary["env_steps"],
-        **{key: summary[key] for key in SUMMARY},
-        "ci95_low": low,
-        "ci95_high": high,
+        **{key: _rounded(summary[key]) for key in SUMMARY},
+        "ci95_low": _rounded(low),
+        "ci95_high": _rounded(high),
     }
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def marks(group: str, runs: Sequence[RunDirectory]) -> Iterable[dict[str, Any]]:
@@ -81,9 +91,23 @@ def within_trial(groups: Mapping[str, Sequence[RunDirectory]]) -> Any:
         values = np.array([s["within_trial"] for s in summaries])
         window = int(summaries[0]["window"])
         curves.append(Curves(name, window * np.arange(1, values.shape[1] + 1), values))
+    first = next(iter(groups.values()))[0]
     return within_trial_curve(
-        curves, window=window, over="seeds", title="within one trial, fresh mazes"
+        curves,
+        window=window,
+        references=exact_curves(first, window),
+        over="seeds",
+        title="within one trial, fresh mazes",
     )
+
+
+def exact_curves(run: RunDirectory, window: int) -> list[Curves]:
+    """What the explorers and the random policy earn in each window, in the maze of a run."""
+    windows = {name: window_returns(curve, window).T for name, curve in references(run).items()}
+    return [
+        Curves(name, window * np.arange(1, values.shape[1] + 1), values)
+        for name, values in windows.items()
+    ]
 
 
 def table(groups: Mapping[str, Sequence[RunDirectory]]) -> str:

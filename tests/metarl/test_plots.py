@@ -85,7 +85,13 @@ def test_the_axes_follow_the_curves_not_a_wide_band() -> None:
 
 def test_within_trial_points_sit_in_the_middle_of_their_windows() -> None:
     agent = Curves("trained", np.array([20, 40]), np.array([[1.0, 3.0], [3.0, 5.0]]))
-    figure = within_trial_curve([agent], window=20, anchors={"oracle": 9.0})
+    exact = Curves("random policy", agent.x, np.full((1, len(agent.x)), 3.0))
+    figure = within_trial_curve(
+        [agent], window=20, anchors={"oracle": 9.0}, references=[exact, exact]
+    )
+    grey = [line for line in figure.axes[0].get_lines() if line.get_label() == "random policy"]
+    assert [line.get_linestyle() for line in grey] == ["--", ":"]
+    assert grey[0].get_xdata()[0] == agent.x[0] - 10
     line = figure.axes[0].get_lines()[0]
     assert np.asarray(line.get_xdata()).tolist() == [10.0, 30.0]
     assert np.asarray(line.get_ydata()).tolist() == [2.0, 4.0]
@@ -111,3 +117,11 @@ def test_a_picture_is_written_without_pyplot(tmp_path: Path) -> None:
         assert image.width > 1000
         assert len(set(image.convert("RGB").resize((60, 40)).get_flattened_data())) > 20
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+@pytest.mark.parametrize(("seeds", "spoken_of"), [(1, False), (2, True)])
+def test_one_seed_has_no_interval_to_speak_of(seeds: int, spoken_of: bool) -> None:
+    curves = [Curves("a", np.array([20, 40]), np.ones((seeds, 2)))]
+    for figure in (learning_curves(curves), within_trial_curve(curves, window=20)):
+        texts = [*_texts(figure), figure.legends[0].get_title().get_text()]
+        assert any("interval" in text for text in texts) is spoken_of
