@@ -226,6 +226,10 @@ def test_ten_in_a_row_stop_the_run_and_name_the_iteration(tmp_path, monkeypatch,
     (run,) = find_runs(tmp_path / "run")
     assert run.load_checkpoint()["iteration"] == 9
     assert run.load_checkpoint()["learner"]["skipped_in_a_row"] == 7
+    spoiled(monkeypatch, lambda k, rewards: np.full_like(rewards, np.nan))
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", str(run.path)])
+    assert "iteration 12: " in capsys.readouterr().err
 
 
 def test_a_policy_that_moves_too_far_is_counted_and_can_be_stopped(tmp_path, caplog):
