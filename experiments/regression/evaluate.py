@@ -92,7 +92,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     errors = measure(learner, tasks, steps)
     check_finite(errors, run)
     beside = measure(untrained_learner(run, trained, device), tasks, steps)
-    shown = {trained.method: errors}
+    shown: dict[str, Errors] = {trained.method: errors}
     if np.isfinite(np.stack(beside)).all():  # initial parameters may be too much for the step size
         shown["no meta-training"] = beside
     draw(run, shown, learner, tasks)
