@@ -9,8 +9,8 @@ been over. What a run says replaces what the files beside this one said of it:
 
 Then, with or without runs, from these files alone:
 
-    fewshot.png      validation accuracy against iterations
-    multishot.png    accuracy against inner steps on an unseen alphabet
+    fewshot-5way-1shot.png, ...    validation accuracy against iterations
+    multishot.png                  accuracy against inner steps on an unseen alphabet
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
     results = merge("results.csv", RESULT, (result(*named) for named in runs))
     training = merge("training.csv", TRAINING, (r for named in runs for r in validations(*named)))
     steps = merge("adaptation.csv", ADAPTATION, (r for named in runs for r in curve(*named)))
-    draw_fewshot(training)
+    draw_fewshot(training, results)
     draw_multishot(steps)
     print(table(results))
 
@@ -107,17 +107,21 @@ def merge(file: str, names: tuple[str, ...], rows: Iterable[Row]) -> list[Row]:
     return merged
 
 
-def draw_fewshot(rows: list[Row]) -> None:
-    """Validation accuracy against iterations."""
-    curves = []
-    for (name, seed), group in groups(rows, "fewshot", "run", "seed").items():
+def draw_fewshot(training: list[Row], results: list[Row]) -> None:
+    """Validation accuracy against iterations, a picture for each number of ways and shots."""
+    pictures: dict[str, list[Curves]] = {}
+    found = {_key(row): row for row in results}
+    for group in groups(training, "fewshot", "run", "seed").values():
+        own = found[_key(group[0])]
         iterations = np.array([int(row["iteration"]) for row in group])
         values = np.array([[float(row["validation_accuracy"]) for row in group]])
-        curves.append(Curves(f"{name}, seed {seed}", iterations, values))
-    if curves:
-        title = "few-shot: characters for validation, transductive"
+        name = f"{own['ways']}way-{own['shots']}shot"
+        curve = Curves(f"{own['method']}, seed {own['seed']}", iterations, values)
+        pictures.setdefault(name, []).append(curve)
+    for name, curves in pictures.items():
+        title = f"few-shot, {name}: characters for validation, transductive"
         figure = learning_curves(curves, xlabel="iterations", ylabel="accuracy", title=title)
-        save_figure(figure, HERE / "fewshot.png")
+        save_figure(figure, HERE / f"fewshot-{name}.png")
 
 
 def draw_multishot(rows: list[Row]) -> None:
