@@ -195,9 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line; a mistake of the user ends in one line and exit status 2."""
     try:
         plot(tyro.cli(PlotSettings, prog="python -m experiments.plot", args=arguments))
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UserError) else 1)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from metarl.meta import NonFiniteLossError
 from metarl.progress import Progress
 from metarl.run_directory import RunDirectory
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -277,7 +279,10 @@ def _refuse_weights_alone(run: RunDirectory) -> None:
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C (or a polite kill) arrives; a second one interrupts."""
+    """A list that is empty until Ctrl-C (or a polite kill) arrives; a second one interrupts.
+
+    A signal that is ignored, as Ctrl-C is by a script's background jobs, stays ignored.
+    """
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -285,7 +290,8 @@ def _interrupts() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, receive) for s in heeded}
     try:
         yield received
     finally:

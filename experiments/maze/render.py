@@ -212,7 +212,10 @@ def write_film(frames: Sequence[Frame], path: Path, fps: int) -> None:
             optimize=True,
         )
     else:
-        iio.imwrite(path, np.stack(frames), fps=fps, macro_block_size=2)
+        height, width, _ = frames[0].shape  # the codec takes even sizes
+        to_even = (0, 0), (0, height % 2), (0, width % 2), (0, 0)
+        padded = np.pad(np.stack(frames), to_even, constant_values=255)
+        iio.imwrite(path, padded, fps=fps, macro_block_size=2)
 
 
 def in_one_palette(frames: Sequence[Frame]) -> list[Image.Image]:

@@ -1,5 +1,6 @@
 """Films of the maze: what the frames show survives the few colours of a GIF."""
 
+import imageio.v3 as iio
 import numpy as np
 from PIL import Image, ImageSequence
 
@@ -34,3 +35,13 @@ def test_a_gif_keeps_the_colours_of_goal_agent_and_walls_in_every_frame(tmp_path
             np.testing.assert_array_equal(shown[flat], np.broadcast_to(colour, (flat.sum(), 3)))
     errors = [np.abs(d.astype(int) - s).mean() for d, s in zip(frames, read, strict=True)]
     assert max(errors) < 1.5  # of 255
+
+
+def test_an_mp4_of_odd_size_gets_a_white_margin(tmp_path):
+    drawn = film([winding_walk(13, 3)], 3, 9)
+    assert drawn[0].shape == (155, 117, 3)
+    write_film(drawn, tmp_path / "walk.mp4", fps=10)
+    shown = iio.imread(tmp_path / "walk.mp4")
+    assert shown.shape == (len(drawn), 156, 118, 3)
+    assert shown[0, :100, -1].mean() > 200  # beside the dark wall
+    assert np.abs(shown[0, :155, :115].astype(int) - drawn[0][:, :115]).mean() < 8

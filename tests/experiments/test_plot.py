@@ -173,3 +173,14 @@ def test_the_metric_is_the_most_telling_that_all_runs_have(
     main([str(run.path), "--output", str(tmp_path / "curves.png"), "--log"])
     assert seen["values"].tolist() == [[logged[metric]]]
     assert (seen["xlabel"], seen["log"]) == ("tasks seen", True)
+
+
+def test_a_place_that_cannot_be_written_to_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _train(tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as stop:
+        main([str(run), "--output", str(tmp_path / "file" / "curves.png")])
+    assert stop.value.code == 1
+    assert capsys.readouterr().err.startswith("error: ")

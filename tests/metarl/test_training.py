@@ -151,6 +151,22 @@ def test_an_interrupt_saves_and_the_resume_goes_on(tmp_path, number):
     assert metrics_of(tmp_path / "run") == metrics_of(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ignored_signal_stays_ignored(tmp_path, number):
+    def signalled(walk):
+        os.kill(os.getpid(), number)
+        return walk.iterate()
+
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        _, loop = training(tmp_path / "run", iterate=signalled)
+        loop.run()
+        assert loop.iteration == SETTINGS.iterations
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize(
     ("agents", "named"), [((), ["seed-3", "seed-5"]), ((1,), ["seed-5"]), ((0,), ["seed-3"])]
 )
