@@ -25,8 +25,8 @@ class Execution:
     """How many tasks are worked on at a time.
 
     Attributes:
-        chunk_size: Tasks that are stacked into one program; None stacks all. auto: a script that
-            knows network and device puts a number in its place; where none does, it is None.
+        chunk_size: Tasks that are stacked into one program; None stacks all. auto: left to the
+            script, which may know what suits network and device; where it does not, all.
         num_threads: Chunks that are worked on at the same time, on a CPU. Set one intra-op thread
             then (``torch.set_num_threads(1)``).
         compile: Compile the meta-gradient of a chunk (`core.compilation`): for small networks on
