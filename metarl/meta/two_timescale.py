@@ -29,14 +29,12 @@ from metarl.core import (
     gradient_norms,
     partition,
 )
+from metarl.meta.stacked_optimiser import StackedOptimiser, over_agents
 
 logger = logging.getLogger(__name__)
 
 BatchT = TypeVar("BatchT")
 Function: TypeAlias = Callable[..., Any]
-
-STEP_COUNT = "step"
-"""The one entry of an optimiser's state that stacked agents share."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +122,9 @@ class TwoTimescale:
         self.partition = partition(self.params, slow=slow)
         self.fast, self.slow = self.partition.split(self.params)
         self.num_episodes = 0
-        self._optimisers = {"fast": settings.fast.build(self.fast.values())}
+        self._optimisers = {"fast": StackedOptimiser(settings.fast, self.fast)}
         if self.slow:
-            self._optimisers["slow"] = settings.slow.build(self.slow.values())
+            self._optimisers["slow"] = StackedOptimiser(settings.slow, self.slow)
         self._initial_fast = {n: p.detach().clone() for n, p in self.fast.items()}
         self._sums = {n: torch.zeros_like(p) for n, p in self.params.items()}
         self._num_summed = 0
@@ -135,9 +133,8 @@ class TwoTimescale:
 
     def set_learning_rate_factor(self, factor: float) -> None:
         """Scale both learning rates, for a schedule."""
-        for side, optimiser in self._optimisers.items():
-            settings: OptimiserSettings = getattr(self.settings, side)
-            optimiser.param_groups[0]["lr"] = settings.lr * factor
+        for optimiser in self._optimisers.values():
+            optimiser.scale(factor)
 
     def update(self, tasks: TaskBatch[BatchT]) -> tuple[BatchT, dict[str, Tensor]]:
         """Play one episode on a batch of tasks an agent and learn from it.
@@ -166,10 +163,10 @@ class TwoTimescale:
                 self._refuse_or_note(bad if skips is None else bad & ~skips, loss, norms)
                 skips = bad if skips is None else skips | bad
             if skips is not None:
-                gradients = [torch.where(_like(skips, g), 0.0, g) for g in gradients]
+                gradients = [torch.where(over_agents(skips, g), 0.0, g) for g in gradients]
             self._accumulate(gradients)
             if learns:
-                self._step("fast", self.fast, 1, skips)
+                self._step("fast", 1, skips)
         self.num_episodes += 1
         self._step_slow_if_due()
         metrics = {"loss": loss, "grad_norm": norms}
@@ -226,50 +223,27 @@ class TwoTimescale:
         if bool(bad.any()):
             logger.warning("an episode was skipped: %s", what)
 
-    def _step(self, side: str, params: Params, divisor: int, skips: Tensor | None = None) -> None:
+    def _step(self, side: str, divisor: int, skips: Tensor | None = None) -> None:
         """Step on the sums; agents that skip ``[N]`` stay where they are."""
-        sums = [self._sums[n] for n in params]
+        optimiser = self._optimisers[side]
+        sums = [self._sums[n] for n in optimiser.params]
         if divisor > 1:
             torch._foreach_div_(sums, divisor)
-        for p, g in zip(params.values(), sums, strict=True):
-            p.grad = g
-        before = [] if skips is None else self._agent_tensors(side, params)
-        kept = [t.detach().clone() for t in before]
-        self._optimisers[side].step()
-        # A fused optimiser writes without a word; who kept activations must see that they are old.
-        torch.autograd.graph.increment_version(params.values())
-        if skips is not None:
-            with torch.no_grad():
-                after = self._agent_tensors(side, params)
-                # Moments that the first step made were 0 before.
-                kept += [torch.zeros_like(t) for t in after[len(kept) :]]
-                for now, then in zip(after, kept, strict=True):
-                    now.copy_(torch.where(_like(skips, now), then, now))
+        optimiser.step(sums, skips)
         torch._foreach_zero_(sums)
-
-    def _agent_tensors(self, side: str, params: Params) -> list[Tensor]:
-        """What a step changes, ``[N, ...]`` each: the parameters, then their moments."""
-        state = self._optimisers[side].state
-        moments = [
-            value
-            for p in params.values()
-            for key, value in state.get(p, {}).items()
-            if key != STEP_COUNT and value is not None
-        ]
-        return [*params.values(), *moments]
 
     def _step_slow_if_due(self) -> None:
         if not self.at_meta_batch_end():
             return
         if self.slow:
             mean = self.settings.slow_gradient == "mean"
-            self._step("slow", self.slow, self._num_summed if mean else 1)
+            self._step("slow", self._num_summed if mean else 1)
         self._num_summed = 0
         if self.settings.reset_fast == "meta-batch":
             with torch.no_grad():
                 for name, p in self.fast.items():
                     p.copy_(self._initial_fast[name])
-            self._optimisers["fast"] = self.settings.fast.build(self.fast.values())
+            self._optimisers["fast"].forget()
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything agent ``index`` needs to go on, without the leading axis."""
@@ -279,15 +253,7 @@ class TwoTimescale:
             for key, group in tensors.items()
         }
         state["optimisers"] = {
-            side: {
-                name: {
-                    key: value.clone() if key == STEP_COUNT else value[index].clone()
-                    for key, value in optimiser.state[p].items()
-                    if value is not None
-                }
-                for name, p in getattr(self, side).items()
-            }
-            for side, optimiser in self._optimisers.items()
+            side: optimiser.agent_state(index) for side, optimiser in self._optimisers.items()
         }
         return state | {
             "num_episodes": self.num_episodes,
@@ -303,20 +269,7 @@ class TwoTimescale:
             for name, tensor in group.items():
                 tensor.copy_(torch.stack([s[key][name] for s in states]))
         for side, optimiser in self._optimisers.items():
-            fused = bool(optimiser.defaults.get("fused"))  # then it counts on the device
-            for name, p in getattr(self, side).items():
-                saved = [s["optimisers"][side].get(name, {}) for s in states]
-                optimiser.state[p] = {
-                    key: value.to(p.device if fused else "cpu", copy=True)
-                    if key == STEP_COUNT
-                    else torch.stack([s[key] for s in saved]).to(p.device)
-                    for key, value in saved[0].items()
-                }
+            optimiser.load_agent_states([s["optimisers"][side] for s in states])
         self.num_episodes = int(states[0]["num_episodes"])
         self._num_summed = int(states[0]["num_summed"])
         self._skipped_in_a_row = [int(s.get("skipped_in_a_row", 0)) for s in states]
-
-
-def _like(agents: Tensor, other: Tensor) -> Tensor:
-    """``[N]`` with as many axes as another tensor ``[N, ...]``."""
-    return agents.view(-1, *(1,) * (other.dim() - 1))

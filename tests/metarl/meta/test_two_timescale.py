@@ -277,7 +277,7 @@ def test_without_leave_to_skip_there_is_no_such_metric():
     ("change", "message"),
     [
         ({"warp_period": 0}, "warp_period must be at least 1, got 0"),
-        ({"max_grad_norm": -1.0}, "max_grad_norm must be positive or None, got -1.0"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm must be above 0, or None, got -1.0"),
     ],
 )
 def test_settings_refuse_counts_that_mean_nothing(change, message):
