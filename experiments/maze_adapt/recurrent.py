@@ -166,13 +166,24 @@ def make_policy(settings: TrainSettings, world: World) -> ActorCritic:
         raise UserError("--recurrent.core is for --method rl2; warp-rnn has a core of its own")
     space = make_trials(world, 1, 1).single_observation_space
     assert isinstance(space, Box)
-    size = space.shape[0], settings.recurrent.hidden_size
-    core: RecurrentCore
-    if settings.method == "warp-rnn":
-        core = WarpRNN(*size)
-    else:
-        core = GRU(*size) if settings.recurrent.core == "gru" else AssociativeMemory(*size)
-    return ActorCritic(core, int(actions.n))
+    return ActorCritic(make_core(settings, space.shape[0]), int(actions.n))
+
+
+def make_core(settings: TrainSettings, num_inputs: int) -> RecurrentCore:
+    """The memory of a policy.
+
+    Raises:
+        UserError: A setting of the associative memory has been changed for another core.
+    """
+    own = settings.recurrent
+    if own.core == "associative":
+        return AssociativeMemory(num_inputs, own.hidden_size, read_scale=own.read_scale)
+    if own.read_scale != 1:
+        raise UserError(
+            "--recurrent.read-scale is for --recurrent.core associative; "
+            "other memories have no such weights"
+        )
+    return (WarpRNN if settings.method == "warp-rnn" else GRU)(num_inputs, own.hidden_size)
 
 
 def trained_params(run: RunDirectory, like: Params) -> tuple[Params, int]:

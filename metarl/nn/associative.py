@@ -43,12 +43,15 @@ class AssociativeMemory(RecurrentCore):
     Attributes:
         key_size: K.
         value_size: V.
+        read_scale: Of the first W_m. What is read is a sum over all steps that asked the same:
+            where they are many, it drowns the input and saturates h unless W_m begins small.
     """
 
     input_size: int
     hidden_size: int
     key_size: int = 32
     value_size: int = 32
+    read_scale: float = 1.0
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Queries large enough that different states ask differently; the rest in 1/sqrt(in)."""
@@ -59,7 +62,7 @@ class AssociativeMemory(RecurrentCore):
             "query_bias": torch.zeros(self.key_size),
             "value": bound * torch.randn(num_in, values, generator=generator),
             "gate": bound * torch.randn(num_in, values, generator=generator),
-            "weight_mh": uniform((values, num_hidden), values**-0.5, generator),
+            "weight_mh": self.read_scale * uniform((values, num_hidden), values**-0.5, generator),
             "weight_ih": uniform((num_in, num_hidden), bound, generator),
             "bias": torch.zeros(num_hidden),
         }

@@ -80,3 +80,10 @@ def test_what_followed_a_state_is_read_when_it_comes_again() -> None:
     output = core.sequence(stack([params]), inputs).flatten()
     read = output.atanh() / 0.01 * core.key_size  # the key and the query share 1 / K
     torch.testing.assert_close(read, torch.tensor([0.0, 0, 5, 0, 12, 2]), atol=1e-3, rtol=0)
+
+
+def test_the_weights_behind_the_memory_begin_as_small_as_asked() -> None:
+    small = AssociativeMemory(5, 4, key_size=3, value_size=2, read_scale=0.1)
+    usual, scaled = (core.init(torch.Generator().manual_seed(0)) for core in (CORE, small))
+    torch.testing.assert_close(scaled.pop("weight_mh"), 0.1 * usual.pop("weight_mh"))
+    torch.testing.assert_close(scaled, usual)  # nothing else is scaled
