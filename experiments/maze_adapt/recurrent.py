@@ -177,11 +177,11 @@ def make_core(settings: TrainSettings, num_inputs: int) -> RecurrentCore:
     """
     own = settings.recurrent
     if own.core == "associative":
-        return AssociativeMemory(num_inputs, own.hidden_size, read_scale=own.read_scale)
-    if own.read_scale != 1:
+        return AssociativeMemory(num_inputs, own.hidden_size, compress_read=own.compress_read)
+    if own.compress_read:
         raise UserError(
-            "--recurrent.read-scale is for --recurrent.core associative; "
-            "other memories have no such weights"
+            "--recurrent.compress-read is for --recurrent.core associative; "
+            "other memories are not read so"
         )
     return (WarpRNN if settings.method == "warp-rnn" else GRU)(num_inputs, own.hidden_size)
 

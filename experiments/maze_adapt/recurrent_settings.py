@@ -24,8 +24,8 @@ class RecurrentSettings:
     Attributes:
         core: What rl2 remembers with: gru, as published; or associative, a memory that is read
             with the state (`metarl.nn.AssociativeMemory`). warp-rnn has its own.
-        read_scale: Of the first weights behind the associative memory: small where a trial has
-            many steps in one state (a bandit), whose sum is read.
+        compress_read: Whether what is read of the associative memory goes through asinh, for
+            trials of many steps in one state (a bandit), whose sum it is.
         hidden_size: Hidden units.
         loss: The actor-critic, on whole trials.
         learner: The optimiser; and the two timescales of warp-rnn (rl2 has the fast one alone).
@@ -33,7 +33,7 @@ class RecurrentSettings:
     """
 
     core: Literal["gru", "associative"] = "gru"
-    read_scale: float = 1.0
+    compress_read: bool = False
     hidden_size: int = 64
     loss: ActorCriticSettings = field(
         default_factory=lambda: ActorCriticSettings(
@@ -52,11 +52,9 @@ class RecurrentSettings:
     schedule: Schedule = field(default_factory=lambda: Schedule("linear"))
 
     def __post_init__(self) -> None:
-        """Refuse a size that means nothing."""
+        """Refuse a count that means nothing."""
         if self.hidden_size < 1:
             raise ValueError(f"hidden_size must be at least 1, got {self.hidden_size}")
-        if not 0 <= self.read_scale <= 1:
-            raise ValueError(f"read_scale must be between 0 and 1, got {self.read_scale}")
 
 
 def recurrent_defaults(env: EnvName, method: Method) -> dict[str, Any]:

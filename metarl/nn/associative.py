@@ -43,15 +43,16 @@ class AssociativeMemory(RecurrentCore):
     Attributes:
         key_size: K.
         value_size: V.
-        read_scale: Of the first W_m. What is read is a sum over all steps that asked the same:
-            where they are many, it drowns the input and saturates h unless W_m begins small.
+        compress_read: Whether what is read goes through asinh, about the logarithm of a sum of many
+            steps. Where all a trial is spent in one state (a bandit), sums of the sheer values
+            saturate h; and a share, such as what an arm paid of its pulls, is a difference of logs.
     """
 
     input_size: int
     hidden_size: int
     key_size: int = 32
     value_size: int = 32
-    read_scale: float = 1.0
+    compress_read: bool = False
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Queries large enough that different states ask differently; the rest in 1/sqrt(in)."""
@@ -62,7 +63,7 @@ class AssociativeMemory(RecurrentCore):
             "query_bias": torch.zeros(self.key_size),
             "value": bound * torch.randn(num_in, values, generator=generator),
             "gate": bound * torch.randn(num_in, values, generator=generator),
-            "weight_mh": self.read_scale * uniform((values, num_hidden), values**-0.5, generator),
+            "weight_mh": uniform((values, num_hidden), values**-0.5, generator),
             "weight_ih": uniform((num_in, num_hidden), bound, generator),
             "bias": torch.zeros(num_hidden),
         }
@@ -113,4 +114,5 @@ class AssociativeMemory(RecurrentCore):
 
     def _output(self, weights: Weights, read: Tensor, x: Tensor) -> Tensor:
         """The hidden units, h ``[N, M, H]``."""
+        read = read.asinh() if self.compress_read else read
         return torch.tanh(torch.baddbmm(weights[6], read, weights[4]) + x @ weights[5])

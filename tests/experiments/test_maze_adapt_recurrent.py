@@ -211,14 +211,15 @@ def test_rl2_takes_the_core_it_is_given_and_that_of_decision_processes_by_defaul
     assert isinstance(core("mdp"), AssociativeMemory)
     assert isinstance(core("mdp", core="gru"), GRU)
     assert isinstance(core("bandit", core="associative"), AssociativeMemory)
-    assert core("bandit", core="associative", read_scale=0.1).read_scale == 0.1
+    assert not core("bandit", core="associative").compress_read
+    assert core("bandit", core="associative", compress_read=True).compress_read
     assert isinstance(core("bandit"), GRU)
     assert isinstance(core("mdp", "warp-rnn"), WarpRNN)
     with pytest.raises(UserError, match=r"--recurrent.core is for --method rl2"):
         core("mdp", "warp-rnn", core="associative")
     for method in ("rl2", "warp-rnn"):
-        with pytest.raises(UserError, match=r"--recurrent.read-scale is for --recurrent.core"):
-            core("bandit", method, read_scale=0.1)
+        with pytest.raises(UserError, match=r"--recurrent.compress-read is for"):
+            core("bandit", method, compress_read=True)
 
 
 def test_learns_to_learn_decision_processes_as_it_is_set_up(tmp_path):
@@ -282,7 +283,6 @@ def test_the_config_gives_the_settings_back(trained):
         (["--recurrent.hidden-size", "3"], "--recurrent is for rl2, warp-rnn; maml has none"),
         (["--method", "rl2", *MAZE, "--trial-episodes", "0"], "--trial-episodes must be at least"),
         (["--method", "rl2", *MAZE, "--recurrent.hidden-size", "0"], "hidden_size must be at"),
-        (["--method", "rl2", *MAZE, "--recurrent.read-scale", "2"], "read_scale must be between"),
         (["--method", "rl2", *MAZE, "--recurrent.loss.gamma", "2"], "gamma must lie in [0, 1]"),
     ],
 )
