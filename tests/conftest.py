@@ -1,6 +1,7 @@
 """What every test relies on: one thread, no display, no deadlines, skipped GPU tests."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -12,6 +13,8 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a script's background jobs
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("no-deadline", deadline=None)  # a busy machine is no fault
 settings.load_profile("no-deadline")
 
