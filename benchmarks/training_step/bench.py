@@ -68,8 +68,11 @@ def ours(
     params = {name: p.to(device) for name, p in params.items()}
     generators, of_env = seeded(num_agents, device), seeded(num_agents, device)
     env = make_env(of_env, batch_size, horizon)
-    graph = {"captured": partial(Captured, generators=generators + of_env)} if cuda_graph else {}
-    learner = TwoTimescale(params, policy.slow, TwoTimescaleSettings(), **graph)
+    arguments = params, policy.slow, TwoTimescaleSettings()
+    if cuda_graph:
+        learner = TwoTimescale(*arguments, partial(Captured, generators=generators + of_env))
+    else:
+        learner = TwoTimescale(*arguments)
     trials = Trials(Collector(env, policy, generators, horizon), ActorCriticSettings())
     return lambda: learner.update(trials)
 
