@@ -1,7 +1,7 @@
 """Tables and pictures from evaluated runs: ``python -m benchmarks.maze.report RUN [RUN ...]``.
 
 Each RUN is a folder of seed-N runs (or one run) that `experiments.maze evaluate` has been over.
-Those after `--held-out` were tested on goals of their own: they are in the table, in no picture.
+Those after `--beside` are in results.csv and the table, in no picture.
 Writes beside this file:
 
     results.csv      one line a run: the final evaluation on fresh trials
@@ -39,11 +39,12 @@ def main() -> None:
     """Read the runs, write the files, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--held-out", nargs="*", type=Path, default=[])
+    beside = "runs for results.csv and the table alone, not for the pictures"
+    parser.add_argument("--beside", nargs="*", type=Path, default=[], help=beside)
     arguments = parser.parse_args()
     paths = arguments.runs
     groups = {path.name: find_runs(path) for path in paths}
-    tested = {**groups, **{path.name: find_runs(path) for path in arguments.held_out}}
+    tested = {**groups, **{path.name: find_runs(path) for path in arguments.beside}}
     write_csv(HERE / "results.csv", (result(n, run) for n, runs in tested.items() for run in runs))
     write_csv(HERE / "curves.csv", (row for n, runs in groups.items() for row in marks(n, runs)))
     plot(PlotSettings(tuple(paths), HERE / "curves.png", title="13 x 13 maze, 200 steps"))
