@@ -23,7 +23,7 @@ PUBLISHED |= {(100, 5): 78.7, (100, 10): 83.5, (100, 50): 84.9}
 """RL² of Duan et al. (2016) by pulls and arms, as recalled."""
 
 HEADS = (
-    *("pulls, arms", "RL² (three seeds)", "each seed", "posterior mean", "Thompson"),
+    *("pulls, arms", "core", "RL² (three seeds)", "each seed", "posterior mean", "Thompson"),
     *("published RL²", "random", "best arm"),
 )
 
@@ -55,7 +55,8 @@ def row(run: Path) -> dict[str, Any]:
     }
     (mean,), ((low, high),) = summary["return_mean"], summary["return_mean_ci95"]
     found = {
-        **{"pulls": pulls, "arms": arms, "iterations": summary["iteration"]},
+        **{"pulls": pulls, "arms": arms, "core": trained.recurrent.core},
+        "iterations": summary["iteration"],
         **{"num_tasks": summary["num_tasks"], "trials_per_task": summary["episodes_per_step"]},
         **{"return_mean": mean, "return_mean_low": low, "return_mean_high": high},
         "return_of_each_seed": " ".join(f"{s['return_mean'][0]:.4f}" for s in summary["runs"]),
@@ -70,13 +71,14 @@ def table() -> str:
     """The README's, from the file: two decimals of 10 pulls, one of 100."""
     with PATH.open(newline="") as file:
         lines = list(csv.DictReader(file))
-    text = [f"| {' | '.join(HEADS)} |", "|---|---:|---|" + "---:|" * (len(HEADS) - 3)]
+    text = [f"| {' | '.join(HEADS)} |", "|---|---|---:|---|" + "---:|" * (len(HEADS) - 4)]
     for line in lines:
         digits = 2 if line["pulls"] == "10" else 1
         ends = ("return_mean", "return_mean_low", "return_mean_high")
         mean, low, high = (f"{float(line[name]):.{digits}f}" for name in ends)
         cells = [
             f"{line['pulls']}, {line['arms']}",
+            {"gru": "GRU"}.get(line["core"], line["core"]),
             f"{mean} [{low}, {high}]",
             ", ".join(f"{float(v):.{digits}f}" for v in line["return_of_each_seed"].split()),
             *(f"{float(line[name]):.{digits}f}" for name in ("posterior_mean", "thompson")),
