@@ -112,9 +112,16 @@ def wait_for_iteration(run_path, iteration, process):
     raise AssertionError("the process did not get that far")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_process_resumes_bit_for_bit(tmp_path, number):
-    long = ("--iterations", "400", "--seeds", "0", "1")
+@pytest.mark.parametrize(
+    ("method", "number"),
+    [
+        ("warp", signal.SIGKILL),
+        ("warp", signal.SIGINT),
+        *(pytest.param(m, signal.SIGKILL, marks=pytest.mark.slow) for m in METHODS if m != "warp"),
+    ],
+)
+def test_a_killed_process_resumes_bit_for_bit(tmp_path, method, number):
+    long = ("--method", method, "--iterations", "400", "--seeds", "0", "1")
     arguments = ["train", *SMALL, *long, "--run-dir", str(tmp_path / "killed")]
     log = tmp_path / "log"
     process = start(arguments, log)
