@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -114,8 +115,15 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
     )
 
 
+QUICK_SIZE = 13
+"""Up to it the reference returns take seconds; beyond, up to minutes."""
+
+
 def anchors(settings: TrainSettings) -> dict[str, float]:
     """What the random policy, a perfect explorer and the oracle return on the training's goals."""
+    if settings.size > QUICK_SIZE:
+        size = f"{settings.size} x {settings.size}"
+        print(f"planning the best walks of a {size} maze, to compare with", file=sys.stderr)
     tasks, _ = make_tasks(settings)
     returns = oracle.reference_returns(tasks, horizon=settings.horizon, reward=settings.reward)
     return asdict(returns)

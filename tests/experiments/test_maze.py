@@ -54,6 +54,17 @@ def trained(tmp_path_factory):
     return run
 
 
+def test_long_planning_before_training_is_announced(monkeypatch, capsys):
+    from experiments.maze.train import anchors
+
+    returns = oracle.ReferenceReturns(1.0, 2.0, 3.0, 4.0)
+    monkeypatch.setattr(oracle, "reference_returns", lambda *_, **__: returns)
+    anchors(replace(defaults(), size=13))
+    assert not capsys.readouterr().err
+    anchors(replace(defaults(), size=15))
+    assert "planning the best walks of a 15 x 15 maze" in capsys.readouterr().err
+
+
 def test_train_leaves_a_whole_run_directory(trained):
     names = {p.name.split(".")[0] for p in trained.path.iterdir()}
     assert {"config", "metrics", "checkpoint", "events"} <= names
