@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.csv_file import read_csv, write_csv
 from envs.bandit_algorithms import greedy, play_bandits, thompson
 from experiments.maze_adapt.settings import from_config
 from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
@@ -30,11 +30,7 @@ HEADS = (
 
 def write(runs: Sequence[Path]) -> None:
     """A line for each folder of evaluated seeds."""
-    lines = [row(run) for run in runs]
-    with PATH.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(PATH, map(row, runs))
 
 
 def row(run: Path) -> dict[str, Any]:
@@ -69,10 +65,8 @@ def row(run: Path) -> dict[str, Any]:
 
 def table() -> str:
     """The README's, from the file: two decimals of 10 pulls, one of 100."""
-    with PATH.open(newline="") as file:
-        lines = list(csv.DictReader(file))
     text = [f"| {' | '.join(HEADS)} |", "|---|---|---:|---|" + "---:|" * (len(HEADS) - 4)]
-    for line in lines:
+    for line in read_csv(PATH):
         digits = 2 if line["pulls"] == "10" else 1
         ends = ("return_mean", "return_mean_low", "return_mean_high")
         mean, low, high = (f"{float(line[name]):.{digits}f}" for name in ends)

@@ -9,13 +9,13 @@ RUN.png, and prints the table of the README; ``--table`` prints it from results.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from benchmarks.adaptation import bandits
+from benchmarks.csv_file import read_csv, write_csv
 
 HERE = Path(__file__).parent
 COLUMNS = ("return_mean", "return_iqm", "percentile20", "percent_improved", "normalised_score")
@@ -33,17 +33,12 @@ def main() -> None:
         return
     path = HERE / "results.csv"
     if arguments.runs:
-        lines = [line for run in arguments.runs for line in rows(run)]
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(lines[0]))
-            writer.writeheader()
-            writer.writerows(lines)
+        write_csv(path, (line for run in arguments.runs for line in rows(run)))
         for run in arguments.runs:
             shutil.copy(run / "adaptation.png", HERE / f"{run.name}.png")
     elif not arguments.table:
         parser.error("name runs, or give --table")
-    with path.open(newline="") as file:
-        print(table(list(csv.DictReader(file))))
+    print(table(read_csv(path)))
     if arguments.table:
         print(f"\n{bandits.table()}")
 

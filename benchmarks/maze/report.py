@@ -13,13 +13,13 @@ Writes beside this file:
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.csv_file import write_csv
 from experiments.maze.evaluate import references
 from experiments.plot import PlotSettings, plot
 from metarl.evaluation import window_returns
@@ -128,15 +128,6 @@ def table(groups: Mapping[str, Sequence[RunDirectory]]) -> str:
             f"| {score:.3f} | {iqm:.1f} |"
         )
     return "\n".join(lines)
-
-
-def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write dictionaries as lines."""
-    rows = list(rows)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

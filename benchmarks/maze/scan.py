@@ -8,13 +8,13 @@ got to; and prints the table.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.csv_file import write_csv
 from metarl.run_directory import RunDirectory, find_runs
 
 HERE = Path(__file__).parent
@@ -33,10 +33,7 @@ def main() -> None:
         lengths[method] = min(length, lengths.get(method, length))
     rows = [row(run, lengths[run.config["method"]]) for run in runs]
     rows.sort(key=lambda r: (r["method"], r["lr"], -r["clip"], r["seed"]))
-    with (HERE / "scan.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(HERE / "scan.csv", rows)
     print(table(rows))
 
 

@@ -16,19 +16,18 @@ Then, with or without runs, from these files alone:
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.csv_file import read_csv, write_csv
 from metarl.plots import Curves, learning_curves, save_figure
 from metarl.run_directory import RunDirectory
 from metarl.statistics import mean_and_interval
 
 HERE = Path(__file__).parent
-KEYS = ("run", "seed")
 RESULT = (
     *("protocol", "method", "preset", "ways", "shots", "pretrain", "checkpoint", "iteration"),
     *("trained_iterations", "train_seconds", "num_tasks", "inner_steps", "transductive_accuracy"),
@@ -48,9 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path)
     runs = [named for path in parser.parse_args().runs for named in evaluated(path)]
-    results = merge("results.csv", RESULT, (result(*named) for named in runs))
-    training = merge("training.csv", TRAINING, (r for named in runs for r in validations(*named)))
-    steps = merge("adaptation.csv", ADAPTATION, (r for named in runs for r in curve(*named)))
+    results = merge("results.csv", (result(*named) for named in runs))
+    training = merge("training.csv", (r for named in runs for r in validations(*named)))
+    steps = merge("adaptation.csv", (r for named in runs for r in curve(*named)))
     draw_fewshot(training, results)
     draw_multishot(steps)
     print(table(results))
@@ -90,20 +89,13 @@ def curve(name: str, run: RunDirectory) -> Iterable[Row]:
         yield {**head, "method": summary["method"], "step": step, **accuracies}
 
 
-def merge(file: str, names: tuple[str, ...], rows: Iterable[Row]) -> list[Row]:
+def merge(file: str, rows: Iterable[Row]) -> list[Row]:
     """Write the rows, and those of other runs that the file had; return all."""
     path, fresh = HERE / file, [{k: _short(v) for k, v in row.items()} for row in rows]
-    kept: list[Row] = []
-    if path.exists():
-        with path.open() as stream:
-            kept = list(csv.DictReader(stream))
     given = {_key(row) for row in fresh}
-    merged = [row for row in kept if _key(row) not in given] + fresh
+    merged = [row for row in read_csv(path) if _key(row) not in given] + fresh
     merged.sort(key=_key)
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=[*KEYS, *names], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(merged)
+    write_csv(path, merged)
     return merged
 
 

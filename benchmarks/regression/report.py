@@ -16,14 +16,14 @@ meta-training, the line is that of the first run's initial parameters.
 from __future__ import annotations
 
 import argparse
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.csv_file import read_csv, write_csv
 from metarl.plots import Curves, learning_curves, save_figure
 from metarl.run_directory import RunDirectory, find_runs
 from metarl.statistics import mean_and_interval
@@ -44,15 +44,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path)
     groups = {path.name: find_runs(path) for path in parser.parse_args().runs}
-    rows = merged(
-        read_csv(HERE / "results.csv"),
-        [row(name, run) for name, runs in groups.items() for run in runs],
-    )
-    write_csv(HERE / "results.csv", rows)
+    fresh = [row(name, run) for name, runs in groups.items() for run in runs]
+    write_csv(HERE / "results.csv", merged(read_csv(HERE / "results.csv"), fresh))
     for runs in groups.values():
         show_fit(runs[0])
-    draw(read_csv(HERE / "results.csv"))
-    print(tables(read_csv(HERE / "results.csv")))
+    rows = read_csv(HERE / "results.csv")
+    draw(rows)
+    print(tables(rows))
 
 
 def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
@@ -194,19 +192,6 @@ def cell(values: Sequence[float]) -> str:
     mean, _, high = (float(x) for x in mean_and_interval(np.array(values)))
     shown = f"{mean:.3f}" if mean < 1000 else f"{mean:.0e}"
     return shown + (f" ± {high - mean:.3f}" if len(values) > 1 else "")
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    rows = list(rows)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":
