@@ -1,7 +1,7 @@
 """How many tasks are stacked where the settings leave it open, by device and network.
 
-# Measured on one CPU thread (benchmarks/omniglot): of convolutions with 64 filters about 40 images
-# at a time are fastest, with 32 filters about 80. Larger stacks leave the caches.
+Measured on one CPU thread (benchmarks/omniglot): of convolutions with 64 filters about 40 images at
+a time are fastest, with 32 filters about 80. Larger stacks leave the caches.
 """
 
 from __future__ import annotations
