@@ -5,6 +5,7 @@ from metarl.core.compilation import CompiledGradients, check_compiler
 from metarl.core.execution import Execution, add_to_grads
 from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
 from metarl.core.meta_curvature import MetaCurvature, meta_curvature
+from metarl.core.nested import nested_tensors
 from metarl.core.optimisers import OptimiserSettings, clip_gradients, gradient_norms
 from metarl.core.params import (
     Params,
@@ -54,6 +55,7 @@ __all__ = [
     "inner_steps",
     "leaves",
     "meta_curvature",
+    "nested_tensors",
     "num_parameters",
     "partition",
     "prefixed",

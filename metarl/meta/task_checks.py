@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from metarl.core import Params, TaskBatch
+from metarl.core import Params, TaskBatch, nested_tensors
 
 
 def check_metrics(tasks: TaskBatch[Any], metrics: Mapping[str, Tensor]) -> None:
@@ -42,7 +42,7 @@ def explain(error: Exception, tasks: TaskBatch[Any], fast: Params, slow: Params)
     if type(tasks).loss.__code__ not in frames or isinstance(error, torch.OutOfMemoryError):
         return
     count, name = tasks.num_tasks, type(tasks).__name__
-    for value in _tensors(tasks.sample(fast, slow, "support")):
+    for value in nested_tensors(tasks.sample(fast, slow, "support")):
         if value.dim() == 0 or len(value) != count:
             raise ValueError(
                 f"`{name}.sample` gave a tensor of shape {tuple(value.shape)}: experience of "
@@ -52,14 +52,3 @@ def explain(error: Exception, tasks: TaskBatch[Any], fast: Params, slow: Params)
         f"This came out of `{name}.loss`. Parameters reach it stacked over the tasks, "
         f"[{count}, ...], those that all tasks share too, and so does experience."
     )
-
-
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    """The tensors of nested tuples, lists and mappings."""
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, tuple | list):
-        for part in batch:
-            yield from _tensors(part)
-    elif isinstance(batch, Mapping):
-        yield from _tensors(list(batch.values()))

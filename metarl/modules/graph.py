@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from metarl.core import Params
+from metarl.core import Params, nested_tensors
 
 ATTENTION = (
     "fused attention has no second derivative. Call model, clone and Warp.backward within `with "
@@ -60,7 +60,7 @@ def nodes_of(values: Any, until: Params) -> Iterator[Node]:
         until: The parameters: what lies behind them is left out.
     """
     seen = {p.grad_fn for p in until.values()} | {None}
-    waiting = [t.grad_fn for t in _tensors(values)]
+    waiting = [t.grad_fn for t in nested_tensors(values)]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
@@ -68,13 +68,3 @@ def nodes_of(values: Any, until: Params) -> Iterator[Node]:
         seen.add(node)
         yield node
         waiting += [before for before, _ in node.next_functions]
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, Mapping):
-        yield from _tensors(tuple(values.values()))
-    elif isinstance(values, tuple | list):
-        for value in values:
-            yield from _tensors(value)
