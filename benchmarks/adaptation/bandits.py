@@ -42,7 +42,7 @@ def row(run: Path) -> dict[str, Any]:
     trained = from_config(find_runs(run)[0].config)
     pulls, arms = trained.horizon, trained.arms
     streams = spawn_generators(summary["seed"], (*STREAMS, *TEST_STREAMS, "algorithms"))
-    tasks = trained.world().test_tasks(summary["num_tasks"], streams["test_tasks"])
+    tasks = trained.world().unseen_tasks("test", summary["num_tasks"], streams["test_tasks"])
     chances = torch.tensor([task.probabilities for task in tasks], dtype=torch.float64)
     chances = chances.repeat_interleave(summary["episodes_per_step"], 0)
     earned = {

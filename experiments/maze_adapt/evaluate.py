@@ -15,8 +15,8 @@ from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.pictures import draw_adaptation
 from experiments.maze_adapt.settings import TrainSettings, from_config
-from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
-from experiments.maze_adapt.worlds import Anchors, Tasks
+from experiments.maze_adapt.streams import SIDE_STREAMS, STREAMS
+from experiments.maze_adapt.worlds import Anchors, Side, Tasks
 from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary
 from metarl.devices import resolve_device
 from metarl.errors import UserError
@@ -41,6 +41,8 @@ class EvaluateSettings:
     """Episodes a task and step (default: as in training); trials a task (default: 20)."""
     chunk_size: int | None = None
     """Tasks that are stacked. None: all."""
+    side: Side = "test"
+    """validation: the tasks to choose settings by; test: those to report on. None is trained on."""
     seed: int = 10_000
     """Of tasks and episodes."""
     device: str = "auto"
@@ -118,16 +120,19 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> Evaluated:
     world = trained.world()
     loaded = kind_of(trained.method).load(run, trained, device)
     how = settings.measurement(loaded.usual)
-    streams = spawn_generators(settings.seed, (*STREAMS, *TEST_STREAMS), device)
-    tasks = world.test_tasks(settings.tasks, streams["test_tasks"])
-    before = streams["test_episodes"].get_state()
-    result = loaded.trained.adapt(tasks, how, streams["test_episodes"])
-    streams["test_episodes"].set_state(before)
-    control = loaded.untrained.adapt(tasks, how, streams["test_episodes"])
+    streams = spawn_generators(settings.seed, (*STREAMS, *SIDE_STREAMS), device)
+    tasks = world.unseen_tasks(settings.side, settings.tasks, streams[f"{settings.side}_tasks"])
+    episodes = streams[f"{settings.side}_episodes"]
+    before = episodes.get_state()
+    result = loaded.trained.adapt(tasks, how, episodes)
+    episodes.set_state(before)
+    control = loaded.untrained.adapt(tasks, how, episodes)
     anchors = world.anchors(tasks)
     summary = {
         "env": trained.env,
         "method": trained.method,
+        "side": settings.side,
+        "salt": trained.salt,
         "axis": loaded.axis,
         **adaptation_summary([result], **anchors._asdict(), seed=settings.seed),
         "untrained_return_mean": control.curve.mean(0).tolist(),
@@ -146,7 +151,18 @@ def together(found: list[Evaluated], settings: EvaluateSettings) -> dict[str, An
     """The summary of several seeds."""
     first = found[0]
     results = [one.trained for one in found]
-    kept = ("env", "method", "axis", "floor", "floor_return", "oracle_return", "seed", "device")
+    kept = (
+        "env",
+        "method",
+        "side",
+        "salt",
+        "axis",
+        "floor",
+        "floor_return",
+        "oracle_return",
+        "seed",
+        "device",
+    )
     control = sum(one.untrained.curve.mean(0) for one in found) / len(found)
     return {
         **{name: first.summary[name] for name in kept},
@@ -178,7 +194,7 @@ def draw(place: Path, trained: TrainSettings, found: list[Evaluated]) -> None:
         control=[one.untrained for one in found],
         anchors={world.floor: anchors.floor, "oracle": anchors.oracle},
         axis=found[0].summary["axis"],
-        title=f"{trained.env}, {trained.method}: unseen tasks",
+        title=f"{trained.env}, {trained.method}: unseen {found[0].summary['side']} tasks",
     )
     save_figure(figure, place / "adaptation.png")
 
@@ -204,7 +220,7 @@ def describe(place: Path, summary: dict[str, Any]) -> str:
     }
     one = ["  no intervals: one task is no sample of tasks"] if summary["num_tasks"] < 2 else []
     lines = [
-        f"{place}: {summary['env']}, {summary['method']}, {summary['num_tasks']} unseen tasks"
+        f"{place}: {summary['env']}, {summary['method']}, {summary['num_tasks']} unseen {summary['side']} tasks"
         f"{seeds}, {summary['episodes_per_step']} episodes a step,"
         f" after {summary['iteration']} iterations",
         *(f"  {words:20} {_row(values)}" for words, values in rows.items() if values is not None),

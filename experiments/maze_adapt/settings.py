@@ -24,7 +24,7 @@ from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.methods import METHODS, METHODS_OF, KindName, Method, kind_name
 from experiments.maze_adapt.ppo_settings import PPOSettings
 from experiments.maze_adapt.recurrent_settings import RecurrentSettings, recurrent_defaults
-from experiments.maze_adapt.worlds import EnvName, World, make_world
+from experiments.maze_adapt.worlds import SALT, EnvName, World, make_world
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
 from metarl.meta_training import OuterSettings
@@ -91,6 +91,9 @@ class TrainSettings:
     """The goal pays 1 each time and sends the agent elsewhere, or ends the episode (maze)."""
     arms: int = 5
     """Arms of the bandit (bandit)."""
+    salt: str = SALT
+    """Another one deals the tasks out differently to the sides to train on, to choose settings by
+    and to test on (maze, point, gridnavi)."""
     core: CoreName = "none"
     """The policy remembers what it saw in the episode: a recurrent network, whose weights adapt
     (those of warp's LSTM stand still where --method is warp); none: a perceptron."""
@@ -173,6 +176,7 @@ class TrainSettings:
             std=self.initial_std,
             start=self.start,
             goal=self.goal,
+            salt=self.salt,
         )
 
 
@@ -255,6 +259,7 @@ def from_config(config: Mapping[str, Any]) -> TrainSettings:
         "episodes",
         "learner",
         "of_policies",
+        "salt",
     )
     if config.get("method") in METHODS and all(name in config for name in required):
         # What the method does not read was left at its default, which may be another by now.

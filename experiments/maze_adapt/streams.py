@@ -7,3 +7,6 @@ STREAMS = ("init", "tasks", "episodes")
 
 TEST_STREAMS = ("test_tasks", "test_episodes")
 """Of evaluation: after those of training, so that no training has them, whatever its seed."""
+
+SIDE_STREAMS = (*TEST_STREAMS, "validation_tasks", "validation_episodes")
+"""The same, and those of the side to choose settings by."""

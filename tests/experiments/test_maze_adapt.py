@@ -15,7 +15,7 @@ from experiments.maze_adapt.episodes import episodes_of
 from experiments.maze_adapt.gradient import draws, load, policy_of, start_penalty
 from experiments.maze_adapt.methods import METHODS_OF
 from experiments.maze_adapt.settings import ENVS, defaults, from_config
-from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
+from experiments.maze_adapt.streams import SIDE_STREAMS, STREAMS
 from metarl.core import share
 from metarl.errors import RunDirectoryError
 from metarl.run_directory import RunDirectory, find_runs
@@ -101,7 +101,9 @@ def test_train_and_test_tasks_are_apart(env):
     world = defaults(env).world()
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     seen = {task.task_id for task in world.train.sample(300, generators[0])}
-    unseen = world.test_tasks(50, generators[1])
+    unseen = world.unseen_tasks("test", 50, generators[1])
+    choose = world.unseen_tasks("validation", 50, generators[1])
+    assert not {task.task_id for task in choose} & (seen | {task.task_id for task in unseen})
     assert len({task.task_id for task in unseen}) == len(unseen) > 0
     assert not seen & {task.task_id for task in unseen}
     if env in ("maze", "point"):
@@ -109,7 +111,24 @@ def test_train_and_test_tasks_are_apart(env):
 
 
 def test_tests_have_streams_of_their_own():
-    assert not set(STREAMS) & set(TEST_STREAMS)
+    assert not set(STREAMS) & set(SIDE_STREAMS)
+
+
+def test_settings_are_chosen_on_a_side_of_their_own(tmp_path, capsys):
+    (run,) = train(tmp_path / "run", "--env", "maze", "--size", "5", "--method", "fomaml")
+    ids = {}
+    for side in ("validation", "test"):
+        summary = summary_of(run.path, capsys, "--side", side)
+        assert summary["side"] == side
+        ids[side] = set(json.loads((run.path / "adaptation.json").read_text())["task_ids"])
+    assert ids["validation"].isdisjoint(ids["test"])
+
+
+def test_a_run_that_does_not_say_how_its_tasks_were_dealt_out_is_refused(tmp_path):
+    (run,) = train(tmp_path / "run", "--env", "maze", "--size", "5", "--method", "fomaml")
+    config = {name: value for name, value in run.config.items() if name != "salt"}
+    with pytest.raises(RunDirectoryError, match="salt"):
+        from_config(config)
 
 
 @pytest.mark.parametrize("method", ["maml", "reptile", "promp"])

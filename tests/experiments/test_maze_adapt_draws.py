@@ -80,13 +80,13 @@ def test_two_equal_tasks_of_an_evaluation_stay_two_rows(tmp_path, monkeypatch, m
     path = tmp_path / "run"
     small = ("--env", "bandit", "--horizon", "4", "--meta-batch", "2", "--iterations", "1")
     main(["train", *small, "--method", method, "--run-dir", str(path), "--device", "cpu"])
-    test_tasks = World.test_tasks
+    unseen_tasks = World.unseen_tasks
 
-    def twice(self, num_tasks, generator):
-        one, other = test_tasks(self, 2, generator)
+    def twice(self, side, num_tasks, generator):
+        one, other = unseen_tasks(self, side, 2, generator)
         return one, other, one
 
-    monkeypatch.setattr(World, "test_tasks", twice)
+    monkeypatch.setattr(World, "unseen_tasks", twice)
     run = RunDirectory.open(path)
     found = evaluated(run, EvaluateSettings(path, steps=1, episodes=50, device="cpu"))
     assert found.summary["num_tasks"] == 3

@@ -142,7 +142,7 @@ def test_a_world_whose_test_tasks_are_trained_on_is_refused(world):
     both = (
         TaskSet(tasks) if isinstance(world.train, TaskSet) else TaskDistribution.from_tasks(tasks)
     )
-    with pytest.raises(UserError, match=f"1 of {len(world.test.tasks)} test tasks are trained on"):
+    with pytest.raises(UserError, match=f"1 of {len(world.test.tasks)} test tasks are train tasks"):
         replace(world, train=both)
     assert replace(world, train=world.train) == world
 

@@ -31,15 +31,23 @@ def play(world, tasks, episodes, actions=None, seed=0):
 
 
 @pytest.mark.parametrize("size", [5, 7, 9, 11, 13])
-def test_goals_to_train_and_to_test_on_are_apart_and_together_all(size):
+def test_goals_to_train_choose_and_test_on_are_apart_and_together_all(size):
     world = maze(size, 10)
-    sides = [{task.goal for task in side.tasks} for side in (world.train, world.test)]
-    assert not sides[0] & sides[1]
-    assert sides[0] | sides[1] == set(TaskDistribution(world.test.layout).goals)
+    three = world.train, world.validation, world.test
+    sides = [{task.goal for task in side.tasks} for side in three]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert sides[0] | sides[1] | sides[2] == set(TaskDistribution(world.test.layout).goals)
     assert min(map(len, sides)) > 0
     for start, goal in VARIANTS:
         other = maze(size, 10, start, goal)
-        assert (other.train, other.test) == (world.train, world.test)
+        assert (other.train, other.validation, other.test) == three
+
+
+def test_another_salt_deals_the_goals_out_differently():
+    one, other = maze(9, 10), maze(9, 10, salt="a")
+    assert set(one.test.goals) != set(other.test.goals)
+    with pytest.raises(UserError, match="--salt goals leaves no goal for validation"):
+        maze(5, 10, salt="goals")
 
 
 @pytest.mark.parametrize(("start", "goal"), VARIANTS)

@@ -12,7 +12,7 @@ import tyro
 from experiments import stored_settings
 from experiments.maze_adapt.evaluate import EvaluateSettings
 from experiments.maze_adapt.methods import Method
-from experiments.maze_adapt.worlds import EnvName
+from experiments.maze_adapt.worlds import EnvName, Side
 from metarl.errors import RunDirectoryError, UserError
 from metarl.json_file import read_json
 
@@ -29,6 +29,7 @@ class EvaluationSettings:
         steps: Steps of adaptation. Default: the method's usual number.
         episodes: Episodes a task and step. Default: the method's usual number.
         chunk_size: Tasks that are stacked. None: all.
+        side: validation to choose settings by, test to report on.
         seed: Of tasks and episodes.
     """
 
@@ -36,6 +37,7 @@ class EvaluationSettings:
     steps: int | None = None
     episodes: int | None = None
     chunk_size: int | None = None
+    side: Side = "test"
     seed: int = 10_000
 
     def __post_init__(self) -> None:
