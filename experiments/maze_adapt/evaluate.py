@@ -152,16 +152,8 @@ def together(found: list[Evaluated], settings: EvaluateSettings) -> dict[str, An
     first = found[0]
     results = [one.trained for one in found]
     kept = (
-        "env",
-        "method",
-        "side",
-        "salt",
-        "axis",
-        "floor",
-        "floor_return",
-        "oracle_return",
-        "seed",
-        "device",
+        *("env", "method", "side", "salt", "axis", "seed", "device"),
+        *("floor", "floor_return", "oracle_return"),
     )
     control = sum(one.untrained.curve.mean(0) for one in found) / len(found)
     return {
@@ -220,8 +212,8 @@ def describe(place: Path, summary: dict[str, Any]) -> str:
     }
     one = ["  no intervals: one task is no sample of tasks"] if summary["num_tasks"] < 2 else []
     lines = [
-        f"{place}: {summary['env']}, {summary['method']}, {summary['num_tasks']} unseen {summary['side']} tasks"
-        f"{seeds}, {summary['episodes_per_step']} episodes a step,"
+        f"{place}: {summary['env']}, {summary['method']},"
+        f" {summary['num_tasks']} unseen {summary['side']} tasks{seeds}, {summary['episodes_per_step']} episodes a step,"
         f" after {summary['iteration']} iterations",
         *(f"  {words:20} {_row(values)}" for words, values in rows.items() if values is not None),
         *one,

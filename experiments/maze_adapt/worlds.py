@@ -1,4 +1,4 @@
-"""The task distributions to adapt to, in one form: tasks to train, choose and test on, environments.
+"""The task distributions to adapt to, in one form: tasks of three sides, environments, anchors.
 
 Tasks to choose settings by (validation) and to report on (test) are never trained on: where tasks
 can be told apart they are split by their hash (mazes, GridNavi, and the plane of the point, cell by

@@ -175,7 +175,7 @@ def test_of_one_unseen_task_evaluate_says_that_there_is_no_interval(trained, cap
     path = str(trained.path)
     main(["evaluate", path, *EVALUATE[:-1]])
     said = capsys.readouterr().out
-    assert "1 unseen tasks" in said
+    assert "1 unseen test tasks" in said
     assert "no intervals: one task is no sample of tasks" in said
     (line,) = [line for line in said.splitlines() if "95 % from" in line]
     assert line.split()[-3:] == ["–"] * 3
