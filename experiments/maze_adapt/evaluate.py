@@ -213,7 +213,8 @@ def describe(place: Path, summary: dict[str, Any]) -> str:
     one = ["  no intervals: one task is no sample of tasks"] if summary["num_tasks"] < 2 else []
     lines = [
         f"{place}: {summary['env']}, {summary['method']},"
-        f" {summary['num_tasks']} unseen {summary['side']} tasks{seeds}, {summary['episodes_per_step']} episodes a step,"
+        f" {summary['num_tasks']} unseen {summary['side']} tasks{seeds},"
+        f" {summary['episodes_per_step']} episodes a step,"
         f" after {summary['iteration']} iterations",
         *(f"  {words:20} {_row(values)}" for words, values in rows.items() if values is not None),
         *one,
