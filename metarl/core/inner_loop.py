@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.params import Params, gradients, leaves
+from metarl.core.second_order import refuse_second_derivative
 from metarl.core.tasks import TaskBatch
 from metarl.core.update_rules import EMPTY, State, UpdateRule
 
@@ -93,6 +94,8 @@ def inner_step(
                 "tasks"
             )
         grads = gradients(loss.sum(), here, create_graph=create_graph)
+        if create_graph:
+            refuse_second_derivative(loss, list(grads.values()), here)
     if not create_graph:
         here, loss = {n: p.detach() for n, p in here.items()}, loss.detach()
     with torch.set_grad_enabled(create_graph):

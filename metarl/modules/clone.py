@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from metarl.core import Params, UpdateRule
+from metarl.core.second_order import refuse_second_derivative
 from metarl.core.update_rules import State
 from metarl.modules.functional import call, lock_of
-from metarl.modules.graph import refuse_second_derivative
 
 
 class Clone:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from metarl.core import InnerStep, UpdateRule, add_to_grads, check_choice, scope, sgd, share
 from metarl.core.replay import Key
+from metarl.core.second_order import twice_differentiable
 from metarl.meta.leap import SIMPLIFIED, Distance, LeapMetric
 from metarl.meta.trajectory_objectives import (
     LeapObjective,
@@ -30,7 +31,6 @@ from metarl.meta.trajectory_objectives import (
 )
 from metarl.meta.warpgrad_objectives import OBJECTIVES, Look, Objective, added, look
 from metarl.modules.collected import Collected
-from metarl.modules.graph import twice_differentiable
 from metarl.modules.module_task import Criterion
 from metarl.modules.trajectory import Trajectory
 

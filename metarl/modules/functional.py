@@ -13,7 +13,7 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 
 from metarl.core import Params
-from metarl.modules.graph import nodes_of
+from metarl.core.second_order import composed, nodes_of
 
 RECOMPUTED = (
     "activation checkpointing (torch.utils.checkpoint) and other saved-tensor hooks cannot be used "
@@ -55,7 +55,7 @@ def call(
     """
     # Copies: an earlier graph may hold the old buffers, which batch norm overwrites unannounced.
     state = {**params, **{name: b.clone() for name, b in buffers.items()}}
-    with lock_of(model), disable_saved_tensors_hooks(RECOMPUTED):
+    with lock_of(model), disable_saved_tensors_hooks(RECOMPUTED), composed(model):
         output = functional_call(model, state, tuple(args), dict(kwargs))
         _refuse_reentrant(model, output, params)
     return output, {name: state[name] for name in buffers}

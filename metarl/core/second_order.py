@@ -1,0 +1,211 @@
+"""What has no second derivative in torch, or a wrong one: found in the graph, refused by name.
+
+A meta-gradient of second order goes backward twice. Fused kernels, compiled functions and custom
+ones may not allow it, and say so in torch's words, in the outer backward pass, far from the cause.
+Here the cause is named with its remedy. `composed` computes rightly what torch differentiates
+wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node, get_gradient_edge
+from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.weight_norm import WeightNorm
+from torch.overrides import TorchFunctionMode
+
+from metarl.core.nested import nested_tensors
+from metarl.core.params import Params
+
+_REMEDIES = {
+    "scaleddotproduct": (
+        "fused attention",
+        "call model, clone and Warp.backward within `with "
+        "torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`",
+    ),
+    "weightnorm": (
+        "torch's fused weight_norm, only a wrong one",
+        "write it out: v * (g / v.norm(dim=..., keepdim=True))",
+    ),
+    "compile": (
+        "a function of torch.compile",
+        "wrap the uncompiled module; whole meta-gradients of data sets are compiled by "
+        "metarl.core.Execution(compile=True)",
+    ),
+    "embeddingbag": ("embedding_bag", "use nn.Embedding and a sum or mean over its outputs"),
+    "cdist": ("cdist", "write it out: (a[:, None] - b).norm(dim=-1)"),
+    "pdist": ("pdist", "write it out: (a[:, None] - a).norm(dim=-1)"),
+    "hardsigmoid": ("hardsigmoid", "write it out: (x / 6 + 0.5).clamp(0, 1)"),
+    "cudnnrnn": (
+        "a recurrent network of cuDNN",
+        "call it within `with torch.backends.cudnn.flags(enabled=False):`",
+    ),
+    "oncedifferentiable": (
+        "a torch.autograd.Function",
+        "let its backward be differentiated: no once_differentiable there",
+    ),
+}
+"""By a word in the name of a node or in a message of torch: what it is, and the remedy."""
+
+_NO_DERIVATIVE = {
+    "torch::autograd::NotImplemented",
+    "CompiledFunctionBackwardBackward",
+    "EmbeddingBagBackwardBackward0",
+    "CdistBackwardBackward0",
+    "PdistBackwardBackward0",
+    "CudnnRnnBackwardBackward0",
+}
+"""Nodes in the graph of a gradient through which there is no way."""
+
+_WRONG = "WeightNormInterfaceBackward0"
+"""The node of the fused weight norm: its backward pass has a wrong derivative."""
+
+_SILENT = "torch::autograd::Error"
+"""That of once_differentiable: `torch.autograd.grad` leaves its term out and raises nothing."""
+
+_WORDS = ("derivative for", "double backward", "differentiate twice")
+"""In the messages of torch where a second derivative is missing."""
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Name the remedy where a second derivative that is taken inside does not exist.
+
+    Raises:
+        NotImplementedError: It does not.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # NotImplementedError is one
+        text = str(error)
+        if isinstance(error, SecondOrderError) or not any(word in text for word in _WORDS):
+            raise
+        raise SecondOrderError(_message([text], f" ({text})")) from error
+
+
+class SecondOrderError(NotImplementedError):
+    """A second derivative is asked for that torch does not have."""
+
+
+def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Params) -> None:
+    """Refuse a backward pass, ours or not, through gradients that cannot be differentiated.
+
+    It is refused when it comes, so that adaptation can be evaluated without one.
+
+    Args:
+        loss: The loss.
+        grads: Its gradients, with their graph.
+        until: The parameters that both were made from.
+
+    Raises:
+        SecondOrderError: At once, where torch would leave the second derivative out unsaid.
+    """
+    nodes = list(nodes_of(grads, until))
+    names = {node.name() for node in nodes}
+    wrong = any(n.name() == _WRONG and _leads_to(n, until) for n in nodes)
+    if not wrong and names.isdisjoint((*_NO_DERIVATIVE, _SILENT)):
+        return
+    if not wrong:
+        names |= {node.name() for node in nodes_of(loss, until)}
+    message = _message(sorted(names))
+    if _SILENT in names:
+        raise SecondOrderError(message)
+
+    def refuse(gradient: Tensor) -> None:
+        raise SecondOrderError(message)
+
+    for g in grads:
+        if g.requires_grad:
+            g.register_hook(refuse)  # type: ignore[no-untyped-call]
+
+
+def _leads_to(node: Node, until: Params) -> bool:
+    """Whether one of the parameters lies behind a node, so that the gradient went through it."""
+    goals = {get_gradient_edge(p).node for p in until.values()}
+    seen, waiting = {node}, [node]
+    while waiting:
+        for before, _ in waiting.pop().next_functions:
+            if before in goals:
+                return True
+            if before is not None and before not in seen:
+                seen.add(before)
+                waiting.append(before)
+    return False
+
+
+def _message(names: Sequence[str], detail: str = "") -> str:
+    seen = "".join(names).lower().replace("_", "")
+    if _SILENT.lower() in seen or "differentiate twice" in seen:
+        seen += "oncedifferentiable"
+    known = [remedy for word, remedy in _REMEDIES.items() if word in seen]
+    if not known:
+        known = [("a function in the model or the loss", "write it out with simpler operations")]
+    what = " or ".join(name for name, _ in known)
+    remedies = "; ".join(remedy for _, remedy in known)
+    return f"there is no second derivative through {what}{detail}: {remedies}, or go to first order"
+
+
+def nodes_of(values: Any, until: Params) -> Iterator[Node]:
+    """Every node between tensors and the parameters that they were made from, once.
+
+    Args:
+        values: Tensors, in tuples, lists and mappings of any depth.
+        until: The parameters: what lies behind them is left out.
+    """
+    seen = {p.grad_fn for p in until.values()} | {None}
+    waiting = [t.grad_fn for t in nested_tensors(values)]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting += [before for before, _ in node.next_functions]
+
+
+@contextmanager
+def composed(model: nn.Module) -> Iterator[None]:
+    """Within it, the weight norms of a module are composed of simpler operations.
+
+    torch's fused kernel takes the norm for a constant when its gradient is differentiated again,
+    and gives second derivatives that are off by some percent.
+
+    Args:
+        model: Its calls; others in the same thread are composed too.
+    """
+    if not any(map(_has_weight_norm, model.modules())):
+        yield
+        return
+    with _Composed():
+        yield
+
+
+def _has_weight_norm(module: nn.Module) -> bool:
+    hooks = module._forward_pre_hooks.values()
+    return isinstance(module, _WeightNorm) or any(isinstance(hook, WeightNorm) for hook in hooks)
+
+
+class _Composed(TorchFunctionMode):
+    """Calls of torch's functions, but for weight norm."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run ``func``, or what stands for it."""
+        if func is torch._weight_norm:
+            return _weight_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """Weight v g / |v|, the norm over all axes but one; of all where ``dim`` is -1."""
+    return v * (g / torch.norm_except_dim(v, 2, dim))
