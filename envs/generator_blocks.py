@@ -6,8 +6,10 @@ with generator g alone would see.
 
 from __future__ import annotations
 
+import hashlib
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 
@@ -74,7 +76,7 @@ class GeneratorBlocks:
             )
         for generator, one in zip(self.generators, seeds, strict=True):
             if one is not None:
-                generator.manual_seed(one)
+                generator.manual_seed(torch_seed(one))
 
     def goals(self, tasks: TaskDistribution) -> torch.Tensor:
         """int64 [B], cell numbers of goals drawn from `tasks`."""
@@ -145,3 +147,24 @@ def _seeded_anew(device: torch.device) -> torch.Generator:
         ) from error
     generator.seed()
     return generator
+
+
+def torch_seed(seed: SupportsIndex) -> int:
+    """What a torch generator is seeded with: below 2^32 the seed itself, above it a hash.
+
+    A generator on the CPU reads the lowest 32 bits of its seed alone, which would make 2^32 and 0
+    the same seed.
+
+    Args:
+        seed: A whole number of at least 0, Python's or NumPy's.
+
+    Raises:
+        ValueError: If it is negative.
+        TypeError: If it is no whole number.
+    """
+    number = operator.index(seed)
+    if number < 0:
+        raise ValueError(f"a seed must be at least 0, got {number}")
+    if number < 2**32:
+        return number
+    return int.from_bytes(hashlib.sha256(str(number).encode()).digest()[:4], "big")

@@ -11,10 +11,10 @@ from experiments.omniglot.multishot_tasks import AlphabetBatch, fresh_heads
 from metarl.adaptation_curve import AdaptationCurve, Array, adaptation_curve
 from metarl.fewshot import AlphabetBatches, AlphabetTasks, Examples
 from metarl.fewshot.criteria import cross_entropy
-from metarl.fewshot.draws import stream
 from metarl.fewshot.tasks import SupervisedTasks
 from metarl.meta import MetaLearner
 from metarl.nn import Network
+from metarl.seeding import stream
 
 REFERENCE_IMAGES = 300
 """Training images (at least) whose statistics non-transductive batch norm takes."""

@@ -10,6 +10,7 @@ from metarl.core.optimisers import OptimiserSettings, clip_gradients, gradient_n
 from metarl.core.params import (
     Params,
     Partition,
+    frozen,
     gradients,
     leaves,
     num_parameters,
@@ -49,6 +50,7 @@ __all__ = [
     "check_choice",
     "check_compiler",
     "clip_gradients",
+    "frozen",
     "gradient_norms",
     "gradients",
     "inner_step",

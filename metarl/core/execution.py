@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -67,7 +68,7 @@ class Execution:
                 yield where, work(part)
             return
         with ThreadPoolExecutor(self.num_threads) as pool:
-            results = pool.map(work, [part for _, part in parts])
+            results = pool.map(in_modes_of_this_thread(work), [part for _, part in parts])
             yield from zip([where for where, _ in parts], results, strict=True)
 
     def _chunks(self, tasks: TaskBatch[Any]) -> Iterator[tuple[slice, TaskBatch[Any]]]:
@@ -86,10 +87,37 @@ class Execution:
             yield where, divisible.select(where)
 
 
+def in_modes_of_this_thread(work: Callable[[Any], ResultT]) -> Callable[[Any], ResultT]:
+    """The same work for another thread, in the modes of this one.
+
+    A thread begins with gradients on and without autocast, whatever the modes of the one that
+    started it. Modes that all threads share (default type, determinism) need no help.
+    """
+    devices = [name for name in ("cpu", "cuda") if torch.is_autocast_enabled(name)]
+    types = {name: torch.get_autocast_dtype(name) for name in devices}
+    cached = torch.is_autocast_cache_enabled()
+    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def working(part: Any) -> ResultT:
+        with ExitStack() as modes:
+            modes.enter_context(torch.inference_mode(inference))
+            modes.enter_context(torch.set_grad_enabled(grad))
+            for name, dtype in types.items():
+                modes.enter_context(torch.autocast(name, dtype=dtype, cache_enabled=cached))
+            return work(part)
+
+    return working
+
+
 def add_to_grads(params: Params, grads: Params, scale: float = 1.0) -> None:
-    """Add ``scale`` times the gradients to the ``.grad`` of the parameters they name."""
+    """Add ``scale`` times the gradients to the ``.grad`` of the parameters they name.
+
+    Gradients of names that ``params`` lacks are those of frozen parameters, and are dropped.
+    """
     with torch.no_grad():
         for name, gradient in grads.items():
+            if name not in params:
+                continue
             p = params[name]
             if p.grad is None:
                 p.grad = (gradient * scale).detach()

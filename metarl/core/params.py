@@ -111,6 +111,18 @@ def leaves(params: Params) -> dict[str, Tensor]:
     return {name: p.detach().requires_grad_() for name, p in params.items()}
 
 
+def frozen(params: Params) -> dict[str, Tensor]:
+    """Parameters of a module that were told to stand still: ``requires_grad=False``.
+
+    Plain tensors are values, which say nothing of the kind.
+    """
+    return {
+        name: p
+        for name, p in params.items()
+        if isinstance(p, torch.nn.Parameter) and not p.requires_grad
+    }
+
+
 def zeros_like(params: Params) -> dict[str, Tensor]:
     """Zeros of the same names and shapes."""
     return {name: torch.zeros_like(p) for name, p in params.items()}

@@ -11,9 +11,9 @@ from torch import Tensor
 from metarl.core import Split
 from metarl.fewshot.alphabets import AlphabetTasks
 from metarl.fewshot.distortion import Distortion
-from metarl.fewshot.draws import stream
 from metarl.fewshot.examples import Examples
 from metarl.fewshot.omniglot import Ink, pixels
+from metarl.seeding import stream
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,9 @@
-"""Random draws that tasks are made of: streams of one seed, and draws without replacement."""
+"""Random draws that tasks are made of: without replacement."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
-
-
-def stream(*key: int) -> torch.Generator:
-    """A generator on the CPU that belongs to this key, e.g. ``stream(seed, task)``.
-
-    Different keys give independent streams, so that what one task draws does not depend on which
-    others are drawn beside it.
-
-    Args:
-        key: Numbers of at least 0.
-    """
-    # The length comes first: a seed sequence takes (s,) and (s, 0) for the same.
-    word = np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(word >> np.uint64(1)))
 
 
 def draw_distinct(population: Tensor, num: int, generator: torch.Generator) -> Tensor:

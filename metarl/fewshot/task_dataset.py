@@ -21,8 +21,9 @@ from metarl.fewshot.data_sets import (
     labels_of,
     tensors_of,
 )
-from metarl.fewshot.draws import draw_distinct, stream
+from metarl.fewshot.draws import draw_distinct
 from metarl.fewshot.examples import Examples, FewShotBatch
+from metarl.seeding import stream
 
 BLOCK = 64
 """Tasks of a numbered sequence are drawn this many at a time; the tasks depend on it."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import cache
+from inspect import Parameter, signature
+from threading import RLock
 from typing import Protocol, Self
 
 from torch import Tensor
@@ -34,7 +37,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class SupervisedTasks:
-    """N tasks of one network: a divisible `TaskBatch`."""
+    """N tasks of one network: a divisible `TaskBatch`.
+
+    Attributes:
+        network: One of `metarl.nn`, a pure function of its parameters; or any function
+            ``(params, inputs)``, such as `torch.func.functional_call` of a module under
+            `torch.vmap`. What such a function calls may be shared between threads (that call swaps
+            a module's own parameters), so that calls wait for each other. It may take
+            ``num_reference`` as a third argument (`nn.Network`).
+        source: Where examples come from.
+        criterion: The loss of each task.
+    """
 
     network: Network
     source: Source
@@ -63,9 +76,38 @@ class SupervisedTasks:
         return self.criterion(self.outputs(fast, slow, batch.inputs), batch.targets)
 
     def outputs(self, fast: Params, slow: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
-        """What the networks make of inputs ``[N, B, ...]``: ``[N, B, D]``."""
-        return self.network({**fast, **slow}, inputs, num_reference)
+        """What the networks make of inputs ``[N, B, ...]``: ``[N, B, D]``.
+
+        Raises:
+            ValueError: There are reference examples, and the network knows nothing of them.
+        """
+        params = {**fast, **slow}
+        if hasattr(self.network, "init"):
+            return self.network(params, inputs, num_reference)
+        if takes_reference(self.network):
+            with _FOREIGN:
+                return self.network(params, inputs, num_reference)
+        if num_reference:
+            raise ValueError(
+                f"{self.network!r} cannot be normalised by {num_reference} reference examples: it "
+                "takes no num_reference. Write it with that argument, or evaluate transductively"
+            )
+        with _FOREIGN:
+            return self.network(params, inputs)  # type: ignore[call-arg]
 
     def select(self, tasks: slice) -> SupervisedTasks:
         """These tasks alone."""
         return replace(self, source=self.source.select(tasks))
+
+
+_FOREIGN = RLock()
+"""Held while a function runs that is not known to be pure."""
+
+
+@cache
+def takes_reference(network: Network) -> bool:
+    """Whether a function of ``(params, inputs)`` takes ``num_reference`` as well."""
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = signature(network).parameters.values()
+    positional = sum(p.kind in kinds for p in parameters)
+    return positional > 2 or any(p.kind is Parameter.VAR_POSITIONAL for p in parameters)

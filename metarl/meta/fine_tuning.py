@@ -77,7 +77,7 @@ class FineTuning(TaskwiseLearner):
         if num_heads < 1:
             raise ValueError(f"num_heads must be at least 1, got {num_heads}")
         body = set(body_names(params, head))
-        self.head = tuple(name for name in self.fast if name not in body)
+        self.head = tuple(name for name in self.adapting if name not in body)
         for name in self.head:
             fresh = self.params[f"fast.{name}"].detach()
             heads = fresh.expand(num_heads, *fresh.shape).clone().requires_grad_()
@@ -97,7 +97,7 @@ class FineTuning(TaskwiseLearner):
         identified: IdentifiedTaskBatch[Any] = tasks  # type: ignore[assignment]
         trained = {n: p for n, p in self.params.items() if not n.startswith("rule.")}
         with torch.enable_grad():
-            fast, slow = share(self.fast, tasks.num_tasks), share(self.slow, tasks.num_tasks)
+            fast, slow = share(self.adapting, tasks.num_tasks), share(self.slow, tasks.num_tasks)
             for name in self.head:
                 fast[name] = self.params[f"heads.{name}"].index_select(0, identified.indices)
                 trained.pop(f"fast.{name}")

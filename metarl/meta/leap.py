@@ -21,7 +21,7 @@ increments -dphi_k / ||dphi_k|| (`SIMPLIFIED`).
 
 # Deviation: p multiplies the energy's gradient as in eq. 8 (the published code drops the 2), and
 # theta_K is the last point, so that K steps make K segments: the published code never takes the
-# K-th (``include_final=False``). The norm has an eps: a path that stands still has gradient 0.
+# K-th (``include_final=False``). A path that stands still, whose norm is 0, has gradient 0.
 """
 
 from __future__ import annotations
@@ -49,17 +49,20 @@ class LeapMetric:
         distance: length: p = 1; energy: p = 2.
         loss: The loss is a coordinate of the path beside the parameters.
         stabiliser: Take -|dl| for dl; without the loss it has no effect.
-        eps: Added to the norm that the length divides by.
+        eps: Added to the norm that the length divides by. The published code has 1e-9, which makes
+            the gradient too short near the end of a path; with 0 it is eq. 8 everywhere.
     """
 
     distance: Distance = "length"
     loss: bool = True
     stabiliser: bool = True
-    eps: float = 1e-9
+    eps: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse another distance."""
+        """Check the distance and eps."""
         check_choice("distance", self.distance, get_args(Distance))
+        if not self.eps >= 0:
+            raise ValueError(f"eps must be at least 0, got {self.eps}")
 
 
 SIMPLIFIED = LeapMetric(loss=False)
@@ -124,6 +127,7 @@ def segment_gradient(start: Point, end: Point, metric: LeapMetric) -> dict[str, 
     if metric.distance == "energy":
         return {n: -2.0 * d for n, d in pull.items()}
     norms = squares.sqrt() + metric.eps
+    norms = torch.where(norms == 0, 1.0, norms)  # of a path that stands still, whose pull is 0
     return {n: -d / _along(norms, d) for n, d in pull.items()}
 
 

@@ -31,6 +31,7 @@ from metarl.core import (
     TaskBatch,
     UpdateRule,
     add_to_grads,
+    frozen,
     inner_steps,
     partition,
     scope,
@@ -49,6 +50,8 @@ class MetaLearner(ABC):
     Attributes:
         params: The meta-parameters by name, unstacked leaf tensors; their values change in place
             when an optimiser steps, and at no other time.
+        frozen: Parameters of a module that had ``requires_grad=False``, by name: networks read them
+            as they read slow ones, but nothing adapts or learns them.
         rule: The update rule of the inner loop.
         num_steps: K, inner steps a task in meta-training.
         execution: How many tasks are worked on at a time.
@@ -66,14 +69,28 @@ class MetaLearner(ABC):
         slow: Sequence[str] = (),
         execution: Execution | None = None,
     ) -> None:
-        """Copy a model's parameters, split by the name patterns of the slow ones."""
+        """Copy a model's parameters, split by the name patterns of the slow ones.
+
+        Raises:
+            ValueError: ``num_steps`` is below 1, or nothing adapts: all is slow or frozen.
+            TypeError: ``rule`` is no update rule.
+        """
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
         if not all(callable(getattr(rule, name, None)) for name in ("parameters", "step")):
             raise TypeError(f"rule must be an update rule, such as metarl.sgd(0.1), got {rule!r}")
         fast_side, slow_side = partition(params, slow=slow).split(params)
+        # Leaves like the others, whose gradients `add_to_grads` drops: no learner has to know them.
+        self.frozen = {n: p.detach().clone().requires_grad_() for n, p in frozen(params).items()}
+        fast_side, slow_side = (
+            {n: p for n, p in side.items() if n not in self.frozen}
+            for side in (fast_side, slow_side)
+        )
         if not fast_side:
-            raise ValueError(f"nothing adapts: of {len(params)} parameters none is fast")
+            raise ValueError(
+                f"nothing adapts: of {len(params)} parameters {len(self.frozen)} are frozen "
+                "(requires_grad=False), and none of the others is fast"
+            )
         sides = {"fast": fast_side, "slow": slow_side, "rule": rule.parameters(fast_side)}
         self.params: dict[str, Tensor] = {
             f"{side}.{name}": p.detach().clone().requires_grad_()
@@ -90,13 +107,18 @@ class MetaLearner(ABC):
 
     @property
     def fast(self) -> dict[str, Tensor]:
-        """Where adaptation begins, unstacked."""
+        """Where adaptation begins, unstacked; what is frozen as well, by the model's names."""
+        return {**scope(self.params, "fast"), **self.frozen}
+
+    @property
+    def adapting(self) -> dict[str, Tensor]:
+        """What inner steps move, unstacked: the fast parameters but for the frozen."""
         return scope(self.params, "fast")
 
     @property
     def slow(self) -> dict[str, Tensor]:
-        """What all tasks share, unstacked."""
-        return scope(self.params, "slow")
+        """What all tasks share, unstacked; what is frozen as well."""
+        return {**scope(self.params, "slow"), **self.frozen}
 
     @property
     def rule_params(self) -> dict[str, Tensor]:
@@ -126,7 +148,7 @@ class MetaLearner(ABC):
 
     def initial_fast(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
         """Where adaptation to these tasks begins, stacked ``[N, ...]``."""
-        return share(self.fast, tasks.num_tasks)
+        return share(self.adapting, tasks.num_tasks)
 
     def differentiable_adaptation(
         self, tasks: TaskBatch[Any], slow: Params, *, create_graph: bool = True
@@ -140,7 +162,7 @@ class MetaLearner(ABC):
         """
         return inner_steps(
             tasks,
-            share(self.fast, tasks.num_tasks),
+            share(self.adapting, tasks.num_tasks),
             slow,
             self.rule,
             self.num_steps,
@@ -156,18 +178,25 @@ class MetaLearner(ABC):
         return inner_steps(tasks, fast, slow, self.rule, num_steps, rule_params=self.rule_params)
 
     def adapt(self, tasks: TaskBatch[Any], num_steps: int) -> dict[str, Tensor]:
-        """The fast parameters ``[N, ...]`` after ``num_steps`` (at least 0) inner steps."""
+        """The fast parameters ``[N, ...]`` after ``num_steps`` (at least 0) inner steps.
+
+        Frozen ones are among them, as they were.
+        """
         if num_steps < 0:
             raise ValueError(f"num_steps must be at least 0, got {num_steps}")
         with torch.no_grad():
             fast = self.initial_fast(tasks)
         for step in self.adaptation(tasks, num_steps):
             fast = step.next_fast
-        return {name: p.detach() for name, p in fast.items()}
+        whole = {**share(self.frozen, tasks.num_tasks), **fast}
+        return {name: p.detach() for name, p in whole.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the learner needs to go on; tensors are copies."""
-        return {"params": {name: p.detach().clone() for name, p in self.params.items()}}
+        state = {"params": {name: p.detach().clone() for name, p in self.params.items()}}
+        if self.frozen:
+            state["frozen"] = {name: p.detach().clone() for name, p in self.frozen.items()}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where `state_dict` left off.
@@ -187,6 +216,8 @@ class MetaLearner(ABC):
         with torch.no_grad():
             for name, p in self.params.items():
                 p.copy_(saved[name])
+            for name, p in self.frozen.items():
+                p.copy_(state["frozen"][name])
 
 
 class TaskwiseLearner(MetaLearner):

@@ -87,6 +87,6 @@ class Reptile(TaskwiseLearner):
         with torch.no_grad():
             grads = {
                 f"fast.{name}": self.scale * (theta - step.next_fast[name]).sum(0)
-                for name, theta in self.fast.items()
+                for name, theta in self.adapting.items()
             }
         return grads, metrics

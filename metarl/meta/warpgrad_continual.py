@@ -72,7 +72,7 @@ class ContinualWarpGrad(MetaLearner):
             left -= count
             if self._num_summed == self.warp_period:
                 scale = 1.0 / (self.warp_period * tasks.num_tasks)
-                for p in self.fast.values():
+                for p in self.adapting.values():
                     p.grad = None
                 add_to_grads(self.params, self._sums, scale)
                 self._sums, self._num_summed = {}, 0

@@ -41,6 +41,7 @@ from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
 from metarl.meta.trajectory_objectives import TrajectoryObjective
 from metarl.meta.warpgrad_objectives import Look, Objective, added, check_settings, look
+from metarl.seeding import stream
 
 
 class OfflineWarpGrad(MetaLearner):
@@ -81,7 +82,7 @@ class OfflineWarpGrad(MetaLearner):
         self.objective, self.initialisation = objective, initialisation
         self.iterates_per_step, self.num_epochs = iterates_per_step, num_epochs
         self.buffer = buffer if buffer is not None else ReplayBuffer()
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = stream(seed)
 
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Adapt, then one gradient of slow and rule every few draws, then one of the start.

@@ -33,6 +33,7 @@ from metarl.meta.warpgrad_objectives import OBJECTIVES, Look, Objective, added, 
 from metarl.modules.collected import Collected
 from metarl.modules.module_task import Criterion
 from metarl.modules.trajectory import Trajectory
+from metarl.seeding import check_seed, stream
 
 InitObjective: TypeAlias = Literal["none", "leap", "leap_simplified", "reptile", "maml"]
 MetaStep = Callable[[], Any]
@@ -44,7 +45,8 @@ class DualUpdater:
     """Objectives and settings of `Warp.backward`.
 
     Attributes:
-        criterion: The loss: the model's output and targets in, a scalar out.
+        criterion: The loss: the model's output and targets in, a scalar out. A class of losses,
+            such as ``nn.CrossEntropyLoss``, stands for its instance.
         rule: The update rule of adaptation, e.g. ``metarl.sgd(0.1)``; an optimiser that steps by
             another is refused. None: that of the one given to `Warp.register_optimizer`.
         warp_objective: exact: eq. 11; first_order: eq. 12; replay: the task loss at every point,
@@ -55,7 +57,8 @@ class DualUpdater:
         include_final: Leap's paths end at theta_K (the published code's at theta_{K-1}).
         epochs: How often every recorded point is drawn for the warp objective.
         batch_size: Points that make one step of the warp layers; None: all.
-        seed: Of the order in which points are drawn.
+        eps: Added to the norm that Leap's length divides by; the published code has 1e-9.
+        seed: Of the order in which points are drawn, at least 0.
     """
 
     criterion: Criterion
@@ -66,12 +69,16 @@ class DualUpdater:
     include_final: bool = True
     epochs: int = 1
     batch_size: int | None = 1
+    eps: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what would fail only after a meta-batch of work."""
-        if isinstance(self.criterion, type) or not callable(self.criterion):
-            raise TypeError(f"criterion must be a function or an instance, got {self.criterion}")
+        """Check what would fail only after a meta-batch of work."""
+        if isinstance(self.criterion, type):
+            object.__setattr__(self, "criterion", self.criterion())
+        if not callable(self.criterion):
+            raise TypeError(f"criterion must be a function or a loss, got {self.criterion}")
+        check_seed(self.seed)
         check_choice("warp_objective", self.warp_objective, ("none", *OBJECTIVES))
         check_choice("init_objective", self.init_objective, get_args(InitObjective))
         check_choice("distance", self.distance, get_args(Distance))
@@ -128,7 +135,7 @@ class DualUpdater:
         """(task, k) without replacement, the last few perhaps fewer than ``batch_size``."""
         if self.warp_objective == "none" or not (collected.slow or collected.learned):
             return
-        generator = torch.Generator().manual_seed((self.seed << 32) + collected.turn)
+        generator = stream(self.seed, collected.turn)
         keys = collected.buffer.keys()
         size = self.batch_size or len(keys)
         for _ in range(self.epochs):
@@ -192,9 +199,10 @@ class DualUpdater:
             case "maml":
                 return MAMLObjective()
             case "leap":
-                return LeapObjective(LeapMetric(self.distance), self.include_final)
+                metric = LeapMetric(self.distance, eps=self.eps)
+                return LeapObjective(metric, self.include_final)
             case "leap_simplified":
-                metric = replace(SIMPLIFIED, distance=self.distance)
+                metric = replace(SIMPLIFIED, distance=self.distance, eps=self.eps)
                 return LeapObjective(metric, self.include_final)
 
 

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarl.fewshot.draws import draw_distinct, stream
+from metarl.fewshot.draws import draw_distinct
+from metarl.seeding import stream
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data())

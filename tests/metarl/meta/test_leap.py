@@ -133,13 +133,21 @@ def test_the_stabiliser_matters_only_uphill() -> None:
 
 
 def test_a_path_that_stands_still_has_gradient_zero() -> None:
-    """Begun at the minimum nothing moves: without eps 0 / 0."""
+    """Begun at the minimum nothing moves: 0 / 0 is taken for 0."""
     tasks = draw(1)
     tasks = replace(tasks, support=(tasks.support[0], flat(start())[None]))
     learner = Leap(start(), rule=sgd(LR), num_steps=3)
     assert of_theta(meta_gradient(learner, tasks)).eq(0).all()
-    broken = Leap(start(), rule=sgd(LR), num_steps=3, metric=LeapMetric(eps=0.0))
-    assert of_theta(meta_gradient(broken, tasks)).isnan().all()
+
+
+def test_the_length_of_a_short_path_pulls_with_force_one() -> None:
+    """Eq. 8 for p = 1 without the loss: the gradient is a unit vector, however near the end."""
+    far, near = ({"w": torch.tensor([[x, 0.0]], dtype=torch.float64)} for x in (1e-9, 0.0))
+    points = [EndPoint(p, torch.zeros(1, dtype=torch.float64)) for p in (far, near)]
+    pull = leap_gradient(points, LeapMetric(loss=False))["w"]
+    torch.testing.assert_close(pull, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    published = leap_gradient(points, LeapMetric(loss=False, eps=1e-9))["w"]
+    assert published[0, 0] == pytest.approx(0.5)
 
 
 def test_no_graph_is_kept() -> None:

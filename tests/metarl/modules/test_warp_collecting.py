@@ -239,8 +239,10 @@ def test_a_meta_batch_without_tasks_or_steps_is_refused() -> None:
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:
-    with pytest.raises(TypeError, match="instance"):
-        metarl.DualUpdater(nn.MSELoss)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mse"):
+        metarl.DualUpdater("mse")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="-1"):
+        metarl.DualUpdater(nn.MSELoss(), seed=-1)
     with pytest.raises(ValueError, match=r"warp_objective must be .*'1'"):
         metarl.DualUpdater(nn.MSELoss(), warp_objective="1")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"init_objective must be .*'Leap'"):
