@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from functools import cache
 from inspect import Parameter, signature
 from threading import RLock
 from typing import Protocol, Self
@@ -93,7 +92,7 @@ class SupervisedTasks:
                 "takes no num_reference. Write it with that argument, or evaluate transductively"
             )
         with _FOREIGN:
-            return self.network(params, inputs)  # type: ignore[call-arg]
+            return self.network(params, inputs)
 
     def select(self, tasks: slice) -> SupervisedTasks:
         """These tasks alone."""
@@ -104,7 +103,6 @@ _FOREIGN = RLock()
 """Held while a function runs that is not known to be pure."""
 
 
-@cache
 def takes_reference(network: Network) -> bool:
     """Whether a function of ``(params, inputs)`` takes ``num_reference`` as well."""
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
