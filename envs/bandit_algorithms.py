@@ -5,6 +5,8 @@ The companions RL^2 is compared with (Duan et al. 2016, section 3.1):
     thompson    draws each arm's probability from its posterior and pulls the best (Thompson 1933)
     ucb1        pulls the arm with the highest upper confidence bound (Auer et al. 2002)
     greedy      pulls the arm with the highest posterior mean
+    gittins     pulls the arm with the highest finite-horizon Gittins index (Gittins 1979; for a
+                horizon Kaufmann 2018, section 2), near the best that can be done
 
 All start from a uniform prior: after s successes and f failures, Beta(1 + s, 1 + f). Ties are
 broken at random.
@@ -16,7 +18,7 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["Algorithm", "greedy", "play_bandits", "thompson", "ucb1"]
+__all__ = ["Algorithm", "gittins", "greedy", "play_bandits", "thompson", "ucb1"]
 
 Algorithm = Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 """From successes and failures, float [B, K], and a generator to arms, int64 [B]."""
@@ -72,6 +74,61 @@ def greedy(
 ) -> torch.Tensor:
     """The arm with the highest posterior mean. Arguments and result as in `thompson`."""
     return _argmax((successes + 1.0) / (successes + failures + 2.0), generator)
+
+
+def gittins(horizon: int, *, resolution: int = 1000) -> Algorithm:
+    """The algorithm that pulls the arm with the highest finite-horizon Gittins index.
+
+    With m pulls left the index of an arm is the payment per pull that makes playing it, with the
+    right to stop at any time, just worth while.
+
+    Args:
+        horizon: Pulls in all, T.
+        resolution: Indices are multiples of 1 / `resolution`.
+
+    Returns:
+        An algorithm for trials of exactly this horizon.
+    """
+    table = gittins_indices(horizon, resolution)  # [T, T, T]
+
+    def pull(
+        successes: torch.Tensor, failures: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        won, lost = successes.long(), failures.long()
+        left = horizon - (won + lost).sum(dim=1, keepdim=True)  # [B, 1]
+        return _argmax(table.to(won.device)[left - 1, won, lost], generator)
+
+    return pull
+
+
+def gittins_indices(horizon: int, resolution: int = 1000) -> torch.Tensor:
+    """Finite-horizon Gittins indices of a Bernoulli arm with a uniform prior.
+
+    With W(s, f, m) the value of playing an arm with posterior mean p for up to m pulls at a price
+    of lambda each, W = max(0, p - lambda + p W(s + 1, f, m - 1) + (1 - p) W(s, f + 1, m - 1)), the
+    index is the largest lambda at which the first pull is worth its price.
+
+    Args:
+        horizon: T.
+        resolution: Prices tried are multiples of 1 / `resolution`.
+
+    Returns:
+        float32 [T, T, T]: entry [m - 1, s, f] for m pulls left, s successes and f failures, of
+        which s + f + m is at most T; 0 elsewhere.
+    """
+    prices = torch.arange(resolution + 1, dtype=torch.float64) / resolution
+    counts = torch.arange(horizon + 1, dtype=torch.float64)
+    mean = ((counts[:, None] + 1) / (counts[:, None] + counts + 2))[..., None]  # [T + 1, T + 1, 1]
+    indices = torch.zeros(horizon, horizon, horizon)
+    value = torch.zeros(horizon + 1, horizon + 1, len(prices), dtype=torch.float64)
+    for left in range(1, horizon + 1):
+        size = horizon - left + 1  # s and f at most horizon - left
+        p = mean[:size, :size]
+        after = p * value[1 : size + 1, :size] + (1 - p) * value[:size, 1 : size + 1]
+        worth = p - prices + after
+        indices[left - 1, :size, :size] = ((worth >= 0).sum(-1) - 1).float() / resolution
+        value = worth.clamp(min=0.0)
+    return indices
 
 
 def play_bandits(

@@ -20,7 +20,15 @@ from envs import (
     bayes_optimal_return,
     generator_blocks,
 )
-from envs.bandit_algorithms import Algorithm, greedy, play_bandits, thompson, ucb1
+from envs.bandit_algorithms import (
+    Algorithm,
+    gittins,
+    gittins_indices,
+    greedy,
+    play_bandits,
+    thompson,
+    ucb1,
+)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -215,3 +223,21 @@ def test_bad_bandits_are_refused() -> None:
         bandit_reference_returns([])
     with pytest.raises(ValueError, match="at least 1 pull, got 0"):
         bandit_reference_returns(BanditTasks(), horizon=0)
+
+
+def test_gittins_indices_are_those_by_hand():
+    """One pull left: the posterior mean; two: (1/2 + 1/2 2/3) / (3/2) = 5/9 for a new arm."""
+    indices = gittins_indices(4, resolution=18_000)
+    assert indices[0, 2, 1].item() == pytest.approx(3 / 5, abs=1e-4)
+    assert indices[1, 0, 0].item() == pytest.approx(5 / 9, abs=1e-4)
+    assert (
+        indices[1:, 0, 0] > indices[:-1, 0, 0]
+    ).all()  # to know an arm is worth more, the longer
+
+
+def test_with_two_pulls_gittins_earns_what_the_best_policy_earns():
+    """Two arms, two pulls: 1/2, then 2/3 if the first paid, else a new arm's 1/2."""
+    generator = torch.Generator().manual_seed(0)
+    chances = torch.rand(200_000, 2, generator=generator, dtype=torch.float64)
+    mean = play_bandits(gittins(2), chances, 2, generator).sum(1).mean()
+    assert mean.item() == pytest.approx(0.5 + 0.5 * 2 / 3 + 0.5 * 0.5, abs=5e-3)
