@@ -50,6 +50,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [
         {
             "run": run.name,
+            "split": "0.7 / 0.1 / 0.2",
             **{name: summary[name] for name in names},
             "step": k,
             **{name: round(summary[name][k], 4) for name in COLUMNS},

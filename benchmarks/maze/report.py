@@ -33,6 +33,7 @@ SPAN = 100
 """Iterations averaged at each mark."""
 
 SUMMARY = ("mean_return", "iqm", "normalised_score", "first_find_median", "num_tasks", "protocol")
+FINDS = ("first_find_rate", "find_interval_mean")
 
 
 def main() -> None:
@@ -65,6 +66,7 @@ def result(group: str, run: RunDirectory) -> dict[str, Any]:
         **{key: _rounded(summary[key]) for key in SUMMARY},
         "ci95_low": _rounded(low),
         "ci95_high": _rounded(high),
+        **{key: _rounded(summary[key]) for key in FINDS},
     }
 
 
