@@ -13,7 +13,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from metarl.core import ReplayBuffer, adam, sgd
+    from metarl.core import (
+        ReplayBuffer,
+        adam,
+        adamw,
+        chain,
+        clip_by_norm,
+        clip_by_value,
+        meta_curvature,
+        rmsprop,
+        sgd,
+        weight_decay,
+    )
     from metarl.fewshot import TaskDataset
     from metarl.modules import (
         ANIL,
@@ -38,11 +49,29 @@ __all__ = [
     "TaskDataset",
     "Warp",
     "adam",
+    "adamw",
+    "chain",
+    "clip_by_norm",
+    "clip_by_value",
+    "meta_curvature",
+    "rmsprop",
     "sgd",
+    "weight_decay",
 ]
 
 _HOMES = {
-    "metarl.core": ("ReplayBuffer", "adam", "sgd"),
+    "metarl.core": (
+        "ReplayBuffer",
+        "adam",
+        "adamw",
+        "chain",
+        "clip_by_norm",
+        "clip_by_value",
+        "meta_curvature",
+        "rmsprop",
+        "sgd",
+        "weight_decay",
+    ),
     "metarl.fewshot": ("TaskDataset",),
     "metarl.modules": (
         "ANIL",

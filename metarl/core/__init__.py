@@ -4,8 +4,22 @@ from metarl.core.choices import check_choice
 from metarl.core.compilation import CompiledGradients, check_compiler
 from metarl.core.execution import Execution, add_to_grads
 from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
-from metarl.core.meta_curvature import MetaCurvature, meta_curvature
+from metarl.core.limits import ClipByNorm, ClipByValue, WeightDecay
+from metarl.core.meta_curvature import MetaCurvature
+from metarl.core.moments import Adam, Momentum, RMSprop
 from metarl.core.nested import nested_tensors
+from metarl.core.norms import task_norms
+from metarl.core.optimiser_rules import (
+    adam,
+    adamw,
+    chain,
+    clip_by_norm,
+    clip_by_value,
+    meta_curvature,
+    rmsprop,
+    sgd,
+    weight_decay,
+)
 from metarl.core.optimisers import OptimiserSettings, clip_gradients, gradient_norms
 from metarl.core.params import (
     Params,
@@ -15,6 +29,7 @@ from metarl.core.params import (
     leaves,
     num_parameters,
     partition,
+    precise,
     prefixed,
     scope,
     share,
@@ -24,20 +39,27 @@ from metarl.core.params import (
 )
 from metarl.core.replay import ReplayBuffer, Visit
 from metarl.core.rewind import rewind
+from metarl.core.step_sizes import LaterSteps, StepSize
 from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, TaskBatch
-from metarl.core.update_rules import Chain, StepSize, Transform, UpdateRule, adam, sgd
+from metarl.core.update_rules import Chain, Transform, UpdateRule
 
 __all__ = [
+    "Adam",
     "Chain",
+    "ClipByNorm",
+    "ClipByValue",
     "CompiledGradients",
     "DataTaskBatch",
     "DivisibleTaskBatch",
     "Execution",
     "InnerStep",
+    "LaterSteps",
     "MetaCurvature",
+    "Momentum",
     "OptimiserSettings",
     "Params",
     "Partition",
+    "RMSprop",
     "ReplayBuffer",
     "Split",
     "StepSize",
@@ -45,10 +67,15 @@ __all__ = [
     "Transform",
     "UpdateRule",
     "Visit",
+    "WeightDecay",
     "adam",
+    "adamw",
     "add_to_grads",
+    "chain",
     "check_choice",
     "check_compiler",
+    "clip_by_norm",
+    "clip_by_value",
     "clip_gradients",
     "frozen",
     "gradient_norms",
@@ -60,12 +87,16 @@ __all__ = [
     "nested_tensors",
     "num_parameters",
     "partition",
+    "precise",
     "prefixed",
     "rewind",
+    "rmsprop",
     "scope",
     "sgd",
     "share",
     "stack",
+    "task_norms",
     "unstack",
+    "weight_decay",
     "zeros_like",
 ]

@@ -113,6 +113,7 @@ def add_to_grads(params: Params, grads: Params, scale: float = 1.0) -> None:
     """Add ``scale`` times the gradients to the ``.grad`` of the parameters they name.
 
     Gradients of names that ``params`` lacks are those of frozen parameters, and are dropped.
+    Gradients may be more precise than the parameters.
     """
     with torch.no_grad():
         for name, gradient in grads.items():
@@ -120,6 +121,6 @@ def add_to_grads(params: Params, grads: Params, scale: float = 1.0) -> None:
                 continue
             p = params[name]
             if p.grad is None:
-                p.grad = (gradient * scale).detach()
+                p.grad = (gradient * scale).detach().to(p.dtype)
             else:
                 p.grad.add_(gradient, alpha=scale)

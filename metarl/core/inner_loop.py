@@ -79,13 +79,16 @@ def inner_step(
     rule_params: Params = EMPTY,
     index: int = 0,
     create_graph: bool = False,
+    first_order: bool = False,
 ) -> InnerStep[BatchT]:
-    """Take one step on a batch that has been drawn; see `inner_steps` for the arguments."""
+    """Take one step on a batch that has been drawn; see `inner_steps` for the arguments.
+
+    With ``first_order`` the gradient is a constant in the graph that is created.
+    """
+    exact = create_graph and not first_order
     with torch.enable_grad():
-        if create_graph and all(p.requires_grad for p in fast.values()):
-            here = dict(fast)
-        else:
-            here = leaves(fast)
+        whole = exact and all(p.requires_grad for p in fast.values())
+        here = dict(fast) if whole else leaves(fast)
         loss = tasks.loss(here, slow, batch)
         if tuple(loss.shape) != (tasks.num_tasks,):
             raise ValueError(
@@ -93,13 +96,15 @@ def inner_step(
                 f"be ({tasks.num_tasks},): one number a task, a mean within the task, never over "
                 "tasks"
             )
-        grads = gradients(loss.sum(), here, create_graph=create_graph)
-        if create_graph:
+        grads = gradients(loss.sum(), here, create_graph=exact)
+        if exact:
             refuse_second_derivative(loss, list(grads.values()), here)
-    if not create_graph:
+    if not exact:
         here, loss = {n: p.detach() for n, p in here.items()}, loss.detach()
+    if create_graph and first_order:
+        here = dict(fast)
     with torch.set_grad_enabled(create_graph):
-        next_fast, next_state = rule.step(here, grads, state, rule_params)
+        next_fast, next_state = rule.step(here, grads, state, rule_params, first_order=first_order)
     return InnerStep(index, here, state, batch, loss, grads, next_fast, next_state)
 
 
@@ -112,6 +117,7 @@ def inner_steps(
     *,
     rule_params: Params = EMPTY,
     create_graph: bool = False,
+    num_first_order: int = 0,
 ) -> Iterator[InnerStep[BatchT]]:
     """Adapt N tasks for K steps, each on freshly sampled support experience.
 
@@ -125,6 +131,9 @@ def inner_steps(
         create_graph: Keep the graph through all steps (second order). Without it every step begins
             from a detached phi_k, memory does not grow with K, and the caller's grad mode does not
             matter.
+        num_first_order: So many steps at the start are of first order in that graph: their
+            gradients are constants, hence d phi_{k+1} / d phi_k is the identity, and what the rule
+            has learned is differentiated through alone.
 
     Yields:
         The K steps, in order.
@@ -143,6 +152,7 @@ def inner_steps(
             rule_params=rule_params,
             index=index,
             create_graph=create_graph,
+            first_order=index < num_first_order,
         )
         yield step
         fast, state = step.next_fast, step.next_state

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.params import Params
-from metarl.core.update_rules import EMPTY, Chain, Learned, State, StepSize, Transform, UpdateRule
+from metarl.core.update_rules import EMPTY, State, Transform
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,6 @@ class MetaCurvature(Transform):
         return {name: _map(g, name, params) for name, g in grads.items()}, EMPTY
 
 
-def meta_curvature(lr: float, *, learned: Learned = "no") -> UpdateRule:
-    """Gradient descent through learned curvature, with step size ``lr``, perhaps learned."""
-    return Chain((MetaCurvature(), StepSize(lr, learned)))
-
-
 def _axes(shape: torch.Size) -> tuple[int, ...]:
     """The sizes of the axes that have a matrix, of an unstacked parameter."""
     return (*shape[:2], shape[2:].numel()) if len(shape) > 2 else tuple(shape)
@@ -69,6 +64,7 @@ def _map(gradient: Tensor, name: str, params: Params) -> Tensor:
         return gradient * params[f"diagonal.{name}"]
     shape = gradient.shape
     g = gradient.reshape(len(gradient), *_axes(shape[1:]))
-    for axis in range(g.dim() - 1):
-        g = (g.movedim(axis + 1, -1) @ params[f"axis{axis}.{name}"].mT).movedim(-1, axis + 1)
+    with torch.autocast(g.device.type, enabled=False):  # products of float32 stay in float32
+        for axis in range(g.dim() - 1):
+            g = (g.movedim(axis + 1, -1) @ params[f"axis{axis}.{name}"].mT).movedim(-1, axis + 1)
     return g.reshape(shape)

@@ -123,6 +123,15 @@ def frozen(params: Params) -> dict[str, Tensor]:
     }
 
 
+def precise(values: Tensor) -> Tensor:
+    """Half-precision values in float32; others as they are.
+
+    A decay of 0.999 is 1 in bfloat16, and a sum of 257 ones is 256: what is summed, counted or
+    averaged over steps is kept in at least float32, whatever the parameters' type.
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def zeros_like(params: Params) -> dict[str, Tensor]:
     """Zeros of the same names and shapes."""
     return {name: torch.zeros_like(p) for name, p in params.items()}

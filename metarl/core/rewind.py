@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.inner_loop import InnerStep, Point, inner_step
-from metarl.core.params import Params, gradients, leaves, scope, zeros_like
+from metarl.core.params import Params, gradients, leaves, precise, scope
 from metarl.core.tasks import TaskBatch
 from metarl.core.update_rules import EMPTY, UpdateRule
 
@@ -27,6 +27,7 @@ def rewind(
     rule: UpdateRule,
     cotangent: Params,
     rule_params: Params = EMPTY,
+    num_first_order: int = 0,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Carry a gradient at phi_K back to phi_0.
 
@@ -37,6 +38,7 @@ def rewind(
         rule: The update rule.
         cotangent: The gradient with respect to phi_K ``[N, ...]``.
         rule_params: What the rule has learned, unstacked.
+        num_first_order: So many of the path's first steps are of first order (`inner_steps`).
 
     Returns:
         What the loop adds to the gradient: with respect to phi_0 ``[N, ...]``, to the slow
@@ -44,9 +46,9 @@ def rewind(
     """
     slow, learned = leaves(slow), leaves(rule_params)
     of_fast: Params = cotangent
-    of_state = zeros_like(path[-1].state)
-    of_slow, of_rule = zeros_like(slow), zeros_like(learned)
-    for point in reversed(path):
+    of_state: Params = _zeros(path[-1].state)
+    of_slow, of_rule = _zeros(slow), _zeros(learned)
+    for index, point in reversed(list(enumerate(path))):
         fast, state = leaves(point.fast), leaves(point.state)
         with torch.enable_grad():
             again = inner_step(
@@ -58,15 +60,21 @@ def rewind(
                 batch=point.batch,
                 rule_params=learned,
                 create_graph=True,
+                first_order=index < num_first_order,
             )
             # <J, v>, whose gradient is J^T v.
             ends = [(again.next_fast, of_fast), (again.next_state, of_state)]
-            products = [(end[n] * v[n]).sum() for end, v in ends for n in end]
-            total = torch.stack(products).sum()
+            products = [(precise(end[n]) * v[n]).sum() for end, v in ends for n in end]
+            total = torch.stack([p.to(products[0].dtype) for p in products]).sum()
         of_fast, of_state, more_slow, more_rule = _gradients(total, fast, state, slow, learned)
         of_slow = {n: v + more_slow[n] for n, v in of_slow.items()}
         of_rule = {n: v + more_rule[n] for n, v in of_rule.items()}
     return dict(of_fast), of_slow, of_rule
+
+
+def _zeros(params: Params) -> dict[str, Tensor]:
+    """Sums to add to, in at least float32."""
+    return {name: torch.zeros_like(precise(p)) for name, p in params.items()}
 
 
 def _gradients(total: Tensor, *groups: Params) -> list[dict[str, Tensor]]:

@@ -151,14 +151,20 @@ class MetaLearner(ABC):
         return share(self.adapting, tasks.num_tasks)
 
     def differentiable_adaptation(
-        self, tasks: TaskBatch[Any], slow: Params, *, create_graph: bool = True
+        self,
+        tasks: TaskBatch[Any],
+        slow: Params,
+        *,
+        create_graph: bool = True,
+        num_first_order: int = 0,
     ) -> Iterator[InnerStep[Any]]:
         """Adapt to tasks for K steps, with a graph back to the meta-parameters, in grad mode.
 
         Args:
             tasks: N tasks.
             slow: The slow parameters, stacked ``[N, ...]`` with their graph (`core.share`).
-            create_graph: Keep the graph; without it every step begins anew (first order).
+            create_graph: Keep the graph; without it every step begins from a constant.
+            num_first_order: So many steps at the start are of first order (`core.inner_steps`).
         """
         return inner_steps(
             tasks,
@@ -168,6 +174,7 @@ class MetaLearner(ABC):
             self.num_steps,
             rule_params=self.rule_params,
             create_graph=create_graph,
+            num_first_order=num_first_order,
         )
 
     def adaptation(self, tasks: TaskBatch[Any], num_steps: int) -> Iterator[InnerStep[Any]]:

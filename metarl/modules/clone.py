@@ -70,11 +70,14 @@ class Clone:
             )
         grads = self._gradients(loss)
         with torch.enable_grad():
-            fast = {n: p.detach() if self._first_order else p for n, p in self._fast.items()}
-            updates, self._state = self._rule.update(
-                _stacked(grads), _stacked(fast), self._state, self._rule_params
+            fast, self._state = self._rule.step(
+                _stacked(self._fast),
+                _stacked(grads),
+                self._state,
+                self._rule_params,
+                first_order=self._first_order,
             )
-            self._fast = {n: p + updates[n].squeeze(0) for n, p in self._fast.items()}
+            self._fast = {n: p.squeeze(0) for n, p in fast.items()}
         self.num_steps += 1
 
     def _gradients(self, loss: Tensor) -> dict[str, Tensor]:

@@ -14,8 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Chain, Params, StepSize, Transform, UpdateRule
-from metarl.core.update_rules import Adam, Momentum, State, WeightDecay
+from metarl.core import (
+    Adam,
+    Chain,
+    Momentum,
+    Params,
+    StepSize,
+    Transform,
+    UpdateRule,
+    WeightDecay,
+)
+from metarl.core.update_rules import State
 
 
 @dataclass(frozen=True)

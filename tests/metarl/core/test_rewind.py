@@ -9,8 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core import Chain, Params, adam, gradients, inner_steps, rewind, sgd, zeros_like
-from metarl.core.update_rules import Momentum, StepSize, WeightDecay
+from metarl.core import (
+    Chain,
+    Momentum,
+    Params,
+    StepSize,
+    WeightDecay,
+    adam,
+    gradients,
+    inner_steps,
+    rewind,
+    sgd,
+    zeros_like,
+)
 from tests.metarl.core.toy_tasks import ToyTasks, toy
 
 LR, K = 0.1, 4

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core import Chain, Params, StepSize, adam, sgd
-from metarl.core.update_rules import Adam, Momentum, WeightDecay
+from metarl.core import Adam, Chain, Momentum, Params, StepSize, WeightDecay, adam, sgd
 
 N, LR, K = 3, 0.05, 6
 Optimiser = Callable[[list[Tensor]], torch.optim.Optimizer]

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 import metarl
 from metarl import meta
-from metarl.core import adam, prefixed, sgd
-from metarl.core.update_rules import Chain, Momentum, StepSize, WeightDecay
+from metarl.core import Chain, Momentum, StepSize, WeightDecay, adam, prefixed, sgd
 from tests.metarl.meta.problems import (
     Problem,
     classification,
