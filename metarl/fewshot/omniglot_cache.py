@@ -1,14 +1,11 @@
-"""Omniglot as one tensor file: the drawings decoded and resized once, then loaded in one read."""
+"""Omniglot as one file: the drawings decoded and resized once, then loaded in one read."""
 
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import os
-import pickle
-import struct
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,27 +17,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metarl.atomic import write_bytes
+from metarl.fewshot.cache_file import read_cache, sweep_cache, write_cache
+from metarl.fewshot.drawing_file import decode_png
 from metarl.fewshot.omniglot_archive import DRAWING, PARTS, DataError, Part, find_parts, remedy
 
 Resize = Literal["lanczos", "nearest"]
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the file's contents or the way they are made change."""
 
-DAMAGE = (
-    pickle.UnpicklingError,
-    struct.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What reading a damaged file may raise."""
+MAX_DRAWINGS = 100_000
+"""In both parts; the authors have 32,460."""
+
+_MAX_HEADER = 2**24  # names of characters
 
 
 class Table(NamedTuple):
@@ -54,7 +43,7 @@ class Table(NamedTuple):
 def load_cached(
     folder: Path, size: int, resize: Resize, cache: Path | None, complete: bool
 ) -> Table:
-    """Load the tensor file that belongs to these images, or make it; see `load_omniglot`."""
+    """Load the file that belongs to these images, or make it; see `load_omniglot`."""
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     if resize not in ("lanczos", "nearest"):
@@ -62,21 +51,35 @@ def load_cached(
     parts = find_parts(folder)
     identity = f"{FORMAT} {[part.fingerprint() for part in parts]}"
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    path = cache_folder(folder, cache) / f"omniglot-{size}-{resize}-{key}.pt"
-    table = _read(path)
-    if table is None:
+    store = cache_folder(folder, cache)
+    if store is None:
+        warnings.warn(
+            f"the resized images are not kept: {folder} cannot be written to, and there is no home "
+            "folder; name a folder for them with cache (or set XDG_CACHE_HOME)",
+            stacklevel=3,
+        )
         table = decode(parts, size, resize)
-        _write(path, table)
+    else:
+        table = _kept(store / f"omniglot-{size}-{resize}-{key}.images", parts, size, resize)
     if complete:
         _check_complete(table, parts)
     return table
 
 
-def cache_folder(folder: Path, cache: Path | None) -> Path:
-    """Where the tensor file goes: `cache`, else beside the data, else the user's cache folder."""
+def cache_folder(folder: Path, cache: Path | None) -> Path | None:
+    """Where the resized images are kept: `cache`, else beside the data, else the user's cache.
+
+    None where the data cannot be written to and the user has no home.
+    """
     if cache is not None:
         return cache
-    return folder if os.access(folder, os.W_OK) else Path(pooch.os_cache("metarl"))
+    if os.access(folder, os.W_OK):
+        return folder
+    try:
+        user = Path(pooch.os_cache("metarl"))
+    except (RuntimeError, KeyError):  # no entry in passwd
+        return None
+    return user if user.is_absolute() else None  # a "~" that stands for nothing
 
 
 def decode(parts: Sequence[Part], size: int, resize: Resize) -> Table:
@@ -87,33 +90,31 @@ def decode(parts: Sequence[Part], size: int, resize: Resize) -> Table:
     """
     drawings: dict[str, list[np.ndarray]] = {}
     part_of: dict[str, str] = {}
+    count = 0
+    method = Image.Resampling.LANCZOS if resize == "lanczos" else Image.Resampling.NEAREST
     for part in parts:
         for name, data in part.drawings():
             match = DRAWING.fullmatch(name)
             assert match is not None  # a part lists nothing else
             character = match["character"]
+            if match["part"] in PARTS and match["part"] != part.name:
+                raise part.error(f"holds {name!r}, which belongs to {match['part']}")
             if part_of.setdefault(character, part.name) != part.name:
                 raise DataError(f"{character} is in both parts. {remedy(part.path)}")
-            image = _decode_drawing(data, size, resize, f"{part.path}: {name}", part)
+            try:
+                image = decode_png(data, size, method)
+            except ValueError as error:
+                raise DataError(
+                    f"{part.path}: {name} is not a readable image: {error}. {remedy(part.path)}"
+                ) from error
             drawings.setdefault(character, []).append(image)
+            count += 1
+            if count > MAX_DRAWINGS:
+                raise part.error(f"holds more than {MAX_DRAWINGS} drawings: it is not Omniglot")
     _check_drawings(drawings, parts)
     names = tuple(sorted(drawings))
     images = torch.from_numpy(np.array([drawings[name] for name in names]))
     return Table(images, names, tuple(part_of[name] for name in names))
-
-
-def _decode_drawing(
-    data: bytes, size: int, resize: Resize, where: str, part: Part
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """A drawing as uint8 ``[size, size]``."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            # One bit a pixel would be resized to the nearest whatever was asked for: grey first.
-            grey = image.convert("L")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{where} is not a readable image: {error}. {remedy(part.path)}") from error
-    method = Image.Resampling.LANCZOS if resize == "lanczos" else Image.Resampling.NEAREST
-    return np.asarray(grey.resize((size, size), method))
 
 
 def _check_drawings(drawings: dict[str, list[np.ndarray]], parts: Sequence[Part]) -> None:
@@ -139,40 +140,34 @@ def _check_complete(table: Table, parts: Sequence[Part]) -> None:
             )
 
 
-def _read(path: Path) -> Table | None:
-    """The tensor file, or None where there is none or it is damaged: it can always be remade."""
-    if not path.is_file():
-        return None
+def _kept(path: Path, parts: Sequence[Part], size: int, resize: Resize) -> Table:
+    """The table of a cache file, which is made, or made again, where need be."""
     try:
-        stored = torch.load(path, weights_only=True)
-        images, checksum = stored["images"], stored["checksum"]
-        table = Table(images, tuple(stored["characters"]), tuple(stored["parts"]))
-        intact = checksum == _checksum(table)
-    except DAMAGE as error:
-        cause = type(error).__name__
-        warnings.warn(f"{path} is damaged ({cause}); making it again", stacklevel=2)
-        return None
-    if not intact:
-        warnings.warn(f"{path} is damaged (wrong checksum); making it again", stacklevel=2)
-        return None
+        sweep_cache(path.parent, "omniglot-*")
+        content = read_cache(path, MAX_DRAWINGS * size * size + _MAX_HEADER)
+        if content is not None:
+            return _unpack(content)
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{path} is damaged ({error}); making it again", stacklevel=4)
+    table = decode(parts, size, resize)
+    try:
+        write_cache(path, _pack(table))
+    except OSError as error:
+        warnings.warn(f"the resized images are not kept: {error}", stacklevel=4)
     return table
 
 
-def _write(path: Path, table: Table) -> None:
-    """Write the tensor file; whoever reads at the same time sees a whole file or none."""
-    buffer = io.BytesIO()
-    stored = {**table._asdict(), "checksum": _checksum(table)}
-    torch.save(stored | {"characters": list(table.characters), "parts": list(table.parts)}, buffer)
-    # Several processes may get here at once, each with a file of its own until the last step.
-    own = path.with_name(f"{path.stem}-{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(own, buffer.getvalue())
-        os.replace(own, path)
-    except OSError as error:
-        warnings.warn(f"the resized images are not kept: {error}", stacklevel=2)
+def _pack(table: Table) -> bytes:
+    """A line of JSON, then the images."""
+    header = {"shape": table.images.shape, "characters": table.characters, "parts": table.parts}
+    return json.dumps(header).encode() + b"\n" + table.images.contiguous().numpy().tobytes()
 
 
-def _checksum(table: Table) -> int:
-    names = "\n".join((*table.characters, *table.parts)).encode()
-    return zlib.crc32(table.images.contiguous().numpy().data, zlib.crc32(names))
+def _unpack(content: bytes) -> Table:
+    end = content.index(b"\n")
+    header = json.loads(content[:end])
+    images = np.frombuffer(content, np.uint8, offset=end + 1).reshape(header["shape"])
+    # A copy: what comes from bytes cannot be written to.
+    return Table(
+        torch.from_numpy(images.copy()), tuple(header["characters"]), tuple(header["parts"])
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,8 @@ def test_drawings_are_decoded_once(archives: Path, num_decoded: list[int]) -> No
     assert len(num_decoded) == 1
     assert torch.equal(first.images, again.images)
     assert (first.characters, first.parts) == (again.characters, again.parts)
-    (name,) = files(archives)
-    assert torch.load(archives / name, weights_only=True)["images"].dtype == torch.uint8
+    assert len(files(archives)) == 1
+    again.images[0] = 0  # may be written to
 
 
 def test_every_size_and_method_has_a_file_of_its_own(archives: Path) -> None:
@@ -77,6 +78,36 @@ def test_data_that_cannot_be_written_to_are_cached_elsewhere(
     load(archives)
     assert files(archives) == []
     assert len(files(tmp_path / "metarl")) == 1
+
+
+def test_without_a_home_the_images_are_made_every_time(
+    archives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    def none(name: str) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    for homeless in (none, lambda name: f"~/.cache/{name}"):
+        monkeypatch.setattr(omniglot_cache.pooch, "os_cache", homeless)
+        with pytest.warns(UserWarning, match="are not kept: .*archives cannot be written to.*home"):
+            assert len(load(archives).characters) == 7
+    assert files(archives) == []
+
+
+def test_a_killed_writer_leaves_nothing_for_ever(archives: Path) -> None:
+    (archives / ".omniglot-28-lanczos-0-77.tmp.tmp").write_bytes(b"half")
+    load(archives)
+    (archives / ".omniglot-14-lanczos-0.images.tmp").write_bytes(b"half")
+    load(archives)
+    assert [name for name in files(archives) if name.endswith(".tmp")] == []
+
+
+def test_several_first_users_at_once_get_the_same(archives: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: load(archives), range(8)))
+    assert all(torch.equal(one.images, found[0].images) for one in found)
+    assert len(files(archives)) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(archives: Path, tmp_path: Path) -> None:

@@ -58,11 +58,12 @@ def write_archives(
     folder: Path,
     change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]] = list,
     alphabets: dict[str, dict[str, int]] = ALPHABETS,
+    compression: int = zipfile.ZIP_STORED,
 ) -> Path:
     """Write the two archives, with their members changed or in another order."""
     folder.mkdir(parents=True, exist_ok=True)
     for part in alphabets:
-        with zipfile.ZipFile(folder / f"{part}.zip", "w") as archive:
+        with zipfile.ZipFile(folder / f"{part}.zip", "w", compression) as archive:
             own = [(n, data) for n, data in members(alphabets) if n.startswith(part)]
             for name, data in change(own):
                 archive.writestr(name, data)
