@@ -6,8 +6,8 @@
 YY is one of the 20 people who drew. Archives are read where they lie, nothing is unpacked. Names
 are sorted, so that nothing depends on the order in which a file system lists them.
 
-Archives and folders may come from anywhere: whatever is wrong with them is a `DataError`, links
-and devices are not followed, nothing is waited for, and no more is read than `MAX_TOTAL`.
+Archives and folders may come from anywhere: whatever is wrong with them is a `DataError`, plain
+files alone are read, nothing is waited for, and no more is read than `MAX_TOTAL`.
 """
 
 from __future__ import annotations

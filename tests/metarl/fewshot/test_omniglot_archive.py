@@ -33,6 +33,16 @@ def same(a: Table, b: Table) -> bool:
     return bool((a.images == b.images).all()) and a[1:] == b[1:]
 
 
+def refusal(folder: Path, expected: Table) -> str:
+    """The one error, or nothing where what is read is right."""
+    try:
+        found = read(folder)
+    except UserError as error:
+        return str(error)
+    assert same(found, expected)
+    return ""
+
+
 def damage(data: bytes, rng: random.Random) -> bytes:
     """Cut, pierced, with a few bytes changed anywhere, or in the directory at the end."""
     kind = rng.randrange(6)
@@ -58,12 +68,9 @@ def test_random_damage_is_named_or_of_no_consequence(tmp_path: Path, packed: int
     refused = 0
     for _ in range(400):
         path.write_bytes(damage(whole, rng))
-        try:
-            assert same(read(folder), expected)
-        except UserError as error:
-            refused += 1
-            assert str(path) in str(error)
-            assert "Delete" in str(error)
+        said = refusal(folder, expected)
+        refused += bool(said)
+        assert not said or (str(path) in said and "Delete" in said)
     assert refused > 200
 
 
@@ -73,10 +80,8 @@ def test_random_damage_of_a_file_is_named_or_of_no_consequence(tmp_path: Path) -
     whole, rng = path.read_bytes(), random.Random(0)
     for _ in range(150):
         path.write_bytes(damage(whole, rng))
-        try:
-            assert same(read(folder), expected)
-        except UserError as error:
-            assert "0001_01.png" in str(error)
+        said = refusal(folder, expected)
+        assert not said or "0001_01.png" in said
 
 
 # ---------------------------------------------------------------------------- what is no drawing
