@@ -24,6 +24,7 @@ from metarl.core.optimisers import OptimiserSettings, clip_gradients, gradient_n
 from metarl.core.params import (
     Params,
     Partition,
+    added,
     frozen,
     gradients,
     leaves,
@@ -71,6 +72,7 @@ __all__ = [
     "adam",
     "adamw",
     "add_to_grads",
+    "added",
     "chain",
     "check_choice",
     "check_compiler",

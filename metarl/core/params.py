@@ -123,6 +123,15 @@ def frozen(params: Params) -> dict[str, Tensor]:
     }
 
 
+def added(total: Params, more: Params, scale: float = 1.0) -> dict[str, Tensor]:
+    """Return ``total + scale * more`` by name, in at least float32.
+
+    A name that is not in ``total`` counts as zero.
+    """
+    scaled = {name: precise(p) * scale for name, p in more.items()}
+    return {**total, **{n: total[n] + p if n in total else p for n, p in scaled.items()}}
+
+
 def precise(values: Tensor) -> Tensor:
     """Half-precision values in float32; others as they are.
 

@@ -32,6 +32,7 @@ class ANIL(MAML):
         num_steps: int = 1,
         execution: Execution | None = None,
         first_order: bool = False,
+        truncate: int | None = None,
         checkpoint: bool = False,
     ) -> None:
         """Copy a model's parameters.
@@ -43,6 +44,7 @@ class ANIL(MAML):
             num_steps: K.
             execution: How many tasks are worked on at a time.
             first_order: Take the Jacobian of adaptation for the identity.
+            truncate: Go back through the last so many steps alone.
             checkpoint: Memory of one inner step.
 
         Raises:
@@ -55,6 +57,7 @@ class ANIL(MAML):
             slow=body_names(params, head),
             execution=execution,
             first_order=first_order,
+            truncate=truncate,
             checkpoint=checkpoint,
         )
 

@@ -31,6 +31,7 @@ from metarl.core import (
     TaskBatch,
     UpdateRule,
     add_to_grads,
+    added,
     frozen,
     inner_steps,
     partition,
@@ -245,9 +246,11 @@ class TaskwiseLearner(MetaLearner):
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Sum over chunks, mean over tasks, one step."""
         metrics: list[Metrics] = []
+        total: dict[str, Tensor] = {}
         for _, (grads, chunk_metrics) in self.execution.map(self._checked_gradients, tasks):
-            add_to_grads(self.params, grads, 1.0 / tasks.num_tasks)
+            total = added(total, grads, 1.0 / tasks.num_tasks)
             metrics.append(chunk_metrics)
+        add_to_grads(self.params, total)
         yield {name: torch.cat([m[name] for m in metrics]) for name in metrics[0]}
 
     def _checked_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:

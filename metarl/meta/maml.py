@@ -7,9 +7,14 @@ on its query experience:
     theta <- theta - beta * grad_theta (1/N) sum_i l_query(phi_K^i)                  (their eq. 1)
 
 The gradient passes through all K steps. First-order MAML takes d phi_K / d theta for the identity:
-the gradient at phi_K is applied to theta (their section 5.2). What the loss says about the slow
-parameters and, to second order, about the rule's own parameters is learned alike, so that ANIL and
+the gradient at phi_K is applied to theta (their section 5.2). In between, truncated
+back-propagation goes through the last few steps, and takes those before to first order. What the
+loss says about the slow parameters and about the rule's own is learned alike, so that ANIL and
 Meta-SGD are this learner with other parameters.
+
+A step of first order is ``phi_{k+1} = phi_k + u(sg[grad l]; rule)``: its gradient is a constant, so
+that theta sees the identity and the slow parameters nothing, but the rule's own parameters
+(step sizes, curvature) have their derivative, at that gradient. The same holds of clones.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from metarl.core import (
     scope,
     share,
 )
+from metarl.core.inner_loop import Point
 from metarl.meta.learner import Metrics, TaskwiseLearner
 
 
@@ -39,9 +45,10 @@ class MAML(TaskwiseLearner):
     """The initialisation from which K steps lead furthest.
 
     Attributes:
-        first_order: Take the Jacobian of adaptation for the identity.
-        checkpoint: Keep no graph through the K steps but take each anew on the way back: memory of
-            one step, time of one more forward pass.
+        truncate: The last so many steps are differentiated through, those before are of first
+            order: 0 is first-order MAML; None: all.
+        checkpoint: Keep no graph through the K steps but take each again on the way back: memory
+            of one step, time of one more forward pass.
     """
 
     compilable: ClassVar[bool] = True
@@ -55,38 +62,67 @@ class MAML(TaskwiseLearner):
         slow: Sequence[str] = (),
         execution: Execution | None = None,
         first_order: bool = False,
+        truncate: int | None = None,
         checkpoint: bool = False,
     ) -> None:
-        """Copy a model's parameters; see `MetaLearner`."""
+        """Copy a model's parameters; see `MetaLearner`.
+
+        Raises:
+            ValueError: ``truncate`` is below 0, or given beside ``first_order``.
+        """
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
-        self.first_order, self.checkpoint = first_order, checkpoint
+        if truncate is not None and (first_order or truncate < 0):
+            raise ValueError(
+                "truncate must be at least 0, or None, and first_order is truncate=0: give one of "
+                f"them, got truncate={truncate}, first_order={first_order}"
+            )
+        self.truncate, self.checkpoint = 0 if first_order else truncate, checkpoint
+
+    @property
+    def first_order(self) -> bool:
+        """Whether the Jacobian of adaptation is taken for the identity."""
+        return self.truncate == 0
+
+    @property
+    def num_first_order(self) -> int:
+        """How many steps come before those that are differentiated through."""
+        return 0 if self.truncate is None else max(self.num_steps - self.truncate, 0)
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Adapt, judge, and go back the way the phi came."""
-        step_by_step = self.checkpoint and not self.first_order
-        whole_graph = not (self.checkpoint or self.first_order)
+        early = self.num_first_order
+        step_by_step = self.checkpoint and early < self.num_steps
         with torch.enable_grad():
             slow = share(self.slow, tasks.num_tasks)
-            walk = self.differentiable_adaptation(tasks, slow, create_graph=whole_graph)
-            first = last = next(walk)
-            path = [first.point]
-            for last in walk:
-                if step_by_step:
-                    path.append(last.point)
-            adapted = last.next_fast if whole_graph else leaves(last.next_fast)
+            walk = self.differentiable_adaptation(
+                tasks, slow, create_graph=not step_by_step, num_first_order=early
+            )
+            path: list[Point[Any]] = []
+            for step in walk:
+                if step.index == 0:
+                    support_loss = step.loss.detach()
+                if step_by_step and (self.rule_params or step.index >= early):
+                    path.append(step.point)
+            adapted = leaves(step.next_fast) if step_by_step else step.next_fast
             query = tasks.sample(adapted, slow, "query")
             loss = tasks.loss(adapted, slow, query)
-        metrics = {"support_loss": first.loss.detach(), "query_loss": loss.detach()}
-        if whole_graph:
+        metrics = {"support_loss": support_loss, "query_loss": loss.detach()}
+        if not step_by_step:
             return gradients(loss.sum(), self.params), metrics
-        slow_params = prefixed(self.slow, "slow")
-        found = gradients(loss.sum(), {**slow_params, **prefixed(adapted, "fast")})
-        of_fast = scope(found, "fast")
-        if step_by_step:
-            of_fast, of_slow, of_rule = rewind(
-                tasks, path, slow, self.rule, of_fast, self.rule_params
-            )
-            for name, gradient in of_slow.items():
-                found[f"slow.{name}"] = found[f"slow.{name}"] + gradient.sum(0)
-            found |= prefixed(of_rule, "rule")
-        return {**found, **prefixed({n: g.sum(0) for n, g in of_fast.items()}, "fast")}, metrics
+        found = gradients(loss.sum(), {**prefixed(self.slow, "slow"), **prefixed(adapted, "fast")})
+        through = rewind(
+            tasks,
+            path,
+            slow,
+            self.rule,
+            scope(found, "fast"),
+            self.rule_params,
+            num_first_order=early if self.rule_params else 0,
+        )
+        of_fast, of_slow, of_rule = through
+        grads = {n: found[f"slow.{n}"] + g.sum(0) for n, g in of_slow.items()}
+        return {
+            **prefixed({n: g.sum(0) for n, g in of_fast.items()}, "fast"),
+            **prefixed(grads, "slow"),
+            **prefixed(of_rule, "rule"),
+        }, metrics

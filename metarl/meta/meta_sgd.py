@@ -19,32 +19,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metarl.core import Execution, Params, sgd
+from metarl.core.step_sizes import Sizes
 from metarl.meta.maml import MAML
 
 
 class MetaSGD(MAML):
-    """MAML whose inner step sizes are learned, one a number.
+    """MAML whose inner step sizes are learned, one for each number.
 
-    There is no first-order form: without the Jacobian of adaptation the query loss says nothing
-    about step sizes.
+    To first order a step size learns from the product of its step's gradient and the one at phi_K.
     """
 
     def __init__(
         self,
         params: Params,
         *,
-        lr: float,
+        lr: Sizes,
         num_steps: int = 1,
         slow: Sequence[str] = (),
         execution: Execution | None = None,
+        first_order: bool = False,
+        truncate: int | None = None,
         checkpoint: bool = False,
     ) -> None:
-        """Copy a model's parameters; every step size begins at ``lr``. See `MAML`."""
+        """Copy a model's parameters.
+
+        Args:
+            params: Of one network.
+            lr: Where step sizes begin: a number, or by name pattern numbers and tensors of the
+                parameters' shapes; a list in place of a number learns one for each step.
+            num_steps: K.
+            slow: See `MAML`, as for the rest.
+            execution: How many tasks are worked on at a time.
+            first_order: Take the Jacobian of adaptation for the identity.
+            truncate: Go back through the last so many steps alone.
+            checkpoint: Memory of one inner step.
+        """
         super().__init__(
             params,
             rule=sgd(lr, learned="element"),
             num_steps=num_steps,
             slow=slow,
             execution=execution,
+            first_order=first_order,
+            truncate=truncate,
             checkpoint=checkpoint,
         )

@@ -25,10 +25,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, prefixed, share
+from metarl.core import Execution, Params, TaskBatch, UpdateRule, added, prefixed, share
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.trajectory_objectives import TrajectoryObjective
-from metarl.meta.warpgrad_objectives import Objective, added, check_settings, look
+from metarl.meta.warpgrad_objectives import Objective, check_settings, look
 
 
 class OnlineWarpGrad(TaskwiseLearner):

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, add_to_grads, check_choice
+from metarl.core import Execution, Params, TaskBatch, UpdateRule, add_to_grads, added, check_choice
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
-from metarl.meta.warpgrad_objectives import OBJECTIVES, Objective, added, look
+from metarl.meta.warpgrad_objectives import OBJECTIVES, Objective, look
 
 
 class ContinualWarpGrad(MetaLearner):

@@ -135,12 +135,6 @@ def check_settings(objective: Objective, learned: Params, initialisation: object
         )
 
 
-def added(total: Params, more: Params, scale: float = 1.0) -> dict[str, Tensor]:
-    """``total + scale * more`` by name; a name that is not in ``total`` counts as zero."""
-    sums = {n: total[n] + p * scale if n in total else p * scale for n, p in more.items()}
-    return {**total, **sums}
-
-
 def _replay(
     tasks: TaskBatch[Any],
     fast: Params,

@@ -33,6 +33,7 @@ from metarl.core import (
     TaskBatch,
     UpdateRule,
     add_to_grads,
+    added,
     prefixed,
     share,
 )
@@ -40,7 +41,7 @@ from metarl.core.replay import Key
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
 from metarl.meta.trajectory_objectives import TrajectoryObjective
-from metarl.meta.warpgrad_objectives import Look, Objective, added, check_settings, look
+from metarl.meta.warpgrad_objectives import Look, Objective, check_settings, look
 from metarl.seeding import stream
 
 

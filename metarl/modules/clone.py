@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metarl.core import Params, UpdateRule
+from metarl.core import Params, UpdateRule, leaves
 from metarl.core.second_order import refuse_second_derivative
 from metarl.core.update_rules import State
 from metarl.modules.functional import call, lock_of
@@ -47,15 +47,22 @@ class Clone:
         output, self._buffers = call(self._model, self._fast, self._buffers, args, kwargs)
         return output
 
-    def adapt(self, loss: Tensor) -> None:
+    def adapt(self, loss: Tensor, *, first_order: bool | None = None) -> None:
         """Take one inner step: phi_{k+1} = U(phi_k, grad loss).
 
         A parameter that the loss does not depend on has gradient zero. In the first-order form
-        the update of the step is a constant for what comes before it, hence d phi_{k+1} / d phi_k
-        is the identity; what the rule has learned is learned still.
+        the gradient of the step is a constant for what comes before it, hence d phi_{k+1} / d phi_k
+        is the identity; what the rule has learned is learned still. So
+
+            for k in range(num_steps):
+                clone.adapt(loss(clone(x), y), first_order=k < num_steps - 5)
+
+        is truncated back-propagation: the gradient goes back through the last five steps, and the
+        memory does not grow with the steps before.
 
         Args:
             loss: A scalar that was computed with this clone.
+            first_order: Of this step, instead of the clone's.
 
         Raises:
             ValueError: The loss is no scalar, has no graph, or depends on none of the parameters
@@ -68,23 +75,37 @@ class Clone:
                 "the loss has no gradient: compute it from the clone's output, outside "
                 "torch.no_grad() and without detach(), item() or argmax() on the way"
             )
-        grads = self._gradients(loss)
+        first_order = self._first_order if first_order is None else first_order
+        grads = self._gradients(loss, first_order)
         with torch.enable_grad():
             fast, self._state = self._rule.step(
                 _stacked(self._fast),
                 _stacked(grads),
                 self._state,
                 self._rule_params,
-                first_order=self._first_order,
+                first_order=first_order,
             )
             self._fast = {n: p.squeeze(0) for n, p in fast.items()}
         self.num_steps += 1
 
-    def _gradients(self, loss: Tensor) -> dict[str, Tensor]:
+    def detach(self) -> Clone:
+        """Another clone that begins where this one stands, without a graph to what came before.
+
+        No gradient passes from it to the initialisation; parameters that stand still and what the
+        rule has learned are reached through its own steps. For first-order steps, through which
+        the initialisation is reached, see `adapt`.
+        """
+        cut = self.clone()
+        cut._fast = leaves(self._fast)
+        cut._state = {name: s.detach() for name, s in self._state.items()}
+        cut._buffers = {name: b.detach() for name, b in self._buffers.items()}
+        return cut
+
+    def _gradients(self, loss: Tensor, first_order: bool) -> dict[str, Tensor]:
         found: tuple[Tensor | None, ...] = torch.autograd.grad(
             loss.reshape(()),
             list(self._fast.values()),
-            create_graph=not self._first_order,
+            create_graph=not first_order,
             allow_unused=True,
         )
         if all(g is None for g in found):
@@ -92,7 +113,7 @@ class Clone:
                 "the loss depends on none of the clone's adapting parameters: compute it with "
                 "clone(...), not with the model, and anew after every adapt()"
             )
-        if not self._first_order:
+        if not first_order:
             refuse_second_derivative(loss, [g for g in found if g is not None], self._fast)
         return {
             n: torch.zeros_like(p) if g is None else g

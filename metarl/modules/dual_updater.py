@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from metarl.core import InnerStep, UpdateRule, add_to_grads, check_choice, scope, sgd, share
+from metarl.core import InnerStep, UpdateRule, add_to_grads, added, check_choice, scope, sgd, share
 from metarl.core.replay import Key
 from metarl.core.second_order import twice_differentiable
 from metarl.meta.leap import SIMPLIFIED, Distance, LeapMetric
@@ -29,7 +29,7 @@ from metarl.meta.trajectory_objectives import (
     ReptileObjective,
     TrajectoryObjective,
 )
-from metarl.meta.warpgrad_objectives import OBJECTIVES, Look, Objective, added, look
+from metarl.meta.warpgrad_objectives import OBJECTIVES, Look, Objective, look
 from metarl.modules.collected import Collected
 from metarl.modules.module_task import Criterion
 from metarl.modules.trajectory import Trajectory

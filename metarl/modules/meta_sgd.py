@@ -11,17 +11,26 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from metarl.core import scope, sgd
+from metarl.core.step_sizes import Sizes
 from metarl.modules.maml import MAML
 
 
 class MetaSGD(MAML):
     """`MAML` with learned step sizes, which are among its parameters."""
 
-    def __init__(self, model: nn.Module, lr: float) -> None:
-        """Wrap a model; every step size begins at ``lr``."""
-        super().__init__(model, rule=sgd(lr, learned="element"))
+    def __init__(self, model: nn.Module, lr: Sizes, *, first_order: bool = False) -> None:
+        """Wrap a model.
+
+        Args:
+            model: The module.
+            lr: Where step sizes begin: a number, or by parameter name (or name pattern) numbers and
+                tensors of the parameters' shapes; a list in place of a number learns one for each
+                step.
+            first_order: See `MAML`.
+        """
+        super().__init__(model, rule=sgd(lr, learned="element"), first_order=first_order)
 
     def step_sizes(self) -> dict[str, Tensor]:
-        """Alpha by the model's parameter names, of their shapes."""
+        """Alpha by the model's parameter names, of their shapes; of each step where by step."""
         logs = scope(self.learned.params(), "0.log_lr")
         return {name: log_lr.detach().exp() for name, log_lr in logs.items()}
