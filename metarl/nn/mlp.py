@@ -37,6 +37,11 @@ class MLP:
             raise ValueError(f"sizes must be at least two positive counts, got {self.sizes}")
 
     @property
+    def num_inputs(self) -> int:
+        """I."""
+        return self.sizes[0]
+
+    @property
     def num_layers(self) -> int:
         """Linear layers."""
         return len(self.sizes) - 1

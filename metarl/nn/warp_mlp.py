@@ -41,6 +41,11 @@ class WarpMLP:
             raise ValueError(f"warp layers follow hidden layers, got sizes {self.base.sizes}")
 
     @property
+    def num_inputs(self) -> int:
+        """The base's."""
+        return self.base.num_inputs
+
+    @property
     def slow(self) -> tuple[str, ...]:
         """The warp layers."""
         return ("warp.*",)

@@ -8,7 +8,13 @@ episodes with weights of their own for every task.
 from metarl.rl.adaptable_policy import AdaptablePolicy, Player
 from metarl.rl.adapted_agent import AdaptedAgent
 from metarl.rl.agent import Agent, RecurrentAgent, UniformAgent
-from metarl.rl.distributions import Categorical, Distribution, Gaussian
+from metarl.rl.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Gaussian,
+    MultiCategorical,
+)
 from metarl.rl.episode_rollout import EpisodeCollector
 from metarl.rl.episodes import Episodes
 from metarl.rl.exploration import start_entropy
@@ -25,6 +31,7 @@ from metarl.rl.policy_gradient_tasks import (
 )
 from metarl.rl.recurrent_policy import RecurrentPolicy, recurrent_policy
 from metarl.rl.rollout import Collector, Rollout, TensorVectorEnv
+from metarl.rl.spaces import distribution_for
 from metarl.rl.surrogates import Estimator
 from metarl.rl.trials import ActorCriticSettings, ScoredTrials, Trials
 
@@ -34,6 +41,7 @@ __all__ = [
     "AdaptablePolicy",
     "AdaptedAgent",
     "Agent",
+    "Bernoulli",
     "Categorical",
     "Collector",
     "Distribution",
@@ -45,6 +53,7 @@ __all__ = [
     "Gaussian",
     "HostVectorEnv",
     "LinearBaseline",
+    "MultiCategorical",
     "Player",
     "PolicyGradientSettings",
     "PolicyGradientTasks",
@@ -56,6 +65,7 @@ __all__ = [
     "TensorVectorEnv",
     "Trials",
     "UniformAgent",
+    "distribution_for",
     "fraction_unrewarded",
     "mlp_policy",
     "recurrent_policy",

@@ -47,6 +47,10 @@ class AdaptablePolicy(Protocol):
     """N policies as one tensor program: actor, and perhaps critic."""
 
     @property
+    def num_inputs(self) -> int | None:
+        """I, the numbers in an observation; None: not known before it is seen."""
+
+    @property
     def distribution(self) -> Distribution:
         """Over actions."""
 

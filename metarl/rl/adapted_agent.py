@@ -11,6 +11,7 @@ from torch import Tensor
 from metarl.core import Params
 from metarl.nn.recurrent import State
 from metarl.rl.adaptable_policy import AdaptablePolicy
+from metarl.rl.distributions import wide
 
 
 class AdaptedAgent:
@@ -60,7 +61,8 @@ class AdaptedAgent:
         means = self._player.means(x.to(like.dtype))  # [N, B / N, A]
         distribution = self.policy.distribution
         if not self.greedy:
-            noise = distribution.noise(tuple(means.shape[:2]), self.generator).to(like.dtype)
+            noise = distribution.noise(tuple(means.shape[:2]), self.generator)
+            noise = noise.to(wide(like.dtype))
             means = means + distribution.perturbation(self.params, noise)
         return distribution.choose(means).flatten(0, 1)
 

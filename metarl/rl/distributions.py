@@ -1,19 +1,29 @@
-"""Action distributions as pure functions of the policy's outputs: categorical and Gaussian.
+"""Action distributions as pure functions of the policy's outputs, one for each kind of actions.
+
+    Categorical       one of A actions                          Discrete(A)
+    MultiCategorical  one of A_d actions in each dimension d    MultiDiscrete((A_1, A_2, ...))
+    Bernoulli         A bits                                    MultiBinary(A)
+    Gaussian          A real numbers                            Box with one axis
 
 The outputs are one tensor ``[..., D]``: the logits, or the means followed by the logarithms of the
-deviations. Both distributions are sampled by adding noise to what the network says, so that a
-rollout adds and chooses, step by step, and leaves the probabilities for one pass at its end. A
-log-probability is that of the whole action: a sum over the action's dimensions.
+deviations. All are sampled by adding noise to what the network says, so that a rollout adds and
+chooses, step by step, and leaves the probabilities for one pass at its end. A log-probability is
+that of the whole action: a sum over the action's dimensions. Outputs in half precision are
+calculated with in single precision, which the results then have.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
 
 from metarl.core import Params
 
@@ -24,6 +34,9 @@ class Distribution(Protocol):
     @property
     def num_means(self) -> int:
         """A: numbers that the network gives for each observation."""
+
+    def draws(self, space: Space[Any]) -> bool:
+        """Whether its samples are the actions of a space that counts from 0."""
 
     def init(self) -> dict[str, Tensor]:
         """Parameters of the distribution itself, beside the network's, unstacked."""
@@ -56,6 +69,17 @@ class Distribution(Protocol):
         """
 
 
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The precision in which probabilities of outputs of this one are calculated."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def gumbel(size: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise: the largest logit plus noise is a sample of the softmax."""
+    uniform = torch.rand(size, generator=generator, device=generator.device)
+    return uniform.clamp_(min=1e-20).log_().neg_().log_().neg_()
+
+
 @dataclass(frozen=True)
 class Categorical:
     """One of A actions, int64 ``[...]``; the outputs are logits.
@@ -71,6 +95,10 @@ class Categorical:
         """A logit for each action."""
         return self.num_actions
 
+    def draws(self, space: Space[Any]) -> bool:
+        """``Discrete(A)``."""
+        return isinstance(space, Discrete) and (space.n, space.start) == (self.num_actions, 0)
+
     def init(self) -> dict[str, Tensor]:
         """Nothing."""
         return {}
@@ -80,10 +108,8 @@ class Categorical:
         return means
 
     def noise(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Standard Gumbel noise: the largest logit plus noise is a sample of the softmax."""
-        shape = (*size, self.num_actions)
-        uniform = torch.rand(shape, generator=generator, device=generator.device)
-        return uniform.clamp_(min=1e-20).log_().neg_().log_().neg_()
+        """Standard Gumbel noise."""
+        return gumbel((*size, self.num_actions), generator)
 
     def perturbation(self, params: Params, noise: Tensor) -> Tensor:
         """The noise as it is."""
@@ -95,22 +121,169 @@ class Categorical:
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """``log softmax(z)_a``."""
-        return outputs.log_softmax(-1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        log_p = outputs.log_softmax(-1, wide(outputs.dtype))
+        return log_p.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """``-sum_a p log p``."""
-        log_p = outputs.log_softmax(-1)
+        log_p = outputs.log_softmax(-1, wide(outputs.dtype))
         return -(log_p.exp() * log_p).sum(-1)
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
         """``sum_a p (log p - log q)``."""
-        log_p, log_q = old.log_softmax(-1), new.log_softmax(-1)
+        log_p, log_q = (z.log_softmax(-1, wide(z.dtype)) for z in (old, new))
         return (log_p.exp() * (log_p - log_q)).sum(-1)
 
     def fisher(self, outputs: Tensor, tangent: Tensor) -> Tensor:
         """``(diag(p) - p p^T) v``."""
-        p = outputs.softmax(-1)
+        p = outputs.softmax(-1, wide(outputs.dtype))
         return p * (tangent - (p * tangent).sum(-1, keepdim=True))
+
+
+@dataclass(frozen=True)
+class MultiCategorical:
+    """One of A_d actions in each of D dimensions, int64 ``[..., D]``, independent of each other.
+
+    The outputs are the logits of the first dimension, then those of the second, and so on.
+
+    Attributes:
+        num_choices: ``(A_1, ..., A_D)``.
+    """
+
+    num_choices: tuple[int, ...]
+
+    def __init__(self, num_choices: Sequence[int]) -> None:
+        """Take the counts of any sequence.
+
+        Raises:
+            ValueError: There is no dimension, or one without a choice.
+        """
+        object.__setattr__(self, "num_choices", tuple(int(n) for n in num_choices))
+        if not self.num_choices or min(self.num_choices) < 1:
+            raise ValueError(
+                f"every dimension must have at least 1 choice, got {self.num_choices}: give as "
+                "many counts as an action has dimensions, each positive"
+            )
+
+    @property
+    def num_means(self) -> int:
+        """A logit for each choice."""
+        return sum(self.num_choices)
+
+    def draws(self, space: Space[Any]) -> bool:
+        """``MultiDiscrete((A_1, ..., A_D))``."""
+        return (
+            isinstance(space, MultiDiscrete)
+            and space.nvec.shape == (len(self.num_choices),)
+            and tuple(space.nvec) == self.num_choices
+            and not space.start.any()
+        )
+
+    def init(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def outputs(self, params: Params, means: Tensor) -> Tensor:
+        """The logits as they are."""
+        return means
+
+    def noise(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Standard Gumbel noise."""
+        return gumbel((*size, self.num_means), generator)
+
+    def perturbation(self, params: Params, noise: Tensor) -> Tensor:
+        """The noise as it is."""
+        return noise
+
+    def choose(self, means: Tensor) -> Tensor:
+        """The largest of each dimension."""
+        return torch.stack([part.argmax(-1) for _, part in self._dimensions(means)], -1)
+
+    def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """``sum_d log softmax(z_d)_{a_d}``."""
+        parts = zip(self._dimensions(outputs), actions.unbind(-1), strict=True)
+        return torch.stack([one.log_prob(z, a) for (one, z), a in parts]).sum(0)
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """The sum over dimensions."""
+        return torch.stack([one.entropy(z) for one, z in self._dimensions(outputs)]).sum(0)
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """The sum over dimensions."""
+        parts = zip(self._dimensions(old), self._dimensions(new), strict=True)
+        return torch.stack([one.kl(p, q) for (one, p), (_, q) in parts]).sum(0)
+
+    def fisher(self, outputs: Tensor, tangent: Tensor) -> Tensor:
+        """``(diag(p_d) - p_d p_d^T) v_d`` of each dimension."""
+        parts = zip(self._dimensions(outputs), self._dimensions(tangent), strict=True)
+        return torch.cat([one.fisher(z, v) for (one, z), (_, v) in parts], -1)
+
+    def _dimensions(self, tensor: Tensor) -> Iterator[tuple[Categorical, Tensor]]:
+        """Each dimension's own distribution, and its part ``[..., A_d]``."""
+        parts = torch.split(tensor, list(self.num_choices), -1)
+        return ((Categorical(part.shape[-1]), part) for part in parts)
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """A independent bits, int64 ``[..., A]``; the outputs are the logits of the ones.
+
+    Attributes:
+        num_actions: A, the bits of an action.
+    """
+
+    num_actions: int
+
+    @property
+    def num_means(self) -> int:
+        """A logit for each bit."""
+        return self.num_actions
+
+    def draws(self, space: Space[Any]) -> bool:
+        """``MultiBinary(A)``."""
+        return isinstance(space, MultiBinary) and space.shape == (self.num_actions,)
+
+    def init(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def outputs(self, params: Params, means: Tensor) -> Tensor:
+        """The logits as they are."""
+        return means
+
+    def noise(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Standard logistic noise: a bit is 1 where its logit plus noise is above 0."""
+        shape = (*size, self.num_actions)
+        return gumbel(shape, generator) - gumbel(shape, generator)
+
+    def perturbation(self, params: Params, noise: Tensor) -> Tensor:
+        """The noise as it is."""
+        return noise
+
+    def choose(self, means: Tensor) -> Tensor:
+        """1 where it is above 0."""
+        return (means > 0).to(torch.int64)
+
+    def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """``sum_a log sigmoid((2 a - 1) z)``."""
+        z = outputs.to(wide(outputs.dtype))
+        return logsigmoid((2 * actions - 1) * z).sum(-1)
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """``sum_a log(1 + e^z) - z sigmoid(z)``, in a form that is exact for large ``|z|``."""
+        z = outputs.to(wide(outputs.dtype)).abs()  # even in z
+        return (softplus(-z) + z * (-z).sigmoid()).sum(-1)
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """``sum_a p (log p - log q) + (1 - p) (log(1 - p) - log(1 - q))``."""
+        z, y = (logits.to(wide(logits.dtype)) for logits in (old, new))
+        ones = z.sigmoid() * (logsigmoid(z) - logsigmoid(y))
+        return (ones + (-z).sigmoid() * (logsigmoid(-z) - logsigmoid(-y))).sum(-1)
+
+    def fisher(self, outputs: Tensor, tangent: Tensor) -> Tensor:
+        """``p (1 - p) v``."""
+        z = outputs.to(wide(outputs.dtype))
+        return z.sigmoid() * (-z).sigmoid() * tangent
 
 
 @dataclass(frozen=True)
@@ -142,6 +315,14 @@ class Gaussian:
         """A mean for each dimension."""
         return self.num_actions
 
+    def draws(self, space: Space[Any]) -> bool:
+        """A ``Box`` of real numbers with one axis of A; its bounds are for the environment."""
+        return (
+            isinstance(space, Box)
+            and np.issubdtype(space.dtype, np.floating)
+            and space.shape == (self.num_actions,)
+        )
+
     def init(self) -> dict[str, Tensor]:
         """``log_std`` ``[A]``."""
         return {"log_std": torch.full((self.num_actions,), math.log(self.initial_std))}
@@ -161,7 +342,8 @@ class Gaussian:
 
     def perturbation(self, params: Params, noise: Tensor) -> Tensor:
         """``sigma * noise``."""
-        std = self.log_std(params).exp()
+        log_std = self.log_std(params)
+        std = log_std.to(wide(log_std.dtype)).exp()
         return noise * std.view(len(std), *(1,) * (noise.dim() - 2), -1)
 
     def choose(self, means: Tensor) -> Tensor:
@@ -170,25 +352,30 @@ class Gaussian:
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """``sum_a -((a - mu) / sigma)^2 / 2 - log sigma - log(2 pi) / 2``."""
-        mean, log_std = outputs.chunk(2, -1)
+        mean, log_std = self._described(outputs)
         z = (actions - mean) * (-log_std).exp()
         return -(0.5 * z.square() + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """``sum_a log sigma + log(2 pi e) / 2``."""
-        _, log_std = outputs.chunk(2, -1)
+        _, log_std = self._described(outputs)
         return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
         """``sum_a log(s_q / s_p) + (s_p^2 + (mu_p - mu_q)^2) / (2 s_q^2) - 1/2``."""
-        mean_p, log_p = old.chunk(2, -1)
-        mean_q, log_q = new.chunk(2, -1)
+        mean_p, log_p = self._described(old)
+        mean_q, log_q = self._described(new)
         ratio = (2 * (log_p - log_q)).exp()
         distance = ((mean_p - mean_q) * (-log_q).exp()).square()
         return (log_q - log_p + 0.5 * (ratio + distance - 1)).sum(-1)
 
     def fisher(self, outputs: Tensor, tangent: Tensor) -> Tensor:
         """``v / sigma^2`` for the means, ``2 v`` for the log deviations."""
-        _, log_std = outputs.chunk(2, -1)
+        _, log_std = self._described(outputs)
         of_mean, of_log_std = tangent.chunk(2, -1)
         return torch.cat((of_mean * (-2 * log_std).exp(), 2 * of_log_std), -1)
+
+    def _described(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log deviations, each ``[..., A]``."""
+        mean, log_std = outputs.to(wide(outputs.dtype)).chunk(2, -1)
+        return mean, log_std

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.rl.adaptable_policy import AdaptablePolicy
+from metarl.rl.distributions import wide
 from metarl.rl.episodes import Episodes
 from metarl.rl.rollout import TensorVectorEnv
+from metarl.rl.spaces import check_spaces
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class EpisodeCollector:
     divide: Callable[[slice], tuple[TensorVectorEnv, dict[str, Any] | None]] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse counts that do not go together."""
+        """Refuse counts that do not go together, and a policy of other spaces."""
         if self.num_steps < 1 or self.num_tasks < 1:
             raise ValueError(
                 "num_tasks and num_steps must be at least 1, got "
@@ -62,6 +64,7 @@ class EpisodeCollector:
             raise ValueError(
                 f"{len(self.generators)} generators cannot serve {self.num_tasks} tasks evenly"
             )
+        check_spaces(self.env, self.policy.distribution, self.policy.num_inputs)
 
     @torch.no_grad()
     def collect(self, params: Params) -> Episodes:
@@ -71,10 +74,12 @@ class EpisodeCollector:
             params: Stacked parameters ``[N, ...]``.
 
         Returns:
-            The episodes, on the parameters' device and in their dtype.
+            The episodes, on the parameters' device; what the policy sees and says in the
+            parameters' dtype, what is counted or summed in single precision at least.
         """
         like = next(iter(params.values()))
-        perturbations = self.policy.distribution.perturbation(params, self._noise().to(like.dtype))
+        exact = wide(like.dtype)
+        perturbations = self.policy.distribution.perturbation(params, self._noise().to(exact))
         player = self.policy.begin(params, perturbations.shape[2])
         # The environment takes options out of the dict.
         observation, _ = self.env.reset(options=dict(self.options) if self.options else None)
@@ -96,7 +101,7 @@ class EpisodeCollector:
             params,
             torch.stack(observations, 1),
             torch.stack(actions, 1),
-            rewards.to(like.dtype),
+            rewards.to(exact),
             terminated,
             truncated,
             torch.stack(after, 1).to(like.dtype),

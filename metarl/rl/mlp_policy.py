@@ -46,6 +46,11 @@ class FeedForwardPolicy:
         return {name: network for name, network in networks.items() if network is not None}
 
     @property
+    def num_inputs(self) -> int | None:
+        """I, where the network that looks at the observation says it."""
+        return getattr(self.trunk or self.actor, "num_inputs", None)
+
+    @property
     def slow(self) -> tuple[str, ...]:
         """Name patterns of the parameters that stand still in adaptation."""
         return tuple(f"{name}.{p}" for name, n in self._networks.items() for p in n.slow)

@@ -38,6 +38,11 @@ class RecurrentPolicy:
     heads: FeedForwardPolicy
 
     @property
+    def num_inputs(self) -> int | None:
+        """The core's."""
+        return self.core.input_size
+
+    @property
     def distribution(self) -> Distribution:
         """The heads'."""
         return self.heads.distribution

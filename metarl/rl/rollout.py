@@ -15,7 +15,9 @@ from torch import Tensor
 from metarl.core import Params, scope
 from metarl.nn import FusedCore, Trace
 from metarl.nn.trace import NO_SLOTS
+from metarl.rl.distributions import Categorical, gumbel
 from metarl.rl.policy import ActorCritic
+from metarl.rl.spaces import check_spaces
 
 
 class TensorVectorEnv(Protocol):
@@ -65,6 +67,7 @@ class Collector:
             raise ValueError(
                 f"{env.num_envs} environments cannot be shared evenly by {len(generators)} agents"
             )
+        check_spaces(env, Categorical(policy.num_actions), policy.core.input_size)
         self.env, self.policy, self.generators = env, policy, generators
         self.options = options
         self.shape = (len(generators), num_steps, env.num_envs // len(generators))
@@ -109,7 +112,4 @@ class Collector:
     def _gumbel(self) -> Tensor:
         """Standard Gumbel noise ``[N, T, B, A]``, one stream an agent."""
         size = (*self.shape[1:], self.policy.num_actions)
-        uniform = torch.stack(
-            [torch.rand(size, generator=g, device=g.device) for g in self.generators]
-        )
-        return uniform.clamp_(min=1e-20).log_().neg_().log_().neg_()
+        return torch.stack([gumbel(size, g) for g in self.generators])

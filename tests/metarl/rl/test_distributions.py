@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, distributions
 
-from metarl.rl import Categorical, Distribution, Gaussian
+from metarl.rl import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 
 G = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(2, 4, 5, 3, generator=G, dtype=torch.float64)
 OTHER = torch.randn(2, 4, 5, 3, generator=G, dtype=torch.float64)
+FAMILIES = [Categorical(3), MultiCategorical((2, 1)), Bernoulli(3), Gaussian(3)]
 PARAMS = {"log_std": torch.randn(2, 3, generator=G, dtype=torch.float64)}
 
 
@@ -47,7 +48,99 @@ def test_gaussian_is_that_of_torch_and_sums_over_the_dimensions_of_an_action() -
     assert torch.allclose(family.kl(now, then), distributions.kl_divergence(p, q))
 
 
-@pytest.mark.parametrize("family", [Categorical(3), Gaussian(3)])
+def test_bits_are_those_of_torch() -> None:
+    p, q = (
+        distributions.Independent(distributions.Bernoulli(logits=z), 1) for z in (LOGITS, OTHER)
+    )
+    family, actions = Bernoulli(3), torch.randint(2, LOGITS.shape, generator=G)
+    assert torch.allclose(family.log_prob(LOGITS, actions), p.log_prob(actions.double()))
+    assert torch.allclose(family.entropy(LOGITS), p.entropy())
+    assert torch.allclose(family.kl(LOGITS, OTHER), distributions.kl_divergence(p, q))
+
+
+def test_independent_choices_are_those_of_torch() -> None:
+    family, counts = MultiCategorical([2, 1, 4]), (2, 1, 4)
+    z, y = (torch.randn(5, 7, generator=G, dtype=torch.float64) for _ in range(2))
+    p, q = (
+        [distributions.Categorical(logits=part) for part in logits.split(counts, -1)]
+        for logits in (z, y)
+    )
+    actions = torch.stack([torch.randint(n, (5,), generator=G) for n in counts], -1)
+    parts = zip(p, actions.unbind(-1), strict=True)
+    assert torch.allclose(family.log_prob(z, actions), sum(d.log_prob(a) for d, a in parts))
+    assert torch.allclose(family.entropy(z), sum(d.entropy() for d in p))
+    kl = sum(distributions.kl_divergence(a, b) for a, b in zip(p, q, strict=True))
+    assert torch.allclose(family.kl(z, y), kl)
+
+
+@pytest.mark.parametrize(
+    ("family", "counts"), [(Bernoulli(3), (2, 2, 2)), (MultiCategorical((3, 1, 2)), (3, 1, 2))]
+)
+def test_sums_over_all_actions_say_the_same(family: Distribution, counts: tuple[int, ...]) -> None:
+    """Probabilities add up to 1; entropy and divergence are what they are defined to be."""
+    z, y = (torch.randn(family.num_means, generator=G, dtype=torch.float64) for _ in range(2))
+    every = torch.cartesian_prod(*(torch.arange(n) for n in counts))  # [M, D]
+    log_p, log_q = (family.log_prob(logits.expand(len(every), -1), every) for logits in (z, y))
+    assert log_p.exp().sum().item() == pytest.approx(1)
+    assert family.entropy(z).item() == pytest.approx(-(log_p.exp() * log_p).sum().item())
+    assert family.kl(z, y).item() == pytest.approx((log_p.exp() * (log_p - log_q)).sum().item())
+    assert torch.equal(family.choose(z), every[log_p.argmax()])
+
+
+@pytest.mark.parametrize("family", [Bernoulli(3), MultiCategorical((2, 1)), Gaussian(3)])
+def test_derivatives_are_those_of_finite_differences(family: Distribution) -> None:
+    a = outputs(family)[0, 0, :2].clone().requires_grad_()
+    b = outputs(family, OTHER)[0, 0, :2].clone().requires_grad_()
+    actions = family.choose(LOGITS[0, 0, :2]).detach()
+    functions = (lambda z: family.log_prob(z, actions), family.entropy, lambda z: family.kl(z, b))
+    for function in functions:
+        assert torch.autograd.gradcheck(function, a)
+        assert torch.autograd.gradgradcheck(function, a)
+
+
+def test_independent_choices_generalise_categorical() -> None:
+    one, many = Categorical(3), MultiCategorical([3])
+    actions = torch.randint(3, LOGITS.shape[:-1], generator=G)
+    assert torch.equal(many.log_prob(LOGITS, actions[..., None]), one.log_prob(LOGITS, actions))
+    assert torch.equal(many.choose(LOGITS)[..., 0], one.choose(LOGITS))
+    noises = [f.noise((4,), torch.Generator().manual_seed(2)) for f in (one, many)]
+    assert torch.equal(*noises)
+    with pytest.raises(ValueError, match=r"at least 1 choice, got \(\)"):
+        MultiCategorical([])
+    with pytest.raises(ValueError, match=r"at least 1 choice, got \(2, 0\)"):
+        MultiCategorical([2, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1.0, 80.0, 3e4])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_extreme_outputs_stay_finite_and_right(
+    family: Distribution, scale: float, dtype: torch.dtype
+) -> None:
+    """Half precision is calculated with in single precision: exact for the outputs it rounds to."""
+    z, y = (scale * t / t.abs().max() for t in (LOGITS, OTHER))
+    params = {"log_std": PARAMS["log_std"].clamp(-6, 2).to(dtype)}
+    means = [t.flatten(1, 2).to(dtype).requires_grad_() for t in (z, y)]
+    out, other = (family.outputs(params, one) for one in means)
+    actions = family.choose(out[..., : family.num_means].detach())
+    found = (family.log_prob(out, actions), family.entropy(out), family.kl(out, other))
+    exact = (
+        family.log_prob(out.double(), actions),
+        family.entropy(out.double()),
+        family.kl(out.double(), other.double()),
+    )
+    for value, right in zip(found, exact, strict=True):
+        assert value.dtype == torch.promote_types(dtype, torch.float32)
+        assert torch.isfinite(value).all()
+        assert torch.allclose(value.double(), right, rtol=1e-4, atol=1e-6 * scale)
+        (gradient,) = torch.autograd.grad(
+            value.mean(), means[0], retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        assert torch.isfinite(gradient).all()
+    assert torch.isfinite(family.fisher(out, torch.ones_like(out))).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_fisher_is_the_hessian_of_the_divergence(family: Distribution) -> None:
     at = outputs(family)[0, 0, 0]
     hessian = torch.autograd.functional.hessian(lambda new: family.kl(at, new), at)
@@ -55,7 +148,7 @@ def test_fisher_is_the_hessian_of_the_divergence(family: Distribution) -> None:
     assert torch.allclose(family.fisher(at, v), hessian @ v, atol=1e-12)
 
 
-@pytest.mark.parametrize("family", [Categorical(3), Gaussian(3)])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_perturbed_means_are_samples(family: Distribution) -> None:
     size = (2, 20000, 1)
     means = torch.tensor([0.3, -0.5, 1.0]).expand(*size, 3)
@@ -69,9 +162,9 @@ def test_perturbed_means_are_samples(family: Distribution) -> None:
     assert (log_p.mean() + family.entropy(out).mean()).abs() < 4 * error
     again = family.noise(size, torch.Generator().manual_seed(1))
     assert torch.equal(noise, again)
-    assert torch.equal(
-        family.choose(means)[0, 0, 0], torch.tensor(2) if actions.dim() == 3 else means[0, 0, 0]
-    )
+    greedy = {Categorical: 2, MultiCategorical: [0, 0], Bernoulli: [1, 0, 1]}
+    expected = torch.tensor(greedy.get(type(family), means[0, 0, 0].tolist()))
+    assert torch.equal(family.choose(means)[0, 0, 0], expected)
 
 
 def test_the_deviation_has_a_floor() -> None:
