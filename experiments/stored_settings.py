@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from metarl.devices import resolve_device
 from metarl.errors import RunDirectoryError, UserError
+from metarl.foreign_bytes import understood
 from metarl.run_directory import RunDirectory, create_runs, find_runs
 
 SettingsT = TypeVar("SettingsT")
@@ -30,18 +31,18 @@ def from_config(
     Raises:
         RunDirectoryError: It is another script's run, or another version's.
     """
-    try:
-        for name in required:
-            config[name]
-        names = {f.name for f in dataclasses.fields(typing.cast(Any, kind))}
-        kept = {k: v for k, v in config.items() if k in names}
-        return typing.cast(SettingsT, _build(kind, kept))
-    except (TypeError, KeyError, ValueError) as error:
-        owner = script_of(config)
-        whose = f"; it is that of a run of `python -m {owner}`" if owner else ""
-        raise RunDirectoryError(
-            f"config.json is not that of {what} of this version ({error}){whose}"
-        ) from error
+    problem = f"is not that of {what} of this version"
+    if not isinstance(config, Mapping):
+        raise RunDirectoryError(f"config.json {problem}: it holds {config!r}")
+    owner = script_of(config)
+    lacking = [name for name in required if name not in config]
+    if lacking:
+        whose = f"it is that of a run of `python -m {owner}`" if owner else "name another run"
+        raise RunDirectoryError(f"config.json {problem} (it has no {lacking[0]}); {whose}")
+    names = {f.name for f in dataclasses.fields(typing.cast(Any, kind))}
+    kept = {k: v for k, v in config.items() if k in names}
+    with understood("config.json", problem, "restore it, or use the version that wrote it"):
+        return typing.cast(SettingsT, _build(kind, kept, "config.json"))
 
 
 TELLING = {
@@ -96,7 +97,7 @@ def resumed(
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"--resume takes its settings from the run; drop {options}")
-    seeds = tuple(int(run.config["seed"]) for run in runs)
+    seeds = tuple(run.seed for run in runs)
     missing = sorted(set(kept.seeds) - set(seeds))
     if missing and runs[0].path != now.resume:
         raise UserError(
@@ -123,25 +124,43 @@ def new_runs(settings: Any, usual: Path) -> list[RunDirectory]:
     return create_runs(place, settings.seeds, settings, device=device)
 
 
-def _build(kind: Any, value: Any) -> Any:
-    """Turn JSON values back into (nested) dataclasses, tuples and paths, by their annotations."""
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Turn JSON values back into (nested) dataclasses, tuples and paths, by their annotations.
+
+    Raises:
+        TypeError: A value is of another kind than its setting; the message says where.
+        ValueError: It is none of the choices.
+    """
     origin = typing.get_origin(kind)
     if origin is Annotated:
-        return _build(get_args(kind)[0], value)
+        return _build(get_args(kind)[0], value, where)
     if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        kinds = [k for k in get_args(kind) if k is not types.NoneType]
-        words = [k for k in kinds if typing.get_origin(k) is Literal]
-        if len(kinds) > 1 and any(value in get_args(k) for k in words):
-            return value
-        (kind,) = (k for k in kinds if k not in words or len(kinds) == 1)
-        return _build(kind, value)
-    if origin is Literal and value not in get_args(kind):
-        raise ValueError(f"{value!r} is not one of {', '.join(map(str, get_args(kind)))}")
-    if origin is tuple:
-        return tuple(value)
-    if dataclasses.is_dataclass(kind):
+        return _build(_member(get_args(kind), value), value, where)
+    if origin is Literal:
+        if value not in get_args(kind):
+            raise ValueError(
+                f"{where} {value!r} is not one of {', '.join(map(str, get_args(kind)))}"
+            )
+        return value
+    if origin is tuple and isinstance(value, list):
+        return tuple(_build(get_args(kind)[0], item, where) for item in value)
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         hints = typing.get_type_hints(kind, include_extras=True)
-        return typing.cast(Any, kind)(**{k: _build(hints[k], v) for k, v in value.items()})
-    return Path(value) if kind is Path else value
+        built = {k: _build(hints[k], v, k) for k, v in value.items()}
+        return typing.cast(Any, kind)(**built)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind in (int, float) and type(value) in (int, float) and kind(value) == value:
+        return kind(value)  # 13.0 is 13, in JSON that another program wrote
+    if kind in (bool, str, types.NoneType) and type(value) is kind:
+        return value
+    raise TypeError(f"{where} is {value!r}")
+
+
+def _member(kinds: Sequence[Any], value: Any) -> Any:
+    """The member of a union that a JSON value is of: None, one of some words, or the one other."""
+    if value is None:
+        return types.NoneType
+    words = [k for k in kinds if typing.get_origin(k) is Literal]
+    others = [k for k in kinds if k not in words and k is not types.NoneType]
+    return next((k for k in words if value in get_args(k)), [*others, *words][0])

@@ -11,7 +11,6 @@ all back to the newest iteration that every one of them has.
 
 import io
 import os
-import pickle
 import shlex
 import shutil
 import zipfile
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from metarl import atomic
 from metarl.errors import CheckpointError
+from metarl.foreign_bytes import understood
 
 FORMAT = "metarl checkpoint"
 VERSION = 1
@@ -48,9 +48,7 @@ def save(path: Path | str, state: Mapping[str, Any]) -> None:
         OSError: The file could not be written. The checkpoint before it is untouched.
     """
     path = Path(path)
-    iteration = state.get("iteration")
-    if not isinstance(iteration, int) or isinstance(iteration, bool) or iteration < 0:
-        raise ValueError(f"state['iteration'] must be a count of iterations, got {iteration!r}")
+    iteration = _check_iteration(state)
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION, "state": _plain(state, "state")}, buffer)
     try:
@@ -85,34 +83,31 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> State:
         raise CheckpointError(
             f"there is no checkpoint {path}; has the run got as far as its first one?"
         )
-    try:
-        with zipfile.ZipFile(path) as archive:
+    data = path.read_bytes()
+    remedy = _remedy_for_damage(path)
+    with understood(path, "is not a whole checkpoint", remedy, CheckpointError):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             damaged = archive.testzip()  # every byte against its checksum
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise CheckpointError(
-            f"{path} is truncated or corrupt, or no checkpoint at all ({error}); "
-            f"{_remedy_for_damage(path)}"
-        ) from error
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of metarl: it holds more than tensors and plain values, "
-            "and was not opened, because such a file can execute code; use a file that "
-            "metarl.checkpoint.save wrote"
-        ) from error
+    foreign = (
+        "was not opened, because a file that holds more than tensors and plain values can execute "
+        f"code; use one that metarl.checkpoint.save wrote, or, where this one did, {remedy}"
+    )
+    with understood(path, "is not a checkpoint of metarl", foreign, CheckpointError):
+        content = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} was not written by metarl (no tag {FORMAT!r}); name a run's checkpoint.pt"
         )
     if content.get("version") != VERSION:
         raise CheckpointError(
-            f"{path} is of version {content.get('version')}, this metarl reads version {VERSION}; "
-            "use the metarl that wrote it (config.json names it)"
+            f"{path} is of version {content.get('version')!r}, this metarl reads version {VERSION};"
+            " use the metarl that wrote it (config.json names it)"
         )
-    state: State = content["state"]
+    with understood(path, "is not a checkpoint of a run", remedy, CheckpointError):
+        state: State = dict(content["state"])
+        _check_iteration(state)
     return state
 
 
@@ -165,6 +160,18 @@ def rewind_to_common(paths: Sequence[Path | str]) -> int:
             os.replace(held_by[newest], path)
             atomic.sync_folder(path.parent)
     return newest
+
+
+def _check_iteration(state: Mapping[str, Any]) -> int:
+    """The number of iterations done.
+
+    Raises:
+        ValueError: It is missing or no count.
+    """
+    iteration = state.get("iteration")
+    if type(iteration) is not int or iteration < 0:
+        raise ValueError(f"state['iteration'] must be a count of iterations, got {iteration!r}")
+    return iteration
 
 
 def _keep_as_previous(path: Path) -> None:

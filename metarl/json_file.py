@@ -11,6 +11,7 @@ import torch
 
 from metarl import atomic
 from metarl.errors import RunDirectoryError
+from metarl.foreign_bytes import understood
 
 
 def to_json(value: object, where: str) -> Any:
@@ -47,16 +48,31 @@ def write_json(path: Path, content: object) -> None:
     atomic.write_bytes(path, text.encode() + b"\n")
 
 
+def strict_json(data: bytes) -> Any:
+    """The value that JSON text holds; JSON has no NaN and no infinity, whatever others write.
+
+    Raises:
+        ValueError: It is no JSON (`RecursionError`, `UnicodeError`, ...: call it in `understood`).
+    """
+    return json.loads(data, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(word: str) -> float:
+    if not math.isfinite(value := float(word)):
+        raise ValueError(f"{word[:20]} is no number of JSON")
+    return value
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read the object that a file holds.
 
     Raises:
         RunDirectoryError: The file holds no JSON object.
+        OSError: It cannot be read.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise RunDirectoryError(f"{path} is not valid JSON ({error}); restore it") from error
+    data = path.read_bytes()
+    with understood(path, "is not valid JSON", "restore it"):
+        content = strict_json(data)
     if not isinstance(content, dict):
         raise RunDirectoryError(f"{path} does not hold a JSON object; restore it")
     return content

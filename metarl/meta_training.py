@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from metarl.core import OptimiserSettings, TaskBatch
-from metarl.errors import UserError
 from metarl.meta import (
     MetaLearner,
     Metrics,
@@ -193,12 +192,8 @@ def load_learner(run: RunDirectory, learner: MetaLearner) -> int:
         UserError: The checkpoint is missing or damaged, or it is another learner's.
     """
     state = run.load_checkpoint()
-    try:
+    with run.fits_settings():
         learner.load_state_dict(state["learner"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
-        ) from error
     return int(state["iteration"])
 
 

@@ -16,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl import atomic
-from metarl.errors import RunDirectoryError
+from metarl.foreign_bytes import understood
+from metarl.json_file import strict_json
 
 Row = dict[str, Any]
+
+LARGEST = 2**63
+"""Whole numbers stay below it: columns are arrays of int64."""
 
 
 class MetricsLog:
@@ -78,14 +82,9 @@ class MetricsLog:
         *lines, _half_written = self.path.read_bytes().split(b"\n")
         rows: list[Row] = []
         for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-                rows.append({"iteration": int(row["iteration"]), **row})
-            except (ValueError, TypeError, KeyError) as error:
-                raise RunDirectoryError(
-                    f"{self.path}, line {number}, is not a line of metrics ({error}); "
-                    "delete that line"
-                ) from error
+            where = f"{self.path}, line {number},"
+            with understood(where, "is not a line of metrics", "delete that line"):
+                rows.append(_row(strict_json(line)))
         return rows
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -119,6 +118,19 @@ class MetricsLog:
         if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
             self.truncate(-1 if self._last_iteration is None else self._last_iteration)
         self._ready = True
+
+
+def _row(line: Any) -> Row:
+    """A line as it is read, if it is one: numbers and nulls by name, among them an iteration."""
+    iteration = line["iteration"]
+    if type(iteration) is not int or not 0 <= iteration < LARGEST:
+        raise ValueError(f"iteration is {iteration!r}")
+    for key, value in line.items():
+        if type(value) not in (int, float, type(None)):
+            raise TypeError(f"{key} is {value!r}")
+        if type(value) is int and abs(value) >= LARGEST:
+            raise OverflowError(f"{key} has {len(str(abs(value)))} digits")
+    return {"iteration": iteration, **line}
 
 
 def _number(key: str, value: object) -> int | float | None:

@@ -12,6 +12,7 @@ One seed uses the folder itself. Several seeds have one run directory each in it
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from metarl import checkpoint
-from metarl.errors import RunDirectoryError
+from metarl.errors import CheckpointError, RunDirectoryError
 from metarl.file_lock import Lock, acquire
+from metarl.foreign_bytes import understood
 from metarl.json_file import read_json, to_json, write_json
 from metarl.metrics_log import MetricsLog
 from metarl.provenance import provenance
@@ -96,7 +98,20 @@ class RunDirectory:
                 f"{path} is not a run of metarl: its config.json has no provenance; "
                 "name a folder that a `train` command made"
             )
+        with understood(path / "config.json", "is not that of a run", "restore it"):
+            _check_own(config)
         return cls(path, config)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run.
+
+        Raises:
+            RunDirectoryError: Its `config.json` has none.
+        """
+        if "seed" not in self.config:
+            raise RunDirectoryError(f"{self.path / 'config.json'} has no seed; restore it")
+        return int(self.config["seed"])
 
     # ----------------------------------------------------------------- who is training
 
@@ -180,6 +195,19 @@ class RunDirectory:
     def load_checkpoint(self, device: torch.device | str = "cpu") -> checkpoint.State:
         """Read `checkpoint.pt` (see `metarl.checkpoint.load`)."""
         return checkpoint.load(self.checkpoint_path, device)
+
+    def fits_settings(self) -> AbstractContextManager[None]:
+        """The border around what takes a checkpoint's state in: all it raises is one named error.
+
+        Raises:
+            CheckpointError: On leaving, where the state is not what the settings ask for.
+        """
+        return understood(
+            self.checkpoint_path,
+            "does not fit the settings in its config.json",
+            "restore the one or the other",
+            CheckpointError,
+        )
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write `summary.json`, replacing an earlier one; NaN and infinity become null."""
@@ -286,6 +314,23 @@ def _refuse_occupied(path: Path) -> None:
         raise RunDirectoryError(f"{path} {what}; {remedy}")
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"{path} is a file, not a folder; name another --run-dir")
+
+
+def _check_own(config: Mapping[str, Any]) -> None:
+    """Refuse entries that a run directory itself has written, where they are of another kind.
+
+    Raises:
+        TypeError: There is one.
+    """
+    seed, resumed = config.get("seed", 0), config.get("resumed", [])
+    if type(seed) is not int or seed < 0:
+        raise TypeError(f"seed is {seed!r}")
+    if not isinstance(resumed, list):
+        raise TypeError(f"resumed is {resumed!r}")
+    anchors = config.get("anchors") or {}
+    for value in anchors.values():
+        if type(value) not in (int, float, type(None)):
+            raise TypeError(f"anchors are {anchors!r}")
 
 
 def _settings(config: object) -> dict[str, Any]:

@@ -155,13 +155,8 @@ class MetaTraining:
             return
         checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
         states = [run.load_checkpoint() for run in self.runs]
-        try:
+        with self.runs[0].fits_settings():
             self._load(states)
-        except (KeyError, RuntimeError, TypeError) as error:
-            raise UserError(
-                f"the checkpoint in {self.runs[0].path} does not fit the settings in its "
-                f"config.json ({error}); restore the one or the other"
-            ) from error
         for run in self.runs:
             run.truncate_metrics(self.iteration)
             if self.iteration < self.settings.iterations:

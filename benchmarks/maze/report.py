@@ -60,7 +60,7 @@ def result(group: str, run: RunDirectory) -> dict[str, Any]:
     return {
         "run": group,
         "method": run.config["method"],
-        "seed": run.config["seed"],
+        "seed": run.seed,
         "iterations": summary["iteration"],
         "env_steps": summary["env_steps"],
         **{key: _rounded(summary[key]) for key in SUMMARY},
@@ -81,7 +81,7 @@ def marks(group: str, runs: Sequence[RunDirectory]) -> Iterable[dict[str, Any]]:
         iteration, value = metrics["iteration"], metrics["return"]
         for mark in (m for m in MARKS if m <= iteration[-1]):
             chosen = (iteration > mark - SPAN) & (iteration <= mark)
-            seed = run.config["seed"]
+            seed = run.seed
             mean = round(float(value[chosen].mean()), 2)
             yield {"run": group, "seed": seed, "iteration": mark, "return": mean}
 

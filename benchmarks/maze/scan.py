@@ -47,7 +47,7 @@ def row(run: RunDirectory, end: int) -> dict[str, Any]:
         "method": run.config["method"],
         "lr": learner["fast"]["lr"],
         "clip": float("inf") if clip is None else clip,
-        "seed": run.config["seed"],
+        "seed": run.seed,
         "iterations": end,
         "return": round(float(np.mean(metrics["return"][last])), 2),
     }

@@ -68,14 +68,14 @@ def result(name: str, run: RunDirectory) -> Row:
     summary = {**run.read_summary()}
     summary["inner_steps"] = summary["steps"][-1]
     found = {key: summary.get(key, "") for key in RESULT}
-    return {"run": name, "seed": run.config["seed"], **found}
+    return {"run": name, "seed": run.seed, **found}
 
 
 def validations(name: str, run: RunDirectory) -> Iterable[Row]:
     """Accuracy in validation, as training went on."""
     columns = run.read_metrics()
     seen = np.isfinite(columns["validation_accuracy"].astype(float))
-    head = {"run": name, "seed": run.config["seed"], "protocol": run.config["protocol"]}
+    head = {"run": name, "seed": run.seed, "protocol": run.config["protocol"]}
     for i in np.flatnonzero(seen):
         yield {**head, **{key: columns[key][i] for key in TRAINING[1:]}}
 
@@ -83,7 +83,7 @@ def validations(name: str, run: RunDirectory) -> Iterable[Row]:
 def curve(name: str, run: RunDirectory) -> Iterable[Row]:
     """Accuracy on unseen tasks, as they were adapted to."""
     summary = run.read_summary()
-    head = {"run": name, "seed": run.config["seed"], "protocol": summary["protocol"]}
+    head = {"run": name, "seed": run.seed, "protocol": summary["protocol"]}
     for i, step in enumerate(summary["steps"]):
         accuracies = {k: summary[k.replace("accuracy", "curve")][i] for k in ADAPTATION[3:]}
         yield {**head, "method": summary["method"], "step": step, **accuracies}

@@ -72,7 +72,7 @@ def row(group: str, run: RunDirectory) -> dict[str, Any]:
         "run": group,
         "family": summary["family"],
         "method": summary["method"],
-        "seed": run.config["seed"],
+        "seed": run.seed,
         "iterations": summary["iteration"],
         "tasks_seen": summary["tasks_seen"],
         "num_tasks": summary["num_tasks"],

@@ -141,20 +141,15 @@ def trained_params(
         UserError: They are not those of the settings, or the file is another script's.
     """
     state = run.load_checkpoint()
-    try:
-        params = {name: p.to(device) for name, p in state["learner"]["params"].items()}
-        found = {name: tuple(p.shape) for name, p in params.items()}
-    except (KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{run.checkpoint_path} is no checkpoint of a maze agent") from error
     made = make_policy(trained).init(torch.Generator())
     expected = {name: tuple(p.shape) for name, p in made.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        there, asked = found.get(name, "missing"), expected.get(name, "nothing")
-        if there != asked:
-            raise UserError(
-                f"{run.checkpoint_path} does not fit the settings in its config.json: {name} is "
-                f"{there}, the settings ask for {asked}; restore the one or the other"
-            )
+    with run.fits_settings():
+        params = {name: p.to(device) for name, p in state["learner"]["params"].items()}
+        found = {name: tuple(p.shape) for name, p in params.items()}
+        for name in sorted(expected.keys() | found.keys()):
+            there, asked = found.get(name, "missing"), expected.get(name, "nothing")
+            if there != asked:
+                raise ValueError(f"{name} is {there}, the settings ask for {asked}")
     return params, int(state["iteration"])
 
 

@@ -13,6 +13,7 @@ import tyro
 
 from metarl import checkpoint
 from metarl.errors import RunDirectoryError
+from metarl.foreign_bytes import understood
 from metarl.json_file import write_json
 from metarl.run_directory import RunDirectory
 
@@ -33,14 +34,17 @@ def export(settings: ExportSettings) -> None:
     """Write the copy; `evaluate`, `render` and `plot` work on it, `train --resume` does not."""
     run = RunDirectory.open(settings.run)
     state = run.load_checkpoint()
+    with run.fits_settings():
+        small = {"iteration": state["iteration"], "learner": {"params": state["learner"]["params"]}}
+    with understood(run.path / "config.json", "has no command line", "restore it"):
+        config = without_folders(run.config)
     if settings.output.exists():
         raise RunDirectoryError(f"{settings.output} is there already; name another --output")
     settings.output.mkdir(parents=True)
-    write_json(settings.output / "config.json", without_folders(run.config))
+    write_json(settings.output / "config.json", config)
     for name in KEPT:
         if (run.path / name).is_file():
             shutil.copyfile(run.path / name, settings.output / name)
-    small = {"iteration": state["iteration"], "learner": {"params": state["learner"]["params"]}}
     checkpoint.save(settings.output / "checkpoint.pt", small)
     size = sum(path.stat().st_size for path in settings.output.iterdir())
     print(f"exported: {settings.output} ({size / 1e6:.1f} MB)")

@@ -109,7 +109,7 @@ def render(settings: RenderSettings) -> None:
     params, iteration = trained_params(run, trained, torch.device("cpu"))
     players = [(f"trained, {iteration:,} iterations", params)]
     if settings.side_by_side:
-        init = spawn_generators(run.config["seed"], ("init",))["init"]
+        init = spawn_generators(run.seed, ("init",))["init"]
         players.insert(0, ("untrained", make_policy(trained).init(init)))
     trials = [record(title, weights, trained, settings) for title, weights in players]
     num_steps = min(settings.steps or trained.horizon, trained.horizon)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metarl.foreign_bytes import understood
 from metarl.json_file import read_json
 
 QUESTION = ("num_tasks", "seed", "greedy", "window")
@@ -24,7 +25,9 @@ def kept_instead(path: Path, summary: Mapping[str, Any]) -> str | None:
     earlier = read_json(path)
     if earlier.get("iteration") != summary["iteration"]:
         return None
-    if (earlier.get("num_tasks") or 0) > summary["num_tasks"]:
+    with understood(path, "is not a summary", "delete it"):
+        more = (earlier.get("num_tasks") or 0) > summary["num_tasks"]
+    if more:
         return f"it is of {earlier['num_tasks']} trials"
     if all(earlier.get(name) == summary[name] for name in QUESTION):
         return "it is of the same trials"

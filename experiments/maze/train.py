@@ -74,8 +74,7 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
     """Everything that trains, from the settings and one run directory a seed."""
     device = resolve_device(settings.device)
     streams = [
-        spawn_generators(run.config["seed"], ("init", "policy", "environment"), device)
-        for run in runs
+        spawn_generators(run.seed, ("init", "policy", "environment"), device) for run in runs
     ]
     policy = make_policy(settings)
     train_tasks, _ = make_tasks(settings)

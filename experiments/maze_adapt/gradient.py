@@ -71,7 +71,7 @@ def train(settings: TrainSettings, runs: Sequence[RunDirectory], *, resume: bool
 def load(run: RunDirectory, settings: TrainSettings, device: torch.device) -> Loaded:
     """The learner of a run's checkpoint, and the same before its first iteration."""
     policy = policy_of(settings, settings.world())
-    seed = run.config["seed"]
+    seed = run.seed
     trained, untrained = (
         make_untrained(settings, policy, spawn_generators(seed, STREAMS)["init"], device)
         for _ in range(2)
@@ -136,7 +136,7 @@ class GradientAdapter:
 def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
     """Everything that trains one seed."""
     device = resolve_device(settings.device)
-    seed = run.config["seed"]
+    seed = run.seed
     streams = spawn_generators(seed, STREAMS, device)
     world = settings.world()
     policy = policy_of(settings, world)

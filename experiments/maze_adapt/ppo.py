@@ -55,16 +55,11 @@ def train(settings: TrainSettings, runs: Sequence[RunDirectory], *, resume: bool
 def load(run: RunDirectory, settings: TrainSettings, device: torch.device) -> Loaded:
     """The model of a run's checkpoint, and the same before its first iteration."""
     trained, untrained = (
-        make_model(settings, spawn_generators(run.config["seed"], STREAMS)["init"], device)
-        for _ in range(2)
+        make_model(settings, spawn_generators(run.seed, STREAMS)["init"], device) for _ in range(2)
     )
     state = run.load_checkpoint()
-    try:
+    with run.fits_settings():
         PPOLearner(trained, settings).load_agent_states([state["learner"]])
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise UserError(
-            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
-        ) from error
     usual = Measurement(USUAL_STEPS, settings.episodes)
     sides = (PPOAdapter(model, settings) for model in (trained, untrained))
     return Loaded(next(sides), next(sides), int(state["iteration"]), usual, "fine-tuning steps")
@@ -73,7 +68,7 @@ def load(run: RunDirectory, settings: TrainSettings, device: torch.device) -> Lo
 def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
     """Everything that trains one seed."""
     device = resolve_device(settings.device)
-    streams = spawn_generators(run.config["seed"], STREAMS, device)
+    streams = spawn_generators(run.seed, STREAMS, device)
     world = settings.world()
     learner = PPOLearner(make_model(settings, streams["init"], device), settings)
 

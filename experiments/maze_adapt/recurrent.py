@@ -64,7 +64,7 @@ def train(settings: TrainSettings, runs: Sequence[RunDirectory], *, resume: bool
 def load(run: RunDirectory, settings: TrainSettings, device: torch.device) -> Loaded:
     """The agent of a run's checkpoint, and the same before its first iteration."""
     policy = make_policy(settings, settings.world())
-    untrained = policy.init(spawn_generators(run.config["seed"], STREAMS)["init"])
+    untrained = policy.init(spawn_generators(run.seed, STREAMS)["init"])
     trained, iteration = trained_params(run, untrained)
     sides = (
         RecurrentAdapter(policy, {n: p.to(device) for n, p in params.items()}, settings, device)
@@ -77,7 +77,7 @@ def load(run: RunDirectory, settings: TrainSettings, device: torch.device) -> Lo
 def build(settings: TrainSettings, runs: Sequence[RunDirectory]) -> MetaTraining:
     """Everything that trains the agents."""
     device = resolve_device(settings.device)
-    streams = [spawn_generators(run.config["seed"], STREAMS, device) for run in runs]
+    streams = [spawn_generators(run.seed, STREAMS, device) for run in runs]
     world, own = settings.world(), settings.recurrent
     policy = make_policy(settings, world)
     initial = stack([policy.init(s["init"]) for s in streams])
@@ -189,15 +189,11 @@ def make_core(settings: TrainSettings, num_inputs: int) -> RecurrentCore:
 def trained_params(run: RunDirectory, like: Params) -> tuple[Params, int]:
     """The parameters of a run's checkpoint (no leading axis), and its iteration."""
     state = run.load_checkpoint()
-    try:
+    with run.fits_settings():
         params = {name: state["learner"]["params"][name] for name in like}
         wrong = [name for name, p in params.items() if p.shape != like[name].shape]
         if wrong:
             raise ValueError(f"{wrong[0]} is {tuple(params[wrong[0]].shape)}")
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
-        ) from error
     return params, int(state["iteration"])
 
 

@@ -27,6 +27,7 @@ from experiments.maze_adapt.recurrent_settings import RecurrentSettings, recurre
 from experiments.maze_adapt.worlds import SALT, EnvName, World, make_world
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
+from metarl.foreign_bytes import understood
 from metarl.meta_training import OuterSettings
 from metarl.rl import PolicyGradientSettings
 from metarl.training import Schedule
@@ -266,7 +267,8 @@ def from_config(config: Mapping[str, Any]) -> TrainSettings:
         kind = kind_name(config["method"])
         config = {n: v for n, v in config.items() if kind in ONLY_FOR.get(n, (kind,))}
         if "of_policies" in config:
-            own = own_settings(config["method"], config["of_policies"])
+            with understood("config.json", "has no settings of learners of policies", "restore it"):
+                own = own_settings(config["method"], config["of_policies"])
             config = {**config, "of_policies": own}
         required = tuple(name for name in required if name in config)
     return stored_settings.from_config(

@@ -30,7 +30,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     """The summary of one run; draws its pictures."""
     started = time.perf_counter()
     trained = _test_settings(from_config(run.config), settings)
-    device, seed = resolve_device(settings.device), run.config["seed"]
+    device, seed = resolve_device(settings.device), run.seed
     learner = new_learner(trained, spawn_generators(seed, STREAMS)["init"], device, seed)
     checkpoint = load_trained(run, learner, settings.checkpoint)
     omniglot = load_images(trained.data, complete=trained.complete)

@@ -73,7 +73,7 @@ def default_run_dir(settings: FewShotSettings) -> Path:
 
 def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> MetaTraining:
     """Everything that trains one seed."""
-    device, seed = resolve_device(settings.device), run.config["seed"]
+    device, seed = resolve_device(settings.device), run.seed
     streams = spawn_generators(seed, STREAMS)
     network = make_network(settings)
     learner = new_learner(settings, streams["init"], device, seed)

@@ -39,7 +39,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         test_steps=settings.steps or trained.test_steps,
         data=settings.data or trained.data,
     )
-    device, seed = resolve_device(settings.device), run.config["seed"]
+    device, seed = resolve_device(settings.device), run.seed
     learner = new_learner(trained, spawn_generators(seed, STREAMS)["init"], device, seed)
     checkpoint = load_trained(run, learner, settings.checkpoint)
     omniglot = load_images(trained.data, trained.resize, complete=trained.complete)

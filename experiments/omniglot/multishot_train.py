@@ -75,7 +75,7 @@ def default_run_dir(settings: MultiShotSettings) -> Path:
 
 def build(settings: MultiShotSettings, omniglot: Omniglot, run: RunDirectory) -> MetaTraining:
     """Everything that trains one seed."""
-    device, seed = resolve_device(settings.device), run.config["seed"]
+    device, seed = resolve_device(settings.device), run.seed
     streams = spawn_generators(seed, STREAMS)
     split = sides(settings, omniglot, seed)
     write_json(run.path / "split.json", to_json(split.manifest(), "split"))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from metarl import atomic
 from metarl.errors import UserError
+from metarl.foreign_bytes import understood
 from metarl.plots import Curves, learning_curves, save_figure
 from metarl.run_directory import RunDirectory
 from metarl.statistics import mean_and_interval
@@ -42,12 +43,13 @@ def read_summaries(folder: Path) -> list[Summary]:
         UserError: There is none.
     """
     places = sorted(path.parent for path in folder.rglob("summary.json"))
-    found = [RunDirectory.open(place).read_summary() for place in places]
-    runs = [
-        {**summary, "inner_steps": summary["steps"][-1]}
-        for summary in found
-        if summary.get("protocol") == "multishot"
-    ]
+    runs = []
+    for place in places:
+        summary = RunDirectory.open(place).read_summary()
+        if summary.get("protocol") == "multishot":
+            with understood(place / "summary.json", "is not a summary", "evaluate the run again"):
+                numbers = {name: float(summary[name]) for name in ("non_transductive_accuracy",)}
+                runs.append({**summary, **numbers, "inner_steps": int(summary["steps"][-1])})
     if not runs:
         raise UserError(f"there is no evaluated multi-shot run in {folder}")
     return sorted(runs, key=lambda s: (s["pretrain"], -s["non_transductive_accuracy"]))

@@ -34,26 +34,22 @@ def load_trained(run: RunDirectory, learner: MetaLearner, which: Which) -> dict[
         UserError: The checkpoint is not of these settings, or there was no validation yet.
     """
     state = run.load_checkpoint()
-    try:
+    with run.fits_settings():
         best = state["learner"]["selection"]["best"]
         if which == "best" and best is None:
             raise UserError(
                 f"{run.path} has not been validated yet: train it further, or --checkpoint last"
             )
         learner.load_state_dict(best["learner"] if which == "best" else state["learner"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{run.checkpoint_path} does not fit the settings in its config.json ({error})"
-        ) from error
-    iteration = best["iteration"] if which == "best" else state["iteration"]
-    score = best["score"] if best is not None and iteration == best["iteration"] else None
-    return {
-        "checkpoint": which,
-        "iteration": int(iteration),
-        "trained_iterations": int(state["iteration"]),
-        "train_seconds": float(state["wall_seconds"]),
-        VALIDATION: score,
-    }
+        iteration = best["iteration"] if which == "best" else state["iteration"]
+        score = best["score"] if best is not None and iteration == best["iteration"] else None
+        return {
+            "checkpoint": which,
+            "iteration": int(iteration),
+            "trained_iterations": int(state["iteration"]),
+            "train_seconds": float(state["wall_seconds"]),
+            VALIDATION: score,
+        }
 
 
 def accuracies(curve: AdaptationCurve) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def untrained_learner(
     run: RunDirectory, trained: TrainSettings, device: torch.device
 ) -> MetaLearner:
     """The same learner as it was before its first iteration."""
-    generator = spawn_generators(run.config["seed"], STREAMS)["init"]
+    generator = spawn_generators(run.seed, STREAMS)["init"]
     return make_untrained(trained, generator, device)
 
 

@@ -55,7 +55,7 @@ def default_run_dir(settings: TrainSettings) -> Path:
 def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
     """Everything that trains one seed."""
     device = resolve_device(settings.device)
-    seed = run.config["seed"]
+    seed = run.seed
     streams = spawn_generators(seed, STREAMS, device)
     network = make_network(settings)
     learner = make_untrained(settings, streams["init"], device)

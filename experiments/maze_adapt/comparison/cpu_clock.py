@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from metarl.foreign_bytes import understood
 from metarl.json_file import read_json, write_json
 
 
@@ -56,4 +57,8 @@ class CpuClock:
 
 def cpu_seconds(path: Path) -> float | None:
     """What a file says; None where it is missing."""
-    return float(read_json(path)["cpu_seconds"]) if path.exists() else None
+    if not path.exists():
+        return None
+    content = read_json(path)
+    with understood(path, "does not hold cpu_seconds", "delete it: they are counted from 0 then"):
+        return float(content["cpu_seconds"])

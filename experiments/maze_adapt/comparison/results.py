@@ -18,6 +18,7 @@ from experiments.maze_adapt.comparison.settings import Comparison
 from experiments.maze_adapt.methods import Method
 from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary, interval_ends
 from metarl.errors import UserError
+from metarl.foreign_bytes import understood
 from metarl.json_file import read_json
 from metarl.run_directory import RunDirectory
 from metarl.statistics import Interval, bootstrap_ci, crossed, crossed_difference_ci
@@ -35,7 +36,7 @@ class Run:
         seed: Of training.
         result: On the unseen tasks, ordered by name.
         task_ids: Their names.
-        summary: Its `summary.json`.
+        summary: What is read of its `summary.json`.
         env_steps: Of training.
         cpu_seconds: Of training; None where they were not counted.
     """
@@ -109,23 +110,34 @@ def measured(folder: Path, comparison: Comparison) -> Compared:
     )
 
 
+OF_SUMMARY = ("axis", "floor", "floor_return", "oracle_return", "iteration")
+"""What is read of a run's `summary.json`."""
+
+
 def read_run(path: Path, seed: int) -> Run:
-    """What one run left behind."""
+    """What one run left behind.
+
+    Raises:
+        UserError: Its files are damaged, or of another version.
+    """
     run = RunDirectory.open(path)
-    content: Any = read_json(path / "adaptation.json")
-    order = np.argsort(content["task_ids"], kind="stable")
-    successes = content["successes"]
-    result = AdaptationResult(
-        np.array(content["returns"], np.float64)[order],
-        np.array(content["lengths"], np.float64)[order],
-        None if successes is None else np.array(successes, np.float64)[order],
-        tuple(content["experience"]),
-    )
-    ids = tuple(content["task_ids"][i] for i in order)
-    steps = run.read_metrics()["env_steps"][-1]
-    return Run(
-        path, seed, result, ids, run.read_summary(), int(steps), cpu_seconds(path / "cost.json")
-    )
+    remedy = f"delete {path / 'evaluated.json'}, and it is evaluated again"
+    with understood(path, "was not evaluated as it should be", remedy):
+        content: Any = read_json(path / "adaptation.json")
+        order = np.argsort(content["task_ids"], kind="stable")
+        successes = content["successes"]
+        result = AdaptationResult(
+            np.array(content["returns"], np.float64)[order],
+            np.array(content["lengths"], np.float64)[order],
+            None if successes is None else np.array(successes, np.float64)[order],
+            tuple(content["experience"]),
+        )
+        ids = tuple(str(content["task_ids"][i]) for i in order)
+        summary = {name: run.read_summary()[name] for name in OF_SUMMARY}
+        anchors = {name: float(summary[name]) for name in ("floor_return", "oracle_return")}
+        steps = int(run.read_metrics()["env_steps"][-1])
+    summary |= anchors
+    return Run(path, seed, result, ids, summary, steps, cpu_seconds(path / "cost.json"))
 
 
 def method_summary(

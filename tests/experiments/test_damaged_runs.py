@@ -1,0 +1,142 @@
+"""Runs whose files are damaged: every command says which file, in one line, and exits 2."""
+
+import json
+import shutil
+
+import pytest
+
+from experiments import plot
+from experiments.maze import __main__ as maze
+from experiments.maze import settings as maze_settings
+from experiments.maze_adapt import __main__ as maze_adapt
+from experiments.maze_adapt import settings as adapt_settings
+from experiments.maze_adapt.comparison.settings import CompareSettings, Comparison, stored_in
+from experiments.omniglot import fewshot_settings, multishot_presets, multishot_settings
+from experiments.regression import __main__ as regression
+from experiments.regression import settings as regression_settings
+from metarl.errors import UserError
+from metarl.json_file import to_json, write_json
+from metarl.run_directory import RunDirectory
+from tests.damage import as_bytes, damaged_bytes, damaged_values
+
+READERS = {
+    "maze": (maze_settings.defaults(), maze_settings.from_config),
+    "maze_adapt": (adapt_settings.defaults("maze", "warp"), adapt_settings.from_config),
+    "rl2": (adapt_settings.defaults("mdp", "rl2"), adapt_settings.from_config),
+    "regression": (regression_settings.defaults(), regression_settings.from_config),
+    "fewshot": (fewshot_settings.defaults("reptile"), fewshot_settings.from_config),
+    "multishot": (multishot_presets.defaults(), multishot_settings.from_config),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_settings(tmp_path, name):
+    settings, read = READERS[name]
+    run = RunDirectory.create(tmp_path / "run", settings, seed=0)
+    whole = json.loads((run.path / "config.json").read_bytes())
+    assert read(whole) == settings
+    refused = 0
+    for value in damaged_values(whole, 300):
+        (run.path / "config.json").write_bytes(as_bytes(value))
+        try:
+            read(RunDirectory.open(run.path).config)
+        except UserError as error:
+            refused += 1
+            message = str(error)
+            assert len(message.splitlines()) == 1, message
+    assert refused > 60
+
+
+def test_whole_numbers_may_be_written_with_a_point_and_other_kinds_are_named():
+    config = to_json(vars(maze_settings.defaults()), "config")
+    assert maze_settings.from_config({**config, "size": 13.0}).size == 13
+    assert type(maze_settings.from_config({**config, "size": 13.0}).size) is int
+    for value in (13.5, "13", True, [13], None):
+        with pytest.raises(
+            UserError, match=rf"config\.json is not .*size is {value!r}".replace("[", r"\[")
+        ):
+            maze_settings.from_config({**config, "size": value})
+
+
+def test_a_damaged_comparison(tmp_path):
+    asked = CompareSettings()
+    kept = Comparison(asked.env, asked.methods, asked.seeds, ("--iterations", "3"))
+    whole = to_json({"comparison": kept}, "comparison")
+    for value in damaged_values(whole, 200):
+        write_json(tmp_path / "comparison.json", to_json(value, "x"))
+        try:
+            stored_in(tmp_path)
+        except UserError:
+            continue
+
+
+TINY_MAZE = (
+    *("--size", "5", "--iterations", "2", "--batch-size", "2", "--horizon", "12"),
+    *("--hidden-size", "3", "--log-every", "1", "--device", "cpu"),
+)
+TINY_FIT = ("--iterations", "2", "--meta-batch", "2", "--log-every", "1", "--device", "cpu")
+TINY_POINT = (
+    *("--iterations", "2", "--meta-batch", "2", "--episodes", "2", "--horizon", "3"),
+    *("--hidden", "3", "--log-every", "1", "--device", "cpu"),
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    maze.main(["train", *TINY_MAZE, "--run-dir", str(folder / "maze")])
+    maze.main(["evaluate", str(folder / "maze"), "--tasks", "2"])
+    regression.main(["train", *TINY_FIT, "--run-dir", str(folder / "regression")])
+    maze_adapt.main(["train", *TINY_POINT, "--run-dir", str(folder / "adapt")])
+    return folder
+
+
+def commands(run, output):
+    at = str(run)
+    own = {
+        "maze": (
+            (maze.main, ["evaluate", at, "--tasks", "2"]),
+            (maze.main, ["render", at, "--output", f"{output}.png"]),
+            (maze.main, ["export", at, "--output", f"{output}"]),
+            (maze.main, ["train", "--resume", at]),
+        ),
+        "regression": (
+            (regression.main, ["evaluate", at, "--tasks", "2", "--steps", "1"]),
+            (regression.main, ["train", "--resume", at]),
+        ),
+        "adapt": (
+            (maze_adapt.main, ["evaluate", at, "--tasks", "2", "--steps", "1", "--episodes", "2"]),
+            (maze_adapt.main, ["train", "--resume", at]),
+        ),
+    }
+    return *own[run.name], (plot.main, [at, "--output", f"{output}.png"])
+
+
+DAMAGED = ("config.json", "metrics.jsonl", "checkpoint.pt", "summary.json")
+
+
+@pytest.mark.parametrize("name", ["maze", "regression", "adapt"])
+@pytest.mark.parametrize("file", DAMAGED)
+def test_every_command_on_a_damaged_file(runs, tmp_path, capsys, name, file):
+    if not (runs / name / file).exists():
+        pytest.skip("it has none")
+    whole = (runs / name / file).read_bytes()
+    kinds = list(damaged_bytes(whole, 8, seed=len(name)))
+    if file.endswith(".json"):
+        kinds += [as_bytes(v) for v in damaged_values(json.loads(whole), 8, seed=len(name))]
+    if file.endswith(".jsonl"):
+        rows = [json.loads(line) for line in whole.splitlines()]
+        kinds += [b"\n".join(map(as_bytes, v)) + b"\n" for v in damaged_values(rows, 8)]
+    for number, data in enumerate(kinds):
+        run = tmp_path / str(number) / name
+        shutil.copytree(runs / name, run)
+        (run / file).write_bytes(data)
+        main, arguments = commands(run, tmp_path / f"out-{number}")[number % 3]
+        status = 0
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            status = ended.code
+        said = capsys.readouterr().err.strip().splitlines()
+        errors = [line for line in said if line.startswith("error: ")]
+        assert (status, len(errors)) in ((0, 0), (2, 1)), (file, number, said)
