@@ -337,7 +337,8 @@ def test_no_score_is_a_dash():
 def test_two_equal_tasks_stay_two_rows(tmp_path):
     """A peer keyed its evaluation by the task's name, so that equal tasks became one."""
     run = RunDirectory.create(tmp_path / "run", {"method": "none", "seed": 0})
-    run.write_summary({"axis": "gradient steps", "iteration": 1})
+    anchors = {"floor": "random", "floor_return": 0.0, "oracle_return": 9.0}
+    run.write_summary({"axis": "gradient steps", "iteration": 1, **anchors})
     (run.path / "metrics.jsonl").write_text('{"iteration": 1, "env_steps": 6}\n')
     returns = [[[5.0], [6.0]], [[1.0], [2.0]], [[3.0], [4.0]]]
     content = {
