@@ -93,7 +93,7 @@ def prefixed(params: Params, prefix: str) -> dict[str, Tensor]:
 
 
 def gradients(loss: Tensor, params: Params, *, create_graph: bool = False) -> dict[str, Tensor]:
-    """The gradient of a scalar by name; zeros for a parameter that it does not depend on."""
+    """The gradient of a scalar by name, dense; zeros where it does not depend on a parameter."""
     if not params:
         return {}
     found = torch.autograd.grad(
@@ -103,7 +103,7 @@ def gradients(loss: Tensor, params: Params, *, create_graph: bool = False) -> di
         allow_unused=True,
         materialize_grads=True,
     )
-    return dict(zip(params, found, strict=True))
+    return {name: g.to_dense() for name, g in zip(params, found, strict=True)}
 
 
 def leaves(params: Params) -> dict[str, Tensor]:

@@ -45,6 +45,7 @@ _REMEDIES = {
         "a recurrent network of cuDNN",
         "call it within `with torch.backends.cudnn.flags(enabled=False):`",
     ),
+    "sparsecootensor": ("a sparse gradient", "use sparse=False"),
     "oncedifferentiable": (
         "a torch.autograd.Function",
         "let its backward be differentiated: no once_differentiable there",
@@ -65,8 +66,12 @@ _NO_DERIVATIVE = {
 _WRONG = "WeightNormInterfaceBackward0"
 """The node of the fused weight norm: its backward pass has a wrong derivative."""
 
-_SILENT = "torch::autograd::Error"
-"""That of once_differentiable: `torch.autograd.grad` leaves its term out and raises nothing."""
+_ERROR = "torch::autograd::Error"
+"""That of once_differentiable."""
+
+_AT_ONCE = {_ERROR, "SparseCooTensorWithDimsAndTensorsBackward0"}
+"""Where it cannot wait: `torch.autograd.grad` leaves the term of the first out and raises nothing;
+behind the second, a backward pass fails before it comes here."""
 
 _WORDS = ("derivative for", "double backward", "differentiate twice")
 """In the messages of torch where a second derivative is missing."""
@@ -103,17 +108,17 @@ def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Param
         until: The parameters that both were made from.
 
     Raises:
-        SecondOrderError: At once, where torch would leave the second derivative out unsaid.
+        SecondOrderError: At once, where the backward pass would not come here.
     """
     nodes = list(nodes_of(grads, until))
     names = {node.name() for node in nodes}
     wrong = any(n.name() == _WRONG and _leads_to(n, until) for n in nodes)
-    if not wrong and names.isdisjoint((*_NO_DERIVATIVE, _SILENT)):
+    if not wrong and names.isdisjoint(_NO_DERIVATIVE | _AT_ONCE):
         return
     if not wrong:
         names |= {node.name() for node in nodes_of(loss, until)}
     message = _message(sorted(names))
-    if _SILENT in names:
+    if not names.isdisjoint(_AT_ONCE):
         raise SecondOrderError(message)
 
     def refuse(gradient: Tensor) -> None:
@@ -140,7 +145,7 @@ def _leads_to(node: Node, until: Params) -> bool:
 
 def _message(names: Sequence[str], detail: str = "") -> str:
     seen = "".join(names).lower().replace("_", "")
-    if _SILENT.lower() in seen or "differentiate twice" in seen:
+    if _ERROR.lower() in seen or "differentiate twice" in seen:
         seen += "oncedifferentiable"
     known = [remedy for word, remedy in _REMEDIES.items() if word in seen]
     if not known:

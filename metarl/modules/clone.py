@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -12,14 +13,23 @@ from metarl.core import Params, UpdateRule, leaves
 from metarl.core.second_order import refuse_second_derivative
 from metarl.core.update_rules import State
 from metarl.modules.functional import call, lock_of
+from metarl.modules.part import Part
 
 
 class Clone:
     """A model with adapted parameters phi_k. Made by `MAML.clone`.
 
-    Nothing is written in place: each step makes new tensors, so the model stays as it is and
-    gradients of whatever the clone computes reach the model's parameters. The graph is freed with
-    the clone and the losses made from it. Training and evaluation mode are the model's.
+    It holds copies of all parameters and buffers, and each step makes new tensors, so the model
+    stays as it is, and gradients of whatever the clone computes reach the model's parameters. The
+    graph is freed with the clone and the losses made from it. Modes are the model's.
+
+    Batch norm in training mode moves the running statistics of the clone, never the model's. A
+    model that was meta-trained through clones has those it began with: evaluate it in training
+    mode, make its norms with ``track_running_stats=False``, or keep the statistics of a task,
+    ``model.load_state_dict(dict(clone.named_buffers()), strict=False)``.
+
+    Other methods, properties and submodules are used as the model's: ``clone.encode(x)``,
+    ``clone.encoder(x)``; `module` has those whose name the clone has, too.
 
     Attributes:
         num_steps: k, inner steps taken so far.
@@ -29,6 +39,7 @@ class Clone:
         self,
         model: nn.Module,
         fast: Params,
+        still: Params,
         buffers: Params,
         rule: UpdateRule,
         rule_params: Params,
@@ -37,14 +48,38 @@ class Clone:
         first_order: bool,
         num_steps: int = 0,
     ) -> None:
-        """Take tensors as they are; ``state`` is stacked ``[1, ...]``, the rest unstacked."""
+        """Copy parameters; ``state`` is stacked ``[1, ...]``, the rest unstacked.
+
+        Copies tell a loss of the clone from a loss of the model, and a forward pass may write into
+        them.
+        """
         self._model, self._rule, self._rule_params = model, rule, rule_params
-        self._fast, self._buffers, self._state = dict(fast), dict(buffers), state
+        with torch.enable_grad():
+            self._fast = {name: p.clone() for name, p in fast.items()}
+            self._still = {name: p.clone() for name, p in still.items()}
+        self._buffers, self._state = dict(buffers), state
         self._first_order, self.num_steps = first_order, num_steps
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The model's output with phi_k and the clone's own buffers."""
-        output, self._buffers = call(self._model, self._fast, self._buffers, args, kwargs)
+        return self.module(*args, **kwargs)
+
+    @property
+    def module(self) -> Part:
+        """The model as the clone has it: its methods, properties and submodules, adapted."""
+        return Part(self._run, self._model)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the model has and the clone has not, with adapted parameters."""
+        if name.startswith("__") or "_model" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
+    def _run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function while the model has the clone's parameters and buffers."""
+        params = {**self._still, **self._fast}
+        whole = None if function is self._model else function
+        output, self._buffers = call(self._model, params, self._buffers, args, kwargs, whole)
         return output
 
     def adapt(self, loss: Tensor, *, first_order: bool | None = None) -> None:
@@ -68,15 +103,19 @@ class Clone:
             ValueError: The loss is no scalar, has no graph, or depends on none of the parameters
                 that adapt.
         """
-        if loss.numel() != 1:
-            raise ValueError(f"the loss must be one number, got shape {tuple(loss.shape)}")
+        if loss.numel() != 1 or loss.is_complex():
+            raise ValueError(
+                f"the loss must be one number, a real one, got {tuple(loss.shape)} {loss.dtype}"
+            )
         if not loss.requires_grad:
             raise ValueError(
                 "the loss has no gradient: compute it from the clone's output, outside "
                 "torch.no_grad() and without detach(), item() or argmax() on the way"
             )
         first_order = self._first_order if first_order is None else first_order
-        grads = self._gradients(loss, first_order)
+        found = self._gradients(loss, first_order)
+        sparse = {n for n, g in found.items() if g.is_sparse}
+        grads = {n: g.to_dense() for n, g in found.items()}
         with torch.enable_grad():
             fast, self._state = self._rule.step(
                 _stacked(self._fast),
@@ -85,7 +124,8 @@ class Clone:
                 self._rule_params,
                 first_order=first_order,
             )
-            self._fast = {n: p.squeeze(0) for n, p in fast.items()}
+            unstacked = {n: p.squeeze(0) for n, p in fast.items()}
+            self._fast = {n: _dense(p) if n in sparse else p for n, p in unstacked.items()}
         self.num_steps += 1
 
     def detach(self) -> Clone:
@@ -96,7 +136,7 @@ class Clone:
         the initialisation is reached, see `adapt`.
         """
         cut = self.clone()
-        cut._fast = leaves(self._fast)
+        cut._fast = leaves(cut._fast)
         cut._state = {name: s.detach() for name, s in self._state.items()}
         cut._buffers = {name: b.detach() for name, b in self._buffers.items()}
         return cut
@@ -125,6 +165,7 @@ class Clone:
         return Clone(
             self._model,
             self._fast,
+            self._still,
             self._buffers,
             self._rule,
             self._rule_params,
@@ -134,11 +175,11 @@ class Clone:
         )
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """All parameters by the model's names: phi_k, and the model's own where none adapts."""
+        """All parameters by the model's names: phi_k, and copies of what stands still."""
         with lock_of(self._model):
-            own = list(self._model.named_parameters())
-        for name, p in own:
-            yield name, self._fast.get(name, p)
+            names = [name for name, _ in self._model.named_parameters()]
+        for name in names:
+            yield name, self._fast[name] if name in self._fast else self._still[name]
 
     def parameters(self) -> Iterator[Tensor]:
         """Those of `named_parameters`."""
@@ -148,10 +189,38 @@ class Clone:
         """The clone's buffers by the model's names."""
         return iter(self._buffers.items())
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """Copies of parameters and buffers; ``load_state_dict`` of such a model takes them."""
-        named = [*self.named_parameters(), *self.named_buffers()]
-        return {name: tensor.detach().clone() for name, tensor in named}
+        adapted = {**self._still, **self._fast, **self._buffers}
+        with lock_of(self._model):
+            own = chain(self._model.named_parameters(), self._model.named_buffers())
+            named = {id(t): adapted[name] for name, t in own if name in adapted}
+            state = self._model.state_dict(keep_vars=True)
+        return {
+            key: named.get(id(value), value).detach().clone()
+            if isinstance(value, Tensor)
+            else value
+            for key, value in state.items()
+        }
+
+
+class _Dense(torch.autograd.Function):
+    """The identity; a sparse gradient comes out dense, since few operations take another."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """``x``, in memory of its own."""
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """The same numbers."""
+        return grads[0].to_dense()
+
+
+def _dense(x: Tensor) -> Tensor:
+    out: Tensor = _Dense.apply(x)  # type: ignore[no-untyped-call]
+    return out
 
 
 def _stacked(params: Params) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import nn
 
 from metarl.core import UpdateRule, sgd, share
@@ -87,21 +86,19 @@ class MAML(nn.Module):
         """
         with lock_of(self.model):
             own, buffers = self._fast(), copy_buffers(self.model)
+            still = {n: p for n, p in self.model.named_parameters() if n not in own}
         learned = self.learned.params()
         unknown = self.rule.parameters(own).keys() - learned.keys() if learned else set()
         if unknown:
             raise ValueError(f"frozen when wrapped, wrap the model anew: {sorted(unknown)}")
-        with torch.enable_grad():
-            # Views: a loss of the model itself is told apart from a loss of the clone.
-            stacked = share(own, 1)
-            fast = {name: p.squeeze(0) for name, p in stacked.items()}
         return Clone(
             self.model,
-            fast,
+            own,
+            still,
             buffers,
             self.rule,
             learned,
-            self.rule.init(stacked),
+            self.rule.init(share(own, 1)),
             first_order=self.first_order if first_order is None else first_order,
         )
 

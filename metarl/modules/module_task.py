@@ -64,7 +64,7 @@ class ModuleTask:
         self, fast: Params, slow: Params, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         """The model's with parameters ``[1, ...]``, in the modes of adaptation."""
-        params = {name: p.squeeze(0) for name, p in {**fast, **slow}.items()}
+        params = {name: p.squeeze(0).clone() for name, p in {**fast, **slow}.items()}
         with lock_of(self.model), _in_modes(self.model, self.modes):
             buffers = dict(self.model.named_buffers())
             output, _ = call(self.model, params, buffers, args, kwargs)

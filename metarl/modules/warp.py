@@ -89,12 +89,13 @@ class Warp(WarpParameters):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's output with the adapted parameters; no gradient reaches the warp modules.
 
-        In training mode, with gradients and while `collecting`, the point is recorded first.
+        In training mode, with gradients and while `collecting`, the point is recorded.
         """
-        if self.training and torch.is_grad_enabled():
-            self.record()
-        params = {**self._adapted, **{n: p.detach() for n, p in self._slow().items()}}
+        copies = {n: p.detach().clone() for n, p in self._slow().items()}
+        params = {**self._adapted, **copies}
         output, self._task_buffers = call(self.model, params, self._task_buffers, args, kwargs)
+        if self.training and torch.is_grad_enabled():
+            self.record()  # now, since the forward pass may have written into weights
         return output
 
     def register_task(self, data: Samples | Plays | Iterable[Batch]) -> None:

@@ -68,6 +68,7 @@ def test_second_order_behind_batch_norm_is_right() -> None:
         assert (p.grad - g).abs().max() < 1e-10
 
 
+@pytest.mark.filterwarnings("ignore:.*running statistics have never been moved:UserWarning")
 def test_the_mode_is_the_models() -> None:
     model, (x, _) = small_net(), images()
     maml = metarl.MAML(model, 0.1)
@@ -77,6 +78,7 @@ def test_the_mode_is_the_models() -> None:
     assert dict(clone.named_buffers())["1.num_batches_tracked"] == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*running statistics have never been moved:UserWarning")
 def test_a_graph_of_evaluation_mode_survives_training_mode() -> None:
     """Batch norm overwrites running statistics that an earlier graph has saved."""
     model, (x, y) = small_net(), images()
