@@ -55,14 +55,6 @@ class ClassIndex:
         rows = torch.tensor([place[c] for c in kept], dtype=torch.int64)
         return cls(kept, order, starts[rows], counts[rows])
 
-    def class_of(self, item: int) -> int | None:
-        """The class of an item; None if the class was left out."""
-        ends = self.starts + self.sizes
-        for number, start, end in zip(self.classes, self.starts, ends, strict=True):
-            if item in self.items[start:end]:
-                return number
-        return None
-
     def check(self, ways: int, examples: int) -> None:
         """Refuse tasks of more classes, or more examples of a class, than there are.
 

@@ -19,6 +19,7 @@ from metarl.fewshot.data_sets import (
     class_numbers,
     inputs_of,
     labels_of,
+    paired,
     tensors_of,
 )
 from metarl.fewshot.draws import draw_distinct
@@ -46,8 +47,8 @@ class TaskDataset:
 
     Args:
         dataset: Pairs ``(input, class)``, a `torch.utils.data.TensorDataset` of them, or two
-            tensors or NumPy arrays: inputs ``[M, ...]`` and classes ``[M]``. Arrays are moved to
-            `device` once, and a meta-batch is then one gather.
+            tensors or NumPy arrays: inputs ``[M, ...]`` and classes ``[M]``; two lists do too.
+            Arrays are moved to `device` once, and a meta-batch is then one gather.
         ways: Classes in a task.
         shots: Support examples of a class.
         query_shots: Query examples of a class.
@@ -55,13 +56,15 @@ class TaskDataset:
         num_tasks: How many tasks there are; endless if None.
         seed: Which numbered tasks, at least 0; not used by `sample` where tasks are endless.
         device: Where tasks live.
-        labels: The class of every item, where it is known: spares the pass over a map-style data
-            set that finds them. ``dataset.targets`` spares it too, and so does an earlier pass.
+        labels: The class of every item, where it is known, or should be another than the items
+            say: spares the pass over a map-style data set that finds them. ``dataset.targets``
+            spares it too. Classes are those at the time the tasks are made: after a change of the
+            data make them again.
         transform: Applied to the inputs of a meta-batch, ``[N, B, ...]`` to ``[N, B, ...]``, e.g.
             from bytes to floats.
 
     Raises:
-        TypeError: The data set cannot be asked for its items by number.
+        TypeError: The data set cannot be asked for its items by number, or they are no pairs.
         ValueError: A count is not positive, a class is no whole number, there are fewer classes
             than `ways`, or a class has fewer examples than `shots + query_shots`.
     """
@@ -85,13 +88,15 @@ class TaskDataset:
         self.ways, self.shots, self.query_shots = ways, shots, query_shots
         self.num_tasks, self.seed, self.device = num_tasks, seed, torch.device(device)
         self._transform = transform
-        self._dataset = dataset
+        self._dataset = dataset = paired(dataset)
         tensors = tensors_of(dataset)
         self._inputs = None if tensors is None else tensors[0].to(self.device)
+        self._said = labels is None  # by the items themselves
         if labels is not None:
-            labels = class_numbers(labels, len(dataset if tensors is None else tensors[0]))
+            labels = class_numbers(labels, len(dataset if tensors is None else tensors[0])).clone()
         else:
             labels = labels_of(dataset) if tensors is None else tensors[1]
+        self._labels = labels
         self._index = ClassIndex.of(labels, classes)
         self._index.check(ways, shots + query_shots)
         self.classes = self._index.classes
@@ -183,7 +188,8 @@ class TaskDataset:
         if self._inputs is not None:
             inputs = self._inputs.index_select(0, flat)
         else:
-            inputs = inputs_of(self._dataset, flat.tolist(), self._index.class_of).to(self.device)
+            found = inputs_of(self._dataset, flat.tolist(), self._labels, check=self._said)
+            inputs = found.to(self.device)
         inputs = inputs.view(num_tasks, ways * count, *inputs.shape[1:])
         if self._transform is not None:
             inputs = self._transform(inputs)
