@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ class TrainingImages:
     """Alphabets whose meta-loss is taken on training images too: another minibatch."""
 
     batches: AlphabetBatches
+    thread_safe: ClassVar[bool] = True
 
     @property
     def num_tasks(self) -> int:
@@ -47,6 +49,7 @@ class AlphabetBatch(SupervisedTasks):
 
     indices: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     fresh_heads: Params = field(default_factory=dict)
+    thread_safe: ClassVar[bool] = True
 
     def outputs(self, fast: Params, slow: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
         """Logits ``[N, B, C]`` of images ``[N, B, 1, S, S]``."""

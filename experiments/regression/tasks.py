@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ from metarl.nn import MLP, Network, WarpMLP
 @dataclass(frozen=True)
 class RegressionTasks(SupervisedTasks):
     """Tasks that show a learned loss (DAML) their inputs and what the network makes of them."""
+
+    thread_safe: ClassVar[bool] = True
 
     def features(self, fast: Params, slow: Params, batch: Examples) -> Tensor:
         """Input and prediction, ``[N, B, 2]``."""

@@ -22,12 +22,14 @@ from metarl.core.optimiser_rules import (
 )
 from metarl.core.optimisers import OptimiserSettings, clip_gradients, gradient_norms
 from metarl.core.params import (
+    Model,
     Params,
     Partition,
     added,
     frozen,
     gradients,
     leaves,
+    named_params,
     num_parameters,
     partition,
     precise,
@@ -56,6 +58,7 @@ __all__ = [
     "InnerStep",
     "LaterSteps",
     "MetaCurvature",
+    "Model",
     "Momentum",
     "OptimiserSettings",
     "Params",
@@ -86,6 +89,7 @@ __all__ = [
     "inner_steps",
     "leaves",
     "meta_curvature",
+    "named_params",
     "nested_tensors",
     "num_parameters",
     "partition",

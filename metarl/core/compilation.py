@@ -15,7 +15,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 import torch.utils._pytree as pytree
@@ -41,6 +41,8 @@ class CompiledGradients:
     Args:
         work: What is compiled. It may branch on shapes, not on values.
     """
+
+    thread_safe: ClassVar[bool] = True  # it traces under a lock
 
     def __init__(self, work: Work) -> None:
         self._work = work

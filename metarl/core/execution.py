@@ -7,16 +7,23 @@ different weights is slower than each alone), in as many threads as there are co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 import torch
 
 from metarl.core.params import Params
+from metarl.core.pure import impure
 from metarl.core.tasks import DivisibleTaskBatch, TaskBatch
+from metarl.core.thread_modes import ThreadModes, bound_mode
+
+logger = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
@@ -28,7 +35,8 @@ class Execution:
     Attributes:
         chunk_size: Tasks that are stacked into one program; None stacks all. auto: left to the
             script, which may know what suits network and device; where it does not, all.
-        num_threads: Chunks that are worked on at the same time, on a CPU. Set one intra-op thread
+        num_threads: Chunks that are worked on at the same time, on a CPU, where all that they run
+            is known to be pure (`core.pure`); else one after the other. Set one intra-op thread
             then (``torch.set_num_threads(1)``).
         compile: Compile the meta-gradient of a chunk (`core.compilation`): for small networks on
             data sets; minutes at the start, for each size of a chunk and of a batch.
@@ -56,20 +64,44 @@ class Execution:
         """Do ``work`` on every chunk of the tasks, in order.
 
         Args:
-            work: Takes a task batch; called from several threads where ``num_threads`` says so.
+            work: Takes a task batch; called from several threads where ``num_threads`` says so and
+                it is known to be pure.
             tasks: N tasks; they must be divisible where N exceeds ``chunk_size``.
 
         Yields:
             Which tasks, and what came of them.
         """
-        parts = list(self._chunks(tasks))
-        if self.num_threads == 1 or len(parts) == 1:
-            for where, part in parts:
-                yield where, work(part)
-            return
+        waiting = deque(self._chunks(tasks))
+        obstacle: str | None = None
+        while waiting:
+            if self.num_threads > 1 and len(waiting) > 1:
+                obstacle = _obstacle(work, tasks)
+                if obstacle is None:
+                    yield from self._in_threads(work, waiting)
+                    return
+            where, part = waiting.popleft()
+            yield where, work(part)
+        if obstacle is not None:
+            _announce(obstacle)
+
+    def _in_threads(
+        self, work: Callable[[Any], ResultT], parts: Iterable[tuple[slice, TaskBatch[Any]]]
+    ) -> Iterator[tuple[slice, ResultT]]:
+        """Do ``work`` on chunks in threads, each in the modes of this one."""
+        modes = ThreadModes.of_this_thread()
+
+        def in_modes(part: TaskBatch[Any]) -> ResultT:
+            with modes.entered():
+                return work(part)
+
         with ThreadPoolExecutor(self.num_threads) as pool:
-            results = pool.map(in_modes_of_this_thread(work), [part for _, part in parts])
-            yield from zip([where for where, _ in parts], results, strict=True)
+            futures = [(at, pool.submit(copy_context().run, in_modes, part)) for at, part in parts]
+            try:
+                for where, future in futures:
+                    yield where, future.result()
+            finally:  # an error, or an interrupt: what has begun is waited for, the rest is not
+                for _, future in futures:
+                    future.cancel()
 
     def _chunks(self, tasks: TaskBatch[Any]) -> Iterator[tuple[slice, TaskBatch[Any]]]:
         total, size = tasks.num_tasks, self.stacked
@@ -87,26 +119,25 @@ class Execution:
             yield where, divisible.select(where)
 
 
-def in_modes_of_this_thread(work: Callable[[Any], ResultT]) -> Callable[[Any], ResultT]:
-    """The same work for another thread, in the modes of this one.
+def _obstacle(*parts: Any) -> str | None:
+    """Why work cannot be shared between threads, in words; None: it can."""
+    mode = bound_mode()
+    if mode is not None:
+        return f"{mode} is bound to the thread that entered it"
+    culprit = impure(*parts)
+    if culprit is None:
+        return None
+    name = getattr(culprit, "__qualname__", None) or type(culprit).__qualname__
+    return (
+        f"`{name}` is not known to be a pure function (a module goes in as "
+        "metarl.nn.ModuleNetwork(net); what is pure says so: thread_safe = True)"
+    )
 
-    A thread begins with gradients on and without autocast, whatever the modes of the one that
-    started it. Modes that all threads share (default type, determinism) need no help.
-    """
-    devices = [name for name in ("cpu", "cuda") if torch.is_autocast_enabled(name)]
-    types = {name: torch.get_autocast_dtype(name) for name in devices}
-    cached = torch.is_autocast_cache_enabled()
-    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
-    def working(part: Any) -> ResultT:
-        with ExitStack() as modes:
-            modes.enter_context(torch.inference_mode(inference))
-            modes.enter_context(torch.set_grad_enabled(grad))
-            for name, dtype in types.items():
-                modes.enter_context(torch.autocast(name, dtype=dtype, cache_enabled=cached))
-            return work(part)
-
-    return working
+@cache
+def _announce(obstacle: str) -> None:
+    """Say once that there is one thread where more were asked for."""
+    logger.warning("chunks are worked on one after the other: %s", obstacle)
 
 
 def add_to_grads(params: Params, grads: Params, scale: float = 1.0) -> None:

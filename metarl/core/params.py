@@ -14,9 +14,13 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 Params: TypeAlias = Mapping[str, Tensor]
+
+Model: TypeAlias = Params | nn.Module
+"""The named parameters of one model, or a module, which stands for its own."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,48 @@ def gradients(loss: Tensor, params: Params, *, create_graph: bool = False) -> di
 def leaves(params: Params) -> dict[str, Tensor]:
     """The same values, cut from their graph, ready to be differentiated with respect to."""
     return {name: p.detach().requires_grad_() for name, p in params.items()}
+
+
+def named_params(model: Model) -> Params:
+    """The parameters of a model by name, not copied.
+
+    Raises:
+        TypeError: The model is neither a module nor a mapping of names to tensors of real numbers;
+            or it is compiled.
+        ValueError: A parameter has no shape yet.
+    """
+    if isinstance(model, nn.Module):
+        refuse_compiled(model)
+        model = dict(model.named_parameters())
+    if not isinstance(model, Mapping):
+        raise TypeError(
+            "parameters must be a module or a mapping of names to tensors, such as "
+            f"dict(net.named_parameters()), got {type(model).__name__}"
+        )
+    for name, p in model.items():
+        if not isinstance(p, Tensor):
+            raise TypeError(f"the parameter {name} must be a tensor, got {type(p).__name__}")
+        if is_lazy(p):
+            raise ValueError(f"{name} has no shape yet: run a batch through the module first")
+        if not (p.is_floating_point() or p.is_complex()):
+            raise TypeError(
+                f"the parameter {name} must be of a floating-point type, got {p.dtype}: of a "
+                "module's state_dict() take the parameters alone, dict(net.named_parameters())"
+            )
+    return model
+
+
+def refuse_compiled(module: nn.Module) -> None:
+    """Check that neither a module nor a part of it is compiled.
+
+    Raises:
+        TypeError: It is.
+    """
+    if any(hasattr(part, "_orig_mod") for part in module.modules()):
+        raise TypeError(
+            "a module of torch.compile can be neither vectorised nor differentiated twice: give "
+            "the uncompiled one; whole meta-gradients are compiled by Execution(compile=True)"
+        )
 
 
 def frozen(params: Params) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -56,6 +56,8 @@ class ReplayBuffer:
         include_final: The last point phi_K is recorded too, whatever the stride.
         folder: This buffer's own folder, or None: in memory.
     """
+
+    thread_safe: ClassVar[bool] = True
 
     def __init__(
         self,

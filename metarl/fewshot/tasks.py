@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
-from threading import RLock
 from typing import Protocol, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarl.core import Params, Split
+from metarl.core.pure import is_ours
 from metarl.fewshot.criteria import Criterion
 from metarl.fewshot.examples import Examples
-from metarl.nn import Network
+from metarl.nn import ModuleNetwork
+from metarl.nn.reference import by_reference
 
 
 class Source(Protocol):
@@ -39,18 +40,20 @@ class SupervisedTasks:
     """N tasks of one network: a divisible `TaskBatch`.
 
     Attributes:
-        network: One of `metarl.nn`, a pure function of its parameters; or any function
-            ``(params, inputs)``, such as `torch.func.functional_call` of a module under
-            `torch.vmap`. What such a function calls may be shared between threads (that call swaps
-            a module's own parameters), so that calls wait for each other. It may take
-            ``num_reference`` as a third argument (`nn.Network`).
+        network: One of `metarl.nn`; a module, which stands for `nn.ModuleNetwork` of it; or any
+            function of ``(params, inputs)`` like them, which may take ``num_reference`` as well.
         source: Where examples come from.
         criterion: The loss of each task.
     """
 
-    network: Network
+    network: Callable[..., Tensor]
     source: Source
     criterion: Criterion
+
+    def __post_init__(self) -> None:
+        """Turn a module into a network."""
+        if isinstance(self.network, nn.Module):
+            object.__setattr__(self, "network", ModuleNetwork(self.network))
 
     @property
     def num_tasks(self) -> int:
@@ -78,34 +81,27 @@ class SupervisedTasks:
         """What the networks make of inputs ``[N, B, ...]``: ``[N, B, D]``.
 
         Raises:
-            ValueError: There are reference examples, and the network knows nothing of them.
+            ValueError: There are reference examples, and the network takes no notice of them though
+                its outputs depend on other examples.
         """
-        params = {**fast, **slow}
-        if hasattr(self.network, "init"):
-            return self.network(params, inputs, num_reference)
-        if takes_reference(self.network):
-            with _FOREIGN:
-                return self.network(params, inputs, num_reference)
-        if num_reference:
-            raise ValueError(
-                f"{self.network!r} cannot be normalised by {num_reference} reference examples: it "
-                "takes no num_reference. Write it with that argument, or evaluate transductively"
-            )
-        with _FOREIGN:
-            return self.network(params, inputs)
+        network, params = self.network, {**fast, **slow}
+        if not num_reference:
+            return network(params, inputs)
+        if is_ours(network):
+            return network(params, inputs, num_reference)
+        reference = {"num_reference": num_reference} if takes_reference(network) else {}
+        return by_reference(
+            lambda x: network(params, x, **reference), inputs, num_reference, repr(network)
+        )
 
     def select(self, tasks: slice) -> SupervisedTasks:
         """These tasks alone."""
         return replace(self, source=self.source.select(tasks))
 
 
-_FOREIGN = RLock()
-"""Held while a function runs that is not known to be pure."""
-
-
-def takes_reference(network: Network) -> bool:
-    """Whether a function of ``(params, inputs)`` takes ``num_reference`` as well."""
-    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = signature(network).parameters.values()
-    positional = sum(p.kind in kinds for p in parameters)
-    return positional > 2 or any(p.kind is Parameter.VAR_POSITIONAL for p in parameters)
+def takes_reference(network: Callable[..., Tensor]) -> bool:
+    """Whether a function takes ``num_reference``."""
+    parameters = signature(network).parameters
+    return "num_reference" in parameters or any(
+        p.kind is Parameter.VAR_KEYWORD for p in parameters.values()
+    )

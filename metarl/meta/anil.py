@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from metarl.core import Execution, Params, UpdateRule
+from metarl.core import Execution, Model, Params, UpdateRule, named_params
 from metarl.meta.maml import MAML
 
 
@@ -25,7 +25,7 @@ class ANIL(MAML):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         head: Sequence[str],
         rule: UpdateRule,
@@ -50,6 +50,7 @@ class ANIL(MAML):
         Raises:
             ValueError: A pattern matches no parameter.
         """
+        params = named_params(params)
         super().__init__(
             params,
             rule=rule,

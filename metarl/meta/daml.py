@@ -37,10 +37,12 @@ from metarl.core import (
     DivisibleTaskBatch,
     Execution,
     InnerStep,
+    Model,
     Params,
     Split,
     TaskBatch,
     UpdateRule,
+    named_params,
     prefixed,
     scope,
 )
@@ -113,10 +115,10 @@ class DAML(MAML):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         objective: StackedNetwork,
-        objective_params: Params,
+        objective_params: Model,
         rule: UpdateRule,
         num_steps: int = 1,
         slow: Sequence[str] = (),
@@ -124,6 +126,7 @@ class DAML(MAML):
         checkpoint: bool = False,
     ) -> None:
         """Copy the parameters of the model and of g_psi; see `MAML` for the rest."""
+        params, objective_params = named_params(params), named_params(objective_params)
         super().__init__(
             {**params, **prefixed(objective_params, OBJECTIVE)},
             rule=rule,
@@ -133,6 +136,7 @@ class DAML(MAML):
             checkpoint=checkpoint,
         )
         self.objective = objective
+        self._names = tuple(params)
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """MAML's; the metric ``support_loss`` is L_psi."""

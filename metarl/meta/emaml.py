@@ -23,7 +23,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, gradients, share
+from metarl.core import Execution, Model, TaskBatch, UpdateRule, gradients, share
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.policy_tasks import PolicyTaskBatch
 
@@ -40,7 +40,7 @@ class EMAML(TaskwiseLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int = 1,

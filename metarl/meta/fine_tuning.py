@@ -22,7 +22,15 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, gradients, share
+from metarl.core import (
+    Execution,
+    Model,
+    TaskBatch,
+    UpdateRule,
+    gradients,
+    named_params,
+    share,
+)
 from metarl.meta.anil import body_names
 from metarl.meta.learner import Metrics, TaskwiseLearner
 
@@ -52,7 +60,7 @@ class FineTuning(TaskwiseLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         head: Sequence[str],
         num_heads: int,
@@ -73,6 +81,7 @@ class FineTuning(TaskwiseLearner):
             slow: Name patterns of what learns jointly and does not adapt.
             execution: How many tasks are worked on at a time.
         """
+        params = named_params(params)
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
         if num_heads < 1:
             raise ValueError(f"num_heads must be at least 1, got {num_heads}")

@@ -35,6 +35,7 @@ from torch import Tensor
 from metarl.core import (
     Chain,
     Execution,
+    Model,
     Params,
     TaskBatch,
     Transform,
@@ -88,7 +89,7 @@ class ImplicitMAML(TaskwiseLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int,

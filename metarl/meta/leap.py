@@ -34,7 +34,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, get_
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, check_choice, share
+from metarl.core import Execution, Model, Params, TaskBatch, UpdateRule, check_choice, share
 from metarl.core.update_rules import EMPTY
 from metarl.meta.learner import Metrics, TaskwiseLearner
 
@@ -148,7 +148,7 @@ class Leap(TaskwiseLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int,

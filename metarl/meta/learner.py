@@ -27,6 +27,7 @@ from metarl.core import (
     CompiledGradients,
     Execution,
     InnerStep,
+    Model,
     Params,
     TaskBatch,
     UpdateRule,
@@ -34,6 +35,7 @@ from metarl.core import (
     added,
     frozen,
     inner_steps,
+    named_params,
     partition,
     scope,
     share,
@@ -63,7 +65,7 @@ class MetaLearner(ABC):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int,
@@ -72,14 +74,23 @@ class MetaLearner(ABC):
     ) -> None:
         """Copy a model's parameters, split by the name patterns of the slow ones.
 
+        Args:
+            params: Of one network, by name; or a module, for its own. They are copied: the model
+                itself stays as it is (`model_params` goes back into it).
+            rule: How fast parameters adapt.
+            num_steps: K.
+            slow: Name patterns of what stands still while tasks adapt.
+            execution: How many tasks are worked on at a time.
+
         Raises:
             ValueError: ``num_steps`` is below 1, or nothing adapts: all is slow or frozen.
-            TypeError: ``rule`` is no update rule.
+            TypeError: ``rule`` is no update rule, or ``params`` holds no parameters.
         """
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
         if not all(callable(getattr(rule, name, None)) for name in ("parameters", "step")):
             raise TypeError(f"rule must be an update rule, such as metarl.sgd(0.1), got {rule!r}")
+        params = named_params(params)
         fast_side, slow_side = partition(params, slow=slow).split(params)
         # Leaves like the others, whose gradients `add_to_grads` drops: no learner has to know them.
         self.frozen = {n: p.detach().clone().requires_grad_() for n, p in frozen(params).items()}
@@ -98,6 +109,7 @@ class MetaLearner(ABC):
             for side, named in sides.items()
             for name, p in named.items()
         }
+        self._names = tuple(params)
         self.rule, self.num_steps = rule, num_steps
         self.execution = execution or Execution()
         if self.execution.compile and not self.compilable:
@@ -120,6 +132,16 @@ class MetaLearner(ABC):
     def slow(self) -> dict[str, Tensor]:
         """What all tasks share, unstacked; what is frozen as well."""
         return {**scope(self.params, "slow"), **self.frozen}
+
+    @property
+    def model_params(self) -> dict[str, Tensor]:
+        """The model's parameters where adaptation begins, unstacked, by its names, in its order.
+
+        Copies without a graph: ``net.load_state_dict(learner.model_params)`` puts what was learned
+        into a module (``strict=False`` where it has buffers, or one parameter under two names).
+        """
+        own = {**self.fast, **self.slow}
+        return {name: own[name].detach().clone() for name in self._names}
 
     @property
     def rule_params(self) -> dict[str, Tensor]:

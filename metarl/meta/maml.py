@@ -27,7 +27,7 @@ from torch import Tensor
 
 from metarl.core import (
     Execution,
-    Params,
+    Model,
     TaskBatch,
     UpdateRule,
     gradients,
@@ -55,7 +55,7 @@ class MAML(TaskwiseLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int = 1,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metarl.core import Execution, Params, sgd
+from metarl.core import Execution, Model, sgd
 from metarl.core.step_sizes import Sizes
 from metarl.meta.maml import MAML
 
@@ -31,7 +31,7 @@ class MetaSGD(MAML):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         lr: Sizes,
         num_steps: int = 1,

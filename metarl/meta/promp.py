@@ -31,6 +31,7 @@ from torch import Tensor
 
 from metarl.core import (
     Execution,
+    Model,
     Params,
     TaskBatch,
     UpdateRule,
@@ -63,7 +64,7 @@ class ProMP(MetaLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int = 1,

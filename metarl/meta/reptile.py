@@ -30,7 +30,7 @@ from torch import Tensor
 from metarl.core import (
     DivisibleTaskBatch,
     Execution,
-    Params,
+    Model,
     TaskBatch,
     UpdateRule,
     check_choice,
@@ -53,7 +53,7 @@ class Reptile(TaskwiseLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int,

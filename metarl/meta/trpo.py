@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from metarl.core import Params, TaskBatch, UpdateRule, add_to_grads
+from metarl.core import Model, TaskBatch, UpdateRule, add_to_grads
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.linear_solvers import ConjugateGradient, Solver
 from metarl.meta.recorded import Recorded
@@ -50,7 +50,7 @@ class TRPO(MetaLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int = 1,

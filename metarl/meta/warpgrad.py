@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, added, prefixed, share
+from metarl.core import Execution, Model, TaskBatch, UpdateRule, added, prefixed, share
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.trajectory_objectives import TrajectoryObjective
 from metarl.meta.warpgrad_objectives import Objective, check_settings, look
@@ -44,7 +44,7 @@ class OnlineWarpGrad(TaskwiseLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int,

@@ -18,7 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Params, TaskBatch, UpdateRule, add_to_grads, added, check_choice
+from metarl.core import (
+    Execution,
+    Model,
+    Params,
+    TaskBatch,
+    UpdateRule,
+    add_to_grads,
+    added,
+    check_choice,
+)
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
 from metarl.meta.warpgrad_objectives import OBJECTIVES, Objective, look
@@ -37,7 +46,7 @@ class ContinualWarpGrad(MetaLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int,

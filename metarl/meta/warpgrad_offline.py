@@ -28,7 +28,7 @@ from torch import Tensor
 from metarl.core import (
     DivisibleTaskBatch,
     Execution,
-    Params,
+    Model,
     ReplayBuffer,
     TaskBatch,
     UpdateRule,
@@ -59,7 +59,7 @@ class OfflineWarpGrad(MetaLearner):
 
     def __init__(
         self,
-        params: Params,
+        params: Model,
         *,
         rule: UpdateRule,
         num_steps: int,

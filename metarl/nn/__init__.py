@@ -6,6 +6,7 @@ from metarl.nn.gru import GRU
 from metarl.nn.lstm import LSTM
 from metarl.nn.mlp import MLP
 from metarl.nn.modulated import ModulatedRNN
+from metarl.nn.module_network import ModuleNetwork
 from metarl.nn.network import Network
 from metarl.nn.plastic import PlasticRNN
 from metarl.nn.recurrent import FusedCore, RecurrentCore
@@ -24,6 +25,7 @@ __all__ = [
     "ConvNet",
     "FusedCore",
     "ModulatedRNN",
+    "ModuleNetwork",
     "Network",
     "PlasticRNN",
     "RecurrentCore",

@@ -39,10 +39,40 @@ def test_threads_work_at_the_same_time_and_one_thread_does_not() -> None:
     def meet(part: ToyTasks) -> int:
         return barrier.wait(timeout=10.0)
 
+    meet.thread_safe = True  # type: ignore[attr-defined]
     found = [place for _, place in Execution(1, 2).map(meet, tasks)]
     assert sorted(found) == [0, 1]
     names = [n for _, n in Execution(1, 1).map(lambda _: threading.current_thread().name, tasks)]
     assert names == [threading.current_thread().name] * 2
+
+
+def test_what_is_not_known_to_be_pure_is_worked_on_in_this_thread_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tasks, _, _ = toy(4)
+
+    def where(part: ToyTasks) -> str:
+        return threading.current_thread().name
+
+    for _ in range(2):
+        names = [name for _, name in Execution(2, num_threads=2).map(where, tasks)]
+        assert names == [threading.current_thread().name] * 2
+    (record,) = caplog.records
+    assert "one after the other: `test_what" in record.message
+    assert "thread_safe = True" in record.message
+
+
+def test_after_an_interrupt_no_further_chunk_is_begun() -> None:
+    begun: list[int] = []
+
+    def work(part: ToyTasks) -> None:
+        begun.append(len(part.x))
+        raise KeyboardInterrupt
+
+    work.thread_safe = True  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        list(Execution(1, num_threads=2).map(work, toy(50)[0]))
+    assert len(begun) < 50
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ class ToyTasks:
 
     x: Tensor
     y: Tensor
+    thread_safe: ClassVar[bool] = True
 
     @property
     def num_tasks(self) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class Quadratics:
     support: tuple[Tensor, Tensor]
     query: tuple[Tensor, Tensor]
     indices: Tensor
+    thread_safe: ClassVar[bool] = True
 
     @property
     def num_tasks(self) -> int:
