@@ -27,9 +27,8 @@ from metarl.meta_training import OptimisedLearner, load_learner, train_in_turn
 from metarl.rl import (
     AdaptablePolicy,
     AdaptedAgent,
-    Drawn,
     PolicyGradientTasks,
-    fraction_unrewarded,
+    rollout_metrics,
     start_entropy,
 )
 from metarl.run_directory import RunDirectory
@@ -221,25 +220,3 @@ def make_untrained(
     """
     params = {name: p.to(device) for name, p in policy.init(generator).items()}
     return make_learner(settings.method, policy, params, settings.learner, settings.of_policies)
-
-
-def rollout_metrics(log: Sequence[Drawn]) -> dict[str, Tensor]:
-    """Of what a meta-batch drew, ``[1]`` each, means over tasks and draws.
-
-    Returns:
-        ``return_before``: of the episodes to adapt by (of all inner steps); ``return``: of those
-        after adaptation, or of all where a learner draws none; ``unrewarded``: the fraction of
-        tasks in which the episodes to adapt by paid nothing; ``length`` and ``entropy`` of all.
-    """
-    if not log:
-        return {}
-    before, after = (
-        [d.metrics["return"] for d in log if d.split == split] for split in ("support", "query")
-    )
-    metrics = {"return": torch.cat(after or before)}
-    if before:
-        metrics["return_before"] = torch.cat(before)
-        metrics["unrewarded"] = fraction_unrewarded(log, "support")
-    for name in ("length", "entropy"):
-        metrics[name] = torch.cat([d.metrics[name] for d in log])
-    return {name: values.mean().view(1) for name, values in metrics.items()}

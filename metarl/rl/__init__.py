@@ -28,6 +28,7 @@ from metarl.rl.policy_gradient_tasks import (
     PolicyGradientTasks,
     ScoredEpisodes,
     fraction_unrewarded,
+    rollout_metrics,
 )
 from metarl.rl.recurrent_policy import RecurrentPolicy, recurrent_policy
 from metarl.rl.rollout import Collector, Rollout, TensorVectorEnv
@@ -69,5 +70,6 @@ __all__ = [
     "fraction_unrewarded",
     "mlp_policy",
     "recurrent_policy",
+    "rollout_metrics",
     "start_entropy",
 ]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, scope, stack
-from metarl.nn.recurrent import State, Weights
+from metarl.nn.recurrent import State, Weights, own_precision
 from metarl.rl.policy import ActorCritic
 
 
@@ -61,7 +61,8 @@ class RecurrentAgent:
     def act(self, observations: Tensor) -> Tensor:
         """Step the core, then draw from its policy."""
         x = observations.unsqueeze(0)  # [1, B, I]
-        hidden, self._state = self.policy.core.step(self._weights, x, self._state)
+        with own_precision(x):
+            hidden, self._state = self.policy.core.step(self._weights, x, self._state)
         logits = self.policy.logits(self._params, hidden)[0]  # [B, A]
         if self.greedy:
             return logits.argmax(-1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metarl.core import Params, scope
 from metarl.nn import FusedCore, RecurrentCore, Trace
-from metarl.nn.recurrent import uniform
+from metarl.nn.recurrent import own_precision, uniform
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class ActorCritic:
             ``[N, T, B]``.
         """
         core_params = scope(params, "core")
-        if isinstance(self.core, FusedCore):
-            hidden = self.core.sequence(core_params, observations, trace)
-        else:
-            hidden = self.core.sequence(core_params, observations)
+        with own_precision(observations):
+            if isinstance(self.core, FusedCore):
+                hidden = self.core.sequence(core_params, observations, trace)
+            else:
+                hidden = self.core.sequence(core_params, observations)
         # Both heads in one product: [N, A + 1, H] @ [N, H, T * B]
         weight = torch.cat((params["actor.weight"], params["critic.weight"]), -1)
         bias = torch.cat((params["actor.bias"], params["critic.bias"]), -1).unsqueeze(-1)

@@ -44,6 +44,7 @@ class Played(NamedTuple):
     log_p: Tensor
     weights: tuple[Tensor, ...]
     versions: tuple[int, ...]  # an optimiser steps in place
+    rounding: tuple[bool, torch.dtype]  # autocast's, which the probabilities were taken under
 
 
 class Drawn(NamedTuple):
@@ -95,7 +96,8 @@ class PolicyGradientTasks:
         episodes = self.collector.collect(params)
         self.log.append(Drawn(split, self._metrics(episodes)))
         weights = tuple(p.detach() for p in params.values())
-        played = Played(episodes.log_p, weights, tuple(p._version for p in weights))
+        versions = tuple(p._version for p in weights)
+        played = Played(episodes.log_p, weights, versions, rounding(episodes.log_p))
         self._played[:] = [*self._played[-1:], played]  # a learner may draw two, then judge both
         if split == "support" and self.settings.start_entropy_coef and not self._begun:
             self._begun.append(True)
@@ -198,7 +200,7 @@ class PolicyGradientTasks:
         for i, played in enumerate(self._played):
             if played.log_p is episodes.log_p:
                 del self._played[i]
-                if same_weights(played, params):
+                if same_weights(played, params) and played.rounding == rounding(log_p):
                     change = (log_p.detach() - episodes.log_p) * episodes.mask
                     check_ratios(change.abs())
                 return
@@ -228,6 +230,12 @@ class PolicyGradientTasks:
         }
 
 
+def rounding(like: Tensor) -> tuple[bool, torch.dtype]:
+    """Whether autocast is on where a tensor lives, and to what: another rounds otherwise."""
+    kind = like.device.type
+    return torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+
+
 def same_weights(played: Played, params: Params) -> bool:
     """Whether these are the tensors that played, or views of them, unchanged since."""
     return len(params) == len(played.weights) and all(
@@ -239,3 +247,32 @@ def same_weights(played: Played, params: Params) -> bool:
 def fraction_unrewarded(log: Sequence[Drawn], split: Split) -> Tensor:
     """Of all tasks drawn for a split, the fraction that saw no reward, a scalar."""
     return torch.cat([d.metrics["unrewarded"] for d in log if d.split == split]).mean()
+
+
+def rollout_metrics(log: Sequence[Drawn]) -> dict[str, Tensor]:
+    """What a meta-batch drew, means over tasks and draws.
+
+    The losses of normalised advantages are near 0 whatever is earned: this says what is earned.
+
+    Args:
+        log: `PolicyGradientTasks.log`, after a learner has worked on the tasks.
+
+    Returns:
+        ``[1]`` each; none where nothing was drawn.
+
+        ``return_before``: of the episodes to adapt by (of all inner steps); ``return``: of those
+        after adaptation, or of all where a learner draws none; ``unrewarded``: the fraction of
+        tasks in which the episodes to adapt by paid nothing; ``length`` and ``entropy`` of all.
+    """
+    if not log:
+        return {}
+    before, after = (
+        [d.metrics["return"] for d in log if d.split == split] for split in ("support", "query")
+    )
+    metrics = {"return": torch.cat(after or before)}
+    if before:
+        metrics["return_before"] = torch.cat(before)
+        metrics["unrewarded"] = fraction_unrewarded(log, "support")
+    for name in ("length", "entropy"):
+        metrics[name] = torch.cat([d.metrics[name] for d in log])
+    return {name: values.mean().view(1) for name, values in metrics.items()}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from metarl.core import Params, prefixed, scope
 from metarl.nn import Network, RecurrentCore
-from metarl.nn.recurrent import State
+from metarl.nn.recurrent import State, own_precision
 from metarl.rl.distributions import Distribution
 from metarl.rl.mlp_policy import FeedForwardPolicy, mlp_policy
 
@@ -90,7 +90,8 @@ class RecurrentPolicy:
     def _remembered(self, params: Params, observations: Tensor) -> Tensor:
         """The core's outputs ``[N, T, B, H]``."""
         # Not `self.core.sequence`: see the module's docstring.
-        return RecurrentCore.sequence(self.core, scope(params, "core"), observations)
+        with own_precision(observations):
+            return RecurrentCore.sequence(self.core, scope(params, "core"), observations)
 
 
 class RecurrentPlayer:
@@ -99,12 +100,15 @@ class RecurrentPlayer:
     def __init__(self, policy: RecurrentPolicy, params: Params, num_episodes: int) -> None:
         """Begin B episodes of each task, with parameters ``[N, ...]``."""
         self._policy, self._params = policy, params
-        self._weights = policy.core.fuse(scope(params, "core"))
-        self._empty = self._state = policy.core.initial_state(self._weights, num_episodes)
+        core = scope(params, "core")
+        with own_precision(next(iter(core.values()))):
+            self._weights = policy.core.fuse(core)
+            self._empty = self._state = policy.core.initial_state(self._weights, num_episodes)
 
     def means(self, observations: Tensor) -> Tensor:
         """Means ``[N, B, num_means]`` for the next observations ``[N, B, I]``."""
-        hidden, self._state = self._policy.core.step(self._weights, observations, self._state)
+        with own_precision(observations):
+            hidden, self._state = self._policy.core.step(self._weights, observations, self._state)
         return self._policy.heads.means(self._params, hidden)
 
     def forget(self, over: Tensor) -> None:

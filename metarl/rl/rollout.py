@@ -14,6 +14,7 @@ from torch import Tensor
 
 from metarl.core import Params, scope
 from metarl.nn import FusedCore, Trace
+from metarl.nn.recurrent import own_precision
 from metarl.nn.trace import NO_SLOTS
 from metarl.rl.distributions import Categorical, gumbel
 from metarl.rl.policy import ActorCritic
@@ -76,7 +77,7 @@ class Collector:
 
     @torch.no_grad()
     def collect(self, params: Params) -> Rollout:
-        """Play one trial in every maze.
+        """Play one trial in every maze, in the parameters' precision.
 
         Args:
             params: Stacked parameters ``[N, ...]``.
@@ -84,6 +85,10 @@ class Collector:
         Returns:
             The trials.
         """
+        with own_precision(params["actor.weight"]):
+            return self._collect(params)
+
+    def _collect(self, params: Params) -> Rollout:
         num_agents, num_steps, batch_size = self.shape
         core = self.policy.core
         weights = core.fuse(scope(params, "core"))

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import Space
-from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from metarl.core import Params
 from metarl.rl import AdaptablePolicy, AdaptedAgent
+from metarl.rl.spaces import PlainActions, check_actions
 
 Arrays = NDArray[Any]
 State = tuple[Arrays, ...] | None
@@ -42,11 +42,17 @@ class AdaptedPolicy:
         Args:
             policy: The architecture.
             params: Parameters stacked over tasks ``[N, ...]`` (`core.stack` makes one, N = 1).
-            action_space: Of one environment; actions are clipped to a ``Box``, as SB3 does.
+            action_space: Of one environment; actions are shifted to where it counts from, and
+                clipped to a ``Box``, as SB3 does.
             generator: Draws actions that are not deterministic; on the parameters' device.
                 Default: its own, seeded with 0.
+
+        Raises:
+            ValueError: The policy draws other actions than those of the space.
         """
         self.action_space = action_space
+        self._taken_by_env = PlainActions(action_space)
+        check_actions(policy.distribution, self._taken_by_env.plain)
         self._device = next(iter(params.values())).device
         if generator is None:
             generator = torch.Generator(self._device).manual_seed(0)
@@ -90,6 +96,5 @@ class AdaptedPolicy:
                 agent.forget(torch.as_tensor(np.atleast_1d(episode_start), device=self._device))
         actions: Arrays = agent.act(x.unsqueeze(0) if single else x).cpu().numpy()
         state = tuple(part.cpu().numpy() for part in agent.state) or state
-        if isinstance(self.action_space, Box):
-            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        actions = self._taken_by_env.taken(actions)
         return (actions[0] if single else actions), state

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import MultiBinary
 from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from torch import Tensor
@@ -51,6 +52,8 @@ class SB3Agent:
             actions, self._state = self.model.predict(
                 array, self._state, self._start, self.deterministic
             )
+        if isinstance(getattr(self.model, "action_space", None), MultiBinary):
+            actions = actions.astype(np.int64)  # SB3's bits are floats
         self._start = np.zeros_like(self._start)
         return torch.as_tensor(actions, device=observations.device)
 

@@ -4,6 +4,7 @@
 - ``done`` is ``terminated or truncated``; ``info["TimeLimit.truncated"]`` says that an end is only
   the limit's (where both are true, termination wins), and SB3 then bootstraps from the value of
   ``info["terminal_observation"]``, what the last step led to.
+- Actions count from 0 and lie in one row, wherever the environment's begin: SB3 knows no others.
 - Seeds and options that are set apply at the next ``reset``, once; a task stays.
 
 Gymnasium environments that are no tensor programs go into SB3's own ``DummyVecEnv``.
@@ -18,13 +19,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from gymnasium import Space
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 from torch import Tensor
 
 from metarl.rl import TensorVectorEnv
+from metarl.rl.spaces import PlainActions
 from metarl.sb3.batched_vec_env import BatchedVecEnv, found
 from metarl.sb3.global_generators import child_seed
 
@@ -99,8 +101,9 @@ class TaskVecEnv(BatchedVecEnv):
         self._actions: Tensor = torch.empty(0)
         self._device = torch.device("cpu")
         self._waiting = np.zeros(env.num_envs, dtype=np.bool_)
-        self._action_type = torch.int64 if isinstance(acted, Discrete) else torch.float32
-        super().__init__(env, observed, acted)
+        self._taken_by_env = PlainActions(acted)
+        self._action_type = torch.float32 if isinstance(acted, Box) else torch.int64
+        super().__init__(env, observed, self._taken_by_env.plain)
         if tasks is not None:
             self._keep(tasks)
 
@@ -116,8 +119,13 @@ class TaskVecEnv(BatchedVecEnv):
         return self._begin(seed)
 
     def step_async(self, actions: Arrays) -> None:
-        """Take note of actions ``[B]`` or ``[B, A]``."""
-        self._actions = torch.as_tensor(actions, dtype=self._action_type, device=self._device)
+        """Take note of actions ``[B]`` or ``[B, A]``.
+
+        Raises:
+            ValueError: They are not of the action space.
+        """
+        taken = self._taken_by_env.taken(np.asarray(actions))
+        self._actions = torch.as_tensor(taken, dtype=self._action_type, device=self._device)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Do them; observations ``[B, ...]``, rewards float32 ``[B]``, dones ``[B]``, infos."""
