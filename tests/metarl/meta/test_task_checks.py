@@ -286,7 +286,7 @@ def test_adaptation_in_inference_mode_is_refused() -> None:
         (nn.LazyLinear(2), ValueError, "weight has no shape yet: run a batch"),
         (nn.Tanh(), ValueError, "nothing adapts: of 0 parameters"),
     ],
-    ids=str,
+    ids=["generator", "list", "tensor", "class", "number", "state", "lazy", "none"],
 )
 @pytest.mark.filterwarnings("ignore:Lazy modules")
 def test_parameters_that_are_none(params: Any, error: type[Exception], words: str) -> None:
