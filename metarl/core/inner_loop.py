@@ -85,11 +85,15 @@ def inner_step(
 
     With ``first_order`` the gradient is a constant in the graph that is created.
     """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("adaptation takes gradients: leave torch.inference_mode() for it")
     exact = create_graph and not first_order
     with torch.enable_grad():
         whole = exact and all(p.requires_grad for p in fast.values())
         here = dict(fast) if whole else leaves(fast)
+        before = _versions(fast, slow)
         loss = tasks.loss(here, slow, batch)
+        _check_not_written(before, fast, slow)
         if tuple(loss.shape) != (tasks.num_tasks,):
             raise ValueError(
                 f"the loss of {type(tasks).__name__} has shape {tuple(loss.shape)} where it must "
@@ -106,6 +110,27 @@ def inner_step(
     with torch.set_grad_enabled(create_graph):
         next_fast, next_state = rule.step(here, grads, state, rule_params, first_order=first_order)
     return InnerStep(index, here, state, batch, loss, grads, next_fast, next_state)
+
+
+def _versions(*groups: Params) -> list[int]:
+    """How often each tensor, or one that shares its numbers, has been written in place."""
+    return [p._version for group in groups for p in group.values()]
+
+
+def _check_not_written(before: list[int], fast: Params, slow: Params) -> None:
+    """Check that a loss has left the parameters alone: all tasks and steps share them.
+
+    Raises:
+        ValueError: It has not.
+    """
+    now = _versions(fast, slow)
+    if now != before:
+        names = [*fast, *slow]
+        written = [name for name, a, b in zip(names, before, now, strict=True) if a != b]
+        raise ValueError(
+            f"the loss writes in place into the parameters {', '.join(written)}, which now have "
+            "other values: leave it, such as max_norm of nn.Embedding"
+        )
 
 
 def inner_steps(

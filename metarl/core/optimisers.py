@@ -59,9 +59,10 @@ class OptimiserSettings:
 
 def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of each agent's gradient over all parameters ``[N, ...]``: ``[N]``."""
-    norms = [torch.linalg.vector_norm(g.reshape(g.shape[0], -1), dim=1) for g in gradients]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
-    return total
+    # Agent by agent: how a sum is rounded depends on the shape of the tensor it is taken in.
+    parts = [part for g in gradients for part in g.unbind()]
+    norms = torch.stack(torch._foreach_norm(parts)).view(len(gradients), -1)
+    return torch.stack([torch.linalg.vector_norm(own) for own in norms.T.contiguous().unbind()])
 
 
 def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], Tensor]:

@@ -97,22 +97,31 @@ def prefixed(params: Params, prefix: str) -> dict[str, Tensor]:
 
 
 def gradients(loss: Tensor, params: Params, *, create_graph: bool = False) -> dict[str, Tensor]:
-    """The gradient of a scalar by name, dense; zeros where it does not depend on a parameter."""
-    if not params:
+    """The gradient of a scalar by name, dense; zeros where it does not depend on a parameter.
+
+    What stands still (``requires_grad=False``) has none.
+    """
+    moving = {name: p for name, p in params.items() if p.requires_grad}
+    if not moving:
         return {}
     found = torch.autograd.grad(
         loss,
-        list(params.values()),
+        list(moving.values()),
         create_graph=create_graph,
         allow_unused=True,
         materialize_grads=True,
     )
-    return {name: g.to_dense() for name, g in zip(params, found, strict=True)}
+    return {name: g.to_dense() for name, g in zip(moving, found, strict=True)}
 
 
 def leaves(params: Params) -> dict[str, Tensor]:
     """The same values, cut from their graph, ready to be differentiated with respect to."""
     return {name: p.detach().requires_grad_() for name, p in params.items()}
+
+
+def cut(params: Params) -> dict[str, Tensor]:
+    """The same values, cut from their graph; what is differentiated with respect to still is."""
+    return {name: p.detach().requires_grad_(p.requires_grad) for name, p in params.items()}
 
 
 def named_params(model: Model) -> Params:
@@ -136,7 +145,8 @@ def named_params(model: Model) -> Params:
             raise TypeError(f"the parameter {name} must be a tensor, got {type(p).__name__}")
         if is_lazy(p):
             raise ValueError(f"{name} has no shape yet: run a batch through the module first")
-        if not (p.is_floating_point() or p.is_complex()):
+        stands = isinstance(p, nn.Parameter) and not p.requires_grad
+        if not (stands or p.is_floating_point() or p.is_complex()):
             raise TypeError(
                 f"the parameter {name} must be of a floating-point type, got {p.dtype}: of a "
                 "module's state_dict() take the parameters alone, dict(net.named_parameters())"

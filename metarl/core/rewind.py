@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.inner_loop import InnerStep, Point, inner_step
-from metarl.core.params import Params, gradients, leaves, precise, scope
+from metarl.core.params import Params, cut, gradients, leaves, precise, scope
 from metarl.core.tasks import TaskBatch
 from metarl.core.update_rules import EMPTY, UpdateRule
 
@@ -41,13 +41,15 @@ def rewind(
         num_first_order: So many of the path's first steps are of first order (`inner_steps`).
 
     Returns:
-        What the loop adds to the gradient: with respect to phi_0 ``[N, ...]``, to the slow
-        parameters ``[N, ...]`` and to the rule's parameters (summed over tasks).
+        What the loop adds to the gradient: with respect to phi_0 ``[N, ...]``, to those slow
+        parameters ``[N, ...]`` that require a gradient, and to the rule's parameters (summed over
+        tasks).
     """
-    slow, learned = leaves(slow), leaves(rule_params)
+    slow, learned = cut(slow), leaves(rule_params)
     of_fast: Params = cotangent
     of_state: Params = _zeros(path[-1].state)
-    of_slow, of_rule = _zeros(slow), _zeros(learned)
+    of_slow = _zeros({n: p for n, p in slow.items() if p.requires_grad})
+    of_rule = _zeros(learned)
     for index, point in reversed(list(enumerate(path))):
         fast, state = leaves(point.fast), leaves(point.state)
         with torch.enable_grad():

@@ -25,7 +25,7 @@ from metarl.core.params import Params
 _REMEDIES = {
     "scaleddotproduct": (
         "fused attention",
-        "call model, clone and Warp.backward within `with "
+        "call model, clone, Warp.backward and learners within `with "
         "torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`",
     ),
     "weightnorm": (

@@ -48,6 +48,7 @@ from metarl.core import (
 )
 from metarl.meta.learner import Metrics
 from metarl.meta.maml import MAML
+from metarl.meta.task_checks import check_offers
 
 BatchT = TypeVar("BatchT")
 StackedNetwork: TypeAlias = Callable[[Params, Tensor], Tensor]
@@ -147,5 +148,6 @@ class DAML(MAML):
         return super().adaptation(self._learned(tasks), num_steps)
 
     def _learned(self, tasks: TaskBatch[Any]) -> LearnedLossTasks:
+        check_offers(tasks, self, "features")
         showing: ShowingTaskBatch[Any] = tasks  # type: ignore[assignment]
         return LearnedLossTasks(showing, self.objective)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class EMAML(TaskwiseLearner):
             the loss is on another scale it brings both to one.
         centred: Subtract the mean return of the other tasks. Without it the term is mostly noise.
     """
+
+    asks: ClassVar[tuple[str, ...]] = ("performance", "log_likelihood")
 
     def __init__(
         self,

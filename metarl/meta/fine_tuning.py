@@ -17,7 +17,7 @@ The heads are M tensors: the published code's were one module under M names.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -57,6 +57,8 @@ class FineTuning(TaskwiseLearner):
     Attributes:
         head: Names of the head's parameters.
     """
+
+    asks: ClassVar[tuple[str, ...]] = ("indices",)
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ from metarl.core import (
     TaskBatch,
     Transform,
     UpdateRule,
+    cut,
     gradients,
     leaves,
     prefixed,
@@ -109,7 +110,7 @@ class ImplicitMAML(TaskwiseLearner):
         for step in self.adaptation(tasks, self.num_steps):
             metrics.setdefault("support_loss", step.loss)
             metrics["last_support_loss"] = step.loss
-        adapted, shared = leaves(step.next_fast), leaves(self.slow)
+        adapted, shared = leaves(step.next_fast), cut(self.slow)
         del step  # and with it what the last step drew
         with torch.enable_grad():
             slow = share(shared, tasks.num_tasks)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
@@ -37,11 +38,12 @@ from metarl.core import (
     inner_steps,
     named_params,
     partition,
+    prefixed,
     scope,
     share,
 )
 from metarl.errors import UserError
-from metarl.meta.task_checks import check_metrics, explain
+from metarl.meta.task_checks import check_metrics, check_offers, explained
 
 Metrics: TypeAlias = dict[str, Tensor]
 """Of every task, ``[N]``, without a graph."""
@@ -59,9 +61,11 @@ class MetaLearner(ABC):
         num_steps: K, inner steps a task in meta-training.
         execution: How many tasks are worked on at a time.
         compilable: The meta-gradient branches on no value, so that it can be compiled.
+        asks: Names of what it asks of tasks beside what every `TaskBatch` has.
     """
 
     compilable: ClassVar[bool] = False
+    asks: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -92,8 +96,7 @@ class MetaLearner(ABC):
             raise TypeError(f"rule must be an update rule, such as metarl.sgd(0.1), got {rule!r}")
         params = named_params(params)
         fast_side, slow_side = partition(params, slow=slow).split(params)
-        # Leaves like the others, whose gradients `add_to_grads` drops: no learner has to know them.
-        self.frozen = {n: p.detach().clone().requires_grad_() for n, p in frozen(params).items()}
+        self.frozen = {n: p.detach().clone() for n, p in frozen(params).items()}
         fast_side, slow_side = (
             {n: p for n, p in side.items() if n not in self.frozen}
             for side in (fast_side, slow_side)
@@ -202,10 +205,20 @@ class MetaLearner(ABC):
 
     def adaptation(self, tasks: TaskBatch[Any], num_steps: int) -> Iterator[InnerStep[Any]]:
         """Adapt to tasks step by step, without a graph; leaves the learner untouched."""
+        check_offers(tasks, self)
         with torch.no_grad():
             fast = self.initial_fast(tasks)
             slow = share(self.slow, tasks.num_tasks)
-        return inner_steps(tasks, fast, slow, self.rule, num_steps, rule_params=self.rule_params)
+        with self.explained(tasks):
+            yield from inner_steps(
+                tasks, fast, slow, self.rule, num_steps, rule_params=self.rule_params
+            )
+
+    def explained(self, tasks: TaskBatch[Any]) -> AbstractContextManager[None]:
+        """Within it, errors that come out of the tasks, or of torch in them, are said in words."""
+        return explained(
+            tasks, lambda: (self.initial_fast(tasks), share(self.slow, tasks.num_tasks))
+        )
 
     def adapt(self, tasks: TaskBatch[Any], num_steps: int) -> dict[str, Tensor]:
         """The fast parameters ``[N, ...]`` after ``num_steps`` (at least 0) inner steps.
@@ -234,20 +247,19 @@ class MetaLearner(ABC):
         Raises:
             ValueError: The names or shapes are not this learner's.
         """
-        saved = state["params"]
-        if saved.keys() != self.params.keys():
-            odd = sorted(saved.keys() ^ self.params.keys())
+        own = {**self.params, **prefixed(self.frozen, "frozen")}
+        saved = {**state["params"], **prefixed(state.get("frozen", {}), "frozen")}
+        if saved.keys() != own.keys():
+            odd = sorted(saved.keys() ^ own.keys())
             raise ValueError(f"these parameters are on one side only: {', '.join(odd)}")
-        for name, p in self.params.items():
+        for name, p in own.items():
             if saved[name].shape != p.shape:
                 raise ValueError(
                     f"{name} is {tuple(saved[name].shape)} in the state, {tuple(p.shape)} here"
                 )
         with torch.no_grad():
-            for name, p in self.params.items():
+            for name, p in own.items():
                 p.copy_(saved[name])
-            for name, p in self.frozen.items():
-                p.copy_(state["frozen"][name])
 
 
 class TaskwiseLearner(MetaLearner):
@@ -267,6 +279,7 @@ class TaskwiseLearner(MetaLearner):
 
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Sum over chunks, mean over tasks, one step."""
+        check_offers(tasks, self, *self.asks)
         metrics: list[Metrics] = []
         total: dict[str, Tensor] = {}
         for _, (grads, chunk_metrics) in self.execution.map(self._checked_gradients, tasks):
@@ -278,17 +291,13 @@ class TaskwiseLearner(MetaLearner):
     def _checked_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """The meta-gradient of some tasks; what is wrong with them is said in words."""
         work = self._compiled_gradients if self.execution.compile else self.task_gradients
-        try:
+        with self.explained(tasks):
             grads, metrics = work(tasks)
-        except (RuntimeError, IndexError, ValueError) as error:
-            with torch.no_grad():
-                explain(error, tasks, self.initial_fast(tasks), share(self.slow, tasks.num_tasks))
-            raise
         check_metrics(tasks, metrics)
         return grads, metrics
 
     def _compiled_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
-        return self._compiled(self.params, tasks)
+        return self._compiled({**self.params, **prefixed(self.frozen, "frozen")}, tasks)
 
     @cached_property
     def _compiled(self) -> CompiledGradients:
@@ -296,7 +305,8 @@ class TaskwiseLearner(MetaLearner):
 
         def work(params: Params, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
             there = copy.copy(self)
-            there.params = dict(params)
+            there.frozen = {n: p.detach() for n, p in scope(params, "frozen").items()}
+            there.params = {n: params[n] for n in self.params}
             return there.task_gradients(tasks)
 
         return CompiledGradients(work)

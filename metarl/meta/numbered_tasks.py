@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from metarl.core import DivisibleTaskBatch, Params, Split, TaskBatch
+from metarl.meta.task_checks import check_offers
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class NumberedTasks:
 
     def select(self, tasks: slice) -> NumberedTasks:
         """These tasks alone."""
+        check_offers(self.tasks, self, "select")
         divisible: DivisibleTaskBatch[Any] = self.tasks  # type: ignore[assignment]
         start, _, _ = tasks.indices(self.num_tasks)
         return NumberedTasks(divisible.select(tasks), self.first + start)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -43,6 +43,7 @@ from metarl.core.ratios import check_ratios
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.policy_tasks import PolicyTaskBatch
 from metarl.meta.recorded import Recorded
+from metarl.meta.task_checks import check_offers
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class ProMP(MetaLearner):
             policies from those that played exceeds this is taken back, and ends the epochs. The
             optimiser's moments keep its gradient. None: all epochs, and all steps stay.
     """
+
+    asks: ClassVar[tuple[str, ...]] = ("clipped_loss", "divergence", "largest_log_ratio")
 
     def __init__(
         self,
@@ -114,9 +117,11 @@ class ProMP(MetaLearner):
         """
         self._stopped, self._num_exceeded = False, 0
         before: dict[str, Tensor] = {}
+        check_offers(tasks, self, *self.asks)
         parts = [part for _, part in self.execution.map(Recorded, tasks)]
         for epoch in range(self.num_epochs):
-            each = [self._metrics_of_part(part, first=epoch == 0) for part in parts]
+            with self.explained(tasks):
+                each = [self._metrics_of_part(part, first=epoch == 0) for part in parts]
             metrics = {name: torch.cat([m[name] for m, _ in each]) for name in each[0][0]}
             if epoch > 0 and self._took_back(before, metrics["query_kl"]):
                 return

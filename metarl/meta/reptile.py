@@ -36,6 +36,7 @@ from metarl.core import (
     check_choice,
 )
 from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.task_checks import check_offers
 
 Schedule: TypeAlias = Literal["batch", "serial"]
 
@@ -74,6 +75,7 @@ class Reptile(TaskwiseLearner):
         if self.schedule == "batch":
             yield from super().meta_gradients(tasks)
             return
+        check_offers(tasks, self, "select")
         divisible: DivisibleTaskBatch[Any] = tasks  # type: ignore[assignment]
         for i in range(tasks.num_tasks):
             yield from super().meta_gradients(divisible.select(slice(i, i + 1)))

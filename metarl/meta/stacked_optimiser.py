@@ -1,8 +1,10 @@
-"""A torch optimiser of N stacked agents, each of which steps as it would alone.
+"""A torch optimiser of N stacked agents, each of which steps as it would alone, bit for bit.
 
-Adam and its kin work entry by entry, so that one optimiser of parameters ``[N, ...]`` is N
-optimisers. What it keeps of an agent can be taken out and put back, and an agent can stay where it
-is while the others step.
+The optimiser is given every agent's share of every parameter as a tensor of its own: a view, so
+that what it writes is written into the stack. One tensor ``[N, ...]`` would do up to rounding,
+since Adam and its kin work entry by entry; but fused kernels round the last few entries of a tensor
+in another way than the rest, and which ones those are depends on N. What is kept of an agent can be
+taken out and put back, and an agent can stay where it is while the others step.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ OptimiserState: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 """Of one agent: parameter → entry → tensor."""
 
 STEP_COUNT = "step"
-"""The one entry that stacked agents share."""
+"""The one entry that does not have the parameter's shape."""
 
 
 class StackedOptimiser:
@@ -27,11 +29,14 @@ class StackedOptimiser:
 
     def __init__(self, settings: OptimiserSettings, params: Params) -> None:
         self.settings, self.params = settings, params
+        self._shares = {name: list(p.detach().unbind()) for name, p in params.items()}
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, without moments."""
-        self._optimiser = self.settings.build(self.params.values())
+        """Begin again, without moments."""
+        self._optimiser = self.settings.build(
+            share for shares in self._shares.values() for share in shares
+        )
 
     def scale(self, factor: float) -> None:
         """Make the learning rate so many times the setting's."""
@@ -39,57 +44,38 @@ class StackedOptimiser:
 
     def step(self, gradients: Sequence[Tensor], skips: Tensor | None = None) -> None:
         """Step on gradients ``[N, ...]``; agents that skip ``[N]`` keep weights and moments."""
-        for p, gradient in zip(self.params.values(), gradients, strict=True):
-            p.grad = gradient
-        before = [] if skips is None else [t.detach().clone() for t in self._tensors()]
+        stay = [False] * len(gradients[0]) if skips is None else skips.tolist()
+        for shares, gradient in zip(self._shares.values(), gradients, strict=True):
+            for share, part, stays in zip(shares, gradient.unbind(), stay, strict=True):
+                share.grad = None if stays else part
         self._optimiser.step()
         # A fused optimiser writes without a word; who kept activations must see that they are old.
         torch.autograd.graph.increment_version(self.params.values())
-        if skips is not None:
-            _put_back(self._tensors(), before, skips)
 
     def agent_state(self, index: int) -> dict[str, dict[str, Tensor]]:
         """What is kept of one agent, without the leading axis."""
         return {
             name: {
-                key: value.clone() if key == STEP_COUNT else value[index].clone()
-                for key, value in self._optimiser.state[p].items()
+                key: value.clone()
+                for key, value in self._optimiser.state[shares[index]].items()
                 if value is not None
             }
-            for name, p in self.params.items()
+            for name, shares in self._shares.items()
         }
 
     def load_agent_states(self, states: Sequence[OptimiserState]) -> None:
         """Take up where `agent_state` of every agent left off."""
         fused = bool(self._optimiser.defaults.get("fused"))  # then it counts on the device
-        for name, p in self.params.items():
-            saved = [state.get(name, {}) for state in states]
-            self._optimiser.state[p] = {
-                key: value.to(p.device if fused else "cpu", copy=True)
-                if key == STEP_COUNT
-                else torch.stack([s[key] for s in saved]).to(p.device)
-                for key, value in saved[0].items()
-            }
-
-    def _tensors(self) -> list[Tensor]:
-        """What a step changes, ``[N, ...]`` each: the parameters, then their moments."""
-        moments = [
-            value
-            for p in self.params.values()
-            for key, value in self._optimiser.state.get(p, {}).items()
-            if key != STEP_COUNT and value is not None
-        ]
-        return [*self.params.values(), *moments]
+        for name, shares in self._shares.items():
+            for share, state in zip(shares, states, strict=True):
+                self._optimiser.state[share] = {
+                    key: value.to(
+                        "cpu" if key == STEP_COUNT and not fused else share.device, copy=True
+                    )
+                    for key, value in state.get(name, {}).items()
+                }
 
 
 def over_agents(values: Tensor, like: Tensor) -> Tensor:
     """Values ``[N]`` with as many axes as a tensor ``[N, ...]``."""
     return values.view(-1, *(1,) * (like.dim() - 1))
-
-
-@torch.no_grad()
-def _put_back(after: Sequence[Tensor], before: Sequence[Tensor], agents: Tensor) -> None:
-    """Undo a step of some agents ``[N]``; moments that it made were 0."""
-    made = [torch.zeros_like(t) for t in after[len(before) :]]
-    for now, then in zip(after, [*before, *made], strict=True):
-        now.copy_(torch.where(over_agents(agents, now), then, now))

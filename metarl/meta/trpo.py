@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from metarl.core import Model, TaskBatch, UpdateRule, add_to_grads
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.linear_solvers import ConjugateGradient, Solver
 from metarl.meta.recorded import Recorded
+from metarl.meta.task_checks import check_offers
 from metarl.meta.trust_region import TrustRegion
 
 
@@ -47,6 +48,8 @@ class TRPO(MetaLearner):
         num_backtracks: Candidates of the line search.
         backtrack: Each is this much of the one before.
     """
+
+    asks: ClassVar[tuple[str, ...]] = ("predictions", "divergence", "fisher", "largest_log_ratio")
 
     def __init__(
         self,
@@ -97,7 +100,9 @@ class TRPO(MetaLearner):
             StaleBatchError: The ratios do not begin at 1.
             ValueError: A meta-parameter does not act on the policy.
         """
-        region = TrustRegion(self, Recorded(tasks))
+        check_offers(tasks, self, *self.asks)
+        with self.explained(tasks):
+            region = TrustRegion(self, Recorded(tasks))
         gradient = region.gradient
         x = self.solver.solve(
             lambda v: region.product(v[0]).unsqueeze(0) + self.damping * v, gradient.unsqueeze(0)

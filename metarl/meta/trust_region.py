@@ -53,7 +53,9 @@ class TrustRegion:
         self, theta: Params, *, create_graph: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         """Adapted and slow parameters ``[N, ...]`` from theta, and the first loss ``[N]``."""
-        fast, slow = (share(scope(theta, s), self.tasks.num_tasks) for s in ("fast", "slow"))
+        num_tasks = self.tasks.num_tasks
+        fast = share(scope(theta, "fast"), num_tasks)
+        slow = share({**scope(theta, "slow"), **self.learner.frozen}, num_tasks)
         steps = inner_steps(
             self.recorded,
             fast,

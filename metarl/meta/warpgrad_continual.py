@@ -30,6 +30,7 @@ from metarl.core import (
 )
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
+from metarl.meta.task_checks import check_offers
 from metarl.meta.warpgrad_objectives import OBJECTIVES, Objective, look
 
 
@@ -73,11 +74,13 @@ class ContinualWarpGrad(MetaLearner):
             ``support_loss`` and ``query_loss`` of the last step, every ``warp_period`` steps; the
             count goes on from one call to the next.
         """
+        check_offers(tasks, self)
         self._begin(tasks)
         left = self.num_steps
         while left:
             count = min(left, self.warp_period - self._num_summed)
-            metrics = self._walk(tasks, count)
+            with self.explained(tasks):
+                metrics = self._walk(tasks, count)
             left -= count
             if self._num_summed == self.warp_period:
                 scale = 1.0 / (self.warp_period * tasks.num_tasks)

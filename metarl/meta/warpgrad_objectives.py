@@ -31,6 +31,7 @@ from metarl.core import (
     TaskBatch,
     UpdateRule,
     check_choice,
+    cut,
     gradients,
     inner_step,
     leaves,
@@ -84,7 +85,7 @@ def look(
         The inner step, and what it says about phi and the rule.
     """
     fast, state = _detached(fast), _detached(state)
-    shared, learned = leaves(slow), leaves(rule_params)
+    shared, learned = cut(slow), leaves(rule_params)
     with torch.enable_grad():
         stacked = share(shared, tasks.num_tasks)
     with torch.no_grad():
@@ -128,7 +129,7 @@ def check_settings(objective: Objective, learned: Params, initialisation: object
         ValueError: See above.
     """
     check_choice("objective", objective, OBJECTIVES)
-    if not learned and initialisation is None:
+    if not any(p.requires_grad for p in learned.values()) and initialisation is None:
         raise ValueError(
             "nothing is learned: name slow parameters (slow=), learn the rule's own, or give an "
             "initialisation objective"

@@ -20,7 +20,7 @@ Reduces to: Algorithm 1 (`warpgrad`) where all draws make one step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ from metarl.core import (
 from metarl.core.replay import Key
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
+from metarl.meta.task_checks import check_offers
 from metarl.meta.trajectory_objectives import TrajectoryObjective
 from metarl.meta.warpgrad_objectives import Look, Objective, check_settings, look
 from metarl.seeding import stream
@@ -56,6 +57,8 @@ class OfflineWarpGrad(MetaLearner):
         num_epochs: How many times every recorded point is drawn.
         buffer: Where points are recorded: its capacity, stride, whether theta_K belongs to them.
     """
+
+    asks: ClassVar[tuple[str, ...]] = ("select",)
 
     def __init__(
         self,
@@ -92,11 +95,13 @@ class OfflineWarpGrad(MetaLearner):
             ``support_loss`` and ``query_loss`` of the draws; last, with an ``initialisation``,
             ``support_loss`` and ``last_support_loss`` of the tasks.
         """
+        check_offers(tasks, self, *self.asks)
         try:
-            start, metrics = self._collect(tasks)
-            for draws in self._draws():
-                self._only_due("slow", "rule")
-                yield self._replay(tasks, draws)
+            with self.explained(tasks):
+                start, metrics = self._collect(tasks)
+                for draws in self._draws():
+                    self._only_due("slow", "rule")
+                    yield self._replay(tasks, draws)
         finally:
             self.buffer.clear()
         if start:

@@ -73,8 +73,8 @@ class ModuleNetwork:
                 each other.
 
         Raises:
-            ValueError: A parameter is missing, the module writes into its buffers, or an example's
-                output depends on the others and there are reference examples.
+            ValueError: A parameter is missing, the module writes into parameters or buffers, or an
+                example's output depends on the others and there are reference examples.
             TypeError: The module cannot be copied, or its output is no tensor.
         """
         names = [name for name, _ in self.module.named_parameters()]
@@ -94,6 +94,7 @@ class ModuleNetwork:
 
     def _first(self, module: nn.Module, modes: Modes, params: Params, inputs: Tensor) -> Tensor:
         """The first call in these modes: whether it stacks, whether it draws at random."""
+        params = {name: p.clone() for name, p in params.items()}
         buffers = {name: b.clone() for name, b in self.module.named_buffers()}
         state = _random_state(inputs.device)
         try:
@@ -103,12 +104,13 @@ class ModuleNetwork:
         except (RuntimeError, UserWarning):
             # torch.vmap cannot, or not fast. Or the module itself fails: then it says so here.
             outputs, stacks = one_by_one(module, params, buffers, inputs), False
-        written = [name for name, b in buffers.items() if b._version]
+        written = [name for name, t in {**params, **buffers}.items() if t._version]
         if written:
             raise ValueError(
-                f"the module writes into its buffers ({', '.join(written)}), which the tasks would "
-                "share: put it into evaluation mode, take track_running_stats=False for batch norm "
-                "(or GroupNorm), or use metarl.MAML, whose clones have buffers of their own"
+                f"the module writes into {', '.join(written)}, which the tasks would share: put it "
+                "into evaluation mode, take track_running_stats=False for batch norm (or "
+                "GroupNorm) and no max_norm for nn.Embedding, or use metarl.MAML, whose clones "
+                "have buffers of their own"
             )
         self._random[modes] = not torch.equal(state, _random_state(inputs.device))
         self._stacks[modes] = stacks
@@ -174,12 +176,16 @@ def _copy(module: nn.Module) -> nn.Module:
         values = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())
         shared |= {id(value): value for value in values if isinstance(value, Tensor)}
     try:
-        return copy.deepcopy(module, dict(shared))
+        copied = copy.deepcopy(module, dict(shared))
     except (TypeError, RuntimeError, ValueError, AttributeError) as error:
         raise TypeError(
             f"{type(module).__name__} cannot be copied ({error}), as a network that is called with "
             "other parameters than its own must be: make copy.deepcopy of it work"
         ) from error
+    for part in copied.modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            part.sparse = False  # the gradient of one network's share of a stack is dense
+    return copied
 
 
 def _random_state(device: torch.device) -> Tensor:

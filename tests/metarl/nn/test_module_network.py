@@ -81,6 +81,17 @@ class Attention(nn.Module):
         return self.head(self.layer(x.unflatten(-1, (T, D))).mean(1))
 
 
+class Letters(nn.Module):
+    """Looks up vectors."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.letters, self.head = nn.Embedding(10, 4, **options), nn.Linear(4, C)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.letters((3 * x).abs().long()).mean(1))
+
+
 def perceptron(*between: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Linear(T * D, 8), *between, nn.Tanh(), nn.Linear(8, C))
 
@@ -104,6 +115,8 @@ MODULES: dict[str, Any] = {
     "buffer": Positions,
     "tied": Tied,
     "frozen": lambda: nn.Sequential(nn.Linear(T * D, 8).requires_grad_(False), nn.Linear(8, C)),
+    "letters": Letters,
+    "sparse letters": lambda: Letters(sparse=True),
     "attention": Attention,
 }
 
@@ -208,14 +221,15 @@ def test_dropout_draws_for_each_network_and_in_one_thread() -> None:
     [
         lambda: perceptron(nn.BatchNorm1d(8)),
         lambda: nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(15, C))),
+        lambda: Letters(max_norm=0.1),
     ],
-    ids=["batch norm", "spectral norm"],
+    ids=["batch norm", "spectral norm", "max norm"],
 )
-def test_a_module_that_writes_into_its_buffers_is_refused_and_stays_whole(make: Any) -> None:
+def test_a_module_that_writes_into_its_tensors_is_refused_and_stays_whole(make: Any) -> None:
     module = make().double()
     before, own = copy.deepcopy(module), dict(module.named_parameters())
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"writes into its buffers .*evaluation mode"):
+        with pytest.raises(ValueError, match=r"writes into .*evaluation mode"):
             ModuleNetwork(module)(params_of(module), inputs())
     assert whole(module, before, own)
 
