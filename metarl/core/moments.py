@@ -65,6 +65,7 @@ class Adam(Transform):
 
     def init(self, fast: Params) -> State:
         """M = v = 0, t = 0."""
+        _check_real("Adam", fast)
         moments = {f"{kind}.{n}": torch.zeros_like(p) for kind in "mv" for n, p in fast.items()}
         first = next(iter(fast.values()))
         return moments | {"t": first.new_zeros(first.shape[0])}
@@ -109,6 +110,7 @@ class RMSprop(Transform):
 
     def init(self, fast: Params) -> State:
         """All moving means are 0."""
+        _check_real("RMSprop", fast)
         kinds = ("v", "mean") if self.centered else ("v",)
         return {f"{kind}.{n}": torch.zeros_like(p) for kind in kinds for n, p in fast.items()}
 
@@ -143,6 +145,15 @@ def _over_root(m: Tensor, v: Tensor, eps: float) -> Tensor:
 def _check_decay(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise ValueError(f"{name} must lie in [0, 1), got {value}")
+
+
+def _check_real(rule: str, fast: Params) -> None:
+    for name, p in fast.items():
+        if p.is_complex():
+            raise ValueError(
+                f"{rule} has no second moment of a complex parameter, {name!r}: keep its real and "
+                "imaginary parts (torch.view_as_real) and join them in the forward pass"
+            )
 
 
 def _check_eps(eps: float) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from metarl.core.inner_loop import InnerStep
 from metarl.core.params import Params
+from metarl.core.renamed import renamed
 
 Key: TypeAlias = tuple[int, int]
 """Task and inner step k."""
@@ -59,6 +60,7 @@ class ReplayBuffer:
 
     thread_safe: ClassVar[bool] = True
 
+    @renamed(inmem="folder=DIR to keep the visits on disk", tmpdir="folder")
     def __init__(
         self,
         *,

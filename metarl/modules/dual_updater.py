@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import InnerStep, UpdateRule, add_to_grads, added, check_choice, scope, sgd, share
+from metarl.core.renamed import renamed
 from metarl.core.replay import Key
 from metarl.core.second_order import twice_differentiable
 from metarl.meta.leap import SIMPLIFIED, Distance, LeapMetric
@@ -48,7 +49,8 @@ class DualUpdater:
         criterion: The loss: the model's output and targets in, a scalar out. A class of losses,
             such as ``nn.CrossEntropyLoss``, stands for its instance.
         rule: The update rule of adaptation, e.g. ``metarl.sgd(0.1)``; an optimiser that steps by
-            another is refused. None: that of the one given to `Warp.register_optimizer`.
+            another is refused. None: that of the optimiser which steps (SGD, Adam, AdamW or
+            RMSprop of `torch.optim`, with its settings at every step).
         warp_objective: exact: eq. 11; first_order: eq. 12; replay: the task loss at every point,
             no step looked ahead; none.
         init_objective: leap: Leap with the loss and the stabiliser; leap_simplified: without both
@@ -78,6 +80,8 @@ class DualUpdater:
             object.__setattr__(self, "criterion", self.criterion())
         if not callable(self.criterion):
             raise TypeError(f"criterion must be a function or a loss, got {self.criterion}")
+        if self.rule is not None and not isinstance(self.rule, UpdateRule):
+            raise TypeError(f"rule must be a rule such as metarl.sgd(0.1), got {self.rule!r}")
         check_seed(self.seed)
         check_choice("warp_objective", self.warp_objective, ("none", *OBJECTIVES))
         check_choice("init_objective", self.init_objective, get_args(InitObjective))
@@ -204,6 +208,13 @@ class DualUpdater:
             case "leap_simplified":
                 metric = replace(SIMPLIFIED, distance=self.distance, eps=self.eps)
                 return LeapObjective(metric, self.include_final)
+
+
+DualUpdater.__init__ = renamed(  # type: ignore[method-assign]
+    bsz="batch_size (None for all)",
+    norm='distance="length" for True, "energy" for False',
+    approx='warp_objective="replay" for True, "first_order" for False',
+)(DualUpdater.__init__)
 
 
 def _known(rule: UpdateRule | None) -> UpdateRule:

@@ -1,8 +1,7 @@
-"""PyTorch's optimisers as update rules, so that a step they took can be taken again.
+"""A learned step size and momentum of every adapting parameter: `OptimizerParameters` of a `Warp`.
 
-A learned step size and momentum of every adapting parameter (`OptimizerParameters`) are ordinary
-rules too: alpha = exp(log_lr), beta = sigmoid(logit), so that no step of the outer optimiser makes
-them negative.
+They are ordinary update rules: alpha = exp(log_lr), beta = sigmoid(logit), so that no step of the
+outer optimiser makes them negative.
 """
 
 from __future__ import annotations
@@ -14,16 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import (
-    Adam,
-    Chain,
-    Momentum,
-    Params,
-    StepSize,
-    Transform,
-    UpdateRule,
-    WeightDecay,
-)
+from metarl.core import Chain, Params, StepSize, Transform, UpdateRule
 from metarl.core.update_rules import State
 
 
@@ -91,60 +81,3 @@ class OptimizerParameters:
             }
             for n, p in fast.items()
         ]
-
-
-def rule_of(optimiser: torch.optim.Optimizer) -> UpdateRule:
-    """The rule by which an optimiser steps, with its settings of now.
-
-    Raises:
-        ValueError: It is neither SGD nor Adam, or has settings that no rule has.
-    """
-    settings = [{k: v for k, v in g.items() if k != "params"} for g in optimiser.param_groups]
-    s, kind = settings[0], type(optimiser)
-    odd = [k for k in ("dampening", "maximize", "amsgrad", "decoupled_weight_decay") if s.get(k)]
-    if kind not in (torch.optim.SGD, torch.optim.Adam) or odd or any(g != s for g in settings):
-        raise ValueError(
-            f"no update rule is known for this {kind.__name__} ({', '.join(odd) or 'its groups'}): "
-            "SGD and Adam are, with the same settings in all groups and without dampening, "
-            "maximize, amsgrad or decoupled weight decay"
-        )
-    links: list[Transform] = [WeightDecay(s["weight_decay"])] if s["weight_decay"] else []
-    if kind is torch.optim.Adam:
-        beta1, beta2 = s["betas"]
-        links.append(Adam(float(beta1), float(beta2), s["eps"]))
-    elif s["momentum"]:
-        links.append(Momentum(s["momentum"], s["nesterov"]))
-    return Chain((*links, StepSize(float(s["lr"]))))
-
-
-@torch.no_grad()
-def state_of(optimiser: torch.optim.Optimizer, rule: UpdateRule, fast: Params) -> State:
-    """What the optimiser has kept about parameters, as a state of the rule.
-
-    Args:
-        optimiser: SGD or Adam over the parameters.
-        rule: The rule by which it steps.
-        fast: The parameters, by name.
-
-    Returns:
-        Unstacked.
-
-    Raises:
-        ValueError: The optimiser does not step on all of the parameters.
-    """
-    held = {id(p) for group in optimiser.param_groups for p in group["params"]}
-    strangers = [name for name, p in fast.items() if id(p) not in held]
-    if strangers:
-        raise ValueError(f"the optimiser does not step on {', '.join(strangers)}")
-    state: dict[str, Tensor] = {}
-    for i, link in enumerate(rule.links):
-        for name, p in fast.items():
-            kept = {k: v for k, v in optimiser.state.get(p, {}).items() if v is not None}
-            zeros = torch.zeros_like(p)
-            if isinstance(link, Adam):
-                state[f"{i}.m.{name}"] = kept.get("exp_avg", zeros)
-                state[f"{i}.v.{name}"] = kept.get("exp_avg_sq", zeros)
-                state[f"{i}.t"] = torch.as_tensor(kept.get("step", 0.0)).to(p)
-            elif isinstance(link, Momentum | LearnedMomentum):
-                state[f"{i}.{name}"] = kept.get("momentum_buffer", zeros)
-    return state

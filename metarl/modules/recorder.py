@@ -1,18 +1,23 @@
-"""Records the trajectories of a meta-batch while a user's own loop adapts to its tasks."""
+"""Records the trajectories of a meta-batch while a user's own loop adapts to its tasks.
+
+A point is noted by a forward pass, and recorded when a step comes from it: the optimiser that steps
+is seen, and with it the rule and its state.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim import Optimizer
 
-from metarl.core import Params, ReplayBuffer, UpdateRule, share, unstack
+from metarl.core import Params, ReplayBuffer, UpdateRule
 from metarl.core.update_rules import EMPTY, State
-from metarl.modules.inner_optimisers import rule_of, state_of
 from metarl.modules.module_task import modes_of
 from metarl.modules.step_check import StepCheck
+from metarl.modules.step_watch import StepWatch
 from metarl.modules.task_source import TaskSource
+from metarl.modules.torch_rules import rule_of, state_of
 from metarl.modules.trajectory import Trajectory
 
 
@@ -24,8 +29,8 @@ class Recorder:
         rule: The rule that steps are taken by, where it is known beforehand.
         learned: What the rule has learned; if anything, it is another than the optimiser's.
         checks: Steps are taken again, so that they must be the rule's.
-        paths: One a task.
-        optimizer: The optimiser that adapts to the present task, where it is known.
+        paths: One for each task.
+        optimizer: The optimiser that was named for the present task.
         enabled: Points are to be recorded.
     """
 
@@ -39,16 +44,20 @@ class Recorder:
     ) -> None:
         """Begin without a task."""
         self.buffer, self.rule, self.learned, self.checks = buffer, rule, learned, checks
+        self._watch: StepWatch | None = None
         self._check: StepCheck | None = None
+        self._stepping: Optimizer | None = None  # inside its step, which calls the loss
+        self._seen: Optimizer | None = None  # the last that stepped
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self.buffer.clear()
-        self._stop_checking()
+        self._stop_watching()
+        self._seen = None
         self.paths: list[Trajectory] = []
         self._path: Trajectory | None = None
-        self.optimizer: torch.optim.Optimizer | None = None
+        self.optimizer: Optimizer | None = None
         self.enabled = True
 
     @property
@@ -58,71 +67,111 @@ class Recorder:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a point of the present task has been recorded."""
-        return self._path is not None and self._path.num_steps > 0
+        """Whether a point of the present task has been noted."""
+        return self._path is not None and bool(self._path.num_steps or self._path.is_open)
 
-    def begin(self, source: TaskSource) -> None:
-        """A new task."""
+    def begin(self, source: TaskSource, fast: Params) -> None:
+        """Begin a task, which these parameters adapt to."""
         self._path = Trajectory(len(self.paths), source)
         self.paths.append(self._path)
-        self.enabled = True
+        self.enabled, self._seen = True, None
+        self._start_watching(fast)
 
-    def register(self, optimizer: torch.optim.Optimizer, fast: Params) -> None:
+    def register(self, optimizer: Optimizer, fast: Params) -> None:
         """Name the optimiser of the present task; refuse one whose steps cannot be taken again."""
-        rule = self.rule if self.rule and self.learned() else rule_of(optimizer)
-        state_of(optimizer, rule, fast)
+        rule_of(optimizer, fast)
         self.optimizer = optimizer
-        if rule is not self.rule:
-            self._stop_checking()
 
     def unregister(self) -> None:
         """Know no optimiser."""
         self.optimizer = None
 
     def record(self, model: nn.Module, fast: Params) -> None:
-        """Record a point of the present task, if it is another than the last."""
+        """Note a point of the present task, if it is another than the last."""
         path = self._path
         if not self.enabled or path is None or not path.has_moved(fast):
             return
+        if self._watch is None or self._watch.fast is not fast:
+            self._start_watching(fast)
+        if path.is_open:  # a step came from there that no optimiser took
+            self._close_point(path, None)
         if not path.num_steps:
             path.modes = modes_of(model)
-        path.add(self.buffer, fast, self._rule_now(), self._state(fast))
-        if path.num_steps == 1 and self.checks and self.rule and self._rule_now() is self.rule:
-            self._check = StepCheck(self.rule, self.learned(), fast, lambda: self._state(fast))
+        path.begin_point(fast)
+        if self._stepping:  # the forward pass of a closure
+            self._close_point(path, self._stepping)
+
+    def before(self, optimiser: Optimizer, *, has_closure: bool) -> None:
+        """An optimiser is about to step on the parameters."""
+        path, watch = self._path, self._watch
+        if path is None or watch is None:
+            return
+        self._seen = optimiser
+        self._stepping = optimiser if has_closure else None
+        if path.is_open:
+            self._close_point(path, optimiser)
+        rule = self._rule(optimiser)
+        if not has_closure and self.checks and rule is self.rule and rule is not None:
+            if self._check is None:
+                self._check = StepCheck(rule, self.learned(), watch.fast)
+            index = max(path.num_steps - 1, 0)
+            self._check.before(optimiser, state_of(rule, watch.fast, index, optimiser))
+
+    def after(self, optimiser: Optimizer) -> None:
+        """It has stepped."""
+        self._stepping = None
+        if self._check:
+            self._check.after(optimiser)
 
     def stop(self, fast: Params) -> None:
-        """The present task has come this far."""
-        self._stop_checking()
-        if self._path is not None and self.enabled:
-            self._path.stop(fast, self._state(fast))
+        """Note that the present task has come this far, and watch no longer."""
+        path = self._path
+        if path is None or self._watch is None:
+            return
+        if path.is_open and path.has_moved(fast):
+            self._close_point(path, None)
+        path.stop(fast, self._state(path, self._seen))
+        self._stop_watching()
 
     def end(self, fast: Params) -> None:
-        """The present task, if there is one, is over, and so is its optimiser."""
+        """End the present task, if there is one, and forget its optimiser."""
         if self._path is not None:
             self.stop(fast)
             path, self._path, self.optimizer = self._path, None, None
+            self._seen = None
             path.close(self.buffer)
 
-    def _stop_checking(self) -> None:
-        if self._check:
-            self._check.close()
-        self._check = None
+    def _start_watching(self, fast: Params) -> None:
+        self._stop_watching()
+        self._watch = StepWatch(self, fast)
 
-    def _rule_now(self) -> UpdateRule | None:
-        if self.optimizer is None or self.learned():
+    def _stop_watching(self) -> None:
+        if self._watch:
+            self._watch.close()
+        self._watch = None
+        self._check = self._stepping = None
+
+    def _close_point(self, path: Trajectory, optimiser: Optimizer | None) -> None:
+        rule = self._rule(optimiser)
+        if rule is None and self.checks:
+            raise ValueError(
+                "the steps of adaptation are not known: the parameters were moved by no optimiser "
+                "of torch.optim. Give DualUpdater the rule that moves them, e.g. metarl.sgd(lr)"
+            )
+        path.close_point(self.buffer, rule, self._state(path, optimiser))
+
+    def _rule(self, optimiser: Optimizer | None) -> UpdateRule | None:
+        """By which a step is taken: what learns, the named optimiser's, the one given, the seen."""
+        assert self._watch is not None
+        if self.rule and (self.learned() or self.optimizer is None):
             return self.rule
-        return rule_of(self.optimizer)
+        named = self.optimizer or optimiser
+        return rule_of(named, self._watch.fast) if named and self.checks else None
 
-    def _state(self, fast: Params) -> State:
-        rule = self._rule_now()
+    def _state(self, path: Trajectory, optimiser: Optimizer | None) -> State:
+        rule = self._rule(optimiser)
         if rule is None:
             return EMPTY
-        if self.optimizer is not None:
-            return state_of(self.optimizer, rule, fast)
-        state: dict[str, Tensor] = unstack(rule.init(share(fast, 1)), 0)
-        if state:
-            raise ValueError(
-                "the rule carries a state from step to step, which the optimiser has: give it to "
-                "warp.register_optimizer before the first step on every task"
-            )
-        return state
+        assert self._watch is not None
+        known = self.optimizer or optimiser
+        return state_of(rule, self._watch.fast, path.num_steps, known)

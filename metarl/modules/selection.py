@@ -29,12 +29,13 @@ def select(model: nn.Module, selectors: Selector | Iterable[Selector]) -> tuple[
         ValueError: A selector means nothing, or one of the names of a tied parameter but not all.
     """
     check_module(model)
+    aliases = aliases_of(model)
     meant: set[str] = set()
     given: Any = selectors
     one = isinstance(given, str | nn.Module) or not isinstance(given, Iterable)
     for selector in (given,) if one else given:
         meant |= set(_meant(model, selector))
-    return tuple(name for name, aliases in aliases_of(model).items() if _all(name, aliases, meant))
+    return tuple(name for name, names in aliases.items() if _all(name, names, meant))
 
 
 def check_module(model: object) -> None:
@@ -54,6 +55,9 @@ def aliases_of(model: nn.Module) -> dict[str, tuple[str, ...]]:
     Raises:
         ValueError: A lazy module has not seen an input yet.
     """
+    for name, b in model.named_buffers():
+        if is_lazy(b):
+            raise ValueError(f"{name} has no shape yet: call the model once before wrapping it")
     first: dict[int, str] = {}
     found: dict[str, tuple[str, ...]] = {}
     for name, p in model.named_parameters(remove_duplicate=False):
@@ -77,6 +81,8 @@ def _meant(model: nn.Module, selector: Selector) -> Sequence[str]:
         raise TypeError(
             f"a module, its name or a pattern such as '*.bias' selects parameters, got {selector!r}"
         )
+    if not names:
+        raise ValueError(f"{type(model).__name__} has no parameters: there is nothing to adapt")
     chosen = [n for n in names if fnmatchcase(n, selector) or _inside(n, selector)]
     if not chosen:
         raise ValueError(f"{selector!r} names no parameter; names are {', '.join(names)}")

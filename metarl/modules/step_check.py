@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.optim.optimizer import (
-    Optimizer,
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
+from torch.optim import Optimizer
 
 from metarl.core import Params, UpdateRule
 from metarl.core.update_rules import State
@@ -26,62 +18,45 @@ TOLERANCE = 1e-3
 class StepCheck:
     """Compares the first steps of a task with the rule's, on the gradient that the optimiser sees.
 
-    Every optimiser that steps on the adapting parameters is found, registered or not. Gradients may
-    be clipped or unscaled before the step. Steps by hand, and those with a closure, go unseen.
+    Gradients may be clipped or unscaled before the step. Steps with a closure are not compared.
     """
 
-    def __init__(
-        self, rule: UpdateRule, learned: Params, fast: Params, state: Callable[[], State]
-    ) -> None:
-        """Watch until `close`.
+    def __init__(self, rule: UpdateRule, learned: Params, fast: Params) -> None:
+        """Begin a task.
 
         Args:
             rule: The rule.
             learned: What it has learned.
             fast: The adapting parameters themselves.
-            state: The rule's state of now, unstacked.
         """
-        self.rule, self.learned, self.fast, self.state = rule, learned, fast, state
+        self.rule, self.learned, self.fast = rule, learned, fast
         self._num_seen = 0
         self._expected: dict[str, tuple[Tensor, Tensor]] = {}  # start and update, by name
-        here = weakref.ref(self)  # the hooks outlive nobody
-
-        def before(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
-            check = here()
-            if check and len(args) < 2 and kwargs.get("closure") is None:
-                check._before(optimiser)
-
-        def after(optimiser: Optimizer, args: Any, kwargs: Any) -> None:
-            check = here()
-            if check:
-                check._after(optimiser)
-
-        handles = register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)
-        self._closing = [weakref.finalize(self, handle.remove) for handle in handles]
-
-    def close(self) -> None:
-        """Watch no more."""
-        for closing in self._closing:
-            closing()
 
     @torch.no_grad()
-    def _before(self, optimiser: Optimizer) -> None:
+    def before(self, optimiser: Optimizer, state: State) -> None:
+        """Take the step that is about to be taken, from the rule's state, unstacked."""
+        if self._num_seen == NUM_STEPS:
+            return
         held = {id(p) for group in optimiser.param_groups for p in group["params"]}
         grads = {
             n: p.grad.to_dense().unsqueeze(0)
             for n, p in self.fast.items()
             if id(p) in held and p.grad is not None
         }
-        if not grads or self._num_seen == NUM_STEPS:
-            return
         stacked = {n: p.unsqueeze(0) for n, p in self.fast.items()}
         all_grads = {n: grads.get(n, torch.zeros_like(p)) for n, p in stacked.items()}
-        state = {n: s.unsqueeze(0) for n, s in self.state().items()}
-        updates, _ = self.rule.update(all_grads, stacked, state, self.learned)
+        states = {n: s.unsqueeze(0) for n, s in state.items()}
+        updates, _ = self.rule.update(all_grads, stacked, states, self.learned)
         self._expected = {n: (self.fast[n].clone(), updates[n].squeeze(0)) for n in grads}
 
     @torch.no_grad()
-    def _after(self, optimiser: Optimizer) -> None:
+    def after(self, optimiser: Optimizer) -> None:
+        """Compare.
+
+        Raises:
+            ValueError: The optimiser went elsewhere.
+        """
         expected, self._expected = self._expected, {}
         if not expected:
             return

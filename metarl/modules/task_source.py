@@ -51,10 +51,13 @@ class TaskSource:
             TypeError: It is nothing of the kind.
         """
         given: object = data
-        if isinstance(given, Tensor) or not isinstance(given, Samples | Iterable):
+        no_batches = isinstance(given, Tensor | Mapping) or (
+            isinstance(given, tuple) and any(isinstance(part, Tensor) for part in given)
+        )
+        if no_batches or not isinstance(given, Samples | Iterable):
             raise TypeError(
                 "a task is an iterable of (inputs, targets) or has sample(split), got "
-                f"{type(data).__name__}"
+                f"{type(data).__name__}; one batch is a task too: [(inputs, targets)]"
             )
         self._data: Any = data
         self._samples = isinstance(given, Samples)
@@ -79,7 +82,10 @@ class TaskSource:
         else:
             batch = self._next()
         if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise TypeError(f"a batch is a pair (inputs, targets), got {type(batch).__name__}")
+            raise TypeError(
+                f"a batch is a pair (inputs, targets), got {type(batch).__name__}: let the task "
+                "give pairs, e.g. by sample(split); inputs may be a mapping of the model's inputs"
+            )
         return moved(batch[0], device), moved(batch[1], device)
 
     def _next(self) -> Batch:

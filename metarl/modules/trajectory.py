@@ -23,7 +23,8 @@ class Trajectory:
         rules: Of every step, the rule that took it, where one is known.
         end: The last point seen.
         end_state: The rule's state there.
-        last: The last point recorded, until adaptation is over.
+        last: The last point noted, until adaptation is over.
+        is_open: No step has come from it yet, so that it is not recorded.
     """
 
     task: int
@@ -33,6 +34,7 @@ class Trajectory:
     end: Params = field(default_factory=dict)
     end_state: State = field(default_factory=dict)
     last: Params = field(default_factory=dict)
+    is_open: bool = False
 
     @property
     def num_steps(self) -> int:
@@ -45,17 +47,22 @@ class Trajectory:
             return True
         return bool(torch.stack([(p != self.last[n]).any() for n, p in fast.items()]).any())
 
-    def add(
-        self, buffer: ReplayBuffer, fast: Params, rule: UpdateRule | None, state: State
-    ) -> None:
-        """Record the next point."""
-        if self.num_steps % buffer.stride == 0:
-            buffer.add(self.task, self.num_steps, fast, state)
-        self.rules.append(rule)
+    def begin_point(self, fast: Params) -> None:
+        """Note the next point, from which a step may come."""
         self.last = {name: p.detach().clone() for name, p in fast.items()}
+        self.is_open = True
+
+    def close_point(self, buffer: ReplayBuffer, rule: UpdateRule | None, state: State) -> None:
+        """Record the point noted last: a step comes from it, or has come."""
+        if self.num_steps % buffer.stride == 0:
+            buffer.add(self.task, self.num_steps, self.last, state)
+        self.rules.append(rule)
+        self.is_open = False
 
     def stop(self, fast: Params, state: State) -> None:
-        """Note where adaptation stands; it may go on."""
+        """Note where adaptation stands; it may go on, from another point if one is open."""
+        if self.is_open:
+            self.last, self.is_open = {}, False
         self.end = {name: p.detach().clone() for name, p in fast.items()}
         self.end_state = {name: s.detach().clone() for name, s in state.items()}
 
@@ -65,9 +72,7 @@ class Trajectory:
         Raises:
             ValueError: No step was taken, so that there is nothing to learn from.
         """
-        if not self.has_moved(self.end):
-            self.rules.pop()  # a forward pass at the end, after which no step came
-        elif buffer.include_final:
+        if self.num_steps and buffer.include_final:
             buffer.add(self.task, self.num_steps, self.end, self.end_state)
         self.last = {}
         if not self.num_steps:

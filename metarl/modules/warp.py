@@ -17,7 +17,7 @@ theta_0 of the adapting modules and the warp layers phi), and only ``meta_step``
 # an `nn.Module`: its parameters and state are the meta-learned ones, and there is no ``set_state``.
 # Gradients are None where that one has zeros. A point is recorded once, in training mode, and
 # theta_K if the buffer asks for it. `init_adaptation` goes back by default even if the start is not
-# learned. The inner optimiser is known from ``DualUpdater(rule=...)`` or `register_optimizer`, not
+# learned. The inner optimiser is seen when it steps, or known from ``DualUpdater(rule=...)``, not
 # from options of `backward`; learned step sizes and momenta are logarithms and logits.
 """
 
@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.core import ReplayBuffer
+from metarl.core.renamed import renamed
 from metarl.modules.collected import Collected
 from metarl.modules.dual_updater import DualUpdater, MetaStep
 from metarl.modules.functional import call
@@ -38,6 +39,8 @@ from metarl.modules.recorder import Recorder
 from metarl.modules.selection import Selector
 from metarl.modules.task_source import Batch, Plays, Samples, TaskSource
 from metarl.modules.warp_parameters import WarpParameters
+
+_OPTIMISER = "the optimiser that adapts: it is seen with its settings"
 
 
 class Warp(WarpParameters):
@@ -109,8 +112,9 @@ class Warp(WarpParameters):
         """
         source = TaskSource(data)
         self._recorder.end(self._adapted)
-        self._recorder.begin(source)
+        self._recorder.begin(source, self._adapted)
 
+    @renamed(reset_adapt_parameters="reset")
     def init_adaptation(self, *, reset: bool = True) -> None:
         """Go to the initialisation, buffers included, in training mode.
 
@@ -144,6 +148,10 @@ class Warp(WarpParameters):
         """Record where adaptation stands, if it has moved; calling `Warp` does it for you."""
         self._recorder.record(self.model, self._adapted)
 
+    @renamed(
+        retain_optimizer="one optimiser for several tasks, if its momentum is to be kept",
+        **dict.fromkeys(("momentum", "nesterov", "weight_decay", "dampening"), _OPTIMISER),
+    )
     def backward(
         self, meta_step: MetaStep, *, retain_trajectories: bool = False
     ) -> dict[str, float]:
@@ -198,11 +206,14 @@ class Warp(WarpParameters):
     def register_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Name the optimiser that adapts to this task: its steps are taken again as it took them.
 
-        Optimisers with momentum need it, since their state is recorded with every point; for plain
-        gradient descent `DualUpdater.rule` will do.
+        It need not be named: it is seen when it steps. Named, it comes before `DualUpdater.rule`,
+        and one whose steps cannot be taken again is refused at once.
 
         Args:
-            optimizer: SGD or Adam over `adapt_parameters`.
+            optimizer: SGD, Adam, AdamW or RMSprop over `adapt_parameters`.
+
+        Raises:
+            ValueError: Its steps cannot be taken again.
         """
         self._recorder.register(optimizer, self._adapted)
 

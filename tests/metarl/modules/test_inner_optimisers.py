@@ -11,13 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metarl
-from metarl.modules.inner_optimisers import LearnedMomentum, rule_of, state_of
+from metarl.modules.inner_optimisers import LearnedMomentum
+from metarl.modules.torch_rules import rule_of, state_of
 from tests.metarl.modules.wrapped import mlp, some_data
 
 MAKERS: dict[str, Any] = {
     "sgd": lambda p: torch.optim.SGD(p, 0.1),
     "momentum": lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.1),
     "nesterov": lambda p: torch.optim.SGD(p, 0.1, 0.9, nesterov=True),
+    "dampening": lambda p: torch.optim.SGD(p, 0.1, 0.9, dampening=0.3, weight_decay=0.1),
+    "dampening alone": lambda p: torch.optim.SGD(p, 0.1, dampening=0.3),
+    "groups": lambda p: torch.optim.SGD(
+        [{"params": [q], "lr": 0.1 / (i + 1)} for i, q in enumerate(p)], 1.0, 0.9
+    ),
+    "adamw": lambda p: torch.optim.AdamW(p, 0.03, (0.8, 0.95), 1e-4, weight_decay=0.1),
+    "decoupled": lambda p: torch.optim.Adam(p, 0.03, weight_decay=0.1, decoupled_weight_decay=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, 0.01, 0.9, 1e-4, weight_decay=0.1),
+    "rmsprop centered": lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.9, centered=True),
     "adam": lambda p: torch.optim.Adam(p, 0.03, (0.8, 0.95), 1e-4, weight_decay=0.1),
 }
 
@@ -27,9 +37,9 @@ def test_from_every_point_the_rule_takes_the_optimisers_step(name: str) -> None:
     model, (x, y) = mlp(), some_data()
     fast = dict(model.named_parameters())
     optimiser = MAKERS[name](model.parameters())
-    for _ in range(4):
-        rule = rule_of(optimiser)
-        state = {n: s[None] for n, s in state_of(optimiser, rule, fast).items()}
+    for k in range(4):
+        rule = rule_of(optimiser, fast)
+        state = {n: s[None] for n, s in state_of(rule, fast, k, optimiser).items()}
         optimiser.zero_grad()
         F.mse_loss(model(x), y).backward()
         grads = {n: p.grad[None] for n, p in fast.items() if p.grad is not None}
@@ -42,16 +52,17 @@ def test_from_every_point_the_rule_takes_the_optimisers_step(name: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda p: torch.optim.AdamW(p, 0.1),
-        lambda p: torch.optim.RMSprop(p, 0.1),
+        lambda p: torch.optim.Adagrad(p, 0.1),
+        lambda p: torch.optim.LBFGS(p, 0.1),
         lambda p: torch.optim.Adam(p, 0.1, amsgrad=True),
-        lambda p: torch.optim.SGD(p, 0.1, 0.9, dampening=0.5),
-        lambda p: torch.optim.SGD([{"params": [q], "lr": 0.1 * i + 0.1} for i, q in enumerate(p)]),
+        lambda p: torch.optim.SGD(p, 0.1, maximize=True),
+        lambda p: torch.optim.SGD([{"params": [q], "momentum": 0.1 * i} for i, q in enumerate(p)]),
     ],
 )
 def test_other_optimisers_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match="no update rule is known"):
-        rule_of(make(mlp().parameters()))
+        model = mlp()
+        rule_of(make(model.parameters()), dict(model.named_parameters()))
 
 
 def test_an_optimiser_of_other_parameters_is_refused() -> None:

@@ -26,7 +26,15 @@ from metarl.meta import (
 )
 from tests.metarl.meta.problems import Problem, each_task, relative_error
 from tests.metarl.meta.warp_problems import warped_classification, warped_regression
-from tests.metarl.modules.warp_loop import LR, adapt, collect, gradients_due, sgd, warp_of
+from tests.metarl.modules.warp_loop import (
+    LR,
+    FixedTask,
+    adapt,
+    collect,
+    gradients_due,
+    sgd,
+    warp_of,
+)
 from tests.metarl.modules.wrapped import mlp, some_data
 
 PROBLEMS = [warped_regression, warped_classification]
@@ -131,15 +139,23 @@ def test_replayed_steps_are_those_of_the_optimiser_with_its_state(name: str) -> 
         assert relative_error(mine, theirs) < 1e-8
 
 
-def test_a_state_that_is_not_known_is_refused() -> None:
+def test_steps_that_are_not_known_are_refused() -> None:
+    """By hand: without a rule, or with one that carries a state."""
     problem = warped_regression()
-    warp = warp_of(problem, rule=sgd_rule(LR, 0.9))
-    with pytest.raises(ValueError, match="register_optimizer"):
-        collect(warp, problem)
-    warp = warp_of(problem, rule=None)
-    collect(warp, problem)
-    with pytest.raises(ValueError, match="give DualUpdater a rule"):
-        gradients_due(warp)
+    for rule, message in (
+        (None, "moved by no optimiser.*DualUpdater"),
+        (sgd_rule(LR, 0.9), "Momentum carries a state.*register_optimizer"),
+    ):
+        warp = warp_of(problem, rule=rule)
+        warp.register_task(FixedTask(*next(iter(each_task(problem)))))
+        warp.init_adaptation()
+        x = next(iter(each_task(problem)))[0][0]
+        with pytest.raises(ValueError, match=message):
+            for _ in range(2):
+                warp(x).sum().backward()
+                with torch.no_grad():
+                    for p in warp.adapt_parameters():
+                        p.sub_(0.1)
 
 
 def test_adaptation_changes_nothing_that_is_meta_learned() -> None:
@@ -306,7 +322,8 @@ def test_a_copy_has_a_buffer_of_its_own(tmp_path: Path) -> None:
     warp = metarl.Warp(mlp(), ["0"], ["2"], metarl.DualUpdater(nn.MSELoss()), buffer)
     warp.register_task([data])
     warp.init_adaptation()
-    warp(data[0])
+    warp(data[0]).sum().backward()
+    torch.optim.SGD(warp.adapt_parameters(), 0.1).step()
     twin = copy.deepcopy(warp)
     assert (len(twin.buffer), twin.buffer.stride) == (0, 2)
     assert twin.buffer.folder != buffer.folder

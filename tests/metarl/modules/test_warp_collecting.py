@@ -206,7 +206,6 @@ class PairOfThree:
     [
         (one_shot(), ValueError, "used up"),
         ([], ValueError, "empty"),
-        (some_data(), TypeError, r"pair \(inputs, targets\), got Tensor"),
         (PairOfThree(), TypeError, "got Tensor"),
     ],
 )
