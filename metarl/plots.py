@@ -190,8 +190,9 @@ def _canvas(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_FAINT)
-    axes.tick_params(colors=_INK, length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # steps, tasks: all are counted
+    axes.tick_params(which="both", colors=_INK, length=0)
+    # Steps, tasks, iterations: all are counted.
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     return figure, axes
 

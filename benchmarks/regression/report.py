@@ -113,7 +113,9 @@ def draw(rows: Sequence[Row]) -> None:
             log=True,
         )
         # One function that diverges takes the mean of a thousand out of the picture.
-        figure.axes[0].set_ylim(top=1.5 * max(float(c.values[:, 0].max()) for c in drawn))
+        lowest = min(float(c.values.min()) for c in drawn)
+        highest = max(float(c.values[:, 0].max()) for c in drawn)
+        figure.axes[0].set_ylim(lowest / 1.5, 1.5 * highest)
         save_figure(figure, HERE / f"{picture}.png")
 
 
