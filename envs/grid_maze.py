@@ -266,7 +266,7 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
             return None
         if self.render_mode == "ansi":
             return self._text()
-        action = "-" if self._last_action is None else ACTION_NAMES[self._last_action]
+        action = "–" if self._last_action is None else ACTION_NAMES[self._last_action]
         picture = draw(
             self.layout,
             agent=self.agent_position,

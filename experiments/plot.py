@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from experiments.references import REFERENCES, explained
 from metarl.errors import UserError
 from metarl.plots import Curves, learning_curves, save_figure
 from metarl.run_directory import RunDirectory, find_runs
@@ -50,7 +51,7 @@ class PlotSettings:
     confidence: float = 0.95
     """Of the interval over the seeds."""
     anchors: bool = True
-    """Draw the returns to judge by (random policy, oracle, ...) that the runs know of."""
+    """Draw the returns to judge by (random actions, oracle, ...) that the runs know of."""
     title: str = ""
     """Words above the picture."""
 
@@ -75,15 +76,17 @@ def plot(settings: PlotSettings) -> None:
     if settings.log and min(line.values.min() for line in lines) <= 0:
         raise UserError(f"{metric!r} is not always above 0: it has no logarithm, leave out --log")
     longest = max(len(line.x) for line in lines)
+    anchors = common_anchors(runs) if settings.anchors and metric == "return" else {}
     figure = learning_curves(
         lines,
-        anchors=common_anchors(runs) if settings.anchors and metric == "return" else None,
+        anchors=anchors,
         smoothing=settings.smoothing or max(1, longest // 50),
         confidence=settings.confidence,
         xlabel=AXES[x],
         ylabel="return per trial" if metric == "return" else metric.replace("_", " "),
         title=settings.title,
         log=settings.log,
+        note=explained(key for key, name in REFERENCES.items() if name in anchors),
     )
     save_figure(figure, settings.output)
     print(f"drew {len(runs)} runs: {settings.output}")
@@ -127,7 +130,11 @@ def common_anchors(runs: Sequence[RunDirectory]) -> dict[str, float]:
         print("the runs are of different tasks: returns to judge by are not drawn", file=sys.stderr)
         return {}
     first = anchors[0] if anchors else {}
-    return {name.replace("_", " "): value for name, value in first.items() if value is not None}
+    return {
+        REFERENCES.get(name, name.replace("_", " ")): value
+        for name, value in first.items()
+        if value is not None
+    }
 
 
 def _choose_metric(runs: Sequence[RunDirectory]) -> str:

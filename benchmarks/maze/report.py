@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.csv_file import write_csv
 from experiments.maze.evaluate import references
 from experiments.plot import PlotSettings, plot
+from experiments.references import explained
 from metarl.evaluation import window_returns
 from metarl.plots import Curves, save_figure, within_trial_curve
 from metarl.run_directory import RunDirectory, find_runs
@@ -101,11 +102,12 @@ def within_trial(groups: Mapping[str, Sequence[RunDirectory]]) -> Any:
         references=exact_curves(first, window),
         over="seeds",
         title="within one trial, fresh mazes",
+        note=explained(("localising", "ceiling")),
     )
 
 
 def exact_curves(run: RunDirectory, window: int) -> list[Curves]:
-    """What the explorers and the random policy earn in each window, in the maze of a run."""
+    """What the explorers and random actions earn in each window, in the maze of a run."""
     windows = {name: window_returns(curve, window).T for name, curve in references(run).items()}
     return [
         Curves(name, window * np.arange(1, values.shape[1] + 1), values)

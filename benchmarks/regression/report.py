@@ -24,12 +24,13 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.csv_file import read_csv, write_csv
+from metarl.errors import UserError
 from metarl.plots import Curves, learning_curves, save_figure
 from metarl.run_directory import RunDirectory, find_runs
 from metarl.statistics import mean_and_interval
 
 HERE = Path(__file__).parent
-STEPS = (0, 1, 5, 10, 32)
+STEPS = (0, 1, 5, 10, 32, 40)
 ABSOLUTE = ("sine-phase", "sine-domain")
 """Families that are learned with the absolute error."""
 
@@ -63,6 +64,8 @@ def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
 def row(group: str, run: RunDirectory) -> dict[str, Any]:
     """The final evaluation of one run."""
     summary = run.read_summary()
+    if summary.get("side", "test") != "test":
+        raise UserError(f"{run.path} was evaluated on {summary['side']} functions: run evaluate")
     errors = {
         f"{name}_{k}": round(summary[name][k], 5) if k < len(summary["steps"]) else ""
         for name in ("mse", "mse_ci95", "mae", "mae_ci95", "untrained_mse", "untrained_mae")
@@ -110,7 +113,9 @@ def draw(rows: Sequence[Row]) -> None:
             log=True,
         )
         # One function that diverges takes the mean of a thousand out of the picture.
-        figure.axes[0].set_ylim(top=1.5 * max(float(c.values[:, 0].max()) for c in drawn))
+        lowest = min(float(c.values.min()) for c in drawn)
+        highest = max(float(c.values[:, 0].max()) for c in drawn)
+        figure.axes[0].set_ylim(lowest / 1.5, 1.5 * highest)
         save_figure(figure, HERE / f"{picture}.png")
 
 

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from envs import oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, from_config
-from experiments.maze.summary import describe, kept_instead
+from experiments.maze.summary import describe, describe_seeds, kept_instead
+from experiments.references import REFERENCES, explained
 from metarl.core import Params
 from metarl.devices import resolve_device
 from metarl.errors import UserError
@@ -77,6 +78,8 @@ def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
         else:
             write_evaluation(place, run, summary, rewards)
         summaries.append(summary)
+    if len(summaries) > 1:
+        print(describe_seeds(summaries))
     if settings.json:
         print(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
     return summaries
@@ -154,14 +157,14 @@ def trained_params(
 
 
 def references(run: RunDirectory) -> dict[str, Array]:
-    """Exact expected rewards ``[T, 1]`` of the explorer and of the random policy, by name."""
+    """Exact expected rewards ``[T, 1]`` of the explorers and of random actions, by name."""
     trained = from_config(run.config)
     _, tasks = make_tasks(trained)
     curves = oracle.reference_curves(tasks, horizon=trained.horizon, reward=trained.reward)
     return {
-        "explore then exploit": curves.ceiling[:, None],
-        "the same, localising": curves.localising[:, None],
-        "random policy": curves.random[:, None],
+        REFERENCES["ceiling"]: curves.ceiling[:, None],
+        REFERENCES["localising"]: curves.localising[:, None],
+        REFERENCES["random"]: curves.random[:, None],
     }
 
 
@@ -170,9 +173,10 @@ def draw_within_trial(
 ) -> Figure:
     """The picture of learning to learn: return in each whole window of the trial."""
     curves = []
+    width = min(window, *map(len, rewards.values()))
     for name, trials in {**rewards, **reference}.items():  # [T, B]
-        width = min(window, len(trials))
         values = window_returns(trials, width).T[:, : len(trials) // width]  # [B, windows]
         ends = width * np.arange(1, values.shape[1] + 1)
         curves.append(Curves(name, ends, values))
-    return within_trial_curve(curves, window=window, title="within one trial")
+    shown = (key for key, name in REFERENCES.items() if name in reference)
+    return within_trial_curve(curves, window=width, title="within one trial", note=explained(shown))

@@ -179,7 +179,7 @@ def frame(
     """
     pictures = []
     for trial in trials:
-        action = ARROWS[trial.actions[t - 1]] if t else " "
+        action = ARROWS[trial.actions[t - 1]] if t else "–"
         earned = sum(trial.rewards[:t])
         on_goal = arriving and trial.found(t)
         start = 0 if whole_trail else trial.last_teleport(t - 1 if on_goal else t)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.references import REFERENCES
 from metarl.foreign_bytes import understood
 from metarl.json_file import read_json
+from metarl.statistics import mean_and_interval
 
 QUESTION = ("num_tasks", "seed", "greedy", "window")
 """What was asked of an agent: the same question has the same answer."""
@@ -42,7 +44,6 @@ def describe(place: Path, summary: Mapping[str, Any]) -> str:
         summary: Its summary.
     """
     low, high = summary["ci95"]
-    find = summary["first_find_median"]
     return "\n".join(
         (
             f"{place}: {summary['num_tasks']} trials, {summary['protocol']}"
@@ -50,16 +51,34 @@ def describe(place: Path, summary: Mapping[str, Any]) -> str:
             f"  return {summary['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
             f" interquartile mean {summary['iqm']:.1f},"
             f" normalised score {_number(summary['normalised_score'], '.3f')}",
-            f"  beside: random {summary['random_return']:.1f},"
-            f" best with these inputs {summary['localising_return']:.1f},"
-            f" explore-then-exploit {summary['ceiling_return']:.1f},"
-            f" oracle {summary['oracle_return']:.1f}",
-            f"  first find: median step {'never' if find is None else int(find)},"
-            f" mean {_number(summary['first_find_mean'], '.1f')},"
-            f" in {100 * summary['first_find_rate']:.1f} % of the trials;"
+            "  beside: "
+            + "; ".join(
+                f"{words} {summary[f'{key}_return']:.1f}" for key, words in REFERENCES.items()
+            ),
+            f"  {_first_find(summary)};"
             f" steps from find to find: {_number(summary['find_interval_mean'], '.1f')}",
         )
     )
+
+
+def describe_seeds(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """The mean return over several runs, and its interval, in a line."""
+    mean, low, high = mean_and_interval([summary["mean_return"] for summary in summaries])
+    return (
+        f"mean of {len(summaries)} runs: return {float(mean):.1f}"
+        f" [{float(low):.1f}, {float(high):.1f}] (95 % t interval over the runs)"
+    )
+
+
+def _first_find(summary: Mapping[str, Any]) -> str:
+    """When the goal is first found; half of the trials must find it, or there is no median."""
+    rate = f"{100 * summary['first_find_rate']:.1f} % of the trials"
+    if not summary["first_find_rate"]:
+        return "first find: in none of the trials"
+    mean = f"mean step {summary['first_find_mean']:.1f}"
+    if summary["first_find_median"] is None:
+        return f"first find: in {rate}, {mean} of these (too few for a median over all)"
+    return f"first find: in {rate}, {mean} of these, median step {summary['first_find_median']:g}"
 
 
 def _number(value: float | None, how: str) -> str:

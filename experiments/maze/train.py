@@ -119,7 +119,7 @@ QUICK_SIZE = 13
 
 
 def anchors(settings: TrainSettings) -> dict[str, float]:
-    """What the random policy, a perfect explorer and the oracle return on the training's goals."""
+    """What random actions, the explorers and the oracle return on the training's goals."""
     if settings.size > QUICK_SIZE:
         size = f"{settings.size} x {settings.size}"
         print(f"planning the best walks of a {size} maze, to compare with", file=sys.stderr)

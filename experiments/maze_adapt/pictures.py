@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from metarl.adaptation_evaluation import AdaptationResult
 from metarl.plots import Curves, learning_curves
@@ -34,7 +33,7 @@ def draw_adaptation(
         curves = np.stack([result.curve for result in results])  # [seeds, N, K + 1]
         values = curves.mean(1) if len(results) > 1 else curves[0]
         lines.append(Curves(name, np.arange(values.shape[1]), values))
-    figure = learning_curves(
+    return learning_curves(
         lines,
         anchors=anchors,
         xlabel=axis,
@@ -42,5 +41,3 @@ def draw_adaptation(
         title=title,
         over="seeds" if len(control) > 1 else "tasks",
     )
-    figure.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    return figure

@@ -53,6 +53,8 @@ class SweepSettings:
     """Numbers of alphabets to meta-train on."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; each has its own split."""
+    data: Path | None = None
+    """The folder with the images. Default: $METARL_DATA/omniglot, else data/omniglot."""
     report_only: bool = False
     """Train nothing: sum up what is there."""
 
@@ -108,7 +110,7 @@ def combinations(
                     MultiShotSettings,
                     prog=TRAIN,
                     args=options,
-                    default=defaults(settings.preset, method),
+                    default=replace(defaults(settings.preset, method), data=settings.data),
                 )
                 path = settings.run_dir / method / f"pretrain-{pretrain}" / f"seed-{seed}"
                 yield path, replace(base, pretrain=pretrain, seeds=(seed,), run_dir=path)

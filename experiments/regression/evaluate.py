@@ -6,14 +6,14 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import tyro
 
 from experiments.regression.errors import Array, Errors, measure
-from experiments.regression.pictures import LOSSES, OwnError, draw_fit, draw_steps, draw_training
+from experiments.regression.pictures import OwnError, draw_fit, draw_steps, draw_training
 from experiments.regression.settings import TrainSettings, from_config
 from experiments.regression.tasks import (
     RegressionTasks,
@@ -33,6 +33,7 @@ from metarl.run_directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
 from metarl.statistics import mean_and_interval
 
+Side = Literal["validation", "test"]
 PICTURES = ("fit.png", "steps.png", "training.png")
 
 
@@ -52,6 +53,8 @@ class EvaluateSettings:
     """Points a gradient step. None: all."""
     test_points: int = 100
     """Other points of it, which the error is measured at."""
+    side: Annotated[Side, tyro.conf.arg(aliases=("--split",))] = "test"
+    """test: the functions that results are of; validation: others, to choose settings by."""
     seed: int = 10_000
     """Of tasks and points."""
     device: str = "auto"
@@ -88,7 +91,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     trained = from_config(run.config)
     device = resolve_device(settings.device)
     learner, iteration = trained_learner(run, trained, device)
-    tasks, steps = draw_test_tasks(trained, settings, device)
+    tasks, steps = draw_unseen_tasks(trained, settings, device)
     errors = measure(learner, tasks, steps)
     check_finite(errors, run)
     beside = measure(untrained_learner(run, trained, device), tasks, steps)
@@ -105,6 +108,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         **_columns("batch_loss", errors.batch),
         "untrained_mse": beside.squared.mean(0).tolist(),
         "untrained_mae": beside.absolute.mean(0).tolist(),
+        "side": settings.side,
         "num_tasks": settings.tasks,
         "num_points": _num_points(trained, settings),
         "num_test_points": settings.test_points,
@@ -140,9 +144,9 @@ def draw(
     num_steps = next(iter(errors.values())).squared.shape[1] - 1
     save_figure(draw_fit(learner, tasks, num_steps, title), run.path / "fit.png")
     save_figure(draw_steps(errors, own_error(run), title), run.path / "steps.png")
-    metrics = run.read_metrics()
-    if set(LOSSES) & metrics.keys():
-        save_figure(draw_training(metrics, title), run.path / "training.png")
+    training = draw_training(run.read_metrics(), title)
+    if training is not None:
+        save_figure(training, run.path / "training.png")
 
 
 def own_error(run: RunDirectory) -> OwnError:
@@ -167,13 +171,13 @@ def untrained_learner(
     return make_untrained(trained, generator, device)
 
 
-def draw_test_tasks(
+def draw_unseen_tasks(
     trained: TrainSettings, settings: EvaluateSettings, device: torch.device
 ) -> tuple[RegressionTasks, int]:
     """Unseen tasks, whose query set is the test points; and how many steps to take."""
     steps = settings.steps or default_steps(trained)
-    # The third stream of the seed: no training has it, whatever its seed.
-    generator = spawn_generators(settings.seed, (*STREAMS, "test"))["test"]
+    # Streams of the seed that no training has, whatever its seed.
+    generator = spawn_generators(settings.seed, (*STREAMS, "test", "validation"))[settings.side]
     points = _num_points(trained, settings)
     inner = settings.inner_batch
     if inner is not None and inner > points:
@@ -201,7 +205,8 @@ def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
     shown = [k for k in (0, 1, 2, 5, 10, 20, 32) if k < len(summary["steps"])]
     shown += [len(summary["steps"]) - 1] if shown[-1] != len(summary["steps"]) - 1 else []
     lines = [
-        f"{run.path}: {summary['num_tasks']} unseen functions from {summary['num_points']} points,"
+        f"{run.path}: {summary['num_tasks']} unseen functions ({summary['side']}) from"
+        f" {summary['num_points']} points,"
         f" after {summary['iteration']} iterations",
         f"  gradient steps    {_row(shown)}",
         f"  squared error     {_row([summary['mse'][k] for k in shown])}",

@@ -85,17 +85,23 @@ def draw_steps(errors: Mapping[str, Errors], shown: OwnError, title: str) -> Fig
     )
 
 
-def draw_training(metrics: Mapping[str, Any], title: str) -> Figure:
-    """The losses in meta-training."""
-    x = np.asarray(metrics["tasks_seen"])
-    curves = [
-        Curves(name.replace("_", " "), x, np.asarray(metrics[name])[None])
-        for name in LOSSES
-        if name in metrics
-    ]
+def draw_training(metrics: Mapping[str, Any], title: str) -> Figure | None:
+    """The losses in meta-training; None where no line of the log has any.
+
+    A line without a loss is one whose meta-batches were all skipped.
+    """
+    curves = []
+    for name in LOSSES:
+        losses = np.asarray(metrics.get(name, ()), dtype=np.float64)
+        seen = np.isfinite(losses)
+        if seen.any():
+            x = np.asarray(metrics["tasks_seen"])[seen]
+            curves.append(Curves(name.replace("_", " "), x, losses[seen][None]))
+    if not curves:
+        return None
     return learning_curves(
         curves,
-        smoothing=max(1, len(x) // 50),
+        smoothing=max(1, max(len(curve.x) for curve in curves) // 50),
         xlabel="tasks seen",
         ylabel="loss",
         title=f"{title}: meta-training",

@@ -37,15 +37,13 @@ def decode_png(data: bytes, size: int, method: Image.Resampling) -> NDArray[np.u
         Grey values uint8 ``[size, size]``.
 
     Raises:
-        ValueError: It is no PNG, damaged, or too large.
+        ValueError: It is no PNG, damaged, or too large. What is wrong with a picture inside of
+            whole chunks is whatever Pillow raises.
     """
     _check_chunks(data)
-    try:
-        with PngImageFile(io.BytesIO(data)) as image:
-            # One bit a pixel would be resized to the nearest whatever was asked for: grey first.
-            grey = image.convert("L")
-    except (OSError, SyntaxError, EOFError, zlib.error, struct.error) as error:
-        raise ValueError(str(error)) from error
+    with PngImageFile(io.BytesIO(data)) as image:
+        # One bit a pixel would be resized to the nearest whatever was asked for: grey first.
+        grey = image.convert("L")
     return np.asarray(grey.resize((size, size), method))
 
 

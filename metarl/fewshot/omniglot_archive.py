@@ -16,10 +16,8 @@ import hashlib
 import os
 import re
 import stat
-import struct
 import unicodedata
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from pathlib import Path, PurePosixPath
 
 from metarl.errors import UserError
 from metarl.fewshot.drawing_file import MAX_BYTES
+from metarl.foreign_bytes import understood
 
 PARTS = {"images_background": 964, "images_evaluation": 659}
 """The two parts, and how many characters each has."""
@@ -38,21 +37,6 @@ MAX_ARCHIVE = 2**26
 
 MAX_TOTAL = 2**26
 """Of all files in a part, bytes; the authors' larger one has 4.8 million."""
-
-_ZIP_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What `zipfile` may raise where an archive is not as it was written."""
 
 
 class DataError(UserError):
@@ -121,14 +105,12 @@ class ArchivePart(Part):
 
     @contextmanager
     def _open(self) -> Iterator[zipfile.ZipFile]:
-        try:
+        with understood(self.path, "is damaged", remedy(self.path), DataError):
             size = self.path.stat().st_size
             if size > MAX_ARCHIVE:
                 raise self.error(f"has {size} bytes, which is too large for Omniglot")
             with zipfile.ZipFile(self.path) as archive:
                 yield archive
-        except _ZIP_DAMAGE as error:
-            raise self.error(f"is damaged: {str(error) or type(error).__name__}") from error
 
     def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         with archive.open(member) as file:

@@ -20,6 +20,7 @@ from torch import Tensor
 from metarl.fewshot.cache_file import read_cache, sweep_cache, write_cache
 from metarl.fewshot.drawing_file import decode_png
 from metarl.fewshot.omniglot_archive import DRAWING, PARTS, DataError, Part, find_parts, remedy
+from metarl.foreign_bytes import understood
 
 Resize = Literal["lanczos", "nearest"]
 
@@ -101,12 +102,9 @@ def decode(parts: Sequence[Part], size: int, resize: Resize) -> Table:
                 raise part.error(f"holds {name!r}, which belongs to {match['part']}")
             if part_of.setdefault(character, part.name) != part.name:
                 raise DataError(f"{character} is in both parts. {remedy(part.path)}")
-            try:
+            where = f"{part.path}: {name}"
+            with understood(where, "is not a readable image", remedy(part.path), DataError):
                 image = decode_png(data, size, method)
-            except ValueError as error:
-                raise DataError(
-                    f"{part.path}: {name} is not a readable image: {error}. {remedy(part.path)}"
-                ) from error
             drawings.setdefault(character, []).append(image)
             count += 1
             if count > MAX_DRAWINGS:

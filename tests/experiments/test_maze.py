@@ -209,6 +209,43 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
     assert (trained.path / "within_trial.png").stat().st_size > 0
 
 
+def test_a_summary_is_told_in_whole_phrases():
+    from experiments.maze.summary import describe, describe_seeds
+
+    summary = {
+        **{"ci95": (1.0, 3.0), "num_tasks": 4, "protocol": "fresh trials", "num_goals": 5},
+        **{"iteration": 6, "mean_return": 2.0, "iqm": 2.0, "normalised_score": None},
+        **{f"{name}_return": 9.0 for name in ("random", "localising", "ceiling", "oracle")},
+        **{"first_find_rate": 0.25, "first_find_mean": 3.0, "first_find_median": None},
+        **{"find_interval_mean": None},
+    }
+    said = describe("run", summary)
+    assert "best known with these inputs 9.0; explore, then exploit 9.0; oracle 9.0" in said
+    assert "in 25.0 % of the trials, mean step 3.0 of these (too few for a median" in said
+    said = describe("run", {**summary, "first_find_rate": 1.0, "first_find_median": 2.5})
+    assert "mean step 3.0 of these, median step 2.5;" in said
+    said = describe("run", {**summary, "first_find_rate": 0.0, "first_find_mean": None})
+    assert "first find: in none of the trials;" in said
+    seeds = [{"mean_return": x} for x in (170.0, 171.0, 172.0)]
+    assert describe_seeds(seeds) == (
+        "mean of 3 runs: return 171.0 [168.5, 173.5] (95 % t interval over the runs)"
+    )
+
+
+def test_references_have_one_name_and_are_explained_in_the_picture(trained):
+    import numpy as np
+
+    from experiments.maze.evaluate import draw_within_trial, references
+    from experiments.references import REFERENCES
+
+    beside = references(trained)
+    assert list(beside) == [REFERENCES[key] for key in ("ceiling", "localising", "random")]
+    figure = draw_within_trial({"warp": np.zeros((12, 3))}, beside, 4)
+    words = figure.legends[0].get_title().get_text()
+    assert "best known with these inputs: the best walk found" in words
+    assert "oracle" not in words
+
+
 def test_evaluation_repeats_and_leaves_the_run_as_it_was(trained):
     before = trained.checkpoint_path.read_bytes()
     results = []

@@ -23,6 +23,18 @@ def winding_walk(size, num_steps):
     return PlayedTrial("walker", pillar_maze(size), goal, tuple(cells), actions, rewards)
 
 
+def test_before_the_first_step_there_is_no_action_and_the_caption_shows_that(monkeypatch):
+    captions = []
+    picture = np.zeros((4, 4, 3), np.uint8)
+    drawn = lambda *args, caption, **words: captions.append(caption) or picture  # noqa: E731
+    monkeypatch.setattr("experiments.maze.render.draw", drawn)
+    film([winding_walk(5, 2)], 2, 16)
+    assert captions[:2] == [
+        "walker\nstep 0  action –  reward 0",
+        "walker\nstep 1  action →  reward 0",
+    ]
+
+
 def test_a_gif_keeps_the_colours_of_goal_agent_and_walls_in_every_frame(tmp_path):
     trial = winding_walk(13, 60)
     frames = film([trial], 60, 16)[::3]

@@ -314,6 +314,22 @@ def sweep(folder, data, *options, methods=("reptile", "none"), pretrain=("1", "2
     main(["sweep", *own, "--seeds", *seeds, "--", *rest])
 
 
+def test_a_sweep_takes_the_folder_of_the_images_on_either_side(tmp_path):
+    settings = sweep_module.SweepSettings(data=tmp_path, methods=("none",))
+    ((_, own),) = sweep_module.combinations(settings, ())
+    assert own.data == tmp_path
+    ((_, other),) = sweep_module.combinations(settings, ("--data", "elsewhere"))
+    assert str(other.data) == "elsewhere"
+
+
+def test_the_advice_of_a_sweep_without_images_can_be_taken(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["sweep", "--run-dir", str(tmp_path / "sweep"), "--data", str(tmp_path)])
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"no Omniglot images in {tmp_path}" in error
+    assert "--data DIR" in error
+
+
 def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, monkeypatch):
     usual, trained = sweep_module.train, []
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments.plot import PlotSettings, common_anchors, curves, group_runs, main
+from experiments.references import explained
 from metarl.run_directory import RunDirectory, create_runs, find_runs
 
 ANCHORS = {"random": 2.0, "explore_then_exploit": 30.0}
@@ -89,8 +90,12 @@ def test_curves_are_cut_to_the_iterations_that_all_seeds_have(tmp_path: Path) ->
 
 def test_anchors_come_from_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunDirectory.open(_train(tmp_path / "a"))
-    assert common_anchors([run]) == {"random": 2.0, "explore then exploit": 30.0}
+    assert common_anchors([run]) == {"random actions": 2.0, "explore then exploit": 30.0}
     other = RunDirectory.create(tmp_path / "b", {}, anchors={"random": 3.0})
+    maze = RunDirectory.create(tmp_path / "d", {}, anchors={"ceiling": 3.0, "localising": 2.0})
+    names = ["explore, then exploit", "best known with these inputs"]
+    assert list(common_anchors([maze])) == names
+    assert all(name in explained(("random", "localising", "ceiling")) for name in names)
     without = RunDirectory.create(tmp_path / "c", {})
     assert common_anchors([without]) == {}
     assert common_anchors([without, run]) == common_anchors([run])

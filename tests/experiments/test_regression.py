@@ -258,17 +258,53 @@ def test_the_error_on_the_batch_is_the_loss_that_steps_lower(trained, capsys):
 
 def test_test_tasks_are_apart_from_trainings(trained):
     """Even where evaluation has the seed of training."""
-    from experiments.regression.evaluate import EvaluateSettings, draw_test_tasks
+    from experiments.regression.evaluate import EvaluateSettings, draw_unseen_tasks
     from experiments.regression.tasks import draw_tasks
 
     settings, cpu = from_config(trained.config), torch.device("cpu")
     seed_of_training = EvaluateSettings(trained.path, tasks=3, test_points=10, seed=0)
-    unseen, _ = draw_test_tasks(settings, seed_of_training, cpu)
+    unseen, _ = draw_unseen_tasks(settings, seed_of_training, cpu)
     streams = spawn_generators(0, STREAMS)
     network = make_network(settings)
     seen = [draw_tasks(settings, network, 3, (10, 10), g, cpu) for g in streams.values()]
     shown = unseen.source.draw("support").inputs
     assert not any(torch.equal(shown, tasks.source.draw("support").inputs) for tasks in seen)
+
+
+def test_validation_is_apart_from_training_and_from_the_test(trained, capsys):
+    test = summary_of(trained, capsys)
+    assert test["side"] == "test"
+    validation = summary_of(trained, capsys, "--split", "validation")
+    assert validation["side"] == "validation"
+    assert validation["mse"] != test["mse"]
+    assert summary_of(trained, capsys, "--side", "validation")["mse"] == validation["mse"]
+    again = summary_of(trained, capsys, "--side", "test")
+    assert again["mse"] == test["mse"]
+
+
+def test_the_functions_of_the_test_stay_the_same(trained):
+    """The published errors are on them, so the stream of validation comes after theirs."""
+    from experiments.regression.evaluate import EvaluateSettings, draw_unseen_tasks
+    from experiments.regression.tasks import draw_tasks
+
+    settings, cpu = from_config(trained.config), torch.device("cpu")
+    asked = EvaluateSettings(trained.path, tasks=3, test_points=10, seed=7)
+    tasks, _ = draw_unseen_tasks(settings, asked, cpu)
+    stream = spawn_generators(7, (*STREAMS, "test"))["test"]
+    same = draw_tasks(settings, make_network(settings), 3, (10, 10), stream, cpu)
+    for part in ("support", "query"):
+        assert torch.equal(tasks.source.draw(part).targets, same.source.draw(part).targets)
+
+
+def test_a_line_of_the_log_without_a_loss_is_no_point_of_the_picture():
+    from experiments.regression.pictures import draw_training
+
+    losses = np.array([3.0, np.nan, 2.0])
+    log = {"tasks_seen": np.array([3, 6, 9]), "query_loss": losses, "support_loss": losses * np.nan}
+    (line,) = draw_training(log, "skipped").axes[0].get_lines()
+    assert line.get_xdata().tolist() == [3, 9]
+    assert line.get_ydata().tolist() == [3.0, 2.0]
+    assert draw_training({**log, "query_loss": losses * np.nan}, "skipped") is None
 
 
 def test_without_meta_training_nothing_is_learned(tmp_path, capsys):
@@ -305,11 +341,11 @@ def test_adaptation_that_diverges_is_named_and_sums_up_to_nothing(tmp_path, caps
 
 
 def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
-    from experiments.regression.evaluate import EvaluateSettings, draw_test_tasks, trained_learner
+    from experiments.regression.evaluate import EvaluateSettings, draw_unseen_tasks, trained_learner
     from experiments.regression.pictures import draw_fit
 
     settings, cpu = from_config(trained.config), torch.device("cpu")
-    tasks, _ = draw_test_tasks(settings, EvaluateSettings(trained.path, tasks=6), cpu)
+    tasks, _ = draw_unseen_tasks(settings, EvaluateSettings(trained.path, tasks=6), cpu)
     learner, _ = trained_learner(trained, settings, cpu)
     step = next(iter(learner.adaptation(tasks.select(slice(None)), 1)))
     far = {n: p + 50 * n.endswith("1.bias") for n, p in step.fast.items()}
@@ -326,11 +362,11 @@ def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
 def test_daml_adapts_without_labels(tmp_path):
     """Its support set has no targets at all, and adaptation moves the fit."""
     from experiments.regression.errors import measure
-    from experiments.regression.evaluate import EvaluateSettings, draw_test_tasks, trained_learner
+    from experiments.regression.evaluate import EvaluateSettings, draw_unseen_tasks, trained_learner
 
     (run,) = train(tmp_path / "daml", *of("daml"))
     settings, cpu = from_config(run.config), torch.device("cpu")
-    tasks, _ = draw_test_tasks(settings, EvaluateSettings(run.path, tasks=5), cpu)
+    tasks, _ = draw_unseen_tasks(settings, EvaluateSettings(run.path, tasks=5), cpu)
     assert tasks.source.draw("support").targets.isnan().all()
     learner, _ = trained_learner(run, settings, cpu)
     errors = measure(learner, tasks, 1).squared

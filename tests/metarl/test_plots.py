@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from metarl.plots import Curves, learning_curves, running_mean, save_figure, within_trial_curve
+from metarl.statistics import mean_and_interval
 
 
 def _curves(label: str = "warp", seeds: int = 3, n: int = 50) -> Curves:
@@ -59,7 +60,9 @@ def test_a_logarithmic_picture_holds_all_lines_and_says_over_what_they_are_means
     assert 0.01 < low < 0.03 < 4.0 < high < 10.0
     figure.canvas.draw()
     assert "0.1" in [label.get_text() for label in axes.get_yticklabels()]
-    assert _texts(figure) == ["maml (2 functions)", "mean and 95 % t interval over functions"]
+    # The lower end of an interval may have no logarithm.
+    note = "mean and 95 % t interval over functions, intervals reach beyond the picture"
+    assert _texts(figure) == ["maml (2 functions)", note]
 
 
 def test_anchors_are_lines_with_labels_that_do_not_overlap() -> None:
@@ -76,11 +79,79 @@ def test_anchors_are_lines_with_labels_that_do_not_overlap() -> None:
     assert all(picture.x0 <= box.x0 and box.x1 <= picture.x1 for box in boxes), "none is cut off"
 
 
-def test_the_axes_follow_the_curves_not_a_wide_band() -> None:
-    values = np.array([[0.0, 1000.0, 10.0], [0.0, -1000.0, 10.0]])
+def test_bands_are_whole_where_they_are_not_much_higher_than_the_lines() -> None:
+    values = np.array([[0.0, 4.0, 10.0], [0.0, 6.0, 10.0], [0.0, 5.0, 13.0]])
+    figure = learning_curves([Curves("x", np.arange(3), values)])
+    _, low, high = mean_and_interval(values)
+    bottom, top = figure.axes[0].get_ylim()
+    assert bottom < low.min()
+    assert high.max() < top
+    assert "beyond" not in _texts(figure)[-1]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_the_axes_follow_the_curves_not_a_very_wide_band(log: bool) -> None:
+    values = np.array([[1.0, 1000.0, 10.0], [1.0, 1e-3, 10.0]])
     methods = [Curves("x", np.arange(3), values), Curves("y", np.arange(3), values[:1] * 0.01)]
-    low, high = learning_curves(methods).axes[0].get_ylim()
-    assert -5 < low < 0 < 10 < high < 15
+    figure = learning_curves(methods, log=log)
+    low, high = figure.axes[0].get_ylim()
+    assert (0 if log else -800) < low < 0.01
+    assert 500 < high < 1e6
+    assert "intervals reach beyond the picture" in _texts(figure)[-1]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_one_point_is_seen(seeds: int, log: bool) -> None:
+    method = Curves("x", np.array([20]), np.linspace(0.4, 0.6, seeds)[:, None])
+    for figure in (learning_curves([method], log=log), within_trial_curve([method], window=20)):
+        (line,) = figure.axes[0].get_lines()
+        assert line.get_marker() == "o"
+        assert line.get_xdata()[0] < figure.axes[0].get_xlim()[1]
+        low, high = figure.axes[0].get_ylim()
+        assert low < 0.4
+        assert high > 0.6 - 1e-9 * seeds if seeds > 1 else high > 0.4
+        assert len(figure.axes[0].collections) == (2 if seeds > 1 else 0)
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 5, 10, 2000, 3_000_000])
+def test_what_is_counted_has_whole_ticks(last: int) -> None:
+    for method in (Curves("x", np.arange(2) * last, np.ones((1, 2))),):
+        for figure in (learning_curves([method]), within_trial_curve([method], window=1)):
+            figure.canvas.draw()
+            (axes,) = figure.axes
+            shown = [label.get_text() for label in axes.get_xticklabels()]
+            assert all(float(place).is_integer() for place in axes.get_xticks())
+            assert not any(text.endswith("m") for text in shown), shown
+
+
+def test_a_far_anchor_is_named_at_the_edge_and_presses_nothing_flat() -> None:
+    method = Curves("x", np.arange(3), np.array([[5.0, 6.0, 8.0]]))
+    anchors = {"random": 5.4, "best": 178.0, "ceiling": 208.0, "oracle": 230.0, "worst": -90.0}
+    figure = learning_curves([method], anchors=anchors)
+    (axes,) = figure.axes
+    assert axes.get_ylim()[1] < 10
+    assert [np.asarray(line.get_ydata())[0] for line in axes.get_lines()[1:]] == [5.4]
+    figure.canvas.draw()
+    words = [label.get_text() for label in axes.texts]
+    assert words == ["worst -90 ↓", "random 5.4", "best 178 ↑", "ceiling 208 ↑", "oracle 230 ↑"]
+    boxes = [label.get_window_extent() for label in axes.texts]
+    assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
+    assert all(figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in boxes)
+
+
+def test_anchors_of_a_logarithmic_picture() -> None:
+    losses = Curves("maml", np.arange(3), np.array([[4.0, 0.4, 0.02]]))
+    figure = learning_curves([losses], anchors={"zero": 0.0, "a": 0.01, "b": 1e9}, log=True)
+    assert [t.get_text() for t in figure.axes[0].texts] == ["zero 0 ↓", "a 0.01", "b 1e+09 ↑"]
+    assert figure.axes[0].get_ylim()[1] < 100
+    figure.canvas.draw()
+
+
+def test_a_note_is_a_line_of_the_legend() -> None:
+    for draw in (learning_curves, lambda *a, **k: within_trial_curve(*a, window=1, **k)):
+        figure = draw([_curves()], note="oracle: knows the goal")
+        assert _texts(figure)[-1].endswith("\noracle: knows the goal")
 
 
 def test_within_trial_points_sit_in_the_middle_of_their_windows() -> None:

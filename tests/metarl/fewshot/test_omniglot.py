@@ -168,7 +168,7 @@ def test_damage_within_a_member_is_noticed(archives: Path) -> None:
         place = archive.infolist()[3].header_offset + 120
     data[place] ^= 0xFF
     path.write_bytes(bytes(data))
-    with pytest.raises(UserError, match=r"damaged: Bad CRC-32"):
+    with pytest.raises(UserError, match=r"damaged .*Bad CRC-32"):
         load(archives)
 
 

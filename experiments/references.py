@@ -1,0 +1,27 @@
+"""What returns in a maze are judged by: one name each, in pictures, tables and on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+REFERENCES: Mapping[str, str] = {
+    "random": "random actions",
+    "localising": "best known with these inputs",
+    "ceiling": "explore, then exploit",
+    "oracle": "oracle",
+}
+"""Fields of `envs.oracle.ReferenceReturns`, which `config.json` and `summary.json` keep, in words.
+
+``localising`` is the best walk that was found for who sees what the agent sees; it bounds nothing.
+"""
+
+_EXPLAINED: Mapping[str, str] = {
+    "localising": "the best walk found for who sees what the agent sees",
+    "ceiling": "is told where it is",
+    "oracle": "is told the goal",
+}
+
+
+def explained(names: Iterable[str]) -> str:
+    """What stands behind references, a line each, for the legend of a picture."""
+    return "\n".join(f"{REFERENCES[n]}: {_EXPLAINED[n]}" for n in names if n in _EXPLAINED)
