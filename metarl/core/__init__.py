@@ -3,6 +3,7 @@
 from metarl.core.choices import check_choice
 from metarl.core.compilation import CompiledGradients, check_compiler
 from metarl.core.execution import Execution, add_to_grads
+from metarl.core.features import FeatureTasks, run_once
 from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
 from metarl.core.limits import ClipByNorm, ClipByValue, WeightDecay
 from metarl.core.meta_curvature import MetaCurvature
@@ -43,7 +44,7 @@ from metarl.core.params import (
 from metarl.core.replay import ReplayBuffer, Visit
 from metarl.core.rewind import rewind
 from metarl.core.step_sizes import LaterSteps, StepSize
-from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, TaskBatch
+from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, StagedTaskBatch, TaskBatch
 from metarl.core.update_rules import Chain, Transform, UpdateRule
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "DataTaskBatch",
     "DivisibleTaskBatch",
     "Execution",
+    "FeatureTasks",
     "InnerStep",
     "LaterSteps",
     "MetaCurvature",
@@ -66,6 +68,7 @@ __all__ = [
     "RMSprop",
     "ReplayBuffer",
     "Split",
+    "StagedTaskBatch",
     "StepSize",
     "TaskBatch",
     "Transform",
@@ -97,6 +100,7 @@ __all__ = [
     "prefixed",
     "rewind",
     "rmsprop",
+    "run_once",
     "scope",
     "sgd",
     "share",

@@ -35,7 +35,6 @@ from metarl.core import (
     prefixed,
     rewind,
     scope,
-    share,
 )
 from metarl.core.inner_loop import Point
 from metarl.meta.learner import Metrics, TaskwiseLearner
@@ -93,7 +92,7 @@ class MAML(TaskwiseLearner):
         early = self.num_first_order
         step_by_step = self.checkpoint and early < self.num_steps
         with torch.enable_grad():
-            slow = share(self.slow, tasks.num_tasks)
+            tasks, slow = self.standing_still(tasks, "support", "query")
             walk = self.differentiable_adaptation(
                 tasks, slow, create_graph=not step_by_step, num_first_order=early
             )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Params, TaskBatch, nested_tensors
+from metarl.core import FeatureTasks, Params, TaskBatch, nested_tensors, run_once
 
 
 def check_metrics(tasks: TaskBatch[Any], metrics: Mapping[str, Tensor]) -> None:
@@ -39,7 +39,8 @@ def explain(error: Exception, tasks: TaskBatch[Any], fast: Params, slow: Params)
         ValueError: The tasks draw experience without a leading axis of tasks.
     """
     frames = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
-    if type(tasks).loss.__code__ not in frames or isinstance(error, torch.OutOfMemoryError):
+    of_tasks = {type(tasks).loss.__code__, run_once.__code__, FeatureTasks.loss.__code__}
+    if not of_tasks & frames or isinstance(error, torch.OutOfMemoryError):
         return
     count, name = tasks.num_tasks, type(tasks).__name__
     for value in nested_tensors(tasks.sample(fast, slow, "support")):
