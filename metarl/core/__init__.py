@@ -42,7 +42,7 @@ from metarl.core.params import (
     zeros_like,
 )
 from metarl.core.replay import ReplayBuffer, Visit
-from metarl.core.rewind import rewind
+from metarl.core.rewind import pull_back, rewind
 from metarl.core.step_sizes import LaterSteps, StepSize
 from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, StagedTaskBatch, TaskBatch
 from metarl.core.update_rules import Chain, Transform, UpdateRule
@@ -98,6 +98,7 @@ __all__ = [
     "partition",
     "precise",
     "prefixed",
+    "pull_back",
     "rewind",
     "rmsprop",
     "run_once",

@@ -5,6 +5,8 @@ same of the same batch in every inner step. What they make, the features, stands
 parameter, and takes its place: ``l(phi; slow) = l'(phi; features(slow))``. Gradients pass through
 it to what made it, to any order. The slow parameters of the first half are the same for all tasks,
 so that their batches go through it as one.
+
+Tasks whose support batch is another in every step repeat nothing, and are left as they are.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from torch import Tensor
 from metarl.core.params import Params
 
 BatchT = TypeVar("BatchT")
+ReadT = TypeVar("ReadT", contravariant=True)  # a batch that is read and never given
 Split = Literal["support", "query"]
 
 
@@ -53,10 +54,10 @@ class DataTaskBatch(TaskBatch[BatchT], Protocol):
         """What `sample` draws."""
 
 
-class Halves(Protocol[BatchT]):
+class Halves(Protocol[ReadT]):
     """A loss in two halves: features that no fast parameter reaches, and what is left."""
 
-    def features(self, slow: Params, batch: BatchT) -> Tensor:
+    def features(self, slow: Params, batch: ReadT) -> Tensor:
         """What the first half makes of a batch, ``[N, B, ...]``.
 
         Args:
@@ -67,7 +68,7 @@ class Halves(Protocol[BatchT]):
     def later(self, slow: Params) -> dict[str, Tensor]:
         """The slow parameters that the second half reads."""
 
-    def loss(self, fast: Params, slow: Params, features: Tensor, batch: BatchT) -> Tensor:
+    def loss(self, fast: Params, slow: Params, features: Tensor, batch: ReadT) -> Tensor:
         """The second half: `TaskBatch.loss`, of features."""
 
 
