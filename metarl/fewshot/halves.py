@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from metarl.core import Params, share
 from metarl.fewshot.criteria import Criterion
 from metarl.fewshot.examples import Examples
-from metarl.nn import Network, StagedNetwork
+from metarl.nn import StagedNetwork
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class NetworkHalves:
 
 
 def network_halves(
-    network: Network, criterion: Criterion, fast: Collection[str]
+    network: Callable[..., Tensor], criterion: Criterion, fast: Collection[str]
 ) -> NetworkHalves | None:
     """The halves before and after the first fast parameter; None where nothing comes before.
 
@@ -66,6 +66,6 @@ def network_halves(
     return NetworkHalves(staged, criterion, start) if start else None
 
 
-def _says(network: Network, method: str) -> type:
+def _says(network: Callable[..., Tensor], method: str) -> type:
     """The class that a network has a method from."""
     return next(kind for kind in type(network).__mro__ if method in vars(kind))

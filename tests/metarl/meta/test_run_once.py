@@ -96,6 +96,8 @@ LEARNERS: dict[str, Make] = {
     "one step": maml(num_steps=1),
     "first order": maml(first_order=True),
     "checkpoint": maml(checkpoint=True),
+    "truncated": maml(truncate=1),
+    "truncated, checkpoint": maml(truncate=2, checkpoint=True),
     "learned step sizes": maml(rule=sgd(LR, learned="parameter"), checkpoint=True),
     "adam": maml(rule=adam(0.1)),
     "metasgd": lambda params, slow, ex: MetaSGD(
