@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.core import Params, share
 from metarl.fewshot.criteria import accuracy
 from metarl.fewshot.examples import Examples
 from metarl.fewshot.tasks import SupervisedTasks
@@ -84,20 +85,19 @@ def _one_chunk(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Transductive and non-transductive accuracy ``[n, S]``, and losses ``[n, K]``."""
     queries, known = query(tasks), reference(tasks).inputs
-    slow = {n: p.detach().expand(tasks.num_tasks, *p.shape) for n, p in learner.slow.items()}
-    rows: list[tuple[Tensor, Tensor]] = []
+    both = torch.cat([known, queries.inputs], 1)
+    num_known = known.shape[1]
+    together = adapted_outputs(learner, tasks, queries.inputs)
+    apart = adapted_outputs(learner, tasks, both, num_known)
+    rows: list[tuple[Tensor, ...]] = []
     losses: list[Tensor] = []
 
     @torch.no_grad()
     def look(index: int, fast: dict[str, Tensor]) -> None:
         if index not in chosen:
             return
-        together = tasks.outputs(fast, slow, queries.inputs).double()
-        both = torch.cat([known, queries.inputs], 1)
-        apart = tasks.outputs(fast, slow, both, known.shape[1])[:, known.shape[1] :]
-        rows.append(
-            (accuracy(together, queries.targets), accuracy(apart.double(), queries.targets))
-        )
+        outputs = (together(fast), apart(fast)[:, num_known:])
+        rows.append(tuple(accuracy(logits.double(), queries.targets) for logits in outputs))
 
     if num_steps == 0:
         look(0, learner.initial_fast(tasks))
@@ -109,3 +109,29 @@ def _one_chunk(
     transductive, non_transductive = (torch.stack(side, 1) for side in zip(*rows, strict=True))
     empty = transductive.new_zeros(tasks.num_tasks, 0)
     return transductive, non_transductive, torch.stack(losses, 1) if losses else empty
+
+
+@torch.no_grad()
+def adapted_outputs(
+    learner: MetaLearner, tasks: SupervisedTasks, inputs: Tensor, num_reference: int = 0
+) -> Callable[[Params], Tensor]:
+    """What adapted networks make of inputs: a function of the fast parameters ``[N, ...]``.
+
+    The stages before them are run once, now (`core.run_once`).
+
+    Args:
+        learner: Whose slow parameters the networks share.
+        tasks: N tasks.
+        inputs: ``[N, B, ...]``.
+        num_reference: How many of them normalisation looks at; 0: all (`nn.Network`).
+
+    Returns:
+        The function; its outputs are ``[N, B, D]``.
+    """
+    halves = tasks.halves(learner.adapting)
+    if halves is None:
+        slow = share(learner.slow, tasks.num_tasks)
+        return lambda fast: tasks.outputs(fast, slow, inputs, num_reference)
+    features = halves.of_inputs(learner.slow, inputs, num_reference)
+    later = share(halves.later(learner.slow), tasks.num_tasks)
+    return lambda fast: halves.outputs(fast, later, features, num_reference)

@@ -1,9 +1,10 @@
 """Tables and pictures from evaluated runs: ``python -m benchmarks.omniglot.report [RUN ...]``.
 
 Each RUN is a run, or a folder of runs such as a sweep, that `experiments.omniglot evaluate` has
-been over. What a run says replaces what the files beside this one said of it:
+been over (on the characters of the test). What a run says replaces what the files beside this one
+said of it, of few-shot runs for as many queries a class:
 
-    results.csv      one line a run: the final evaluation
+    results.csv      one line a run and number of queries: the final evaluation
     training.csv     one line a run and validation: accuracy in meta-training
     adaptation.csv   one line a run and number of inner steps: accuracy on unseen tasks
 
@@ -29,14 +30,22 @@ from metarl.statistics import mean_and_interval
 
 HERE = Path(__file__).parent
 RESULT = (
-    *("protocol", "method", "preset", "ways", "shots", "pretrain", "checkpoint", "iteration"),
+    *("protocol", "split", "method", "preset", "ways", "shots", "query_shots", "pretrain"),
+    *("checkpoint", "iteration"),
     *("trained_iterations", "train_seconds", "num_tasks", "inner_steps", "transductive_accuracy"),
     *("transductive_ci95", "non_transductive_accuracy", "non_transductive_ci95"),
     "area_under_training_loss",
 )
 TRAINING = ("protocol", "iteration", "tasks_seen", "wall_seconds", "validation_accuracy")
 ADAPTATION = (
-    *("protocol", "method", "step", "transductive_accuracy", "non_transductive_accuracy"),
+    *(
+        "protocol",
+        "query_shots",
+        "method",
+        "step",
+        "transductive_accuracy",
+        "non_transductive_accuracy",
+    ),
 )
 
 Row = dict[str, Any]
@@ -84,13 +93,14 @@ def curve(name: str, run: RunDirectory) -> Iterable[Row]:
     """Accuracy on unseen tasks, as they were adapted to."""
     summary = run.read_summary()
     head = {"run": name, "seed": run.seed, "protocol": summary["protocol"]}
+    head["query_shots"] = summary.get("query_shots", "")
     for i, step in enumerate(summary["steps"]):
-        accuracies = {k: summary[k.replace("accuracy", "curve")][i] for k in ADAPTATION[3:]}
+        accuracies = {k: summary[k.replace("accuracy", "curve")][i] for k in ADAPTATION[4:]}
         yield {**head, "method": summary["method"], "step": step, **accuracies}
 
 
 def merge(file: str, rows: Iterable[Row]) -> list[Row]:
-    """Write the rows, and those of other runs that the file had; return all."""
+    """Write the rows, and those of other evaluations that the file had; return all."""
     path, fresh = HERE / file, [{k: _short(v) for k, v in row.items()} for row in rows]
     given = {_key(row) for row in fresh}
     merged = [row for row in read_csv(path) if _key(row) not in given] + fresh
@@ -102,9 +112,9 @@ def merge(file: str, rows: Iterable[Row]) -> list[Row]:
 def draw_fewshot(training: list[Row], results: list[Row]) -> None:
     """Validation accuracy against iterations, a picture for each number of ways and shots."""
     pictures: dict[str, list[Curves]] = {}
-    found = {_key(row): row for row in results}
+    found = {_key(row)[:2]: row for row in results}
     for group in groups(training, "fewshot", "run", "seed").values():
-        own = found[_key(group[0])]
+        own = found[_key(group[0])[:2]]
         iterations = np.array([int(row["iteration"]) for row in group])
         values = np.array([[float(row["validation_accuracy"]) for row in group]])
         name = f"{own['ways']}way-{own['shots']}shot"
@@ -148,15 +158,16 @@ def groups(rows: list[Row], protocol: str, *names: str) -> Mapping[tuple[str, ..
 def table(rows: list[Row]) -> str:
     """Markdown: one line a run, the mean over its seeds; the interval is over seeds, or tasks."""
     lines = [
-        "| run | inner steps | transductive | non-transductive | seeds | iterations |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| run | queries | inner steps | transductive | non-transductive | seeds | iterations |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    every = {**groups(rows, "fewshot", "run"), **groups(rows, "multishot", "run")}
-    for (name,), group in every.items():
+    judged = ("run", "query_shots")
+    every = {**groups(rows, "fewshot", *judged), **groups(rows, "multishot", *judged)}
+    for (name, queries), group in every.items():
         cells = [_cell(group, side) for side in ("transductive", "non_transductive")]
         first = group[0]
         lines.append(
-            f"| {name} | {first['inner_steps']} | {' | '.join(cells)} | {len(group)} "
+            f"| {name} | {queries} | {first['inner_steps']} | {' | '.join(cells)} | {len(group)} "
             f"| {first['iteration']} of {first['trained_iterations']} |"
         )
     return "\n".join(lines)
@@ -169,8 +180,9 @@ def _cell(group: list[Row], side: str) -> str:
     return f"{float(mean):.1f} ± {half:.1f}"
 
 
-def _key(row: Row) -> tuple[str, int]:
-    return str(row["run"]), int(row["seed"])
+def _key(row: Row) -> tuple[str, int, str]:
+    """The run, and how it was judged; of rows about training nothing says that."""
+    return str(row["run"]), int(row["seed"]), str(row.get("query_shots", ""))
 
 
 def _short(value: object) -> object:

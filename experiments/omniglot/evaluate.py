@@ -9,20 +9,24 @@ from experiments import stored_settings
 from experiments.omniglot import fewshot_evaluate, multishot_evaluate
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from metarl.errors import RunDirectoryError, UserError
+from metarl.json_file import read_json, to_json, write_json
 from metarl.run_directory import RunDirectory, find_runs
+
+SUMMARY = {"test": "summary.json", "validation": "summary-validation.json"}
+"""Where the results on a side of the characters go."""
 
 
 def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
-    """Evaluate every run; write each one's `summary.json` and its pictures."""
+    """Evaluate every run; write each one's summary and its pictures."""
     summaries = []
     for run in find_runs(settings.run):
         summary, words = evaluate_one(run, settings)
-        run.write_summary(summary)
+        write_json(run.path / SUMMARY[settings.split], to_json(summary, "summary"))
         print(words)
         summaries.append(summary)
     if settings.json:
-        # As in summary.json, which has no NaN.
-        stored = [run.read_summary() for run in find_runs(settings.run)]
+        # As in the file, which has no NaN.
+        stored = [read_json(run.path / SUMMARY[settings.split]) for run in find_runs(settings.run)]
         print(json.dumps(stored[0] if len(stored) == 1 else stored))
     return summaries
 

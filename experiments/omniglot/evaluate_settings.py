@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,16 +14,24 @@ from metarl.errors import UserError
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """Adapt to unseen characters or alphabets, and sum the accuracy up in summary.json."""
+    """Adapt to unseen characters or alphabets, and sum the accuracy up in summary.json.
+
+    Inner steps and step size may be chosen with --split validation, before the test is looked at.
+    """
 
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
     """A run directory, or a folder of seed-N runs."""
     protocol: Literal["auto", "fewshot", "multishot"] = "auto"
     """Refuse runs of another protocol. auto: whatever the run is of."""
+    split: Literal["test", "validation"] = "test"
+    """Few-shot: the characters of the test, or those that training chose its checkpoint by, which
+    steps and step size may be chosen on: these results go to summary-validation.json."""
     tasks: int | None = None
     """Few-shot tasks, of classes that were not trained on. Default: 1000. Multishot has its own."""
     steps: int | None = None
     """Inner steps. Default: the run's --test-steps."""
+    inner_lr: float | None = None
+    """Few-shot: step size of the inner steps, where it was not learned. Default: the run's."""
     query_shots: int | None = None
     """Few-shot: drawings of each character to be judged by together. Default: the run's."""
     checkpoint: Literal["best", "last"] = "best"
@@ -44,5 +53,7 @@ class EvaluateSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        if self.inner_lr is not None and not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
+            raise UserError(f"--inner-lr must be finite and above 0, got {self.inner_lr}")
         if self.seed < 0:
             raise UserError(f"--seed must not be negative, got {self.seed}")

@@ -115,7 +115,13 @@ class FewShotSettings:
         """How many tasks are worked on at a time, in meta-training or when they are judged."""
         ways, shots, _ = self.train_counts if training else self.test_counts
         batch = self.inner_batch if training else None
-        found = resolved(self.learner.execution, device, batch or ways * shots, self.filters)
+        found = resolved(
+            self.learner.execution,
+            device,
+            batch or ways * shots,
+            self.filters,
+            shared=self.method == "anil",
+        )
         if not training and self.learner.execution.chunk_size == "auto" and found.stacked is None:
             # There are many more of them than in meta-training, whose memory is known to suffice.
             return replace(found, chunk_size=self.meta_batch)

@@ -29,7 +29,9 @@ from metarl.seeding import spawn_generators
 
 def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
     """The summary of one run; draws its pictures."""
-    for name in ("tasks", "query_shots"):
+    if settings.split != "test":
+        raise UserError(f"--split {settings.split} is for few-shot runs; {run.path} is none")
+    for name in ("tasks", "query_shots", "inner_lr"):
         if getattr(settings, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is for few-shot runs; {run.path} is none")
     started = time.perf_counter()

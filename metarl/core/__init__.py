@@ -3,6 +3,7 @@
 from metarl.core.choices import check_choice
 from metarl.core.compilation import CompiledGradients, check_compiler
 from metarl.core.execution import Execution, add_to_grads
+from metarl.core.features import FeatureTasks, run_once
 from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
 from metarl.core.limits import ClipByNorm, ClipByValue, WeightDecay
 from metarl.core.meta_curvature import MetaCurvature
@@ -42,9 +43,9 @@ from metarl.core.params import (
     zeros_like,
 )
 from metarl.core.replay import ReplayBuffer, Visit
-from metarl.core.rewind import rewind
+from metarl.core.rewind import pull_back, rewind
 from metarl.core.step_sizes import LaterSteps, StepSize
-from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, TaskBatch
+from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, StagedTaskBatch, TaskBatch
 from metarl.core.update_rules import Chain, Transform, UpdateRule
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "DataTaskBatch",
     "DivisibleTaskBatch",
     "Execution",
+    "FeatureTasks",
     "InnerStep",
     "LaterSteps",
     "MetaCurvature",
@@ -67,6 +69,7 @@ __all__ = [
     "RMSprop",
     "ReplayBuffer",
     "Split",
+    "StagedTaskBatch",
     "StepSize",
     "TaskBatch",
     "Transform",
@@ -97,8 +100,10 @@ __all__ = [
     "partition",
     "precise",
     "prefixed",
+    "pull_back",
     "rewind",
     "rmsprop",
+    "run_once",
     "scope",
     "sgd",
     "share",

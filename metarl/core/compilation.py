@@ -132,6 +132,9 @@ class _Given:
         return self._tasks.num_tasks
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Any:
+        return self.draw(split)
+
+    def draw(self, split: Split) -> Any:
         batches = self._batches
         batch = self._tasks.draw(split) if batches is None else batches[len(self.splits)]
         self.splits.append(split)

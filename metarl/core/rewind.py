@@ -74,6 +74,25 @@ def rewind(
     return dict(of_fast), of_slow, of_rule
 
 
+def pull_back(cotangent: Params, made: Params, params: Params) -> dict[str, Tensor]:
+    """Carry a gradient with respect to what was made of parameters back to them.
+
+    Args:
+        cotangent: The gradient, by the names of ``made``.
+        made: Tensors with a graph to the parameters.
+        params: The parameters.
+
+    Returns:
+        By the names of ``params``.
+    """
+    if not params:
+        return {}
+    with torch.enable_grad():
+        products = [(precise(made[n]) * v).sum() for n, v in cotangent.items()]
+        total = torch.stack([p.to(products[0].dtype) for p in products]).sum()
+    return gradients(total, params)
+
+
 def _zeros(params: Params) -> dict[str, Tensor]:
     """Sums to add to, in at least float32."""
     return {name: torch.zeros_like(precise(p)) for name, p in params.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Literal, Protocol, Self, TypeVar
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from metarl.core.params import Params
 
 BatchT = TypeVar("BatchT")
+ReadT = TypeVar("ReadT", contravariant=True)  # a batch that is read and never given
 Split = Literal["support", "query"]
 
 
@@ -51,3 +52,32 @@ class DataTaskBatch(TaskBatch[BatchT], Protocol):
 
     def draw(self, split: Split) -> BatchT:
         """What `sample` draws."""
+
+
+class Halves(Protocol[ReadT]):
+    """A loss in two halves: features that no fast parameter reaches, and what is left."""
+
+    def features(self, slow: Params, batch: ReadT) -> Tensor:
+        """What the first half makes of a batch, ``[N, B, ...]``.
+
+        Args:
+            slow: Slow parameters, unstacked.
+            batch: Of N tasks.
+        """
+
+    def later(self, slow: Params) -> dict[str, Tensor]:
+        """The slow parameters that the second half reads."""
+
+    def loss(self, fast: Params, slow: Params, features: Tensor, batch: ReadT) -> Tensor:
+        """The second half: `TaskBatch.loss`, of features."""
+
+
+class StagedTaskBatch(DataTaskBatch[BatchT], Protocol):
+    """Tasks of a data set whose loss can be taken in two halves (`core.run_once`)."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a split is the same batch whenever it is drawn."""
+
+    def halves(self, fast: Collection[str]) -> Halves[BatchT] | None:
+        """The halves before and after the first of these parameters; None: nothing comes before."""

@@ -51,6 +51,11 @@ class FewShotBatch(NamedTuple):
         """N."""
         return self.support.num_tasks
 
+    @property
+    def repeats(self) -> bool:
+        """Every draw of a split is the same."""
+        return True
+
     def draw(self, split: Split) -> Examples:
         """The support or the query set: the same examples every time."""
         return self.support if split == "support" else self.query

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from typing import Protocol, Self
@@ -13,6 +13,7 @@ from metarl.core import Params, Split
 from metarl.core.pure import is_ours
 from metarl.fewshot.criteria import Criterion
 from metarl.fewshot.examples import Examples
+from metarl.fewshot.halves import NetworkHalves, network_halves
 from metarl.nn import ModuleNetwork
 from metarl.nn.reference import by_reference
 
@@ -21,7 +22,8 @@ class Source(Protocol):
     """Where the examples of N tasks come from.
 
     A few-shot batch gives the same support and query sets every time; a larger data set draws a
-    minibatch. What a task draws does not depend on which other tasks are there.
+    minibatch. What a task draws does not depend on which other tasks are there. A source that
+    gives the same sets every time may say so: ``repeats = True``.
     """
 
     @property
@@ -94,6 +96,20 @@ class SupervisedTasks:
             lambda x: network(params, x, **reference), inputs, num_reference, repr(network)
         )
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a split is the same batch whenever it is drawn."""
+        return bool(getattr(self.source, "repeats", False))
+
+    def halves(self, fast: Collection[str]) -> NetworkHalves | None:
+        """The loss before and after the first of these parameters; None: nothing comes before.
+
+        A subclass with a loss of its own has none.
+        """
+        kind = type(self)
+        own = all(getattr(kind, n) is getattr(SupervisedTasks, n) for n in DEFINE_THE_LOSS)
+        return network_halves(self.network, self.criterion, fast) if own else None
+
     def select(self, tasks: slice) -> SupervisedTasks:
         """These tasks alone."""
         return replace(self, source=self.source.select(tasks))
@@ -105,3 +121,7 @@ def takes_reference(network: Callable[..., Tensor]) -> bool:
     return "num_reference" in parameters or any(
         p.kind is Parameter.VAR_KEYWORD for p in parameters.values()
     )
+
+
+DEFINE_THE_LOSS = ("sample", "draw", "loss", "outputs")
+"""The methods that `SupervisedTasks.halves` speaks for."""

@@ -6,7 +6,8 @@ Of the parameters theta = (theta_b, theta_h) the body's are slow. Their section 
     theta <- theta - beta * grad_theta (1/N) sum_i l_query(theta_b, h_K^i)
 
 The gradient reaches the body twice: through the query loss, and through the inner gradients that
-made h_K. The backward pass of an inner step ends at the head.
+made h_K. The backward pass of an inner step ends at the head, and so does the forward pass where
+the tasks have halves (`core.run_once`): what the body makes of the examples is computed once.
 
 Reduces to: MAML where the patterns of the head match every parameter.
 """

@@ -44,8 +44,8 @@ from metarl.core import (
     gradients,
     leaves,
     prefixed,
+    run_once,
     scope,
-    share,
 )
 from metarl.core.update_rules import State
 from metarl.meta.learner import Metrics, TaskwiseLearner
@@ -113,7 +113,7 @@ class ImplicitMAML(TaskwiseLearner):
         adapted, shared = leaves(step.next_fast), cut(self.slow)
         del step  # and with it what the last step drew
         with torch.enable_grad():
-            slow = share(shared, tasks.num_tasks)
+            tasks, slow = run_once(tasks, adapted.keys(), shared, ("support", "query"))
             with torch.no_grad():
                 support = tasks.sample(adapted, slow, "support")
                 query = tasks.sample(adapted, slow, "query")

@@ -30,6 +30,7 @@ from metarl.core import (
     InnerStep,
     Model,
     Params,
+    Split,
     TaskBatch,
     UpdateRule,
     add_to_grads,
@@ -39,6 +40,7 @@ from metarl.core import (
     named_params,
     partition,
     prefixed,
+    run_once,
     scope,
     share,
 )
@@ -176,6 +178,22 @@ class MetaLearner(ABC):
         """Where adaptation to these tasks begins, stacked ``[N, ...]``."""
         return share(self.adapting, tasks.num_tasks)
 
+    def standing_still(
+        self, tasks: TaskBatch[Any], *splits: Split
+    ) -> tuple[TaskBatch[Any], dict[str, Tensor]]:
+        """Tasks for the inner loop, and what stands still in it.
+
+        Features in the place of slow parameters that only they depend on (`core.run_once`).
+
+        Args:
+            tasks: N tasks.
+            splits: What is drawn of the tasks that come back.
+
+        Returns:
+            The tasks, and slow parameters ``[N, ...]``, in grad mode with their graph.
+        """
+        return run_once(tasks, self.adapting.keys(), self.slow, splits)
+
     def differentiable_adaptation(
         self,
         tasks: TaskBatch[Any],
@@ -188,7 +206,8 @@ class MetaLearner(ABC):
 
         Args:
             tasks: N tasks.
-            slow: The slow parameters, stacked ``[N, ...]`` with their graph (`core.share`).
+            slow: The slow parameters, stacked ``[N, ...]`` with their graph (`core.share`, or
+                `standing_still` with its tasks).
             create_graph: Keep the graph; without it every step begins from a constant.
             num_first_order: So many steps at the start are of first order (`core.inner_steps`).
         """
@@ -208,10 +227,11 @@ class MetaLearner(ABC):
         check_offers(tasks, self)
         with torch.no_grad():
             fast = self.initial_fast(tasks)
-            slow = share(self.slow, tasks.num_tasks)
         with self.explained(tasks):
+            with torch.no_grad():
+                views, slow = self.standing_still(tasks, "support")
             yield from inner_steps(
-                tasks, fast, slow, self.rule, num_steps, rule_params=self.rule_params
+                views, fast, slow, self.rule, num_steps, rule_params=self.rule_params
             )
 
     def explained(self, tasks: TaskBatch[Any]) -> AbstractContextManager[None]:
@@ -229,7 +249,7 @@ class MetaLearner(ABC):
             raise ValueError(f"num_steps must be at least 0, got {num_steps}")
         with torch.no_grad():
             fast = self.initial_fast(tasks)
-        for step in self.adaptation(tasks, num_steps):
+        for step in self.adaptation(tasks, num_steps) if num_steps else ():
             fast = step.next_fast
         whole = {**share(self.frozen, tasks.num_tasks), **fast}
         return {name: p.detach() for name, p in whole.items()}

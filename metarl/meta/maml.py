@@ -33,9 +33,9 @@ from metarl.core import (
     gradients,
     leaves,
     prefixed,
+    pull_back,
     rewind,
     scope,
-    share,
 )
 from metarl.core.inner_loop import Point
 from metarl.meta.learner import Metrics, TaskwiseLearner
@@ -93,9 +93,10 @@ class MAML(TaskwiseLearner):
         early = self.num_first_order
         step_by_step = self.checkpoint and early < self.num_steps
         with torch.enable_grad():
-            slow = share(self.slow, tasks.num_tasks)
+            with torch.set_grad_enabled(not self.first_order):
+                seen, slow = self.standing_still(tasks, "support")
             walk = self.differentiable_adaptation(
-                tasks, slow, create_graph=not step_by_step, num_first_order=early
+                seen, slow, create_graph=not step_by_step, num_first_order=early
             )
             path: list[Point[Any]] = []
             for step in walk:
@@ -104,14 +105,16 @@ class MAML(TaskwiseLearner):
                 if step_by_step and (self.rule_params or step.index >= early):
                     path.append(step.point)
             adapted = leaves(step.next_fast) if step_by_step else step.next_fast
-            query = tasks.sample(adapted, slow, "query")
-            loss = tasks.loss(adapted, slow, query)
+            judged, known = self.standing_still(tasks, "query")
+            query = judged.sample(adapted, known, "query")
+            loss = judged.loss(adapted, known, query)
         metrics = {"support_loss": support_loss, "query_loss": loss.detach()}
         if not step_by_step:
             return gradients(loss.sum(), self.params), metrics
-        found = gradients(loss.sum(), {**prefixed(self.slow, "slow"), **prefixed(adapted, "fast")})
+        shared = prefixed(self.slow, "slow")
+        found = gradients(loss.sum(), {**shared, **prefixed(adapted, "fast")})
         through = rewind(
-            tasks,
+            seen,
             path,
             slow,
             self.rule,
@@ -120,9 +123,9 @@ class MAML(TaskwiseLearner):
             num_first_order=early if self.rule_params else 0,
         )
         of_fast, of_slow, of_rule = through
-        grads = {n: found[f"slow.{n}"] + g.sum(0) for n, g in of_slow.items()}
+        of_shared = pull_back(of_slow, slow, shared)
         return {
             **prefixed({n: g.sum(0) for n, g in of_fast.items()}, "fast"),
-            **prefixed(grads, "slow"),
+            **{name: found[name] + g for name, g in of_shared.items()},
             **prefixed(of_rule, "rule"),
         }, metrics

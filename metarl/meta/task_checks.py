@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Params, TaskBatch, nested_tensors
+from metarl.core import FeatureTasks, Params, TaskBatch, nested_tensors, run_once
 from metarl.core.second_order import twice_differentiable
 
 BASIC = ("num_tasks", "sample", "loss")
@@ -108,7 +108,8 @@ def explain(error: Exception, tasks: TaskBatch[Any], fast: Params, slow: Params)
             if any(word in str(error) for word in words):
                 raise RuntimeError(f"{remedy} ({str(error).splitlines()[0]})") from error
     frames = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
-    if type(tasks).loss.__code__ not in frames or isinstance(error, torch.OutOfMemoryError):
+    of_tasks = {type(tasks).loss.__code__, run_once.__code__, FeatureTasks.loss.__code__}
+    if not of_tasks & frames or isinstance(error, torch.OutOfMemoryError):
         return
     count, name = tasks.num_tasks, type(tasks).__name__
     for value in nested_tensors(tasks.sample(fast, slow, "support")):

@@ -2,6 +2,15 @@
 
 The body is learned by the outer optimiser, through the query loss and through the inner gradients;
 `metarl.meta.ANIL` has the equations.
+
+A clone runs the whole model. Where the body is a module of its own, run it once for a task and
+wrap the head: the steps are a fraction of the work, and the gradient is the same.
+
+    anil = MAML(model.head, lr=0.1)
+    features = model.body(task.x)
+    clone = anil.clone()
+    clone.adapt(loss(clone(features), task.y))                  as many steps as wanted
+    loss(clone(model.body(task.query_x)), task.query_y).backward()
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from metarl.nn.lstm import LSTM
 from metarl.nn.mlp import MLP
 from metarl.nn.modulated import ModulatedRNN
 from metarl.nn.module_network import ModuleNetwork
-from metarl.nn.network import Network
+from metarl.nn.network import Network, StagedNetwork
 from metarl.nn.plastic import PlasticRNN
 from metarl.nn.recurrent import FusedCore, RecurrentCore
 from metarl.nn.rnn import RNN
@@ -29,6 +29,7 @@ __all__ = [
     "Network",
     "PlasticRNN",
     "RecurrentCore",
+    "StagedNetwork",
     "Trace",
     "WarpConvNet",
     "WarpMLP",

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.network import linear, uniform_linear
+from metarl.nn.network import linear, stage_in, uniform_linear
 
 BATCH_NORM_EPS = 1e-5
 
@@ -96,10 +96,36 @@ class ConvNet:
 
     def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
         """Logits ``[N, B, C]`` of images ``[N, B, channels, height, width]``."""
-        num_tasks, h = len(inputs), side_by_side(inputs)
-        for i in range(self.num_blocks):
-            h = self.block(params, i, h, num_tasks, num_reference)
-        return linear(params, "head", self.features(h, num_tasks))
+        return self.run(params, inputs, num_reference)
+
+    @property
+    def num_stages(self) -> int:
+        """The blocks and the head."""
+        return self.num_blocks + 1
+
+    def stage_of(self, name: str) -> int:
+        """The number of the block; the head comes after all of them."""
+        head = name in ("head.weight", "head.bias")
+        return self.num_blocks if head else stage_in(name, {"blocks": self.num_blocks})
+
+    def run(
+        self,
+        params: Params,
+        inputs: Tensor,
+        num_reference: int = 0,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Tensor:
+        """Some of the stages; see `nn.network.StagedNetwork`. The head takes features."""
+        stages = range(self.num_stages)[start:stop]
+        h = inputs
+        if start < self.num_blocks:
+            h, num_tasks = side_by_side(inputs), len(inputs)
+            for i in stages[: self.num_blocks - start]:
+                h = self.block(params, i, h, num_tasks, num_reference)
+            h = self.leave(h, num_tasks, stages.stop)
+        return linear(params, "head", h) if self.num_blocks in stages else h
 
     def block(
         self, params: Params, index: int, h: Tensor, num_tasks: int, num_reference: int
@@ -113,6 +139,10 @@ class ConvNet:
         h = torch.relu(batch_norm(params, f"{name}.norm", h, num_reference))
         return F.max_pool2d(h, 2) if self.reduction == "pool" and not self.pool_first else h
 
+    def leave(self, h: Tensor, num_tasks: int, stop: int) -> Tensor:
+        """From activations ``[B, N C, ...]`` to what stage ``stop`` takes, ``[N, B, ...]``."""
+        return apart(h, num_tasks) if stop < self.num_blocks else self.features(h, num_tasks)
+
     def features(self, h: Tensor, num_tasks: int) -> Tensor:
         """What the head sees, ``[N, B, F]``, of the last activations ``[B, N C, ...]``."""
         features = h.mean((2, 3)) if self.reduction == "stride" else h.flatten(1)
@@ -124,11 +154,17 @@ def side_by_side(inputs: Tensor) -> Tensor:
     return inputs.transpose(0, 1).reshape(inputs.shape[1], -1, *inputs.shape[3:])
 
 
+def apart(h: Tensor, num_tasks: int) -> Tensor:
+    """The inverse of `side_by_side`."""
+    return h.reshape(len(h), num_tasks, -1, *h.shape[2:]).transpose(0, 1)
+
+
 def convolution(params: Params, name: str, h: Tensor, num_tasks: int, *, stride: int = 1) -> Tensor:
     """N convolutions with as much padding as keeps the size at stride 1.
 
     Args:
-        params: ``NAME.weight`` ``[N, O, C, k, k]`` with odd k, and ``NAME.bias`` ``[N, O]``.
+        params: ``NAME.weight`` ``[N, O, C, k, k]`` with odd k, and ``NAME.bias`` ``[N, O]``; or
+            ``[1, ...]``, the same for all tasks: then their images are those of one convolution.
         name: Of the layer.
         h: ``[B, N C, height, width]``.
         num_tasks: N.
@@ -139,6 +175,10 @@ def convolution(params: Params, name: str, h: Tensor, num_tasks: int, *, stride:
     """
     weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
     padding = weight.shape[-1] // 2
+    if len(weight) == 1 < num_tasks:
+        images = h.reshape(len(h) * num_tasks, -1, *h.shape[2:])  # [B N, C, ...]
+        out = F.conv2d(images, weight[0], bias[0], stride, padding)
+        return out.reshape(len(h), -1, *out.shape[2:])
     return F.conv2d(h, weight.flatten(0, 1), bias.flatten(), stride, padding, groups=num_tasks)
 
 
@@ -146,7 +186,7 @@ def batch_norm(params: Params, name: str, h: Tensor, num_reference: int = 0) -> 
     """Normalise each channel of each task over images and places, then scale and shift.
 
     Args:
-        params: ``NAME.weight`` and ``NAME.bias`` ``[N, C]``.
+        params: ``NAME.weight`` and ``NAME.bias`` ``[N, C]``, or ``[1, C]``.
         name: Of the layer.
         h: ``[B, N C, height, width]``.
         num_reference: Images to take mean and variance from, the first ones; 0 takes all. Their
@@ -155,8 +195,14 @@ def batch_norm(params: Params, name: str, h: Tensor, num_reference: int = 0) -> 
     Returns:
         The shape of ``h``.
     """
-    scale, shift = params[f"{name}.weight"].flatten(), params[f"{name}.bias"].flatten()
+    scale, shift = (per_channel(params[f"{name}.{side}"], h) for side in ("weight", "bias"))
     if not num_reference:
         return F.batch_norm(h, None, None, scale, shift, training=True, eps=BATCH_NORM_EPS)
     variance, mean = torch.var_mean(h[:num_reference].detach(), (0, 2, 3), correction=0)
     return F.batch_norm(h, mean, variance, scale, shift, training=False, eps=BATCH_NORM_EPS)
+
+
+def per_channel(values: Tensor, h: Tensor) -> Tensor:
+    """Values ``[N, C]`` or ``[1, C]`` for each channel of activations ``[B, N C, ...]``."""
+    num_tasks = h.shape[1] // values.shape[1]
+    return values.expand(num_tasks, -1).flatten()

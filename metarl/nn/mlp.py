@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.network import linear, uniform_linear
+from metarl.nn.network import linear, stage_in, uniform_linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
 
@@ -66,8 +66,30 @@ class MLP:
 
     def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
         """Outputs ``[N, B, O]`` of inputs ``[N, B, I]``; nothing is normalised."""
-        activate = ACTIVATIONS[self.activation]
-        h = linear(params, "layers.0", inputs)
-        for i in range(1, self.num_layers):
-            h = linear(params, f"layers.{i}", activate(h))
-        return activate(h) if self.activate_last else h
+        return self.run(params, inputs)
+
+    @property
+    def num_stages(self) -> int:
+        """Each layer is one, with its activation."""
+        return self.num_layers
+
+    def stage_of(self, name: str) -> int:
+        """The number of the layer."""
+        return stage_in(name, {"layers": self.num_layers})
+
+    def run(
+        self,
+        params: Params,
+        inputs: Tensor,
+        num_reference: int = 0,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Tensor:
+        """Some of the layers; see `nn.network.StagedNetwork`."""
+        h = inputs
+        for i in range(self.num_layers)[start:stop]:
+            h = linear(params, f"layers.{i}", h)
+            if i < self.num_layers - 1 or self.activate_last:
+                h = ACTIVATIONS[self.activation](h)
+        return h

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -44,6 +45,43 @@ class Network(Protocol):
         """
 
 
+class StagedNetwork(Network, Protocol):
+    """A network whose outputs are computed stage by stage: ``run`` from 0 to the end is a call.
+
+    Where adaptation leaves the first stages alone, what they make of the inputs is computed once.
+    """
+
+    @property
+    def num_stages(self) -> int:
+        """Stages."""
+
+    def stage_of(self, name: str) -> int:
+        """The stage that reads a parameter; 0 for a name that is none of the network's."""
+
+    def run(
+        self,
+        params: Params,
+        inputs: Tensor,
+        num_reference: int = 0,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Tensor:
+        """Some of the stages.
+
+        Args:
+            params: Parameters of these stages at least, stacked ``[N, ...]``; or ``[1, ...]``,
+                the same for all tasks.
+            inputs: Of stage ``start``, ``[N, B, ...]``.
+            num_reference: See `Network.__call__`.
+            start: The first stage.
+            stop: The stage before which to stop; None: after the last one.
+
+        Returns:
+            What stage ``stop`` takes for inputs, ``[N, B, ...]``; at the end the outputs.
+        """
+
+
 def uniform_linear(
     num_inputs: int, num_outputs: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -55,5 +93,24 @@ def uniform_linear(
 
 
 def linear(params: Params, name: str, inputs: Tensor) -> Tensor:
-    """``x W + b`` for N layers: inputs ``[N, B, I]``, weight ``[N, I, O]``, bias ``[N, O]``."""
-    return torch.baddbmm(params[f"{name}.bias"].unsqueeze(1), inputs, params[f"{name}.weight"])
+    """``x W + b`` for N layers: inputs ``[N, B, I]``, weight ``[N, I, O]``, bias ``[N, O]``.
+
+    Weight ``[1, I, O]`` and bias ``[1, O]`` are one layer for all N: one product.
+    """
+    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+    if len(weight) == 1 < len(inputs):
+        return torch.addmm(bias, inputs.flatten(0, 1), weight[0]).view(*inputs.shape[:2], -1)
+    return torch.baddbmm(bias.unsqueeze(1), inputs, weight)
+
+
+def stage_in(name: str, groups: Mapping[str, int]) -> int:
+    """The stage of a parameter ``GROUP.I...``: I, or 0 for a name of no group.
+
+    Args:
+        name: Of the parameter.
+        groups: By the first part of a name, how many numbers I its second part may be.
+    """
+    group, _, rest = name.partition(".")
+    number = rest.partition(".")[0]
+    known = number.isdecimal() and int(number) < groups.get(group, 0)
+    return int(number) if known else 0

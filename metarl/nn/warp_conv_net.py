@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.conv_net import ConvNet, batch_norm, convolution, side_by_side
-from metarl.nn.network import linear, uniform_linear
+from metarl.nn.conv_net import ConvNet, batch_norm, convolution, per_channel, side_by_side
+from metarl.nn.network import linear, stage_in, uniform_linear
 
 Activation = Literal["none", "relu", "leaky_relu", "sigmoid", "tanh"]
 
@@ -133,12 +133,42 @@ class WarpConvNet:
 
     def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
         """Logits ``[N, B, C]`` of images ``[N, B, channels, height, width]``."""
-        num_tasks, h = len(inputs), side_by_side(inputs)
-        for i in range(self.base.num_blocks):
-            h = self.base.block(params, i, h, num_tasks, num_reference)
-            for j in range(self.num_layers):
-                h = self.warp(params, f"warp.{i}.{j}", h, num_tasks, num_reference)
-        outputs = linear(params, "head", self.base.features(h, num_tasks))
+        return self.run(params, inputs, num_reference)
+
+    @property
+    def num_stages(self) -> int:
+        """The blocks with their warp layers, and the head with its own."""
+        return self.base.num_stages
+
+    def stage_of(self, name: str) -> int:
+        """The number of the block that it belongs to, or follows; the heads come after all."""
+        if name.startswith("warp."):
+            head = name in ("warp.head.weight", "warp.head.bias")
+            return self.base.num_blocks if head else stage_in(name, {"warp": self.base.num_blocks})
+        return self.base.stage_of(name)
+
+    def run(
+        self,
+        params: Params,
+        inputs: Tensor,
+        num_reference: int = 0,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Tensor:
+        """Some of the stages; see `nn.network.StagedNetwork`. The head takes features."""
+        stages = range(self.num_stages)[start:stop]
+        num_blocks, num_tasks, h = self.base.num_blocks, len(inputs), inputs
+        if start < num_blocks:
+            h = side_by_side(inputs)
+            for i in stages[: num_blocks - start]:
+                h = self.base.block(params, i, h, num_tasks, num_reference)
+                for j in range(self.num_layers):
+                    h = self.warp(params, f"warp.{i}.{j}", h, num_tasks, num_reference)
+            h = self.base.leave(h, num_tasks, stages.stop)
+        if num_blocks not in stages:
+            return h
+        outputs = linear(params, "head", h)
         return linear(params, "warp.head", outputs) if self.warped_head else outputs
 
     def warp(
@@ -147,7 +177,8 @@ class WarpConvNet:
         """One warp layer on activations ``[B, N C, height, width]``."""
         x = batch_norm(params, f"{name}.norm_in", h, num_reference) if self.batch_norm else h
         if self.kind == "scaling":
-            scale, shift = params[f"{name}.conv.weight"], params[f"{name}.conv.bias"]
+            scale = per_channel(params[f"{name}.conv.weight"], x)
+            shift = per_channel(params[f"{name}.conv.bias"], x)
             x = x * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)
         else:
             x = convolution(params, f"{name}.conv", x, num_tasks)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.mlp import ACTIVATIONS, MLP
-from metarl.nn.network import linear, uniform_linear
+from metarl.nn.mlp import MLP
+from metarl.nn.network import linear, stage_in, uniform_linear
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,32 @@ class WarpMLP:
 
     def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
         """Outputs ``[N, B, O]`` of inputs ``[N, B, I]``; nothing is normalised."""
-        activate = ACTIVATIONS[self.base.activation]
-        h = linear(params, "layers.0", inputs)
-        for i in range(1, self.base.num_layers):
-            h = self.warp(params, f"warp.{i - 1}", activate(h))
-            h = linear(params, f"layers.{i}", h)
+        return self.run(params, inputs)
+
+    @property
+    def num_stages(self) -> int:
+        """Each layer is one, with what follows it."""
+        return self.base.num_layers
+
+    def stage_of(self, name: str) -> int:
+        """The number of the layer that it belongs to, or follows."""
+        return stage_in(name, {"layers": self.num_stages, "warp": self.num_stages - 1})
+
+    def run(
+        self,
+        params: Params,
+        inputs: Tensor,
+        num_reference: int = 0,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Tensor:
+        """Some of the layers; see `nn.network.StagedNetwork`."""
+        h, last = inputs, self.num_stages - 1
+        for i in range(self.num_stages)[start:stop]:
+            h = self.base.run(params, h, start=i, stop=i + 1)
+            if i < last:
+                h = self.warp(params, f"warp.{i}", h)
         return h
 
     def warp(self, params: Params, name: str, h: Tensor) -> Tensor:

@@ -170,6 +170,36 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
     assert trained.checkpoint_path.read_bytes() == before
 
 
+def test_steps_are_chosen_on_other_characters_than_the_test_has(trained, capsys):
+    few = ("--tasks", "4", "--steps", "3")
+    test = summary_of(trained, capsys, *few)
+    main(["evaluate", str(trained.path), "--device", "cpu", *few, "--split", "validation"])
+    words = capsys.readouterr().out
+    validation = json.loads((trained.path / "summary-validation.json").read_text())
+    assert json.loads((trained.path / "summary.json").read_text()) == test
+    assert (test["split"], validation["split"]) == ("test", "validation")
+    assert validation["num_classes"] == 4 * 3
+    best = int(np.argmax(validation["transductive_curve"]))
+    assert f"transductive accuracy is highest after {best} inner steps" in words
+    assert "classes for validation" in words
+
+
+def test_queries_and_step_size_of_the_evaluation(trained, capsys):
+    few = ("--tasks", "6", "--steps", "3")
+    usual = summary_of(trained, capsys, *few)
+    assert (usual["query_shots"], usual["inner_lr"]) == (1, 0.4)
+    other = summary_of(trained, capsys, *few, "--query-shots", "3", "--inner-lr", "0.05")
+    assert (other["query_shots"], other["inner_lr"]) == (3, 0.05)
+    assert other["transductive_curve"] != usual["transductive_curve"]
+
+
+def test_a_learned_step_size_is_not_exchanged(tmp_path, data, capsys):
+    (run,) = train(tmp_path / "run", data, *SMALL, *of("metasgd"))
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run.path), "--tasks", "4", "--inner-lr", "0.1"])
+    assert "metasgd has learned its step sizes" in capsys.readouterr().err
+
+
 def test_both_accuracies_are_printed_with_what_they_mean(trained, capsys):
     main(["evaluate", str(trained.path), "--tasks", "4", "--device", "cpu"])
     text = capsys.readouterr().out
@@ -379,6 +409,7 @@ def test_a_resume_takes_its_settings_from_the_run(trained, capsys):
     ("arguments", "message"),
     [
         (("--tasks", "0"), "--tasks must be at least 1"),
+        (("--inner-lr", "-1"), "--inner-lr must be finite and above 0"),
         (("--protocol", "multishot"), "is a run of --protocol fewshot"),
     ],
 )

@@ -301,11 +301,17 @@ def test_mistakes_end_in_one_line_before_any_work(tmp_path, data, capsys, argume
     assert not (tmp_path / "run").exists()
 
 
-def test_few_shot_options_are_refused_for_alphabets(trained, capsys):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--tasks", "10"), ("--query-shots", "1"), ("--inner-lr", "0.1"), ("--split", "validation")],
+)
+def test_few_shot_options_are_refused_for_alphabets(trained, capsys, option, value):
     with pytest.raises(SystemExit) as exit_:
-        main(["evaluate", str(trained.path), "--tasks", "10"])
+        main(["evaluate", str(trained.path), option, value])
     assert exit_.value.code == 2
-    assert "--tasks is for few-shot runs" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert option in error
+    assert "is for few-shot runs" in error
 
 
 def sweep(folder, data, *options, methods=("reptile", "none"), pretrain=("1", "2"), seeds=("0",)):

@@ -15,7 +15,7 @@ from metarl.nn import ConvNet
 NETWORK = ConvNet(3, filters=4, num_blocks=2, image_size=8)
 
 
-def problem(num_tasks=4):
+def problem(num_tasks=4, slow=()):
     generator = torch.Generator().manual_seed(0)
     patterns = torch.randn(num_tasks, 3, 1, 8, 8, generator=generator)
 
@@ -25,7 +25,7 @@ def problem(num_tasks=4):
         return Examples(patterns.repeat_interleave(count, 1) + 0.7 * noise, targets)
 
     tasks = SupervisedTasks(NETWORK, FewShotBatch(examples(2), examples(5)), cross_entropy)
-    return MAML(NETWORK.init(generator), rule=sgd(0.5), num_steps=1), tasks
+    return MAML(NETWORK.init(generator), rule=sgd(0.5), num_steps=1, slow=slow), tasks
 
 
 def curve(learner, tasks, num_steps=4, **changes):
@@ -39,8 +39,9 @@ def curve(learner, tasks, num_steps=4, **changes):
     )
 
 
-def test_it_is_the_accuracy_after_so_many_steps_both_ways():
-    learner, tasks = problem()
+@pytest.mark.parametrize("slow", [(), ("blocks.0.*",), ("blocks.*",)])
+def test_it_is_the_accuracy_after_so_many_steps_both_ways(slow):
+    learner, tasks = problem(slow=slow)
     before = learner.state_dict()["params"]
     found = curve(learner, tasks)
     assert found.steps == (0, 1, 2, 3, 4)

@@ -52,6 +52,25 @@ def test_features_that_were_computed_once_serve_every_step() -> None:
     assert model[0].weight.grad is not None
 
 
+@pytest.mark.parametrize("first_order", [False, True])
+def test_a_wrapped_head_on_features_learns_what_the_whole_model_learns(first_order: bool) -> None:
+    (x, y), found = some_data(), []
+    for features_once in (False, True):
+        model = mlp()
+        if features_once:
+            clone = metarl.MAML(model[2], 0.1, first_order=first_order).clone()
+            inputs, query = model[:2](x), model[:2](x + 1.0)
+        else:
+            clone = metarl.ANIL(model, 0.1, head="2", first_order=first_order).clone()
+            inputs, query = x, x + 1.0
+        for _ in range(3):
+            clone.adapt(F.mse_loss(clone(inputs), y))
+        F.mse_loss(clone(query), y).backward()
+        found.append([p.grad for p in model.parameters()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
 def test_a_module_is_its_own_name() -> None:
     model = mlp()
     by_module = metarl.ANIL(model, 0.1, head=model[2])
