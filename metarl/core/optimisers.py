@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metarl.core.params import precise
+
 
 @dataclass(frozen=True)
 class OptimiserSettings:
@@ -58,8 +60,11 @@ class OptimiserSettings:
 
 
 def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm of each agent's gradient over all parameters ``[N, ...]``: ``[N]``."""
-    norms = [torch.linalg.vector_norm(g.reshape(g.shape[0], -1), dim=1) for g in gradients]
+    """The Euclidean norm of each agent's gradient over all parameters ``[N, ...]``: ``[N]``.
+
+    In at least float32: in float16 a norm above 65504 would be infinite.
+    """
+    norms = [torch.linalg.vector_norm(precise(g).reshape(g.shape[0], -1), dim=1) for g in gradients]
     total: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     return total
 
@@ -79,4 +84,5 @@ def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[T
     """
     norms = gradient_norms(gradients)
     factors = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-    return [g * factors.view(-1, *(1,) * (g.dim() - 1)) for g in gradients], norms
+    factors = [factors.view(-1, *(1,) * (g.dim() - 1)) for g in gradients]
+    return [(g * f).to(g.dtype) for g, f in zip(gradients, factors, strict=True)], norms

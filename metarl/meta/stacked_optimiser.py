@@ -40,7 +40,7 @@ class StackedOptimiser:
     def step(self, gradients: Sequence[Tensor], skips: Tensor | None = None) -> None:
         """Step on gradients ``[N, ...]``; agents that skip ``[N]`` keep weights and moments."""
         for p, gradient in zip(self.params.values(), gradients, strict=True):
-            p.grad = gradient
+            p.grad = gradient.to(p.dtype)  # sums are in at least float32
         before = [] if skips is None else [t.detach().clone() for t in self._tensors()]
         self._optimiser.step()
         # A fused optimiser writes without a word; who kept activations must see that they are old.

@@ -48,7 +48,8 @@ class DualUpdater:
         criterion: The loss: the model's output and targets in, a scalar out. A class of losses,
             such as ``nn.CrossEntropyLoss``, stands for its instance.
         rule: The update rule of adaptation, e.g. ``metarl.sgd(0.1)``; an optimiser that steps by
-            another is refused. None: that of the one given to `Warp.register_optimizer`.
+            another is refused. None: that of the one given to `Warp.register_optimizer`. A loop
+            that clips gradients says so here: ``metarl.chain(metarl.clip_by_norm(1.0), ...)``.
         warp_objective: exact: eq. 11; first_order: eq. 12; replay: the task loss at every point,
             no step looked ahead; none.
         init_objective: leap: Leap with the loss and the stabiliser; leap_simplified: without both

@@ -19,11 +19,14 @@ from metarl.core import (
     Chain,
     Momentum,
     Params,
+    RMSprop,
     StepSize,
     Transform,
     UpdateRule,
     WeightDecay,
+    precise,
 )
+from metarl.core.step_sizes import Sizes
 from metarl.core.update_rules import State
 
 
@@ -93,28 +96,57 @@ class OptimizerParameters:
         ]
 
 
-def rule_of(optimiser: torch.optim.Optimizer) -> UpdateRule:
+KNOWN = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
+
+
+def rule_of(optimiser: torch.optim.Optimizer, fast: Params) -> UpdateRule:
     """The rule by which an optimiser steps, with its settings of now.
 
+    Args:
+        optimiser: SGD, Adam, AdamW or RMSprop over the parameters.
+        fast: The parameters, by name.
+
     Raises:
-        ValueError: It is neither SGD nor Adam, or has settings that no rule has.
+        ValueError: It is another, or has settings that no rule has.
     """
-    settings = [{k: v for k, v in g.items() if k != "params"} for g in optimiser.param_groups]
-    s, kind = settings[0], type(optimiser)
-    odd = [k for k in ("dampening", "maximize", "amsgrad", "decoupled_weight_decay") if s.get(k)]
-    if kind not in (torch.optim.SGD, torch.optim.Adam) or odd or any(g != s for g in settings):
+    groups = [{k: v for k, v in g.items() if k != "params"} for g in optimiser.param_groups]
+    sizes = [float(g.pop("lr")) for g in groups]
+    s, kind = groups[0], type(optimiser)
+    odd = [k for k in ("dampening", "maximize", "amsgrad") if s.get(k)]
+    if kind not in KNOWN or odd or any(g != s for g in groups):
         raise ValueError(
             f"no update rule is known for this {kind.__name__} ({', '.join(odd) or 'its groups'}): "
-            "SGD and Adam are, with the same settings in all groups and without dampening, "
-            "maximize, amsgrad or decoupled weight decay"
+            f"{', '.join(one.__name__ for one in KNOWN)} are, whose groups differ in lr alone, "
+            "without dampening, maximize and amsgrad"
         )
-    links: list[Transform] = [WeightDecay(s["weight_decay"])] if s["weight_decay"] else []
-    if kind is torch.optim.Adam:
+    decay: list[Transform] = [WeightDecay(s["weight_decay"])] if s["weight_decay"] else []
+    return Chain((*_moments(kind, s, decay), StepSize(_sizes(optimiser, sizes, fast))))
+
+
+def _moments(kind: type, s: dict[str, Any], decay: list[Transform]) -> list[Transform]:
+    """The links before the step size, weight decay at its place."""
+    if kind in (torch.optim.Adam, torch.optim.AdamW):
         beta1, beta2 = s["betas"]
-        links.append(Adam(float(beta1), float(beta2), s["eps"]))
-    elif s["momentum"]:
-        links.append(Momentum(s["momentum"], s["nesterov"]))
-    return Chain((*links, StepSize(float(s["lr"]))))
+        adam = Adam(float(beta1), float(beta2), s["eps"])
+        return [adam, *decay] if s["decoupled_weight_decay"] else [*decay, adam]
+    links = [*decay]
+    if kind is torch.optim.RMSprop:
+        links.append(RMSprop(s["alpha"], s["eps"], s["centered"]))
+    if s["momentum"]:
+        links.append(Momentum(s["momentum"], s.get("nesterov", False)))
+    return links
+
+
+def _sizes(optimiser: torch.optim.Optimizer, sizes: list[float], fast: Params) -> Sizes:
+    """One step size, or by parameter where groups differ."""
+    if len(set(sizes)) == 1:
+        return sizes[0]
+    by_id = {
+        id(p): size
+        for group, size in zip(optimiser.param_groups, sizes, strict=True)
+        for p in group["params"]
+    }
+    return {name: by_id[id(p)] for name, p in fast.items() if id(p) in by_id}
 
 
 @torch.no_grad()
@@ -122,12 +154,12 @@ def state_of(optimiser: torch.optim.Optimizer, rule: UpdateRule, fast: Params) -
     """What the optimiser has kept about parameters, as a state of the rule.
 
     Args:
-        optimiser: SGD or Adam over the parameters.
+        optimiser: Over the parameters.
         rule: The rule by which it steps.
         fast: The parameters, by name.
 
     Returns:
-        Unstacked.
+        Unstacked, in at least float32.
 
     Raises:
         ValueError: The optimiser does not step on all of the parameters.
@@ -144,7 +176,11 @@ def state_of(optimiser: torch.optim.Optimizer, rule: UpdateRule, fast: Params) -
             if isinstance(link, Adam):
                 state[f"{i}.m.{name}"] = kept.get("exp_avg", zeros)
                 state[f"{i}.v.{name}"] = kept.get("exp_avg_sq", zeros)
-                state[f"{i}.t"] = torch.as_tensor(kept.get("step", 0.0)).to(p)
+                state[f"{i}.t"] = torch.as_tensor(kept.get("step", 0.0)).to(precise(p))
+            elif isinstance(link, RMSprop):
+                state[f"{i}.v.{name}"] = kept.get("square_avg", zeros)
+                if link.centered:
+                    state[f"{i}.mean.{name}"] = kept.get("grad_avg", zeros)
             elif isinstance(link, Momentum | LearnedMomentum):
                 state[f"{i}.{name}"] = kept.get("momentum_buffer", zeros)
-    return state
+    return {name: precise(s) for name, s in state.items()}

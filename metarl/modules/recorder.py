@@ -7,7 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from metarl.core import Params, ReplayBuffer, UpdateRule, share, unstack
+from metarl.core import (
+    ClipByNorm,
+    ClipByValue,
+    Params,
+    ReplayBuffer,
+    UpdateRule,
+    chain,
+    share,
+    unstack,
+)
 from metarl.core.update_rules import EMPTY, State
 from metarl.modules.inner_optimisers import rule_of, state_of
 from metarl.modules.module_task import modes_of
@@ -69,7 +78,7 @@ class Recorder:
 
     def register(self, optimizer: torch.optim.Optimizer, fast: Params) -> None:
         """Name the optimiser of the present task; refuse one whose steps cannot be taken again."""
-        rule = self.rule if self.rule and self.learned() else rule_of(optimizer)
+        rule = self.rule if self.rule and self.learned() else rule_of(optimizer, fast)
         state_of(optimizer, rule, fast)
         self.optimizer = optimizer
         if rule is not self.rule:
@@ -86,8 +95,9 @@ class Recorder:
             return
         if not path.num_steps:
             path.modes = modes_of(model)
-        path.add(self.buffer, fast, self._rule_now(), self._state(fast))
-        if path.num_steps == 1 and self.checks and self.rule and self._rule_now() is self.rule:
+        rule = self._rule_now(fast)
+        path.add(self.buffer, fast, rule, self._state(fast))
+        if path.num_steps == 1 and self.checks and self.rule and rule is self.rule:
             self._check = StepCheck(self.rule, self.learned(), fast, lambda: self._state(fast))
 
     def stop(self, fast: Params) -> None:
@@ -108,13 +118,16 @@ class Recorder:
             self._check.close()
         self._check = None
 
-    def _rule_now(self) -> UpdateRule | None:
+    def _rule_now(self, fast: Params) -> UpdateRule | None:
+        """The optimiser's, where it is known, after what the loop does to gradients: clipping."""
         if self.optimizer is None or self.learned():
             return self.rule
-        return rule_of(self.optimizer)
+        links = self.rule.links if self.rule else ()
+        clips = [link for link in links if isinstance(link, ClipByNorm | ClipByValue)]
+        return chain(*clips, rule_of(self.optimizer, fast))
 
     def _state(self, fast: Params) -> State:
-        rule = self._rule_now()
+        rule = self._rule_now(fast)
         if rule is None:
             return EMPTY
         if self.optimizer is not None:

@@ -19,6 +19,15 @@ MAKERS: dict[str, Any] = {
     "momentum": lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.1),
     "nesterov": lambda p: torch.optim.SGD(p, 0.1, 0.9, nesterov=True),
     "adam": lambda p: torch.optim.Adam(p, 0.03, (0.8, 0.95), 1e-4, weight_decay=0.1),
+    "adam-decoupled": lambda p: torch.optim.Adam(
+        p, 0.03, weight_decay=0.1, decoupled_weight_decay=True
+    ),
+    "adamw": lambda p: torch.optim.AdamW(p, 0.03, weight_decay=0.1),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, 0.03, weight_decay=0.1),
+    "rmsprop-centred": lambda p: torch.optim.RMSprop(p, 0.03, momentum=0.9, centered=True),
+    "groups": lambda p: torch.optim.SGD(
+        [{"params": [q], "lr": 0.1 * i + 0.1} for i, q in enumerate(p)], momentum=0.5
+    ),
 }
 
 
@@ -28,7 +37,7 @@ def test_from_every_point_the_rule_takes_the_optimisers_step(name: str) -> None:
     fast = dict(model.named_parameters())
     optimiser = MAKERS[name](model.parameters())
     for _ in range(4):
-        rule = rule_of(optimiser)
+        rule = rule_of(optimiser, fast)
         state = {n: s[None] for n, s in state_of(optimiser, rule, fast).items()}
         optimiser.zero_grad()
         F.mse_loss(model(x), y).backward()
@@ -42,16 +51,17 @@ def test_from_every_point_the_rule_takes_the_optimisers_step(name: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda p: torch.optim.AdamW(p, 0.1),
-        lambda p: torch.optim.RMSprop(p, 0.1),
+        lambda p: torch.optim.Adagrad(p, 0.1),
         lambda p: torch.optim.Adam(p, 0.1, amsgrad=True),
         lambda p: torch.optim.SGD(p, 0.1, 0.9, dampening=0.5),
-        lambda p: torch.optim.SGD([{"params": [q], "lr": 0.1 * i + 0.1} for i, q in enumerate(p)]),
+        lambda p: torch.optim.SGD(
+            [{"params": [q], "momentum": 0.1 * i} for i, q in enumerate(p)], 0.1
+        ),
     ],
 )
 def test_other_optimisers_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match="no update rule is known"):
-        rule_of(make(mlp().parameters()))
+        rule_of(make(mlp().parameters()), {})
 
 
 def test_an_optimiser_of_other_parameters_is_refused() -> None:
