@@ -84,5 +84,5 @@ def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[T
     """
     norms = gradient_norms(gradients)
     factors = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-    factors = [factors.view(-1, *(1,) * (g.dim() - 1)) for g in gradients]
-    return [(g * f).to(g.dtype) for g, f in zip(gradients, factors, strict=True)], norms
+    clipped = [(g * factors.view(-1, *(1,) * (g.dim() - 1))).to(g.dtype) for g in gradients]
+    return clipped, norms

@@ -40,6 +40,7 @@ from metarl.core import (
     scope,
     share,
 )
+from metarl.core.update_rules import check_rule
 from metarl.errors import UserError
 from metarl.meta.task_checks import check_metrics, explain
 
@@ -88,8 +89,7 @@ class MetaLearner(ABC):
         """
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-        if not all(callable(getattr(rule, name, None)) for name in ("parameters", "step")):
-            raise TypeError(f"rule must be an update rule, such as metarl.sgd(0.1), got {rule!r}")
+        check_rule(rule)
         params = named_params(params)
         fast_side, slow_side = partition(params, slow=slow).split(params)
         # Leaves like the others, whose gradients `add_to_grads` drops: no learner has to know them.
