@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from experiments.learners.settings import WARP_METHODS, LearnerSettings, Method, check_applies
-from metarl.core import Params, ReplayBuffer, meta_curvature
+from metarl.core import MetaCurvature, Params, ReplayBuffer, chain
 from metarl.errors import UserError
 from metarl.meta import (
     ANIL,
@@ -17,7 +17,6 @@ from metarl.meta import (
     LeapObjective,
     MAMLObjective,
     MetaLearner,
-    MetaSGD,
     NoMetaTraining,
     OfflineWarpGrad,
     OnlineWarpGrad,
@@ -79,17 +78,17 @@ def make_learner(
     inner = settings.inner
     common: dict[str, Any] = {"num_steps": inner.num_steps, "execution": settings.execution}
     second_order = {**common, "checkpoint": settings.checkpoint}
+    truncated = {**second_order, "truncate": settings.truncate}
     rule = inner.build()
     match method:
         case "fomaml":
             return MAML(params, rule=rule, first_order=True, **common)
         case "anil":
-            return ANIL(params, head=network.head, rule=rule, **second_order)
+            return ANIL(params, head=network.head, rule=rule, **truncated)
         case "metasgd":
-            return MetaSGD(params, lr=inner.lr, **second_order)
+            return MAML(params, rule=rule, **truncated)  # element by element: see the checks
         case "meta-curvature":
-            curvature = meta_curvature(inner.lr, learned=inner.learned)
-            return MAML(params, rule=curvature, **second_order)
+            return MAML(params, rule=chain(MetaCurvature(), rule), **truncated)
         case "reptile":
             return Reptile(params, rule=rule, schedule=settings.order, **common)
         case "leap":
@@ -109,7 +108,7 @@ def make_learner(
         case "none":
             return NoMetaTraining(params, rule=rule, **common)
         case _:
-            return MAML(params, rule=rule, **second_order)
+            return MAML(params, rule=rule, **truncated)
 
 
 def _implicit(params: Params, settings: LearnerSettings) -> MetaLearner:

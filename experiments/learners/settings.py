@@ -6,7 +6,18 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from metarl.core import Execution, OptimiserSettings, UpdateRule, adam, check_compiler, sgd
+from metarl.core import (
+    Execution,
+    OptimiserSettings,
+    UpdateRule,
+    adam,
+    adamw,
+    chain,
+    check_compiler,
+    clip_by_norm,
+    rmsprop,
+    sgd,
+)
 from metarl.errors import UserError
 from metarl.meta import LeapMetric
 from metarl.meta_training import OuterSettings
@@ -39,23 +50,29 @@ class InnerSettings:
     """How a task is adapted to.
 
     Attributes:
-        rule: The update rule.
+        rule: The update rule; momentum, nesterov, adam, adamw and rmsprop as in `torch.optim`.
         lr: Its step size; the initial one where step sizes are learned.
         num_steps: Inner steps in meta-training.
         momentum: Of the rules momentum and nesterov.
         beta1: Adam's decay of the first moment.
-        beta2: Adam's decay of the second moment.
+        beta2: Adam's and RMSprop's decay of the second moment.
+        weight_decay: Decoupled for adamw, coupled for the others.
+        clip_norm: Each task's gradient is clipped to this norm; None does not clip.
         learned: Meta-learn the step size: no; parameter: one a tensor; element: one a number.
+        per_step: What is learned is another for each inner step of meta-training (MAML++).
         later: Multiplies every step but the first; 1: all steps alike.
     """
 
-    rule: Literal["sgd", "momentum", "nesterov", "adam"] = "sgd"
+    rule: Literal["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop"] = "sgd"
     lr: float = 0.01
     num_steps: int = 1
     momentum: float = 0.9
     beta1: float = 0.9
     beta2: float = 0.999
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
     learned: Literal["no", "parameter", "element"] = "no"
+    per_step: bool = False
     later: float = 1.0
 
     def __post_init__(self) -> None:
@@ -71,14 +88,37 @@ class InnerSettings:
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"weight_decay must be finite and at least 0, got {self.weight_decay}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be above 0, or None, got {self.clip_norm}")
+        if self.per_step and self.learned == "no":
+            raise ValueError("per_step is for step sizes that are learned: parameter or element")
 
     def build(self) -> UpdateRule:
         """Make the rule."""
-        common: dict[str, Any] = {"learned": self.learned, "later": self.later}
-        if self.rule == "adam":
-            return adam(self.lr, (self.beta1, self.beta2), **common)
-        momentum = 0.0 if self.rule == "sgd" else self.momentum
-        return sgd(self.lr, momentum, nesterov=self.rule == "nesterov", **common)
+        clips = [] if self.clip_norm is None else [clip_by_norm(self.clip_norm)]
+        return chain(*clips, self._unclipped())
+
+    def _unclipped(self) -> UpdateRule:
+        lr = [self.lr] * self.num_steps if self.per_step else self.lr
+        betas = (self.beta1, self.beta2)
+        common: dict[str, Any] = {
+            "weight_decay": self.weight_decay,
+            "learned": self.learned,
+            "later": self.later,
+        }
+        match self.rule:
+            case "adam":
+                return adam(lr, betas, **common)
+            case "adamw":
+                return adamw(lr, betas, **common)
+            case "rmsprop":
+                return rmsprop(lr, self.beta2, **common)
+            case "sgd":
+                return sgd(lr, **common)
+            case "momentum" | "nesterov":
+                return sgd(lr, self.momentum, nesterov=self.rule == "nesterov", **common)
 
 
 @dataclass(frozen=True)
@@ -141,6 +181,8 @@ class LearnerSettings:
         schedule: Of the outer learning rates.
         execution: How many tasks are worked on at a time.
         checkpoint: Second order in the memory of one inner step (maml and its kin).
+        truncate: Go back through the last so many inner steps alone, and take those before to
+            first order (maml and its kin); None: through all.
         order: Of the tasks in a meta-batch, for reptile: batch: one step for all; serial: one a
             task.
         leap: What the length of a path is (leap, warp-leap).
@@ -155,6 +197,7 @@ class LearnerSettings:
     schedule: Schedule = field(default_factory=Schedule)
     execution: Execution = field(default_factory=Execution)
     checkpoint: bool = False
+    truncate: int | None = None
     order: Literal["batch", "serial"] = "batch"
     leap: LeapMetric = field(default_factory=LeapMetric)
     leap_final: bool = True
@@ -164,6 +207,7 @@ class LearnerSettings:
 
 ONLY_FOR: dict[str, tuple[str, ...]] = {
     "checkpoint": ("maml", "anil", "metasgd", "meta-curvature", "daml"),
+    "truncate": ("maml", "anil", "metasgd", "meta-curvature"),
     "order": ("reptile",),
     "leap": ("leap", "warp-leap"),
     "leap_final": ("leap", "warp-leap"),
@@ -178,7 +222,7 @@ COMPILABLE = (
 )
 """Those whose meta-gradient `core.compilation` can trace."""
 
-LEARNS_STEP_SIZES = ("maml", "anil", "metasgd", "meta-curvature", "daml", *WARP_METHODS)
+LEARNS_STEP_SIZES = ("maml", "fomaml", "anil", "metasgd", "meta-curvature", "daml", *WARP_METHODS)
 
 
 def check_applies(method: Method, settings: LearnerSettings) -> None:
@@ -199,6 +243,8 @@ def check_applies(method: Method, settings: LearnerSettings) -> None:
             f"--learner.inner.learned {settings.inner.learned}: {method} says nothing about step "
             f"sizes; {', '.join(LEARNS_STEP_SIZES)} learn them"
         )
+    if settings.truncate is not None and settings.truncate < 0:
+        raise UserError(f"--learner.truncate must be at least 0, got {settings.truncate}")
     if not settings.leap_final and settings.inner.num_steps < 2:
         raise UserError(
             "--learner.no-leap-final leaves one inner step no path: take at least 2 with "

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metarl.core.params import precise
+
 
 @dataclass(frozen=True)
 class OptimiserSettings:
@@ -58,9 +60,12 @@ class OptimiserSettings:
 
 
 def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm of each agent's gradient over all parameters ``[N, ...]``: ``[N]``."""
+    """The Euclidean norm of each agent's gradient over all parameters ``[N, ...]``: ``[N]``.
+
+    In at least float32: in float16 a norm above 65504 would be infinite.
+    """
     # Agent by agent: how a sum is rounded depends on the shape of the tensor it is taken in.
-    parts = [part for g in gradients for part in g.unbind()]
+    parts = [precise(part) for g in gradients for part in g.unbind()]
     norms = torch.stack(torch._foreach_norm(parts)).view(len(gradients), -1)
     return torch.stack([torch.linalg.vector_norm(own) for own in norms.T.contiguous().unbind()])
 
@@ -80,4 +85,5 @@ def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[T
     """
     norms = gradient_norms(gradients)
     factors = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-    return [g * factors.view(-1, *(1,) * (g.dim() - 1)) for g in gradients], norms
+    clipped = [(g * factors.view(-1, *(1,) * (g.dim() - 1))).to(g.dtype) for g in gradients]
+    return clipped, norms

@@ -127,5 +127,15 @@ class Chain(Transform):
 UpdateRule: TypeAlias = Chain
 
 
+def check_rule(rule: object) -> None:
+    """Refuse what is no rule: a step size alone, or one link of a chain.
+
+    Raises:
+        TypeError: See above.
+    """
+    if not all(callable(getattr(rule, name, None)) for name in ("parameters", "step")):
+        raise TypeError(f"rule must be an update rule, such as metarl.sgd(0.1), got {rule!r}")
+
+
 def _lifted(params: Params) -> dict[str, Tensor]:
     return {name: precise(p) for name, p in params.items()}

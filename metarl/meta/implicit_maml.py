@@ -43,6 +43,7 @@ from metarl.core import (
     cut,
     gradients,
     leaves,
+    precise,
     prefixed,
     run_once,
     scope,
@@ -157,11 +158,14 @@ class ImplicitMAML(TaskwiseLearner):
 
 
 def _flattened(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors ``[N, ...]`` side by side, ``[N, D]``."""
-    return torch.cat([t.flatten(1) if t.dim() > 1 else t.unsqueeze(1) for t in tensors], 1)
+    """Tensors ``[N, ...]`` side by side, ``[N, D]``, in at least float32."""
+    flat = [precise(t).flatten(1) if t.dim() > 1 else precise(t).unsqueeze(1) for t in tensors]
+    return torch.cat(flat, 1)
 
 
 def _unflattened(flat: Tensor, like: Params) -> dict[str, Tensor]:
     """``[N, D]`` taken apart."""
     parts = torch.split(flat, [p[0].numel() for p in like.values()], 1)
-    return {n: part.reshape(p.shape) for part, (n, p) in zip(parts, like.items(), strict=True)}
+    return {
+        n: part.reshape(p.shape).to(p) for part, (n, p) in zip(parts, like.items(), strict=True)
+    }

@@ -34,7 +34,18 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, get_
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Model, Params, TaskBatch, UpdateRule, check_choice, share
+from metarl.core import (
+    Execution,
+    Model,
+    Params,
+    TaskBatch,
+    UpdateRule,
+    added,
+    check_choice,
+    precise,
+    share,
+    task_norms,
+)
 from metarl.core.update_rules import EMPTY
 from metarl.meta.learner import Metrics, TaskwiseLearner
 
@@ -108,7 +119,7 @@ def leap_gradient(points: Iterable[Point], metric: LeapMetric) -> dict[str, Tens
     total: dict[str, Tensor] = {}
     for start, end in pairwise(points):
         segment = segment_gradient(start, end, metric)
-        total = {n: total[n] + g for n, g in segment.items()} if total else segment
+        total = added(total, segment)
     if not total:
         raise ValueError("a path needs at least two points: take more inner steps")
     return total
@@ -116,17 +127,17 @@ def leap_gradient(points: Iterable[Point], metric: LeapMetric) -> dict[str, Tens
 
 @torch.no_grad()
 def segment_gradient(start: Point, end: Point, metric: LeapMetric) -> dict[str, Tensor]:
-    """One summand of eq. 8, ``[N, ...]``: ``start`` pulled towards ``end``."""
-    pull = {n: end.fast[n] - p for n, p in start.fast.items()}
-    squares = torch.stack([d.reshape(len(d), -1).square().sum(1) for d in pull.values()]).sum(0)
+    """One summand of eq. 8, ``[N, ...]``, in at least float32: ``start`` pulled towards ``end``."""
+    pull = {n: precise(end.fast[n]) - precise(p) for n, p in start.fast.items()}
+    coordinates = list(pull.values())
     if metric.loss:
-        rise = end.loss - start.loss
-        squares = squares + rise.square()
+        rise = precise(end.loss) - precise(start.loss)
+        coordinates.append(rise)
         rise = -rise.abs() if metric.stabiliser else rise
         pull = {n: d + _along(rise, d) * start.grads[n] for n, d in pull.items()}
     if metric.distance == "energy":
         return {n: -2.0 * d for n, d in pull.items()}
-    norms = squares.sqrt() + metric.eps
+    norms = task_norms(coordinates) + metric.eps
     norms = torch.where(norms == 0, 1.0, norms)  # of a path that stands still, whose pull is 0
     return {n: -d / _along(norms, d) for n, d in pull.items()}
 

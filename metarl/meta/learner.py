@@ -44,6 +44,7 @@ from metarl.core import (
     scope,
     share,
 )
+from metarl.core.update_rules import check_rule
 from metarl.errors import UserError
 from metarl.meta.task_checks import check_metrics, check_offers, explained
 
@@ -94,8 +95,7 @@ class MetaLearner(ABC):
         """
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-        if not all(callable(getattr(rule, name, None)) for name in ("parameters", "step")):
-            raise TypeError(f"rule must be an update rule, such as metarl.sgd(0.1), got {rule!r}")
+        check_rule(rule)
         params = named_params(params)
         fast_side, slow_side = partition(params, slow=slow).split(params)
         self.frozen = {n: p.detach().clone() for n, p in frozen(params).items()}

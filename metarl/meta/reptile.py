@@ -34,6 +34,7 @@ from metarl.core import (
     TaskBatch,
     UpdateRule,
     check_choice,
+    precise,
 )
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.task_checks import check_offers
@@ -88,7 +89,7 @@ class Reptile(TaskwiseLearner):
             metrics["last_support_loss"] = step.loss
         with torch.no_grad():
             grads = {
-                f"fast.{name}": self.scale * (theta - step.next_fast[name]).sum(0)
+                f"fast.{name}": self.scale * (precise(theta) - precise(step.next_fast[name])).sum(0)
                 for name, theta in self.adapting.items()
             }
         return grads, metrics

@@ -47,7 +47,8 @@ class StackedOptimiser:
         stay = [False] * len(gradients[0]) if skips is None else skips.tolist()
         for shares, gradient in zip(self._shares.values(), gradients, strict=True):
             for share, part, stays in zip(shares, gradient.unbind(), stay, strict=True):
-                share.grad = None if stays else part
+                # Sums are in at least float32.
+                share.grad = None if stays else part.to(share.dtype)
         self._optimiser.step()
         # A fused optimiser writes without a word; who kept activations must see that they are old.
         torch.autograd.graph.increment_version(self.params.values())

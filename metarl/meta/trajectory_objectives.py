@@ -19,8 +19,10 @@ from metarl.core import (
     Params,
     TaskBatch,
     UpdateRule,
+    added,
     gradients,
     leaves,
+    precise,
     rewind,
 )
 from metarl.meta.leap import EndPoint, LeapMetric, segment_gradient
@@ -106,7 +108,7 @@ class _Reptile:
     def gradient(
         self, tasks: TaskBatch[Any], slow: Params, rule: UpdateRule, rule_params: Params
     ) -> dict[str, Tensor]:
-        return {n: p - self.end[n] for n, p in (self.start or {}).items()}
+        return {n: precise(p) - precise(self.end[n]) for n, p in (self.start or {}).items()}
 
 
 class _Leap:
@@ -121,7 +123,7 @@ class _Leap:
         self.last = step
 
     def _add(self, segment: dict[str, Tensor]) -> None:
-        self.total = {n: self.total[n] + g for n, g in segment.items()} if self.total else segment
+        self.total = added(self.total, segment)
 
     @torch.no_grad()
     def gradient(

@@ -46,7 +46,7 @@ class TrustRegion:
             loss = self.tasks.loss(fast, slow, self.query)
             self.predictions = self.tasks.predictions(fast, slow, self.query)
         self.loss = loss.detach()
-        self.gradient = self._pulled_back(loss, torch.full_like(loss, 1 / len(loss)))
+        self.gradient = self._pulled_back(loss, torch.ones_like(loss)) / len(loss)
         self._check_all_act()
 
     def adapt(
@@ -92,11 +92,11 @@ class TrustRegion:
         """Mean loss and divergence (nan where not finite) at theta minus a step."""
         steps = self.unflat(step)
         self.recorded.replay()
-        theta = {n: p - steps[n].to(p.dtype) for n, p in self.theta.items()}
+        theta = {n: (p.double() - steps[n]).to(p.dtype) for n, p in self.theta.items()}
         fast, slow, _ = self.adapt(theta, create_graph=False)
         loss = self.tasks.loss(fast, slow, self.query)
         divergence = self.tasks.divergence(fast, slow, self.query)
-        return float(loss.mean()), float(divergence.mean())
+        return float(loss.double().mean()), float(divergence.double().mean())
 
     def unflat(self, v: Tensor) -> dict[str, Tensor]:
         """A flat vector taken apart."""
@@ -115,7 +115,7 @@ class TrustRegion:
             allow_unused=True,
             materialize_grads=True,
         )
-        return torch.cat([g.flatten() for g in found]).double()
+        return torch.cat([g.flatten().double() for g in found])
 
     def _check_all_act(self) -> None:
         ones = torch.ones_like(self.predictions)

@@ -28,6 +28,7 @@ from metarl.core import (
     clip_gradients,
     gradient_norms,
     partition,
+    precise,
 )
 from metarl.meta.stacked_optimiser import StackedOptimiser, over_agents
 
@@ -126,7 +127,7 @@ class TwoTimescale:
         if self.slow:
             self._optimisers["slow"] = StackedOptimiser(settings.slow, self.slow)
         self._initial_fast = {n: p.detach().clone() for n, p in self.fast.items()}
-        self._sums = {n: torch.zeros_like(p) for n, p in self.params.items()}
+        self._sums = {n: torch.zeros_like(precise(p)) for n, p in self.params.items()}
         self._num_summed = 0
         self._skipped_in_a_row = [0] * len(next(iter(self.params.values())))
         self._play, self._repeat = captured(self._played), captured(self._differentiated)

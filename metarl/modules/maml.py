@@ -18,6 +18,7 @@ from typing import Any
 from torch import nn
 
 from metarl.core import UpdateRule, sgd, share
+from metarl.core.update_rules import check_rule
 from metarl.modules.clone import Clone
 from metarl.modules.functional import copy_buffers, lock_of
 from metarl.modules.named_tree import NamedTree
@@ -58,6 +59,7 @@ class MAML(nn.Module):
                 learned by the outer optimiser all the same.
 
         Raises:
+            TypeError: ``rule`` is no update rule.
             ValueError: Both ``lr`` and ``rule`` are given or neither, or nothing adapts.
         """
         super().__init__()
@@ -65,6 +67,7 @@ class MAML(nn.Module):
             rule = sgd(lr)
         elif rule is None or lr is not None:
             raise ValueError(f"give either lr or rule, got lr={lr} and rule={rule}")
+        check_rule(rule)
         self.model, self.rule, self.first_order = model, rule, first_order
         self._adapt = select(model, adapt)
         self.learned = NamedTree(self.rule.parameters(self._fast()))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from metarl.core import Params, UpdateRule
+from metarl.core import Params, UpdateRule, precise
 from metarl.core.update_rules import State
 
 NUM_STEPS = 2
@@ -61,12 +61,12 @@ class StepCheck:
         if not expected:
             return
         self._num_seen += 1
-        moved = _flat([self.fast[n] - start for n, (start, _) in expected.items()])
+        moved = _flat([precise(self.fast[n]) - start for n, (start, _) in expected.items()])
         update = _flat([u for _, u in expected.values()])
-        size = _flat([start for start, _ in expected.values()]).norm()
-        rounding = 4 * torch.finfo(update.dtype).eps * size
+        starts = _flat([start for start, _ in expected.values()])
+        eps = max(torch.finfo(start.dtype).eps for start, _ in expected.values())
         apart = (moved - update).norm()
-        if apart > TOLERANCE * update.norm() + rounding:
+        if apart > max(TOLERANCE, 4 * eps) * update.norm() + 4 * eps * starts.norm():
             raise ValueError(
                 f"{_described(optimiser)} moved the parameters by {float(moved.norm()):.4g} in "
                 f"step {self._num_seen}, but {self.rule}, the rule that its steps are taken again "
@@ -78,7 +78,7 @@ class StepCheck:
 
 
 def _flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([t.flatten() for t in tensors])
+    return torch.cat([precise(t).flatten() for t in tensors])
 
 
 def _described(optimiser: Optimizer) -> str:

@@ -1,11 +1,13 @@
 """Learners by name: what each is made of, and which settings are refused."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import pytest
 import torch
 
+import metarl
 from experiments.learners import (
     WARP_METHODS,
     ImplicitSettings,
@@ -18,7 +20,7 @@ from experiments.learners import (
     check_applies,
     make_learner,
 )
-from metarl.core import Execution, sgd
+from metarl.core import Execution, chain, clip_by_norm, sgd
 from metarl.errors import UserError
 from metarl.fewshot import Sine
 from metarl.fewshot.criteria import mean_squared_error
@@ -31,7 +33,6 @@ from metarl.meta import (
     ImplicitMAML,
     Leap,
     LeapMetric,
-    MetaSGD,
     NoMetaTraining,
     OfflineWarpGrad,
     OnlineWarpGrad,
@@ -94,7 +95,7 @@ def test_the_names_say_which_learner():
         "maml": MAML,
         "fomaml": MAML,
         "anil": ANIL,
-        "metasgd": MetaSGD,
+        "metasgd": MAML,
         "reptile": Reptile,
         "leap": Leap,
         "warp-leap": OnlineWarpGrad,
@@ -187,7 +188,7 @@ def test_what_a_method_needs_otherwise():
             "--learner.no-leap-final leaves one inner step no path: take at least 2",
         ),
         ("anil", {"warp": WarpSettings(objective="replay")}, "--learner.warp is for warp,"),
-        ("fomaml", {"inner": InnerSettings(learned="element")}, "fomaml says nothing about step"),
+        ("reptile", {"inner": InnerSettings(learned="element")}, "reptile says nothing about step"),
         ("meta-curvature", {"inner": InnerSettings("adam")}, "meta-curvature is gradient descent"),
         ("maml", {"implicit": ImplicitSettings(3.0)}, "--learner.implicit is for imaml"),
         ("metasgd", {}, "metasgd is gradient descent with one learned step size a number"),
@@ -210,3 +211,49 @@ def test_a_network_or_tasks_that_do_not_suit_the_method_are_refused(method, mess
     params = PLAIN.init(torch.Generator())
     with pytest.raises(UserError, match=message):
         make_learner(method, PLAIN, params, adjusted(method, BASE))
+
+
+def test_decay_clipping_and_step_sizes_by_step_become_links():
+    adamw = InnerSettings("adamw", lr=0.1, weight_decay=0.2, clip_norm=3.0).build()
+    assert adamw == chain(clip_by_norm(3.0), metarl.adamw(0.1, weight_decay=0.2))
+    rmsprop = InnerSettings("rmsprop", lr=0.1, beta2=0.9, weight_decay=0.2).build()
+    assert rmsprop == metarl.rmsprop(0.1, 0.9, weight_decay=0.2)
+    by_step = InnerSettings(lr=0.1, num_steps=3, learned="parameter", per_step=True).build()
+    assert by_step == sgd([0.1] * 3, learned="parameter")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"per_step": True}, {"clip_norm": 0.0}, {"weight_decay": -0.1}, {"weight_decay": math.nan}],
+)
+def test_inner_settings_that_mean_nothing_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        InnerSettings(**settings)
+
+
+@pytest.mark.parametrize("method", ["metasgd", "meta-curvature", "maml", "anil", "fomaml"])
+def test_clipping_and_decay_reach_every_learner_of_rules(method):
+    """Learned or not, a step of clipped gradients is no longer than it may be."""
+    inner = InnerSettings(lr=1.0, num_steps=1, clip_norm=1e-3)
+    learner = made(method, adjusted(method, LearnerSettings(inner=inner)))
+    before, after = learner.adapting, learner.adapt(meta_batch(method), 1)
+    moved = torch.cat([(after[n] - p).flatten(1) for n, p in before.items()], 1).norm(dim=1)
+    assert moved.max() < 1.01e-3
+
+
+def test_truncation_is_an_option_of_maml_and_its_kin():
+    truncated = replace(BASE, truncate=1)
+    assert made("maml", truncated).truncate == 1
+    assert gradient(made("metasgd", adjusted("metasgd", truncated)), meta_batch("metasgd"))
+    for method in ("reptile", "fomaml", "daml"):
+        with pytest.raises(UserError, match="truncate"):
+            made(method, truncated)
+    with pytest.raises(UserError, match="at least 0"):
+        made("maml", replace(BASE, truncate=-1))
+
+
+def test_first_order_maml_learns_its_step_sizes():
+    inner = InnerSettings(lr=0.05, num_steps=2, learned="element", per_step=True)
+    found = gradient(made("fomaml", LearnerSettings(inner=inner)), meta_batch("fomaml"))
+    assert all(g.abs().sum() > 0 for n, g in found.items() if n.startswith("rule."))
+    assert any(n.startswith("rule.") for n in found)

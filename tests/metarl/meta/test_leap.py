@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from metarl.core import InnerStep, Params, inner_steps, sgd, share
-from metarl.meta import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient
+from metarl.meta import (
+    SIMPLIFIED,
+    EndPoint,
+    Leap,
+    LeapMetric,
+    LeapObjective,
+    MetaLearner,
+    OnlineWarpGrad,
+    leap_gradient,
+)
 from tests.metarl.meta.problems import (
     Data,
     each_task,
@@ -148,6 +157,31 @@ def test_the_length_of_a_short_path_pulls_with_force_one() -> None:
     torch.testing.assert_close(pull, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
     published = leap_gradient(points, LeapMetric(loss=False, eps=1e-9))["w"]
     assert published[0, 0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-30, 1e-100, 1e-200])
+@pytest.mark.parametrize("through", ["leap", "warp"])
+def test_near_convergence_the_gradient_is_that_of_the_path_magnified(
+    scale: float, through: str
+) -> None:
+    """Around the minimum 0 all paths are alike, and so are their unit increments, however short.
+
+    The loss falls with the square of the scale: with it as a coordinate the limit is the same.
+    """
+    tasks = draw()
+    tasks = replace(tasks, support=(tasks.support[0], torch.zeros_like(tasks.support[1])))
+    increments = -path(tasks, start())[0].diff(dim=0)
+    expected = (increments / increments.norm(dim=-1, keepdim=True)).sum(0).mean(0)
+    params = {n: scale * p for n, p in start().items()}
+    for metric in (SIMPLIFIED, LeapMetric()):
+        common = {"rule": sgd(LR), "num_steps": K}
+        if through == "leap":
+            learner: MetaLearner = Leap(params, metric=metric, **common)  # type: ignore[arg-type]
+        else:
+            objective = LeapObjective(metric)
+            learner = OnlineWarpGrad(params, slow=(), initialisation=objective, **common)  # type: ignore[arg-type]
+        found = of_theta(meta_gradient(learner, tasks))
+        assert torch.allclose(found, expected, rtol=1e-8 if metric.loss else 1e-12, atol=0)
 
 
 def test_no_graph_is_kept() -> None:

@@ -316,6 +316,31 @@ def test_copies_and_state_dicts_go_on_alike(
         assert relative_error(a, c) == 0
 
 
+@pytest.mark.parametrize("objective", ["leap", "leap_simplified"])
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e-100, 1e-200])
+def test_near_convergence_leap_pulls_with_force_one_per_step(objective: Any, scale: float) -> None:
+    """On ``(w / 2)^2`` from w > 0 every step leads straight down; the loss hardly counts."""
+    model = torch.nn.Linear(1, 1, bias=False).double()
+    torch.nn.init.constant_(model.weight, scale)
+    rule = metarl.sgd(0.1)
+    updater = metarl.DualUpdater(torch.nn.MSELoss(), rule=rule, init_objective=objective)
+    warp = metarl.Warp(model, "", [], updater)
+    x, y = (torch.full((1, 1), value, dtype=torch.float64) for value in (0.5, 0.0))
+    warp.register_task([(x, y)])
+    warp.init_adaptation()
+    optimiser = torch.optim.SGD(warp.adapt_parameters(), 0.1)
+    for _ in range(5):
+        optimiser.zero_grad()
+        torch.nn.functional.mse_loss(warp(x), y).backward()
+        optimiser.step()
+    found: list[float] = []
+    warp.backward(lambda: found.append(model.weight.grad.item()))  # type: ignore[union-attr]
+    if objective == "leap_simplified" or scale < 1:
+        assert found == [pytest.approx(5.0, rel=1e-12)]
+    else:
+        assert found[0] != pytest.approx(5.0, rel=1e-3)
+
+
 def test_a_copy_has_a_buffer_of_its_own(tmp_path: Path) -> None:
     buffer = metarl.ReplayBuffer(folder=tmp_path, stride=2)
     data = some_data()
