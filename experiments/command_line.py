@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +13,9 @@ from metarl.devices import small_networks
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 from metarl.run_directory import RunDirectory
+
+BROKEN_PIPE = 141
+"""Exit status of a process whose reader has gone, as a shell reports it: 128 + SIGPIPE."""
 
 
 def run_command(
@@ -27,6 +32,28 @@ def run_command(
         run: Does the work, given the command, ``PROGRAM COMMAND`` and the other arguments.
         arguments: Of the command line.
     """
+    write_anything()
+    try:
+        _run_command(program, commands, run, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has had enough, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+
+
+def write_anything() -> None:
+    """Let the terminal's encoding lack a character: it is written as its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run_command(
+    program: str,
+    commands: Mapping[str, str],
+    run: Callable[[str, str, Sequence[str]], None],
+    arguments: Sequence[str],
+) -> None:
     command, *rest = arguments or ("--help",)
     if command in ("-h", "--help"):
         print(usage(program, commands))
@@ -38,6 +65,8 @@ def run_command(
             run(command, f"{program} {command}", rest)
     except UserError as error:
         fail(str(error))
+    except BrokenPipeError:
+        raise
     except (NonFiniteLossError, OSError) as error:
         fail(str(error), status=1)
     except KeyboardInterrupt:
@@ -74,7 +103,7 @@ def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[
 
     Args:
         arguments: Of the command line.
-        name: Of the option, such as ``--method``.
+        name: Of the option, such as ``--method``; ``_`` and ``-`` are one to the parser, and here.
         default: Its value where it is not given.
         choices: What it may be; empty: anything.
 
@@ -83,10 +112,9 @@ def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[
     """
     value = default
     for here, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if here == name:
-            value = following
-        elif here.startswith(name + "="):
-            value = here.removeprefix(name + "=")
+        given, equals, told = here.partition("=")
+        if given.replace("_", "-") == name:
+            value = told if equals else following
     if choices and value not in choices:
         raise UserError(f"{name} {value!r} is not one of {', '.join(choices)}")
     return value

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from experiments.command_line import write_anything
 from experiments.references import REFERENCES, explained
 from metarl.errors import UserError
 from metarl.plots import Curves, learning_curves, save_figure
@@ -200,6 +201,7 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line; a mistake of the user ends in one line and exit status 2."""
+    write_anything()
     try:
         plot(tyro.cli(PlotSettings, prog="python -m experiments.plot", args=arguments))
     except (UserError, OSError) as error:

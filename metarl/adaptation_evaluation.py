@@ -22,7 +22,7 @@ from torch import Tensor
 
 from metarl.core import Execution, TaskBatch, share
 from metarl.evaluation import play
-from metarl.meta import MetaLearner
+from metarl.meta import MetaLearner, NonFiniteLossError
 from metarl.rl.agent import Agent
 from metarl.rl.episodes import Episodes
 from metarl.rl.policy_gradient_tasks import ScoredEpisodes
@@ -60,7 +60,9 @@ class AdaptationResult:
         if any(other.shape != shape for other in others):
             raise ValueError(f"lengths and successes must be {shape}, as the returns are")
         if not np.isfinite(self.returns).all():
-            raise ValueError("returns must be finite: the policy or the environment has failed")
+            raise NonFiniteLossError(
+                "the returns are not finite: the policy or the environment has failed"
+            )
 
     @property
     def curve(self) -> Array:

@@ -111,7 +111,8 @@ class MAML(TaskwiseLearner):
         metrics = {"support_loss": support_loss, "query_loss": loss.detach()}
         if not step_by_step:
             return gradients(loss.sum(), self.params), metrics
-        shared = prefixed(self.slow, "slow")
+        learned = {name: p for name, p in self.slow.items() if p.requires_grad}  # not the frozen
+        shared = prefixed(learned, "slow")
         found = gradients(loss.sum(), {**shared, **prefixed(adapted, "fast")})
         through = rewind(
             seen,

@@ -131,7 +131,7 @@ def state_of(
         elif isinstance(link, LaterSteps):
             state[f"{i}.next"].fill_(link.factor if step else 1.0)
         elif isinstance(link, _MOMENTS) and optimiser is not None:
-            state |= {f"{i}.{n}": s for n, s in _moments(link, fast, optimiser).items()}
+            state |= {f"{i}.{n}": precise(s) for n, s in _moments(link, fast, optimiser).items()}
         elif any(name.startswith(prefix) for name in state):
             raise ValueError(
                 f"{type(link).__name__} carries a state from step to step, which no optimiser is "

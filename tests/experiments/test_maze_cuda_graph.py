@@ -71,7 +71,7 @@ def on_meta(monkeypatch):
             args=(*SMALL, "--cuda-graph", *options(method, preset)),
             default=defaults(preset, method),
         )
-        runs = [SimpleNamespace(config={"seed": seed}) for seed in settings.seeds]
+        runs = [SimpleNamespace(seed=seed, config={"seed": seed}) for seed in settings.seeds]
         return maze_train.build(settings, runs)
 
     def streams(seed, names, device):

@@ -11,7 +11,7 @@ from metarl.adaptation_evaluation import (
     evaluate_learner,
 )
 from metarl.core import sgd, share
-from metarl.meta import MAML
+from metarl.meta import MAML, NonFiniteLossError
 from metarl.rl import Categorical, PolicyGradientSettings, mlp_policy
 from tests.metarl.rl.enumerable import TinyMDP
 from tests.metarl.rl.sampled import sampled
@@ -165,5 +165,5 @@ def test_what_cannot_be_a_result_is_refused():
         AdaptationResult(good, good, None, (0, 1))
     with pytest.raises(ValueError, match="lengths and successes"):
         AdaptationResult(good, good[:1], None, (0, 1, 2))
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(NonFiniteLossError, match="finite"):
         AdaptationResult(good + np.nan, good, None, (0, 1, 2))

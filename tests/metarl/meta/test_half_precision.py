@@ -20,7 +20,7 @@ from metarl import core, meta
 from metarl.core import Chain, Params, clip_gradients, gradient_norms
 from metarl.meta import MetaLearner, OfflineWarpGrad, OnlineWarpGrad
 from metarl.modules import OptimizerParameters
-from metarl.modules.inner_optimisers import rule_of, state_of
+from metarl.modules.torch_rules import rule_of, state_of
 from tests.metarl.meta.problems import Problem, regression, relative_error
 from tests.metarl.modules.wrapped import mlp, some_data
 
@@ -234,7 +234,7 @@ def test_an_optimisers_steps_are_counted_beyond_256() -> None:
     for _ in range(259):
         F.mse_loss(model(x), y).backward()
         optimiser.step()
-    state = state_of(optimiser, rule_of(optimiser, fast), fast)
+    state = state_of(rule_of(optimiser, fast), fast, 259, optimiser)
     assert float(state["0.t"]) == 259
     assert all(s.dtype == torch.float32 for s in state.values())
 
