@@ -551,7 +551,7 @@ def test_a_corrupt_checkpoint_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"method": "warp", "ways": 5}, "not that of a maze run of this version ('size')"),
+        ({"method": "warp", "ways": 5}, "not that of a maze run of this version (it has no size)"),
         ({"method": "walk", "size": 5, "hidden_size": 6, "horizon": 9}, "'walk' is not one of"),
     ],
 )
