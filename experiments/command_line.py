@@ -6,8 +6,11 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import make_dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import tyro
 
 from metarl.devices import small_networks
 from metarl.errors import UserError
@@ -109,15 +112,26 @@ def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[
 
     Raises:
         UserError: It is none of the choices.
+        SystemExit: It has no value; the parser has said so.
     """
-    value = default
-    for here, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        given, equals, told = here.partition("=")
-        if given.replace("_", "-") == name:
-            value = told if equals else following
+    value = _read(arguments, name, default)
     if choices and value not in choices:
         raise UserError(f"{name} {value!r} is not one of {', '.join(choices)}")
     return value
+
+
+def is_given(arguments: Sequence[str], name: str) -> bool:
+    """Whether an option is on the command line, in any way that the parser takes."""
+    return _read(arguments, name, None) is not None
+
+
+def _read(arguments: Sequence[str], name: str, default: Any) -> Any:
+    """One option as `tyro` reads it, by its rules: ``--x-y V``, ``--x_y=V``, the last counts."""
+    field = name.removeprefix("--").replace("-", "_")
+    one = make_dataclass("Options", [(field, str | None, default)])
+    found: Any
+    found, _ = tyro.cli(one, args=list(arguments), return_unknown_args=True, add_help=False)
+    return getattr(found, field)
 
 
 def usage(program: str, commands: Mapping[str, str]) -> str:

@@ -1,46 +1,57 @@
-"""One process at a time: an advisory lock on a file, which the system drops when its owner dies."""
+"""One process at a time: a lock on a file, which the system drops when its owner dies."""
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from metarl.errors import RunDirectoryError
 
 
 class Lock:
-    """A lock that is held until `release`, or until the process ends, however it ends."""
+    """A lock on a folder that is held until `release`, or until the process ends, however it ends.
 
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
+    Within one process it is one lock, however many times it is taken: it keeps processes apart.
 
-    def release(self) -> None:
-        """Let another process have it."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._descriptor = None
-
-
-def acquire(path: Path) -> Lock:
-    """Lock a file, made if need be; where the system has no file locks nothing is locked.
+    Args:
+        folder: Where the lock file goes, ``.lock``; it must exist.
 
     Raises:
         RunDirectoryError: Another process holds it.
     """
-    if sys.platform == "win32":
-        return Lock(None)
-    import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    def __init__(self, folder: Path) -> None:
+        self._lock: FileLock | None = FileLock(
+            folder.resolve() / ".lock", is_singleton=True, thread_local=False, mode=0o644
+        )
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise RunDirectoryError(
+                f"another process is training {folder}; wait for it, or stop it first"
+            ) from None
+        except (OSError, NotImplementedError):  # a file system without locks: nothing is locked
+            self._lock = None
+
+    def release(self) -> None:
+        """Let another process have it."""
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """A lock on a folder while the `with` block lasts.
+
+    Raises:
+        RunDirectoryError: Another process holds it.
+    """
+    lock = Lock(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise RunDirectoryError(
-            f"another process is training {path.parent}; wait for it, or stop it first"
-        ) from None
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return Lock(None)
-    return Lock(descriptor)
+        yield
+    finally:
+        lock.release()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from metarl import checkpoint
 from metarl.errors import CheckpointError, RunDirectoryError
-from metarl.file_lock import Lock, acquire
+from metarl.file_lock import Lock, held
 from metarl.foreign_bytes import understood
 from metarl.json_file import read_json, to_json, write_json
 from metarl.metrics_log import MetricsLog
@@ -38,6 +38,7 @@ class RunDirectory:
     Attributes:
         path: The folder.
         config: What `config.json` holds.
+        was_trained: Whether a checkpoint has been saved through this object.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
@@ -46,6 +47,7 @@ class RunDirectory:
         self._metrics = MetricsLog(path / "metrics.jsonl")
         self._writer: SummaryWriter | None = None
         self._lock: Lock | None = None
+        self.was_trained = False
 
     @classmethod
     def create(
@@ -56,7 +58,7 @@ class RunDirectory:
         device: torch.device | str | None = None,
         **extra: object,
     ) -> Self:
-        """Make a new run directory and write its `config.json`.
+        """Make a new run directory and write its `config.json`; it is locked until `close`.
 
         Args:
             path: A folder that does not exist yet, or is empty.
@@ -65,7 +67,7 @@ class RunDirectory:
             **extra: More top-level entries of `config.json`, such as `seed` or `anchors`.
 
         Raises:
-            RunDirectoryError: Something is there already.
+            RunDirectoryError: Something is there already, or another process is making it.
         """
         path = Path(path)
         content = {
@@ -75,8 +77,15 @@ class RunDirectory:
         }
         _refuse_occupied(path)
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "config.json", content)
-        return cls(path, content)
+        run = cls(path, content)
+        run.lock()
+        try:
+            _refuse_occupied(path)  # again, now that nobody else can be making it
+            write_json(path / "config.json", content)
+        except BaseException:
+            run.unlock()
+            raise
+        return run
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -118,13 +127,13 @@ class RunDirectory:
     def lock(self) -> None:
         """Claim the run for this process until `unlock`: two writers would spoil it.
 
-        Where the system has no file locks (Windows) nothing is claimed.
+        Where the file system has no locks nothing is claimed.
 
         Raises:
             RunDirectoryError: Another process is training it.
         """
         if self._lock is None:
-            self._lock = acquire(self.path / ".lock")
+            self._lock = Lock(self.path)
 
     def unlock(self) -> None:
         """Give the run free."""
@@ -132,10 +141,25 @@ class RunDirectory:
             self._lock.release()
         self._lock = None
 
-    def note_resume(self, iteration: int, device: torch.device | str | None = None) -> None:
-        """Add to `config.json` that training goes on from an iteration, and with which versions."""
+    def note_resume(
+        self,
+        iteration: int,
+        device: torch.device | str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add to `config.json` that training goes on from an iteration, and with which versions.
+
+        Args:
+            iteration: Where it goes on.
+            device: On what.
+            changes: Settings that are another from here on, such as ``iterations``.
+        """
+        now = read_json(self.path / "config.json")  # others may have resumed it since
         entry = {"iteration": iteration, "provenance": provenance(device)}
-        self.config = {**self.config, "resumed": [*self.config.get("resumed", []), entry]}
+        if changes:
+            entry["changed_from"] = {name: now.get(name) for name in changes}
+        resumed = [*now.get("resumed", []), entry]
+        self.config = {**now, **(changes or {}), "resumed": resumed}
         write_json(self.path / "config.json", self.config)
 
     # -------------------------------------------------------------------------- metrics
@@ -191,6 +215,7 @@ class RunDirectory:
         if self._writer is not None:
             self._writer.flush()
         checkpoint.save(self.checkpoint_path, state)
+        self.was_trained = True
 
     def load_checkpoint(self, device: torch.device | str = "cpu") -> checkpoint.State:
         """Read `checkpoint.pt` (see `metarl.checkpoint.load`)."""
@@ -228,8 +253,10 @@ class RunDirectory:
 
     def close(self) -> None:
         """Close the TensorBoard file and give the run free. Writing again opens another file."""
-        self._close_writer()
-        self.unlock()
+        try:
+            self._close_writer()
+        finally:
+            self.unlock()
 
     def __enter__(self) -> Self:
         return self
@@ -283,10 +310,13 @@ def create_runs(
         raise ValueError(f"seeds must be different and not negative, got {list(seeds)}")
     _refuse_occupied(path)
     places = [path] if len(seeds) == 1 else [path / f"seed-{seed}" for seed in seeds]
-    return [
-        RunDirectory.create(place, config, device=device, seed=seed, **extra)
-        for place, seed in zip(places, seeds, strict=True)
-    ]
+    path.mkdir(parents=True, exist_ok=True)
+    with held(path):
+        _refuse_occupied(path)  # again, now that nobody else can be filling it
+        return [
+            RunDirectory.create(place, config, device=device, seed=seed, **extra)
+            for place, seed in zip(places, seeds, strict=True)
+        ]
 
 
 def find_runs(path: Path | str) -> list[RunDirectory]:
@@ -303,7 +333,7 @@ def find_runs(path: Path | str) -> list[RunDirectory]:
 
 
 def _refuse_occupied(path: Path) -> None:
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and not _is_vacant(path):
         is_run = (path / "config.json").exists() or any(path.glob("seed-*/config.json"))
         remedy = (
             f"name another --run-dir, continue it with --resume {path}, or delete it"
@@ -314,6 +344,16 @@ def _refuse_occupied(path: Path) -> None:
         raise RunDirectoryError(f"{path} {what}; {remedy}")
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"{path} is a file, not a folder; name another --run-dir")
+
+
+def _is_vacant(path: Path) -> bool:
+    """Whether a folder is empty, but for what a kill in the first moment leaves in it."""
+    return all(
+        p.name == ".lock"
+        or (p.name.startswith(".") and p.name.endswith(".tmp"))
+        or (p.name.startswith("seed-") and p.is_dir() and _is_vacant(p))
+        for p in path.iterdir()
+    )
 
 
 def _check_own(config: Mapping[str, Any]) -> None:

@@ -9,12 +9,9 @@ each has its own run directory, and each directory is as if its agent had been t
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Literal, Protocol
 
 import torch
@@ -22,11 +19,10 @@ from torch import Tensor
 
 from metarl import checkpoint
 from metarl.errors import UserError
+from metarl.interruption import Interruption
 from metarl.meta import NonFiniteLossError
 from metarl.progress import Progress
 from metarl.run_directory import RunDirectory
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -169,43 +165,45 @@ class MetaTraining:
             NonFiniteLossError: A loss became NaN or infinite; the checkpoints stand.
             KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
         """
-        for run in self.runs:
-            run.lock()
-        try:
-            self._run()
-        finally:
-            for run in self.runs:
-                run.unlock()
+        with Interruption() as interruption:
+            try:
+                for run in self.runs:
+                    run.lock()
+                self._run(interruption)
+            finally:
+                for run in self.runs:
+                    run.close()
+        if interruption.asked:
+            raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
 
-    def _run(self) -> None:
+    def _run(self, interruption: Interruption) -> None:
         total = self.settings.iterations
         # A checkpoint is there before the first step: a run killed at any moment resumes.
         if self._lacks_a_checkpoint():
             self._save()
-        with (
-            _interrupts() as interrupted,
-            Progress(total, self.description, start=self.iteration) as progress,
-        ):
+        with Progress(total, self.description, start=self.iteration) as progress:
             started = time.perf_counter() - self._wall_seconds
-            while self.iteration < total:
-                self._step()
+            stop = interruption.asked
+            while self.iteration < total and not stop:
+                with interruption.computing():
+                    metrics = self._iterate()
+                self._add(metrics)
                 self._wall_seconds = time.perf_counter() - started
                 done = self.iteration == total
                 if done or self.iteration % self.settings.log_every == 0:
                     progress.update(self.iteration, self._write_metrics())
-                if done or interrupted or self.iteration % self.settings.checkpoint_every == 0:
+                stop = interruption.asked  # looked at once: what stops has been saved
+                if done or stop or self.iteration % self.settings.checkpoint_every == 0:
                     self._save()
-                if interrupted and not done:
-                    raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
 
     def _lacks_a_checkpoint(self) -> bool:
         return any(not run.checkpoint_path.exists() for run in self.runs)
 
-    def _step(self) -> None:
+    def _iterate(self) -> Mapping[str, Tensor]:
         factor = self.settings.schedule.factor(self.iteration, self.settings.iterations)
         self.learner.set_learning_rate_factor(factor)
         try:
-            metrics = self.iterate()
+            return self.iterate()
         except NonFiniteLossError as error:
             whose = [self.runs[n] for n in error.agents] or self.runs
             raise NonFiniteLossError(
@@ -214,6 +212,9 @@ class MetaTraining:
                 "train anew with a smaller --learner.*.lr",
                 error.agents,
             ) from error
+
+    def _add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Count an iteration, and add its metrics to those of the line to come."""
         for name, value in metrics.items():
             if value.device.type != "mps":  # which has no float64
                 value = value.to(torch.float64)
@@ -270,25 +271,3 @@ def _refuse_weights_alone(run: RunDirectory) -> None:
             f"{run.path} is an exported run, which has the weights alone: it can be evaluated and "
             "rendered, not resumed; resume the run that it is a copy of, or train anew"
         )
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C (or a polite kill) arrives; a second one interrupts.
-
-    A signal that is ignored, as Ctrl-C is by a script's background jobs, stays ignored.
-    """
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    heeded = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {s: signal.signal(s, receive) for s in heeded}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -119,7 +119,7 @@ def check_options(arguments: Sequence[str], protocol: Protocol) -> None:
     own, foreign = ({f.name for f in fields(SETTINGS[p])} for p in (protocol, other))
     for argument in arguments:
         name = argument.removeprefix("--").split("=")[0].split(".")[0]
-        plain = name.removeprefix("no-").replace("-", "_")
+        plain = name.replace("-", "_").removeprefix("no_")
         if argument.startswith("--") and plain in foreign - own:
             raise UserError(f"--{name} is an option of --protocol {other}, this is {protocol}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments.command_line import fail
+from experiments.command_line import fail, is_given
 from experiments.omniglot.evaluate import evaluate
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from experiments.omniglot.multishot_evaluate import points
@@ -101,7 +101,7 @@ def combinations(
 ) -> Iterator[tuple[Path, MultiShotSettings]]:
     """The run directory and the settings of every run, seeds outermost."""
     for name in ("run-dir", "resume", "preset", "method", "pretrain", "seeds"):
-        if any(o == f"--{name}" or o.startswith(f"--{name}=") for o in options):
+        if is_given(options, f"--{name}"):
             raise UserError(f"--{name} is said before --, for the sweep as a whole")
     for seed in settings.seeds:
         for pretrain in settings.pretrain:

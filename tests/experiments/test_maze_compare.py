@@ -4,15 +4,20 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from experiments.maze_adapt.__main__ import main
 from experiments.maze_adapt.comparison import work
 from experiments.maze_adapt.comparison.axes import apart
+from experiments.maze_adapt.comparison.command import asked_for
 from experiments.maze_adapt.comparison.cpu_clock import CpuClock, cpu_seconds
 from experiments.maze_adapt.comparison.options import by_option
 from experiments.maze_adapt.comparison.picture import draw
@@ -20,6 +25,7 @@ from experiments.maze_adapt.comparison.results import Compared, Run, method_summ
 from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.methods import METHODS
 from metarl.adaptation_evaluation import AdaptationResult
+from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 from metarl.meta_training import OptimisedLearner
 from metarl.run_directory import RunDirectory
@@ -83,7 +89,11 @@ def test_it_leaves_runs_numbers_tables_and_a_picture(compared):
     assert kept["settings"]["reptile"]["learner"]["order"] == "serial"
     assert {kept["settings"][m]["hidden"][0] for m in kept["settings"]} == {3}
     results = kept["results"]
-    assert (results["reference"], results["missing"], kept["diverged"]) == ("none", [], [])
+    assert (results["reference"], results["missing"], results["failures"]) == (
+        "none",
+        [],
+        {},
+    )
     for summary in results["methods"]:
         method = summary["method"]
         summaries = [
@@ -195,9 +205,115 @@ def test_a_method_that_diverges_does_not_stop_the_others(tmp_path, monkeypatch, 
     monkeypatch.setattr(work, "bring_to_its_end", diverging)
     arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "0")
     said = refused(capsys, "--run-dir", str(tmp_path / "c"), *arguments, status=1)
-    assert "NaN or infinite: fomaml/seed-0" in said
-    kept = json.loads((tmp_path / "c" / "comparison.json").read_text())
-    assert kept["results"]["missing"] == kept["diverged"] == ["fomaml/seed-0"]
+    assert "error: 1 failed: fomaml/seed-0, see above" in said
+    kept = json.loads((tmp_path / "c" / "comparison.json").read_text())["results"]
+    assert kept["missing"] == ["fomaml/seed-0"]
+    assert kept["failures"] == {"fomaml/seed-0": "iteration 1"}
+    assert [s["method"] for s in kept["methods"]] == ["none"]
+    assert "\n| fomaml | failed | – |" in (tmp_path / "c" / "comparison.md").read_text()
+    assert "\nfomaml,0,," in (tmp_path / "c" / "comparison.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("the weights are not finite"),
+        OSError(5, "Input/output error"),
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        ValueError("Expected parameter logits to satisfy the constraint"),
+        torch.linalg.LinAlgError("singular"),
+    ],
+)
+@pytest.mark.parametrize("place", ["train", "evaluate"])
+def test_one_that_fails_in_any_foreseeable_way_is_a_row_and_the_next_is_trained(
+    tmp_path, monkeypatch, capsys, error, place
+):
+    do = getattr(work, place)
+
+    def failing(settings):
+        run = settings.run_dir if place == "train" else settings.run
+        if run.parent.name == "fomaml":
+            raise error
+        return do(settings)
+
+    monkeypatch.setattr(work, place, failing)
+    arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "0")
+    refused(capsys, "--run-dir", str(tmp_path / "c"), *arguments, status=1)
+    kept = json.loads((tmp_path / "c" / "comparison.json").read_text())["results"]
+    assert [s["method"] for s in kept["methods"]] == ["none"]
+    (why,) = kept["failures"].values()
+    assert why == (str(error) or "MemoryError")
+
+
+def test_where_all_fail_the_reasons_are_said(tmp_path, monkeypatch, capsys):
+    def failing(settings):
+        raise MemoryError
+
+    monkeypatch.setattr(work, "train", failing)
+    arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "0")
+    said = refused(capsys, "--run-dir", str(tmp_path / "c"), *arguments)
+    assert "has been evaluated: fomaml/seed-0: MemoryError; none/seed-0: MemoryError" in said
+
+
+@pytest.mark.parametrize("spelt", ["--run_dir {}", "--run_dir={}", "--run-dir=x --run-dir {}"])
+def test_the_folder_is_the_one_that_the_parser_takes_however_it_is_spelt(
+    compared, capsys, count, spelt
+):
+    kept = (compared / "comparison.json").read_bytes()
+    methods = json.loads(kept)["comparison"]["methods"]
+    main(["compare", *spelt.format(compared).split(), "--methods", "none"])
+    assert count() == (0, 0)
+    assert (
+        json.loads((compared / "comparison.json").read_bytes())["comparison"]["methods"] == methods
+    )
+
+
+ADDING = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from experiments.maze_adapt.__main__ import main
+from experiments.maze_adapt.comparison import command
+report = command.report
+def slow(*arguments):
+    print("holds", flush=True)
+    sys.stdin.readline()
+    return report(*arguments)
+command.report = slow
+main(["compare", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_what_another_process_adds_is_refused_meanwhile_and_kept_afterwards(tmp_path, capsys):
+    folder = ("--run-dir", str(tmp_path / "c"))
+    arguments = (*folder, *SMALL, "--seeds", "0", "--methods")
+    command = [sys.executable, "-W", "ignore", "-c", ADDING, *arguments, "fomaml"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    read, first = [], True
+
+    def reads(*given):
+        """Another process adds a method between the first look into the folder and the lock."""
+        nonlocal first
+        found = asked_for(*given)
+        if first:
+            first = False
+            other = subprocess.Popen(command, stderr=subprocess.DEVNULL, **pipes)
+            while "holds" not in other.stdout.readline():
+                pass
+            assert "another process is training" in refused(capsys, *arguments, "none")
+            other.communicate("\n", timeout=60)
+        read.append(found[1].methods)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.maze_adapt.comparison.command.asked_for", reads)
+        main(["compare", *arguments, "none"])
+    assert read[-1] == ("fomaml", "none")
+    kept = json.loads((tmp_path / "c" / "comparison.json").read_text())["results"]
+    assert [s["method"] for s in kept["methods"]] == ["fomaml", "none"]
 
 
 @pytest.mark.slow
@@ -366,13 +482,13 @@ def test_nothing_is_marked_on_a_handful_of_values():
 
 def test_tables_say_who_is_above_whom():
     compared = by_hand()
-    text = as_markdown(compared, "By hand", ["noisy/seed-1"])
+    text = as_markdown(replace(compared, failures={"noisy/seed-1": "it blew up"}), "By hand")
     best, *_ = [line for line in text.splitlines() if line.startswith("| better")]
     assert "| better | 3 | 1 | 20 | 51.00 [" in best
     assert best.count("**+1.00 [1.00, 1.00]**") == 2
     assert "| 200 | 2 |" in best
     assert "Not there: better/seed-3." in text
-    assert "infinite: noisy/seed-1." in text
+    assert "Failed: noisy/seed-1: it blew up." in text
     lines = list(csv.DictReader(as_csv(compared).splitlines()))
     assert len(lines) == 6
     heads = text.splitlines()[6].split(" | ")

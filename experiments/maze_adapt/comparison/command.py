@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.comparison.work import work_off
 from metarl import atomic
 from metarl.errors import UserError
-from metarl.file_lock import acquire
+from metarl.file_lock import held
 from metarl.json_file import read_json, to_json, write_json
 from metarl.plots import save_figure
 
@@ -31,6 +31,19 @@ from metarl.plots import save_figure
 def run_compare(prog: str, arguments: Sequence[str]) -> None:
     """Read the command line, and compare."""
     folder = Path(option(arguments, "--run-dir", str(CompareSettings().run_dir), ()))
+    try:
+        failures = compare(folder, lambda: asked_for(prog, folder, arguments))
+    except KeyboardInterrupt as interrupt:
+        what = f", {interrupt}" if interrupt.args else ""
+        fail(f"interrupted{what}; go on with: {prog} --run-dir {folder}", status=130)
+    if failures:
+        fail(f"{len(failures)} failed: {', '.join(failures)}, see above", status=1)
+
+
+def asked_for(
+    prog: str, folder: Path, arguments: Sequence[str]
+) -> tuple[CompareSettings, Comparison]:
+    """What the command line says, and what is compared by it and by what the folder holds now."""
     stored = stored_in(folder)
     default = CompareSettings(run_dir=folder)
     if stored is not None:
@@ -39,46 +52,38 @@ def run_compare(prog: str, arguments: Sequence[str]) -> None:
     asked, rest = tyro.cli(
         CompareSettings, prog=prog, args=arguments, default=default, return_unknown_args=True
     )
-    try:
-        diverged = compare(asked, merged(stored, asked, rest))
-    except KeyboardInterrupt as interrupt:
-        what = f", {interrupt}" if interrupt.args else ""
-        fail(f"interrupted{what}; go on with: {prog} --run-dir {folder}", status=130)
-    if diverged:
-        fail(f"the loss became NaN or infinite: {', '.join(diverged)}", status=1)
+    return asked, merged(stored, asked, rest)
 
 
-def compare(settings: CompareSettings, comparison: Comparison) -> list[str]:
+def compare(folder: Path, read: Callable[[], tuple[CompareSettings, Comparison]]) -> dict[str, str]:
     """Train and evaluate what is missing, and report.
 
     Args:
-        settings: Where, and how many at a time.
-        comparison: What.
+        folder: Where.
+        read: Reads what the folder holds and what is asked for. It is called again when the folder
+            is ours alone: another process may have added something meanwhile.
 
     Returns:
-        The runs whose loss became NaN or infinite.
+        The runs that failed, and of what.
 
     Raises:
         UserError: The comparison cannot be made; then nothing has been touched.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    folder = settings.run_dir
+    settings, comparison = read()
     planned = jobs(comparison, folder, settings.device)
-    if settings.report_only:
-        if not (folder / "comparison.json").exists():
-            raise UserError(f"there is no comparison in {folder}; leave out --report-only")
-        report(folder, comparison, planned, [])
-        return []
+    if settings.report_only and not (folder / "comparison.json").exists():
+        raise UserError(f"there is no comparison in {folder}; leave out --report-only")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = acquire(folder / ".lock")
-    try:
+    with held(folder):
+        settings, comparison = read()
+        planned = jobs(comparison, folder, settings.device)
+        if settings.report_only:
+            return report(folder, comparison, planned, {}).failures
         keep(folder, comparison, planned)
-        paths = work_off(planned, settings.jobs)
-        diverged = [str(path.relative_to(folder)) for path in paths]
-        report(folder, comparison, planned, diverged)
-    finally:
-        lock.release()
-    return diverged
+        found = work_off(planned, settings.jobs)
+        failures = {str(path.relative_to(folder)): why for path, why in found.items()}
+        return report(folder, comparison, planned, failures).failures
 
 
 def keep(folder: Path, comparison: Comparison, planned: Sequence[Job], **results: Any) -> None:
@@ -94,15 +99,15 @@ def keep(folder: Path, comparison: Comparison, planned: Sequence[Job], **results
 
 
 def report(
-    folder: Path, comparison: Comparison, planned: Sequence[Job], diverged: Sequence[str]
+    folder: Path, comparison: Comparison, planned: Sequence[Job], failures: Mapping[str, str]
 ) -> Compared:
     """Write the numbers, the tables and the picture; print the table."""
-    compared = measured(folder, comparison)
-    keep(folder, comparison, planned, results=vars(compared), diverged=diverged)
+    compared = measured(folder, comparison, failures)
+    keep(folder, comparison, planned, results=vars(compared))
     tasks = planned[0].train
     size = f" {tasks.size} x {tasks.size}" if tasks.env == "maze" else ""
     title = f"Adaptation on unseen tasks: {tasks.env}{size}, {tasks.horizon} steps an episode"
-    text = as_markdown(compared, title, diverged)
+    text = as_markdown(compared, title)
     atomic.write_bytes(folder / "comparison.csv", as_csv(compared).encode())
     atomic.write_bytes(folder / "comparison.md", text.encode())
     save_figure(draw(compared, title), folder / "comparison.png")

@@ -22,7 +22,7 @@ def by_option(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     for word in (*words, "--"):
         if word.startswith("--") and option:
             name = option[0].lstrip("-").partition("=")[0].partition(".")[0]
-            yield name.removeprefix("no-").replace("-", "_"), option
+            yield name.replace("-", "_").removeprefix("no_"), option
             option = []
         option.append(word)
 

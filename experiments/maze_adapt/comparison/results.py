@@ -6,8 +6,8 @@ tasks and seeds (`metarl.statistics`); with a few seeds their intervals are too 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Compared:
         floor: What `floor_return` is the return of.
         floor_return: Of normalised score 0.
         oracle_return: Of normalised score 1.
+        failures: What runs, which are missing, have failed of.
     """
 
     methods: list[dict[str, Any]]
@@ -69,23 +70,43 @@ class Compared:
     floor: str
     floor_return: float
     oracle_return: float
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def failed_methods(self) -> list[str]:
+        """Methods of which nothing is there but failures."""
+        failed = dict.fromkeys(name.partition("/")[0] for name in self.failures)
+        return [m for m in failed if m not in [s["method"] for s in self.methods]]
 
 
-def measured(folder: Path, comparison: Comparison) -> Compared:
+def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) -> Compared:
     """Sum up what has been evaluated.
 
+    Args:
+        folder: Of the comparison.
+        comparison: What is compared.
+        failures: Runs that failed now, and of what: what they left earlier does not count.
+
     Raises:
-        UserError: Nothing has, or not on the same tasks.
+        UserError: Nothing has been evaluated, or not on the same tasks.
     """
     runs: dict[Method, list[Run]] = {}
-    missing = []
+    missing, failures = [], dict(failures)
     for method in comparison.methods:
         for seed in comparison.seeds:
-            path = folder / method / f"seed-{seed}"
-            if (path / "evaluated.json").exists() and (path / "adaptation.json").exists():
-                runs.setdefault(method, []).append(read_run(path, seed))
-            else:
-                missing.append(f"{method}/seed-{seed}")
+            name, path = f"{method}/seed-{seed}", folder / method / f"seed-{seed}"
+            there = (path / "evaluated.json").exists() and (path / "adaptation.json").exists()
+            try:
+                if there and name not in failures:
+                    runs.setdefault(method, []).append(read_run(path, seed))
+                    continue
+            except UserError as error:
+                failures[name] = str(error)
+            missing.append(name)
+    runs = {method: found for method, found in runs.items() if found}
+    if not runs and failures:
+        why = "; ".join(f"{name}: {words}" for name, words in failures.items())
+        raise UserError(f"nothing in {folder} has been evaluated: {why}")
     if not runs:
         raise UserError(f"nothing in {folder} has been evaluated yet; leave out --report-only")
     every = [run for found in runs.values() for run in found]
@@ -107,6 +128,7 @@ def measured(folder: Path, comparison: Comparison) -> Compared:
         str(every[0].summary["floor"]),
         anchors["floor"],
         anchors["oracle"],
+        failures,
     )
 
 

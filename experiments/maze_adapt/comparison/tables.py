@@ -50,14 +50,15 @@ def row(summary: dict[str, Any], k: int) -> Row:
 def as_csv(compared: Compared) -> str:
     """All rows."""
     text = StringIO()
+    failed = [{"method": method, "num_seeds": 0} for method in compared.failed_methods]
     found = rows(compared)
     writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(found)
+    writer.writerows([*found, *failed])
     return text.getvalue()
 
 
-def as_markdown(compared: Compared, title: str, diverged: Sequence[str] = ()) -> str:
+def as_markdown(compared: Compared, title: str) -> str:
     """The methods at the end of adaptation, best first, and then step by step."""
     last = [row(summary, summary["steps"][-1]) for summary in compared.methods]
     last.sort(key=lambda r: -r["return_mean"])
@@ -69,9 +70,9 @@ def as_markdown(compared: Compared, title: str, diverged: Sequence[str] = ()) ->
         "",
         "## At the end of adaptation",
         "",
-        *table(last, compared.reference),
+        *table(last, compared.reference, compared.failed_methods),
         "",
-        *notes(compared, diverged),
+        *notes(compared),
         "",
         "## Step by step",
         "",
@@ -80,8 +81,8 @@ def as_markdown(compared: Compared, title: str, diverged: Sequence[str] = ()) ->
     return "\n".join(lines) + "\n"
 
 
-def table(found: Sequence[Row], reference: str | None) -> list[str]:
-    """Markdown."""
+def table(found: Sequence[Row], reference: str | None, failed: Sequence[str] = ()) -> list[str]:
+    """Markdown; methods that failed have a row that says so, at the end."""
     heads = [
         *("method", "seeds", "k", "episodes seen", "return [95 %]", "IQM [95 %]", "P20"),
         *("success", "length", "improved", "score", "above k = 0"),
@@ -108,10 +109,13 @@ def table(found: Sequence[Row], reference: str | None) -> list[str]:
             _number(r["cpu_seconds"], ",.0f"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    for method in failed:
+        cells = [method, "failed", *["–"] * (len(heads) - 2)]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def notes(compared: Compared, diverged: Sequence[str]) -> list[str]:
+def notes(compared: Compared) -> list[str]:
     """What the columns are, and what is not in them."""
     versus = ""
     if compared.reference is not None:
@@ -131,8 +135,9 @@ def notes(compared: Compared, diverged: Sequence[str]) -> list[str]:
         found.append("No intervals: one task is no sample of tasks.")
     if compared.missing:
         found.append(f"Not there: {', '.join(compared.missing)}.")
-    if diverged:
-        found.append(f"The loss became NaN or infinite: {', '.join(diverged)}.")
+    if compared.failures:
+        failed = "; ".join(f"{name}: {why}" for name, why in compared.failures.items())
+        found.append(f"Failed: {failed}.")
     return "\n\n".join(found).split("\n")
 
 

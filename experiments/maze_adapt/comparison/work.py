@@ -11,13 +11,16 @@ import hashlib
 import multiprocessing
 import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing.connection import wait
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.maze_adapt.comparison.cpu_clock import CpuClock
 from experiments.maze_adapt.comparison.plan import Job
@@ -25,16 +28,25 @@ from experiments.maze_adapt.evaluate import evaluate
 from experiments.maze_adapt.settings import defaults
 from experiments.maze_adapt.train import train
 from metarl.devices import small_networks
-from metarl.errors import UserError
+from metarl.errors import RunDirectoryError, UserError
 from metarl.json_file import read_json, to_json, write_json
 from metarl.meta import NonFiniteLossError
 
 MEASURED = ("summary.json", "adaptation.json")
-DIVERGED, REFUSED, INTERRUPTED = 3, 2, 130
+FAILED, INTERRUPTED = 3, 130
 """Exit statuses of a process that brings one run to its end."""
 
+FAILURES = (
+    *(UserError, NonFiniteLossError, OSError, MemoryError),
+    *(RuntimeError, ValueError, ArithmeticError),  # of torch: no memory, no distribution, singular
+)
+"""What one run may end in while the others go on."""
 
-def work_off(jobs: Sequence[Job], num_processes: int) -> list[Path]:
+Failures = dict[Path, str]
+"""What runs have failed of, in words, by their directories."""
+
+
+def work_off(jobs: Sequence[Job], num_processes: int) -> Failures:
     """Bring all runs to their end.
 
     Args:
@@ -42,24 +54,33 @@ def work_off(jobs: Sequence[Job], num_processes: int) -> list[Path]:
         num_processes: At a time.
 
     Returns:
-        Those whose loss became NaN or infinite; the others have gone on.
+        Those that failed; the others have gone on.
 
     Raises:
-        UserError: A run cannot be trained or evaluated.
         KeyboardInterrupt: Interrupted, after saving.
     """
     left = [job for job in jobs if not finished(job)]
     if num_processes > 1:
         return _in_processes(left, num_processes)
-    diverged = []
+    failures = {}
     for number, job in enumerate(left, 1):
         print(f"{job.path} ({number} of {len(left)})", flush=True)
-        try:
-            bring_to_its_end(job)
-        except NonFiniteLossError as error:
-            print(f"{job.path}: {error}", file=sys.stderr)
-            diverged.append(job.path)
-    return diverged
+        if why := failure(job):
+            failures[job.path] = why
+    return failures
+
+
+def failure(job: Job) -> str | None:
+    """Bring a run to its end; what it failed of, said on standard error too, None where it has."""
+    try:
+        bring_to_its_end(job)
+    except FAILURES as error:
+        if not isinstance(error, UserError | NonFiniteLossError | OSError):
+            traceback.print_exception(error)
+        why = f"{error}" or type(error).__name__
+        print(f"error: {job.path}: {why}", file=sys.stderr)
+        return why.strip().splitlines()[0]
+    return None
 
 
 def bring_to_its_end(job: Job) -> None:
@@ -76,7 +97,10 @@ def bring_to_its_end(job: Job) -> None:
 def finished(job: Job) -> bool:
     """Whether a run was evaluated after its last iteration, in this way, and not again since."""
     path = job.path / "evaluated.json"
-    return path.exists() and read_json(path) == _record(job)
+    try:
+        return path.exists() and read_json(path) == _record(job)
+    except RunDirectoryError:  # damaged: evaluated again
+        return False
 
 
 def _record(job: Job) -> dict[str, Any]:
@@ -89,55 +113,97 @@ def _record(job: Job) -> dict[str, Any]:
     return result
 
 
-def _in_processes(jobs: Sequence[Job], num_processes: int) -> list[Path]:
-    """The same with several at a time; Ctrl-C reaches all of them, a polite kill is passed on."""
-    context = multiprocessing.get_context("spawn")
-    running: list[tuple[BaseProcess, Job]] = []
-    ended: dict[Path, int | None] = {}
+class _Running(NamedTuple):
+    """A process, the run that it brings to its end, and where it says what it failed of."""
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        for process, _ in running:
-            process.terminate()
-        raise KeyboardInterrupt
+    process: BaseProcess
+    job: Job
+    words: Connection
 
-    before = signal.signal(signal.SIGTERM, pass_on)
-    waiting = list(jobs)
-    try:
-        while running or waiting:
-            stopped = any(status not in (0, DIVERGED) for status in ended.values())
+
+def _in_processes(jobs: Sequence[Job], num_processes: int) -> Failures:
+    """The same with several at a time; Ctrl-C and a polite kill are passed on to all of them."""
+    waiting, running, failures = list(jobs), list[_Running](), Failures()
+    with _passed_on(running) as stopped:
+        while running or (waiting and not stopped):
             while waiting and not stopped and len(running) < num_processes:
-                job = waiting.pop(0)
-                process: BaseProcess = context.Process(target=_child, args=(job,))
-                process.start()
-                running.append((process, job))
-            if not running:
-                break
-            wait([process.sentinel for process, _ in running])
-            over = [one for one in running if not one[0].is_alive()]
-            running[:] = [one for one in running if one not in over]
-            ended.update({job.path: one.exitcode for one, job in over})
-    finally:
-        for process, _ in running:
-            process.join()
-        signal.signal(signal.SIGTERM, before)
-    if INTERRUPTED in ended.values():
+                running.append(_start(waiting.pop(0)))
+                if stopped:  # since the last look
+                    running[-1].process.terminate()
+            wait([one.process.sentinel for one in running])
+            for one in [one for one in running if not one.process.is_alive()]:
+                running.remove(one)
+                if one.process.exitcode not in (0, INTERRUPTED) and not stopped:
+                    failures[one.job.path] = _last_words(one)
+    if stopped:
         raise KeyboardInterrupt
-    failed = [str(path) for path, status in ended.items() if status not in (0, DIVERGED)]
-    if failed:
-        raise UserError(f"stopped at {', '.join(failed)}; its error is above")
-    return [path for path, status in ended.items() if status == DIVERGED]
+    return failures
 
 
-def _child(job: Job) -> None:
+def _start(job: Job) -> _Running:
+    context = multiprocessing.get_context("spawn")
+    reads, writes = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(job, writes))
+    with _deaf_to_ctrl_c():
+        process.start()
+    writes.close()  # the process has its own
+    return _Running(process, job, reads)
+
+
+def _child(job: Job, words: Connection) -> None:
     """One run in a process of its own; the exit status says how it ended."""
+    with small_networks():
+        try:
+            why = failure(job)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+    if why is not None:
+        words.send(why)
+        sys.exit(FAILED)
+
+
+def _last_words(one: _Running) -> str:
+    """What a process failed of."""
+    status = one.process.exitcode
+    if status == FAILED:
+        return str(one.words.recv())
+    if status is not None and status < 0:
+        name = signal.Signals(-status).name
+        hint = ", as the system does where memory is short" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}"
+    return f"its process ended with status {status}"
+
+
+@contextmanager
+def _passed_on(running: Sequence[_Running]) -> Iterator[list[int]]:
+    """A list that holds the signals which asked to stop; each is passed on to what is running."""
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for one in running:
+            one.process.terminate()
+
+    before = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with small_networks():
-            bring_to_its_end(job)
-    except NonFiniteLossError as error:
-        print(f"{job.path}: {error}", file=sys.stderr)
-        sys.exit(DIVERGED)
-    except (UserError, OSError) as error:
-        print(f"error: {job.path}: {error}", file=sys.stderr)
-        sys.exit(REFUSED)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that start here do not hear Ctrl-C, which a terminal sends to all: they are told.
+
+    Otherwise they would hear of it twice, and the second time do not wait until they have saved.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # whose start would lift what is blocked next
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
