@@ -45,43 +45,43 @@ Importing this package registers its environments with Gymnasium:
 
 import gymnasium
 
-from envs import bandit_algorithms, mdp_algorithms, oracle
-from envs.bandit import BanditEnv
-from envs.bandit_tasks import (
+from . import bandit_algorithms, mdp_algorithms, oracle
+from .bandit import BanditEnv
+from .bandit_tasks import (
     BanditReturns,
     BanditTask,
     BanditTasks,
     bandit_reference_returns,
     bayes_optimal_return,
 )
-from envs.bandit_vector import BanditVectorEnv
-from envs.generators import pillar_maze
-from envs.grid_maze import GridMazeEnv
-from envs.grid_maze_vector import GridMazeVectorEnv
-from envs.grid_navi import GridNaviEnv
-from envs.grid_navi_tasks import (
+from .bandit_vector import BanditVectorEnv
+from .generators import pillar_maze
+from .grid_maze import GridMazeEnv
+from .grid_maze_vector import GridMazeVectorEnv
+from .grid_navi import GridNaviEnv
+from .grid_navi_tasks import (
     GridNaviReturns,
     GridNaviTask,
     grid_navi_reference_returns,
     grid_navi_tasks,
 )
-from envs.grid_navi_vector import GridNaviVectorEnv
-from envs.layout import Cell, Layout
-from envs.point_navigation import PointNavigationEnv
-from envs.point_navigation_tasks import (
+from .grid_navi_vector import GridNaviVectorEnv
+from .layout import Cell, Layout
+from .point_navigation import PointNavigationEnv
+from .point_navigation_tasks import (
     PointReturns,
     PointTask,
     PointTasks,
     point_reference_returns,
 )
-from envs.point_navigation_vector import PointNavigationVectorEnv
-from envs.rendering import draw
-from envs.tabular_mdp import TabularMDPEnv
-from envs.tabular_mdp_tasks import MDPReturns, MDPTask, MDPTasks, mdp_reference_returns
-from envs.tabular_mdp_vector import TabularMDPVectorEnv
-from envs.task_values import TaskSet
-from envs.tasks import MazeTask, TaskDistribution, TaskSplits
-from envs.wrappers import MetaObservation, Trial, VectorMetaObservation, VectorTrial
+from .point_navigation_vector import PointNavigationVectorEnv
+from .rendering import draw
+from .tabular_mdp import TabularMDPEnv
+from .tabular_mdp_tasks import MDPReturns, MDPTask, MDPTasks, mdp_reference_returns
+from .tabular_mdp_vector import TabularMDPVectorEnv
+from .task_values import TaskSet
+from .tasks import MazeTask, TaskDistribution, TaskSplits
+from .wrappers import MetaObservation, Trial, VectorMetaObservation, VectorTrial
 
 __all__ = [
     "BanditEnv",
@@ -128,8 +128,8 @@ __all__ = [
     "point_reference_returns",
 ]
 
-# No max_episode_steps here: the environments truncate at their own `horizon`, and a TimeLimit on
-# top would count a second time (and be handed to the vector entry point as an unknown argument).
+# No max_episode_steps here: an environment has a horizon of its own (see `clock`). Entry points say
+# `__name__`, for this package may have been imported under another name (`metarl.envs`).
 for _name, _module in (
     ("GridMaze", "grid_maze"),
     ("PointNavigation", "point_navigation"),
@@ -137,8 +137,9 @@ for _name, _module in (
     ("Bandit", "bandit"),
     ("TabularMDP", "tabular_mdp"),
 ):
-    gymnasium.register(
-        id=f"metarl/{_name}-v0",
-        entry_point=f"envs.{_module}:{_name}Env",
-        vector_entry_point=f"envs.{_module}_vector:{_name}VectorEnv",
-    )
+    if f"metarl/{_name}-v0" not in gymnasium.registry:
+        gymnasium.register(
+            id=f"metarl/{_name}-v0",
+            entry_point=f"{__name__}.{_module}:{_name}Env",
+            vector_entry_point=f"{__name__}.vector_entry_points:{_module}",
+        )

@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from envs.bandit_tasks import BanditTask, BanditTasks
-from envs.task_checks import as_source, check_discrete
-from envs.task_environment import TaskEnv
-from envs.task_values import TaskSource
+from .bandit_tasks import BanditTask, BanditTasks
+from .task_checks import as_source, check_discrete
+from .task_environment import TaskEnv
+from .task_values import TaskSource
 
 __all__ = ["BanditEnv", "bandit_settings"]
 
@@ -57,7 +57,7 @@ class BanditEnv(TaskEnv[BanditTask, np.int64]):
     * `num_arms`: arms, if `tasks` is not given
     * `tasks`: a `BanditTasks`, a `TaskSet` or a sequence of `BanditTask`; uniform by default
     * `horizon`: pulls in an episode
-    * `render_mode`: ``"ansi"`` (text)
+    * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
 
     ## Version History
     * v0: first version

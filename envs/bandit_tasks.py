@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.task_values import Arrays, Task, TaskFamily, TaskSet, Tensors, float32_tuple
+from .task_values import Arrays, Task, TaskFamily, TaskSet, Tensors, float32_tuple
+from .whole_numbers import whole_number
 
 __all__ = [
     "BanditReturns",
@@ -55,7 +56,7 @@ class BanditTask(Task):
     probabilities: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        probabilities = float32_tuple(self.probabilities)
+        probabilities = float32_tuple(self.probabilities, "probabilities")
         if not probabilities or not all(0 <= p <= 1 for p in probabilities):
             raise ValueError(
                 f"a bandit has at least one arm and probabilities in [0, 1], "
@@ -95,8 +96,7 @@ class BanditTasks(TaskFamily[BanditTask]):
     num_arms: int = 5
 
     def __post_init__(self) -> None:
-        if self.num_arms < 1:
-            raise ValueError(f"num_arms must be at least 1, got {self.num_arms}")
+        object.__setattr__(self, "num_arms", whole_number(self.num_arms, "num_arms"))
 
     @property
     def task_type(self) -> type[BanditTask]:
@@ -156,8 +156,7 @@ def bayes_optimal_return(num_arms: int, horizon: int) -> float:
     Raises:
         ValueError: If a number is out of range.
     """
-    if num_arms < 1:
-        raise ValueError(f"num_arms must be at least 1, got {num_arms}")
+    num_arms = whole_number(num_arms, "num_arms")
     if not 1 <= horizon <= MAX_EXACT_PULLS:
         raise ValueError(
             f"horizon must be in 1 .. {MAX_EXACT_PULLS} to be solved exactly, got {horizon}: "

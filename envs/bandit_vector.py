@@ -10,10 +10,10 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
-from envs.bandit import bandit_settings, check_arms
-from envs.bandit_tasks import BanditTask
-from envs.task_values import TaskSource
-from envs.task_vector_environment import TaskVectorEnv
+from .bandit import bandit_settings, check_arms
+from .bandit_tasks import BanditTask
+from .task_values import TaskSource
+from .task_vector_environment import TaskVectorEnv
 
 __all__ = ["BanditVectorEnv"]
 
@@ -40,6 +40,7 @@ class BanditVectorEnv(TaskVectorEnv[BanditTask]):
     """
 
     task_type = BanditTask
+    parameter_names = ("probabilities",)
     step_options = ("uniforms",)
     reward_range = (0.0, 1.0)
 

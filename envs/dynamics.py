@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.layout import MOVES, Cell, Layout
+from .arrays import as_tensor
+from .layout import MOVES, Cell, Layout
 
 __all__ = [
     "NUM_ACTIONS",
@@ -182,7 +183,7 @@ def as_actions(actions: Any, device: torch.device) -> torch.Tensor:
     """
     if isinstance(actions, torch.Tensor) and actions.dtype == torch.int64:
         return actions
-    tensor = torch.as_tensor(actions, device=device)
+    tensor = as_tensor(actions, device)
     if tensor.is_floating_point() or tensor.dtype == torch.bool:
         raise ValueError(f"actions must be whole numbers (int64), got {tensor.dtype}")
     return tensor.to(torch.int64)

@@ -6,15 +6,15 @@ with generator g alone would see.
 
 from __future__ import annotations
 
-import hashlib
-import operator
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
+import numpy as np
 import torch
 
-from envs.task_values import TaskSource
-from envs.tasks import TaskDistribution
+from .task_values import TaskSource
+from .tasks import TaskDistribution
+from .whole_numbers import check_seeds, torch_seed
 
 __all__ = ["GeneratorBlocks"]
 
@@ -41,6 +41,7 @@ class GeneratorBlocks:
         num_envs: int,
         device: torch.device,
     ) -> None:
+        self._own = generator is None
         if generator is None:
             generator = _seeded_anew(device)
         if isinstance(generator, torch.Generator):
@@ -64,16 +65,20 @@ class GeneratorBlocks:
     def seed(self, seed: int | Sequence[int | None]) -> None:
         """Seeds generator g with ``seed + g``, or with entry g (None leaves it as it is).
 
+        As many seeds as environments give each its own generator, from then on until the next
+        single seed, unless generators were given.
+
         Raises:
-            ValueError: If there is not one seed for each generator.
+            ValueError: If there is not one seed for each generator, or one is no seed; nothing has
+                been seeded then.
         """
-        count = len(self.generators)
-        seeds = list(seed) if isinstance(seed, Sequence) else [seed + g for g in range(count)]
-        if len(seeds) != count:
-            raise ValueError(
-                f"got {len(seeds)} seeds for {count} generators: give an integer or one seed for "
-                f"each generator"
-            )
+        several = isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str | bytes)
+        alone = self._own and several and len(seed) == self.num_envs  # type: ignore[arg-type]
+        count = self.num_envs if alone else 1 if self._own else len(self.generators)
+        seeds = check_seeds(seed, count)
+        if len(self.generators) != count:
+            self.generators = tuple(_seeded_anew(self.device) for _ in range(count))
+            self.block_size = self.num_envs // count
         for generator, one in zip(self.generators, seeds, strict=True):
             if one is not None:
                 generator.manual_seed(torch_seed(one))
@@ -147,24 +152,3 @@ def _seeded_anew(device: torch.device) -> torch.Generator:
         ) from error
     generator.seed()
     return generator
-
-
-def torch_seed(seed: SupportsIndex) -> int:
-    """What a torch generator is seeded with: below 2^32 the seed itself, above it a hash.
-
-    A generator on the CPU reads the lowest 32 bits of its seed alone, which would make 2^32 and 0
-    the same seed.
-
-    Args:
-        seed: A whole number of at least 0, Python's or NumPy's.
-
-    Raises:
-        ValueError: If it is negative.
-        TypeError: If it is no whole number.
-    """
-    number = operator.index(seed)
-    if number < 0:
-        raise ValueError(f"a seed must be at least 0, got {number}")
-    if number < 2**32:
-        return number
-    return int.from_bytes(hashlib.sha256(str(number).encode()).digest()[:4], "big")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from envs.layout import FREE, WALL, Layout
+from .layout import FREE, WALL, Layout
 
 __all__ = ["pillar_maze"]
 

@@ -7,28 +7,27 @@ pillars, can be had with ``teleport="interior"``.
 
 from __future__ import annotations
 
-from typing import Any, SupportsInt
+from dataclasses import replace
+from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.dynamics import NUM_ACTIONS, PATCH_SIZE, TeleportMode, step_one, teleport_target
-from envs.layout import Cell, Layout
-from envs.rendering import draw, maze_caption
-from envs.settings import MazeSettings, Tasks, check_options, check_task
-from envs.tasks import MazeTask, TaskDistribution
-from envs.window import Window
+from .dynamics import NUM_ACTIONS, PATCH_SIZE, TeleportMode, step_one, teleport_target
+from .layout import Cell, Layout
+from .rendering import draw, maze_caption
+from .settings import MazeSettings, Tasks, check_task
+from .task_checks import check_discrete
+from .task_environment import TaskEnv
+from .tasks import MazeTask, TaskDistribution
 
 __all__ = ["GridMazeEnv"]
 
-OPTIONS = ("task", "same_task", "teleports")
 ACTION_NAMES = ("up", "down", "left", "right")
 
-Observation = NDArray[np.float32]
 
-
-class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
+class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
     """Find the hidden goal, then go back to it as often as you can.
 
     ## Description
@@ -81,12 +80,8 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
     * v0: first version
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium's own declaration
-        "render_modes": ["ansi", "rgb_array", "human"],
-        "render_fps": 8,
-    }
+    task_distribution: TaskDistribution
     step_options = ("teleports",)
-    may_terminate = False
 
     def __init__(
         self,
@@ -109,87 +104,26 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
             wall_penalty=wall_penalty,
             teleport=teleport,
         )
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(
-                f"render_mode must be None or one of {self.metadata['render_modes']}, "
-                f"got {render_mode!r}"
-            )
-        self.render_mode = render_mode
+        super().__init__(self.settings.tasks, self.settings.horizon, render_mode)
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (PATCH_SIZE,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(NUM_ACTIONS)
+        self.reward_range = self.settings.reward_range
         self._patches = tuple(self.settings.tables.patch)
-        self._fixed_task: MazeTask | None = None
-        self._task: MazeTask | None = None
-        self._elapsed: int | None = None
-        self._return = 0.0
         self._last_action: int | None = None
         self._trail: list[Cell] = []
-        self._window: Window | None = None
 
     # The episode ----------------------------------------------------------------------------
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode.
-
-        Args:
-            seed: Seeds the draw of tasks and teleports.
-            options: ``task``, ``same_task``, ``teleports``; see the class.
-
-        Returns:
-            The first observation, float32 [9], and ``{"task_id": ...}``.
-
-        Raises:
-            ValueError: If an option is unknown, or its task is for another layout.
-            TypeError: If the task is not a `MazeTask`.
-        """
-        super().reset(seed=seed)
-        chosen = check_options(options, OPTIONS)
-        if "task" in chosen:
-            task = chosen["task"]
-            self._fixed_task = None if task is None else check_task(task, self.layout)
-        if self._fixed_task is not None:
-            self._task = self._fixed_task
-        elif chosen.get("same_task"):
-            self._task = self.task
-        else:
-            (self._task,) = self.task_distribution.sample(1, self.np_random)
-        self._draws = self._read_teleports(chosen.get("teleports"))
-        self._goal = self._task.goal_number
-        self._cell = self._task.start_number
-        self._elapsed = 0
-        self._return = 0.0
+    def _begin(self, task: MazeTask) -> None:
+        self._goal, self._cell = task.goal_number, task.start_number
         self._last_action = None
         self._trail = [self.agent_position]
-        if self.render_mode == "human":
-            self.render()
-        return self._patches[self._cell].copy(), self._info()
 
-    def step(self, action: SupportsInt) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Moves once.
+    def _read_action(self, action: Any) -> np.int64:
+        return check_discrete(action, NUM_ACTIONS, "0 up, 1 down, 2 left or 3 right")
 
-        Args:
-            action: 0 up, 1 down, 2 left, 3 right.
-
-        Returns:
-            Observation float32 [9], the reward of this action, terminated (always False),
-            truncated (True at the horizon), info.
-
-        Raises:
-            ValueError: If `action` is not one of the four.
-            gymnasium.error.ResetNeeded: Before the first reset, or past the end of an episode.
-        """
-        if self._elapsed is None or self._elapsed == self.horizon:
-            raise gymnasium.error.ResetNeeded(
-                "call reset() before the first step"
-                if self._elapsed is None
-                else f"the episode ended after {self.horizon} steps: call reset()"
-            )
-        move = int(action)
-        if not 0 <= move < NUM_ACTIONS or move != action:
-            raise ValueError(f"action must be 0 up, 1 down, 2 left or 3 right, got {action}")
-        settings, goal = self.settings, self._goal
+    def _advance(self, action: np.int64) -> tuple[float, bool]:
+        settings, goal, move = self.settings, self._goal, int(action)
         cell, hit, bumped = step_one(settings.tables, self._cell, move, goal)
         reward = settings.reward if hit else 0.0
         if bumped:
@@ -199,18 +133,12 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
             cell = teleport_target(self._next_draw(), goal)
             self._trail = [settings.tables.places[cell]]
         self._cell = cell
-        self._elapsed += 1
-        self._return += reward
         self._last_action = move
-        if self.render_mode == "human":
-            self.render()
-        return (
-            self._patches[cell].copy(),
-            reward,
-            False,
-            self._elapsed == self.horizon,
-            self._info(),
-        )
+        return reward, False
+
+    def _observe(self) -> NDArray[np.float32]:
+        patch: NDArray[np.float32] = self._patches[self._cell].copy()
+        return patch
 
     # What can be asked ----------------------------------------------------------------------
 
@@ -218,33 +146,6 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
     def layout(self) -> Layout:
         """The walls."""
         return self.settings.layout
-
-    @property
-    def horizon(self) -> int:
-        """Steps in an episode."""
-        return self.settings.horizon
-
-    @property
-    def reward_range(self) -> tuple[float, float]:
-        """The least and the largest reward of a step."""
-        return self.settings.reward_range
-
-    @property
-    def task_distribution(self) -> TaskDistribution:
-        """Where tasks come from when none is set."""
-        return self.settings.tasks
-
-    @property
-    def task(self) -> MazeTask:
-        """The task at hand. Setting it ends the episode: call ``reset`` next."""
-        if self._task is None:
-            raise gymnasium.error.ResetNeeded("there is no task yet: set one or call reset()")
-        return self._task
-
-    @task.setter
-    def task(self, task: MazeTask) -> None:
-        self._fixed_task = self._task = check_task(task, self.layout)
-        self._elapsed = None
 
     @property
     def agent_position(self) -> Cell:
@@ -255,19 +156,13 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
 
     # Pictures -------------------------------------------------------------------------------
 
-    def render(self) -> Any:
-        """A picture of the maze in the mode chosen at construction.
+    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+        """W up, S down, A left, D right, for `gymnasium.utils.play.play`."""
+        return {(key,): action for action, key in enumerate("wsad")}
 
-        Returns:
-            A string for ``ansi``, uint8 [height, width, 3] for ``rgb_array``, None for ``human``
-            (which draws in a window, at ``metadata["render_fps"]``) and without a mode.
-        """
-        if self.render_mode is None:
-            return None
-        if self.render_mode == "ansi":
-            return self._text()
+    def _picture(self) -> NDArray[np.uint8]:
         action = "–" if self._last_action is None else ACTION_NAMES[self._last_action]
-        picture = draw(
+        return draw(
             self.layout,
             agent=self.agent_position,
             goal=self.task.goal,
@@ -280,40 +175,33 @@ class GridMazeEnv(gymnasium.Env[Observation, np.int64]):
                 self._return,
             ),
         )
-        if self.render_mode == "rgb_array":
-            return picture
-        if self._window is None:
-            self._window = Window("metarl/GridMaze-v0", self.metadata["render_fps"])
-        self._window.show(picture)
-        return None
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
 
     def _text(self) -> str:
-        """The task's picture with ``A`` on the agent, and a line of numbers."""
+        """The task's picture with ``A`` on the agent."""
         grid = [list(row) for row in self.task.to_ascii().splitlines()]
         row, column = self.agent_position
         grid[row][column] = "A"
-        picture = "\n".join("".join(line) for line in grid)
-        return f"{picture}\nstep {self._elapsed}/{self.horizon}  reward so far {self._return:g}\n"
+        return "\n".join("".join(line) for line in grid)
 
     # Helpers --------------------------------------------------------------------------------
 
-    def _info(self) -> dict[str, Any]:
-        return {"task_id": self.task.task_id}
+    def _check_task(self, task: Any) -> MazeTask:
+        return check_task(task, self.layout)
+
+    def _set_horizon(self, horizon: int) -> None:
+        super()._set_horizon(horizon)
+        self.settings = replace(self.settings, horizon=horizon)
 
     def _next_draw(self) -> int:
         """The teleport of this step: given beforehand, or drawn now."""
-        if self._draws is None:
+        given = self._given["teleports"]
+        if given is None:
             return int(self.np_random.integers(self.settings.tables.num_draws))
         assert self._elapsed is not None
-        return int(self._draws[self._elapsed])
+        return int(given[self._elapsed])
 
-    def _read_teleports(self, teleports: Any) -> NDArray[np.int64] | None:
+    def _read_step_option(self, name: str, chosen: dict[str, Any]) -> NDArray[Any] | None:
+        teleports = chosen.get(name)
         if teleports is None:
             return None
         draws, num_draws = np.asarray(teleports), self.settings.tables.num_draws

@@ -14,11 +14,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from envs.dynamics import (
+from .dynamics import (
     NUM_ACTIONS,
     PATCH_SIZE,
     TeleportMode,
@@ -27,23 +26,26 @@ from envs.dynamics import (
     step_many,
     teleport_targets,
 )
-from envs.generator_blocks import GeneratorBlocks
-from envs.layout import Layout
-from envs.rendering import draw
-from envs.settings import MazeSettings, Tasks, check_options, check_task
-from envs.tasks import MazeTask, TaskDistribution
+from .layout import Layout
+from .rendering import draw
+from .settings import MazeSettings, Tasks, check_task
+from .task_checks import check_render_mode
+from .tasks import MazeTask, TaskDistribution
+from .tensor_environment import StepResult, TensorEnv
 
 __all__ = ["GridMazeVectorEnv"]
 
 MAX_FRAMES = 16
 """Mazes drawn by `render`, at most."""
 
-OPTIONS = ("tasks", "goals", "same_task", "teleports", "reset_mask")
+KEEP: Any = object()
+"""Stands for tasks that stay set, or unset."""
 
-StepResult = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
+Read = tuple[Any, bool, torch.Tensor | None]
+"""Goals and starts to set (None to draw, or `KEEP`), the same tasks again or not, teleports."""
 
 
-class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
+class GridMazeVectorEnv(TensorEnv):
     """B grid mazes on a torch device; dynamics as in `envs.grid_maze.GridMazeEnv`.
 
     ``reset`` returns float32 [B, 9] and an info dict with ``goals``, int64 [B], the cell numbers
@@ -90,6 +92,7 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
         "render_fps": 8,
         "autoreset_mode": AutoresetMode.DISABLED,
     }
+    options = ("tasks", "goals", "same_task", "teleports", "reset_mask")
     step_options = ("teleports",)
     may_terminate = False
 
@@ -119,84 +122,34 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
             wall_penalty=wall_penalty,
             teleport=teleport,
         )
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
-        self.num_envs = int(num_envs)
-        self.device = torch.device(device)
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        super().__init__(
+            num_envs,
+            gymnasium.spaces.Box(0.0, 1.0, (PATCH_SIZE,), np.float32),
+            gymnasium.spaces.Discrete(NUM_ACTIONS),
+            device=device,
+            generator=generator,
+            autoreset_mode=autoreset_mode,
+        )
         self.render_mode = render_mode
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_observation_space = gymnasium.spaces.Box(0.0, 1.0, (PATCH_SIZE,), np.float32)
-        self.single_action_space = gymnasium.spaces.Discrete(NUM_ACTIONS)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._validate = validate_actions and self.device.type == "cpu"
-        self._random = GeneratorBlocks(generator, self.num_envs, self.device)
         self._tables = TensorTables.on(self.settings.tables, self.device)
         self._constants()
         self._fixed: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._elapsed: int | None = None
         self._block_start = 0
         self._targets: tuple[torch.Tensor, ...] = ()
         self._cells = self._default_starts
 
-    # Public: the environment ----------------------------------------------------------------
+    # The environment ------------------------------------------------------------------------
 
-    def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Starts an episode in every maze.
-
-        Args:
-            seed: Seeds the generator; with G generators, number g gets ``seed + g``, or entry g
-                of a list.
-            options: See the class.
-
-        Returns:
-            The first observations, float32 [B, 9], and the info dict.
-
-        Raises:
-            ValueError: If an option is unknown, or of the wrong shape or range.
-        """
-        chosen = check_options(options, OPTIONS)
-        mask = chosen.get("reset_mask")
-        if mask is not None and not bool(np.all(np.asarray(mask))):
-            raise ValueError(
-                "reset_mask leaves some mazes running, but mazes in lock step are reset together: "
-                "use a mask of True, or gymnasium.make_vec(..., vectorization_mode='sync')"
-            )
-        if seed is not None:
-            self._random.seed(seed)
-        self._choose_tasks(chosen)
-        self._begin(chosen.get("teleports"))
-        return self._observe(), {"goals": self._goals}
-
-    def step(self, actions: torch.Tensor) -> StepResult:
-        """Moves every maze once.
-
-        Args:
-            actions: int64 [B] on `device`: 0 up, 1 down, 2 left, 3 right. Anything else that
-                ``torch.as_tensor`` takes is converted.
-
-        Returns:
-            Observations float32 [B, 9], the rewards of these actions float32 [B], terminated
-            bool [B], truncated bool [B], info.
-
-        Raises:
-            gymnasium.error.ResetNeeded: Before the first reset, or past the end of an episode.
-            ValueError: If actions are of the wrong shape or (where checked) out of range.
-        """
+    def step_tensors(self, actions: Any) -> StepResult:
+        """`step`, always with tensors."""
         elapsed = self._elapsed
         if elapsed is None or elapsed == self.horizon:
             return self._step_past_the_end()
         actions = as_actions(actions, self.device)
         if actions.shape != self._batch_shape:
-            raise ValueError(
-                f"actions have shape {tuple(actions.shape)}, expected ({self.num_envs},): "
-                f"one for each maze"
-            )
+            self._check_shape(actions)
         if self._validate and not torch.equal(actions & (NUM_ACTIONS - 1), actions):
             raise ValueError(
                 f"actions must be 0 up, 1 down, 2 left or 3 right, got values from "
@@ -215,7 +168,9 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
             rewards = rewards.sub_(blocked, alpha=self.settings.wall_penalty)
         self._elapsed = elapsed + 1
         if self._elapsed == self.horizon:
-            return self._finish(rewards)
+            if self.autoreset_mode is AutoresetMode.SAME_STEP:
+                return self._finish_all(rewards, self._false, self._true)
+            return self._observe(), rewards, self._false, self._true, {}
         return self._observe(), rewards, self._false, self._false, {}
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -279,24 +234,39 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
 
     # Tasks and episodes ---------------------------------------------------------------------
 
-    def _choose_tasks(self, chosen: dict[str, Any]) -> None:
-        """Sets the goals and starts of the episode about to begin."""
+    def _read_options(self, chosen: dict[str, Any]) -> Read:
         if chosen.get("tasks") is not None and chosen.get("goals") is not None:
             raise ValueError("give tasks or goals in the reset options, not both")
+        fixed = KEEP
         if chosen.get("tasks") is not None:
-            self._fixed = self._read_tasks(chosen["tasks"])
+            fixed = self._read_tasks(chosen["tasks"])
         elif chosen.get("goals") is not None:
-            self._fixed = self._read_goals(chosen["goals"]), self._default_starts
+            fixed = self._read_goals(chosen["goals"]), self._default_starts
         elif "tasks" in chosen or "goals" in chosen:
-            self._fixed = None
-        elif chosen.get("same_task"):
+            fixed = None
+        same = fixed is KEEP and bool(chosen.get("same_task"))
+        if same and self._fixed is None:
             self._check_running()
-            return
+        teleports = chosen.get("teleports")
+        return fixed, same, None if teleports is None else self._read_teleports(teleports)
+
+    def _start_all(self, read: Read) -> tuple[torch.Tensor, dict[str, Any]]:
+        fixed, same, teleports = read
+        if fixed is not KEEP:
+            self._fixed = fixed
         if self._fixed is not None:
             self._goals, self._starts = self._fixed
-            return
-        self._goals = self._random.goals(self.task_distribution)
-        self._starts = self._default_starts
+        elif not same:
+            self._goals = self._generators.goals(self.task_distribution)
+            self._starts = self._default_starts
+        self._cells = self._starts
+        self._elapsed = self._block_start = 0
+        self._targets = ()
+        if teleports is None:
+            self._draw_block()
+        else:
+            self._targets = teleport_targets(teleports, self._goals).unbind(0)
+        return self._observe(), {"goals": self._goals}
 
     def _read_tasks(self, tasks: Sequence[MazeTask]) -> tuple[torch.Tensor, torch.Tensor]:
         if len(tasks) != self.num_envs:
@@ -322,21 +292,10 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
             )
         return goals.clone()
 
-    def _begin(self, teleports: torch.Tensor | None) -> None:
-        """Puts the agents on their start cells and provides the first teleports."""
-        given = None if teleports is None else self._read_teleports(teleports)
-        self._cells = self._starts
-        self._elapsed = self._block_start = 0
-        self._targets = ()
-        if given is None:
-            self._draw_block()
-        else:
-            self._targets = teleport_targets(given, self._goals).unbind(0)
-
     def _draw_block(self) -> None:
         """Draws the teleports of the steps that follow, a block at a time."""
         self._block_start += len(self._targets)
-        draws = self._random.integers(
+        draws = self._generators.integers(
             self.settings.tables.num_draws, self.horizon - self._block_start
         )
         self._targets = teleport_targets(draws, self._goals).unbind(0)
@@ -357,39 +316,11 @@ class GridMazeVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
         """float32 [B, 9], a new tensor."""
         return torch.index_select(self._tables.patch, 0, self._cells)
 
-    def _finish(self, rewards: torch.Tensor) -> StepResult:
-        """The result of an episode's last step."""
-        observations = self._observe()
-        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
-            return observations, rewards, self._false, self._true, {}
-        first, info = self.reset()
-        info |= {"final_obs": observations, "_final_obs": self._true}
-        info |= {"final_info": {}, "_final_info": self._true}
-        return first, rewards, self._false, self._true, info
-
-    def _step_past_the_end(self) -> StepResult:
-        if self._elapsed is None or self.autoreset_mode is not AutoresetMode.NEXT_STEP:
-            raise gymnasium.error.ResetNeeded(
-                "call reset() before the first step"
-                if self._elapsed is None
-                else f"the episode ended after {self.horizon} steps: call reset(), or make the "
-                f"environment with autoreset_mode=AutoresetMode.SAME_STEP"
-            )
-        first, info = self.reset()
-        return first, self._zero.expand(self.num_envs).clone(), self._false, self._false, info
-
     # Set-up and checks ----------------------------------------------------------------------
 
     def _constants(self) -> None:
         """Tensors that no step has to make."""
         self._batch_shape = torch.Size((self.num_envs,))
-        self._zero = torch.zeros((), dtype=torch.float32, device=self.device)
         self._reward = self._zero + self.settings.reward
-        self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        self._true = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         start = self.layout.cell_number(self.task_distribution.start)
         self._default_starts = torch.full((self.num_envs,), start, device=self.device)
-
-    def _check_running(self) -> None:
-        if self._elapsed is None:
-            raise gymnasium.error.ResetNeeded("there is no task yet: call reset() first")

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from envs.grid_navi_tasks import (
+from .grid_navi_tasks import (
     ELSEWHERE,
     MOVES,
     ON_GOAL,
@@ -22,9 +22,9 @@ from envs.grid_navi_tasks import (
     grid_navi_tasks,
     next_cells,
 )
-from envs.task_checks import as_source, check_discrete
-from envs.task_environment import TaskEnv
-from envs.task_values import TaskSet
+from .task_checks import as_source, check_discrete
+from .task_environment import TaskEnv
+from .task_values import TaskSet
 
 __all__ = ["GridNaviEnv", "check_size", "grid_navi_observations", "grid_navi_settings"]
 
@@ -69,7 +69,7 @@ class GridNaviEnv(TaskEnv[GridNaviTask, np.int64]):
     * `tasks`: a `TaskSet` or a sequence of `GridNaviTask`; every goal by default
     * `horizon`: steps in an episode
     * `one_hot`: see the cell as a one-hot vector instead of two coordinates
-    * `render_mode`: ``"ansi"`` (text)
+    * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
 
     ## Version History
     * v0: first version
@@ -104,6 +104,10 @@ class GridNaviEnv(TaskEnv[GridNaviTask, np.int64]):
     def _begin(self, task: GridNaviTask) -> None:
         self._cell, self._goal = 0, int(task.arrays()[0])
 
+    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+        """W up, D right, S down, A left, space to stay, for `gymnasium.utils.play.play`."""
+        return {(key,): action for action, key in enumerate(" wdsa")}
+
     def _read_action(self, action: Any) -> np.int64:
         return check_discrete(action, len(MOVES))
 
@@ -136,8 +140,6 @@ def grid_navi_settings(size: int, tasks: Goals | None) -> tuple[TaskSet[GridNavi
         TypeError: If something is no `GridNaviTask`.
     """
     if tasks is None:
-        if size < 3:
-            raise ValueError(f"size must be at least 3 cells, got {size}")
         tasks = grid_navi_tasks(size)
     source = as_source(tasks, GridNaviTask)
     assert isinstance(source, TaskSet)

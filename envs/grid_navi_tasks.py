@@ -24,7 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.task_values import Arrays, Task, TaskSet
+from .task_values import Arrays, Task, TaskSet
+from .tasks import as_cell
+from .whole_numbers import whole_number
 
 __all__ = [
     "EXPLORER_TOUR",
@@ -61,9 +63,8 @@ class GridNaviTask(Task):
     size: int = 5
 
     def __post_init__(self) -> None:
-        if self.size < 3:
-            raise ValueError(f"size must be at least 3 cells, got {self.size}")
-        x, y = (int(part) for part in self.goal)
+        object.__setattr__(self, "size", whole_number(self.size, "size", least=3))
+        x, y = as_cell(self.goal, "goal")
         if not (0 <= x < self.size and 0 <= y < self.size) or max(x, y) < 2:
             raise ValueError(
                 f"goal {self.goal} must lie in the {self.size} x {self.size} grid, at least 2 "
@@ -90,6 +91,7 @@ class GridNaviTask(Task):
 
 def grid_navi_tasks(size: int = 5) -> TaskSet[GridNaviTask]:
     """Every goal of a grid: 21 of the 25 cells of the published one."""
+    size = whole_number(size, "size", least=3)
     return TaskSet(
         tuple(GridNaviTask((x, y), size) for x in range(size) for y in range(size) if max(x, y) > 1)
     )

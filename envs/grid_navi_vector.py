@@ -9,15 +9,15 @@ import torch
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode
 
-from envs.grid_navi import (
+from .grid_navi import (
     Goals,
     check_size,
     grid_navi_observations,
     grid_navi_settings,
     observation_space,
 )
-from envs.grid_navi_tasks import ELSEWHERE, MOVES, ON_GOAL, GridNaviTask, next_cells
-from envs.task_vector_environment import TaskVectorEnv
+from .grid_navi_tasks import ELSEWHERE, MOVES, ON_GOAL, GridNaviTask, next_cells
+from .task_vector_environment import TaskVectorEnv
 
 __all__ = ["GridNaviVectorEnv"]
 
@@ -45,6 +45,7 @@ class GridNaviVectorEnv(TaskVectorEnv[GridNaviTask]):
     """
 
     task_type = GridNaviTask
+    parameter_names = ("goal", "size")
     reward_range = (ELSEWHERE, ON_GOAL)
 
     def __init__(

@@ -7,9 +7,11 @@ environment speak of a cell; people speak of it as ``(row, column)``.
 
 from __future__ import annotations
 
+import reprlib
 from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,11 @@ class Layout:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
+        rows: tuple[Any, ...] = self.rows
+        if odd := [row for row in rows if not isinstance(row, str)]:
+            raise ValueError(
+                f"a row is a string of {WALL!r} and {FREE!r}, got {reprlib.repr(odd[0])}"
+            )
         _check_characters(self.rows)
         _check_border(self.rows)
         if self.num_free < 2:

@@ -21,8 +21,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.dynamics import NUM_ACTIONS, compile_layout
-from envs.layout import Layout
+from .dynamics import NUM_ACTIONS, compile_layout
+from .layout import Layout
 
 __all__ = ["worth_of_a_find"]
 

@@ -24,11 +24,15 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete, Space
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.dynamics import as_actions
+from .arrays import as_tensor
+from .clock import episode_horizon
+from .dynamics import as_actions
+from .tensor_environment import Seed, StepResult
+from .tensor_wrapper import TensorWrapper, task_environment
 
 __all__ = ["MetaObservation", "VectorMetaObservation"]
 
@@ -124,7 +128,7 @@ class MetaObservation(gymnasium.Wrapper[Observation, Any, Observation, Any], Rec
         inner, actions = env.observation_space, env.action_space
         assert isinstance(inner, Box)
         self._slots = InputSlots.after(inner.shape[0], unused_input, actions)
-        self._horizon: int = env.get_wrapper_attr("horizon")
+        self._horizon = episode_horizon(env)
         self._first_row = self._slots.first_row(first_action_zero_is_set)
         self._elapsed = 0
         self.observation_space = self._slots.space(inner, actions, reward_range)
@@ -157,13 +161,11 @@ class MetaObservation(gymnasium.Wrapper[Observation, Any, Observation, Any], Rec
         return observation, float(reward), terminated, truncated, info
 
 
-class VectorMetaObservation(
-    VectorWrapper[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-):
+class VectorMetaObservation(TensorWrapper):
     """`MetaObservation` for a tensor environment: float32 [B, width] on its device.
 
-    Every step returns a new tensor. All three autoreset modes are understood, as long as episodes
-    end together.
+    Every step returns a new tensor (an array where the environment speaks NumPy). All three
+    autoreset modes are understood.
 
     Args:
         env: A tensor environment of this package, or a `VectorTrial` of one.
@@ -172,116 +174,113 @@ class VectorMetaObservation(
 
     Raises:
         TypeError: If `env` is another environment.
-        ValueError: If it resets each episode in its own time.
     """
 
     def __init__(
         self,
-        env: VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor],
+        env: VectorEnv[Any, Any, Any],
         *,
         unused_input: bool = True,
         first_action_zero_is_set: bool = False,
     ) -> None:
         super().__init__(env)
-        unwrapped = task_environment(env)
-        device, self.horizon = tensor_device(env), trial_horizon(env)
+        device, self.horizon = self._device, episode_horizon(env)
         inner, actions = env.single_observation_space, env.single_action_space
         assert isinstance(inner, Box)
         self._slots = InputSlots.after(inner.shape[0], unused_input, actions)
-        self._rows = torch.tensor(self._slots.rows(self.horizon), device=device).unbind(0)
+        self._table = torch.tensor(self._slots.rows(self.horizon), device=device)  # [T + 1, A, ...]
+        self._rows = self._table.unbind(0)
         first_row = self._slots.first_row(first_action_zero_is_set)
         self._first_row = torch.tensor(first_row, device=device)
         if isinstance(actions, Box):
             self._low = torch.tensor(actions.low, device=device)
             self._high = torch.tensor(actions.high, device=device)
         self._autoreset: AutoresetMode = env.metadata["autoreset_mode"]
-        if unwrapped.may_terminate and self._autoreset is not AutoresetMode.DISABLED:
-            raise ValueError(
-                f"with {self._autoreset} each episode ends in its own time, and there is one clock "
-                f"for all: use AutoresetMode.DISABLED, or settings with which none ends early"
-            )
+        self._each = self._base.may_terminate and self._autoreset is not AutoresetMode.DISABLED
         self._elapsed = 0
-        self.single_observation_space = self._slots.space(inner, actions, unwrapped.reward_range)
+        self._times = torch.zeros(self.num_envs, dtype=torch.int64, device=device)
+        self._ended = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
+        self.single_observation_space = self._slots.space(inner, actions, self._base.reward_range)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
-    def reset(
-        self,
-        *,
-        seed: int | list[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+    def reset_tensors(
+        self, seed: Seed = None, options: dict[str, Any] | None = None
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Resets; no previous action, no previous reward, time 0."""
-        patch, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        patch, info = self._inner_reset(seed, options)
+        self._elapsed = 0
+        self._times = torch.zeros_like(self._times)
+        self._ended = torch.zeros_like(self._ended)
         return self._first(patch), info
 
-    def step(
-        self, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step_tensors(self, actions: Any) -> StepResult:
         """Acts; the observations tell of these actions and of their rewards."""
-        patch, rewards, terminated, truncated, info = self.env.step(actions)
+        patch, rewards, terminated, truncated, info = self._inner_step(actions)
+        if self._each:
+            return self._step_each(actions, patch, rewards, terminated, truncated, info)
         self._elapsed += 1
         if self._elapsed > self.horizon:  # NEXT_STEP: this step has reset the mazes instead
+            self._elapsed = 0
             return self._first(patch), rewards, terminated, truncated, info
         if self._elapsed == self.horizon and self._autoreset is AutoresetMode.SAME_STEP:
-            final = self._extend(info["final_obs"], actions, rewards)
+            final = self._extend(info["final_obs"], actions, rewards, self._elapsed)
+            self._elapsed = 0
+            return self._first(patch), rewards, terminated, truncated, {**info, "final_obs": final}
+        observation = self._extend(patch, actions, rewards, self._elapsed)
+        return observation, rewards, terminated, truncated, info
+
+    def _step_each(
+        self,
+        actions: Any,
+        patch: torch.Tensor,
+        rewards: torch.Tensor,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        info: dict[str, Any],
+    ) -> StepResult:
+        """The observations where each episode ends in its own time, and has its own clock."""
+        done = terminated | truncated
+        times = self._times + 1
+        if self._autoreset is AutoresetMode.SAME_STEP:
+            started = done
+            final = self._extend(info["final_obs"], actions, rewards, times)
             info = {**info, "final_obs": final}
-            return self._first(patch), rewards, terminated, truncated, info
-        return self._extend(patch, actions, rewards), rewards, terminated, truncated, info
+        else:  # what ended in the step before was reset in this one
+            started, self._ended = self._ended, done
+        self._times = times.masked_fill(started, 0)
+        after = self._extend(patch, actions, rewards, self._times)
+        observation = torch.where(started[:, None], self._first(patch), after)
+        return observation, rewards, terminated, truncated, info
 
     def _first(self, patch: torch.Tensor) -> torch.Tensor:
         """float32 [B, width], the observation of t = 0."""
-        self._elapsed = 0
         observation = self._first_row.repeat(self.num_envs, 1)
         observation[:, : self._slots.patch] = patch
         return observation
 
     def _extend(
-        self, patch: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor
+        self,
+        patch: torch.Tensor,
+        actions: Any,
+        rewards: torch.Tensor,
+        times: int | torch.Tensor,
     ) -> torch.Tensor:
-        """float32 [B, width], the observation after a step."""
-        slots, rows = self._slots, self._rows[self._elapsed]
+        """float32 [B, width], the observation after a step; `times` of all, or int64 [B]."""
+        slots = self._slots
         if slots.one_hot:
-            rest = torch.index_select(rows, 0, as_actions(actions, rewards.device))
+            numbers = as_actions(actions, rewards.device)
+            rest = (
+                torch.index_select(self._rows[times], 0, numbers)
+                if isinstance(times, int)
+                else self._table[times, numbers]
+            )
         else:
-            rest = rows.repeat(self.num_envs, 1)
-            moves = torch.as_tensor(actions, dtype=torch.float32, device=rewards.device)
+            rest = (
+                self._rows[times].repeat(self.num_envs, 1)
+                if isinstance(times, int)
+                else self._table[times, 0]
+            )
+            moves = as_tensor(actions, rewards.device, torch.float32)
             rest[:, slots.action - slots.patch :] = moves.clamp(self._low, self._high).flatten(1)
         rest[:, slots.reward - slots.patch] = rewards
         return torch.cat((patch, rest), dim=1)
-
-
-def task_environment(env: Any) -> Any:
-    """The environment of this package inside `env`: a maze or one with tasks of another kind.
-
-    Raises:
-        TypeError: If there is none.
-    """
-    inner = env.unwrapped
-    if not hasattr(inner, "step_options") or not hasattr(inner, "reward_range"):
-        raise TypeError(
-            f"expected a grid maze (metarl/GridMaze-v0) or another environment of this package, "
-            f"got {env}"
-        )
-    return inner
-
-
-def tensor_device(env: Any) -> torch.device:
-    """The device of a tensor environment.
-
-    Raises:
-        TypeError: If it is another kind of vector environment.
-    """
-    device = getattr(env.unwrapped, "device", None)
-    if not isinstance(device, torch.device):
-        raise TypeError(
-            f"expected a tensor environment such as GridMazeVectorEnv, got {env}: wrap each single "
-            f"environment in a sync or async one instead"
-        )
-    return device
-
-
-def trial_horizon(env: Any) -> int:
-    """Steps in an episode, or in a trial if `env` makes trials."""
-    while not hasattr(env, "horizon"):
-        env = env.env
-    return int(env.horizon)

@@ -43,11 +43,11 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.dynamics import compile_layout
-from envs.layout import Cell, Layout
-from envs.localisation import worth_of_a_find
-from envs.tasks import TaskDistribution
-from envs.tours import NEVER, first_visits, symmetries
+from .dynamics import compile_layout
+from .layout import Cell, Layout
+from .localisation import worth_of_a_find
+from .tasks import TaskDistribution
+from .tours import NEVER, first_visits, symmetries
 
 __all__ = [
     "ReferenceCurves",

@@ -15,10 +15,10 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from envs.point_navigation_tasks import PointTask, PointTasks
-from envs.task_checks import as_source, check_horizon
-from envs.task_environment import TaskEnv
-from envs.task_values import TaskSource
+from .point_navigation_tasks import PointTask, PointTasks
+from .task_checks import as_source, check_horizon
+from .task_environment import TaskEnv
+from .task_values import TaskSource
 
 __all__ = ["PointNavigationEnv"]
 
@@ -65,7 +65,7 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
     * `horizon`: steps in an episode
     * `max_step`: largest change of a coordinate in a step
     * `goal_radius`: how near the goal an episode ends; 0 for never
-    * `render_mode`: ``"ansi"`` (text)
+    * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
 
     ## Version History
     * v0: first version
@@ -99,6 +99,16 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
     def _begin(self, task: PointTask) -> None:
         self._position = np.zeros(2, dtype=np.float32)
         (self._goal,) = task.arrays()
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+        """W up, S down, A left, D right, for `gymnasium.utils.play.play`."""
+        moves = {"w": (0, 1), "s": (0, -1), "a": (-1, 0), "d": (1, 0)}
+        size = np.float32(self.max_step)
+        return {(key,): size * np.array(move, np.float32) for key, move in moves.items()}
+
+    def _set_horizon(self, horizon: int) -> None:
+        super()._set_horizon(horizon)
+        self.observation_space, self.action_space = point_spaces(horizon, self.max_step)
 
     def _read_action(self, action: Any) -> Vector:
         move = np.asarray(action, dtype=np.float32)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.task_values import (
+from .task_values import (
     Arrays,
     Task,
     TaskFamily,
@@ -27,7 +27,7 @@ from envs.task_values import (
     check_count,
     float32_tuple,
 )
-from envs.tasks import DEFAULT, check_fractions, deal_out
+from .tasks import DEFAULT, check_fractions, deal_out
 
 __all__ = ["PointReturns", "PointSplits", "PointTask", "PointTasks", "point_reference_returns"]
 
@@ -57,7 +57,7 @@ class PointTask(Task):
     goal: tuple[float, float]
 
     def __post_init__(self) -> None:
-        goal = float32_tuple(self.goal)
+        goal = float32_tuple(self.goal, "goal")
         if len(goal) != 2 or not all(math.isfinite(x) for x in goal):
             raise ValueError(f"a goal is two finite numbers (x, y), got {self.goal}")
         object.__setattr__(self, "goal", goal)

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from gymnasium.vector import AutoresetMode
 
-from envs.point_navigation import check_point_settings, point_spaces
-from envs.point_navigation_tasks import PointTask, PointTasks
-from envs.task_checks import as_source
-from envs.task_values import TaskSource
-from envs.task_vector_environment import TaskVectorEnv
+from .arrays import as_tensor
+from .point_navigation import check_point_settings, point_spaces
+from .point_navigation_tasks import PointTask, PointTasks
+from .task_checks import as_source
+from .task_values import TaskSource
+from .task_vector_environment import TaskVectorEnv
 
 __all__ = ["PointNavigationVectorEnv"]
 
@@ -42,6 +43,7 @@ class PointNavigationVectorEnv(TaskVectorEnv[PointTask]):
     """
 
     task_type = PointTask
+    parameter_names = ("goal",)
 
     def __init__(
         self,
@@ -85,7 +87,7 @@ class PointNavigationVectorEnv(TaskVectorEnv[PointTask]):
         )
 
     def _read_actions(self, actions: Any) -> torch.Tensor:
-        moves = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
+        moves = as_tensor(actions, self.device, torch.float32)
         self._check_shape(moves)
         if self._validate and not bool(torch.isfinite(moves).all()):
             row = int((~torch.isfinite(moves)).any(dim=1).nonzero()[0])

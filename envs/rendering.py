@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from envs.layout import Cell, Layout
+from .layout import Cell, Layout
 
-__all__ = ["draw", "maze_caption"]
+__all__ = ["draw", "draw_lines", "maze_caption"]
 
 SUPERSAMPLING = 3
 TRAIL_LENGTH = 60
@@ -92,6 +92,15 @@ def maze_caption(title: str, step: int, horizon: int, action: str, total_reward:
     return f"{title}\nstep {step}/{horizon}   action {action}   reward {total_reward:g}"
 
 
+def draw_lines(text: str) -> NDArray[np.uint8]:
+    """A picture of lines of text in letters of one width.
+
+    Returns:
+        uint8 [height, `PICTURE_WIDTH`, 3], as high as there are lines; long ones get small letters.
+    """
+    return _panel(text.rstrip("\n"), PICTURE_WIDTH, 32, mono=True)
+
+
 @lru_cache(maxsize=16)
 def _empty_maze(layout: Layout, cell_size: int) -> Image.Image:
     """Floor, walls and the faint grid between floor cells, at the large scale."""
@@ -153,7 +162,7 @@ def _draw_agent(pen: ImageDraw.ImageDraw, agent: Cell, unit: int) -> None:
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_blend(AGENT, FLOOR, 0.55))
 
 
-def _panel(caption: str, width: int, cell_size: int) -> NDArray[np.uint8]:
+def _panel(caption: str, width: int, cell_size: int, *, mono: bool = False) -> NDArray[np.uint8]:
     """uint8 [height, width, 3] with the caption; a line too long gets smaller letters."""
     size = max(10, min(round(0.62 * cell_size), width // 20))
     line_height = round(1.45 * size)
@@ -162,18 +171,18 @@ def _panel(caption: str, width: int, cell_size: int) -> NDArray[np.uint8]:
     image = Image.new("RGB", (width, height + height % 2), PANEL)
     pen = ImageDraw.Draw(image)
     for index, line in enumerate(lines):
-        colour = TEXT if index else TITLE
-        margin, bold = size // 2, index == 0
-        length = _font(size, bold=bold).getlength(line)
+        colour = TEXT if index and not mono else TITLE
+        margin, bold = size // 2, index == 0 and not mono
+        length = _font(size, bold=bold, mono=mono).getlength(line)
         room = width - 2 * margin
         fitting = size if length <= room else max(6, int(size * room / length))
         at = (margin, margin + line_height * index)
-        pen.text(at, line, fill=colour, font=_font(fitting, bold=bold))
+        pen.text(at, line, fill=colour, font=_font(fitting, bold=bold, mono=mono))
     return np.asarray(image)
 
 
 @lru_cache(maxsize=32)
-def _font(size: int, *, bold: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int, *, bold: bool, mono: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """DejaVu Sans, which has arrows and figures of one width, out of Matplotlib's files.
 
     Without Matplotlib, Pillow's own font.
@@ -181,7 +190,7 @@ def _font(size: int, *, bold: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageF
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         return ImageFont.load_default(size)
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    name = f"DejaVuSans{'Mono' * mono}{'-Bold' * bold}.ttf"
     path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / name
     return ImageFont.truetype(str(path), size)
 

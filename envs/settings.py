@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from envs.dynamics import MazeTables, TeleportMode, compile_layout
-from envs.generators import pillar_maze
-from envs.layout import Layout
-from envs.tasks import MazeTask, TaskDistribution
+from .dynamics import MazeTables, TeleportMode, compile_layout
+from .generators import pillar_maze
+from .layout import Layout
+from .tasks import MazeTask, TaskDistribution
+from .whole_numbers import whole_number
 
 __all__ = ["MazeSettings", "check_options", "check_task"]
 
@@ -74,8 +75,7 @@ class MazeSettings:
                 f"tasks are for another layout than the environment's:\n{tasks.layout}\nand\n"
                 f"{layout}\ngive only tasks, and the environment takes their layout"
             )
-        if isinstance(horizon, bool) or int(horizon) != horizon or horizon < 1:
-            raise ValueError(f"horizon must be a whole number of steps, at least 1, got {horizon}")
+        horizon = whole_number(horizon, "horizon")
         if not math.isfinite(reward):
             raise ValueError(f"reward must be finite, got {reward}")
         if not (math.isfinite(wall_penalty) and wall_penalty >= 0):
@@ -84,9 +84,7 @@ class MazeSettings:
                 f"got {wall_penalty}"
             )
         tables = compile_layout(layout, teleport)
-        return cls(
-            layout, tasks, int(horizon), float(reward), float(wall_penalty), teleport, tables
-        )
+        return cls(layout, tasks, horizon, float(reward), float(wall_penalty), teleport, tables)
 
 
 def check_task(task: object, layout: Layout) -> MazeTask:

@@ -5,12 +5,13 @@ Given ones make an episode repeatable to the bit, on another device or in the si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from envs.generator_blocks import GeneratorBlocks
+from .arrays import as_tensor
+from .generator_blocks import GeneratorBlocks
 
 __all__ = ["StepRandomness"]
 
@@ -28,38 +29,46 @@ class StepRandomness:
         self.kinds = kinds
         self.generators = generators
         self.horizon = horizon
-        self._numbers: dict[str, Iterator[torch.Tensor]] = {}
+        self._blocks: dict[str, torch.Tensor] = {}  # [T', B] each, the steps from _first on
+        self._first = dict.fromkeys(kinds, 0)
+        self._elapsed = 0
 
-    def begin(self, given: Mapping[str, Any]) -> None:
-        """Starts an episode with the numbers of `given`, float [T, B] each, where it has them.
+    def read(self, given: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """The numbers that `given` has, float32 [T, B] each. Changes nothing.
 
         Raises:
-            ValueError: If given numbers are of another shape.
+            ValueError: If they are of another shape.
         """
-        read = {kind: self._read(kind, given.get(kind)) for kind in self.kinds}
-        self._numbers = {
-            kind: self._drawn(kind) if values is None else iter(values.unbind(0))
-            for kind, values in read.items()
+        return {
+            kind: self._read(kind, given[kind])
+            for kind in self.kinds
+            if given.get(kind) is not None
         }
+
+    def begin(self, given: dict[str, torch.Tensor]) -> None:
+        """Starts an episode with the numbers that `read` gave; others are drawn."""
+        self._blocks = dict(given)
+        self._first = dict.fromkeys(self.kinds, 0)
+        self._elapsed = 0
 
     def next(self) -> tuple[torch.Tensor, ...]:
         """The numbers of the next step, float32 [B] for each kind."""
-        return tuple(next(self._numbers[kind]) for kind in self.kinds)
+        numbers = tuple(self._row(kind) for kind in self.kinds)
+        self._elapsed += 1
+        return numbers
 
-    def _drawn(self, kind: str) -> Iterator[torch.Tensor]:
-        """The numbers of an episode, drawn a block at a time when they are needed."""
-        draw = self.generators.uniforms if kind == "uniforms" else self.generators.normals
-        left = self.horizon
-        while left:
-            block = draw(left).unbind(0)
-            yield from block
-            left -= len(block)
+    def _row(self, kind: str) -> torch.Tensor:
+        """This step's numbers, from a block that is drawn when its first ones are needed."""
+        block = self._blocks.get(kind)
+        if block is None or self._elapsed == self._first[kind] + len(block):
+            draw = self.generators.uniforms if kind == "uniforms" else self.generators.normals
+            block = self._blocks[kind] = draw(self.horizon - self._elapsed)
+            self._first[kind] = self._elapsed
+        return block[self._elapsed - self._first[kind]]
 
-    def _read(self, kind: str, values: Any) -> torch.Tensor | None:
-        if values is None:
-            return None
+    def _read(self, kind: str, values: Any) -> torch.Tensor:
         device, expected = self.generators.device, (self.horizon, self.generators.num_envs)
-        tensor = torch.as_tensor(values, dtype=torch.float32, device=device)
+        tensor = as_tensor(values, device, torch.float32)
         if tuple(tensor.shape) != expected:
             raise ValueError(
                 f"{kind} must have shape (horizon, num_envs) = {expected}, got "

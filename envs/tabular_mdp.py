@@ -14,10 +14,10 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from envs.tabular_mdp_tasks import MDPTask, MDPTasks, next_state_thresholds
-from envs.task_checks import as_source, check_discrete
-from envs.task_environment import TaskEnv
-from envs.task_values import TaskSource
+from .tabular_mdp_tasks import MDPTask, MDPTasks, next_state_thresholds
+from .task_checks import as_source, check_discrete
+from .task_environment import TaskEnv
+from .task_values import TaskSource
 
 __all__ = ["TabularMDPEnv", "check_sizes", "mdp_settings"]
 
@@ -57,7 +57,7 @@ class TabularMDPEnv(TaskEnv[MDPTask, np.int64]):
     * `num_states`, `num_actions`: if `tasks` is not given
     * `tasks`: an `MDPTasks`, a `TaskSet` or a sequence of `MDPTask`
     * `horizon`: steps in an episode
-    * `render_mode`: ``"ansi"`` (text)
+    * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
 
     ## Version History
     * v0: first version

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.task_values import Arrays, Task, TaskFamily, TaskSet, Tensors
+from .task_values import Arrays, Task, TaskFamily, TaskSet, Tensors, float32_array
+from .whole_numbers import whole_number
 
 __all__ = ["MDPReturns", "MDPTask", "MDPTasks", "mdp_reference_returns", "next_state_thresholds"]
 
@@ -41,11 +42,8 @@ class MDPTask(Task):
     reward_means: Rows
 
     def __post_init__(self) -> None:
-        try:
-            transitions = np.asarray(self.transitions, dtype=np.float32)
-            means = np.asarray(self.reward_means, dtype=np.float32)
-        except ValueError as error:
-            raise ValueError(f"transitions and reward_means must be full arrays: {error}") from None
+        transitions = float32_array(self.transitions, "transitions")
+        means = float32_array(self.reward_means, "reward_means")
         if means.ndim != 2 or not means.size or transitions.shape != (*means.shape, len(means)):
             raise ValueError(
                 f"transitions must have shape (S, A, S) and reward_means (S, A), got "
@@ -102,11 +100,8 @@ class MDPTasks(TaskFamily[MDPTask]):
     num_actions: int = 5
 
     def __post_init__(self) -> None:
-        if min(self.num_states, self.num_actions) < 1:
-            raise ValueError(
-                f"num_states and num_actions must be at least 1, got {self.num_states} and "
-                f"{self.num_actions}"
-            )
+        for name in ("num_states", "num_actions"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), name))
 
     @property
     def task_type(self) -> type[MDPTask]:

@@ -11,10 +11,10 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
-from envs.tabular_mdp import check_sizes, mdp_settings
-from envs.tabular_mdp_tasks import MDPTask
-from envs.task_values import TaskSource
-from envs.task_vector_environment import TaskVectorEnv
+from .tabular_mdp import check_sizes, mdp_settings
+from .tabular_mdp_tasks import MDPTask
+from .task_values import TaskSource
+from .task_vector_environment import TaskVectorEnv
 
 __all__ = ["TabularMDPVectorEnv"]
 
@@ -43,6 +43,7 @@ class TabularMDPVectorEnv(TaskVectorEnv[MDPTask]):
     """
 
     task_type = MDPTask
+    parameter_names = ("transitions", "reward_means")
     step_options = ("uniforms", "normals")
     reward_range = (-math.inf, math.inf)
 

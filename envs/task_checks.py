@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from envs.task_values import Task, TaskSet, TaskSource
+from .task_values import Task, TaskSet, TaskSource
+from .whole_numbers import whole_number
 
 __all__ = [
     "as_source",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=Task)
+AnyT = TypeVar("AnyT")
 
 
 def as_source(tasks: TaskSource[T] | Sequence[T], task_type: type[T]) -> TaskSource[T]:
@@ -37,7 +39,7 @@ def as_source(tasks: TaskSource[T] | Sequence[T], task_type: type[T]) -> TaskSou
     return source
 
 
-def check_task_type(task: Any, task_type: type[T]) -> T:
+def check_task_type(task: Any, task_type: type[AnyT]) -> AnyT:
     """The task itself, if it is of `task_type`.
 
     Raises:
@@ -48,15 +50,22 @@ def check_task_type(task: Any, task_type: type[T]) -> T:
     return task
 
 
-def check_discrete(action: Any, num_actions: int) -> np.int64:
+def check_discrete(action: Any, num_actions: int, names: str = "") -> np.int64:
     """The action as an integer.
+
+    Args:
+        action: What was given.
+        num_actions: How many there are.
+        names: What they are called, for the error message.
 
     Raises:
         ValueError: If it is not a whole number in [0, num_actions).
     """
-    if np.ndim(action) or int(action) != action or not 0 <= action < num_actions:
-        raise ValueError(f"action must be a whole number in [0, {num_actions}), got {action}")
-    return np.int64(action)
+    try:
+        return np.int64(whole_number(action, "action", least=0, most=num_actions - 1))
+    except ValueError:
+        wanted = names or f"a whole number in [0, {num_actions})"
+        raise ValueError(f"action must be {wanted}, got {action}") from None
 
 
 def check_horizon(horizon: int) -> int:
@@ -65,9 +74,7 @@ def check_horizon(horizon: int) -> int:
     Raises:
         ValueError: If it is no whole number of at least 1.
     """
-    if isinstance(horizon, bool) or int(horizon) != horizon or horizon < 1:
-        raise ValueError(f"horizon must be a whole number of steps, at least 1, got {horizon}")
-    return int(horizon)
+    return whole_number(horizon, "horizon")
 
 
 def check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:

@@ -1,32 +1,57 @@
 """What the single environments share: episodes on a task that stays until another is set.
 
 An environment derives from `TaskEnv` and says three things: how an episode begins, what an action
-does and what the agent sees. Tasks, seeds, options, budgets and errors are handled here.
+does and what the agent sees. Tasks, seeds, options, budgets, pictures and errors are handled here.
+What is asked of `reset` is checked before anything is changed: a refused one leaves the running
+episode as it is.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from envs.settings import check_options
-from envs.task_checks import check_horizon, check_render_mode, check_task_type
-from envs.task_values import Task, TaskSource
+from .clock import OneClock
+from .rendering import draw_lines
+from .settings import check_options
+from .task_checks import check_horizon, check_render_mode, check_task_type
+from .whole_numbers import check_seed
+from .window import Window
 
 __all__ = ["TaskEnv"]
 
-T = TypeVar("T", bound=Task)
+
+class NamedTask(Protocol):
+    """A task of whatever kind."""
+
+    @property
+    def task_id(self) -> str:
+        """The same on every machine."""
+
+
+T = TypeVar("T", bound=NamedTask)
+T_co = TypeVar("T_co", bound=NamedTask, covariant=True)
+
+
+class Source(Protocol[T_co]):
+    """Where tasks are drawn from."""
+
+    def sample(self, n: int, rng: np.random.Generator) -> tuple[T_co, ...]:
+        """Draws `n` tasks independently."""
+
+
 ActT = TypeVar("ActT")
 Observation = NDArray[np.float32]
 
 OPTIONS = ("task", "same_task")
 
 
-class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
+class TaskEnv(OneClock, gymnasium.Env[Observation, ActT], Generic[T, ActT]):
     """An environment whose task can be set.
 
     ``reset(options={"task": task})`` or ``env.unwrapped.task = task`` sets a task, which is kept
@@ -51,7 +76,7 @@ class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium's own declaration
-        "render_modes": ["ansi"],
+        "render_modes": ["ansi", "rgb_array", "human"],
         "render_fps": 8,
     }
     task_type: type[T]
@@ -59,8 +84,8 @@ class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
     may_terminate: bool = False
     reward_range: tuple[float, float]
 
-    def __init__(self, tasks: TaskSource[T], horizon: int, render_mode: str | None) -> None:
-        self.horizon = check_horizon(horizon)
+    def __init__(self, tasks: Source[T], horizon: int, render_mode: str | None) -> None:
+        self._horizon = check_horizon(horizon)
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.task_distribution = tasks
         self.render_mode = render_mode
@@ -69,6 +94,8 @@ class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
         self._elapsed: int | None = None
         self._ended = False
         self._return = 0.0
+        self._given: dict[str, NDArray[Any] | None] = {}
+        self._window: Window | None = None
 
     # What an environment says ---------------------------------------------------------------
 
@@ -88,9 +115,13 @@ class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
     def _observe(self) -> Observation:
         """What the agent sees now, a new array."""
 
+    @abstractmethod
     def _text(self) -> str:
-        """The ``ansi`` picture, a line or more."""
-        return ""
+        """The ``ansi`` picture, a line or more of ASCII, as long in every step."""
+
+    def _picture(self) -> NDArray[np.uint8]:
+        """The ``rgb_array`` picture, of one size in every step: by default that of the text."""
+        return draw_lines(self._text_and_numbers())
 
     # The episode ----------------------------------------------------------------------------
 
@@ -110,21 +141,23 @@ class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
             ValueError: If an option is unknown or of the wrong form.
             TypeError: If the task is of another kind.
         """
-        super().reset(seed=seed)
         chosen = check_options(options, (*OPTIONS, *self.step_options))
+        seed = None if seed is None else check_seed(seed)
+        fixed = self._fixed_task
         if "task" in chosen:
-            task = chosen["task"]
-            self._fixed_task = None if task is None else self._check_task(task)
-        if self._fixed_task is not None:
-            self._task = self._fixed_task
-        elif chosen.get("same_task"):
-            self._task = self.task
-        else:
-            (self._task,) = self.task_distribution.sample(1, self.np_random)
-        self._given = {name: self._read_step_option(name, chosen) for name in self.step_options}
+            fixed = None if chosen["task"] is None else self._check_task(chosen["task"])
+        given = {name: self._read_step_option(name, chosen) for name in self.step_options}
+        task = fixed
+        if task is None and "task" not in chosen and chosen.get("same_task"):
+            task = self.task
+        super().reset(seed=seed)
+        if task is None:
+            (task,) = self.task_distribution.sample(1, self.np_random)
+        self._fixed_task, self._task, self._given = fixed, task, given
         self._elapsed, self._ended, self._return = 0, False, 0.0
-        self._begin(self._task)
-        return self._observe(), {"task_id": self._task.task_id}
+        self._begin(task)
+        self._show()
+        return self._observe(), {"task_id": task.task_id}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Does `action`.
@@ -148,15 +181,53 @@ class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
         self._return += reward
         truncated = self._elapsed == self.horizon and not terminated
         self._ended = terminated or truncated
+        self._show()
         return self._observe(), reward, terminated, truncated, {"task_id": self.task.task_id}
 
     def render(self) -> Any:
-        """The ``ansi`` picture, or None without a mode."""
+        """A picture in the mode chosen at construction.
+
+        Returns:
+            A string for ``ansi``, uint8 [height, width, 3] for ``rgb_array``, None for ``human``
+            (which draws in a window, at ``metadata["render_fps"]``) and without a mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset.
+        """
         if self.render_mode is None:
             return None
-        return f"{self._text()}\nstep {self._elapsed}/{self.horizon}  return {self._return:g}\n"
+        if self._elapsed is None:
+            raise gymnasium.error.ResetNeeded("there is nothing to draw yet: call reset()")
+        if self.render_mode == "ansi":
+            return self._text_and_numbers()
+        if self.render_mode == "rgb_array":
+            return self._picture()
+        if self._window is None:
+            self._window = Window(type(self).__name__, self.metadata["render_fps"])
+        self._window.show(self._picture())
+        return None
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+        """Keys and their actions, for `gymnasium.utils.play.play`: the numbers, unless named."""
+        actions = self.action_space
+        assert isinstance(actions, Discrete)
+        return {(str(number),): number for number in range(min(10, int(actions.n)))}
 
     # What can be asked ----------------------------------------------------------------------
+
+    @property
+    def horizon(self) -> int:
+        """Steps in an episode."""
+        return self._horizon
+
+    def _set_horizon(self, horizon: int) -> None:
+        self._horizon = horizon
 
     @property
     def task(self) -> T:
@@ -172,6 +243,14 @@ class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
 
     # Helpers --------------------------------------------------------------------------------
 
+    def _show(self) -> None:
+        """Draws in the window, if that is the mode."""
+        if self.render_mode == "human":
+            self.render()
+
+    def _text_and_numbers(self) -> str:
+        return f"{self._text()}\nstep {self._elapsed}/{self.horizon}  return {self._return:g}\n"
+
     def _check_task(self, task: Any) -> T:
         """The task itself, if this environment can play it."""
         return check_task_type(task, self.task_type)
@@ -186,7 +265,7 @@ class TaskEnv(gymnasium.Env[Observation, ActT], Generic[T, ActT]):
             return float(self.np_random.random(dtype=np.float32))
         return float(self.np_random.standard_normal(dtype=np.float32))
 
-    def _read_step_option(self, name: str, chosen: dict[str, Any]) -> Observation | None:
+    def _read_step_option(self, name: str, chosen: dict[str, Any]) -> NDArray[Any] | None:
         if chosen.get(name) is None:
             return None
         values = np.asarray(chosen[name], dtype=np.float32)

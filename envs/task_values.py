@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.tasks import check_fractions, deal_out
+from .json_text import json_object
+from .tasks import check_fractions, deal_out
 
 __all__ = [
     "Arrays",
@@ -37,6 +39,7 @@ __all__ = [
     "TaskSource",
     "Tensors",
     "check_count",
+    "float32_array",
     "float32_tuple",
     "stack_tasks",
 ]
@@ -75,7 +78,7 @@ class Task(ABC):
         Raises:
             ValueError: If it is no JSON object, a field is missing, unknown or of the wrong form.
         """
-        fields = json.loads(text)
+        fields = json_object(text, cls.__name__)
         try:
             return cls(**fields)
         except TypeError as error:
@@ -252,9 +255,32 @@ def stack_tasks(tasks: Iterable[Task]) -> Arrays:
     return tuple(np.stack(column) for column in zip(*(t.arrays() for t in tasks), strict=True))
 
 
-def float32_tuple(values: Sequence[float]) -> tuple[float, ...]:
-    """The values rounded to float32, as Python floats."""
-    return tuple(np.asarray(values, dtype=np.float32).tolist())
+def float32_array(values: Any, name: str) -> NDArray[np.float32]:
+    """The values rounded to float32; too large ones become infinite.
+
+    Raises:
+        ValueError: If they are no full array of numbers.
+    """
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} must be a full array of numbers: {error}") from None
+    if array.size and array.dtype.kind not in "iuf":  # texts and truth values are no numbers
+        raise ValueError(f"{name} must be a full array of numbers, got {reprlib.repr(values)}")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def float32_tuple(values: Sequence[float], name: str) -> tuple[float, ...]:
+    """The values rounded to float32, as Python floats.
+
+    Raises:
+        ValueError: If they are no sequence of numbers.
+    """
+    array = float32_array(values, name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a sequence of numbers, got {reprlib.repr(values)}")
+    return tuple(array.tolist())
 
 
 def check_count(n: int) -> None:

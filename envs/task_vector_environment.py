@@ -10,7 +10,8 @@ Where episodes can terminate early they end at different times, which the host d
   keeps saying ``terminated``; an episode's rewards can so be summed over the whole horizon.
 - SAME_STEP: each environment starts its next episode on its own. ``info["final_obs"]`` is there at
   every step, and ``info["_final_obs"]`` says where it counts.
-- NEXT_STEP is refused, for its phantom steps would fall at different times.
+- NEXT_STEP: likewise, but the step after an episode's last ignores the action and starts the next
+  one: it pays 0 and nothing has ended.
 """
 
 from __future__ import annotations
@@ -19,36 +20,35 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
-import gymnasium
-import numpy as np
 import torch
 from gymnasium.spaces import Space
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 
-from envs.dynamics import as_actions
-from envs.generator_blocks import GeneratorBlocks
-from envs.settings import check_options
-from envs.step_randomness import StepRandomness
-from envs.task_checks import check_horizon, check_task_type
-from envs.task_values import Task, TaskSource, Tensors, stack_tasks
+from .arrays import as_tensor
+from .dynamics import as_actions
+from .step_randomness import StepRandomness
+from .task_checks import check_horizon, check_task_type
+from .task_values import Task, TaskSource, Tensors, stack_tasks
+from .tensor_environment import Generators, StepResult, TensorEnv
 
-__all__ = ["StepResult", "TaskVectorEnv"]
+__all__ = ["TaskVectorEnv"]
 
 T = TypeVar("T", bound=Task)
-StepResult = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
-Generators = torch.Generator | Sequence[torch.Generator] | None
 
-OPTIONS = ("tasks", "same_task", "reset_mask")
+KEEP: Any = object()
+"""Stands for tasks that stay set, or unset."""
+
+Read = tuple[Any, bool, dict[str, torch.Tensor]]
+"""Arrays of the tasks to set (None to draw, or `KEEP`), the same tasks or not, step options."""
 
 
-class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic[T]):
+class TaskVectorEnv(TensorEnv, Generic[T]):
     """B environments whose tasks can be set, on a torch device.
 
     ``reset(options={"tasks": tasks})`` sets B tasks, kept until others are set; ``{"tasks": None}``
     goes back to drawing. ``{"same_task": True}`` starts another episode on the tasks at hand.
 
-    Attributes: as in `envs.task_environment.TaskEnv`.
+    Attributes: as in `envs.task_environment.TaskEnv`, and the names of a task's arrays.
 
     Args:
         num_envs: Number of environments, B, at least 1.
@@ -65,11 +65,8 @@ class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic
         ValueError: If a setting is out of range.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium's own declaration
-        "render_modes": [],
-        "autoreset_mode": AutoresetMode.DISABLED,
-    }
     task_type: type[T]
+    parameter_names: ClassVar[tuple[str, ...]]
     step_options: ClassVar[tuple[str, ...]] = ()
     may_terminate: bool = False
     reward_range: tuple[float, float]
@@ -86,27 +83,20 @@ class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic
         generator: Generators,
         autoreset_mode: AutoresetMode | str,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        self.num_envs = int(num_envs)
-        self.horizon = check_horizon(horizon)
+        super().__init__(
+            num_envs,
+            observation_space,
+            action_space,
+            device=device,
+            generator=generator,
+            autoreset_mode=autoreset_mode,
+        )
+        self._horizon = check_horizon(horizon)
         self.task_distribution = tasks
-        self.device = torch.device(device)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_observation_space = observation_space
-        self.single_action_space = action_space
-        self.observation_space = batch_space(observation_space, self.num_envs)
-        self.action_space = batch_space(action_space, self.num_envs)
-        self._generators = GeneratorBlocks(generator, self.num_envs, self.device)
-        self._random = StepRandomness(self.step_options, self._generators, self.horizon)
-        self._check_autoreset()
-        self._zero = torch.zeros((), dtype=torch.float32, device=self.device)
-        self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        self._true = ~self._false
+        self._random = StepRandomness(self.step_options, self._generators, self._horizon)
         self._fixed: Tensors | None = None
         self._params: Tensors = ()
-        self._elapsed: int | None = None
+        self._ended = self._false
 
     # What an environment says ---------------------------------------------------------------
 
@@ -122,72 +112,17 @@ class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic
     def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Does the actions; rewards float32 [B], and where an end is reached, bool [B] or None."""
 
-    @abstractmethod
-    def _observe(self) -> torch.Tensor:
-        """float32 [B, ...], a new tensor."""
-
     # The episode ----------------------------------------------------------------------------
 
-    def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Starts an episode everywhere.
-
-        Args:
-            seed: Seeds the generator; with G generators, number g gets ``seed + g``, or entry g
-                of a list.
-            options: ``tasks``, ``same_task``, the class's `step_options`, [horizon, B] each, and
-                ``reset_mask``, which must be all True.
-
-        Returns:
-            The first observations, float32 [B, ...], and ``{"task_parameters": ...}``, the tuple
-            of the arrays of the tasks, [B, ...] each.
-
-        Raises:
-            ValueError: If an option is unknown or of the wrong form.
-            TypeError: If a task is of another kind.
-        """
-        chosen = check_options(options, (*OPTIONS, *self.step_options))
-        mask = chosen.get("reset_mask")
-        if mask is not None and not bool(np.all(np.asarray(mask))):
-            raise ValueError(
-                "reset_mask leaves some environments running, but they are reset together: use a "
-                "mask of True, or AutoresetMode.SAME_STEP"
-            )
-        if seed is not None:
-            self._generators.seed(seed)
-        self._choose_tasks(chosen)
-        self._random.begin(chosen)
-        self._elapsed = 0
-        self._ended = self._false
-        if self._out_of_step:
-            self._steps = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
-        self._begin(None)
-        return self._observe(), self._info()
-
-    def step(self, actions: torch.Tensor) -> StepResult:
-        """Does one action everywhere.
-
-        Args:
-            actions: On `device`; anything ``torch.as_tensor`` takes is converted.
-
-        Returns:
-            Observations float32 [B, ...], the rewards of these actions float32 [B], terminated
-            bool [B], truncated bool [B], info. The flags may be shared between steps: do not
-            write into them.
-
-        Raises:
-            gymnasium.error.ResetNeeded: Before the first reset, or past the end of an episode.
-            ValueError: If actions are of the wrong shape or (where checked) out of range.
-        """
+    def step_tensors(self, actions: Any) -> StepResult:
+        """`step`, always with tensors."""
         elapsed = self._elapsed
         if elapsed is None or (elapsed == self.horizon and not self._out_of_step):
             return self._step_past_the_end()
+        if self._out_of_step:
+            return self._step_each(actions)
         rewards, reached = self._advance(self._read_actions(actions))
         self._elapsed = elapsed + 1
-        if self._out_of_step:
-            assert reached is not None
-            return self._finish_some(rewards, reached)
         last = self._elapsed == self.horizon
         if reached is None:
             terminated, truncated = self._false, self._true if last else self._false
@@ -202,10 +137,19 @@ class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic
     # What can be asked ----------------------------------------------------------------------
 
     @property
+    def horizon(self) -> int:
+        """Steps in an episode."""
+        return self._horizon
+
+    @property
+    def options(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The reset options it knows."""
+        return ("tasks", "same_task", "reset_mask", *self.step_options)
+
+    @property
     def task_parameters(self) -> Tensors:
         """The arrays of the tasks at hand, [B, ...] each. Do not write into them."""
-        if self._elapsed is None:
-            raise gymnasium.error.ResetNeeded("there is no task yet: call reset() first")
+        self._check_running()
         return self._params
 
     @property
@@ -216,18 +160,31 @@ class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic
 
     # Tasks and ends -------------------------------------------------------------------------
 
-    def _choose_tasks(self, chosen: dict[str, Any]) -> None:
-        """Sets the tasks of the episodes about to begin."""
+    def _read_options(self, chosen: dict[str, Any]) -> Read:
+        fixed = KEEP
         if "tasks" in chosen:
             tasks = chosen["tasks"]
-            self._fixed = None if tasks is None else self._read_tasks(tasks)
-        elif self._fixed is None and chosen.get("same_task"):
-            self._params = self.task_parameters
-            return
-        if self._fixed is None:
-            self._params = self._generators.tasks(self.task_distribution)
-        else:
+            fixed = None if tasks is None else self._read_tasks(tasks)
+        same = fixed is KEEP and bool(chosen.get("same_task"))
+        if same and self._fixed is None:
+            self._check_running()
+        return fixed, same, self._random.read(chosen)
+
+    def _start_all(self, read: Read) -> tuple[torch.Tensor, dict[str, Any]]:
+        fixed, same, given = read
+        if fixed is not KEEP:
+            self._fixed = fixed
+        if self._fixed is not None:
             self._params = self._fixed
+        elif not same:
+            self._params = self._generators.tasks(self.task_distribution)
+        self._random.begin(given)
+        self._elapsed = 0
+        self._ended = self._false
+        if self._out_of_step:
+            self._steps = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+        self._begin(None)
+        return self._observe(), self._info()
 
     def _read_tasks(self, tasks: Sequence[Any]) -> Tensors:
         if len(tasks) != self.num_envs:
@@ -241,69 +198,56 @@ class TaskVectorEnv(VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor], Generic
         """The task itself, if this environment can play it."""
         return check_task_type(task, self.task_type)
 
-    def _finish_all(
-        self, rewards: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor
-    ) -> StepResult:
-        """The last step of all episodes at once, under SAME_STEP."""
-        final = self._observe()
-        first, info = self.reset()
-        info |= {"final_obs": final, "_final_obs": self._true}
-        info |= {"final_info": {}, "_final_info": self._true}
-        return first, rewards, terminated, truncated, info
-
-    def _finish_some(self, rewards: torch.Tensor, reached: torch.Tensor) -> StepResult:
-        """A step under SAME_STEP, where each episode ends in its own time."""
+    def _step_each(self, actions: Any) -> StepResult:
+        """A step where each episode ends in its own time, under SAME_STEP and NEXT_STEP."""
+        next_step = self.autoreset_mode is AutoresetMode.NEXT_STEP
+        waiting = self._ended  # under NEXT_STEP: what ended in the step before, and starts again
+        if next_step:
+            actions = self._without(actions, waiting)
+        rewards, reached = self._advance(self._read_actions(actions))
+        assert reached is not None
+        reached = reached & ~waiting
         self._steps = self._steps + 1
-        truncated = (self._steps == self.horizon) & ~reached
+        truncated = (self._steps == self.horizon) & ~reached & ~waiting
         done = reached | truncated
+        if next_step:
+            self._ended = done
+            self._restart(waiting)
+            rewards = torch.where(waiting, self._zero, rewards)
+            return self._observe(), rewards, reached, truncated, self._info()
         final = self._observe()
-        if self._fixed is None:
-            fresh = self._generators.tasks(self.task_distribution)
-            self._params = tuple(
-                torch.where(done.view(-1, *[1] * (old.dim() - 1)), new, old)
-                for new, old in zip(fresh, self._params, strict=True)
-            )
-        self._begin(done)
-        self._steps = self._steps.masked_fill(done, 0)
+        self._restart(done)
         info = self._info() | {"final_obs": final, "_final_obs": done}
         info |= {"final_info": {}, "_final_info": done}
         return self._observe(), rewards, reached, truncated, info
 
-    def _step_past_the_end(self) -> StepResult:
-        if self._elapsed is None or self.autoreset_mode is not AutoresetMode.NEXT_STEP:
-            raise gymnasium.error.ResetNeeded(
-                "call reset() before the first step"
-                if self._elapsed is None
-                else f"the episode ended after {self.horizon} steps: call reset(), or make the "
-                f"environment with autoreset_mode=AutoresetMode.SAME_STEP"
+    def _restart(self, where: torch.Tensor) -> None:
+        """Starts episodes where `where`, bool [B], is True: on new tasks, unless they are set."""
+        if self._fixed is None:
+            fresh = self._generators.tasks(self.task_distribution)
+            self._params = tuple(
+                torch.where(where.view(-1, *[1] * (old.dim() - 1)), new, old)
+                for new, old in zip(fresh, self._params, strict=True)
             )
-        first, info = self.reset()
-        return first, self._zero.expand(self.num_envs).clone(), self._false, self._false, info
+        self._begin(where)
+        self._steps = self._steps.masked_fill(where, 0)
+
+    def _without(self, actions: Any, where: torch.Tensor) -> torch.Tensor:
+        """The actions with 0 where `where` is True: whatever they are there, they are ignored."""
+        numbers = self._check_shape(as_tensor(actions, self.device))
+        return numbers.masked_fill(where.view(-1, *[1] * (numbers.dim() - 1)), 0)
 
     # Checks ---------------------------------------------------------------------------------
 
     def _info(self) -> dict[str, Any]:
+        if self.speaks_numpy:  # where everything is an array, or a dict of arrays
+            return {"task_parameters": dict(zip(self.parameter_names, self._params, strict=True))}
         return {"task_parameters": self._params}
 
     @property
     def _out_of_step(self) -> bool:
         """Whether each episode starts and ends in its own time."""
-        return self.may_terminate and self.autoreset_mode is AutoresetMode.SAME_STEP
-
-    def _check_autoreset(self) -> None:
-        if self.may_terminate and self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            raise ValueError(
-                "AutoresetMode.NEXT_STEP cannot be had where episodes end at different times: use "
-                "AutoresetMode.SAME_STEP or DISABLED"
-            )
-
-    def _check_shape(self, actions: torch.Tensor) -> torch.Tensor:
-        if tuple(actions.shape) != self.action_space.shape:
-            raise ValueError(
-                f"actions have shape {tuple(actions.shape)}, expected {self.action_space.shape}: "
-                f"one for each environment"
-            )
-        return actions
+        return self.may_terminate and self.autoreset_mode is not AutoresetMode.DISABLED
 
     def _read_discrete(self, actions: Any, num_actions: int, *, validate: bool) -> torch.Tensor:
         """int64 [B], in [0, num_actions) where `validate`.

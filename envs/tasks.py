@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,7 +20,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from envs.layout import FREE, Cell, Layout
+from .json_text import json_object
+from .layout import FREE, Cell, Layout
+from .whole_numbers import whole_number
 
 __all__ = ["MazeTask", "TaskDistribution", "TaskSplits", "check_fractions", "deal_out"]
 
@@ -110,17 +113,17 @@ class MazeTask:
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: If a field is missing or of the wrong shape.
+            ValueError: If it is no JSON object, or a field is missing, unknown or of the wrong
+                form.
         """
-        try:
-            fields = json.loads(text)
-            layout, goal, start = Layout(tuple(fields["layout"])), fields["goal"], fields["start"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        fields = json_object(text, "maze task")
+        if set(fields) != {"layout", "goal", "start"} or not isinstance(fields["layout"], list):
             raise ValueError(
-                f"not a maze task: {error!r}; expected an object with layout, goal and start, "
-                f"got {text[:80]!r}"
-            ) from error
-        return cls(layout, goal=as_cell(goal, "goal"), start=as_cell(start, "start"))
+                f"not a maze task: expected an object with layout (a list of rows), goal and "
+                f"start, got {text[:80]!r}"
+            )
+        goal, start = (as_cell(fields[role], role) for role in ("goal", "start"))
+        return cls(Layout(tuple(fields["layout"])), goal=goal, start=start)
 
     def __str__(self) -> str:
         return self.to_ascii()
@@ -305,12 +308,12 @@ def as_cell(cell: Any, role: str) -> Cell:
     """
     try:
         row, column = cell
-        whole = (int(row), int(column))
-        if (row, column) == whole:
-            return whole
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ValueError(f"{role} {cell!r} is no cell: give (row, column), two whole numbers")
+        low = -(2**31)  # a cell outside the grid is named as such, where the grid is known
+        return whole_number(row, "row", least=low), whole_number(column, "column", least=low)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{role} {reprlib.repr(cell)} is no cell: give (row, column), two whole numbers"
+        ) from error
 
 
 def check_fractions(train: float, validation: float, test: float) -> tuple[float, float, float]:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.dynamics import NUM_ACTIONS, compile_layout
-from envs.layout import Layout
+from .dynamics import NUM_ACTIONS, compile_layout
+from .layout import Layout
 
 __all__ = ["NEVER", "first_visits", "symmetries"]
 

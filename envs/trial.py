@@ -13,19 +13,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.meta_observation import (
-    MetaObservation,
-    VectorMetaObservation,
-    task_environment,
-    tensor_device,
-    trial_horizon,
-)
+from .clock import episode_horizon
+from .meta_observation import MetaObservation, VectorMetaObservation
+from .tensor_environment import Seed, StepResult
+from .tensor_wrapper import TensorWrapper, task_environment
+from .whole_numbers import whole_number
 
 __all__ = ["Trial", "VectorTrial"]
 
@@ -60,9 +59,8 @@ class Trial(gymnasium.Wrapper[Observation, Any, Observation, Any], RecordConstru
     ) -> None:
         RecordConstructorArgs.__init__(self, num_episodes=num_episodes, episode_flag=episode_flag)
         super().__init__(env)
-        check_trial(env, num_episodes, MetaObservation)
-        self.num_episodes = num_episodes
-        self._episode_horizon: int = env.get_wrapper_attr("horizon")
+        self.num_episodes = check_trial(env, num_episodes, MetaObservation)
+        self._episode_horizon = episode_horizon(env)
         self._flag = episode_flag
         self._episode = self._elapsed = 0
         self._given: dict[str, Any] = {}
@@ -75,13 +73,25 @@ class Trial(gymnasium.Wrapper[Observation, Any, Observation, Any], RecordConstru
         """Steps in a trial."""
         return self.num_episodes * self._episode_horizon
 
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """The specification, with the trial's horizon; the episode's is among the arguments."""
+        fresh = self._cached_spec is None
+        spec = super().spec
+        if fresh and spec is not None:
+            spec.kwargs.setdefault("horizon", self._episode_horizon)
+            spec.max_episode_steps = self.horizon
+        return spec
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts a trial; seed and options are the environment's."""
-        self._given = step_options(options, self)
+        given = step_options(options, self)
+        inner = episode_options(options, given, 0, self)
+        observation, info = self.env.reset(seed=seed, options=inner)
+        self._given = given
         self._episode = self._elapsed = 0
-        observation, info = self.env.reset(seed=seed, options=self._inner_options(options))
         return self._with_flag(observation), info | {"trial_episode": 0}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -109,47 +119,47 @@ class Trial(gymnasium.Wrapper[Observation, Any, Observation, Any], RecordConstru
         return np.append(observation, np.float32(flag))
 
 
-class VectorTrial(
-    VectorWrapper[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-):
+class VectorTrial(TensorWrapper):
     """`Trial` for a tensor environment.
 
-    ``info`` has the same keys; its values hold for all environments, which are in lock step.
+    ``info`` has the same keys; its values hold for all environments, which are in lock step. Within
+    a trial it resets its episodes itself; after the trial the autoreset mode holds: DISABLED waits
+    for a reset, and under NEXT_STEP the next step starts a trial.
 
     Args:
         env: A tensor environment of this package in which no episode ends before its horizon, with
-            ``autoreset_mode=AutoresetMode.DISABLED``.
+            ``autoreset_mode`` DISABLED or NEXT_STEP.
         num_episodes: Episodes in a trial, at least 1.
         episode_flag: Append an input that is 1 in the first observation of each episode, else 0.
 
     Raises:
-        ValueError: If `num_episodes` is below 1, `env` resets itself, its episodes may terminate,
-            or `env` already holds a `VectorMetaObservation`.
+        ValueError: If `num_episodes` is below 1, `env` is in mode SAME_STEP, its episodes may
+            terminate, or `env` already holds a `VectorMetaObservation`.
         TypeError: If `env` is another environment.
     """
 
     def __init__(
         self,
-        env: VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor],
+        env: VectorEnv[Any, Any, Any],
         num_episodes: int,
         *,
         episode_flag: bool = False,
     ) -> None:
         super().__init__(env)
-        check_trial(env, num_episodes, VectorMetaObservation)
-        if env.metadata["autoreset_mode"] is not AutoresetMode.DISABLED:
+        self.num_episodes = check_trial(env, num_episodes, VectorMetaObservation)
+        self._autoreset: AutoresetMode = env.metadata["autoreset_mode"]
+        if self._autoreset is AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"a trial resets its episodes itself, got an environment with "
-                f"{env.metadata['autoreset_mode']}: make it with AutoresetMode.DISABLED"
+                f"a trial resets its episodes itself, got an environment with {self._autoreset}: "
+                f"make it with AutoresetMode.DISABLED or NEXT_STEP"
             )
-        if task_environment(env).may_terminate:
+        if self._base.may_terminate:
             raise ValueError(
                 "the episodes of these trials could end at different times: make the environment "
                 "so that none ends early (a point with goal_radius=0)"
             )
-        self.num_episodes = num_episodes
-        self._episode_horizon = trial_horizon(env)
-        device = tensor_device(env)
+        self._episode_horizon = episode_horizon(env)
+        device = self._device
         self._running = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
         self._flags = (
             torch.zeros(self.num_envs, 1, device=device, dtype=torch.float32),
@@ -168,24 +178,25 @@ class VectorTrial(
         """Steps in a trial."""
         return self.num_episodes * self._episode_horizon
 
-    def reset(
-        self,
-        *,
-        seed: int | list[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+    def reset_tensors(
+        self, seed: Seed = None, options: dict[str, Any] | None = None
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Starts a trial everywhere; seed and options are the environment's."""
-        self._given = step_options(options, self)
+        given = step_options(options, self)
+        inner = episode_options(options, given, 0, self)
+        observation, info = self._inner_reset(seed, inner)
+        self._given = given
         self._episode = self._elapsed = 0
-        inner = self._inner_options(options)
-        observation, info = self.env.reset(seed=seed, options=inner)  # type: ignore[arg-type]
         return self._with_flag(observation), info | {"trial_episode": 0}
 
-    def step(
-        self, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step_tensors(self, actions: Any) -> StepResult:
         """Acts; truncated only at the end of the trial."""
-        observation, rewards, terminated, truncated, info = self.env.step(actions)
+        observation, rewards, terminated, truncated, info = self._inner_step(actions)
+        if self._elapsed == self._episode_horizon:  # NEXT_STEP: this step has begun a trial instead
+            self._given = {}
+            self._episode = self._elapsed = 0
+            info = info | {"trial_episode": 0, "episode_ended": False}
+            return self._with_flag(observation), rewards, terminated, truncated, info
         self._elapsed += 1
         ended = self._elapsed == self._episode_horizon
         info = info | {"trial_episode": self._episode, "episode_ended": ended}
@@ -194,7 +205,7 @@ class VectorTrial(
             self._elapsed = 0
             info["trial_episode"] = self._episode
             info["final_episode_obs"] = self._with_flag(observation, first=False)
-            observation, _ = self.env.reset(options=self._inner_options({"same_task": True}))
+            observation, _ = self._inner_reset(None, self._inner_options({"same_task": True}))
             truncated = self._running
         return self._with_flag(observation), rewards, terminated, truncated, info
 
@@ -247,16 +258,15 @@ def with_flag(space: Box[Any]) -> Box[Any]:
     return Box(low, high, dtype=np.float32)
 
 
-def check_trial(env: Any, num_episodes: int, meta_observation: type) -> None:
-    """Refuses what cannot be made a trial of.
+def check_trial(env: Any, num_episodes: int, meta_observation: type) -> int:
+    """The number of episodes of a trial, if `env` can be made one of.
 
     Raises:
         ValueError: If `num_episodes` is below 1, or `meta_observation` lies inside.
         TypeError: If `env` is another environment.
     """
     task_environment(env)
-    if isinstance(num_episodes, bool) or int(num_episodes) != num_episodes or num_episodes < 1:
-        raise ValueError(f"num_episodes must be a whole number, at least 1, got {num_episodes}")
+    count = whole_number(num_episodes, "num_episodes")
     inner = env
     while inner is not inner.unwrapped:
         if isinstance(inner, meta_observation):
@@ -265,3 +275,4 @@ def check_trial(env: Any, num_episodes: int, meta_observation: type) -> None:
                 f"reward at every episode: wrap the trial in it instead"
             )
         inner = inner.env
+    return count

@@ -1,6 +1,6 @@
 """The wrappers in one place: what a meta-learner sees, and the trial."""
 
-from envs.meta_observation import MetaObservation, VectorMetaObservation
-from envs.trial import Trial, VectorTrial
+from .meta_observation import MetaObservation, VectorMetaObservation
+from .trial import Trial, VectorTrial
 
 __all__ = ["MetaObservation", "Trial", "VectorMetaObservation", "VectorTrial"]

@@ -4,13 +4,17 @@ Every method is *tasks → adaptation → meta-update*: a meta-batch of tasks ar
 adapt to each task while slow weights stand still, and a meta-gradient moves what is shared.
 
 For your own training loop there are `MAML`, `MetaSGD`, `ANIL` and `Warp`, which take any module and
-any loss; they are imported when they are first used, so that ``import metarl`` costs nothing.
+any loss; they are imported when they are first used, so that ``import metarl`` loads no
+torch. It registers the ids ``metarl/...`` with Gymnasium; the environments behind them are the
+package `envs`, or `metarl.envs` where another package has that name.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+import gymnasium
 
 if TYPE_CHECKING:
     from metarl.core import (
@@ -83,6 +87,25 @@ _HOMES = {
         "Warp",
     ),
 }
+
+
+ENVIRONMENTS = {
+    "GridMaze": "grid_maze",
+    "PointNavigation": "point_navigation",
+    "GridNavi": "grid_navi",
+    "Bandit": "bandit",
+    "TabularMDP": "tabular_mdp",
+}
+"""Name in the id, and module of `metarl.envs`."""
+
+# By name only: they are imported when one is made. `envs` registers the same ids for itself.
+for _name, _module in ENVIRONMENTS.items():
+    if f"metarl/{_name}-v0" not in gymnasium.registry:
+        gymnasium.register(
+            id=f"metarl/{_name}-v0",
+            entry_point=f"metarl.envs.{_module}:{_name}Env",
+            vector_entry_point=f"metarl.envs.vector_entry_points:{_module}",
+        )
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
+import pytest
 
 from envs import (
     BanditEnv,
@@ -95,3 +97,6 @@ MDP = Family(
 )
 
 FAMILIES = [POINT, GRID_NAVI, BANDIT, MDP]
+
+IDS = sorted(name for name in gymnasium.registry if name.startswith("metarl/"))
+every_id = pytest.mark.parametrize("env_id", IDS)

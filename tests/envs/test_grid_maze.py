@@ -142,7 +142,7 @@ def test_text_picture() -> None:
     env = GridMazeEnv(size=5, horizon=9, render_mode="ansi")
     env.reset(options={"task": MazeTask(SMALL, (3, 3))})
     env.step(LEFT)
-    assert env.render() == ("#####\n#...#\n#AS.#\n#..G#\n#####\nstep 1/9  reward so far 0\n")
+    assert env.render() == ("#####\n#...#\n#AS.#\n#..G#\n#####\nstep 1/9  return 0\n")
 
 
 def test_pictures_change_with_the_agent() -> None:

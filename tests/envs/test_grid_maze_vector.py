@@ -331,8 +331,10 @@ def test_bad_settings_are_refused(arguments: dict[str, object], message: str) ->
 
 
 def test_wrong_number_of_seeds_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 seeds for 1 generators"):
+        GridMazeVectorEnv(3).reset(seed=[1, 2])
     with pytest.raises(ValueError, match="3 seeds for 1 generators"):
-        GridMazeVectorEnv(3).reset(seed=[1, 2, 3])
+        GridMazeVectorEnv(3, generator=generator(0)).reset(seed=[1, 2, 3])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

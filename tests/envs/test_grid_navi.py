@@ -149,7 +149,7 @@ def test_bad_grids_are_refused() -> None:
         lambda: GridNaviEnv(size=2),
         lambda: GridNaviVectorEnv(size=0),
     ):
-        with pytest.raises(ValueError, match="size must be at least 3 cells, got"):
+        with pytest.raises(ValueError, match="size must be at least 3, got"):
             make()
     small = GridNaviTask((2, 2), 3)
     with pytest.raises(ValueError, match="make one with size=3"):

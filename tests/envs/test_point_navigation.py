@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,9 +140,7 @@ def test_same_step_draws_new_goals_only_where_an_episode_ended() -> None:
     assert observations.tolist() == [[0, 0], pytest.approx([0.1, 0.1]), [0, 0]]
 
 
-def test_next_step_needs_episodes_of_one_length() -> None:
-    with pytest.raises(ValueError, match="NEXT_STEP cannot be had"):
-        PointNavigationVectorEnv(2, autoreset_mode=AutoresetMode.NEXT_STEP)
+def test_next_step_resets_all_where_no_episode_ends_early() -> None:
     env = PointNavigationVectorEnv(
         2, horizon=2, goal_radius=0.0, autoreset_mode=AutoresetMode.NEXT_STEP
     )
@@ -158,7 +156,7 @@ def test_make_and_make_vec() -> None:
     assert isinstance(env, PointNavigationEnv)
     many = gymnasium.make_vec("metarl/PointNavigation-v0", num_envs=5, max_step=0.2)
     assert isinstance(many, PointNavigationVectorEnv)
-    assert many.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    assert many.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     assert many.action_space.shape == many.observation_space.shape == (5, 2)
 
 
@@ -189,12 +187,38 @@ def test_the_inputs_of_a_meta_learner() -> None:
         MetaObservation(PointNavigationEnv(), first_action_zero_is_set=True)
 
 
-def test_tensor_wrappers_refuse_episodes_that_end_in_their_own_time() -> None:
+def test_a_trial_refuses_episodes_that_end_in_their_own_time() -> None:
     with pytest.raises(ValueError, match="goal_radius=0"):
         VectorTrial(PointNavigationVectorEnv(2), 2)
-    many = PointNavigationVectorEnv(2, autoreset_mode=AutoresetMode.SAME_STEP)
-    with pytest.raises(ValueError, match=r"one clock for all: use AutoresetMode\.DISABLED"):
-        VectorMetaObservation(many)
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_meta_observations_have_a_clock_for_each_episode(mode: AutoresetMode) -> None:
+    """As `MetaObservation` around each point of Gymnasium's own vector environment."""
+    near, far = PointTask((0.1, 0.1)), PointTask((0.45, 0.45))
+    many = VectorMetaObservation(
+        PointNavigationVectorEnv(2, horizon=3, tasks=[near, far], autoreset_mode=mode)
+    )
+    singles = SyncVectorEnv(
+        [
+            lambda task=task: MetaObservation(PointNavigationEnv(horizon=3, tasks=[task]))
+            for task in (near, far)
+        ],
+        autoreset_mode=mode,
+    )
+    seen, _ = many.reset(options={"tasks": [near, far]})
+    np.testing.assert_array_equal(seen, singles.reset()[0])
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        moves = rng.uniform(0.05, 0.1, (2, 2)).astype(np.float32)
+        seen, *_, info = many.step(torch.from_numpy(moves))
+        wanted, *_, wanted_info = singles.step(moves)
+        np.testing.assert_array_equal(seen, wanted)
+        for place in range(2):
+            if "final_obs" in wanted_info and wanted_info["_final_obs"][place]:
+                np.testing.assert_array_equal(
+                    info["final_obs"][place], wanted_info["final_obs"][place]
+                )
 
 
 # Tasks ----------------------------------------------------------------------------------------

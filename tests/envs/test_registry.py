@@ -72,7 +72,7 @@ def test_docstring_has_gymnasiums_headings(env_id: str) -> None:
 def test_make_truncates_once_at_the_horizon(env_id: str) -> None:
     env = gymnasium.make(env_id, horizon=7)
     assert env.spec is not None
-    assert env.spec.max_episode_steps is None
+    assert env.spec.max_episode_steps == 7
     for _ in range(2):
         env.reset(seed=0)
         space = env.action_space

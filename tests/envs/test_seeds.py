@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from envs import BanditVectorEnv, GridMazeVectorEnv, TabularMDPVectorEnv
-from envs.generator_blocks import torch_seed
+from envs.whole_numbers import torch_seed
 
 ENVS = {"maze": GridMazeVectorEnv, "bandit": BanditVectorEnv, "mdp": TabularMDPVectorEnv}
 
@@ -30,7 +30,7 @@ def test_seeds_of_numpy_are_seeds(make):
 
 @pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (1.5, TypeError)])
 def test_other_seeds_are_named(seed, error):
-    with pytest.raises(error, match=str(seed) if error is ValueError else "float"):
+    with pytest.raises(error, match=f"whole number.*{seed}" if error is TypeError else str(seed)):
         torch_seed(seed)
 
 

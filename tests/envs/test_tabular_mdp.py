@@ -133,11 +133,11 @@ def test_bad_processes_are_refused() -> None:
         MDPTask((((1.5, -0.5),), half), ((0.0,), (0.0,)))
     with pytest.raises(ValueError, match=r"shape \(S, A, S\) .* got \(1, 1, 2\) and \(1, 1\)"):
         MDPTask((half,), ((0.0,),))
-    with pytest.raises(ValueError, match="full arrays"):
+    with pytest.raises(ValueError, match="reward_means must be a full array"):
         MDPTask((half, half), ((0.0,), (0.0, 1.0)))
     with pytest.raises(ValueError, match="finite"):
         MDPTask((half, half), ((0.0,), (float("inf"),)))
-    with pytest.raises(ValueError, match="at least 1, got 0 and 5"):
+    with pytest.raises(ValueError, match="num_states must be at least 1, got 0"):
         MDPTasks(0)
     for reset in (
         lambda: TabularMDPEnv().reset(options={"task": COIN}),

@@ -1,0 +1,74 @@
+"""What `gymnasium.make_vec` makes of our ids: vector environments as Gymnasium's users know them.
+
+    >>> mazes = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=64)                   # NumPy
+    >>> mazes = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=64, device="cuda")    # tensors
+
+Everything around `make_vec`, Gymnasium's own vector wrappers above all, is written for arrays of
+NumPy and for the autoreset mode NEXT_STEP. Both are therefore the default here: such a wrapper, or
+the usual loop, works on what `make_vec` returns. A device is a word of torch's, and who names one
+wants tensors there: with ``device=`` (``"cpu"`` too) the same environment speaks tensors.
+
+The classes themselves (`envs.GridMazeVectorEnv` and its siblings) always make tensors, and are
+DISABLED by default, as metarl's collectors, which reset whole batches, want them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from gymnasium.vector import AutoresetMode
+
+from .bandit_vector import BanditVectorEnv
+from .clock import one_horizon
+from .grid_maze_vector import GridMazeVectorEnv
+from .grid_navi_vector import GridNaviVectorEnv
+from .point_navigation_vector import PointNavigationVectorEnv
+from .tabular_mdp_vector import TabularMDPVectorEnv
+from .task_checks import check_render_mode
+from .tensor_environment import TensorEnv
+
+__all__ = ["bandit", "grid_maze", "grid_navi", "make_vector", "point_navigation", "tabular_mdp"]
+
+
+def make_vector(
+    kind: Callable[..., TensorEnv],
+    num_envs: int,
+    *,
+    device: torch.device | str | None = None,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+    **settings: Any,
+) -> TensorEnv:
+    """An environment of `kind` for `gymnasium.make_vec`.
+
+    Args:
+        kind: Its class.
+        num_envs: Number of environments, B.
+        device: Where the tensors live; None for arrays of NumPy (computed on the CPU).
+        autoreset_mode: What happens at the end of an episode.
+        max_episode_steps: The horizon, by its name in Gymnasium.
+        render_mode: One of the class's, or None.
+        settings: The others of `kind`.
+
+    Raises:
+        ValueError: If a setting is out of range, or `horizon` is below `max_episode_steps`.
+    """
+    if render_mode is not None:
+        check_render_mode(render_mode, kind.metadata["render_modes"])  # type: ignore[attr-defined]
+        settings["render_mode"] = render_mode
+    if max_episode_steps is not None:
+        settings["horizon"] = one_horizon(settings.get("horizon"), max_episode_steps)
+    env = kind(num_envs, device=device or "cpu", autoreset_mode=autoreset_mode, **settings)
+    env.speaks_numpy = device is None
+    return env
+
+
+bandit = partial(make_vector, BanditVectorEnv)
+grid_maze = partial(make_vector, GridMazeVectorEnv)
+grid_navi = partial(make_vector, GridNaviVectorEnv)
+point_navigation = partial(make_vector, PointNavigationVectorEnv)
+tabular_mdp = partial(make_vector, TabularMDPVectorEnv)
