@@ -10,6 +10,7 @@ all back to the newest iteration that every one of them has.
 """
 
 import io
+import math
 import os
 import shlex
 import shutil
@@ -109,6 +110,23 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> State:
         state: State = dict(content["state"])
         _check_iteration(state)
     return state
+
+
+def not_finite(value: object, where: str) -> str | None:
+    """The first tensor or number, in nested dicts, lists and tuples, that is NaN or infinite.
+
+    Returns:
+        Where it is, such as ``learner['params']['w']``; None where all are finite.
+    """
+    if isinstance(value, Mapping):
+        items = [(item, f"{where}[{key!r}]") for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    elif isinstance(value, Tensor):
+        return None if bool(value.isfinite().all()) else where
+    else:
+        return where if isinstance(value, float) and not math.isfinite(value) else None
+    return next((found for one in items if (found := not_finite(*one)) is not None), None)
 
 
 def previous_path(path: Path | str) -> Path:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.rl.agent import Agent
-from metarl.rl.rollout import TensorVectorEnv
+from metarl.rl.rollout import TensorVectorEnv, in_tensors
 from metarl.statistics import bootstrap_ci, interquartile_mean
 
 Array = NDArray[np.float64]
@@ -37,10 +37,11 @@ def play(
         Rewards ``[T, B]``; ``rewards[t]`` is the consequence of the action at time t.
     """
     agent.begin(env.num_envs)
-    observation, _ = env.reset(options=options)
+    reset, step = in_tensors(env)
+    observation, _ = reset(options=options)
     rewards = []
     for _ in range(num_steps):
-        observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
+        observation, reward, terminated, truncated, _ = step(agent.act(observation))
         agent.observe(reward, terminated, truncated)
         rewards.append(reward)
     return torch.stack(rewards).cpu().to(torch.float64).numpy()

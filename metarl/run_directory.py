@@ -218,8 +218,19 @@ class RunDirectory:
         self.was_trained = True
 
     def load_checkpoint(self, device: torch.device | str = "cpu") -> checkpoint.State:
-        """Read `checkpoint.pt` (see `metarl.checkpoint.load`)."""
-        return checkpoint.load(self.checkpoint_path, device)
+        """Read `checkpoint.pt` (see `metarl.checkpoint.load`).
+
+        Raises:
+            CheckpointError: It cannot be read, or what was learned is not finite.
+        """
+        state = checkpoint.load(self.checkpoint_path, device)
+        where = checkpoint.not_finite(state.get("learner"), "learner")
+        if where is not None:
+            raise CheckpointError(
+                f"{self.checkpoint_path} holds what is not finite ({where}): the training has "
+                "diverged; train again with smaller learning rates"
+            )
+        return state
 
     def fits_settings(self) -> AbstractContextManager[None]:
         """The border around what takes a checkpoint's state in: all it raises is one named error.

@@ -238,16 +238,34 @@ class MetaTraining:
         return {name: sum(means[name]) / len(means[name]) for name in shown}
 
     def _save(self) -> None:
+        states = [self.learner.agent_state(n) for n in range(len(self.runs))]
+        self._check_finite(states)
         for n, run in enumerate(self.runs):
             run.save_checkpoint(
                 {
                     "iteration": self.iteration,
                     "wall_seconds": self._wall_seconds,
-                    "learner": self.learner.agent_state(n),
+                    "learner": states[n],
                     "generators": {k: g.get_state() for k, g in self.generators[n].items()},
                     "sums": {name: s[n].clone() for name, s in self._sums.items()},
                     "num_summed": dict(self._num_summed),
                 }
+            )
+
+    def _check_finite(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the checkpoints that are there where there is nothing better to write.
+
+        Raises:
+            NonFiniteLossError: Weights, or what an optimiser remembers, are not finite.
+        """
+        found = [checkpoint.not_finite(state, "learner") for state in states]
+        agents = tuple(n for n, where in enumerate(found) if where is not None)
+        if agents:
+            whose = ", ".join(f"{self.runs[n].path} ({found[n]})" for n in agents)
+            raise NonFiniteLossError(
+                f"iteration {self.iteration}: what was learned is not finite: {whose}; nothing was "
+                "saved, the checkpoint before stands: train anew with a smaller --learner.*.lr",
+                agents,
             )
 
     def _load(self, states: Sequence[Mapping[str, Any]]) -> None:

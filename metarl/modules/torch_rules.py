@@ -161,7 +161,7 @@ def _moments(link: Transform, fast: Params, optimiser: Optimizer) -> State:
                 found[name] = kept.get("momentum_buffer", zeros) / scale
     if isinstance(link, AdamMoments):
         # A parameter that has not stepped yet has moments of 0, whatever the count.
-        found["t"] = max(steps).to(next(iter(found.values())))
+        found["t"] = max(steps).to(precise(next(iter(found.values()))))
     return found
 
 

@@ -20,7 +20,7 @@ from metarl.core import Params
 from metarl.rl.adaptable_policy import AdaptablePolicy
 from metarl.rl.distributions import wide
 from metarl.rl.episodes import Episodes
-from metarl.rl.rollout import TensorVectorEnv
+from metarl.rl.rollout import TensorVectorEnv, in_tensors
 from metarl.rl.spaces import check_spaces
 
 
@@ -81,18 +81,19 @@ class EpisodeCollector:
         exact = wide(like.dtype)
         perturbations = self.policy.distribution.perturbation(params, self._noise().to(exact))
         player = self.policy.begin(params, perturbations.shape[2])
+        reset, step = in_tensors(self.env)
         # The environment takes options out of the dict.
-        observation, _ = self.env.reset(options=dict(self.options) if self.options else None)
+        observation, _ = reset(options=dict(self.options) if self.options else None)
         observations, actions, after, steps = [], [], [], []
         for perturbation in perturbations.unbind(1):
             x = observation.reshape(self.num_tasks, perturbation.shape[1], -1).to(like.dtype)
             # [N, B, A]
             action = self.policy.distribution.choose(player.means(x) + perturbation)
-            observation, *step, info = self.env.step(action.flatten(0, 1))
+            observation, *result, info = step(action.flatten(0, 1))
             observations.append(x)
             actions.append(action)
             after.append(final_observation(observation, info).reshape(x.shape))
-            steps.append(step)
+            steps.append(result)
         rewards, terminated, truncated = (
             torch.stack(part).view(self.num_steps, self.num_tasks, -1).transpose(0, 1)
             for part in zip(*steps, strict=True)

@@ -6,7 +6,7 @@ has a generator of its own, so that it sees the same noise whoever shares the pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -33,6 +33,15 @@ class TensorVectorEnv(Protocol):
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Take actions ``[N * B]``; observations, rewards, terminated, truncated, info."""
+
+
+def in_tensors(env: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The ``reset`` and ``step`` of an environment, with tensors even where it speaks NumPy.
+
+    The tensor environments that `gymnasium.make_vec` makes speak NumPy to everybody else, and have
+    ``reset_tensors`` and ``step_tensors`` beside.
+    """
+    return getattr(env, "reset_tensors", env.reset), getattr(env, "step_tensors", env.step)
 
 
 class Rollout(NamedTuple):
@@ -97,13 +106,14 @@ class Collector:
         # The largest logit plus Gumbel noise is a sample of the softmax.
         noise = (self._gumbel() + params["actor.bias"][:, None, None]).unbind(1)
         slots = self._trace.slots if self._trace else [NO_SLOTS] * num_steps
-        observation, _ = self.env.reset(options=self.options)
+        reset, step = in_tensors(self.env)
+        observation, _ = reset(options=self.options)
         observations, actions, rewards = [], [], []
         for noise_t, slot in zip(noise, slots, strict=True):
             x = observation.view(num_agents, batch_size, -1)
             hidden, state = core.step(weights, x, state, slot)
             action = torch.baddbmm(noise_t, hidden, actor).argmax(-1)
-            observation, reward, _, _, _ = self.env.step(action.view(-1))
+            observation, reward, _, _, _ = step(action.view(-1))
             observations.append(x)
             actions.append(action)
             rewards.append(reward.view(num_agents, batch_size))

@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from torch import Tensor
 
 from metarl.rl import TensorVectorEnv
+from metarl.rl.rollout import in_tensors
 from metarl.rl.spaces import PlainActions
 from metarl.sb3.batched_vec_env import BatchedVecEnv, found
 from metarl.sb3.global_generators import child_seed
@@ -129,7 +130,7 @@ class TaskVecEnv(BatchedVecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Do them; observations ``[B, ...]``, rewards float32 ``[B]``, dones ``[B]``, infos."""
-        observation, reward, terminated, truncated, info = self.env.step(self._actions)
+        observation, reward, terminated, truncated, info = in_tensors(self.env)[1](self._actions)
         dones = (terminated | truncated).cpu().numpy() & ~self._waiting
         infos = [{"TimeLimit.truncated": t} for t in (truncated & ~terminated).tolist()]
         after = self._array(observation)
@@ -187,7 +188,7 @@ class TaskVecEnv(BatchedVecEnv):
         if tasks is None and self._source is not None:
             tasks = list(self._source.sample(self.num_envs, self._generator))
         options = None if tasks is None else {"tasks": tasks}
-        observation, _ = self.env.reset(options=options, **seeds)
+        observation, _ = in_tensors(self.env)[0](options=options, **seeds)
         self._waiting = np.zeros_like(self._waiting)
         self._device = observation.device
         return self._array(observation)

@@ -186,6 +186,34 @@ def test_a_loss_that_is_not_finite_names_iteration_and_seed_and_keeps_the_checkp
     assert all(r.load_checkpoint()["iteration"] == 5 for r in find_runs(tmp_path / "run"))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("agent", [0, 1])
+def test_weights_that_are_not_finite_are_never_saved_over_good_ones(tmp_path, value, agent):
+    def blows_up(walk):
+        metrics = walk.iterate()
+        if len(walk.factors) >= 7:  # after the checkpoint of iteration 5; the metrics are fine
+            walk.position[agent] = value
+        return {"return": torch.nan_to_num(metrics["return"])}
+
+    _, loop = training(tmp_path / "run", iterate=blows_up)
+    named = rf"iteration 10: .*seed-{SEEDS[agent]} \(learner\['position'\]\); nothing was saved"
+    with pytest.raises(NonFiniteLossError, match=named) as caught:
+        loop.run()
+    assert caught.value.agents == (agent,)
+    for run in find_runs(tmp_path / "run"):
+        state = run.load_checkpoint()
+        assert state["iteration"] == 5
+        assert state["learner"]["position"].isfinite()
+
+
+def test_weights_that_are_not_finite_are_refused_when_they_are_read(tmp_path):
+    (run,) = create_runs(tmp_path / "run", (0,), {})
+    moments = [{"exp_avg": torch.tensor([1.0, torch.inf])}]
+    run.save_checkpoint({"iteration": 3, "learner": {"w": torch.ones(2), "o": moments}})
+    with pytest.raises(CheckpointError, match=r"learner\['o'\]\[0\]\['exp_avg'\].*diverged"):
+        run.load_checkpoint()
+
+
 def test_schedules_by_hand():
     assert Schedule().factor(7, 10) == 1.0
     assert Schedule("linear").factor(5, 10) == 0.5
