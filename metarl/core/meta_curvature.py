@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.core.params import Params
+from metarl.core.params import Params, own_precision
 from metarl.core.update_rules import EMPTY, State, Transform
 
 
@@ -64,7 +64,7 @@ def _map(gradient: Tensor, name: str, params: Params) -> Tensor:
         return gradient * params[f"diagonal.{name}"]
     shape = gradient.shape
     g = gradient.reshape(len(gradient), *_axes(shape[1:]))
-    with torch.autocast(g.device.type, enabled=False):  # products of float32 stay in float32
+    with own_precision(g):  # products of float32 stay in float32
         for axis in range(g.dim() - 1):
             g = (g.movedim(axis + 1, -1) @ params[f"axis{axis}.{name}"].mT).movedim(-1, axis + 1)
     return g.reshape(shape)

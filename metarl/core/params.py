@@ -9,6 +9,7 @@ ANIL the head, WarpGrad the task layers; the rest is slow.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -195,6 +196,20 @@ def precise(values: Tensor) -> Tensor:
     averaged over steps is kept in at least float32, whatever the parameters' type.
     """
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def own_precision(like: Tensor) -> AbstractContextManager[object]:
+    """A context in which what is inside computes in its own precision, whatever autocast says outside.
+
+    Rounding adds up over the steps of a sequence, and back-propagation by hand knows one dtype.
+
+    Args:
+        like: On the device.
+    """
+    kind = like.device.type
+    if not torch.amp.is_autocast_available(kind):  # such as meta, where shapes alone are worked out
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def zeros_like(params: Params) -> dict[str, Tensor]:

@@ -29,17 +29,6 @@ State: TypeAlias = tuple[Tensor, ...]
 Weights: TypeAlias = tuple[Tensor, ...]
 
 
-def own_precision(like: Tensor) -> torch.autocast:
-    """A context in which a core computes in its own precision, whatever autocast says outside.
-
-    Rounding adds up over the steps of a sequence, and back-propagation by hand knows one dtype.
-
-    Args:
-        like: On the core's device.
-    """
-    return torch.autocast(like.device.type, enabled=False)
-
-
 class RecurrentCore(ABC):
     """A recurrent network as a value: ``h' = step(weights, x, state)``.
 

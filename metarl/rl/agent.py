@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metarl.core import Params, scope, stack
-from metarl.nn.recurrent import State, Weights, own_precision
+from metarl.core import Params, own_precision, scope, stack
+from metarl.nn.recurrent import State, Weights
 from metarl.rl.policy import ActorCritic
 
 

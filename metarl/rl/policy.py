@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.core import Params, scope
+from metarl.core import Params, own_precision, scope
 from metarl.nn import FusedCore, RecurrentCore, Trace
-from metarl.nn.recurrent import own_precision, uniform
+from metarl.nn.recurrent import uniform
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.core import Params, prefixed, scope
+from metarl.core import Params, own_precision, prefixed, scope
 from metarl.nn import Network, RecurrentCore
-from metarl.nn.recurrent import State, own_precision
+from metarl.nn.recurrent import State
 from metarl.rl.distributions import Distribution
 from metarl.rl.mlp_policy import FeedForwardPolicy, mlp_policy
 

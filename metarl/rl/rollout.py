@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from metarl.core import Params, scope
+from metarl.core import Params, own_precision, scope
 from metarl.nn import FusedCore, Trace
-from metarl.nn.recurrent import own_precision
 from metarl.nn.trace import NO_SLOTS
 from metarl.rl.distributions import Categorical, gumbel
 from metarl.rl.policy import ActorCritic
