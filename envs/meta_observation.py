@@ -209,8 +209,9 @@ class VectorMetaObservation(TensorWrapper):
         """Resets; no previous action, no previous reward, time 0."""
         patch, info = self._inner_reset(seed, options)
         self._elapsed = 0
-        self._times = torch.zeros_like(self._times)
-        self._ended = torch.zeros_like(self._ended)
+        if self._each:
+            self._times = torch.zeros_like(self._times)
+            self._ended = torch.zeros_like(self._ended)
         return self._first(patch), info
 
     def step_tensors(self, actions: Any) -> StepResult:

@@ -199,7 +199,7 @@ def precise(values: Tensor) -> Tensor:
 
 
 def own_precision(like: Tensor) -> AbstractContextManager[object]:
-    """A context in which what is inside computes in its own precision, whatever autocast says outside.
+    """A context within which autocast changes no precision, whatever it does outside.
 
     Rounding adds up over the steps of a sequence, and back-propagation by hand knows one dtype.
 
