@@ -12,6 +12,7 @@ from experiments.learners.settings import (
     adjusted,
     check_applies,
     check_compiler_of,
+    own_of_learner,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "check_applies",
     "check_compiler_of",
     "make_learner",
+    "own_of_learner",
     "resolved",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -215,6 +216,19 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "implicit": ("imaml",),
 }
 """The settings that not every learner has."""
+
+
+def own_of_learner(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored config without the settings of its learner that the method does not read.
+
+    They were left at their defaults, which may be others by now.
+    """
+    method, learner = config.get("method"), config.get("learner")
+    if not isinstance(learner, Mapping):
+        return dict(config)
+    kept = {n: v for n, v in learner.items() if method in ONLY_FOR.get(n, (method,))}
+    return {**config, "learner": kept}
+
 
 COMPILABLE = (
     *("maml", "fomaml", "anil", "metasgd", "meta-curvature", "daml", "reptile", "leap"),

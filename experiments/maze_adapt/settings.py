@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from experiments import stored_settings
-from experiments.learners import ImplicitSettings, InnerSettings
+from experiments.learners import ImplicitSettings, InnerSettings, own_of_learner
 from experiments.maze_adapt.cores import CoreName, check_core, check_shape
 from experiments.maze_adapt.learners import (
     STEPS_ITSELF,
@@ -272,5 +272,5 @@ def from_config(config: Mapping[str, Any]) -> TrainSettings:
             config = {**config, "of_policies": own}
         required = tuple(name for name in required if name in config)
     return stored_settings.from_config(
-        TrainSettings, config, required=required, what="a run of maze_adapt"
+        TrainSettings, own_of_learner(config), required=required, what="a run of maze_adapt"
     )

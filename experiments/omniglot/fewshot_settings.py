@@ -18,6 +18,7 @@ from experiments.learners import (
     Method,
     adjusted,
     check_applies,
+    own_of_learner,
     resolved,
 )
 from experiments.omniglot.warp_layers import WarpLayers
@@ -209,5 +210,5 @@ def from_config(config: Mapping[str, Any]) -> FewShotSettings:
     """
     required = ("protocol", "method", "ways", "shots", "learner")
     return stored_settings.from_config(
-        FewShotSettings, config, required=required, what="a few-shot Omniglot run"
+        FewShotSettings, own_of_learner(config), required=required, what="a few-shot Omniglot run"
     )

@@ -18,6 +18,7 @@ from experiments.learners import (
     Method,
     adjusted,
     check_applies,
+    own_of_learner,
 )
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
@@ -188,7 +189,7 @@ def from_config(config: Mapping[str, Any]) -> TrainSettings:
     """
     required = ("family", "method", "meta_batch", "hidden", "learner")
     return stored_settings.from_config(
-        TrainSettings, config, required=required, what="a regression run"
+        TrainSettings, own_of_learner(config), required=required, what="a regression run"
     )
 
 

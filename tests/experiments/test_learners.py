@@ -19,6 +19,7 @@ from experiments.learners import (
     adjusted,
     check_applies,
     make_learner,
+    own_of_learner,
 )
 from metarl.core import Execution, chain, clip_by_norm, sgd
 from metarl.errors import UserError
@@ -257,3 +258,9 @@ def test_first_order_maml_learns_its_step_sizes():
     found = gradient(made("fomaml", LearnerSettings(inner=inner)), meta_batch("fomaml"))
     assert all(g.abs().sum() > 0 for n, g in found.items() if n.startswith("rule."))
     assert any(n.startswith("rule.") for n in found)
+
+
+def test_stored_settings_that_a_method_does_not_read_may_have_had_other_defaults():
+    stored = {"method": "maml", "learner": {"leap": {"eps": 1e-9}, "inner": {"lr": 0.1}}}
+    assert own_of_learner(stored)["learner"] == {"inner": {"lr": 0.1}}
+    assert own_of_learner({**stored, "method": "leap"})["learner"] == stored["learner"]
