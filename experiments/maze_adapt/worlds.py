@@ -186,11 +186,7 @@ def maze(
     """
     layout = pillar_maze(size)
     splits = TaskDistribution(layout).split(**FRACTIONS, salt=salt)
-    for side in FRACTIONS:
-        if not len(getattr(splits, side)):
-            raise UserError(
-                f"--size {size} --salt {salt} leaves no goal for {side}; name another --salt"
-            )
+    sides = sides_of(splits, f"--size {size} --salt {salt}")
 
     def make_env(num_envs: int, **place: Any) -> TensorEnv:
         env = GridMazeVectorEnv(
@@ -206,8 +202,24 @@ def maze(
 
     actions = Categorical(NUM_MOVES)
     inputs = LocatedMazes.num_inputs
-    sides = splits.train, splits.validation, splits.test
     return World(inputs, actions, horizon, *sides, make_env, anchors)
+
+
+def sides_of(splits: Any, options: str) -> tuple[Source, Source, Source]:
+    """Goals to train, to choose settings and to report on.
+
+    Args:
+        splits: With ``train``, ``validation`` and ``test``, finitely many each.
+        options: What the split was asked for by.
+
+    Raises:
+        UserError: A side is empty.
+    """
+    sides = splits.train, splits.validation, splits.test
+    for name, side in zip(FRACTIONS, sides, strict=True):
+        if not len(side):
+            raise UserError(f"{options} leaves no goal for {name}; name another --salt")
+    return sides
 
 
 def point(horizon: int, std: float, salt: str = SALT) -> World:
@@ -228,10 +240,7 @@ def point(horizon: int, std: float, salt: str = SALT) -> World:
 
 def gridnavi(horizon: int, salt: str = SALT) -> World:
     """VariBAD's grid of 5 x 5 cells, a goal on one of 21; the cell is seen as a one-hot vector."""
-    splits = grid_navi_tasks().split(**FRACTIONS, salt=salt)
-    sides = splits.train, splits.validation, splits.test
-    if not all(map(len, sides)):
-        raise UserError(f"--salt {salt} leaves a side without goals; name another")
+    sides = sides_of(grid_navi_tasks().split(**FRACTIONS, salt=salt), f"--salt {salt}")
     make_env = partial(GridNaviVectorEnv, horizon=horizon, one_hot=True, validate_actions=False)
 
     def anchors(tasks: Tasks) -> Anchors:
