@@ -143,15 +143,13 @@ def _announce(obstacle: str) -> None:
 def add_to_grads(params: Params, grads: Params, scale: float = 1.0) -> None:
     """Add ``scale`` times the gradients to the ``.grad`` of the parameters they name.
 
-    Gradients of names that ``params`` lacks are those of frozen parameters, and are dropped.
     Gradients may be more precise than the parameters.
     """
     with torch.no_grad():
         for name, gradient in grads.items():
-            if name not in params:
-                continue
             p = params[name]
             if p.grad is None:
-                p.grad = (gradient * scale).detach().to(p.dtype)
+                scaled = gradient.clone() if scale == 1.0 else gradient * scale
+                p.grad = scaled.detach().to(p.dtype)
             else:
                 p.grad.add_(gradient, alpha=scale)

@@ -64,7 +64,7 @@ def run_once(
         Tasks and slow parameters ``[N, ...]`` for these splits, the same loss: with features where
         the tasks have a first half and draw each split once; else the tasks as they are.
     """
-    if not (hasattr(tasks, "halves") and hasattr(tasks, "draw")):
+    if not slow or not (hasattr(tasks, "halves") and hasattr(tasks, "draw")):
         return tasks, share(slow, tasks.num_tasks)
     staged = cast(StagedTaskBatch[Any], tasks)
     halves = staged.halves(fast) if staged.repeats else None

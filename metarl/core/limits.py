@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from metarl.core.norms import task_norms
-from metarl.core.params import Params
+from metarl.core.params import Params, along
 from metarl.core.update_rules import EMPTY, State, Transform
 
 
@@ -32,7 +32,7 @@ class ClipByNorm(Transform):
     ) -> tuple[Params, State]:
         """One factor per task."""
         factors = (self.max_norm / (task_norms(grads.values()) + 1e-6)).clamp(max=1.0)
-        return {n: g * factors.view(-1, *(1,) * (g.dim() - 1)) for n, g in grads.items()}, EMPTY
+        return {n: g * along(factors, g) for n, g in grads.items()}, EMPTY
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.core.params import Params
+from metarl.core.params import Params, along
 from metarl.core.update_rules import State, Transform
 
 
@@ -81,7 +81,7 @@ class Adam(Transform):
             m = self.beta1 * state[f"m.{name}"] + (1 - self.beta1) * g
             v = self.beta2 * state[f"v.{name}"] + (1 - self.beta2) * g2
             after |= {f"m.{name}": m, f"v.{name}": v}
-            steps = t.to(g.dtype).view(-1, *(1,) * (g.dim() - 1))
+            steps = along(t.to(g.dtype), g)
             m, v = m / _correction(self.beta1, steps), v / _correction(self.beta2, steps)
             updates[name] = _over_root(m, v, self.eps)
         return updates, after

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metarl.core.params import precise
+from metarl.core.params import along, precise
 
 
 @dataclass(frozen=True)
@@ -85,5 +85,5 @@ def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[T
     """
     norms = gradient_norms(gradients)
     factors = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-    clipped = [(g * factors.view(-1, *(1,) * (g.dim() - 1))).to(g.dtype) for g in gradients]
+    clipped = [(g * along(factors, g)).to(g.dtype) for g in gradients]
     return clipped, norms

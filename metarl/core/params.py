@@ -185,7 +185,7 @@ def added(total: Params, more: Params, scale: float = 1.0) -> dict[str, Tensor]:
 
     A name that is not in ``total`` counts as zero.
     """
-    scaled = {name: precise(p) * scale for name, p in more.items()}
+    scaled = {name: precise(p) if scale == 1.0 else precise(p) * scale for name, p in more.items()}
     return {**total, **{n: total[n] + p if n in total else p for n, p in scaled.items()}}
 
 
@@ -195,7 +195,17 @@ def precise(values: Tensor) -> Tensor:
     A decay of 0.999 is 1 in bfloat16, and a sum of 257 ones is 256: what is summed, counted or
     averaged over steps is kept in at least float32, whatever the parameters' type.
     """
+    if values.dtype in _PRECISE:
+        return values
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+_PRECISE = frozenset((torch.float32, torch.float64, torch.complex64, torch.complex128))
+
+
+def along(values: Tensor, like: Tensor) -> Tensor:
+    """Values ``[N]`` (or ``[N, B]``) with axes of one behind, as many as ``like`` has in all."""
+    return values.view(*values.shape, *(1,) * (like.dim() - values.dim()))
 
 
 def own_precision(like: Tensor) -> AbstractContextManager[object]:

@@ -33,7 +33,8 @@ def rewind(
 
     Args:
         tasks: The tasks the steps were taken on.
-        path: Where the steps 0 to K - 1, taken without a graph, began.
+        path: Where the steps 0 to K - 1, taken without a graph, began; steps that are the identity
+            may be left out.
         slow: Slow parameters, stacked ``[N, ...]``.
         rule: The update rule.
         cotangent: The gradient with respect to phi_K ``[N, ...]``.
@@ -47,7 +48,7 @@ def rewind(
     """
     slow, learned = cut(slow), leaves(rule_params)
     of_fast: Params = cotangent
-    of_state: Params = _zeros(path[-1].state)
+    of_state: Params = _zeros(path[-1].state) if path else {}
     of_slow = _zeros({n: p for n, p in slow.items() if p.requires_grad})
     of_rule = _zeros(learned)
     for index, point in reversed(list(enumerate(path))):
@@ -85,7 +86,7 @@ def pull_back(cotangent: Params, made: Params, params: Params) -> dict[str, Tens
     Returns:
         By the names of ``params``.
     """
-    if not params:
+    if not cotangent:
         return {}
     with torch.enable_grad():
         products = [(precise(made[n]) * v).sum() for n, v in cotangent.items()]

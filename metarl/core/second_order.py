@@ -110,9 +110,14 @@ def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Param
     Raises:
         SecondOrderError: At once, where the backward pass would not come here.
     """
-    nodes = list(nodes_of(grads, until))
-    names = {node.name() for node in nodes}
-    wrong = any(n.name() == _WRONG and _leads_to(n, until) for n in nodes)
+    names: set[str] = set()
+    fused: list[Node] = []
+    for node in nodes_of(grads, until):  # at every step of second order: one look at each
+        name = node.name()
+        names.add(name)
+        if name == _WRONG:
+            fused.append(node)
+    wrong = any(_leads_to(node, until) for node in fused)
     if not wrong and names.isdisjoint(_NO_DERIVATIVE | _AT_ONCE):
         return
     if not wrong:
@@ -162,15 +167,16 @@ def nodes_of(values: Any, until: Params) -> Iterator[Node]:
         values: Tensors, in tuples, lists and mappings of any depth.
         until: The parameters: what lies behind them is left out.
     """
-    seen = {p.grad_fn for p in until.values()} | {None}
+    seen: set[Node | None] = {None, *(p.grad_fn for p in until.values())}
     waiting = [t.grad_fn for t in nested_tensors(values)]
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
+        if node in seen:
             continue
+        assert node is not None  # which has been seen
         seen.add(node)
         yield node
-        waiting += [before for before, _ in node.next_functions]
+        waiting += [before for before, _ in node.next_functions if before not in seen]
 
 
 @contextmanager

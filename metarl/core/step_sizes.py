@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.choices import check_choice
-from metarl.core.params import Params
+from metarl.core.params import Params, along
 from metarl.core.update_rules import EMPTY, State, Transform
 
 Learned: TypeAlias = Literal["no", "parameter", "element"]
@@ -68,7 +68,8 @@ class StepSize(Transform):
 
     def init(self, fast: Params) -> State:
         """The number of the next step, where step sizes differ by step."""
-        if not any(isinstance(size, tuple) for size in self._sizes().values()):
+        sizes = self.lr.values() if isinstance(self.lr, Mapping) else (self.lr,)
+        if not any(isinstance(size, tuple) for size in sizes):
             return EMPTY
         first = next(iter(fast.values()))
         return {"step": first.new_zeros(first.shape[0])}
@@ -90,20 +91,19 @@ class StepSize(Transform):
                 return log_lr.exp()
             assert step is not None
             lr = log_lr[step.long().clamp(max=len(size) - 1)].exp()  # [N] or [N, ...]
-            return lr if lr.dim() > 1 else _along(lr, like)
+            return lr if lr.dim() > 1 else along(lr, like)
         if isinstance(size, tuple):
             assert step is not None
-            return _along(_scheduled(size, step.to(like.dtype)), like)
+            return along(_scheduled(size, step.to(like.dtype)), like)
         return size.to(like) if isinstance(size, Tensor) else float(cast(float, size))
 
-    def _sizes(self) -> Mapping[str, Size]:
-        return self.lr if isinstance(self.lr, Mapping) else {"*": self.lr}
-
     def _size(self, name: str) -> Size:
-        for pattern, size in self._sizes().items():
+        if not isinstance(self.lr, Mapping):
+            return self.lr
+        for pattern, size in self.lr.items():
             if name == pattern or fnmatchcase(name, pattern):
                 return size
-        patterns = ", ".join(map(repr, self._sizes()))
+        patterns = ", ".join(map(repr, self.lr))
         raise ValueError(
             f"the parameter {name!r} has no step size among {patterns}: name it, or add '*' last"
         )
@@ -168,7 +168,7 @@ class LaterSteps(Transform):
     ) -> tuple[Params, State]:
         """Scale task by task."""
         now = state["next"]
-        scaled = {n: g * _along(now.to(g.dtype), g) for n, g in grads.items()}
+        scaled = {n: g * along(now.to(g.dtype), g) for n, g in grads.items()}
         return scaled, {"next": torch.full_like(now, self.factor)}
 
 
@@ -197,11 +197,6 @@ def _scheduled(sizes: Sequence[float], step: Tensor) -> Tensor:
     for k, size in enumerate(sizes[1:], 1):
         now = torch.where(step >= k, size, now)
     return now
-
-
-def _along(values: Tensor, like: Tensor) -> Tensor:
-    """``[N]`` as ``[N, 1, ...]``."""
-    return values.view(-1, *(1,) * (like.dim() - 1))
 
 
 def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:

@@ -121,7 +121,10 @@ class Chain(Transform):
         """
         at = {name: p.detach() for name, p in fast.items()} if first_order else fast
         updates, state = self.update(grads, at, state, params)
-        return {name: (p + updates[name]).to(p.dtype) for name, p in fast.items()}, state
+        there = {name: p + updates[name] for name, p in fast.items()}
+        return {
+            n: q if q.dtype is fast[n].dtype else q.to(fast[n].dtype) for n, q in there.items()
+        }, state
 
 
 UpdateRule: TypeAlias = Chain

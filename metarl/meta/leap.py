@@ -41,6 +41,7 @@ from metarl.core import (
     TaskBatch,
     UpdateRule,
     added,
+    along,
     check_choice,
     precise,
     share,
@@ -134,17 +135,12 @@ def segment_gradient(start: Point, end: Point, metric: LeapMetric) -> dict[str, 
         rise = precise(end.loss) - precise(start.loss)
         coordinates.append(rise)
         rise = -rise.abs() if metric.stabiliser else rise
-        pull = {n: d + _along(rise, d) * start.grads[n] for n, d in pull.items()}
+        pull = {n: d + along(rise, d) * start.grads[n] for n, d in pull.items()}
     if metric.distance == "energy":
         return {n: -2.0 * d for n, d in pull.items()}
     norms = task_norms(coordinates) + metric.eps
     norms = torch.where(norms == 0, 1.0, norms)  # of a path that stands still, whose pull is 0
-    return {n: -d / _along(norms, d) for n, d in pull.items()}
-
-
-def _along(values: Tensor, like: Tensor) -> Tensor:
-    """``[N]`` as ``[N, 1, ...]``."""
-    return values.view(-1, *(1,) * (like.dim() - 1))
+    return {n: -d / along(norms, d) for n, d in pull.items()}
 
 
 class Leap(TaskwiseLearner):

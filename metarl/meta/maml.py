@@ -91,7 +91,9 @@ class MAML(TaskwiseLearner):
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Adapt, judge, and go back the way the phi came."""
         early = self.num_first_order
-        step_by_step = self.checkpoint and early < self.num_steps
+        # Without a graph: all steps are taken again on the way back, or none has to be.
+        identity = early == self.num_steps and not self.rule_params
+        step_by_step = identity or (self.checkpoint and early < self.num_steps)
         with torch.enable_grad():
             with torch.set_grad_enabled(not self.first_order):
                 seen, slow = self.standing_still(tasks, "support")
@@ -111,8 +113,7 @@ class MAML(TaskwiseLearner):
         metrics = {"support_loss": support_loss, "query_loss": loss.detach()}
         if not step_by_step:
             return gradients(loss.sum(), self.params), metrics
-        learned = {name: p for name, p in self.slow.items() if p.requires_grad}  # not the frozen
-        shared = prefixed(learned, "slow")
+        shared = prefixed(self.slow, "slow")
         found = gradients(loss.sum(), {**shared, **prefixed(adapted, "fast")})
         through = rewind(
             seen,
@@ -126,6 +127,7 @@ class MAML(TaskwiseLearner):
         of_fast, of_slow, of_rule = through
         of_shared = pull_back(of_slow, slow, shared)
         return {
+            **found,
             **prefixed({n: g.sum(0) for n, g in of_fast.items()}, "fast"),
             **{name: found[name] + g for name, g in of_shared.items()},
             **prefixed(of_rule, "rule"),

@@ -75,8 +75,3 @@ class StackedOptimiser:
                     )
                     for key, value in state.get(name, {}).items()
                 }
-
-
-def over_agents(values: Tensor, like: Tensor) -> Tensor:
-    """Values ``[N]`` with as many axes as a tensor ``[N, ...]``."""
-    return values.view(-1, *(1,) * (like.dim() - 1))

@@ -25,12 +25,13 @@ from metarl.core import (
     OptimiserSettings,
     Params,
     TaskBatch,
+    along,
     clip_gradients,
     gradient_norms,
     partition,
     precise,
 )
-from metarl.meta.stacked_optimiser import StackedOptimiser, over_agents
+from metarl.meta.stacked_optimiser import StackedOptimiser
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ class TwoTimescale:
                 self._refuse_or_note(bad if skips is None else bad & ~skips, loss, norms)
                 skips = bad if skips is None else skips | bad
             if skips is not None:
-                gradients = [torch.where(over_agents(skips, g), 0.0, g) for g in gradients]
+                gradients = [torch.where(along(skips, g), 0.0, g) for g in gradients]
             self._accumulate(gradients)
             if learns:
                 self._step("fast", 1, skips)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Params
+from metarl.core import Params, along
 from metarl.rl.adaptable_policy import AdaptablePolicy
 from metarl.rl.distributions import wide
 from metarl.rl.episodes import Episodes
@@ -177,5 +177,4 @@ def final_observation(observation: Tensor, info: dict[str, Any]) -> Tensor:
     final = info.get("final_obs")
     if final is None:
         return observation
-    where = info["_final_obs"].view(-1, *(1,) * (observation.dim() - 1))
-    return torch.where(where, final, observation)
+    return torch.where(along(info["_final_obs"], observation), final, observation)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.core import Params, own_precision, prefixed, scope
+from metarl.core import Params, along, own_precision, prefixed, scope
 from metarl.nn import Network, RecurrentCore
 from metarl.nn.recurrent import State
 from metarl.rl.distributions import Distribution
@@ -114,7 +114,7 @@ class RecurrentPlayer:
     def forget(self, over: Tensor) -> None:
         """Empty the memory where an episode is over, bool ``[N, B]``."""
         self._state = tuple(
-            torch.where(over.view(*over.shape, *(1,) * (now.dim() - 2)), empty, now)
+            torch.where(along(over, now), empty, now)
             for empty, now in zip(self._empty, self._state, strict=True)
         )
 
