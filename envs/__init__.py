@@ -1,40 +1,17 @@
 """Gymnasium environments with hidden tasks: mazes, and small ones with known optima.
 
-Mazes:
+One folder per family, with its tasks and exact anchors (`tasks`), the single environment (`env`)
+and its tensor twin (`tensor`):
 
-    layout              Layout: walls as an immutable value, ASCII, shortest paths
-    generators          pillar_maze, a function from a size to a layout
-    tasks               MazeTask, TaskDistribution: sample, enumerate, split, filter
-    dynamics            a layout as look-up tables, and the pure transition
-    settings            what the environments are made with, checked once
-    grid_maze           GridMazeEnv, the single environment, "metarl/GridMaze-v0"
-    grid_maze_vector    GridMazeVectorEnv, the same as a tensor program
-    oracle              exact returns of the random policy, the explorer and the oracle
-    tours               the order in which the explorer searches
-    rendering           draw: pictures of a maze
-    window              the window of render_mode="human"
+    maze          grid mazes with hidden goals, "metarl/GridMaze-v0": layouts, generators, dynamics,
+                  anchors (exact returns), tours of the explorer, pictures
+    bandit        RL^2's Bernoulli bandits, "metarl/Bandit-v0"; Thompson sampling, UCB1, Gittins
+    mdp           RL^2's random Markov decision processes, "metarl/TabularMDP-v0"; PSRL, planning
+    grid_navi     VariBAD's grid with a hidden goal, "metarl/GridNavi-v0"
+    point         MAML's point in the plane, "metarl/PointNavigation-v0"
 
-Small environments, each as a file of tasks with their exact anchors (`*_tasks`), a single
-environment and its tensor twin (`*_vector`):
-
-    point_navigation    MAML's point in the plane, "metarl/PointNavigation-v0"
-    grid_navi           VariBAD's grid with a hidden goal, "metarl/GridNavi-v0"
-    bandit              RL^2's Bernoulli bandits, "metarl/Bandit-v0"
-    bandit_algorithms   Thompson sampling, UCB1 and greedy, to compare with
-    tabular_mdp         RL^2's random Markov decision processes, "metarl/TabularMDP-v0"
-    mdp_algorithms      PSRL and planning in the mean, to compare with
-
-For all of them:
-
-    task_values         Task, TaskSet, TaskFamily: tasks that are not mazes
-    task_environment    TaskEnv, what the small environments share
-    task_vector_environment  TaskVectorEnv, what their tensor twins share
-    task_checks         what they check at their border
-    step_randomness     the random numbers of an episode, drawn or given
-    generator_blocks    random draws by one generator or several
-    meta_observation    MetaObservation, VectorMetaObservation: the inputs of a meta-learner
-    trial               Trial, VectorTrial: several episodes on one task
-    wrappers            the four wrappers in one place
+    base          what all of them share: tasks as values, the two environment bases, randomness
+    wrappers      MetaObservation, the inputs of a meta-learner; Trial, several episodes on one task
 
 Importing this package registers its environments with Gymnasium:
 
@@ -45,42 +22,39 @@ Importing this package registers its environments with Gymnasium:
 
 import gymnasium
 
-from . import bandit_algorithms, mdp_algorithms, oracle
-from .bandit import BanditEnv
-from .bandit_tasks import (
+from .bandit import algorithms as bandit_algorithms
+from .bandit.env import BanditEnv
+from .bandit.tasks import (
     BanditReturns,
     BanditTask,
     BanditTasks,
     bandit_reference_returns,
     bayes_optimal_return,
 )
-from .bandit_vector import BanditVectorEnv
-from .generators import pillar_maze
-from .grid_maze import GridMazeEnv
-from .grid_maze_vector import GridMazeVectorEnv
-from .grid_navi import GridNaviEnv
-from .grid_navi_tasks import (
+from .bandit.tensor import BanditVectorEnv
+from .base.tasks import TaskSet
+from .grid_navi.env import GridNaviEnv
+from .grid_navi.tasks import (
     GridNaviReturns,
     GridNaviTask,
     grid_navi_reference_returns,
     grid_navi_tasks,
 )
-from .grid_navi_vector import GridNaviVectorEnv
-from .layout import Cell, Layout
-from .point_navigation import PointNavigationEnv
-from .point_navigation_tasks import (
-    PointReturns,
-    PointTask,
-    PointTasks,
-    point_reference_returns,
-)
-from .point_navigation_vector import PointNavigationVectorEnv
-from .rendering import draw
-from .tabular_mdp import TabularMDPEnv
-from .tabular_mdp_tasks import MDPReturns, MDPTask, MDPTasks, mdp_reference_returns
-from .tabular_mdp_vector import TabularMDPVectorEnv
-from .task_values import TaskSet
-from .tasks import MazeTask, TaskDistribution, TaskSplits
+from .grid_navi.tensor import GridNaviVectorEnv
+from .maze import anchors as oracle
+from .maze.drawing import draw
+from .maze.env import GridMazeEnv
+from .maze.generators import pillar_maze
+from .maze.layout import Cell, Layout
+from .maze.tasks import MazeTask, TaskDistribution, TaskSplits
+from .maze.tensor import GridMazeVectorEnv
+from .mdp import algorithms as mdp_algorithms
+from .mdp.env import TabularMDPEnv
+from .mdp.tasks import MDPReturns, MDPTask, MDPTasks, mdp_reference_returns
+from .mdp.tensor import TabularMDPVectorEnv
+from .point.env import PointNavigationEnv
+from .point.tasks import PointReturns, PointTask, PointTasks, point_reference_returns
+from .point.tensor import PointNavigationVectorEnv
 from .wrappers import MetaObservation, Trial, VectorMetaObservation, VectorTrial
 
 __all__ = [
@@ -130,16 +104,16 @@ __all__ = [
 
 # No max_episode_steps here: an environment has a horizon of its own (see `clock`). Entry points say
 # `__name__`, for this package may have been imported under another name (`metarl.envs`).
-for _name, _module in (
-    ("GridMaze", "grid_maze"),
-    ("PointNavigation", "point_navigation"),
+for _name, _folder in (
+    ("GridMaze", "maze"),
+    ("PointNavigation", "point"),
     ("GridNavi", "grid_navi"),
     ("Bandit", "bandit"),
-    ("TabularMDP", "tabular_mdp"),
+    ("TabularMDP", "mdp"),
 ):
     if f"metarl/{_name}-v0" not in gymnasium.registry:
         gymnasium.register(
             id=f"metarl/{_name}-v0",
-            entry_point=f"{__name__}.{_module}:{_name}Env",
-            vector_entry_point=f"{__name__}.vector_entry_points:{_module}",
+            entry_point=f"{__name__}.{_folder}.env:{_name}Env",
+            vector_entry_point=f"{__name__}.vector_entry_points:{_folder}",
         )

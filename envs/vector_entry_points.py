@@ -21,16 +21,16 @@ from typing import Any
 import torch
 from gymnasium.vector import AutoresetMode
 
-from .bandit_vector import BanditVectorEnv
-from .clock import one_horizon
-from .grid_maze_vector import GridMazeVectorEnv
-from .grid_navi_vector import GridNaviVectorEnv
-from .point_navigation_vector import PointNavigationVectorEnv
-from .tabular_mdp_vector import TabularMDPVectorEnv
-from .task_checks import check_render_mode
-from .tensor_environment import TensorEnv
+from .bandit.tensor import BanditVectorEnv
+from .base.checks import check_render_mode
+from .base.clock import one_horizon
+from .base.tensor_environment import TensorEnv
+from .grid_navi.tensor import GridNaviVectorEnv
+from .maze.tensor import GridMazeVectorEnv
+from .mdp.tensor import TabularMDPVectorEnv
+from .point.tensor import PointNavigationVectorEnv
 
-__all__ = ["bandit", "grid_maze", "grid_navi", "make_vector", "point_navigation", "tabular_mdp"]
+__all__ = ["bandit", "grid_navi", "make_vector", "maze", "mdp", "point"]
 
 
 def make_vector(
@@ -68,7 +68,7 @@ def make_vector(
 
 
 bandit = partial(make_vector, BanditVectorEnv)
-grid_maze = partial(make_vector, GridMazeVectorEnv)
 grid_navi = partial(make_vector, GridNaviVectorEnv)
-point_navigation = partial(make_vector, PointNavigationVectorEnv)
-tabular_mdp = partial(make_vector, TabularMDPVectorEnv)
+maze = partial(make_vector, GridMazeVectorEnv)
+mdp = partial(make_vector, TabularMDPVectorEnv)
+point = partial(make_vector, PointNavigationVectorEnv)

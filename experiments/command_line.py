@@ -15,7 +15,7 @@ import tyro
 from metarl.devices import small_networks
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 
 BROKEN_PIPE = 141
 """Exit status of a process whose reader has gone, as a shell reports it: 128 + SIGPIPE."""

@@ -18,8 +18,8 @@ import tyro
 from experiments.command_line import write_anything
 from experiments.references import REFERENCES, explained
 from metarl.errors import UserError
-from metarl.plots import Curves, learning_curves, save_figure
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.plots.lines import Curves, learning_curves, save_figure
+from metarl.runs.directory import RunDirectory, find_runs
 
 AXES = {"env_steps": "environment steps", "tasks_seen": "tasks seen", "iteration": "iterations"}
 METRICS = ("return", "validation_accuracy", "query_loss", "last_support_loss", "support_loss")

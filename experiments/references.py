@@ -10,7 +10,7 @@ REFERENCES: Mapping[str, str] = {
     "ceiling": "explore, then exploit",
     "oracle": "oracle",
 }
-"""Fields of `envs.oracle.ReferenceReturns`, which `config.json` and `summary.json` keep, in words.
+"""Fields of `envs.maze.anchors.ReferenceReturns`, kept in `config.json` and `summary.json`.
 
 ``localising`` is the best walk that was found for who sees what the agent sees; it bounds nothing.
 """

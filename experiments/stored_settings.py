@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from metarl.devices import resolve_device
 from metarl.errors import RunDirectoryError, UserError
 from metarl.foreign_bytes import understood
-from metarl.run_directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory, create_runs, find_runs
 
 SettingsT = TypeVar("SettingsT")
 

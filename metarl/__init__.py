@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import gymnasium
 
+from metarl.former_names import find_former_names
+
 if TYPE_CHECKING:
     from metarl.core import (
         ReplayBuffer,
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
         sgd,
         weight_decay,
     )
-    from metarl.fewshot import TaskDataset
     from metarl.modules import (
         ANIL,
         MAML,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         OptimizerParameters,
         Warp,
     )
+    from metarl.supervised import TaskDataset
 
 __version__ = "0.1.0"
 
@@ -76,7 +78,7 @@ _HOMES = {
         "sgd",
         "weight_decay",
     ),
-    "metarl.fewshot": ("TaskDataset",),
+    "metarl.supervised": ("TaskDataset",),
     "metarl.modules": (
         "ANIL",
         "MAML",
@@ -90,21 +92,23 @@ _HOMES = {
 
 
 ENVIRONMENTS = {
-    "GridMaze": "grid_maze",
-    "PointNavigation": "point_navigation",
+    "GridMaze": "maze",
+    "PointNavigation": "point",
     "GridNavi": "grid_navi",
     "Bandit": "bandit",
-    "TabularMDP": "tabular_mdp",
+    "TabularMDP": "mdp",
 }
-"""Name in the id, and module of `metarl.envs`."""
+"""Name in the id, and folder of `metarl.envs`."""
+
+find_former_names()
 
 # By name only: they are imported when one is made. `envs` registers the same ids for itself.
-for _name, _module in ENVIRONMENTS.items():
+for _name, _folder in ENVIRONMENTS.items():
     if f"metarl/{_name}-v0" not in gymnasium.registry:
         gymnasium.register(
             id=f"metarl/{_name}-v0",
-            entry_point=f"metarl.envs.{_module}:{_name}Env",
-            vector_entry_point=f"metarl.envs.vector_entry_points:{_module}",
+            entry_point=f"metarl.envs.{_folder}.env:{_name}Env",
+            vector_entry_point=f"metarl.envs.vector_entry_points:{_folder}",
         )
 
 

@@ -14,7 +14,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,9 @@ def _is_ours() -> bool:
 def _named_envs() -> ModuleType:
     """The package `envs`, with all its modules under this module's name as well."""
     package = import_module("envs")
-    for module in iter_modules(package.__path__):
-        sys.modules[f"{__name__}.{module.name}"] = import_module(f"envs.{module.name}")
+    for module in walk_packages(package.__path__, "envs."):
+        name = module.name.removeprefix("envs")
+        sys.modules[__name__ + name] = import_module(module.name)
     return package
 
 

@@ -12,10 +12,10 @@ import torch
 
 from benchmarks.csv_file import read_csv, write_csv
 from envs import BanditTasks
-from envs.bandit_algorithms import Algorithm, gittins, greedy, play_bandits, thompson, ucb1
+from envs.bandit.algorithms import Algorithm, gittins, greedy, play_bandits, thompson, ucb1
 from experiments.maze_adapt.settings import from_config
 from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
-from metarl.run_directory import find_runs
+from metarl.runs.directory import find_runs
 from metarl.seeding import spawn_generators
 
 PATH = Path(__file__).with_name("bandits.csv")

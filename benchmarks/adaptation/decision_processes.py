@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from envs import MDPTask
-from envs.mdp_algorithms import Belief, best_policy, greedy, myopic, play_mdps, psrl
-from metarl.run_directory import find_runs
-from metarl.statistics import bootstrap_ci, crossed
+from envs.mdp.algorithms import Belief, best_policy, greedy, myopic, play_mdps, psrl
+from metarl.runs.directory import find_runs
+from metarl.stats import bootstrap_ci, crossed
 
 HORIZON = 10
 """Steps of an episode, as published."""

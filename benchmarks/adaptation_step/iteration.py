@@ -20,13 +20,13 @@ from experiments.maze_adapt.episodes import episodes_of
 from experiments.maze_adapt.worlds import World, make_world
 from metarl.core import Execution, OptimiserSettings, sgd
 from metarl.meta import MAML
-from metarl.meta_training import OptimisedLearner, OuterSettings
 from metarl.rl import (
     FeedForwardPolicy,
     PolicyGradientSettings,
     PolicyGradientTasks,
     mlp_policy,
 )
+from metarl.train.trainer import OptimisedLearner, OuterSettings
 
 Iteration = Callable[[], object]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from metarl.fewshot import (
+from metarl.supervised import (
     REGRESSION_FAMILIES,
     AlphabetBatches,
     AlphabetSettings,
@@ -29,7 +29,7 @@ from metarl.fewshot import (
     split_alphabets,
     split_characters,
 )
-from metarl.fewshot.omniglot_download import default_folder
+from metarl.supervised.omniglot.download import default_folder
 
 SETTINGS = ((5, 1, 1), (5, 5, 5), (5, 1, 15), (20, 1, 1), (20, 5, 5))
 """Ways, shots, query shots."""

@@ -2,7 +2,7 @@
 
 Before the first find an agent follows a walk that nothing it sees can change, and which is worth
 the sum over goals of what a first visit at its time is worth: the find and, for the best policy on
-beliefs (`envs.localisation`, exact), what comes after it. A walk visits one new cell a step at
+beliefs (`envs.maze.localisation`, exact), what comes after it. A walk visits one new cell a step at
 most, and none before its distance from the start. The best assignment of visiting times to cells
 under these two rules alone bounds every walk; the best walk known is the `localising` reference.
 """
@@ -10,8 +10,9 @@ under these two rules alone bounds every walk; the best walk known is the `local
 import numpy as np
 from numpy.typing import NDArray
 
-from envs import TaskDistribution, oracle, pillar_maze
-from envs.localisation import worth_of_a_find
+from envs import TaskDistribution, pillar_maze
+from envs.maze import anchors as oracle
+from envs.maze.localisation import worth_of_a_find
 
 
 def largest_sum(worth: NDArray[np.float64]) -> float:

@@ -23,10 +23,10 @@ from benchmarks.csv_file import write_csv
 from experiments.maze.evaluate import references
 from experiments.plot import PlotSettings, plot
 from experiments.references import explained
-from metarl.evaluation import window_returns
-from metarl.plots import Curves, save_figure, within_trial_curve
-from metarl.run_directory import RunDirectory, find_runs
-from metarl.statistics import mean_and_interval
+from metarl.evaluate.trials import window_returns
+from metarl.plots.lines import Curves, save_figure, within_trial_curve
+from metarl.runs.directory import RunDirectory, find_runs
+from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent
 MARKS = (250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 10000, 12000, 15000, 20000, 30000)

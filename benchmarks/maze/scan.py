@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.csv_file import write_csv
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory, find_runs
 
 HERE = Path(__file__).parent
 ITERATIONS = 200

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from metarl.core import Execution, Params, Split
-from metarl.fewshot.criteria import cross_entropy, mean_squared_error
 from metarl.nn import MLP, ConvNet, Network
+from metarl.supervised.criteria import cross_entropy, mean_squared_error
 
 Data = tuple[Tensor, Tensor]
 

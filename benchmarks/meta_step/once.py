@@ -19,10 +19,10 @@ from torch import Tensor
 from benchmarks.meta_step.cases import images
 from experiments.learners.execution import resolved
 from metarl.core import Execution, Params, sgd
-from metarl.fewshot import Examples, FewShotBatch
-from metarl.fewshot.criteria import cross_entropy
-from metarl.fewshot.tasks import SupervisedTasks
 from metarl.meta import ANIL
+from metarl.supervised import Examples, FewShotBatch
+from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.tasks import SupervisedTasks
 
 CPU = torch.device("cpu")
 

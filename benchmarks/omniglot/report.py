@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.csv_file import read_csv, write_csv
-from metarl.plots import Curves, learning_curves, save_figure
-from metarl.run_directory import RunDirectory
-from metarl.statistics import mean_and_interval
+from metarl.plots.lines import Curves, learning_curves, save_figure
+from metarl.runs.directory import RunDirectory
+from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent
 RESULT = (

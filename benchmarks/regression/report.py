@@ -25,9 +25,9 @@ from PIL import Image
 
 from benchmarks.csv_file import read_csv, write_csv
 from metarl.errors import UserError
-from metarl.plots import Curves, learning_curves, save_figure
-from metarl.run_directory import RunDirectory, find_runs
-from metarl.statistics import mean_and_interval
+from metarl.plots.lines import Curves, learning_curves, save_figure
+from metarl.runs.directory import RunDirectory, find_runs
+from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent
 STEPS = (0, 1, 5, 10, 32, 40)

@@ -21,8 +21,8 @@ from metarl.core import (
 )
 from metarl.errors import UserError
 from metarl.meta import LeapMetric
-from metarl.meta_training import OuterSettings
-from metarl.training import Schedule
+from metarl.train.loop import Schedule
+from metarl.train.trainer import OuterSettings
 
 Method = Literal[
     "maml",

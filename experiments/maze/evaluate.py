@@ -14,7 +14,7 @@ import torch
 import tyro
 from matplotlib.figure import Figure
 
-from envs import oracle
+from envs.maze import anchors as oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, from_config
 from experiments.maze.summary import describe, describe_seeds, kept_instead
@@ -22,11 +22,11 @@ from experiments.references import REFERENCES, explained
 from metarl.core import Params
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluation import Array, play, trial_statistics, window_returns
-from metarl.json_file import to_json, write_json
-from metarl.plots import Curves, save_figure, within_trial_curve
+from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
+from metarl.plots.lines import Curves, save_figure, within_trial_curve
 from metarl.rl import RecurrentAgent
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.json_file import to_json, write_json
 from metarl.seeding import spawn_generators
 
 

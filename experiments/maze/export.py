@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl import checkpoint
 from metarl.errors import RunDirectoryError
 from metarl.foreign_bytes import understood
-from metarl.json_file import write_json
-from metarl.run_directory import RunDirectory
+from metarl.runs import checkpoint
+from metarl.runs.directory import RunDirectory
+from metarl.runs.json_file import write_json
 
 KEPT = ("metrics.jsonl", "summary.json")
 

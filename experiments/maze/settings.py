@@ -15,7 +15,7 @@ from metarl.core import OptimiserSettings
 from metarl.errors import UserError
 from metarl.meta import TwoTimescaleSettings
 from metarl.rl import ActorCriticSettings
-from metarl.training import Schedule
+from metarl.train.loop import Schedule
 
 Method = Literal["warp", "rnn", "gru", "lstm", "plastic", "modulated"]
 Preset = Literal["default", "ppo", "demo", "paper"]

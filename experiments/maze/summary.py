@@ -8,8 +8,8 @@ from typing import Any
 
 from experiments.references import REFERENCES
 from metarl.foreign_bytes import understood
-from metarl.json_file import read_json
-from metarl.statistics import mean_and_interval
+from metarl.runs.json_file import read_json
+from metarl.stats import mean_and_interval
 
 QUESTION = ("num_tasks", "seed", "greedy", "window")
 """What was asked of an agent: the same question has the same answer."""

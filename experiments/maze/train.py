@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from envs import oracle
+from envs.maze import anchors as oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, defaults, from_config
 from experiments.stored_settings import resumed
@@ -19,9 +19,9 @@ from metarl.devices import resolve_device
 from metarl.meta import TwoTimescale
 from metarl.rl import Collector, ScoredTrials, Trials
 from metarl.rl.cuda_graph import Captured, require_cuda
-from metarl.run_directory import RunDirectory, create_runs
+from metarl.runs.directory import RunDirectory, create_runs
 from metarl.seeding import spawn_generators
-from metarl.training import LoopSettings, MetaTraining
+from metarl.train.loop import LoopSettings, MetaTraining
 
 
 def train(settings: TrainSettings) -> list[RunDirectory]:

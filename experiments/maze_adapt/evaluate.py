@@ -17,12 +17,12 @@ from experiments.maze_adapt.pictures import draw_adaptation
 from experiments.maze_adapt.settings import TrainSettings, from_config
 from experiments.maze_adapt.streams import SIDE_STREAMS, STREAMS
 from experiments.maze_adapt.worlds import Anchors, Side, Tasks
-from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.json_file import to_json, write_json
-from metarl.plots import save_figure
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.evaluate.adaptation_evaluation import AdaptationResult, adaptation_summary
+from metarl.plots.lines import save_figure
+from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.json_file import to_json, write_json
 from metarl.seeding import spawn_generators
 
 

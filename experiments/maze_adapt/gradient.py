@@ -18,12 +18,11 @@ from experiments.maze_adapt.methods import Method
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
 from experiments.maze_adapt.worlds import Tasks, World
-from metarl.adaptation_evaluation import AdaptationResult, evaluate_learner
 from metarl.core import Params, share, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
+from metarl.evaluate.adaptation_evaluation import AdaptationResult, evaluate_learner
 from metarl.meta import MetaLearner, Penalty
-from metarl.meta_training import OptimisedLearner, load_learner, train_in_turn
 from metarl.rl import (
     AdaptablePolicy,
     AdaptedAgent,
@@ -31,9 +30,10 @@ from metarl.rl import (
     rollout_metrics,
     start_entropy,
 )
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
-from metarl.training import LoopSettings, MetaTraining
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import OptimisedLearner, load_learner, train_in_turn
 
 USUAL_STEPS = 3
 

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from envs import GridMazeVectorEnv, Layout
-from envs.dynamics import PATCH_SIZE
+from envs.maze.dynamics import PATCH_SIZE
 
 TensorEnv = VectorEnv[Tensor, Tensor, Tensor]
 Step = tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]

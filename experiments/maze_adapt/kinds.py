@@ -16,8 +16,8 @@ import torch
 from envs import MazeTask
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.worlds import Tasks
-from metarl.adaptation_evaluation import AdaptationResult
-from metarl.run_directory import RunDirectory
+from metarl.evaluate.adaptation_evaluation import AdaptationResult
+from metarl.runs.directory import RunDirectory
 
 
 class Measurement(NamedTuple):

@@ -16,7 +16,6 @@ from metarl.core import Execution, OptimiserSettings, Params
 from metarl.errors import UserError
 from metarl.meta import EMAML, KL_LIMIT, TRPO, LeapMetric, MetaLearner, ProMP
 from metarl.meta.linear_solvers import ConjugateGradient
-from metarl.meta_training import OuterSettings
 from metarl.nn import MLP, WarpMLP
 from metarl.rl import (
     AdaptablePolicy,
@@ -25,7 +24,8 @@ from metarl.rl import (
     mlp_policy,
     recurrent_policy,
 )
-from metarl.training import Schedule
+from metarl.train.loop import Schedule
+from metarl.train.trainer import OuterSettings
 
 OF_POLICIES = ("emaml", "promp", "trpo-maml")
 """Learners that need probabilities, not a loss alone."""

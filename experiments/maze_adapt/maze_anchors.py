@@ -7,7 +7,7 @@ mean of V_k over the cells other than g (where a find sends the agent, and where
                                  { 1             if the move enters g, and it ends the episode
                                  { V_{k-1}(c')   otherwise
 
-From the centre with teleports this is `envs.oracle.reference_returns`, without its explorers.
+From the centre with teleports this is `envs.maze.anchors.reference_returns`, without its explorers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from envs import MazeTask, TaskDistribution
-from envs.dynamics import compile_layout
+from envs.maze.dynamics import compile_layout
 
 Start = Literal["centre", "random"]
 """Where episodes in a maze start: at its centre, or each at a random free cell but the goal."""

@@ -11,8 +11,8 @@ from gymnasium.vector import VectorWrapper
 from torch import Tensor
 
 from envs import GridMazeVectorEnv, Layout, MazeTask
-from envs.dynamics import teleport_targets
-from envs.generator_blocks import GeneratorBlocks
+from envs.base.generator_blocks import GeneratorBlocks
+from envs.maze.dynamics import teleport_targets
 from experiments.maze_adapt.interfaces import Step, TensorEnv
 
 

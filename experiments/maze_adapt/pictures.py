@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.adaptation_evaluation import AdaptationResult
-from metarl.plots import Curves, learning_curves
+from metarl.evaluate.adaptation_evaluation import AdaptationResult
+from metarl.plots.lines import Curves, learning_curves
 
 
 def draw_adaptation(

@@ -23,11 +23,10 @@ from experiments.maze_adapt.ppo_learner import PPOLearner, env_on, make_model
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.streams import STREAMS
 from experiments.maze_adapt.worlds import Tasks
-from metarl.adaptation_evaluation import AdaptationResult
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.meta_training import train_in_turn
-from metarl.run_directory import RunDirectory
+from metarl.evaluate.adaptation_evaluation import AdaptationResult
+from metarl.runs.directory import RunDirectory
 from metarl.sb3 import (
     FineTuning,
     SB3Agent,
@@ -37,7 +36,8 @@ from metarl.sb3 import (
     fine_tune,
 )
 from metarl.seeding import spawn_generators
-from metarl.training import LoopSettings, MetaTraining
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import train_in_turn
 
 USUAL_STEPS = 3
 

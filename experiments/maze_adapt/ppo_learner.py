@@ -20,7 +20,6 @@ from experiments.maze_adapt.episodes import environments
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.worlds import Tasks, World
 from metarl.meta import KL_LIMIT, NonFiniteLossError
-from metarl.meta_training import MAX_SKIPPED
 from metarl.rl import Gaussian
 from metarl.sb3 import (
     PlayedEpisodes,
@@ -30,6 +29,7 @@ from metarl.sb3 import (
     rollout_buffer,
     seeded,
 )
+from metarl.train.trainer import MAX_SKIPPED
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ LOGGED = {
 
 
 class PPOLearner:
-    """A PPO that `metarl.training.MetaTraining` can train, save and restore.
+    """A PPO that `metarl.train.loop.MetaTraining` can train, save and restore.
 
     SB3's draws begin at a seed in every iteration: its state is that of policy and optimiser.
     An iteration whose losses or weights are not finite is undone whole and counted (``skipped``).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from metarl.training import Schedule
+from metarl.train.loop import Schedule
 
 
 @dataclass(frozen=True)

@@ -27,17 +27,17 @@ from experiments.maze_adapt.kinds import Film, Loaded, Measurement
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.streams import STREAMS
 from experiments.maze_adapt.worlds import Tasks, World
-from metarl.adaptation_evaluation import AdaptationResult, evaluate_agent
 from metarl.core import Params, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
+from metarl.evaluate.adaptation_evaluation import AdaptationResult, evaluate_agent
 from metarl.meta import TwoTimescale
-from metarl.meta_training import MAX_SKIPPED
 from metarl.nn import GRU, AssociativeMemory, RecurrentCore, WarpRNN
 from metarl.rl import ActorCritic, Collector, RecurrentAgent, ScoredTrials, Trials
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
-from metarl.training import LoopSettings, MetaTraining
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import MAX_SKIPPED
 
 USUAL_TRIALS = 20
 """A task, to be measured by."""

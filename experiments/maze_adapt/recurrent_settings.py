@@ -10,7 +10,7 @@ from experiments.maze_adapt.worlds import EnvName
 from metarl.core import OptimiserSettings
 from metarl.meta import TwoTimescaleSettings
 from metarl.rl import ActorCriticSettings
-from metarl.training import Schedule
+from metarl.train.loop import Schedule
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.kinds import Film
 from experiments.maze_adapt.settings import from_config
 from metarl.errors import UserError
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 
 CPU = torch.device("cpu")
 

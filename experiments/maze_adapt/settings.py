@@ -28,9 +28,9 @@ from experiments.maze_adapt.worlds import SALT, EnvName, World, make_world
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
 from metarl.foreign_bytes import understood
-from metarl.meta_training import OuterSettings
 from metarl.rl import PolicyGradientSettings
-from metarl.training import Schedule
+from metarl.train.loop import Schedule
+from metarl.train.trainer import OuterSettings
 
 ENVS: tuple[EnvName, ...] = get_args(EnvName)
 

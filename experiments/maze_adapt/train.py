@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments import stored_settings
 from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.settings import TrainSettings, defaults, from_config
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 
 
 def train(settings: TrainSettings) -> list[RunDirectory]:

@@ -16,7 +16,7 @@ from experiments.omniglot import fewshot_settings, multishot_presets
 from experiments.omniglot.fewshot_settings import FewShotSettings
 from experiments.omniglot.multishot_settings import MultiShotMethod, MultiShotSettings, Preset
 from metarl.errors import UserError
-from metarl.run_directory import find_runs
+from metarl.runs.directory import find_runs
 
 PROGRAM = "python -m experiments.omniglot"
 COMMANDS = {
@@ -67,7 +67,7 @@ def run(command: str, prog: str, arguments: Sequence[str]) -> None:
 
 def run_download(settings: DownloadSettings) -> None:
     """Download what is not there."""
-    from metarl.fewshot.omniglot_download import default_folder, download
+    from metarl.supervised.omniglot.download import default_folder, download
 
     folder = settings.data or default_folder()
     download(folder)

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 
 from metarl.errors import UserError
-from metarl.fewshot import Omniglot, TaskDataset, load_omniglot, omniglot_tasks, split_characters
-from metarl.fewshot.omniglot_cache import Resize
-from metarl.fewshot.omniglot_download import default_folder
+from metarl.supervised import Omniglot, TaskDataset, load_omniglot, omniglot_tasks, split_characters
+from metarl.supervised.omniglot.cache import Resize
+from metarl.supervised.omniglot.download import default_folder
 
 Side = Literal["train", "validation", "test"]
 

@@ -9,8 +9,8 @@ from experiments import stored_settings
 from experiments.omniglot import fewshot_evaluate, multishot_evaluate
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from metarl.errors import RunDirectoryError, UserError
-from metarl.json_file import read_json, to_json, write_json
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.json_file import read_json, to_json, write_json
 
 SUMMARY = {"test": "summary.json", "validation": "summary-validation.json"}
 """Where the results on a side of the characters go."""

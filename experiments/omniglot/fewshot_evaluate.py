@@ -20,8 +20,8 @@ from experiments.omniglot.trained import (
 )
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.plots import save_figure
-from metarl.run_directory import RunDirectory
+from metarl.plots.lines import save_figure
+from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 
 DEFAULT_TASKS = 1000

@@ -24,8 +24,8 @@ from experiments.learners import (
 from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution, OptimiserSettings
 from metarl.errors import UserError
-from metarl.meta_training import OuterSettings
-from metarl.training import Schedule
+from metarl.train.loop import Schedule
+from metarl.train.trainer import OuterSettings
 
 
 @dataclass(frozen=True)

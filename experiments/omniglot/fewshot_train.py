@@ -14,19 +14,19 @@ from experiments import stored_settings
 from experiments.learners import check_compiler_of, make_learner
 from experiments.omniglot.data import Side, character_tasks, load_images
 from experiments.omniglot.fewshot_settings import FewShotSettings, defaults, from_config
-from metarl.adaptation_curve import AdaptationCurve, adaptation_curve
 from metarl.devices import resolve_device
-from metarl.fewshot import FewShotBatch, Omniglot, TaskDataset
-from metarl.fewshot.criteria import cross_entropy
-from metarl.fewshot.minibatches import in_minibatches
-from metarl.fewshot.tasks import Source, SupervisedTasks
+from metarl.evaluate.adaptation_curve import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
-from metarl.meta_training import OptimisedLearner, train_in_turn
-from metarl.model_selection import SelectedLearner
 from metarl.nn import ConvNet, Network
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
-from metarl.training import LoopSettings, MetaTraining
+from metarl.supervised import FewShotBatch, Omniglot, TaskDataset
+from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.minibatches import in_minibatches
+from metarl.supervised.tasks import Source, SupervisedTasks
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.selection import SelectedLearner
+from metarl.train.trainer import OptimisedLearner, train_in_turn
 
 STREAMS = ("init", "tasks")
 """Of a seed."""

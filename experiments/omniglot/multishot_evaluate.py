@@ -21,10 +21,10 @@ from experiments.omniglot.trained import (
 )
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.fewshot import alphabet_tasks
-from metarl.plots import save_figure
-from metarl.run_directory import RunDirectory
+from metarl.plots.lines import save_figure
+from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
+from metarl.supervised import alphabet_tasks
 
 
 def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:

@@ -8,13 +8,13 @@ import torch
 
 from experiments.omniglot.multishot_settings import MultiShotSettings
 from experiments.omniglot.multishot_tasks import AlphabetBatch, fresh_heads
-from metarl.adaptation_curve import AdaptationCurve, Array, adaptation_curve
-from metarl.fewshot import AlphabetBatches, AlphabetTasks, Examples
-from metarl.fewshot.criteria import cross_entropy
-from metarl.fewshot.tasks import SupervisedTasks
+from metarl.evaluate.adaptation_curve import AdaptationCurve, Array, adaptation_curve
 from metarl.meta import MetaLearner
 from metarl.nn import Network
 from metarl.seeding import stream
+from metarl.supervised import AlphabetBatches, AlphabetTasks, Examples
+from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.tasks import SupervisedTasks
 
 REFERENCE_IMAGES = 300
 """Training images (at least) whose statistics non-transductive batch norm takes."""

@@ -28,9 +28,9 @@ from experiments.omniglot.multishot_settings import (
 )
 from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution, OptimiserSettings
-from metarl.fewshot import AlphabetSettings, Distortion
 from metarl.meta import SIMPLIFIED
-from metarl.meta_training import OuterSettings
+from metarl.supervised import AlphabetSettings, Distortion
+from metarl.train.trainer import OuterSettings
 
 
 def defaults(

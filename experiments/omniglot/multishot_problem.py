@@ -10,7 +10,9 @@ from experiments.learners import make_learner
 from experiments.omniglot.multishot_settings import MultiShotSettings
 from experiments.omniglot.multishot_tasks import AlphabetBatch, TrainingImages, fresh_heads
 from metarl.errors import UserError
-from metarl.fewshot import (
+from metarl.meta import MetaLearner
+from metarl.nn import ConvNet, Network
+from metarl.supervised import (
     AlphabetBatches,
     AlphabetSplit,
     AlphabetTasks,
@@ -19,9 +21,7 @@ from metarl.fewshot import (
     choose_alphabets,
     split_alphabets,
 )
-from metarl.fewshot.criteria import cross_entropy
-from metarl.meta import MetaLearner
-from metarl.nn import ConvNet, Network
+from metarl.supervised.criteria import cross_entropy
 
 STREAMS = ("init", "tasks")
 """Of a seed."""

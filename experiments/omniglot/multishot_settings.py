@@ -15,8 +15,8 @@ from experiments.learners import LearnerSettings, Method, check_applies, resolve
 from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution
 from metarl.errors import UserError
-from metarl.fewshot import AlphabetSettings
-from metarl.fewshot.omniglot_cache import Resize
+from metarl.supervised import AlphabetSettings
+from metarl.supervised.omniglot.cache import Resize
 
 Preset = Literal["fast", "default", "reference"]
 MultiShotMethod = Literal["warp", "warp-leap", "leap", "reptile", "fomaml", "maml", "ft", "none"]

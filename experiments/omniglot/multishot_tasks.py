@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, Split
-from metarl.fewshot import AlphabetBatches, Examples
-from metarl.fewshot.tasks import SupervisedTasks
 from metarl.nn import Network
+from metarl.supervised import AlphabetBatches, Examples
+from metarl.supervised.tasks import SupervisedTasks
 
 
 @dataclass(frozen=True)

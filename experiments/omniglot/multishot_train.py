@@ -22,15 +22,15 @@ from experiments.omniglot.multishot_problem import (
 )
 from experiments.omniglot.multishot_settings import MultiShotSettings, from_config
 from metarl.devices import resolve_device
-from metarl.fewshot import AlphabetTasks, Omniglot, alphabet_tasks
-from metarl.json_file import to_json, write_json
 from metarl.meta import MetaLearner
-from metarl.meta_training import OptimisedLearner, train_in_turn
-from metarl.model_selection import SelectedLearner
 from metarl.nn import Network
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
+from metarl.runs.json_file import to_json, write_json
 from metarl.seeding import spawn_generators
-from metarl.training import LoopSettings, MetaTraining
+from metarl.supervised import AlphabetTasks, Omniglot, alphabet_tasks
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.selection import SelectedLearner
+from metarl.train.trainer import OptimisedLearner, train_in_turn
 
 VALIDATION_SEED = 20_000
 """Of the images of validation."""

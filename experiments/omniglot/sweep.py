@@ -26,7 +26,7 @@ from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution
 from metarl.errors import UserError
 from metarl.nn import WarpConvNet
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 
 TRAIN = "python -m experiments.omniglot train --protocol multishot"
 """The command whose options follow ``--``."""

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl import atomic
 from metarl.errors import UserError
 from metarl.foreign_bytes import understood
-from metarl.plots import Curves, learning_curves, save_figure
-from metarl.run_directory import RunDirectory
-from metarl.statistics import mean_and_interval
+from metarl.plots.lines import Curves, learning_curves, save_figure
+from metarl.runs import atomic
+from metarl.runs.directory import RunDirectory
+from metarl.stats import mean_and_interval
 
 COLUMNS = (
     *("method", "preset", "pretrain", "run_seed", "iteration", "trained_iterations"),

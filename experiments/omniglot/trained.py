@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.adaptation_curve import AdaptationCurve
 from metarl.errors import UserError
+from metarl.evaluate.adaptation_curve import AdaptationCurve
 from metarl.meta import MetaLearner
-from metarl.model_selection import VALIDATION
-from metarl.plots import Curves, learning_curves
-from metarl.run_directory import RunDirectory
-from metarl.statistics import mean_and_interval
+from metarl.plots.lines import Curves, learning_curves
+from metarl.runs.directory import RunDirectory
+from metarl.stats import mean_and_interval
+from metarl.train.selection import VALIDATION
 
 Which = Literal["best", "last"]
 

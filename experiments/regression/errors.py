@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.regression.tasks import RegressionTasks
-from metarl.fewshot.criteria import mean_absolute_error, mean_squared_error
 from metarl.meta import MetaLearner
+from metarl.supervised.criteria import mean_absolute_error, mean_squared_error
 
 Array = NDArray[np.float64]
 

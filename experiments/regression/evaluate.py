@@ -25,13 +25,13 @@ from experiments.regression.tasks import (
 from experiments.regression.train import STREAMS
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.fewshot.criteria import mean_absolute_error
 from metarl.meta import MetaLearner
-from metarl.meta_training import load_learner
-from metarl.plots import save_figure
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.plots.lines import save_figure
+from metarl.runs.directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
-from metarl.statistics import mean_and_interval
+from metarl.stats import mean_and_interval
+from metarl.supervised.criteria import mean_absolute_error
+from metarl.train.trainer import load_learner
 
 Side = Literal["validation", "test"]
 PICTURES = ("fit.png", "steps.png", "training.png")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.regression.errors import Errors
-from metarl.fewshot.tasks import SupervisedTasks
 from metarl.meta import MetaLearner
-from metarl.plots import COLOURS, Curves, learning_curves
+from metarl.plots.lines import COLOURS, Curves, learning_curves
+from metarl.supervised.tasks import SupervisedTasks
 
 LOSSES = ("support_loss", "last_support_loss", "query_loss")
 """What learners say of their training; each says some of it."""

@@ -22,8 +22,8 @@ from experiments.learners import (
 )
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
-from metarl.meta_training import OuterSettings
-from metarl.training import Schedule
+from metarl.train.loop import Schedule
+from metarl.train.trainer import OuterSettings
 
 Family = Literal["sine", "sine-phase", "sine-domain", "logistic"]
 

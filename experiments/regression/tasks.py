@@ -11,17 +11,17 @@ from torch import Tensor
 from experiments.learners import WARP_METHODS, LearnedLoss, make_learner
 from experiments.regression.settings import TrainSettings
 from metarl.core import Params
-from metarl.fewshot import (
+from metarl.meta import MetaLearner
+from metarl.nn import MLP, Network, WarpMLP
+from metarl.supervised import (
     REGRESSION_FAMILIES,
     Examples,
     FewShotBatch,
     RegressionFamily,
     TwoDomainSine,
 )
-from metarl.fewshot.minibatches import in_minibatches
-from metarl.fewshot.tasks import Source, SupervisedTasks
-from metarl.meta import MetaLearner
-from metarl.nn import MLP, Network, WarpMLP
+from metarl.supervised.minibatches import in_minibatches
+from metarl.supervised.tasks import Source, SupervisedTasks
 
 
 @dataclass(frozen=True)

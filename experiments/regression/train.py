@@ -13,10 +13,10 @@ from experiments.learners import check_compiler_of
 from experiments.regression.settings import TrainSettings, defaults, from_config
 from experiments.regression.tasks import draw_tasks, make_network, make_untrained
 from metarl.devices import resolve_device
-from metarl.meta_training import OptimisedLearner, train_in_turn
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
-from metarl.training import LoopSettings, MetaTraining
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import OptimisedLearner, train_in_turn
 
 STREAMS = ("init", "tasks")
 """Of a seed; tasks to test on have a third one (`evaluate`)."""

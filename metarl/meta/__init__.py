@@ -3,7 +3,6 @@
 from metarl.core.ratios import StaleBatchError
 from metarl.meta.anil import ANIL
 from metarl.meta.daml import DAML, LearnedLossTasks, ShowingTaskBatch
-from metarl.meta.emaml import EMAML
 from metarl.meta.fine_tuning import FineTuning, IdentifiedTaskBatch
 from metarl.meta.implicit_maml import ImplicitMAML, Proximal
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
@@ -12,22 +11,23 @@ from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
 from metarl.meta.no_meta_training import NoMetaTraining
-from metarl.meta.policy_tasks import PolicyTaskBatch
-from metarl.meta.promp import KL_LIMIT, ProMP
-from metarl.meta.recorded import Recorded
-from metarl.meta.regularised import Penalty, regularised_gradients
-from metarl.meta.reptile import Reptile
-from metarl.meta.trajectory_objectives import (
+from metarl.meta.policy.emaml import EMAML
+from metarl.meta.policy.policy_tasks import PolicyTaskBatch
+from metarl.meta.policy.promp import KL_LIMIT, ProMP
+from metarl.meta.policy.trajectory_objectives import (
     LeapObjective,
     MAMLObjective,
     ReptileObjective,
     TrajectoryObjective,
 )
-from metarl.meta.trpo import TRPO
+from metarl.meta.policy.trpo import TRPO
+from metarl.meta.recorded import Recorded
+from metarl.meta.regularised import Penalty, regularised_gradients
+from metarl.meta.reptile import Reptile
 from metarl.meta.two_timescale import NonFiniteLossError, TwoTimescale, TwoTimescaleSettings
-from metarl.meta.warpgrad import OnlineWarpGrad
-from metarl.meta.warpgrad_continual import ContinualWarpGrad
-from metarl.meta.warpgrad_offline import OfflineWarpGrad
+from metarl.meta.warpgrad.continual import ContinualWarpGrad
+from metarl.meta.warpgrad.offline import OfflineWarpGrad
+from metarl.meta.warpgrad.online import OnlineWarpGrad
 
 __all__ = [
     "ANIL",

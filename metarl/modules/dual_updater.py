@@ -1,8 +1,8 @@
 """How a `Warp` learns from a meta-batch: warp layers and initialisation, each by its objective.
 
 The meta-objective of Flennerhag et al. 2020, eq. 13 and 15: J(phi, theta_0) = L(phi) + C(theta_0),
-by their Algorithm 2. L is one of `metarl.meta.warpgrad_objectives`, C one of
-`metarl.meta.trajectory_objectives`. `metarl.meta.OfflineWarpGrad` does the same to a whole
+by their Algorithm 2. L is one of `metarl.meta.warpgrad.objectives`, C one of
+`metarl.meta.policy.trajectory_objectives`. `metarl.meta.OfflineWarpGrad` does the same to a whole
 meta-batch as one tensor program.
 
 # Deviation: what the trajectory objectives need of a path is evaluated on batches drawn anew, since
@@ -24,13 +24,13 @@ from metarl.core.renamed import renamed
 from metarl.core.replay import Key
 from metarl.core.second_order import twice_differentiable
 from metarl.meta.leap import SIMPLIFIED, Distance, LeapMetric
-from metarl.meta.trajectory_objectives import (
+from metarl.meta.policy.trajectory_objectives import (
     LeapObjective,
     MAMLObjective,
     ReptileObjective,
     TrajectoryObjective,
 )
-from metarl.meta.warpgrad_objectives import OBJECTIVES, Look, Objective, look
+from metarl.meta.warpgrad.objectives import OBJECTIVES, Look, Objective, look
 from metarl.modules.collected import Collected
 from metarl.modules.module_task import Criterion
 from metarl.modules.trajectory import Trajectory

@@ -18,7 +18,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from metarl.adaptation_evaluation import AdaptationResult
+from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.sb3.episodes import PlayedEpisodes, play_episodes, rollout_buffer
 from metarl.sb3.global_generators import child_seed, seeded
 

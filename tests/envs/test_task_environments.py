@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs import MetaObservation, TaskSet, Trial, VectorMetaObservation, VectorTrial
-from envs import generator_blocks as blocks
+from envs.base import generator_blocks as blocks
 from tests.envs.families import FAMILIES, Family
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)

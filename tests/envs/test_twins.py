@@ -14,9 +14,9 @@ from envs import (
     VectorMetaObservation,
     VectorTrial,
 )
-from envs.dynamics import compile_layout
-from envs.layout import Layout
-from tests.envs.strategies import layouts, tasks
+from envs.maze.dynamics import compile_layout
+from envs.maze.layout import Layout
+from tests.envs.maze.strategies import layouts, tasks
 
 
 def has_thick_walls(layout: Layout) -> bool:

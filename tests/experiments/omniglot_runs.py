@@ -6,8 +6,8 @@ import os
 import torch
 
 from experiments.omniglot.__main__ import main
-from metarl.run_directory import find_runs
-from tests.metarl.fewshot.tiny_omniglot import write_archives
+from metarl.runs.directory import find_runs
+from tests.metarl.supervised.omniglot.tiny_omniglot import write_archives
 
 ALPHABETS = {
     "images_background": {"Aa": 3, "Bb": 3, "Cc": 4, "Dd": 2},

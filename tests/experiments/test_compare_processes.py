@@ -83,6 +83,6 @@ def test_all_save_and_stop_whoever_hears_the_signal(tmp_path, process, number, e
     kept = tmp_path / "c" / "fomaml" / "seed-0"
     if not (everybody and number == signal.SIGTERM):
         last = json.loads(kept.joinpath("metrics.jsonl").read_bytes().splitlines()[-1])
-        from metarl.checkpoint import load
+        from metarl.runs.checkpoint import load
 
         assert load(kept / "checkpoint.pt")["iteration"] == last["iteration"]

@@ -23,9 +23,6 @@ from experiments.learners import (
 )
 from metarl.core import Execution, chain, clip_by_norm, sgd
 from metarl.errors import UserError
-from metarl.fewshot import Sine
-from metarl.fewshot.criteria import mean_squared_error
-from metarl.fewshot.tasks import SupervisedTasks
 from metarl.meta import (
     ANIL,
     DAML,
@@ -42,6 +39,9 @@ from metarl.meta import (
 from metarl.meta.linear_solvers import NeumannSeries
 from metarl.nn import MLP
 from metarl.nn.warp_mlp import WarpMLP
+from metarl.supervised import Sine
+from metarl.supervised.criteria import mean_squared_error
+from metarl.supervised.tasks import SupervisedTasks
 
 METHODS = get_args(Method)
 PLAIN = MLP((1, 5, 1), "tanh")

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs import oracle, pillar_maze
+from envs import pillar_maze
+from envs.maze import anchors as oracle
 from experiments.maze.settings import defaults
 from experiments.maze.train import train
 from metarl.rl import trials

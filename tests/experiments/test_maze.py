@@ -14,11 +14,11 @@ from typing import get_args
 import pytest
 import torch
 
-from envs import oracle
+from envs.maze import anchors as oracle
 from experiments.maze.__main__ import main
 from experiments.maze.settings import Method, defaults, from_config
 from metarl.core import num_parameters, partition
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory, find_runs
 
 METHODS = get_args(Method)
 SMALL = (
@@ -463,7 +463,7 @@ def test_bad_input_is_refused_in_one_line_before_work_starts(
 def test_a_full_disk_and_a_second_ctrl_c_end_in_one_line(
     tmp_path, monkeypatch, capsys, error, status, message
 ):
-    from metarl.training import MetaTraining
+    from metarl.train.loop import MetaTraining
 
     def fails(self):
         raise error

@@ -18,7 +18,7 @@ from experiments.maze_adapt.settings import ENVS, defaults, from_config
 from experiments.maze_adapt.streams import SIDE_STREAMS, STREAMS
 from metarl.core import share
 from metarl.errors import RunDirectoryError
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory, find_runs
 
 SMALL = (
     *("--hidden", "4", "--meta-batch", "2", "--episodes", "3", "--horizon", "6"),
@@ -228,7 +228,7 @@ def test_render_refuses_what_is_no_maze(tmp_path, capsys):
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes(tmp_path, monkeypatch, capsys):
-    from metarl.meta_training import OptimisedLearner
+    from metarl.train.trainer import OptimisedLearner
 
     (whole,) = train(tmp_path / "whole")
     update, calls = OptimisedLearner.update, []

@@ -12,7 +12,7 @@ from experiments.maze_adapt.interfaces import LocatedMazes
 from experiments.maze_adapt.settings import TrainSettings, defaults, from_config
 from experiments.maze_adapt.train import default_run_dir
 from metarl.core import num_parameters
-from metarl.run_directory import find_runs
+from metarl.runs.directory import find_runs
 
 SMALL = (
     *("--env", "maze", "--size", "5", "--meta-batch", "2", "--episodes", "2", "--horizon", "4"),

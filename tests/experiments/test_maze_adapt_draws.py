@@ -18,7 +18,7 @@ from experiments.maze_adapt.evaluate import evaluate_run as evaluated
 from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
 from experiments.maze_adapt.worlds import World, make_world
 from metarl.rl import HostVectorEnv, PolicyGradientSettings, mlp_policy
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 
 BANDIT = {"horizon": 4, "size": 9, "num_arms": 2, "std": 1.0}

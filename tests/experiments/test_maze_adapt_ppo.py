@@ -14,7 +14,7 @@ from experiments.maze_adapt import ppo
 from experiments.maze_adapt.__main__ import main
 from experiments.maze_adapt.settings import ENVS, defaults, from_config
 from experiments.maze_adapt.streams import STREAMS
-from metarl.run_directory import find_runs
+from metarl.runs.directory import find_runs
 from metarl.sb3 import play_episodes, seeded
 from metarl.seeding import spawn_generators
 

@@ -21,7 +21,7 @@ from experiments.maze_adapt.worlds import make_world
 from metarl.errors import UserError
 from metarl.nn import GRU, AssociativeMemory, WarpRNN
 from metarl.rl import RecurrentAgent, Rollout, ScoredTrials
-from metarl.run_directory import find_runs
+from metarl.runs.directory import find_runs
 
 SMALL = (
     *("--recurrent.hidden-size", "4", "--meta-batch", "3", "--horizon", "5"),

@@ -14,7 +14,7 @@ from experiments.maze_adapt.worlds import gridnavi, maze
 from metarl.errors import UserError
 from metarl.meta import KL_LIMIT
 from metarl.rl import Collector
-from metarl.run_directory import find_runs
+from metarl.runs.directory import find_runs
 
 SMALL = (
     *("--meta-batch", "2", "--horizon", "8", "--log-every", "1", "--checkpoint-every", "3"),

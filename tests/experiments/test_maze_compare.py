@@ -24,11 +24,11 @@ from experiments.maze_adapt.comparison.picture import draw
 from experiments.maze_adapt.comparison.results import Compared, Run, method_summary, read_run
 from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.methods import METHODS
-from metarl.adaptation_evaluation import AdaptationResult
 from metarl.errors import UserError
+from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.meta import NonFiniteLossError
-from metarl.meta_training import OptimisedLearner
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
+from metarl.train.trainer import OptimisedLearner
 
 SMALL = (
     *("--env", "bandit", "--arms", "2", "--horizon", "3", "--hidden", "3", "--meta-batch", "2"),

@@ -7,7 +7,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image, ImageSequence
 
 from envs import pillar_maze
-from envs.rendering import AGENT, GOAL, WALL
+from envs.maze.drawing import AGENT, GOAL, WALL
 from experiments.maze.render import PlayedTrial, film, write_film
 
 

@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from envs import GridMazeVectorEnv, TaskDistribution, VectorTrial, oracle
+from envs import GridMazeVectorEnv, TaskDistribution, VectorTrial
+from envs.maze import anchors as oracle
 from experiments.maze_adapt.episodes import environments
 from experiments.maze_adapt.maze_anchors import maze_returns
 from experiments.maze_adapt.settings import TrainSettings, defaults

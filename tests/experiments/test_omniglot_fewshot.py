@@ -15,9 +15,10 @@ from experiments.omniglot.__main__ import main
 from experiments.omniglot.data import load_images
 from experiments.omniglot.fewshot_settings import METHODS, defaults, from_config
 from metarl.core import share
-from metarl.fewshot import Examples, omniglot_download
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
+from metarl.supervised import Examples
+from metarl.supervised.omniglot import download as omniglot_download
 from tests.experiments.omniglot_runs import (
     assert_same,
     metrics,
@@ -26,7 +27,7 @@ from tests.experiments.omniglot_runs import (
     tiny_archives,
     train,
 )
-from tests.metarl.fewshot.tiny_omniglot import REAL, needs_real_images
+from tests.metarl.supervised.omniglot.tiny_omniglot import REAL, needs_real_images
 
 SMALL = (
     *("--ways", "3", "--filters", "4", "--meta-batch", "3", "--train-characters", "10"),

@@ -24,9 +24,9 @@ from experiments.omniglot.multishot_settings import (
     from_config,
 )
 from metarl.core import num_parameters, partition, share
-from metarl.fewshot import alphabet_tasks
 from metarl.meta import SIMPLIFIED, OfflineWarpGrad
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
+from metarl.supervised import alphabet_tasks
 from tests.experiments.omniglot_runs import (
     assert_same,
     resume_before_the_last,
@@ -34,7 +34,7 @@ from tests.experiments.omniglot_runs import (
     tiny_archives,
     train,
 )
-from tests.metarl.fewshot.tiny_omniglot import REAL, needs_real_images
+from tests.metarl.supervised.omniglot.tiny_omniglot import REAL, needs_real_images
 
 METHODS = get_args(MultiShotMethod)
 OPTIONS = (

@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments.plot import PlotSettings, common_anchors, curves, group_runs, main
 from experiments.references import explained
-from metarl.run_directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory, create_runs, find_runs
 
 ANCHORS = {"random": 2.0, "explore_then_exploit": 30.0}
 

@@ -13,7 +13,7 @@ from experiments.regression.__main__ import main
 from experiments.regression.settings import METHODS, defaults, from_config
 from experiments.regression.tasks import make_network
 from experiments.regression.train import STREAMS
-from metarl.run_directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
 
 SMALL = (
@@ -99,7 +99,7 @@ def test_seeds_train_in_turn_and_equal_seeds_alone(tmp_path):
 def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes_every_seed(
     tmp_path, monkeypatch, capsys
 ):
-    from metarl.meta_training import OptimisedLearner
+    from metarl.train.trainer import OptimisedLearner
 
     whole = train(tmp_path / "whole", "--seeds", "0", "1")
     update, calls = OptimisedLearner.update, []
@@ -512,8 +512,8 @@ def test_a_corrupt_checkpoint_and_a_foreign_run_are_named(tmp_path, capsys):
 def test_maml_learns_to_learn_and_its_twin_with_mixed_up_tasks_does_not(tmp_path, monkeypatch):
     """The twin is judged by the points of other functions: there is nothing to learn to learn."""
     from experiments.regression.tasks import draw_tasks
-    from metarl.fewshot import FewShotBatch
-    from metarl.fewshot.examples import Examples
+    from metarl.supervised import FewShotBatch
+    from metarl.supervised.examples import Examples
 
     def error_after_five(path):
         main(["train", "--iterations", "1500", "--device", "cpu", "--run-dir", str(path)])

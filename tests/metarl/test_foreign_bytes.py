@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarl import checkpoint
 from metarl.errors import CheckpointError, RunDirectoryError, UserError
 from metarl.foreign_bytes import understood
-from metarl.json_file import read_json
-from metarl.metrics_log import MetricsLog
-from metarl.run_directory import RunDirectory
+from metarl.runs import checkpoint
+from metarl.runs.directory import RunDirectory
+from metarl.runs.json_file import read_json
+from metarl.runs.metrics import MetricsLog
 from tests.damage import as_bytes, damaged_bytes, damaged_values
 
 

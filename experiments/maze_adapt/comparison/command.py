@@ -21,11 +21,11 @@ from experiments.maze_adapt.comparison.settings import (
 )
 from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.comparison.work import work_off
-from metarl import atomic
 from metarl.errors import UserError
-from metarl.file_lock import held
-from metarl.json_file import read_json, to_json, write_json
-from metarl.plots import save_figure
+from metarl.plots.lines import save_figure
+from metarl.runs import atomic
+from metarl.runs.file_lock import held
+from metarl.runs.json_file import read_json, to_json, write_json
 
 
 def run_compare(prog: str, arguments: Sequence[str]) -> None:

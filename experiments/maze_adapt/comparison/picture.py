@@ -25,7 +25,7 @@ from experiments.maze_adapt.comparison.axes import (
     plain,
 )
 from experiments.maze_adapt.comparison.results import Compared
-from metarl.plots import COLOURS
+from metarl.plots.lines import COLOURS
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "through the adaptation": ("maml", "anil", "metasgd", "warp"),

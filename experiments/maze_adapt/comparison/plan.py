@@ -22,7 +22,7 @@ from experiments.maze_adapt.evaluate import EvaluateSettings
 from experiments.maze_adapt.methods import Method, kind_name
 from experiments.maze_adapt.settings import ONLY_FOR, TrainSettings, defaults, from_config
 from metarl.errors import UserError
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 
 OF_THE_TASKS = ("env", "horizon", "size", "start", "goal", "arms")
 """What must be the same for all methods."""

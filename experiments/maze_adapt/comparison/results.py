@@ -1,7 +1,7 @@
 """What the runs of a comparison measured, brought together: every number of the report.
 
 All methods are judged on the same tasks, so differences are paired by task. Bootstraps are over
-tasks and seeds (`metarl.statistics`); with a few seeds their intervals are too narrow.
+tasks and seeds (`metarl.stats`); with a few seeds their intervals are too narrow.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ import numpy as np
 from experiments.maze_adapt.comparison.cpu_clock import cpu_seconds
 from experiments.maze_adapt.comparison.settings import Comparison
 from experiments.maze_adapt.methods import Method
-from metarl.adaptation_evaluation import AdaptationResult, adaptation_summary, interval_ends
 from metarl.errors import UserError
+from metarl.evaluate.adaptation_evaluation import (
+    AdaptationResult,
+    adaptation_summary,
+    interval_ends,
+)
 from metarl.foreign_bytes import understood
-from metarl.json_file import read_json
-from metarl.run_directory import RunDirectory
-from metarl.statistics import Interval, bootstrap_ci, crossed, crossed_difference_ci
+from metarl.runs.directory import RunDirectory
+from metarl.runs.json_file import read_json
+from metarl.stats import Interval, bootstrap_ci, crossed, crossed_difference_ci
 
 LEAST_VALUES = 5
 """Means of a seed on a task, without which no difference is marked."""

@@ -12,10 +12,6 @@ from torch import Tensor
 
 from metarl.core import CompiledGradients, Execution, Params, Split, check_compiler, gradients, sgd
 from metarl.errors import UserError
-from metarl.fewshot import Examples, FewShotBatch
-from metarl.fewshot.criteria import mean_squared_error
-from metarl.fewshot.minibatches import Minibatches
-from metarl.fewshot.tasks import SupervisedTasks
 from metarl.meta import (
     ANIL,
     MAML,
@@ -27,6 +23,10 @@ from metarl.meta import (
     Reptile,
 )
 from metarl.nn import MLP, WarpMLP
+from metarl.supervised import Examples, FewShotBatch
+from metarl.supervised.criteria import mean_squared_error
+from metarl.supervised.minibatches import Minibatches
+from metarl.supervised.tasks import SupervisedTasks
 
 SIZES = (1, 40, 40, 1)
 COMPILED, EAGER = Execution(compile=True), Execution()

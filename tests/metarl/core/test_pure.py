@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from metarl.core import adam, sgd
 from metarl.core.pure import impure
-from metarl.fewshot import Examples, FewShotBatch, SupervisedTasks
-from metarl.fewshot.criteria import cross_entropy
-from metarl.fewshot.minibatches import Minibatches
 from metarl.meta import MAML, OfflineWarpGrad
 from metarl.nn import MLP, ConvNet
+from metarl.supervised import Examples, FewShotBatch, SupervisedTasks
+from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.minibatches import Minibatches
 
 MODULE = nn.Linear(1, 1)
 EXAMPLES = Examples(torch.zeros(2, 1, 1), torch.zeros(2, 1, 1))

@@ -6,9 +6,9 @@ from torch import nn
 from torch.func import functional_call
 
 import metarl
-from metarl.fewshot import SupervisedTasks
-from metarl.fewshot.criteria import cross_entropy
 from metarl.meta import ANIL, MAML
+from metarl.supervised import SupervisedTasks
+from metarl.supervised.criteria import cross_entropy
 
 RULES = {
     "metasgd": lambda: metarl.sgd(0.1, learned="element"),

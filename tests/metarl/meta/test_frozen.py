@@ -8,8 +8,6 @@ from torch import nn
 
 import metarl
 from metarl.core import Execution, adam, meta_curvature, sgd
-from metarl.fewshot import SupervisedTasks
-from metarl.fewshot.criteria import cross_entropy
 from metarl.meta import (
     ANIL,
     DAML,
@@ -29,6 +27,8 @@ from metarl.meta import (
     Reptile,
     ReptileObjective,
 )
+from metarl.supervised import SupervisedTasks
+from metarl.supervised.criteria import cross_entropy
 from tests.metarl.rl.enumerable import draw, tiny_mdp, tiny_policy
 from tests.metarl.rl.sampled import sampled
 

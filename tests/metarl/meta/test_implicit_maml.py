@@ -27,7 +27,7 @@ from tests.metarl.meta.problems import (
     regression,
     relative_error,
 )
-from tests.metarl.meta.test_warpgrad import Counting
+from tests.metarl.meta.warpgrad.test_online import Counting
 
 Params = dict[str, Tensor]
 EXACT = ConjugateGradient(400, 1e-14)

@@ -11,10 +11,6 @@ import torch
 from torch import Tensor
 
 from metarl.core import Execution, FeatureTasks, Params, adam, run_once, sgd
-from metarl.fewshot import Examples, FewShotBatch
-from metarl.fewshot.criteria import cross_entropy
-from metarl.fewshot.minibatches import in_minibatches
-from metarl.fewshot.tasks import Source, SupervisedTasks
 from metarl.meta import (
     ANIL,
     MAML,
@@ -28,6 +24,10 @@ from metarl.meta import (
     Reptile,
 )
 from metarl.nn import MLP, ConvNet, Network, WarpConvNet, WarpMLP
+from metarl.supervised import Examples, FewShotBatch
+from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.minibatches import in_minibatches
+from metarl.supervised.tasks import Source, SupervisedTasks
 
 LR, K = 0.3, 3
 STRIDE = ConvNet(3, filters=4, num_blocks=2, image_size=8)

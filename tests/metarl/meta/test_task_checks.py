@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metarl.core import Execution, Params, sgd
-from metarl.fewshot import Examples, FewShotBatch, SupervisedTasks
-from metarl.fewshot.criteria import cross_entropy
 from metarl.meta import (
     DAML,
     EMAML,
@@ -27,6 +25,8 @@ from metarl.meta import (
     ProMP,
     Reptile,
 )
+from metarl.supervised import Examples, FewShotBatch, SupervisedTasks
+from metarl.supervised.criteria import cross_entropy
 
 
 class Lines:

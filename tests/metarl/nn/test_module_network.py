@@ -14,10 +14,10 @@ from torch.func import functional_call
 
 from metarl.core import Execution, sgd
 from metarl.core.pure import impure
-from metarl.fewshot import Examples, FewShotBatch, SupervisedTasks
-from metarl.fewshot.criteria import cross_entropy
 from metarl.meta import MAML, Leap, Reptile
 from metarl.nn import ModuleNetwork
+from metarl.supervised import Examples, FewShotBatch, SupervisedTasks
+from metarl.supervised.criteria import cross_entropy
 
 N, B, T, D, C = 4, 6, 3, 5, 3  # networks, examples, steps, inputs, classes
 

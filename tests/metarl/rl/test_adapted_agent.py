@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.core import sgd, stack
-from metarl.evaluation import play
+from metarl.evaluate.trials import play
 from metarl.meta import MAML
 from metarl.rl import (
     AdaptedAgent,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metarl.core import Params, Split, sgd, share
 from metarl.meta import EMAML, MAML
-from metarl.meta.emaml import mean_of_others
+from metarl.meta.policy.emaml import mean_of_others
 from metarl.rl import PolicyGradientTasks, ScoredEpisodes
 from tests.metarl.meta.problems import relative_error
 from tests.metarl.rl.enumerable import PLAIN, EnumeratedTasks, TinyMDP, draw, tiny_mdp, tiny_policy

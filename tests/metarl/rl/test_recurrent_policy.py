@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import leaves, partition, scope, sgd, stack
-from metarl.evaluation import play
+from metarl.evaluate.trials import play
 from metarl.meta import EMAML, MAML
 from metarl.nn import GRU, WarpRNN
 from metarl.rl import (

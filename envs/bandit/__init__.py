@@ -1,0 +1,1 @@
+"""Bernoulli bandits (Duan et al. 2016): tasks with exact anchors, environments, algorithms."""

@@ -1,0 +1,134 @@
+"""A Bernoulli bandit, one at a time: the simplest task that has to be explored.
+
+Duan et al. (2016), section 3.1. A trial is an episode here: the arms stay the same for `horizon`
+pulls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from ..base.checks import as_source, check_discrete
+from ..base.single import TaskEnv
+from ..base.tasks import TaskSource
+from .tasks import BanditTask, BanditTasks
+
+__all__ = ["BanditEnv", "bandit_settings"]
+
+
+class BanditEnv(TaskEnv[BanditTask, np.int64]):
+    """Pull the arms of a bandit, find the one that pays most often.
+
+    ## Description
+    Each arm pays 1 with its own hidden probability. With every pull one has to choose between
+    learning about an arm and using what one knows.
+
+    ## Action Space
+    ``Discrete(num_arms)``: the arm to pull.
+
+    ## Observation Space
+    ``Box(0, 1, (1,), float32)``: always 0, for there is nothing to see. `envs.MetaObservation`
+    adds the previous arm and reward, without which nothing can be learned within a trial.
+
+    ## Rewards
+    1 or 0.
+
+    ## Starting State
+    There is but one state.
+
+    ## Episode End
+    Never terminated. Truncated after `horizon` pulls, by the environment itself.
+
+    ## Tasks
+    ``reset(options={"task": BanditTask(probabilities)})`` sets the arms; see
+    `envs.base.single`. ``options={"uniforms": float [horizon]}`` replaces an episode's
+    draws: pull t pays if entry t is below the arm's probability. What is to be earned:
+    `envs.bandit.tasks`.
+
+    ## Arguments
+    ```python
+    gymnasium.make("metarl/Bandit-v0", num_arms=10, horizon=500)
+    ```
+    * `num_arms`: arms, if `tasks` is not given
+    * `tasks`: a `BanditTasks`, a `TaskSet` or a sequence of `BanditTask`; uniform by default
+    * `horizon`: pulls in an episode
+    * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
+
+    ## Version History
+    * v0: first version
+    """
+
+    task_type = BanditTask
+    step_options = ("uniforms",)
+    reward_range = (0.0, 1.0)
+
+    def __init__(
+        self,
+        *,
+        num_arms: int = 5,
+        tasks: TaskSource[BanditTask] | Sequence[BanditTask] | None = None,
+        horizon: int = 100,
+        render_mode: str | None = None,
+    ) -> None:
+        source, self.num_arms = bandit_settings(num_arms, tasks)
+        super().__init__(source, horizon, render_mode)
+        self.observation_space = Box(0.0, 1.0, (1,), np.float32)
+        self.action_space = Discrete(self.num_arms)
+
+    def _begin(self, task: BanditTask) -> None:
+        (self._probabilities,) = task.arrays()
+        self._last = "-"
+
+    def _read_action(self, action: Any) -> np.int64:
+        return check_discrete(action, self.num_arms)
+
+    def _advance(self, action: np.int64) -> tuple[float, bool]:
+        paid = self._random("uniforms") < self._probabilities[action]
+        self._last = f"{action} ({'paid' if paid else 'did not pay'})"
+        return float(paid), False
+
+    def _observe(self) -> NDArray[np.float32]:
+        return np.zeros(1, dtype=np.float32)
+
+    def _check_task(self, task: Any) -> BanditTask:
+        return check_arms(super()._check_task(task), self.num_arms)
+
+    def _text(self) -> str:
+        arms = " ".join(f"{p:.2f}" for p in self.task.probabilities)
+        return f"arms {arms}  last pull {self._last}"
+
+
+def bandit_settings(
+    num_arms: int, tasks: TaskSource[BanditTask] | Sequence[BanditTask] | None
+) -> tuple[TaskSource[BanditTask], int]:
+    """Where bandits come from, and how many arms they have.
+
+    Raises:
+        ValueError: If bandits of a set differ in their number of arms.
+    """
+    source = BanditTasks(num_arms) if tasks is None else as_source(tasks, BanditTask)
+    if isinstance(source, BanditTasks):
+        return source, source.num_arms
+    first, *rest = (task.num_arms for task in source)  # type: ignore[attr-defined]
+    if any(number != first for number in rest):
+        raise ValueError("the bandits differ in their number of arms: make an environment for each")
+    return source, first
+
+
+def check_arms(task: BanditTask, num_arms: int) -> BanditTask:
+    """The task itself, if it has `num_arms` arms.
+
+    Raises:
+        ValueError: If it has not.
+    """
+    if task.num_arms != num_arms:
+        raise ValueError(
+            f"task {task.task_id} has {task.num_arms} arms, this environment {num_arms}: make an "
+            f"environment with num_arms={task.num_arms}"
+        )
+    return task

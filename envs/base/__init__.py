@@ -1,0 +1,1 @@
+"""What environments share: tasks as values, the single and the tensor base, randomness."""

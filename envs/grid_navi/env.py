@@ -1,0 +1,167 @@
+"""GridNavi, one at a time: a small grid in which a hidden goal has to be searched for.
+
+Zintgraf et al. (2020), section 5.1. An episode has 15 steps; `envs.Trial` makes a trial of four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from ..base.checks import as_source, check_discrete
+from ..base.single import TaskEnv
+from ..base.tasks import TaskSet
+from .tasks import ELSEWHERE, MOVES, ON_GOAL, GridNaviTask, Point, grid_navi_tasks, next_cells
+
+__all__ = ["GridNaviEnv", "check_size", "grid_navi_observations", "grid_navi_settings"]
+
+ACTION_NAMES = ("stay", "up", "right", "down", "left")
+
+Goals = TaskSet[GridNaviTask] | Sequence[GridNaviTask]
+
+
+class GridNaviEnv(TaskEnv[GridNaviTask, np.int64]):
+    """Search a small grid for the goal, then stay on it.
+
+    ## Description
+    The agent starts in a corner of an empty grid and sees where it is, not where the goal is. It
+    gets a reward for every step that ends on the goal. The optimal learner searches the cells
+    without going over any twice, and in later episodes goes straight to what it has found.
+
+    ## Action Space
+    ``Discrete(5)``: 0 stay, 1 up (y + 1), 2 right (x + 1), 3 down, 4 left. The border blocks.
+
+    ## Observation Space
+    ``Box(0, size - 1, (2,), float32)``: the cell (x, y). With ``one_hot=True``
+    ``Box(0, 1, (size^2,), float32)``, with a 1 at ``x * size + y``.
+
+    ## Rewards
+    1 if the step ends on the goal, -0.1 otherwise.
+
+    ## Starting State
+    The corner (0, 0).
+
+    ## Episode End
+    Never terminated. Truncated after `horizon` steps, by the environment itself.
+
+    ## Tasks
+    ``reset(options={"task": GridNaviTask((x, y))})`` sets the goal; see `envs.base.single`.
+    Nothing within a task is random. What is to be earned: `envs.grid_navi.tasks`.
+
+    ## Arguments
+    ```python
+    gymnasium.make("metarl/GridNavi-v0", horizon=15)
+    ```
+    * `size`: cells along a side, if `tasks` is not given
+    * `tasks`: a `TaskSet` or a sequence of `GridNaviTask`; every goal by default
+    * `horizon`: steps in an episode
+    * `one_hot`: see the cell as a one-hot vector instead of two coordinates
+    * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
+
+    ## Version History
+    * v0: first version
+    """
+
+    task_type = GridNaviTask
+    reward_range = (ELSEWHERE, ON_GOAL)
+
+    def __init__(
+        self,
+        *,
+        size: int = 5,
+        tasks: Goals | None = None,
+        horizon: int = 15,
+        one_hot: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        source, self.size = grid_navi_settings(size, tasks)
+        super().__init__(source, horizon, render_mode)
+        self._seen = grid_navi_observations(self.size, one_hot)
+        self.observation_space = observation_space(self._seen)
+        self.action_space = Discrete(len(MOVES))
+        self._table = next_cells(self.size)
+
+    @property
+    def position(self) -> Point:
+        """(x, y)."""
+        if self._elapsed is None:
+            raise gymnasium.error.ResetNeeded("the agent is nowhere yet: call reset()")
+        return self._cell // self.size, self._cell % self.size
+
+    def _begin(self, task: GridNaviTask) -> None:
+        self._cell, self._goal = 0, int(task.arrays()[0])
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+        """W up, D right, S down, A left, space to stay, for `gymnasium.utils.play.play`."""
+        return {(key,): action for action, key in enumerate(" wdsa")}
+
+    def _read_action(self, action: Any) -> np.int64:
+        return check_discrete(action, len(MOVES))
+
+    def _advance(self, action: np.int64) -> tuple[float, bool]:
+        self._cell = int(self._table[self._cell, action])
+        reward = ON_GOAL if self._cell == self._goal else ELSEWHERE
+        return float(np.float32(reward)), False
+
+    def _observe(self) -> NDArray[np.float32]:
+        return np.array(self._seen[self._cell])
+
+    def _check_task(self, task: Any) -> GridNaviTask:
+        return check_size(super()._check_task(task), self.size)
+
+    def _text(self) -> str:
+        """The grid with ``A`` on the agent and ``G`` on the goal; y grows upwards."""
+        marks = {self._goal: "G"} | {self._cell: "A"}
+        rows = [
+            "".join(marks.get(x * self.size + y, ".") for x in range(self.size))
+            for y in reversed(range(self.size))
+        ]
+        return "\n".join(rows)
+
+
+def grid_navi_settings(size: int, tasks: Goals | None) -> tuple[TaskSet[GridNaviTask], int]:
+    """Where goals come from, and the size of the grid.
+
+    Raises:
+        ValueError: If the goals are of grids of different sizes, or there are none.
+        TypeError: If something is no `GridNaviTask`.
+    """
+    if tasks is None:
+        tasks = grid_navi_tasks(size)
+    source = as_source(tasks, GridNaviTask)
+    assert isinstance(source, TaskSet)
+    sizes = {task.size for task in source}
+    if len(sizes) > 1:
+        raise ValueError(f"the goals are of grids of sizes {sorted(sizes)}: make one set for each")
+    return source, sizes.pop()
+
+
+def check_size(task: GridNaviTask, size: int) -> GridNaviTask:
+    """The task itself, if it is of a grid of `size`.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if task.size != size:
+        raise ValueError(
+            f"task {task.task_id} is of a grid of size {task.size}, this environment of size "
+            f"{size}: make one with size={task.size}"
+        )
+    return task
+
+
+def grid_navi_observations(size: int, one_hot: bool) -> NDArray[np.float32]:
+    """What is seen on each cell: float32 [size^2, 2], or [size^2, size^2] if `one_hot`."""
+    if one_hot:
+        return np.eye(size**2, dtype=np.float32)
+    return np.array([divmod(cell, size) for cell in range(size**2)], dtype=np.float32)
+
+
+def observation_space(observations: NDArray[np.float32]) -> Box[Any]:
+    """The space of the rows of `observations`."""
+    return Box(0.0, float(observations.max()), observations.shape[1:], np.float32)

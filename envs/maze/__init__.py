@@ -1,0 +1,1 @@
+"""Grid mazes: layouts, generators, dynamics, tasks, the environments, exact anchors, pictures."""

@@ -1,0 +1,293 @@
+"""What is to be earned in a maze: exact returns to judge an agent by.
+
+Four policies, all exact expectations over the goals of a task distribution:
+
+- *random*: uniform random actions; the floor.
+- *localising*: knows the map and where it starts, sees the 3 x 3 walls around it. Searches along a
+  tour (`envs.maze.tours`); after every find it has to work out where it was sent
+  (`envs.maze.localisation`).
+  What an agent can earn that sees no more than the published inputs: given the tour, no policy of
+  those inputs earns more.
+- *explore then exploit*: is told where it is at all times, not the goal. Searches along a tour, and
+  from the first find on takes shortest paths. 1 on the normalised score, which is therefore out of
+  reach for an agent that sees 3 x 3 walls.
+- *oracle*: knows the goal too.
+
+With V_k(c) the expected return of k more steps from cell c, for a goal g, and W_k the mean of V_k
+over the cells other than g (where a find sends the agent):
+
+    V_k(c) = mean_a or max_a of  { reward + W_{k-1}   if the move enters g
+                                 { V_{k-1}(c')        otherwise
+
+A tour that first enters g at step t earns ``reward + W_{T-t}`` there, W being the oracle's or, for
+the localising policy, that of its beliefs.
+
+Reward 10, 200 steps, all goals:
+
+    9 x 9     random 14.37   localising 360.97   ceiling 379.87   oracle 416.23
+    11 x 11   random 7.72    localising 227.30   ceiling 275.06   oracle 324.23
+    13 x 13   random 5.38    localising 178.05   ceiling 207.76   oracle 269.57
+
+The beam search's tours are better than those of a greedy sweep to the nearest unvisited cell (best
+of 20 tie-breaks: 377.8, 270.7, 203.5), but not proven best. At 13 x 13 no walk whatever brings a
+localising agent above 183.91 (`benchmarks/maze/bound.py`). Walls cost nothing here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dynamics import compile_layout
+from .layout import Cell, Layout
+from .localisation import worth_of_a_find
+from .tasks import TaskDistribution
+from .tours import NEVER, first_visits, symmetries
+
+__all__ = [
+    "ReferenceCurves",
+    "ReferenceReturns",
+    "explore_then_exploit_return",
+    "normalised_score",
+    "oracle_return",
+    "random_return",
+    "reference_curves",
+    "reference_returns",
+]
+
+Array = NDArray[np.float64]
+Score = TypeVar("Score", float, Array)
+Exploiter = Literal["localising", "oracle"]
+EXPLOITERS: tuple[Exploiter, ...] = get_args(Exploiter)
+
+
+@dataclass(frozen=True)
+class ReferenceReturns:
+    """Expected returns of an episode: `ceiling` is explore then exploit."""
+
+    random: float
+    localising: float
+    ceiling: float
+    oracle: float
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceCurves:
+    """Expected reward of each step, float64 [T] each; entry t is the consequence of action t."""
+
+    random: Array
+    localising: Array
+    ceiling: Array
+    oracle: Array
+
+    def __iter__(self) -> Iterator[Array]:
+        """The four curves, in order."""
+        return iter((self.random, self.localising, self.ceiling, self.oracle))
+
+
+def random_return(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> float:
+    """Expected return of uniform random actions. Arguments as in `reference_returns`."""
+    return reference_returns(tasks, horizon=horizon, reward=reward).random
+
+
+def explore_then_exploit_return(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> float:
+    """Expected return of the explorer. Arguments as in `reference_returns`."""
+    return reference_returns(tasks, horizon=horizon, reward=reward).ceiling
+
+
+def oracle_return(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> float:
+    """Expected return of shortest paths to a known goal. Arguments as in `reference_returns`."""
+    return reference_returns(tasks, horizon=horizon, reward=reward).oracle
+
+
+def reference_returns(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> ReferenceReturns:
+    """Expected returns of one episode, averaged over the goals of `tasks`.
+
+    Args:
+        tasks: Task distribution, or a layout for all its goals from its centre.
+        horizon: Steps in the episode, at least 1.
+        reward: Paid on entering the goal, above 0.
+
+    Returns:
+        The four returns. They are cached: the second call is free.
+
+    Raises:
+        ValueError: If `tasks` is empty, `horizon` below 1 or `reward` not above 0.
+    """
+    curves = reference_curves(tasks, horizon=horizon, reward=reward)
+    return ReferenceReturns(*(float(curve.sum()) for curve in curves))
+
+
+def reference_curves(
+    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+) -> ReferenceCurves:
+    """Expected reward of every step of an episode; they sum to `reference_returns`.
+
+    The explorer's tour is planned for every free cell as a possible goal: an agent that is tested
+    on held-out goals does not know which these are. Where the maze is symmetric the tour's turned
+    and mirrored copies are as good, and the mean over all of them is taken, so that a subset of
+    the goals is not judged by the accident of one orientation.
+
+    Args:
+        tasks: Task distribution, or a layout for all its goals from its centre.
+        horizon: Steps in the episode, at least 1.
+        reward: Paid on entering the goal, above 0.
+
+    Raises:
+        ValueError: If `tasks` is empty, `horizon` below 1 or `reward` not above 0.
+    """
+    if isinstance(tasks, Layout):
+        tasks = TaskDistribution(tasks)
+    if not len(tasks):
+        raise ValueError("cannot average over an empty task distribution: it has no goals")
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least 1 step, got {horizon}")
+    if not (math.isfinite(reward) and reward > 0):
+        raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
+    curves = _unit_curves(tasks, horizon)
+    return ReferenceCurves(*(reward * curve for curve in curves))
+
+
+def normalised_score(
+    returns: Score,
+    tasks: TaskDistribution | Layout,
+    *,
+    horizon: int = 200,
+    reward: float = 10.0,
+) -> Score:
+    """Where returns lie between the random policy, 0, and explore-then-exploit, 1.
+
+    Args:
+        returns: A return or an array of returns.
+        tasks: Task distribution, or a layout for all its goals from its centre.
+        horizon: Steps in the episode.
+        reward: Paid on entering the goal.
+
+    Returns:
+        ``(returns - random) / (ceiling - random)``; not clipped. NaN where the explorer earns no
+        more than the random policy, as within one step.
+    """
+    reference = reference_returns(tasks, horizon=horizon, reward=reward)
+    scale = reference.ceiling - reference.random
+    if scale <= 1e-9 * reference.ceiling:
+        scale = math.nan
+    return (returns - reference.random) / scale
+
+
+class Values(NamedTuple):
+    """Values of a policy by steps to go k, unit reward, one column a goal.
+
+    Attributes:
+        from_start: V_k(start), float64 [T + 1, G].
+        after_find: W_k, float64 [T + 1, G].
+    """
+
+    from_start: Array
+    after_find: Array
+
+
+def _values(tasks: TaskDistribution, horizon: int, policy: Literal["random", "oracle"]) -> Values:
+    """Dynamic programming over all goals at once."""
+    next_cell = compile_layout(tasks.layout).next_cell
+    goals = np.array([task.goal_number for task in tasks])
+    rows = np.arange(len(goals))
+    start = tasks.layout.cell_number(tasks.start)
+    num_others = tasks.layout.num_free - 1
+    value = np.zeros((len(goals), tasks.layout.num_free))  # [G, F]; 0 on the goal, never a start
+    from_start, after_find = np.zeros((2, horizon + 1, len(goals)))
+    for steps in range(1, horizon + 1):
+        value[rows, goals] = 1.0 + after_find[steps - 1]
+        moves = value[:, next_cell]  # [G, F, A]
+        value = moves.mean(-1) if policy == "random" else moves.max(-1)
+        value[rows, goals] = 0.0
+        from_start[steps] = value[:, start]
+        after_find[steps] = value.sum(-1) / num_others
+    return Values(from_start, after_find)
+
+
+@lru_cache(maxsize=64)
+def _unit_curves(tasks: TaskDistribution, horizon: int) -> ReferenceCurves:
+    """The curves for a reward of 1; read-only.
+
+    Neither the random policy nor the shortest path depends on how many steps are left, so the
+    reward of step k is what the k-th step adds to the value.
+    """
+    random = _values(tasks, horizon, "random").from_start
+    oracle = _values(tasks, horizon, "oracle")
+    curves = ReferenceCurves(
+        np.diff(random, axis=0).mean(-1),
+        _explorer_curve(tasks, horizon, "localising"),
+        _explorer_curve(tasks, horizon, "oracle"),
+        np.diff(oracle.from_start, axis=0).mean(-1),
+    )
+    for curve in curves:
+        curve.setflags(write=False)
+    return curves
+
+
+def _explorer_curve(tasks: TaskDistribution, horizon: int, exploiter: Exploiter) -> Array:
+    """Expected reward of each step of a policy that searches, then exploits; float64 [T]."""
+    start = tasks.layout.cell_number(tasks.start)
+    visits = _tour(tasks.layout, tasks.start, horizon, exploiter)
+    exploit = np.diff(_after_find(tasks, horizon, exploiter), axis=0)  # [T, G], after the find
+    curve = np.zeros(horizon)
+    copies = symmetries(tasks.layout, start)
+    for copy in copies:
+        for column, task in enumerate(tasks):
+            found = visits[copy[task.goal_number]]
+            if found != NEVER:
+                curve[found - 1] += 1.0
+                curve[found:] += exploit[: horizon - found, column]
+    return curve / (len(copies) * len(tasks))
+
+
+def _tour(layout: Layout, start: Cell, horizon: int, exploiter: Exploiter) -> NDArray[np.int64]:
+    """First-visit times, int64 [F], of the better of the tours planned for either exploiter."""
+    worth = _worth_of_visits(layout, start, horizon, exploiter)
+    tours = [_planned_tour(layout, start, horizon, plan) for plan in EXPLOITERS]
+    cells = np.arange(layout.num_free)
+    return max(tours, key=lambda visits: float(worth[visits, cells].sum()))
+
+
+@lru_cache(maxsize=64)
+def _planned_tour(
+    layout: Layout, start: Cell, horizon: int, exploiter: Exploiter
+) -> NDArray[np.int64]:
+    """First-visit times, int64 [F], of a tour for a goal uniform over all cells but `start`."""
+    worth = _worth_of_visits(layout, start, horizon, exploiter)
+    return first_visits(layout, layout.cell_number(start), worth)
+
+
+@lru_cache(maxsize=64)
+def _worth_of_visits(layout: Layout, start: Cell, horizon: int, exploiter: Exploiter) -> Array:
+    """What entering a cell first at step t is worth, float64 [T + 1, F]; 0 at `NEVER`."""
+    goals = TaskDistribution(layout, start=start)
+    after_find = _after_find(goals, horizon, exploiter)
+    worth = np.zeros((horizon + 1, layout.num_free))
+    worth[1:, [task.goal_number for task in goals]] = 1.0 + after_find[horizon - 1 :: -1]
+    return worth
+
+
+@lru_cache(maxsize=64)
+def _after_find(tasks: TaskDistribution, horizon: int, exploiter: Exploiter) -> Array:
+    """W_k of who exploits, float64 [T + 1, G]; read-only."""
+    if exploiter == "oracle":
+        worth = _values(tasks, horizon, "oracle").after_find
+    else:
+        worth = worth_of_a_find(tasks.layout, [task.goal_number for task in tasks], horizon)
+    worth.setflags(write=False)
+    return worth

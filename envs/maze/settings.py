@@ -1,0 +1,116 @@
+"""The settings the single and the tensor environment share, checked once, at construction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..base.whole_numbers import whole_number
+from .dynamics import MazeTables, TeleportMode, compile_layout
+from .generators import pillar_maze
+from .layout import Layout
+from .tasks import MazeTask, TaskDistribution
+
+__all__ = ["MazeSettings", "check_options", "check_task"]
+
+Tasks = TaskDistribution | Sequence[MazeTask]
+
+
+@dataclass(frozen=True)
+class MazeSettings:
+    """What a grid maze environment was made with, complete and valid.
+
+    Attributes:
+        layout: The walls.
+        tasks: Where a task comes from when none is set.
+        horizon: Steps in an episode.
+        reward: Paid on entering the goal.
+        wall_penalty: Taken off when a wall blocks a move.
+        teleport: Where a found goal sends the agent.
+        tables: The compiled layout.
+    """
+
+    layout: Layout
+    tasks: TaskDistribution
+    horizon: int
+    reward: float
+    wall_penalty: float
+    teleport: TeleportMode
+    tables: MazeTables
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """The least and the largest reward of a step."""
+        return min(0.0, self.reward, -self.wall_penalty), max(0.0, self.reward)
+
+    @classmethod
+    def check(
+        cls,
+        *,
+        size: int,
+        layout: Layout | None,
+        tasks: Tasks | None,
+        horizon: int,
+        reward: float,
+        wall_penalty: float,
+        teleport: TeleportMode,
+    ) -> MazeSettings:
+        """Fills in the defaults and checks every value.
+
+        The layout is `layout`, else that of `tasks`, else the pillar maze of side `size`.
+
+        Raises:
+            ValueError: If a value is out of range or two of them contradict each other.
+        """
+        if tasks is not None and not isinstance(tasks, TaskDistribution):
+            tasks = TaskDistribution.from_tasks(tasks)
+        if layout is None:
+            layout = pillar_maze(size) if tasks is None else tasks.layout
+        if tasks is None:
+            tasks = TaskDistribution(layout)
+        if tasks.layout != layout:
+            raise ValueError(
+                f"tasks are for another layout than the environment's:\n{tasks.layout}\nand\n"
+                f"{layout}\ngive only tasks, and the environment takes their layout"
+            )
+        horizon = whole_number(horizon, "horizon")
+        if not math.isfinite(reward):
+            raise ValueError(f"reward must be finite, got {reward}")
+        if not (math.isfinite(wall_penalty) and wall_penalty >= 0):
+            raise ValueError(
+                f"wall_penalty is subtracted, so it must be finite and at least 0, "
+                f"got {wall_penalty}"
+            )
+        tables = compile_layout(layout, teleport)
+        return cls(layout, tasks, horizon, float(reward), float(wall_penalty), teleport, tables)
+
+
+def check_task(task: object, layout: Layout) -> MazeTask:
+    """The task itself, if it is one for this layout.
+
+    Raises:
+        TypeError: If it is not a `MazeTask`.
+        ValueError: If it is for another layout.
+    """
+    if not isinstance(task, MazeTask):
+        raise TypeError(f"a task must be a MazeTask, got {task!r}")
+    if task.layout != layout:
+        raise ValueError(
+            f"task {task.task_id} is for another layout:\n{task.layout}\nthis environment has\n"
+            f"{layout}\nmake an environment with layout=task.layout"
+        )
+    return task
+
+
+def check_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> dict[str, Any]:
+    """The reset options as a dict.
+
+    Raises:
+        ValueError: If an option is not known: a misspelt one would be ignored in silence.
+    """
+    unknown = sorted(set(options or ()) - set(known))
+    if unknown:
+        raise ValueError(f"unknown reset options {unknown}: this environment knows {list(known)}")
+    return dict(options or {})

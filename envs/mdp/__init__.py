@@ -1,0 +1,1 @@
+"""Random Markov decision processes (Duan et al. 2016): tasks, environments, algorithms."""

@@ -1,0 +1,1 @@
+"""A point in the plane (Finn et al. 2017): tasks with exact anchors, environments."""

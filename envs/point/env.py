@@ -1,0 +1,150 @@
+"""A point in the plane that looks for a hidden goal: the 2D navigation of MAML, one at a time.
+
+Finn et al. (2017), section 5.3.1. As in the published environment a step is paid the distance that
+is left *after* the move and an episode ends near the goal, where "near" is a square.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from ..base.checks import as_source, check_horizon
+from ..base.single import TaskEnv
+from ..base.tasks import TaskSource
+from .tasks import PointTask, PointTasks
+
+__all__ = ["PointNavigationEnv"]
+
+Vector = NDArray[np.float32]
+
+
+class PointNavigationEnv(TaskEnv[PointTask, Vector]):
+    """Move a point to a goal that only the rewards tell of.
+
+    ## Description
+    A point in the plane starts at the origin. It sees where it is, not where the goal is; each
+    step costs the distance to the goal. One gradient step on a few episodes tells enough to go
+    straight there, which is what MAML's first experiment in reinforcement learning shows.
+
+    ## Action Space
+    ``Box(-max_step, max_step, (2,), float32)``: what is added to x and y. Larger values are
+    clipped, each coordinate on its own.
+
+    ## Observation Space
+    ``Box((2,), float32)``: the position (x, y), bounded by what `horizon` steps can reach.
+
+    ## Rewards
+    Minus the Euclidean distance (not squared) from the goal after the move.
+
+    ## Starting State
+    The origin.
+
+    ## Episode End
+    Terminated when both coordinates are nearer than `goal_radius` to the goal's; that last step is
+    paid like any other. Truncated after `horizon` steps otherwise, by the environment itself.
+    With ``goal_radius=0`` no episode ends early, and staying on the goal is free.
+
+    ## Tasks
+    ``reset(options={"task": PointTask((x, y))})`` sets the goal; see `envs.base.single`.
+    Nothing within a task is random. Per episode, goals uniform in [-0.5, 0.5]^2: standing still
+    earns -38.26, and the oracle, which moves each coordinate straight to the goal, -0.506
+    (`envs.point_reference_returns`).
+
+    ## Arguments
+    ```python
+    gymnasium.make("metarl/PointNavigation-v0", horizon=100)
+    ```
+    * `tasks`: a `PointTasks` (by default the whole square), a `TaskSet` or a sequence of tasks
+    * `horizon`: steps in an episode
+    * `max_step`: largest change of a coordinate in a step
+    * `goal_radius`: how near the goal an episode ends; 0 for never
+    * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
+
+    ## Version History
+    * v0: first version
+    """
+
+    task_type = PointTask
+
+    def __init__(
+        self,
+        *,
+        tasks: TaskSource[PointTask] | Sequence[PointTask] | None = None,
+        horizon: int = 100,
+        max_step: float = 0.1,
+        goal_radius: float = 0.01,
+        render_mode: str | None = None,
+    ) -> None:
+        source = PointTasks() if tasks is None else as_source(tasks, PointTask)
+        super().__init__(source, horizon, render_mode)
+        self.max_step, self.goal_radius = check_point_settings(max_step, goal_radius)
+        self.observation_space, self.action_space = point_spaces(horizon, max_step)
+        self.may_terminate = self.goal_radius > 0
+        self.reward_range = (-math.inf, 0.0)
+
+    @property
+    def position(self) -> Vector:
+        """float32 [2], (x, y)."""
+        if self._elapsed is None:
+            raise gymnasium.error.ResetNeeded("the point is nowhere yet: call reset()")
+        return self._position.copy()
+
+    def _begin(self, task: PointTask) -> None:
+        self._position = np.zeros(2, dtype=np.float32)
+        (self._goal,) = task.arrays()
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+        """W up, S down, A left, D right, for `gymnasium.utils.play.play`."""
+        moves = {"w": (0, 1), "s": (0, -1), "a": (-1, 0), "d": (1, 0)}
+        size = np.float32(self.max_step)
+        return {(key,): size * np.array(move, np.float32) for key, move in moves.items()}
+
+    def _set_horizon(self, horizon: int) -> None:
+        super()._set_horizon(horizon)
+        self.observation_space, self.action_space = point_spaces(horizon, self.max_step)
+
+    def _read_action(self, action: Any) -> Vector:
+        move = np.asarray(action, dtype=np.float32)
+        if move.shape != (2,) or not np.isfinite(move).all():
+            raise ValueError(f"action must be two finite numbers (dx, dy), got {action}")
+        return np.clip(move, -np.float32(self.max_step), np.float32(self.max_step))
+
+    def _advance(self, action: Vector) -> tuple[float, bool]:
+        self._position = self._position + action
+        x, y = self._position - self._goal
+        near = abs(x) < np.float32(self.goal_radius) and abs(y) < np.float32(self.goal_radius)
+        return -float(np.sqrt(x * x + y * y)), bool(near)
+
+    def _observe(self) -> Vector:
+        return self._position.copy()
+
+    def _text(self) -> str:
+        (x, y), goal = self._position.tolist(), self.task.goal
+        return f"point ({x:.3f}, {y:.3f})  goal ({goal[0]:.3f}, {goal[1]:.3f})"
+
+
+def point_spaces(horizon: int, max_step: float) -> tuple[Box[Any], Box[Any]]:
+    """Observation and action space: positions within a step more than can be reached, moves."""
+    reach = (check_horizon(horizon) + 1) * max_step
+    positions: Box[Any] = Box(-reach, reach, (2,), np.float32)
+    return positions, Box(-max_step, max_step, (2,), np.float32)
+
+
+def check_point_settings(max_step: float, goal_radius: float) -> tuple[float, float]:
+    """The two lengths, as floats.
+
+    Raises:
+        ValueError: If `max_step` is not above 0 or `goal_radius` below 0.
+    """
+    if not (math.isfinite(max_step) and max_step > 0):
+        raise ValueError(f"max_step must be finite and above 0, got {max_step}")
+    if not (math.isfinite(goal_radius) and goal_radius >= 0):
+        raise ValueError(f"goal_radius must be finite and at least 0, got {goal_radius}")
+    return float(max_step), float(goal_radius)

@@ -1,0 +1,1 @@
+"""Evaluation: adaptation looked at after every step, agents over trials."""

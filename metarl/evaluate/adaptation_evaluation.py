@@ -1,0 +1,226 @@
+"""What policies earn on unseen tasks after 0, 1, ... steps of adaptation, with honest intervals.
+
+One result for all agents, ``[task, k, episode]``. For a learner that adapts by gradient, k counts
+gradient steps, and its episodes at k are those that step k + 1 learns from. For an agent that
+adapts through its hidden state, k counts the episodes of a trial, and several trials are played on
+each task. `AdaptationResult.experience` says how many episodes lie behind each k.
+
+What is estimated from the tasks stays an estimate: intervals are of bootstraps over tasks, and over
+seeds where there are several (`metarl.stats`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarl.core import Execution, TaskBatch, share
+from metarl.evaluate.trials import play
+from metarl.meta import MetaLearner, NonFiniteLossError
+from metarl.rl.agent import Agent
+from metarl.rl.episodes import Episodes
+from metarl.rl.policy_gradient_tasks import ScoredEpisodes
+from metarl.rl.rollout import TensorVectorEnv
+from metarl.stats import Interval, bootstrap_ci, crossed, iqm, mean
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptationResult:
+    """Episodes on N tasks after each of 0 to K steps, E a task and step, all ``[N, K + 1, E]``.
+
+    Attributes:
+        returns: Undiscounted.
+        lengths: Steps until the episode succeeded, or ended.
+        successes: 1 for an episode that succeeded, else 0; None where nothing is a success.
+        experience: Episodes on the task that lie behind each k, ``[K + 1]``.
+    """
+
+    returns: Array
+    lengths: Array
+    successes: Array | None
+    experience: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that do not go together, and returns that are no numbers."""
+        shape = self.returns.shape
+        if len(shape) != 3 or not self.returns.size or len(self.experience) != shape[1]:
+            raise ValueError(
+                f"need returns [N, K + 1, E] and K + 1 counts of episodes, got {shape} and "
+                f"{len(self.experience)}"
+            )
+        others = [self.lengths] + ([] if self.successes is None else [self.successes])
+        if any(other.shape != shape for other in others):
+            raise ValueError(f"lengths and successes must be {shape}, as the returns are")
+        if not np.isfinite(self.returns).all():
+            raise NonFiniteLossError(
+                "the returns are not finite: the policy or the environment has failed"
+            )
+
+    @property
+    def curve(self) -> Array:
+        """Mean return of every task after every step, ``[N, K + 1]``."""
+        result: Array = self.returns.mean(-1)
+        return result
+
+
+def evaluate_learner(
+    learner: MetaLearner,
+    tasks: TaskBatch[ScoredEpisodes],
+    num_steps: int,
+    *,
+    has_goal: bool = True,
+    chunk_size: int | None = None,
+) -> AdaptationResult:
+    """Adapt to tasks and look at the episodes on the way; leaves the learner untouched.
+
+    Args:
+        learner: Whose initialisation and update rule.
+        tasks: N tasks; divisible where N exceeds ``chunk_size``.
+        num_steps: K, at least 0.
+        has_goal: Whether a true end or a positive reward is a success.
+        chunk_size: Tasks that are stacked; None: all.
+    """
+    if num_steps < 0:
+        raise ValueError(f"num_steps must be at least 0, got {num_steps}")
+
+    def work(part: TaskBatch[ScoredEpisodes]) -> tuple[Tensor, Tensor, Tensor]:
+        played = [_outcomes(e) for e in _episodes_on_the_way(learner, part, num_steps)]
+        returns, lengths, successes = (torch.stack(side, 1) for side in zip(*played, strict=True))
+        return returns, lengths, successes
+
+    parts = [result for _, result in Execution(chunk_size).map(work, tasks)]
+    returns, lengths, successes = (
+        torch.cat(side).cpu().to(torch.float64).numpy() for side in zip(*parts, strict=True)
+    )
+    num_episodes = returns.shape[-1]
+    experience = tuple(k * num_episodes for k in range(num_steps + 1))
+    return AdaptationResult(returns, lengths, successes if has_goal else None, experience)
+
+
+def evaluate_agent(
+    agent: Agent,
+    env: TensorVectorEnv,
+    num_tasks: int,
+    num_episodes: int,
+    horizon: int,
+    *,
+    has_goal: bool = True,
+    options: dict[str, Any] | None = None,
+) -> AdaptationResult:
+    """Play trials of several episodes; k is the number of the episode in its trial.
+
+    Args:
+        agent: Who plays, and remembers from episode to episode.
+        env: N * E trials, task-major, of episodes of one length that follow one another.
+        num_tasks: N.
+        num_episodes: K + 1, episodes a trial.
+        horizon: Steps of an episode.
+        has_goal: Whether a positive reward is a success.
+        options: For the environment's ``reset``, e.g. its tasks.
+    """
+    if env.num_envs % num_tasks:
+        raise ValueError(f"{env.num_envs} trials cannot be shared evenly by {num_tasks} tasks")
+    rewards = play(agent, env, num_episodes * horizon, options)
+    rewards = rewards.reshape(num_episodes, horizon, num_tasks, -1)  # [K + 1, T, N, E]
+    found = np.asarray(rewards > 0)
+    success = np.asarray(found.any(axis=1))
+    steps = np.where(success, found.argmax(axis=1) + 1, horizon)
+    returns, successes = _tasks_first(rewards.sum(1)), _tasks_first(success)
+    lengths = _tasks_first(steps) if has_goal else np.full_like(returns, horizon)
+    experience = tuple(range(num_episodes))
+    return AdaptationResult(returns, lengths, successes if has_goal else None, experience)
+
+
+def adaptation_summary(
+    results: Sequence[AdaptationResult],
+    *,
+    floor: float | None = None,
+    oracle: float | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What is reported of learners of one method, one a seed, on the same tasks.
+
+    Args:
+        results: One a seed.
+        floor: Return of normalised score 0.
+        oracle: Return of normalised score 1.
+        seed: Of the bootstrap.
+
+    Returns:
+        JSON values; lists have an entry for every k from 0 to K. ``return_mean`` and ``return_iqm``
+        (interquartile mean over tasks and seeds) with their 95 % intervals (None of one task, which
+        is no sample); ``percentile20`` of the tasks, and ``percent_improved``, the tasks with a
+        higher return than at k = 0, both of the tasks' means over seeds; ``length_mean``,
+        ``length_ratio`` (to k = 0), ``success_rate``; ``normalised_score``, where the oracle is
+        above the floor.
+    """
+    rng = np.random.default_rng(seed)
+    curves = np.stack([result.curve for result in results])  # [seeds, N, K + 1]
+    lengths = np.stack([result.lengths for result in results]).mean((0, 1, 3))
+    columns = np.moveaxis(curves, -1, 0)  # [K + 1, seeds, N]
+    of_tasks = columns.mean(1)  # [K + 1, N]
+    means = [bootstrap_ci(c, rng=rng, resampling=crossed, statistic=mean) for c in columns]
+    middles = [bootstrap_ci(c, rng=rng, resampling=crossed, statistic=iqm) for c in columns]
+    first = results[0]
+    summary: dict[str, Any] = {
+        "steps": list(range(curves.shape[-1])),
+        "experience": list(first.experience),
+        "return_mean": [m.estimate for m in means],
+        "return_mean_ci95": [interval_ends(m, curves.shape[1]) for m in means],
+        "return_iqm": [m.estimate for m in middles],
+        "return_iqm_ci95": [interval_ends(m, curves.shape[1]) for m in middles],
+        "percentile20": np.quantile(of_tasks, 0.2, axis=1).tolist(),
+        "percent_improved": (100.0 * (of_tasks > of_tasks[0]).mean(1)).tolist(),
+        "length_mean": lengths.tolist(),
+        "length_ratio": (lengths / lengths[0]).tolist(),
+        "num_seeds": len(results),
+        "num_tasks": curves.shape[1],
+        "episodes_per_step": first.returns.shape[-1],
+    }
+    if all(result.successes is not None for result in results):
+        successes = np.stack([np.asarray(result.successes) for result in results])
+        summary["success_rate"] = successes.mean((0, 1, 3)).tolist()
+    if floor is not None and oracle is not None and oracle > floor:
+        scale = oracle - floor
+        summary["normalised_score"] = [(m.estimate - floor) / scale for m in means]
+    return summary
+
+
+def interval_ends(interval: Interval, num_tasks: int) -> list[float] | None:
+    """Both ends; None below two tasks, whose resamples are all the same."""
+    return [interval.low, interval.high] if num_tasks > 1 else None
+
+
+def _episodes_on_the_way(
+    learner: MetaLearner, tasks: TaskBatch[ScoredEpisodes], num_steps: int
+) -> list[Episodes]:
+    """The episodes that each step learned from, and those after the last step."""
+    with torch.no_grad():
+        fast, slow = learner.initial_fast(tasks), share(learner.slow, tasks.num_tasks)
+    played: list[Episodes] = []
+    for step in learner.adaptation(tasks, num_steps):
+        played.append(step.batch.episodes)
+        fast = step.next_fast
+    with torch.no_grad():
+        return [*played, tasks.sample(fast, slow, "support").episodes]
+
+
+def _tasks_first(values: NDArray[Any]) -> Array:
+    """``[K + 1, N, E]`` to ``[N, K + 1, E]``, float64."""
+    return np.ascontiguousarray(values.swapaxes(0, 1), np.float64)
+
+
+def _outcomes(episodes: Episodes) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns, steps until success or end, and successes, each ``[N, E]``."""
+    found = (episodes.rewards > 0) | episodes.terminated
+    success = found.any(1)
+    steps = torch.where(success, found.to(torch.int8).argmax(1) + 1, episodes.lengths)
+    return episodes.returns, steps, success.to(episodes.rewards.dtype)

@@ -1,0 +1,137 @@
+"""Evaluation of adaptation: what an agent earns within trials on tasks it is given.
+
+The same evaluator serves every agent (`metarl.rl.agent.Agent`). It reports what a mean hides: the
+interval, the interquartile mean, how long the first find takes, and the curve within the trial,
+which is the picture of learning to learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarl.rl.agent import Agent
+from metarl.rl.rollout import TensorVectorEnv, in_tensors
+from metarl.stats import bootstrap_ci, interquartile_mean
+
+Array = NDArray[np.float64]
+
+
+@torch.no_grad()
+def play(
+    agent: Agent, env: TensorVectorEnv, num_steps: int, options: dict[str, Any] | None = None
+) -> Array:
+    """Play one trial in every environment.
+
+    Args:
+        agent: Who plays.
+        env: B environments.
+        num_steps: Steps T of a trial.
+        options: For the environment's ``reset``, e.g. its tasks.
+
+    Returns:
+        Rewards ``[T, B]``; ``rewards[t]`` is the consequence of the action at time t.
+    """
+    agent.begin(env.num_envs)
+    reset, step = in_tensors(env)
+    observation, _ = reset(options=options)
+    rewards = []
+    for _ in range(num_steps):
+        observation, reward, terminated, truncated, _ = step(agent.act(observation))
+        agent.observe(reward, terminated, truncated)
+        rewards.append(reward)
+    return torch.stack(rewards).cpu().to(torch.float64).numpy()
+
+
+@dataclass(frozen=True)
+class TrialStatistics:
+    """What B trials of T steps amount to.
+
+    Attributes:
+        mean_return: Mean of the trials' returns.
+        ci95: 95 % bootstrap interval of that mean, over trials.
+        iqm: Interquartile mean of the returns.
+        first_find_rate: Fraction of trials with any positive reward.
+        first_find_median: Median step (from 1) of the first positive reward, over all trials; None
+            where most trials have none.
+        first_find_mean: Mean step of the first positive reward, over the trials that have one; None
+            where none has.
+        find_interval_mean: Mean number of steps from one positive reward to the next within a
+            trial, over all such pairs; what the end of the trial cut off does not count. None
+            where there are none.
+        window: Steps a point of `within_trial`.
+        within_trial: Mean reward in each window of the trial.
+        within_trial_ci95: Its 95 % bootstrap intervals, one pair a window.
+    """
+
+    mean_return: float
+    ci95: tuple[float, float]
+    iqm: float
+    first_find_rate: float
+    first_find_median: float | None
+    first_find_mean: float | None
+    find_interval_mean: float | None
+    window: int
+    within_trial: tuple[float, ...]
+    within_trial_ci95: tuple[tuple[float, float], ...]
+
+
+def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStatistics:
+    """Sum up rewards ``[T, B]``.
+
+    Args:
+        rewards: ``rewards[t]`` is the consequence of the action at time t.
+        window: Steps a point of the within-trial curve; the last one may be shorter.
+        seed: Of the bootstrap.
+
+    Returns:
+        The statistics.
+
+    Raises:
+        ValueError: There are no trials, or the window is not positive.
+    """
+    if rewards.ndim != 2 or rewards.shape[1] < 1 or window < 1:
+        raise ValueError(f"need rewards [T, B] and a window of at least 1, got {rewards.shape}")
+    rng = np.random.default_rng(seed)
+    returns = rewards.sum(0)
+    found = rewards > 0
+    ever = found.any(0)
+    steps = np.where(ever, found.argmax(0) + 1.0, np.inf)
+    median = float(np.median(steps))
+    windows = window_returns(rewards, window)
+    return TrialStatistics(
+        mean_return=float(returns.mean()),
+        ci95=_interval(returns, rng),
+        iqm=float(interquartile_mean(returns)),
+        first_find_rate=float(ever.mean()),
+        first_find_median=median if np.isfinite(median) else None,
+        first_find_mean=float(steps[ever].mean()) if ever.any() else None,
+        find_interval_mean=_mean_interval(found),
+        window=window,
+        within_trial=tuple(float(w.mean()) for w in windows),
+        within_trial_ci95=tuple(_interval(w, rng) for w in windows),
+    )
+
+
+def window_returns(rewards: Array, window: int) -> Array:
+    """Sums of rewards ``[T, B]`` over windows of a trial, ``[ceil(T / window), B]``.
+
+    Entry k covers times ``k * window`` to ``(k + 1) * window - 1``; the last one may end sooner.
+    """
+    return np.stack([rewards[t : t + window].sum(0) for t in range(0, len(rewards), window)])
+
+
+def _mean_interval(found: NDArray[np.bool_]) -> float | None:
+    """Mean steps from find to find within the trials ``[T, B]``."""
+    trial, step = found.T.nonzero()
+    within = trial[1:] == trial[:-1]
+    return float(np.diff(step)[within].mean()) if within.any() else None
+
+
+def _interval(values: Array, rng: np.random.Generator) -> tuple[float, float]:
+    interval = bootstrap_ci(values, rng=rng)
+    return float(interval.low), float(interval.high)

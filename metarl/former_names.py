@@ -1,0 +1,78 @@
+"""Modules under the names that they had in version 0.1: found, with a `DeprecationWarning`.
+
+    >>> from metarl.fewshot import SupervisedTasks  # doctest: +SKIP
+    DeprecationWarning: metarl.fewshot is metarl.supervised since version 0.2
+
+A module imported by its former name is the module of today, not a second one.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+FORMER_NAMES = {
+    "metarl.adaptation_curve": "metarl.evaluate.adaptation_curve",
+    "metarl.adaptation_evaluation": "metarl.evaluate.adaptation_evaluation",
+    "metarl.checkpoint": "metarl.runs.checkpoint",
+    "metarl.evaluation": "metarl.evaluate.trials",
+    "metarl.fewshot": "metarl.supervised",
+    "metarl.fewshot.omniglot": "metarl.supervised.omniglot.images",
+    "metarl.fewshot.omniglot_archive": "metarl.supervised.omniglot.archive",
+    "metarl.fewshot.omniglot_cache": "metarl.supervised.omniglot.cache",
+    "metarl.fewshot.omniglot_download": "metarl.supervised.omniglot.download",
+    "metarl.fewshot.omniglot_splits": "metarl.supervised.omniglot.splits",
+    "metarl.meta_training": "metarl.train.trainer",
+    "metarl.metrics_log": "metarl.runs.metrics",
+    "metarl.model_selection": "metarl.train.selection",
+    "metarl.progress": "metarl.runs.progress",
+    "metarl.provenance": "metarl.runs.provenance",
+    "metarl.run_directory": "metarl.runs.directory",
+    "metarl.statistics": "metarl.stats",
+    "metarl.training": "metarl.train.loop",
+}
+"""Name in version 0.1, and today's."""
+
+
+class FormerNames(MetaPathFinder, Loader):
+    """Finds a module by its former name, and hands out today's."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Specification of a module that has another name today; None for all others."""
+        return ModuleSpec(fullname, self) if _today(fullname) else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Module of today's name."""
+        today = _today(spec.name)
+        assert today is not None
+        warnings.warn(f"{spec.name} is {today} since version 0.2", DeprecationWarning, stacklevel=2)
+        return import_module(today)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module its own specification back; it has run under its name of today."""
+        name = module.__spec__.name if module.__spec__ else ""
+        today = _today(name)
+        if today is not None:
+            module.__spec__ = sys.modules[today].__spec__
+
+
+def _today(name: str) -> str | None:
+    """Name of today of a module of version 0.1, or of one in a folder that was renamed."""
+    if name in FORMER_NAMES:
+        return FORMER_NAMES[name]
+    folder, _, module = name.rpartition(".")
+    return f"{FORMER_NAMES[folder]}.{module}" if folder in FORMER_NAMES else None
+
+
+def find_former_names() -> None:
+    """Let the import system find modules by their former names, once."""
+    if not any(isinstance(finder, FormerNames) for finder in sys.meta_path):
+        # First: the path of a renamed folder would give a second copy of a module in it.
+        sys.meta_path.insert(0, FormerNames())

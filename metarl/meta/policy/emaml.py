@@ -1,0 +1,87 @@
+"""E-MAML (Stadie et al. 2018): experience before adaptation is credited with what comes after it.
+
+What adaptation earns depends on theta in two ways: through the adapted weights, which MAML follows,
+and through *which* experience D_k was drawn to adapt by. For the expected return after adaptation,
+E_{D_0 ~ phi_0} ... E_{D_K ~ phi_K} R(D_K), the second adds the score function (formulation II of
+Rothfuss et al. 2019, where MAML has formulation I):
+
+    grad = grad_MAML + E [ (R(D_K) - b) grad sum_{k<K} log p(D_k; phi_k) ]
+
+phi_k is a function of theta here too. log p is that of all actions of a batch together: the batch
+as a whole leads to phi_{k+1}. b is the mean return of the other tasks of the meta-batch (of its
+chunk), so that it does not bias.
+
+Reduces to: `MAML` with ``exploration_coef`` 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from metarl.core import Execution, Model, TaskBatch, UpdateRule, gradients, share
+from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.policy.policy_tasks import PolicyTaskBatch
+
+
+class EMAML(TaskwiseLearner):
+    """MAML that learns to explore; it needs a `PolicyTaskBatch`.
+
+    Attributes:
+        exploration_coef: Weight of the score function. With 1, a loss that is minus the plain
+            return and no normalisation, the gradient is that of the return after adaptation; where
+            the loss is on another scale it brings both to one.
+        centred: Subtract the mean return of the other tasks. Without it the term is mostly noise.
+    """
+
+    asks: ClassVar[tuple[str, ...]] = ("performance", "log_likelihood")
+
+    def __init__(
+        self,
+        params: Model,
+        *,
+        rule: UpdateRule,
+        num_steps: int = 1,
+        slow: Sequence[str] = (),
+        execution: Execution | None = None,
+        exploration_coef: float = 1.0,
+        centred: bool = True,
+    ) -> None:
+        """Copy a model's parameters; see `MetaLearner`."""
+        super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
+        if not (math.isfinite(exploration_coef) and exploration_coef >= 0):
+            raise ValueError(
+                f"exploration_coef must be finite and at least 0, got {exploration_coef}"
+            )
+        self.exploration_coef, self.centred = exploration_coef, centred
+
+    def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        """Adapt, judge, and credit what led there."""
+        policies = cast(PolicyTaskBatch[Any], tasks)
+        with torch.enable_grad():
+            slow = share(self.slow, tasks.num_tasks)
+            steps = list(self.differentiable_adaptation(tasks, slow))
+            adapted = steps[-1].next_fast
+            with torch.no_grad():
+                query = tasks.sample(adapted, slow, "query")
+                credit = policies.performance(query)
+                centre = mean_of_others(credit) if self.centred else torch.zeros_like(credit)
+            scores = [policies.log_likelihood(step.fast, slow, step.batch) for step in steps]
+            loss = tasks.loss(adapted, slow, query)
+            exploration = -(credit - centre) * torch.stack(scores).sum(0)
+            total = (loss + self.exploration_coef * exploration).sum()
+        metrics = {
+            "support_loss": steps[0].loss.detach(),
+            "query_loss": loss.detach(),
+            "credit": credit - centre,
+        }
+        return gradients(total, self.params), metrics
+
+
+def mean_of_others(values: Tensor) -> Tensor:
+    """For each of ``[N]`` values the mean of all others; 0 where there is no other."""
+    return (values.sum() - values) / max(len(values) - 1, 1) if len(values) > 1 else 0.0 * values

@@ -1,0 +1,1 @@
+"""WarpGrad (Flennerhag et al. 2020): warp weights learned online, offline and continually."""

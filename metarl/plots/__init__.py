@@ -1,0 +1,1 @@
+"""Figures without global state: learning curves over seeds, within-trial curves."""

@@ -1,0 +1,394 @@
+"""A run directory: all that one training run leaves behind, the same for every script.
+
+    config.json             every setting at the top level; "provenance": versions, commit, device
+    metrics.jsonl           one object a line (see `metarl.runs.metrics`)
+    events.out.tfevents.*   the same metrics for TensorBoard
+    checkpoint.pt           all that is needed to go on (see `metarl.runs.checkpoint`)
+    summary.json            the final evaluation
+    *.png, *.gif            pictures
+
+One seed uses the folder itself. Several seeds have one run directory each in it: `seed-0`, ….
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from numpy.typing import NDArray
+
+from metarl.errors import CheckpointError, RunDirectoryError
+from metarl.foreign_bytes import understood
+from metarl.runs import checkpoint
+from metarl.runs.file_lock import Lock, held
+from metarl.runs.json_file import read_json, to_json, write_json
+from metarl.runs.metrics import MetricsLog
+from metarl.runs.provenance import provenance
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+
+class RunDirectory:
+    """One run on disk. Make it with `create` or `open`; use it in `with`, or `close` it.
+
+    Attributes:
+        path: The folder.
+        config: What `config.json` holds.
+        was_trained: Whether a checkpoint has been saved through this object.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self._metrics = MetricsLog(path / "metrics.jsonl")
+        self._writer: SummaryWriter | None = None
+        self._lock: Lock | None = None
+        self.was_trained = False
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        config: object,
+        *,
+        device: torch.device | str | None = None,
+        **extra: object,
+    ) -> Self:
+        """Make a new run directory and write its `config.json`; it is locked until `close`.
+
+        Args:
+            path: A folder that does not exist yet, or is empty.
+            config: The settings: a dataclass or a mapping.
+            device: What the run computes on, for the provenance.
+            **extra: More top-level entries of `config.json`, such as `seed` or `anchors`.
+
+        Raises:
+            RunDirectoryError: Something is there already, or another process is making it.
+        """
+        path = Path(path)
+        content = {
+            **_settings(config),
+            **{key: to_json(value, key) for key, value in extra.items()},
+            "provenance": provenance(device),
+        }
+        _refuse_occupied(path)
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path, content)
+        run.lock()
+        try:
+            _refuse_occupied(path)  # again, now that nobody else can be making it
+            write_json(path / "config.json", content)
+        except BaseException:
+            run.unlock()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open an existing run, to resume, evaluate, render or plot it.
+
+        Raises:
+            RunDirectoryError: The folder is missing, or it is not a run.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise RunDirectoryError(f"there is no run directory {path}; check the path")
+        if not (path / "config.json").is_file():
+            inside = [run.name for run in path.glob("seed-*")]
+            hint = f"; name one of its runs, such as {path / inside[0]}" if inside else ""
+            raise RunDirectoryError(f"{path} is not a run: it has no config.json{hint}")
+        config = read_json(path / "config.json")
+        if not isinstance(config.get("provenance"), dict):
+            raise RunDirectoryError(
+                f"{path} is not a run of metarl: its config.json has no provenance; "
+                "name a folder that a `train` command made"
+            )
+        with understood(path / "config.json", "is not that of a run", "restore it"):
+            _check_own(config)
+        return cls(path, config)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run.
+
+        Raises:
+            RunDirectoryError: Its `config.json` has none.
+        """
+        if "seed" not in self.config:
+            raise RunDirectoryError(f"{self.path / 'config.json'} has no seed; restore it")
+        return int(self.config["seed"])
+
+    # ----------------------------------------------------------------- who is training
+
+    def lock(self) -> None:
+        """Claim the run for this process until `unlock`: two writers would spoil it.
+
+        Where the file system has no locks nothing is claimed.
+
+        Raises:
+            RunDirectoryError: Another process is training it.
+        """
+        if self._lock is None:
+            self._lock = Lock(self.path)
+
+    def unlock(self) -> None:
+        """Give the run free."""
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = None
+
+    def note_resume(
+        self,
+        iteration: int,
+        device: torch.device | str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add to `config.json` that training goes on from an iteration, and with which versions.
+
+        Args:
+            iteration: Where it goes on.
+            device: On what.
+            changes: Settings that are another from here on, such as ``iterations``.
+        """
+        now = read_json(self.path / "config.json")  # others may have resumed it since
+        entry = {"iteration": iteration, "provenance": provenance(device)}
+        if changes:
+            entry["changed_from"] = {name: now.get(name) for name in changes}
+        resumed = [*now.get("resumed", []), entry]
+        self.config = {**now, **(changes or {}), "resumed": resumed}
+        write_json(self.path / "config.json", self.config)
+
+    # -------------------------------------------------------------------------- metrics
+
+    def write_metrics(
+        self,
+        iteration: int,
+        metrics: Mapping[str, float],
+        *,
+        wall_seconds: float,
+        env_steps: int | None = None,
+        tasks_seen: int | None = None,
+    ) -> None:
+        """Append one line to `metrics.jsonl`, and the same values to TensorBoard.
+
+        Args:
+            iteration: Iterations done, this one included; grows from line to line.
+            metrics: Name → number. NaN and infinity become null in the file.
+            wall_seconds: Training time so far, over all resumes.
+            env_steps: Environment steps so far (reinforcement learning).
+            tasks_seen: Tasks so far (supervised learning). Exactly one of the two is given.
+        """
+        if (env_steps is None) == (tasks_seen is None):
+            raise ValueError("give exactly one of env_steps and tasks_seen")
+        progress = {"env_steps": env_steps} if tasks_seen is None else {"tasks_seen": tasks_seen}
+        head = {"iteration": iteration, **progress, "wall_seconds": wall_seconds}
+        if taken := head.keys() & metrics.keys():
+            raise ValueError(f"metrics may not be called {sorted(taken)}: every line has those")
+        self._metrics.append({**head, **metrics})  # type: ignore[dict-item]
+        writer = self._tensorboard(purge_step=iteration)
+        for name, value in metrics.items():
+            writer.add_scalar(name, float(value), iteration)
+
+    def read_metrics(self) -> dict[str, NDArray[Any]]:
+        """The metrics as columns, each an array [lines]; NaN where a line has no value."""
+        return self._metrics.columns()
+
+    def truncate_metrics(self, after_iteration: int) -> None:
+        """Drop the metrics after an iteration, on a resume from its checkpoint."""
+        self._metrics.truncate(after_iteration)
+        self._close_writer()
+
+    # ------------------------------------------------------------- checkpoint and summary
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where `save_checkpoint` writes."""
+        return self.path / "checkpoint.pt"
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write `checkpoint.pt` (see `metarl.runs.checkpoint.save`), after the metrics so far."""
+        self._metrics.sync()
+        if self._writer is not None:
+            self._writer.flush()
+        checkpoint.save(self.checkpoint_path, state)
+        self.was_trained = True
+
+    def load_checkpoint(self, device: torch.device | str = "cpu") -> checkpoint.State:
+        """Read `checkpoint.pt` (see `metarl.runs.checkpoint.load`).
+
+        Raises:
+            CheckpointError: It cannot be read, or what was learned is not finite.
+        """
+        state = checkpoint.load(self.checkpoint_path, device)
+        where = checkpoint.not_finite(state.get("learner"), "learner")
+        if where is not None:
+            raise CheckpointError(
+                f"{self.checkpoint_path} holds what is not finite ({where}): the training has "
+                "diverged; train again with smaller learning rates"
+            )
+        return state
+
+    def fits_settings(self) -> AbstractContextManager[None]:
+        """The border around what takes a checkpoint's state in: all it raises is one named error.
+
+        Raises:
+            CheckpointError: On leaving, where the state is not what the settings ask for.
+        """
+        return understood(
+            self.checkpoint_path,
+            "does not fit the settings in its config.json",
+            "restore the one or the other",
+            CheckpointError,
+        )
+
+    def write_summary(self, summary: Mapping[str, object]) -> None:
+        """Write `summary.json`, replacing an earlier one; NaN and infinity become null."""
+        write_json(self.path / "summary.json", to_json(summary, "summary"))
+
+    def read_summary(self) -> dict[str, Any]:
+        """What `summary.json` holds.
+
+        Raises:
+            RunDirectoryError: The run has not been evaluated yet.
+        """
+        path = self.path / "summary.json"
+        if not path.is_file():
+            raise RunDirectoryError(f"{self.path} has no summary.json yet; run `evaluate` on it")
+        return read_json(path)
+
+    # ------------------------------------------------------------------------- lifetime
+
+    def close(self) -> None:
+        """Close the TensorBoard file and give the run free. Writing again opens another file."""
+        try:
+            self._close_writer()
+        finally:
+            self.unlock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _tensorboard(self, purge_step: int) -> "SummaryWriter":
+        if self._writer is None:
+            # Imported here: it takes a second, and evaluation never needs it.
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            resumed = any(self.path.glob("events.out.tfevents.*"))
+            self._writer = SummaryWriter(str(self.path), purge_step=purge_step if resumed else None)
+        return self._writer
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+
+def create_runs(
+    path: Path | str,
+    seeds: Sequence[int],
+    config: object,
+    *,
+    device: torch.device | str | None = None,
+    **extra: object,
+) -> list[RunDirectory]:
+    """Make one run directory a seed: `path` itself for one seed, `path/seed-N` for several.
+
+    Args:
+        path: What the user wrote after `--run-dir`.
+        seeds: Different, non-negative.
+        config: The settings; each `config.json` also gets its own `seed`.
+        device: As in `RunDirectory.create`.
+        **extra: As in `RunDirectory.create`.
+
+    Raises:
+        RunDirectoryError: Something is there already; then nothing has been made.
+        ValueError: The seeds are none, negative, or not all different.
+    """
+    path = Path(path)
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be different and not negative, got {list(seeds)}")
+    _refuse_occupied(path)
+    places = [path] if len(seeds) == 1 else [path / f"seed-{seed}" for seed in seeds]
+    path.mkdir(parents=True, exist_ok=True)
+    with held(path):
+        _refuse_occupied(path)  # again, now that nobody else can be filling it
+        return [
+            RunDirectory.create(place, config, device=device, seed=seed, **extra)
+            for place, seed in zip(places, seeds, strict=True)
+        ]
+
+
+def find_runs(path: Path | str) -> list[RunDirectory]:
+    """Open a run, or every `seed-N` run in a folder of them, in the order of the seeds.
+
+    Raises:
+        RunDirectoryError: It is neither.
+    """
+    path = Path(path)
+    seeds = [p for p in path.glob("seed-*") if p.name.removeprefix("seed-").isdecimal()]
+    if (path / "config.json").exists() or not seeds:
+        return [RunDirectory.open(path)]
+    return [RunDirectory.open(p) for p in sorted(seeds, key=lambda p: int(p.name[5:]))]
+
+
+def _refuse_occupied(path: Path) -> None:
+    if path.is_dir() and not _is_vacant(path):
+        is_run = (path / "config.json").exists() or any(path.glob("seed-*/config.json"))
+        remedy = (
+            f"name another --run-dir, continue it with --resume {path}, or delete it"
+            if is_run
+            else "name another --run-dir, or empty it"
+        )
+        what = "already holds a run" if is_run else "is not empty"
+        raise RunDirectoryError(f"{path} {what}; {remedy}")
+    if path.exists() and not path.is_dir():
+        raise RunDirectoryError(f"{path} is a file, not a folder; name another --run-dir")
+
+
+def _is_vacant(path: Path) -> bool:
+    """Whether a folder is empty, but for what a kill in the first moment leaves in it."""
+    return all(
+        p.name == ".lock"
+        or (p.name.startswith(".") and p.name.endswith(".tmp"))
+        or (p.name.startswith("seed-") and p.is_dir() and _is_vacant(p))
+        for p in path.iterdir()
+    )
+
+
+def _check_own(config: Mapping[str, Any]) -> None:
+    """Refuse entries that a run directory itself has written, where they are of another kind.
+
+    Raises:
+        TypeError: There is one.
+    """
+    seed, resumed = config.get("seed", 0), config.get("resumed", [])
+    if type(seed) is not int or seed < 0:
+        raise TypeError(f"seed is {seed!r}")
+    if not isinstance(resumed, list):
+        raise TypeError(f"resumed is {resumed!r}")
+    anchors = config.get("anchors") or {}
+    for value in anchors.values():
+        if type(value) not in (int, float, type(None)):
+            raise TypeError(f"anchors are {anchors!r}")
+
+
+def _settings(config: object) -> dict[str, Any]:
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        config = dataclasses.asdict(config)
+    if not isinstance(config, Mapping):
+        raise TypeError(f"config must be a dataclass or a mapping, got {type(config).__name__}")
+    if "provenance" in config:
+        raise ValueError("the setting 'provenance' would hide the run's own; rename it")
+    return {str(key): to_json(value, str(key)) for key, value in config.items()}

@@ -1,0 +1,50 @@
+"""Supervised tasks: N-way K-shot from any data set, Omniglot, regression families."""
+
+from metarl.supervised.examples import Examples, FewShotBatch
+from metarl.supervised.omniglot.alphabet_batches import AlphabetBatches, AlphabetSettings
+from metarl.supervised.omniglot.alphabets import AlphabetTasks, alphabet_tasks, choose_alphabets
+from metarl.supervised.omniglot.distortion import Distortion
+from metarl.supervised.omniglot.images import Omniglot, load_omniglot, omniglot_tasks, pixels
+from metarl.supervised.omniglot.splits import (
+    AlphabetSplit,
+    CharacterSplit,
+    split_alphabets,
+    split_characters,
+)
+from metarl.supervised.regression import RegressionFamily
+from metarl.supervised.regression_families import (
+    REGRESSION_FAMILIES,
+    Logistic,
+    PhaseSine,
+    Sine,
+    TwoDomainSine,
+)
+from metarl.supervised.task_dataset import TaskDataset
+from metarl.supervised.tasks import SupervisedTasks
+
+__all__ = [
+    "REGRESSION_FAMILIES",
+    "AlphabetBatches",
+    "AlphabetSettings",
+    "AlphabetSplit",
+    "AlphabetTasks",
+    "CharacterSplit",
+    "Distortion",
+    "Examples",
+    "FewShotBatch",
+    "Logistic",
+    "Omniglot",
+    "PhaseSine",
+    "RegressionFamily",
+    "Sine",
+    "SupervisedTasks",
+    "TaskDataset",
+    "TwoDomainSine",
+    "alphabet_tasks",
+    "choose_alphabets",
+    "load_omniglot",
+    "omniglot_tasks",
+    "pixels",
+    "split_alphabets",
+    "split_characters",
+]

@@ -1,0 +1,1 @@
+"""Omniglot: archives, cache, splits, alphabets and distortions."""

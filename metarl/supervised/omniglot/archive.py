@@ -1,0 +1,238 @@
+"""Where the Omniglot drawings are: in the authors' two zip archives, or in folders laid out alike.
+
+    images_background/<Alphabet>/characterNN/XXXX_YY.png      964 characters of 30 alphabets
+    images_evaluation/<Alphabet>/characterNN/XXXX_YY.png      659 characters of 20 alphabets
+
+YY is one of the 20 people who drew. Archives are read where they lie, nothing is unpacked. Names
+are sorted, so that nothing depends on the order in which a file system lists them.
+
+Archives and folders may come from anywhere: whatever is wrong with them is a `DataError`, plain
+files alone are read, nothing is waited for, and no more is read than `MAX_TOTAL`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import unicodedata
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from metarl.errors import UserError
+from metarl.foreign_bytes import understood
+from metarl.supervised.omniglot.drawing_file import MAX_BYTES
+
+PARTS = {"images_background": 964, "images_evaluation": 659}
+"""The two parts, and how many characters each has."""
+
+DRAWING = re.compile(r"(?P<part>\w+)/(?P<character>[^/]+/character\d+)/\d+_\d+\.png")
+
+MAX_ARCHIVE = 2**26
+"""Of an archive, bytes; the authors' larger one has 9.5 million."""
+
+MAX_TOTAL = 2**26
+"""Of all files in a part, bytes; the authors' larger one has 4.8 million."""
+
+
+class DataError(UserError):
+    """A data set is missing, incomplete or damaged."""
+
+
+class Part(ABC):
+    """One of the two parts of the data set, in an archive or a folder."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes when the files do; found without reading them."""
+
+    @abstractmethod
+    def drawings(self) -> Iterator[tuple[str, bytes]]:
+        """Every drawing: its name from the part's own down, and its PNG; sorted by name.
+
+        Raises:
+            DataError: Something in the part is damaged, too large, or no plain file.
+        """
+
+    def error(self, what: str) -> DataError:
+        """An error that names the part, what is wrong, and what to do."""
+        return DataError(f"{self.path} {what}. {remedy(self.path)}")
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        """Checks that names differ, on file systems that ignore case and ways to encode too."""
+        seen: dict[str, str] = {}
+        for name in names:
+            key = unicodedata.normalize("NFC", name).casefold()
+            if key in seen:
+                raise self.error(f"has both {seen[key]!r} and {name!r}, which may be one file")
+            seen[key] = name
+
+    def _check_total(self, total: int) -> None:
+        if total > MAX_TOTAL:
+            raise self.error(f"holds more than {MAX_TOTAL} bytes, which Omniglot does not")
+
+
+class ArchivePart(Part):
+    """A zip archive."""
+
+    def fingerprint(self) -> str:
+        """From the archive's size and time of change."""
+        status = self.path.stat()
+        return f"{self.path.name} {status.st_size} {status.st_mtime_ns}"
+
+    def drawings(self) -> Iterator[tuple[str, bytes]]:
+        """The members, read one by one; nothing is written to the disk."""
+        with self._open() as archive:
+            members = archive.infolist()
+            for member in members:
+                self._check_member(member)
+            self._check_names(member.filename for member in members)
+            total = 0
+            for member in sorted(members, key=lambda found: found.filename):
+                # Other files than drawings too: the name of a drawing may be what is damaged.
+                data = self._read(archive, member)
+                total += len(data)
+                self._check_total(total)
+                if DRAWING.fullmatch(member.filename):
+                    yield member.filename, data
+
+    @contextmanager
+    def _open(self) -> Iterator[zipfile.ZipFile]:
+        with understood(self.path, "is damaged", remedy(self.path), DataError):
+            size = self.path.stat().st_size
+            if size > MAX_ARCHIVE:
+                raise self.error(f"has {size} bytes, which is too large for Omniglot")
+            with zipfile.ZipFile(self.path) as archive:
+                yield archive
+
+    def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+        with archive.open(member) as file:
+            data = file.read(MAX_BYTES + 1)  # to its end, where the checksum is compared
+        if len(data) > MAX_BYTES:
+            raise self.error(f"has a member {member.filename!r} of more than {MAX_BYTES} bytes")
+        return data
+
+    def _check_member(self, member: zipfile.ZipInfo) -> None:
+        name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
+        if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
+            raise self.error(
+                f"has a member {name!r}, which points outside the folder it is unpacked in: this "
+                "is not the authors' archive"
+            )
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise self.error(f"has a member {name!r}, which is a link or a device, no plain file")
+        if member.flag_bits & 0x1:
+            raise self.error(f"has a member {name!r}, which is locked with a password")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise self.error(
+                f"has a member {name!r}, packed by method {member.compress_type}: only plain "
+                "(0) and deflated (8) are read"
+            )
+
+
+class FolderPart(Part):
+    """A folder."""
+
+    def fingerprint(self) -> str:
+        """From the names, sizes and times of change of all files."""
+        digest = hashlib.sha256()
+        for name, path in self._files().items():
+            with self._readable(path):
+                status = path.stat()
+            digest.update(os.fsencode(f"{name} {status.st_size} {status.st_mtime_ns}\n"))
+        return digest.hexdigest()
+
+    def drawings(self) -> Iterator[tuple[str, bytes]]:
+        """The files, read one by one."""
+        files, total = self._files(), 0
+        self._check_names(files)
+        for name, path in files.items():
+            data = self._read(path)
+            total += len(data)
+            self._check_total(total)
+            yield name, data
+
+    def _files(self) -> dict[str, Path]:
+        found = {
+            f"{self.name}/{path.relative_to(self.path).as_posix()}": path
+            for alphabet in self._folders(self.path)
+            for character in self._folders(alphabet)
+            for path in self._entries(character)
+        }
+        return {name: found[name] for name in sorted(found) if DRAWING.fullmatch(name)}
+
+    def _folders(self, folder: Path) -> Iterator[Path]:
+        for path in self._entries(folder):
+            with self._readable(path):
+                if path.is_dir():
+                    yield path
+
+    def _entries(self, folder: Path) -> list[Path]:
+        with self._readable(folder):
+            return list(folder.iterdir())
+
+    def _read(self, path: Path) -> bytes:
+        """The bytes of a plain file, or one that a link leads to."""
+        with self._readable(path):
+            # Opening a pipe would wait for who writes to it.
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise self.error(f"holds {str(path)!r}, which is a pipe, device or folder")
+                data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise self.error(f"holds {str(path)!r}, which has more than {MAX_BYTES} bytes")
+        return data
+
+    @contextmanager
+    def _readable(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self.error(f"holds {str(path)!r}, which cannot be read ({error})") from error
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def find_parts(folder: Path) -> list[Part]:
+    """The two parts in a folder, each an archive or, where there is none, a folder.
+
+    Raises:
+        DataError: A part is not there.
+    """
+    parts: list[Part] = []
+    for name in PARTS:
+        archive, unpacked = folder / f"{name}.zip", folder / name
+        try:
+            packed, there = archive.is_file(), unpacked.is_dir()
+        except OSError as error:
+            raise DataError(
+                f"{folder} cannot be read ({error}): name another folder with --data DIR"
+            ) from error
+        if packed:
+            parts.append(ArchivePart(archive, name))
+        elif there:
+            parts.append(FolderPart(unpacked, name))
+        else:
+            raise DataError(
+                f"no Omniglot images in {folder}: there is neither {archive.name} nor a folder "
+                f"{name}. Run `python -m experiments.omniglot download --data {folder}`, or name "
+                f"the folder that has them with --data DIR."
+            )
+    return parts
+
+
+def remedy(path: Path) -> str:
+    """What to do about a damaged file."""
+    return (
+        f"Delete {path} and run `python -m experiments.omniglot download --data {path.parent}`, or "
+        f"name another folder with --data DIR."
+    )

@@ -1,0 +1,291 @@
+"""The meta-training loop: iterations, metrics, checkpoints, interruption and resume.
+
+Glossary: an *iteration* works on one meta-batch of tasks and updates the learner; a *task* is one
+maze, or one data set; a *trial* is an agent's time on one maze; a trial consists of one or more
+*episodes* of *steps*. One loop drives N agents (seeds) that are stacked into one tensor program;
+each has its own run directory, and each directory is as if its agent had been trained alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from metarl.errors import UserError
+from metarl.meta import NonFiniteLossError
+from metarl.runs import checkpoint
+from metarl.runs.directory import RunDirectory
+from metarl.runs.interruption import Interruption
+from metarl.runs.progress import Progress
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rates change over a run, as a factor.
+
+    Attributes:
+        decay: constant; or linear or cosine, down to the final factor.
+        final: The factor at the last iteration.
+        warmup: Iterations over which the factor first rises from 0 in a line.
+    """
+
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    final: float = 0.0
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse factors and counts that mean nothing."""
+        if not 0.0 <= self.final <= 1.0:
+            raise ValueError(f"final must lie in [0, 1], got {self.final}")
+        if self.warmup < 0:
+            raise ValueError(f"warmup must be at least 0, got {self.warmup}")
+
+    def factor(self, iteration: int, num_iterations: int) -> float:
+        """The factor for an iteration counted from 0."""
+        done = iteration / max(num_iterations, 1)
+        remaining = {
+            "constant": 1.0,
+            "linear": 1.0 - done,
+            "cosine": 0.5 * (1.0 + math.cos(math.pi * done)),
+        }[self.decay]
+        factor = (
+            remaining if self.decay == "constant" else self.final + (1 - self.final) * remaining
+        )
+        return factor * min(1.0, (iteration + 1) / self.warmup) if self.warmup else factor
+
+
+class Learner(Protocol):
+    """N stacked agents that can be trained, saved and restored one by one."""
+
+    def set_learning_rate_factor(self, factor: float) -> None:
+        """Scale the learning rates."""
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything agent ``index`` needs to go on."""
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where every agent left off."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """When the loop ends, writes and saves.
+
+    Attributes:
+        iterations: Iterations in all, those before a resume included.
+        log_every: Iterations a line of metrics; each line is the mean over them.
+        checkpoint_every: Iterations between checkpoints; the last iteration is always saved.
+        schedule: Of the learning rates.
+    """
+
+    iterations: int
+    log_every: int = 10
+    checkpoint_every: int = 500
+    schedule: Schedule = Schedule()
+
+    def __post_init__(self) -> None:
+        """Refuse counts that mean nothing."""
+        for name in ("iterations", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class MetaTraining:
+    """One run of the loop.
+
+    Args:
+        learner: The stacked agents.
+        iterate: Works on one meta-batch and updates the learner; returns metrics ``[N]`` by name,
+            which stay on the device until a line is written. A metric may be missing at times
+            (a validation): a line has the mean over the iterations that gave it.
+        runs: One run directory an agent.
+        generators: For each agent its random streams by name; saved and restored with it.
+        steps_per_iteration: What one agent counts in one iteration.
+        settings: When to end, write and save.
+        headline: The metrics that the progress bar shows.
+        counter: What is counted: environment steps, or (supervised) tasks.
+        description: What the progress bar calls it.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        iterate: Callable[[], Mapping[str, Tensor]],
+        runs: Sequence[RunDirectory],
+        generators: Sequence[Mapping[str, torch.Generator]],
+        steps_per_iteration: int,
+        settings: LoopSettings,
+        headline: Sequence[str] = ("return",),
+        *,
+        counter: Literal["env_steps", "tasks_seen"] = "env_steps",
+        description: str = "training",
+    ) -> None:
+        self.learner, self.iterate, self.runs = learner, iterate, runs
+        self.generators, self.settings, self.headline = generators, settings, headline
+        self.steps_per_iteration, self.counter = steps_per_iteration, counter
+        self.description = description
+        self.iteration = 0
+        self._wall_seconds = 0.0
+        self._sums: dict[str, Tensor] = {}
+        self._num_summed: dict[str, int] = {}
+
+    def resume(self) -> None:
+        """Go back to the newest checkpoint that all runs have; later metrics are dropped.
+
+        A run that was killed before its first checkpoint was whole begins anew.
+
+        Raises:
+            UserError: A checkpoint is missing, damaged, or not of these settings; or another
+                process is training the run.
+        """
+        for run in self.runs:
+            _refuse_weights_alone(run)
+            run.lock()
+        if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
+            return
+        checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
+        states = [run.load_checkpoint() for run in self.runs]
+        with self.runs[0].fits_settings():
+            self._load(states)
+        for run in self.runs:
+            run.truncate_metrics(self.iteration)
+            if self.iteration < self.settings.iterations:
+                run.note_resume(self.iteration)
+
+    def run(self) -> None:
+        """Train to the last iteration.
+
+        Raises:
+            NonFiniteLossError: A loss became NaN or infinite; the checkpoints stand.
+            KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
+        """
+        with Interruption() as interruption:
+            try:
+                for run in self.runs:
+                    run.lock()
+                self._run(interruption)
+            finally:
+                for run in self.runs:
+                    run.close()
+        if interruption.asked:
+            raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
+
+    def _run(self, interruption: Interruption) -> None:
+        total = self.settings.iterations
+        # A checkpoint is there before the first step: a run killed at any moment resumes.
+        if self._lacks_a_checkpoint():
+            self._save()
+        with Progress(total, self.description, start=self.iteration) as progress:
+            started = time.perf_counter() - self._wall_seconds
+            stop = interruption.asked
+            while self.iteration < total and not stop:
+                with interruption.computing():
+                    metrics = self._iterate()
+                self._add(metrics)
+                self._wall_seconds = time.perf_counter() - started
+                done = self.iteration == total
+                if done or self.iteration % self.settings.log_every == 0:
+                    progress.update(self.iteration, self._write_metrics())
+                stop = interruption.asked  # looked at once: what stops has been saved
+                if done or stop or self.iteration % self.settings.checkpoint_every == 0:
+                    self._save()
+
+    def _lacks_a_checkpoint(self) -> bool:
+        return any(not run.checkpoint_path.exists() for run in self.runs)
+
+    def _iterate(self) -> Mapping[str, Tensor]:
+        factor = self.settings.schedule.factor(self.iteration, self.settings.iterations)
+        self.learner.set_learning_rate_factor(factor)
+        try:
+            return self.iterate()
+        except NonFiniteLossError as error:
+            whose = [self.runs[n] for n in error.agents] or self.runs
+            raise NonFiniteLossError(
+                f"{', '.join(str(run.path) for run in whose)}: iteration {self.iteration + 1}: "
+                f"{error}; the last checkpoint is untouched, but a resume would end here again: "
+                "train anew with a smaller --learner.*.lr",
+                error.agents,
+            ) from error
+
+    def _add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Count an iteration, and add its metrics to those of the line to come."""
+        for name, value in metrics.items():
+            if value.device.type != "mps":  # which has no float64
+                value = value.to(torch.float64)
+            # A resume loads the sums on the CPU, wherever the metrics are.
+            before = self._sums[name].to(value.device) if name in self._sums else None
+            self._sums[name] = value if before is None else before + value
+            self._num_summed[name] = self._num_summed.get(name, 0) + 1
+        self.iteration += 1
+
+    def _write_metrics(self) -> dict[str, float]:
+        means = {name: (s / self._num_summed[name]).tolist() for name, s in self._sums.items()}
+        for n, run in enumerate(self.runs):
+            run.write_metrics(
+                self.iteration,
+                {name: values[n] for name, values in means.items()},
+                wall_seconds=self._wall_seconds,
+                **{self.counter: self.iteration * self.steps_per_iteration},
+            )
+        self._sums, self._num_summed = {}, {}
+        shown = [name for name in self.headline if name in means]
+        return {name: sum(means[name]) / len(means[name]) for name in shown}
+
+    def _save(self) -> None:
+        states = [self.learner.agent_state(n) for n in range(len(self.runs))]
+        self._check_finite(states)
+        for n, run in enumerate(self.runs):
+            run.save_checkpoint(
+                {
+                    "iteration": self.iteration,
+                    "wall_seconds": self._wall_seconds,
+                    "learner": states[n],
+                    "generators": {k: g.get_state() for k, g in self.generators[n].items()},
+                    "sums": {name: s[n].clone() for name, s in self._sums.items()},
+                    "num_summed": dict(self._num_summed),
+                }
+            )
+
+    def _check_finite(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the checkpoints that are there where there is nothing better to write.
+
+        Raises:
+            NonFiniteLossError: Weights, or what an optimiser remembers, are not finite.
+        """
+        found = [checkpoint.not_finite(state, "learner") for state in states]
+        agents = tuple(n for n, where in enumerate(found) if where is not None)
+        if agents:
+            whose = ", ".join(f"{self.runs[n].path} ({found[n]})" for n in agents)
+            raise NonFiniteLossError(
+                f"iteration {self.iteration}: what was learned is not finite: {whose}; nothing was "
+                "saved, the checkpoint before stands: train anew with a smaller --learner.*.lr",
+                agents,
+            )
+
+    def _load(self, states: Sequence[Mapping[str, Any]]) -> None:
+        self.learner.load_agent_states([s["learner"] for s in states])
+        for streams, state in zip(self.generators, states, strict=True):
+            for name, generator in streams.items():
+                generator.set_state(state["generators"][name])
+        self._sums = {
+            name: torch.stack([s["sums"][name] for s in states]) for name in states[0]["sums"]
+        }
+        counts = states[0]["num_summed"]  # one number for all, in the runs of version 0.1
+        self._num_summed = dict.fromkeys(self._sums, counts) if isinstance(counts, int) else counts
+        self.iteration = states[0]["iteration"]
+        self._wall_seconds = max(s["wall_seconds"] for s in states)
+
+
+def _refuse_weights_alone(run: RunDirectory) -> None:
+    """A copy that was made to be given away cannot be trained on, and is left as it is."""
+    if run.checkpoint_path.exists() and run.load_checkpoint().keys() == {"iteration", "learner"}:
+        raise UserError(
+            f"{run.path} is an exported run, which has the weights alone: it can be evaluated and "
+            "rendered, not resumed; resume the run that it is a copy of, or train anew"
+        )

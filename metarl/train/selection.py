@@ -1,0 +1,70 @@
+"""Keep the learner as it was when it did best on validation tasks.
+
+`MetaTraining` drives a `SelectedLearner` as it drives any learner. What was best is a part of the
+checkpoint, so that a run that is interrupted and resumed chooses as one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.core import TaskBatch
+from metarl.train.trainer import OptimisedLearner
+
+VALIDATION = "validation_accuracy"
+
+
+class SelectedLearner:
+    """A learner in training that is validated now and then.
+
+    Attributes:
+        best: The learner's state when it was best, with ``score`` and ``iteration``; None before
+            the first validation.
+    """
+
+    def __init__(
+        self, optimised: OptimisedLearner, validate: Callable[[], float], every: int, last: int
+    ) -> None:
+        """Wrap a learner.
+
+        Args:
+            optimised: It.
+            validate: How good it is now: a larger number is better. It draws nothing from the
+                streams of training.
+            every: Iterations between validations.
+            last: The last iteration, which is always validated.
+        """
+        self.optimised, self.validate, self.every, self.last = optimised, validate, every, last
+        self.best: dict[str, Any] | None = None
+        self._iteration = 0
+
+    def set_learning_rate_factor(self, factor: float) -> None:
+        """Scale all outer learning rates, for a schedule."""
+        self.optimised.set_learning_rate_factor(factor)
+
+    def update(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
+        """Learn from one meta-batch, and validate when it is time."""
+        metrics = self.optimised.update(tasks)
+        self._iteration += 1
+        if self._iteration % self.every == 0 or self._iteration == self.last:
+            score = self.validate()
+            metrics[VALIDATION] = torch.tensor([score], dtype=torch.float64)
+            if self.best is None or score > self.best["score"]:
+                state = self.optimised.learner.state_dict()
+                self.best = {"score": score, "iteration": self._iteration, "learner": state}
+        return metrics
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything the one agent needs to go on, the best so far included."""
+        selection = {"iteration": self._iteration, "best": self.best}
+        return {**self.optimised.agent_state(index), "selection": selection}
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where the one agent left off; the errors are those of `OptimisedLearner`."""
+        self.optimised.load_agent_states(states)
+        selection = states[0]["selection"]
+        self._iteration, self.best = selection["iteration"], selection["best"]

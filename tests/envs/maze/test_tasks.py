@@ -1,0 +1,217 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envs import Layout, MazeTask, TaskDistribution, pillar_maze
+from tests.envs.maze.strategies import layouts, tasks
+
+LAYOUT = pillar_maze(13)
+EVERY = TaskDistribution(LAYOUT)
+ROOT = Path(__file__).parents[2]
+
+
+@given(tasks())
+def test_round_trips(task: MazeTask) -> None:
+    for again in (MazeTask.from_json(task.to_json()), MazeTask.from_ascii(task.to_ascii())):
+        assert again == task
+        assert hash(again) == hash(task)
+        assert again.task_id == task.task_id
+
+
+def test_start_is_the_centre_by_default() -> None:
+    assert MazeTask(LAYOUT, (1, 1)).start == (6, 6)
+
+
+def test_ascii_shows_start_and_goal() -> None:
+    assert MazeTask(pillar_maze(5), (1, 3)).to_ascii() == "#####\n#..G#\n#.S.#\n#...#\n#####"
+
+
+def test_task_id_is_the_same_on_every_machine() -> None:
+    assert MazeTask(LAYOUT, (1, 1)).task_id == "27ba1637a43139a0"
+
+
+def test_task_id_and_split_do_not_depend_on_the_process() -> None:
+    code = (
+        "from envs import MazeTask, TaskDistribution, pillar_maze\n"
+        "m = pillar_maze(13)\n"
+        "print(MazeTask(m, (1, 1)).task_id, TaskDistribution(m).split().test.goals)"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONHASHSEED": "123", "PATH": "", "PYTHONPATH": str(ROOT)}
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == f"{MazeTask(LAYOUT, (1, 1)).task_id} {EVERY.split().test.goals}"
+
+
+def test_task_ids_differ_between_tasks() -> None:
+    ids = {task.task_id for task in EVERY} | {MazeTask(LAYOUT, (1, 1), start=(1, 2)).task_id}
+    assert len(ids) == len(EVERY) + 1
+
+
+@pytest.mark.parametrize(
+    ("goal", "start", "message"),
+    [
+        ((2, 2), None, "goal \\(2, 2\\) is in a wall"),
+        ((13, 1), None, "goal \\(13, 1\\) is outside the 13 x 13"),
+        ((-1, 1), None, "goal \\(-1, 1\\) is outside"),
+        ((6, 6), None, "goal \\(6, 6\\) is the start"),
+        ((1, 1), (0, 0), "start \\(0, 0\\) is in a wall"),
+        ((1.5, 1), None, "goal \\(1.5, 1\\) is no cell: give \\(row, column\\)"),
+        ((1, 1, 3), None, "goal \\(1, 1, 3\\) is no cell"),
+        ((float("inf"), 1), None, "goal \\(inf, 1\\) is no cell"),
+        (None, None, "goal None is no cell"),
+        ("11", None, "goal '11' is no cell"),
+        ((1, 1), (2.9, 1), "start \\(2.9, 1\\) is no cell"),
+    ],
+)
+def test_bad_tasks_are_refused(
+    goal: tuple[int, int], start: tuple[int, int] | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        MazeTask(LAYOUT, goal, start)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        TaskDistribution(LAYOUT, (goal,), start)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_of_other_types_are_cells() -> None:
+    for goal in (np.array([1, 3]), torch.tensor([1, 3]), (1.0, np.int64(3)), [1, 3]):
+        task = MazeTask(LAYOUT, goal)  # type: ignore[arg-type]
+        assert task == MazeTask(LAYOUT, (1, 3))
+        assert [type(x) for x in task.goal] == [int, int]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[1]",
+        "garbage",
+        '{"layout": ["####"], "goal": 3, "start": [1, 1]}',
+        '{"layout": ["####", "#..#", "####"], "goal": [1.5, 1], "start": [1, 2]}',
+        '{"layout": ["####", "#..#", "####"], "goal": [1, 1], "start": null}',
+    ],
+)
+def test_foreign_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a maze task|border|at least|is no cell"):
+        MazeTask.from_json(text)
+
+
+def test_ascii_without_a_goal_is_refused() -> None:
+    with pytest.raises(ValueError, match="exactly one 'G', found 0"):
+        MazeTask.from_ascii("####\n#S.#\n####")
+
+
+def test_json_is_plain() -> None:
+    fields = json.loads(MazeTask(pillar_maze(5), (1, 3)).to_json())
+    assert fields["goal"] == [1, 3]
+    assert fields["layout"][0] == "#####"
+
+
+# Distributions ------------------------------------------------------------------------------
+
+
+def test_enumeration_covers_every_free_cell_but_the_start() -> None:
+    goals = {task.goal for task in EVERY}
+    assert len(EVERY) == len(goals) == 96
+    assert goals == set(LAYOUT.free_cells) - {LAYOUT.centre}
+    assert EVERY[5] in EVERY
+    assert MazeTask(pillar_maze(9), (1, 1)) not in EVERY
+
+
+def test_distribution_is_a_value() -> None:
+    assert TaskDistribution(LAYOUT) == EVERY
+    assert hash(TaskDistribution(LAYOUT)) == hash(EVERY)
+    assert TaskDistribution.from_tasks(EVERY) == EVERY
+
+
+@pytest.mark.parametrize(
+    "make", [np.random.default_rng, lambda s: torch.Generator().manual_seed(s)]
+)
+def test_sample_is_uniform_and_repeatable(make) -> None:  # type: ignore[no-untyped-def]
+    drawn = EVERY.sample(9600, make(0))
+    assert drawn == EVERY.sample(9600, make(0))
+    assert drawn != EVERY.sample(9600, make(1))
+    counts = np.bincount([task.goal_number for task in drawn], minlength=97)
+    assert counts[LAYOUT.cell_number((6, 6))] == 0
+    others = np.delete(counts, LAYOUT.cell_number((6, 6)))
+    # 95 degrees of freedom: mean 95, standard deviation 13.8.
+    assert ((others - 100) ** 2 / 100).sum() < 95 + 5 * 13.8
+    assert others.min() > 0
+
+
+def test_sample_goals_matches_sample() -> None:
+    goals = EVERY.sample_goals(50, torch.Generator().manual_seed(3))
+    tasks_drawn = EVERY.sample(50, torch.Generator().manual_seed(3))
+    assert goals.dtype == torch.int64
+    assert goals.tolist() == [task.goal_number for task in tasks_drawn]
+
+
+def test_sample_draws_only_from_a_subset() -> None:
+    few = EVERY.filter(lambda task: task.goal[0] == 1)
+    assert {task.goal[0] for task in few.sample(100, np.random.default_rng(0))} == {1}
+    numbers = {task.goal_number for task in few}
+    assert set(few.sample_goals(500, torch.Generator()).tolist()) == numbers
+
+
+@given(layouts(), st.floats(0, 1), st.floats(0, 1), st.text(max_size=3))
+def test_splits_are_disjoint_and_complete(layout: Layout, a: float, b: float, salt: str) -> None:
+    train, test = min(a, b), 1 - max(a, b)
+    every = TaskDistribution(layout)
+    parts = every.split(train=train, validation=1 - train - test, test=test, salt=salt)
+    goals = [goal for part in parts for goal in part.goals]
+    assert len(goals) == len(set(goals))
+    assert set(goals) == set(every.goals)
+
+
+def test_split_sizes_are_about_the_fractions() -> None:
+    sizes = [
+        len(TaskDistribution(pillar_maze(21)).split(train=0.7, validation=0.1, test=0.2, salt=s)[0])
+        for s in "abcdefgh"
+    ]
+    assert abs(np.mean(sizes) / 280 - 0.7) < 0.05
+    assert len(set(sizes)) > 1
+
+
+def test_split_does_not_depend_on_order_or_on_the_other_tasks() -> None:
+    backwards = TaskDistribution(LAYOUT, tuple(reversed(EVERY.goals)))
+    assert set(backwards.split().test.goals) == set(EVERY.split().test.goals)
+    upper = EVERY.filter(lambda task: task.goal[0] < 6)
+    filtered_after = EVERY.split().test.filter(lambda task: task.goal[0] < 6)
+    assert upper.split().test == filtered_after
+
+
+def test_split_stays_as_it_is() -> None:
+    assert len(EVERY.split().test) == 25
+    assert EVERY.split().test.goals[:3] == ((1, 2), (1, 4), (1, 7))
+
+
+def test_empty_part_is_allowed_but_cannot_be_sampled() -> None:
+    validation = EVERY.split().validation
+    assert len(validation) == 0
+    with pytest.raises(ValueError, match="empty task distribution"):
+        validation.sample(1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="empty task distribution"):
+        validation.sample_goals(1, torch.Generator())
+
+
+def test_bad_distributions_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"sum to 1\.2"):
+        EVERY.split(train=1.0, test=0.2)
+    with pytest.raises(ValueError, match="at least 0"):
+        EVERY.split(train=1.2, test=-0.2)
+    with pytest.raises(ValueError, match="named twice"):
+        TaskDistribution(LAYOUT, ((1, 1), (1, 1)))
+    with pytest.raises(ValueError, match="in a wall"):
+        TaskDistribution(LAYOUT, ((2, 2),))
+    with pytest.raises(ValueError, match="no tasks"):
+        TaskDistribution.from_tasks([])
+    with pytest.raises(ValueError, match="differ in layout"):
+        TaskDistribution.from_tasks([EVERY[0], MazeTask(pillar_maze(9), (1, 1))])
+    with pytest.raises(ValueError, match="cannot sample -1"):
+        EVERY.sample(-1, np.random.default_rng(0))

@@ -1,0 +1,30 @@
+"""Modules under the names of version 0.1."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from metarl.former_names import FORMER_NAMES
+
+
+@pytest.mark.parametrize("former", [*sorted(FORMER_NAMES), "metarl.fewshot.criteria"])
+def test_a_former_name_gives_the_module_of_today_with_a_warning(former: str) -> None:
+    """In a process of its own: a module warns when it is first imported."""
+    code = f"""
+import importlib, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    module = importlib.import_module({former!r})
+today = module.__name__
+assert importlib.import_module(today) is module
+assert module.__spec__.name == today
+assert today in str([str(w.message) for w in caught if w.category is DeprecationWarning])
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_other_names_are_as_unknown_as_ever() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"metarl\.nothing"):
+        importlib.import_module("metarl.nothing")
