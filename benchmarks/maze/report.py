@@ -1,13 +1,16 @@
-"""Tables and pictures from evaluated runs: ``python -m benchmarks.maze.report RUN [RUN ...]``.
+"""Tables and pictures from evaluated runs: ``python -m benchmarks.maze.report [RUN ...]``.
 
 Each RUN is a folder of seed-N runs (or one run) that `experiments.maze evaluate` has been over.
-Those after `--beside` are in results.csv and the table, in no picture.
-Writes beside this file:
+Those after `--beside` are in results.csv and the table, in no picture. With runs, writes beside
+this file:
 
     results.csv      one line a run: the final evaluation on fresh trials
     curves.csv       one line a run and mark: mean training return of the 100 iterations before it
+    within_trial.png return per window of the trial, mean over seeds, and the exact policies
+
+Then, with or without runs, from these files alone:
+
     curves.png       learning curves with 95 % intervals over seeds, and the reference lines
-    within_trial.png return per window of the trial, mean over seeds
 """
 
 from __future__ import annotations
@@ -19,16 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.csv_file import write_csv
+from benchmarks.csv_file import read_csv, write_csv
 from experiments.maze.evaluate import references
-from experiments.plot import PlotSettings, plot
-from experiments.references import explained
+from experiments.plot import common_anchors
+from experiments.references import REFERENCES, explained
 from metarl.evaluate.trials import window_returns
-from metarl.plots.lines import Curves, save_figure, within_trial_curve
+from metarl.plots.lines import Curves, learning_curves, save_figure, within_trial_curve
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent
+PRETRAINED = HERE.parents[1] / "experiments" / "pretrained" / "maze13-warp"
 MARKS = (250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 10000, 12000, 15000, 20000, 30000)
 SPAN = 100
 """Iterations averaged at each mark."""
@@ -36,22 +40,28 @@ SPAN = 100
 SUMMARY = ("mean_return", "iqm", "normalised_score", "first_find_median", "num_tasks", "protocol")
 FINDS = ("first_find_rate", "find_interval_mean")
 
+Row = Mapping[str, Any]
+
 
 def main() -> None:
-    """Read the runs, write the files, print the table."""
+    """Read the runs, write the files, draw, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="*", type=Path)
     beside = "runs for results.csv and the table alone, not for the pictures"
     parser.add_argument("--beside", nargs="*", type=Path, default=[], help=beside)
     arguments = parser.parse_args()
-    paths = arguments.runs
-    groups = {path.name: find_runs(path) for path in paths}
+    groups = {path.name: find_runs(path) for path in arguments.runs}
     tested = {**groups, **{path.name: find_runs(path) for path in arguments.beside}}
-    write_csv(HERE / "results.csv", (result(n, run) for n, runs in tested.items() for run in runs))
-    write_csv(HERE / "curves.csv", (row for n, runs in groups.items() for row in marks(n, runs)))
-    plot(PlotSettings(tuple(paths), HERE / "curves.png", title="13 x 13 maze, 200 steps"))
-    save_figure(within_trial(groups), HERE / "within_trial.png")
-    print(table(tested))
+    if tested and not groups:
+        parser.error("name runs for the pictures too, or none at all")
+    if tested:
+        write_csv(HERE / "results.csv", (result(n, r) for n, runs in tested.items() for r in runs))
+        write_csv(
+            HERE / "curves.csv", (row for n, runs in groups.items() for row in marks(n, runs))
+        )
+        save_figure(within_trial(groups), HERE / "within_trial.png")
+    save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")
+    print(table(read_csv(HERE / "results.csv")))
 
 
 def result(group: str, run: RunDirectory) -> dict[str, Any]:
@@ -87,6 +97,31 @@ def marks(group: str, runs: Sequence[RunDirectory]) -> Iterable[dict[str, Any]]:
             yield {"run": group, "seed": seed, "iteration": mark, "return": mean}
 
 
+def learning(rows: Sequence[Row]) -> Any:
+    """Training return at the marks, one line a group, beside the references of this maze."""
+    curves = []
+    for name, group in groups_of(rows).items():
+        iterations = sorted({int(row["iteration"]) for row in group})
+        seeds = sorted({row["seed"] for row in group})
+        at = {(row["seed"], int(row["iteration"])): float(row["return"]) for row in group}
+        values = np.array([[at[seed, mark] for mark in iterations] for seed in seeds])
+        curves.append(Curves(name, np.array(iterations), values))
+    anchors = common_anchors([RunDirectory.open(PRETRAINED)])
+    return learning_curves(
+        curves,
+        anchors=anchors,
+        xlabel="iterations",
+        title="13 x 13 maze, 200 steps, 30 trials an iteration",
+        note=f"points: the {SPAN} iterations before\n"
+        + explained(key for key, name in REFERENCES.items() if name in anchors),
+    )
+
+
+def groups_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The lines of each group, in the order of the file."""
+    return {name: [r for r in rows if r["run"] == name] for name in {r["run"]: 0 for r in rows}}
+
+
 def within_trial(groups: Mapping[str, Sequence[RunDirectory]]) -> Any:
     """Return in each window of the trial, one row a seed."""
     curves = []
@@ -115,20 +150,21 @@ def exact_curves(run: RunDirectory, window: int) -> list[Curves]:
     ]
 
 
-def table(groups: Mapping[str, Sequence[RunDirectory]]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Markdown: one line a group, mean over seeds with 95 % t interval."""
     lines = [
         "| run | seeds | iterations | return | 95 % interval | normalised score | IQM |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, runs in groups.items():
-        summaries = [run.read_summary() for run in runs]
-        returns = np.array([s["mean_return"] for s in summaries])
+    for name, group in groups_of(rows).items():
+        returns = np.array([float(row["mean_return"]) for row in group])
         mean, low, high = (float(x) for x in mean_and_interval(returns))
-        interval = f"{low:.1f} to {high:.1f}" if len(runs) > 1 else "one seed"
-        score, iqm = (np.mean([s[key] for s in summaries]) for key in ("normalised_score", "iqm"))
+        interval = f"{low:.1f} to {high:.1f}" if len(group) > 1 else "one seed"
+        score, iqm = (
+            np.mean([float(row[key]) for row in group]) for key in ("normalised_score", "iqm")
+        )
         lines.append(
-            f"| {name} | {len(runs)} | {summaries[0]['iteration']:,} | {mean:.1f} | {interval} "
+            f"| {name} | {len(group)} | {int(group[0]['iterations']):,} | {mean:.1f} | {interval} "
             f"| {score:.3f} | {iqm:.1f} |"
         )
     return "\n".join(lines)
