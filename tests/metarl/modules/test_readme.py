@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from metarl.core import sgd
@@ -18,6 +18,20 @@ from tests.metarl.meta.problems import regression, relative_error
 
 README = Path(__file__).parents[3] / "README.md"
 Names = dict[str, Any]
+
+
+class Encoder(nn.Module):
+    """A module with another method than its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.head = nn.Linear(1, 8), nn.Linear(8, 1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.encoder(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encode(x))
 
 
 def blocks(heading: str) -> list[str]:
@@ -78,6 +92,39 @@ def test_your_own_loop_learns() -> None:
     assert set(after["losses"]) == {"support_loss", "query_loss"}
 
 
+def test_the_rule_beside_the_example_adapts_methods_of_the_model_too() -> None:
+    (rule,) = re.findall(r"^# rule=(.*)$", blocks("Write your own loop")[0], flags=re.MULTILINE)
+    metarl = run("Write your own loop", loops=False)["metarl"]
+    model = Encoder()
+    clone = metarl.MAML(model, rule=eval(rule, {"metarl": metarl})).clone()
+    x = torch.linspace(-1, 1, 5).unsqueeze(1)
+    before = clone.encode(x)
+    clone.adapt(mse_loss(clone(x), 100 * x))
+    moved = (clone.encoder.weight - model.encoder.weight).abs()
+    assert (clone.encode(x) != before).any()
+    assert moved.max() < 0.011  # Adam's first step: the step size, and some decay
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "RMSprop"])
+@pytest.mark.parametrize("named", [False, True])
+def test_warp_sees_the_optimisers_that_are_named_beside_it(kind: str, named: bool) -> None:
+    """Without the rule of the example, and without `register_optimizer`."""
+    first, warped_loop, _ = blocks("Write your own loop")
+    code = warped_loop.replace(", rule=metarl.sgd(0.01)", "").replace(
+        "optim.SGD(", f"optim.{kind}("
+    )
+    code = code.replace("range(20)", "range(1)")
+    if named:
+        line = "        for _ in range(5):"
+        code = code.replace(line, f"        warp.register_optimizer(optimiser)\n{line}")
+    names: Names = {"__name__": "readme"}
+    exec(re.sub(r"range\(\d+\d\):", "range(0):", first), names)
+    exec(code, names)
+    assert names["warp"].updater.rule is None
+    assert ("register_optimizer" in code) == named
+    assert names["losses"]["query_loss"] > 0
+
+
 def test_a_module_learns_through_the_batched_learners_as_by_hand() -> None:
     """Adaptation of the README's batched networks is that of one network, task by task."""
     names = run("Write your own loop", loops=False)
@@ -134,3 +181,10 @@ def test_your_own_environment_and_a_run_in_sb3(
     exec(compile(adapted, str(README), "exec"), names)
     assert names["mean"] >= 0.0
     assert {len(p) for p in names["weights"].values()} == {4}
+
+
+def test_the_mazes_by_themselves() -> None:
+    names: Names = {"__name__": "readme"}
+    (mazes,) = blocks("Use it")
+    exec(compile(mazes, str(README), "exec"), names)
+    assert names["observations"].shape[0] == 4096

@@ -1,0 +1,75 @@
+"""The commands on the README and on the pages of results are ones that the scripts take."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tyro
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "benchmarks").glob("*/*.md"))
+PRINTED = 'python() { for word in "$@"; do printf "%q " "$word"; done; printf "\\n"; }\n'
+"""What the shell does for ``python ARGUMENTS``: one line, quoted."""
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+
+
+class Taken(Exception):
+    """The command line was read, and nothing has been done yet."""
+
+
+def commands(page: Path, nowhere: Path) -> list[tuple[str, ...]]:
+    """``python -m experiments...`` of a page: words, loops and variables as the shell has them.
+
+    Args:
+        page: To be read.
+        nowhere: An empty folder to be in, so that nothing else on the page is found and run.
+    """
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    command = [shutil.which("bash") or "bash", "-c", "\n".join([PRINTED, *blocks])]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=nowhere, env={"PATH": ""}, check=False
+    )
+    found = dict.fromkeys(tuple(shlex.split(line)) for line in done.stdout.splitlines())
+    return [words for words in found if words[1].startswith("experiments.")]
+
+
+def take(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read one command line with the script that it names, up to where the work begins."""
+    read = tyro.cli
+
+    def stop(kind: Any, *args: Any, **options: Any) -> Any:
+        settings = read(kind, *args, **options)
+        if options.get("return_unknown_args"):  # a single option, read before the others
+            return settings
+        raise Taken
+
+    _, name, *arguments = words
+    module = import_module(name if name == "experiments.plot" else f"{name}.__main__")
+    with monkeypatch.context() as patch, pytest.raises(Taken):
+        patch.setattr(tyro, "cli", stop)
+        module.main(arguments)
+
+
+def test_the_readme_s_commands_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = commands(ROOT / "README.md", tmp_path)
+    assert len(found) >= 18  # nothing went missing on the way
+    for words in found:
+        take(words, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_the_pages_commands_are_taken(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in commands(page, tmp_path):
+        take(words, monkeypatch)
