@@ -5,17 +5,27 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import make_dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import tyro
 
+from experiments.counts import check_counts, check_memory
 from metarl.devices import small_networks
 from metarl.errors import UserError
+from metarl.foreign_bytes import first_line
+from metarl.machine_memory import is_too_large
 from metarl.meta import NonFiniteLossError
 from metarl.runs.directory import RunDirectory
+
+SettingsT = TypeVar("SettingsT")
+
+LARGE_DIGITS = 3
+"""Counts of more digits are named where the memory does not suffice."""
 
 BROKEN_PIPE = 141
 """Exit status of a process whose reader has gone, as a shell reports it: 128 + SIGPIPE."""
@@ -63,15 +73,32 @@ def _run_command(
         return
     if command not in commands:
         fail(f"unknown command {command!r}; it is one of {', '.join(commands)}")
+    with told_in_one_line(rest), small_networks():
+        run(command, f"{program} {command}", rest)
+
+
+@contextmanager
+def told_in_one_line(arguments: Sequence[str]) -> Iterator[None]:
+    """Mistakes of the user end in one line on standard error, and the process with its status.
+
+    Args:
+        arguments: Of the command; the large counts among them are named where the memory does not
+            suffice.
+    """
     try:
-        with small_networks():
-            run(command, f"{program} {command}", rest)
+        yield
     except UserError as error:
         fail(str(error))
     except BrokenPipeError:
         raise
     except (NonFiniteLossError, OSError) as error:
         fail(str(error), status=1)
+    except (MemoryError, OverflowError, RuntimeError, ValueError) as error:
+        if not is_too_large(error):
+            raise
+        fail(
+            f"this does not fit the memory ({first_line(error)}); take less{largest_of(arguments)}"
+        )
     except KeyboardInterrupt:
         fail("interrupted", status=130)
 
@@ -99,6 +126,34 @@ def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirecto
         fail(f"{error}; the last checkpoint stands: mend this, then {go_on}", status=1)
     for finished in runs:
         print(f"trained: {finished.path}")
+
+
+def parse(
+    kind: type[SettingsT],
+    prog: str,
+    arguments: Sequence[str],
+    default: SettingsT | None = None,
+    *,
+    config: Sequence[Any] = (),
+) -> SettingsT:
+    """Settings from the command line, none of whose counts is more than a machine can hold.
+
+    Args:
+        kind: The dataclass of settings.
+        prog: ``python -m experiments.NAME COMMAND``.
+        arguments: The options.
+        default: The settings without options; None: those of the class.
+        config: Of `tyro`.
+
+    Raises:
+        UserError: The settings refuse a value, or a count is too large.
+        SystemExit: An option is unknown, or no value of its kind; the parser has said so.
+    """
+    usual: Any = tyro.MISSING_NONPROP if default is None else default
+    settings = tyro.cli(kind, prog=prog, args=list(arguments), default=usual, config=config)
+    check_counts(settings)
+    check_memory(settings)
+    return settings
 
 
 def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[str]) -> str:
@@ -132,6 +187,17 @@ def _read(arguments: Sequence[str], name: str, default: Any) -> Any:
     found: Any
     found, _ = tyro.cli(one, args=list(arguments), return_unknown_args=True, add_help=False)
     return getattr(found, field)
+
+
+def largest_of(arguments: Sequence[str]) -> str:
+    """The large counts of a command line, as the end of a sentence."""
+    words = [part for word in arguments for part in word.split("=", 1)]
+    large = [f"{a} {b}" for a, b in pairwise(words) if a.startswith("--") and _is_large(b)]
+    return f" than {', '.join(large)}" if large else ""
+
+
+def _is_large(word: str) -> bool:
+    return word.isdecimal() and len(word.lstrip("0")) > LARGE_DIGITS
 
 
 def usage(program: str, commands: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from experiments.command_line import write_anything
+from experiments.command_line import parse, told_in_one_line, write_anything
 from experiments.references import REFERENCES, explained
 from metarl.errors import UserError
 from metarl.plots.lines import Curves, learning_curves, save_figure
@@ -201,12 +201,10 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line; a mistake of the user ends in one line and exit status 2."""
+    given = sys.argv[1:] if arguments is None else arguments
     write_anything()
-    try:
-        plot(tyro.cli(PlotSettings, prog="python -m experiments.plot", args=arguments))
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UserError) else 1)
+    with told_in_one_line(given):
+        plot(parse(PlotSettings, "python -m experiments.plot", given))
 
 
 if __name__ == "__main__":

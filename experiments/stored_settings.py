@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
+from experiments.counts import check_counts
 from metarl.devices import resolve_device
 from metarl.errors import RunDirectoryError, UserError
 from metarl.foreign_bytes import understood
@@ -42,7 +43,12 @@ def from_config(
     names = {f.name for f in dataclasses.fields(typing.cast(Any, kind))}
     kept = {k: v for k, v in config.items() if k in names}
     with understood("config.json", problem, "restore it, or use the version that wrote it"):
-        return typing.cast(SettingsT, _build(kind, kept, "config.json"))
+        settings = _build(kind, kept, "config.json")
+    try:
+        check_counts(settings)
+    except UserError as error:
+        raise RunDirectoryError(f"config.json {problem}: {error}") from None
+    return typing.cast(SettingsT, settings)
 
 
 TELLING = {

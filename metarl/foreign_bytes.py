@@ -43,10 +43,10 @@ def understood(
     except UserError:
         raise
     except Exception as reason:
-        raise error(f"{path} {problem} ({_words(reason)}); {remedy}") from reason
+        raise error(f"{path} {problem} ({first_line(reason)}); {remedy}") from reason
 
 
-def _words(reason: Exception) -> str:
+def first_line(reason: Exception) -> str:
     """The kind of an exception and the first line of its message, shortened."""
     text = str(reason).strip()
     line = text.splitlines()[0] if text else ""

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-import tyro
-
-from experiments.command_line import option, run_command, run_training
+from experiments.command_line import option, parse, run_command, run_training
 from experiments.maze.settings import Method, Preset, TrainSettings, defaults
 
 PROGRAM = "python -m experiments.maze"
@@ -33,15 +31,15 @@ def run(command: str, prog: str, arguments: Sequence[str]) -> None:
         case "evaluate":
             from experiments.maze.evaluate import EvaluateSettings, evaluate
 
-            evaluate(tyro.cli(EvaluateSettings, prog=prog, args=arguments))
+            evaluate(parse(EvaluateSettings, prog, arguments))
         case "render":
             from experiments.maze.render import RenderSettings, render
 
-            render(tyro.cli(RenderSettings, prog=prog, args=arguments))
+            render(parse(RenderSettings, prog, arguments))
         case "export":
             from experiments.maze.export import ExportSettings, export
 
-            export(tyro.cli(ExportSettings, prog=prog, args=arguments))
+            export(parse(ExportSettings, prog, arguments))
 
 
 def run_train(prog: str, arguments: Sequence[str]) -> None:
@@ -52,7 +50,7 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
         option(arguments, "--preset", "default", get_args(Preset)),  # type: ignore[arg-type]
         option(arguments, "--method", "warp", get_args(Method)),  # type: ignore[arg-type]
     )
-    settings = tyro.cli(TrainSettings, prog=prog, args=arguments, default=default)
+    settings = parse(TrainSettings, prog, arguments, default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
     run_training(prog, place, lambda: train(settings))
 

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from envs.maze import anchors as oracle
+from experiments.counts import Held
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, from_config
 from experiments.maze.summary import describe, describe_seeds, kept_instead
@@ -23,6 +24,7 @@ from metarl.core import Params
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
+from metarl.machine_memory import require_memory
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
 from metarl.rl import RecurrentAgent
 from metarl.runs.directory import RunDirectory, find_runs
@@ -51,6 +53,8 @@ class EvaluateSettings:
     """auto, cpu, cuda, cuda:1, ..."""
     json: bool = False
     """Print the summary as one line of JSON, the last of standard output."""
+
+    HELD: ClassVar[Held] = ((8, "tasks"),)
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""
@@ -104,6 +108,7 @@ def evaluate_run(
     trained = from_config(run.config)
     device = resolve_device(settings.device)
     streams = spawn_generators(settings.seed, ("tasks", "environment", "policy"), device)
+    require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", trained.horizon)))
     train_tasks, tasks = make_tasks(trained)
     goals = tasks.sample_goals(settings.tasks, streams["tasks"], device)
     params, iteration = trained_params(run, trained, device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import imageio.v3 as iio
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 from envs import GridMazeVectorEnv, Layout
 from envs.maze.drawing import draw
 from envs.maze.layout import Cell
+from experiments.counts import Held
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.evaluate import trained_params
 from experiments.maze.settings import TrainSettings, from_config
@@ -58,6 +59,8 @@ class RenderSettings:
     """Pixels a cell. Default: by the size of the maze."""
     greedy: bool = False
     """Take the most probable action instead of drawing from the policy."""
+
+    HELD: ClassVar[Held] = ((75, "cell_size", "cell_size"),)  # 5 x 5 cells in three colours
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be drawn."""

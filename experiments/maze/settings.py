@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tyro
 
 from experiments import stored_settings
+from experiments.counts import Held
 from metarl.core import OptimiserSettings
 from metarl.errors import UserError
 from metarl.meta import TwoTimescaleSettings
@@ -69,6 +70,13 @@ class TrainSettings:
     """The published code's faults of maze and network (those of its loss are under loss)."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json."""
+
+    HELD: ClassVar[Held] = (
+        (40, "batch_size", "horizon"),  # what an agent sees: ten numbers at least
+        (4, "batch_size", "horizon", "hidden_size"),
+        (16, "hidden_size", "hidden_size"),  # weights, gradients, moments
+        (2, "size", "size", "size", "size"),  # a number for every goal and every place
+    )
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import cast
 
-import tyro
-
-from experiments.command_line import option, run_command, run_training
+from experiments.command_line import option, parse, run_command, run_training
 from experiments.maze_adapt.methods import METHODS, Method
 from experiments.maze_adapt.settings import ENVS, TrainSettings, defaults
 from experiments.maze_adapt.worlds import EnvName
@@ -34,7 +32,7 @@ def run(command: str, prog: str, arguments: Sequence[str]) -> None:
         case "evaluate":
             from experiments.maze_adapt.evaluate import EvaluateSettings, evaluate
 
-            evaluate(tyro.cli(EvaluateSettings, prog=prog, args=arguments))
+            evaluate(parse(EvaluateSettings, prog, arguments))
         case "compare":
             from experiments.maze_adapt.comparison.command import run_compare
 
@@ -42,7 +40,7 @@ def run(command: str, prog: str, arguments: Sequence[str]) -> None:
         case "render":
             from experiments.maze_adapt.render import RenderSettings, render
 
-            render(tyro.cli(RenderSettings, prog=prog, args=arguments))
+            render(parse(RenderSettings, prog, arguments))
 
 
 def run_train(prog: str, arguments: Sequence[str]) -> None:
@@ -52,7 +50,7 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
     env = cast(EnvName, option(arguments, "--env", "point", ENVS))
     method = cast(Method, option(arguments, "--method", "maml", METHODS))
     default = defaults(env, method)
-    settings = tyro.cli(TrainSettings, prog=prog, args=arguments, default=default)
+    settings = parse(TrainSettings, prog, arguments, default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
     run_training(prog, place, lambda: train(settings))
 

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
+from experiments.counts import Held
 from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.pictures import draw_adaptation
@@ -49,6 +50,8 @@ class EvaluateSettings:
     """auto, cpu, cuda, cuda:1, ..."""
     json: bool = False
     """Print the summary as one line of JSON, the last of standard output."""
+
+    HELD: ClassVar[Held] = ((24, "steps", "episodes"),)  # returns, lengths, successes
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import tyro
 from PIL import Image
 
 from envs import MazeTask
+from experiments.counts import Held
 from experiments.maze.render import FORMATS, PlayedTrial, film, frame, write_film
 from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.kinds import Film
@@ -42,6 +43,8 @@ class RenderSettings:
     """Pixels a cell. Default: by the size of the maze."""
     greedy: bool = False
     """Take the most probable action instead of drawing from the policy."""
+
+    HELD: ClassVar[Held] = ((75, "cell_size", "cell_size"),)  # 5 x 5 cells in three colours
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be drawn."""

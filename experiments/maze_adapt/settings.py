@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tyro
 
 from experiments import stored_settings
+from experiments.counts import Held
 from experiments.learners import ImplicitSettings, InnerSettings, own_of_learner
 from experiments.maze_adapt.cores import CoreName, check_core, check_shape
 from experiments.maze_adapt.learners import (
@@ -127,6 +128,17 @@ class TrainSettings:
     """Of ppo, which learns the mixture of tasks and is fine-tuned to each."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json."""
+
+    HELD: ClassVar[Held] = (
+        (4, "meta_batch", "episodes", "horizon"),
+        (4, "meta_batch", "trial_episodes", "horizon"),
+        (4, "meta_batch", "learner.inner.num_steps"),
+        (4, "meta_batch", "arms"),
+        (64, "hidden"),  # weights, gradients, moments, two numbers in and one out
+        (16, "core_size", "core_size"),
+        (16, "recurrent.hidden_size", "recurrent.hidden_size"),
+        (2, "size", "size", "size", "size"),  # a number for every goal and every place
+    )
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""

@@ -8,9 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import tyro
-
-from experiments.command_line import option, run_command, run_training
+from experiments.command_line import option, parse, run_command, run_training
 from experiments.learners import Method
 from experiments.omniglot import fewshot_settings, multishot_presets
 from experiments.omniglot.fewshot_settings import FewShotSettings
@@ -51,14 +49,14 @@ def run(command: str, prog: str, arguments: Sequence[str]) -> None:
     """Import only what the command needs: training has no use for the drawing libraries."""
     match command:
         case "download":
-            run_download(tyro.cli(DownloadSettings, prog=prog, args=arguments))
+            run_download(parse(DownloadSettings, prog, arguments))
         case "train":
             run_train(prog, arguments)
         case "evaluate":
             from experiments.omniglot.evaluate import evaluate
             from experiments.omniglot.evaluate_settings import EvaluateSettings
 
-            evaluate(tyro.cli(EvaluateSettings, prog=prog, args=arguments))
+            evaluate(parse(EvaluateSettings, prog, arguments))
         case "sweep":
             from experiments.omniglot.sweep import run_sweep
 
@@ -84,7 +82,7 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
     check_options(arguments, "fewshot")
     method = method_option(arguments, "fewshot", "maml")
     default = fewshot_settings.defaults(method, ways_option(arguments))
-    settings = tyro.cli(FewShotSettings, prog=prog, args=arguments, default=default)
+    settings = parse(FewShotSettings, prog, arguments, default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
     run_training(prog, place, lambda: train(settings))
 
@@ -97,7 +95,7 @@ def run_train_multishot(prog: str, arguments: Sequence[str]) -> None:
     preset = cast(Preset, option(arguments, "--preset", "default", get_args(Preset)))
     method = cast(MultiShotMethod, method_option(arguments, "multishot", "warp-leap"))
     default = multishot_presets.defaults(preset, method)
-    settings = tyro.cli(MultiShotSettings, prog=prog, args=arguments, default=default)
+    settings = parse(MultiShotSettings, prog, arguments, default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
     run_training(prog, place, lambda: train(settings))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from experiments.counts import Held
 from metarl.errors import UserError
 
 
@@ -46,6 +47,11 @@ class EvaluateSettings:
     """auto, cpu, cuda, cuda:1, ..."""
     json: bool = False
     """Print the summary as one line of JSON, the last of standard output."""
+
+    HELD: ClassVar[Held] = (
+        (784, "tasks", "query_shots"),  # a byte for every pixel of an image
+        (16, "tasks", "steps"),
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 import tyro
 
 from experiments import stored_settings
+from experiments.counts import Held
 from experiments.learners import (
     WARP_METHODS,
     InnerSettings,
@@ -89,6 +90,16 @@ class FewShotSettings:
     """Inner and outer loop; the defaults are the method's own."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json."""
+
+    HELD: ClassVar[Held] = (
+        (784, "meta_batch", "ways", "shots"),  # a byte for every pixel of an image
+        (784, "meta_batch", "ways", "train_shots"),
+        (784, "meta_batch", "ways", "query_shots"),
+        (784, "validation_tasks", "ways", "shots"),
+        (144, "filters", "filters"),  # weights, gradients, moments of 3 x 3 places
+        (144, "warp.filters"),
+        (128, "warp.num_layers"),
+    )
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""

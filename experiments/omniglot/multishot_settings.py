@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import tyro
 
 from experiments import stored_settings
+from experiments.counts import Held
 from experiments.learners import LearnerSettings, Method, check_applies, resolved
 from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution
@@ -84,6 +85,13 @@ class MultiShotSettings:
     """Inner and outer loop."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json."""
+
+    HELD: ClassVar[Held] = (
+        (784, "meta_batch", "images.batch_size"),  # a byte for every pixel of an image
+        (144, "filters", "filters"),  # weights, gradients, moments of 3 x 3 places
+        (144, "warp.filters"),
+        (128, "warp.num_layers"),
+    )
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""

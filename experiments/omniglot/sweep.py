@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import tyro
-
-from experiments.command_line import fail, is_given
+from experiments.command_line import fail, is_given, parse
 from experiments.omniglot.evaluate import evaluate
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from experiments.omniglot.multishot_evaluate import points
@@ -72,7 +70,7 @@ def run_sweep(prog: str, arguments: Sequence[str]) -> None:
     if "--" in own:
         cut = own.index("--")
         own, rest = own[:cut], own[cut + 1 :]
-    settings = tyro.cli(SweepSettings, prog=prog, args=own)
+    settings = parse(SweepSettings, prog, own)
     try:
         sweep(settings, rest)
     except KeyboardInterrupt as interrupt:
@@ -106,12 +104,8 @@ def combinations(
     for seed in settings.seeds:
         for pretrain in settings.pretrain:
             for method in settings.methods:
-                base = tyro.cli(
-                    MultiShotSettings,
-                    prog=TRAIN,
-                    args=options,
-                    default=replace(defaults(settings.preset, method), data=settings.data),
-                )
+                default = replace(defaults(settings.preset, method), data=settings.data)
+                base = parse(MultiShotSettings, TRAIN, options, default)
                 path = settings.run_dir / method / f"pretrain-{pretrain}" / f"seed-{seed}"
                 yield path, replace(base, pretrain=pretrain, seeds=(seed,), run_dir=path)
 

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import cast
 
-import tyro
-
-from experiments.command_line import option, run_command, run_training
+from experiments.command_line import option, parse, run_command, run_training
 from experiments.learners import Method
 from experiments.regression.settings import (
     FAMILIES,
@@ -37,7 +35,7 @@ def run(command: str, prog: str, arguments: Sequence[str]) -> None:
         return
     from experiments.regression.evaluate import EvaluateSettings, evaluate
 
-    evaluate(tyro.cli(EvaluateSettings, prog=prog, args=arguments))
+    evaluate(parse(EvaluateSettings, prog, arguments))
 
 
 def run_train(prog: str, arguments: Sequence[str]) -> None:
@@ -47,7 +45,7 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
     family = cast(Family, option(arguments, "--family", "sine", FAMILIES))
     method = cast(Method, option(arguments, "--method", default_method(family), METHODS))
     default = defaults(family, method)
-    settings = tyro.cli(TrainSettings, prog=prog, args=arguments, default=default)
+    settings = parse(TrainSettings, prog, arguments, default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
     run_training(prog, place, lambda: train(settings))
 

@@ -6,12 +6,13 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import tyro
 
+from experiments.counts import Held
 from experiments.regression.errors import Array, Errors, measure
 from experiments.regression.pictures import OwnError, draw_fit, draw_steps, draw_training
 from experiments.regression.settings import TrainSettings, from_config
@@ -61,6 +62,12 @@ class EvaluateSettings:
     """auto, cpu, cuda, cuda:1, ..."""
     json: bool = False
     """Print the summary as one line of JSON, the last of standard output."""
+
+    HELD: ClassVar[Held] = (
+        (4, "tasks", "test_points"),
+        (4, "tasks", "points"),
+        (24, "tasks", "steps"),
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tyro
 
 from experiments import stored_settings
+from experiments.counts import Held
 from experiments.learners import (
     WARP_METHODS,
     ImplicitSettings,
@@ -65,6 +66,14 @@ class TrainSettings:
     """Inner and outer loop; the defaults are the method's own."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json."""
+
+    HELD: ClassVar[Held] = (
+        (4, "meta_batch", "points"),
+        (4, "meta_batch", "query_points"),
+        (4, "meta_batch", "learner.inner.num_steps"),
+        (4, "meta_batch", "hidden"),
+        (48, "hidden"),  # weights, gradients, moments, a number in and one out
+    )
 
     def __post_init__(self) -> None:
         """Refuse, before any work starts, what cannot be trained."""

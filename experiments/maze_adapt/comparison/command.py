@@ -10,6 +10,7 @@ from typing import Any
 import tyro
 
 from experiments.command_line import fail, option
+from experiments.counts import check_counts
 from experiments.maze_adapt.comparison.picture import draw
 from experiments.maze_adapt.comparison.plan import PLACES, Job, jobs
 from experiments.maze_adapt.comparison.results import Compared, measured
@@ -52,6 +53,7 @@ def asked_for(
     asked, rest = tyro.cli(
         CompareSettings, prog=prog, args=arguments, default=default, return_unknown_args=True
     )
+    check_counts(asked)
     return asked, merged(stored, asked, rest)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tyro
 
+from experiments.command_line import parse
 from experiments.maze_adapt.comparison.options import (
     by_option,
     check_options_are_read,
@@ -82,7 +83,7 @@ def train_settings(comparison: Comparison, method: Method) -> TrainSettings:
         for word in words
     ]
     prog = "compare"
-    base = tyro.cli(TrainSettings, prog=prog, args=common, default=defaults(comparison.env, method))
+    base = parse(TrainSettings, prog, common, defaults(comparison.env, method))
     own = [
         word
         for path, value in overrides(comparison, method)
@@ -92,7 +93,7 @@ def train_settings(comparison: Comparison, method: Method) -> TrainSettings:
     if not own:
         return base
     flags = (tyro.conf.FlagConversionOff,)
-    return tyro.cli(TrainSettings, prog=f"{prog} --override", args=own, default=base, config=flags)
+    return parse(TrainSettings, f"{prog} --override", own, base, config=flags)
 
 
 def evaluation(comparison: Comparison, method: Method) -> EvaluationSettings:
@@ -106,7 +107,7 @@ def evaluation(comparison: Comparison, method: Method) -> EvaluationSettings:
     if not own:
         return comparison.evaluate
     prog = "compare --override"
-    return tyro.cli(EvaluationSettings, prog=prog, args=own, default=comparison.evaluate)
+    return parse(EvaluationSettings, prog, own, comparison.evaluate)
 
 
 def check_same_tasks(settings: dict[Method, TrainSettings]) -> None:

@@ -1,0 +1,92 @@
+"""Counts that no machine can hold or work through: refused as the settings are read, by name.
+
+Every whole number of every script passes `check_counts`, be it of the command line or of a
+`config.json`. What settings hold in memory is said by the settings themselves:
+
+    HELD: ClassVar[Held] = ((8, "tasks", "steps"),)
+
+means that 8 bytes are taken at least for every step of every task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any
+
+from metarl.errors import UserError
+from metarl.machine_memory import require_memory
+
+Held = tuple[tuple[int | str, ...], ...]
+"""Lower bounds of memory: the bytes of one thing, and the settings whose product is their number.
+
+Settings of settings have a dot, as in ``learner.inner.num_steps``; None is no bound, and of several
+numbers the largest counts.
+"""
+
+LARGEST = 2**31 - 1
+"""Of a count; a larger one is a slip."""
+
+LONGEST_LOOP = 10**6
+LOOPS = ("num_steps", "steps", "test_steps", "num_epochs", "epochs", "num_iterations")
+"""What is done so many times within one iteration, or for one task: a million times take hours."""
+
+FOR_EVER = 2**63 - 1
+ENDLESS = ("iterations", "log_every", "checkpoint_every", "validate_every", "warmup")
+"""Counts of iterations, which may be meant to go on until they are interrupted."""
+
+
+def check_counts(settings: Any) -> None:
+    """Refuse whole numbers that are too large to be meant.
+
+    Args:
+        settings: A dataclass, whose settings may be dataclasses.
+
+    Raises:
+        UserError: There is one.
+    """
+    for path, number in whole_numbers(settings):
+        name = path.rpartition(".")[2]
+        most = LONGEST_LOOP if name in LOOPS else FOR_EVER if name in ENDLESS else LARGEST
+        if number > most and not name.endswith(("seed", "seeds")):
+            raise UserError(f"{option(path)} must be at most {most}, got {shown(number)}")
+
+
+def check_memory(settings: Any) -> None:
+    """Refuse settings that hold more than this machine has, by their `HELD`.
+
+    Raises:
+        UserError: They do.
+    """
+    for bytes_each, *paths in getattr(settings, "HELD", ()):
+        numbers = [(option(path), _largest(settings, path)) for path in paths]
+        require_memory(bytes_each, [(name, n) for name, n in numbers if n is not None])
+
+
+def whole_numbers(settings: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Every whole number of settings, by its path such as ``learner.inner.num_steps``."""
+    for field in dataclasses.fields(settings):
+        value, path = getattr(settings, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from whole_numbers(value, f"{path}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if type(number) is int:
+                yield path, number
+
+
+def option(path: str) -> str:
+    """The option of a setting."""
+    return f"--{path.replace('_', '-')}"
+
+
+def shown(number: int) -> str:
+    """A whole number in words; one of many digits by their number."""
+    return str(number) if number < 10**30 else f"a number of {number.bit_length()} bits"
+
+
+def _largest(settings: Any, path: str) -> int | None:
+    """The number of a setting, of several the largest; None: no number."""
+    value = attrgetter(path)(settings)
+    value = max(value, default=None) if isinstance(value, tuple) else value
+    return value if type(value) is int else None

@@ -1,0 +1,150 @@
+"""Counts that no machine can hold: refused by name as the command line or a config.json is read."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import maze, maze_adapt, omniglot, plot, regression
+from experiments.command_line import largest_of, told_in_one_line
+from experiments.counts import check_counts, check_memory, option, whole_numbers
+from experiments.maze import evaluate as maze_evaluate
+from experiments.maze import render as maze_render
+from experiments.maze import settings as maze_settings
+from experiments.maze_adapt import evaluate as adapt_evaluate
+from experiments.maze_adapt import render as adapt_render
+from experiments.maze_adapt import settings as adapt_settings
+from experiments.maze_adapt.comparison.settings import EvaluationSettings
+from experiments.omniglot.evaluate_settings import EvaluateSettings
+from experiments.omniglot.fewshot_settings import FewShotSettings
+from experiments.omniglot.multishot_settings import MultiShotSettings
+from experiments.omniglot.sweep import SweepSettings
+from experiments.regression import evaluate as regression_evaluate
+from experiments.regression import settings as regression_settings
+from metarl.errors import RunDirectoryError, UserError
+
+RUN = Path("runs/some")
+SETTINGS = {
+    "maze train": maze_settings.TrainSettings(),
+    "maze evaluate": maze_evaluate.EvaluateSettings(RUN, tasks=7, window=7),
+    "maze render": maze_render.RenderSettings(RUN, steps=7, cell_size=7),
+    "maze_adapt train": adapt_settings.TrainSettings(env="maze"),
+    "maze_adapt train rl2": adapt_settings.defaults("bandit", "rl2"),
+    "maze_adapt evaluate": adapt_evaluate.EvaluateSettings(RUN, steps=7, episodes=7, chunk_size=7),
+    "maze_adapt render": adapt_render.RenderSettings(RUN, steps=7, cell_size=7),
+    "maze_adapt compare": EvaluationSettings(steps=7, episodes=7, chunk_size=7),
+    "regression train": regression_settings.TrainSettings(inner_batch=5),
+    "regression evaluate": regression_evaluate.EvaluateSettings(
+        RUN, steps=7, points=7, inner_batch=5
+    ),
+    "omniglot train": FewShotSettings(train_shots=3, query_shots=3, inner_batch=3),
+    "omniglot train multishot": MultiShotSettings(),
+    "omniglot evaluate": EvaluateSettings(RUN, tasks=7, steps=7, query_shots=7),
+    "omniglot sweep": SweepSettings(),
+    "plot": plot.PlotSettings((RUN,), smoothing=7),
+}
+ALL = [(name, path) for name, one in SETTINGS.items() for path, _ in whole_numbers(one)]
+
+
+@pytest.mark.parametrize(("name", "path"), ALL)
+def test_a_number_that_no_machine_can_hold_is_refused_by_name(name, path):
+    for number in (2**64, 10**30):
+        settings = changed(SETTINGS[name], path, number)
+        if path.endswith(("seed", "seeds")):
+            check_counts(settings)
+        else:
+            with pytest.raises(UserError, match=f"^{option(path)} must be at most"):
+                check_counts(settings)
+
+
+def held_alone(name: str, path: str) -> bool:
+    return any(path in one for one in getattr(SETTINGS[name], "HELD", ()))
+
+
+@pytest.mark.parametrize(("name", "path"), [(n, p) for n, p in ALL if held_alone(n, p)])
+def test_a_billion_of_what_is_held_does_not_fit(name, path, monkeypatch):
+    monkeypatch.setattr("metarl.machine_memory.machine_bytes", lambda: 3e9)
+    settings = SETTINGS[name]
+    number = 10**9 + 1
+    with pytest.raises(UserError, match=rf"{option(path)}.* {number}\b"):
+        check_memory(changed(settings, path, number))
+
+
+def changed(settings, path, number):
+    """Settings with one of them changed behind their own checks."""
+    name, _, rest = path.partition(".")
+    old = getattr(settings, name)
+    new = changed(old, rest, number) if rest else (number,) if isinstance(old, tuple) else number
+    copy = object.__new__(type(settings))
+    for field in dataclasses.fields(settings):
+        object.__setattr__(copy, field.name, getattr(settings, field.name))
+    object.__setattr__(copy, name, new)
+    return copy
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_usual_settings_fit(name):
+    check_memory(SETTINGS[name])
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (maze, ["train", "--hidden-size", "1000000000"]),
+        (maze, ["train", "--horizon", str(2**63)]),
+        (maze_adapt, ["train", "--env", "bandit", "--arms", "2000000000"]),
+        (maze_adapt, ["compare", "--methods", "none", "--override", f"none.meta-batch={10**30}"]),
+        (maze_adapt, ["compare", "--evaluate.tasks", str(10**30)]),
+        (omniglot, ["train", "--filters", "1000000000"]),
+        (omniglot, ["sweep", "--", "--filters", "1000000000"]),
+        (regression, ["train", "--learner.inner.num-steps", "1000000000"]),
+    ],
+)
+def test_scripts_refuse_before_anything_is_written(
+    program, arguments, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    __import__(f"{program.__name__}.__main__")
+    with pytest.raises(SystemExit) as ended:
+        sys.modules[f"{program.__name__}.__main__"].main(arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_config_with_such_a_number_is_not_of_this_version():
+    config = dataclasses.asdict(maze_settings.TrainSettings()) | {
+        "hidden_size": 10**30,
+        "seeds": [0],
+    }
+    with pytest.raises(RunDirectoryError, match="--hidden-size must be at most"):
+        maze_settings.from_config(config)
+
+
+def test_memory_that_does_not_suffice_after_all_is_told_in_one_line(capsys):
+    import numpy as np
+    import torch
+
+    makers = (
+        lambda: torch.empty(2**55),
+        lambda: torch.empty(2**62, 2**62),
+        lambda: np.empty(2**57),
+        lambda: np.empty((2**62, 2**62)),
+        lambda: bytearray(2**60),
+    )
+    for make in makers:
+        with pytest.raises(SystemExit) as ended, told_in_one_line(["--tasks", "5000000"]):
+            make()
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "does not fit the memory" in line
+        assert line.endswith("take less than --tasks 5000000")
+    with pytest.raises(ValueError, match="something else"), told_in_one_line([]):
+        raise ValueError("something else")
+
+
+def test_the_large_counts_of_a_command_line_are_named():
+    assert largest_of(["--a", "12", "--b=100000", "--c", "x", "run", "7000"]) == " than --b 100000"
+    assert largest_of(["--a", "12"]) == ""
