@@ -8,7 +8,7 @@ import torch
 
 from envs import GridMazeVectorEnv, TaskDistribution, VectorMetaObservation, pillar_maze
 from experiments.maze.settings import TrainSettings
-from metarl.nn import GRU, LSTM, RNN, ModulatedRNN, PlasticRNN, RecurrentCore, WarpRNN
+from metarl.nn import CORES, RecurrentCore, WarpRNN
 from metarl.rl import ActorCritic
 
 NUM_INPUTS = 17
@@ -17,21 +17,11 @@ NUM_ACTIONS = 4
 
 def make_policy(settings: TrainSettings) -> ActorCritic:
     """The agent's architecture."""
-    core: RecurrentCore
     size = NUM_INPUTS, settings.hidden_size
-    match settings.method:
-        case "warp":
-            core = WarpRNN(*size, published_split=settings.published_faults)
-        case "rnn":
-            core = RNN(*size)
-        case "gru":
-            core = GRU(*size)
-        case "lstm":
-            core = LSTM(*size)
-        case "plastic":
-            core = PlasticRNN(*size)
-        case "modulated":
-            core = ModulatedRNN(*size)
+    if settings.method == "warp":
+        core: RecurrentCore = WarpRNN(*size, published_split=settings.published_faults)
+    else:
+        core = CORES[settings.method](*size)
     return ActorCritic(core, NUM_ACTIONS)
 
 

@@ -10,17 +10,8 @@ from typing import Literal, get_args
 
 from experiments.maze_adapt.methods import Method
 from metarl.errors import UserError
-from metarl.nn import GRU, LSTM, RNN, RecurrentCore, WarpRNN
 
 CoreName = Literal["none", "rnn", "gru", "lstm", "warp"]
-
-CORES: dict[CoreName, Callable[[int, int], RecurrentCore]] = {
-    "rnn": RNN,
-    "gru": GRU,
-    "lstm": LSTM,
-    "warp": WarpRNN,
-}
-"""Called with the numbers of inputs and of hidden units."""
 
 
 def check_core(core: CoreName, method: Method) -> None:

@@ -10,13 +10,13 @@ import tyro
 
 from experiments import learners as shared
 from experiments.learners import LearnerSettings, check_applies
-from experiments.maze_adapt.cores import CORES, CoreName
+from experiments.maze_adapt.cores import CoreName
 from experiments.maze_adapt.methods import Method
 from metarl.core import Execution, OptimiserSettings, Params
 from metarl.errors import UserError
 from metarl.meta import EMAML, KL_LIMIT, TRPO, LeapMetric, MetaLearner, ProMP
 from metarl.meta.linear_solvers import ConjugateGradient
-from metarl.nn import MLP, WarpMLP
+from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
     AdaptablePolicy,
     Distribution,

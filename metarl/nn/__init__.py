@@ -1,7 +1,10 @@
 """Networks and recurrent cores: each says which of its parameters are fast and which slow."""
 
+from collections.abc import Callable
+
 from metarl.nn.associative import AssociativeMemory
 from metarl.nn.conv_net import ConvNet
+from metarl.nn.fused import FusedCore
 from metarl.nn.gru import GRU
 from metarl.nn.lstm import LSTM
 from metarl.nn.mlp import MLP
@@ -9,14 +12,26 @@ from metarl.nn.modulated import ModulatedRNN
 from metarl.nn.module_network import ModuleNetwork
 from metarl.nn.network import Network, StagedNetwork
 from metarl.nn.plastic import PlasticRNN
-from metarl.nn.recurrent import FusedCore, RecurrentCore
+from metarl.nn.recurrent import RecurrentCore
 from metarl.nn.rnn import RNN
 from metarl.nn.trace import Trace
 from metarl.nn.warp_conv_net import WarpConvNet
 from metarl.nn.warp_mlp import WarpMLP
 from metarl.nn.warp_rnn import WarpRNN
 
+CORES: dict[str, Callable[[int, int], RecurrentCore]] = {
+    "rnn": RNN,
+    "gru": GRU,
+    "lstm": LSTM,
+    "warp": WarpRNN,
+    "plastic": PlasticRNN,
+    "modulated": ModulatedRNN,
+    "associative": AssociativeMemory,
+}
+"""Recurrent cores by name, called with the numbers of inputs and of hidden units."""
+
 __all__ = [
+    "CORES",
     "GRU",
     "LSTM",
     "MLP",

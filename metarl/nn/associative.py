@@ -31,7 +31,7 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn.recurrent import RecurrentCore, State, Weights, uniform
-from metarl.nn.trace import NO_SLOTS
+from metarl.nn.trace import NO_SLOT, Trace
 
 NAMES = ("query", "query_bias", "value", "gate", "weight_mh", "weight_ih", "bias")
 
@@ -72,13 +72,15 @@ class AssociativeMemory(RecurrentCore):
         """In the order of `NAMES`; biases ``[N, 1, ...]``."""
         return tuple(params[n].unsqueeze(-2) if "bias" in n else params[n] for n in NAMES)
 
-    def initial_state(self, weights: Weights, batch_size: int) -> State:
+    def initial_state(
+        self, weights: Weights, batch_size: int, num_steps: int | None = None
+    ) -> State:
         """Zero q ``[N, B, K]`` and M ``[N, B, K, V]``."""
         size = weights[0].shape[0], batch_size, self.key_size
         return weights[0].new_zeros(size), weights[0].new_zeros(*size, self.value_size)
 
     def step(
-        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The equations of the module's docstring."""
         before, memory = state
@@ -87,20 +89,42 @@ class AssociativeMemory(RecurrentCore):
         read = (query.unsqueeze(-2) @ memory).squeeze(-2)  # [N, B, V]
         return self._output(weights, read, x), (query, memory)
 
-    def sequence(self, params: Params, inputs: Tensor) -> Tensor:
+    def sequence(
+        self,
+        params: Params,
+        inputs: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
         """The same for all steps at once: ``M_t^T q_t = sum_{s <= t} (q_t . q_{s-1}) v_s``.
 
+        The sum goes over the steps since the last start; before the first one, M_{-1} is read too.
         Costs T^2 numbers a trial where one step after another costs T K V.
         """
         weights = self.fuse(params)
         num_tasks, num_steps, batch_size, _ = inputs.shape
         x = inputs.transpose(1, 2).flatten(1, 2)  # [N, B * T, I]
         shape = num_tasks, batch_size, num_steps, -1
-        queries = self._query(weights, x).view(shape)
-        values = self._value(weights, x).view(shape)
+        queries = self._query(weights, x).view(shape)  # [N, B, T, K]
+        values = self._value(weights, x).view(shape)  # [N, B, T, V]
         keys = torch.nn.functional.pad(queries[:, :, :-1], (0, 0, 1, 0))  # of the step before
-        weighted = (queries @ keys.transpose(-1, -2)).tril() @ values  # [N, B, T, V]
-        hidden = self._output(weights, weighted.flatten(1, 2), x)
+        if state is not None:
+            keys = torch.cat((state[0].unsqueeze(2), keys[:, :, 1:]), 2)
+        if starts is not None:
+            starts = starts.transpose(1, 2)  # [N, B, T]
+            keys = keys.masked_fill(starts.unsqueeze(-1), 0)
+        scores = (queries @ keys.transpose(-1, -2)).tril()  # [N, B, T, T]
+        if starts is not None:
+            stretch = starts.cumsum(-1)  # [N, B, T]: which one a step belongs to
+            scores = scores.masked_fill(stretch.unsqueeze(-1) != stretch.unsqueeze(-2), 0)
+        weighted = scores @ values  # [N, B, T, V]
+        if state is not None:
+            read = queries @ state[1]  # [N, B, T, V]
+            if starts is not None:
+                read = read.masked_fill((stretch > 0).unsqueeze(-1), 0)
+            weighted = weighted + read
+        hidden = self._output(weights, weighted.flatten(1, 2), x)  # [N, B * T, H]
         return hidden.view(*shape[:3], self.hidden_size).transpose(1, 2)
 
     def _query(self, weights: Weights, x: Tensor) -> Tensor:

@@ -19,18 +19,17 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.recurrent import (
+from metarl.nn.fused import (
     FusedCore,
-    State,
-    Weights,
+    Past,
     add_outer,
     add_sum,
-    gate_weights,
     sigmoid_backward,
     tanh_backward,
     transposed,
 )
-from metarl.nn.trace import NO_SLOTS, Columns, Trace, TraceSpec
+from metarl.nn.recurrent import State, Weights, gate_weights
+from metarl.nn.trace import NO_SLOT, Columns, Trace, TraceSpec
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,9 @@ class GRU(FusedCore):
             params["bias_hh"].unsqueeze(-2),
         )
 
-    def initial_state(self, weights: Weights, batch_size: int) -> State:
+    def initial_state(
+        self, weights: Weights, batch_size: int, num_steps: int | None = None
+    ) -> State:
         """Zero h ``[N, B, H]``."""
         return (weights[0].new_zeros(weights[0].shape[0], batch_size, self.hidden_size),)
 
@@ -79,59 +80,64 @@ class GRU(FusedCore):
         return TraceSpec({"gates": 4 * num_hidden}, views)
 
     def step(
-        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The four equations of the module's docstring."""
         w_ih, w_hh, b_ih, b_hh = weights
         num_hidden = self.hidden_size
         (h,) = state
-        if out is not NO_SLOTS:
-            out.x.copy_(x)
-            out.before.copy_(h)
-        wx = torch.baddbmm(b_ih, x, w_ih)  # n, r, z
-        wh = torch.baddbmm(b_hh, h, w_hh, out=out.wh)  # r, z, n
-        rz = torch.sigmoid(wx[..., num_hidden:] + wh[..., : 2 * num_hidden], out=out.rz)
+        if slot is not NO_SLOT:
+            slot.x.copy_(x)
+            slot.before.copy_(h)
+        wx = torch.baddbmm(b_ih, x, w_ih)  # [N, B, 3H]: n, r, z
+        wh = torch.baddbmm(b_hh, h, w_hh, out=slot.wh)  # [N, B, 3H]: r, z, n
+        rz = torch.sigmoid(wx[..., num_hidden:] + wh[..., : 2 * num_hidden], out=slot.rz)
         r, z = rz[..., :num_hidden], rz[..., num_hidden:]
-        n = torch.tanh(torch.addcmul(wx[..., :num_hidden], r, wh[..., 2 * num_hidden :]), out=out.n)
-        h = torch.lerp(n, h, z, out=out.h)
+        n = torch.addcmul(wx[..., :num_hidden], r, wh[..., 2 * num_hidden :])
+        n = torch.tanh(n, out=slot.n)
+        h = torch.lerp(n, h, z, out=slot.h)  # (1 - z) n + z h
         return h, (h,)
 
-    def backward(
-        self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
-    ) -> tuple[Weights, Tensor | None]:
-        """Every gate's gradient is dh times a factor: a segment's factors first, then its steps.
+    def laid_out(self, weights: Weights) -> Weights:
+        """Both matrices transposed: ``[N, 3H, I]`` and ``[N, 3H, H]``."""
+        return transposed(weights[0]), transposed(weights[1])
 
-        ``dh_{t-1} = z_t dh_t + W_hh^T (factors_t dh_t)``, on top of the loss's own gradient.
-        """
-        w_ih_t, w_hh_t = transposed(weights[0]), transposed(weights[1])
-        grads = tuple(torch.zeros_like(w) for w in weights)
-        dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None
-        dh = grad[:, -1]
-        for part in reversed(trace.segments):
-            self._factors(part)
-            for t in range(part.stop - 1, part.start - 1, -1):
-                d = part.gradients.slots[t - part.start]
-                d.blocks.mul_(dh.unsqueeze(-2))
-                if t:
-                    dh = torch.addcmul(grad[:, t - 1], dh, trace.slots[t].z)
-                    dh.baddbmm_(d.wh, w_hh_t)
-            wx, wh = part.gradients.flat("wx"), part.gradients.flat("wh")
-            add_outer(grads[0], part.flat("x"), wx)
-            add_outer(grads[1], part.flat("before"), wh)
-            add_sum(grads[2], wx)
-            add_sum(grads[3], wh)
-            if dx is not None:
-                dx[:, part.start : part.stop] = part.gradients["wx"] @ w_ih_t.unsqueeze(1)
-        return grads, dx
-
-    def _factors(self, trace: Trace) -> None:
-        """What each gate's gradient is to dh, for all steps of a segment, into ``gates``."""
+    def prepare(self, weights: Weights, trace: Trace, part: Trace, past: Past) -> None:
+        """What each gate's gradient is to dh', into ``gates``: n, r, z, and W_hn h + b_hn."""
         num_hidden = self.hidden_size
-        n, h, wh_n = trace["n"], trace["before"], trace["wh"][..., 2 * num_hidden :]
-        rz = trace["rz"]
+        n, h, wh_n = part["n"], part["before"], part["wh"][..., 2 * num_hidden :]
+        rz = part["rz"]
         r, z = rz[..., :num_hidden], rz[..., num_hidden:]
-        d_n, d_r, d_z, d_wh_n = trace.gradients["gates"].chunk(4, -1)
+        d_n, d_r, d_z, d_wh_n = part.gradients["gates"].chunk(4, -1)
+        # n = tanh(.): (1 - z) (1 - n^2)
         tanh_backward(1 - z, n, d_n)
+        # r = sigmoid(.), which multiplies W_hn h + b_hn inside n
         sigmoid_backward(d_n * wh_n, r, d_r)
+        # z = sigmoid(.), h' = n + z (h - n)
         sigmoid_backward(h - n, z, d_z)
+        # W_hn h + b_hn, multiplied by r inside n
         torch.mul(d_n, r, out=d_wh_n)
+
+    def step_backward(
+        self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
+    ) -> State:
+        """Every gate's gradient is dh' times the factor of `prepare`."""
+        (dh,) = after
+        d.blocks.mul_(dh.unsqueeze(-2))  # [N, B, 4, H] by [N, B, 1, H]
+        if before is None:
+            return after
+        # dh = dloss/dh + z dh' + W_hh^T (dr, dz, dn)
+        dh = torch.addcmul(before, dh, slot.z)
+        return (dh.baddbmm_(d.wh, weights[1]),)
+
+    def add_gradients(self, part: Trace, grads: Weights) -> None:
+        """Sums over steps: ``dW_ih = x dwx^T``, ``dW_hh = h dwh^T``, and of the biases."""
+        wx, wh = part.gradients.flat("wx"), part.gradients.flat("wh")
+        add_outer(grads[0], part.flat("x"), wx)
+        add_outer(grads[1], part.flat("before"), wh)
+        add_sum(grads[2], wx)
+        add_sum(grads[3], wh)
+
+    def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
+        """``dx = W_ih^T (dn, dr, dz)``."""
+        return part.gradients["wx"] @ weights[0].unsqueeze(1)

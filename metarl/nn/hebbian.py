@@ -25,18 +25,9 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.recurrent import (
-    FusedCore,
-    State,
-    Weights,
-    add_outer,
-    add_sum,
-    orthogonal,
-    tanh_backward,
-    transposed,
-    uniform,
-)
-from metarl.nn.trace import NO_SLOTS, Large, Trace, TraceSpec
+from metarl.nn.fused import FusedCore, Past, add_outer, add_sum, tanh_backward, transposed
+from metarl.nn.recurrent import State, Weights, orthogonal, uniform
+from metarl.nn.trace import NO_SLOT, Large, Trace, TraceSpec
 
 
 class HebbianRNN(FusedCore):
@@ -108,7 +99,9 @@ class HebbianRNN(FusedCore):
             *self.fuse_rule(params),
         )
 
-    def initial_state(self, weights: Weights, batch_size: int) -> State:
+    def initial_state(
+        self, weights: Weights, batch_size: int, num_steps: int | None = None
+    ) -> State:
         """Zero h ``[N, B, H]`` and Hebb ``[N, B, H, H]``."""
         size = weights[0].shape[0], batch_size, self.hidden_size
         return weights[0].new_zeros(size), weights[0].new_zeros(*size, self.hidden_size)
@@ -124,85 +117,87 @@ class HebbianRNN(FusedCore):
     def gradient_spec(self) -> TraceSpec:
         """Gradients of every step, alpha's in every maze, and the traces of one segment."""
         square = self.hidden_size, self.hidden_size
-        large = dict.fromkeys(("r", "alpha", "outer", "scratch"), Large(square, "one"))
+        large = dict.fromkeys(("alpha", "outer", "scratch"), Large(square, "one"))
         return TraceSpec(
             {"z": self.hidden_size} | self.rule_buffers()[1],
             large=large | {"hebb": Large(square, "all")},
         )
 
     def step(
-        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The equations of the module's docstring."""
         w_ih, bias, w, alpha, *rule = weights
         h_before, hebb = state
-        if out is not NO_SLOTS:
-            out.x.copy_(x)
-            out.before.copy_(h_before)
-        w_hebb = torch.addcmul(w, alpha, hebb, out=out.w_hebb)  # [N, B, H, H]
+        if slot is not NO_SLOT:
+            slot.x.copy_(x)
+            slot.before.copy_(h_before)
+        w_hebb = torch.addcmul(w, alpha, hebb, out=slot.w_hebb)  # [N, B, H, H]
+        # z = W_ih x + b + (w + alpha Hebb) h
         z = torch.baddbmm(bias, x, w_ih) + (h_before.unsqueeze(-2) @ w_hebb).squeeze(-2)
-        h = torch.tanh(z, out=out.h)
-        k = self.show(tuple(rule), h, out)
-        return h, (h, self.write(tuple(rule), hebb, h_before, k, out.hebb))
+        h = torch.tanh(z, out=slot.h)
+        k = self.show(tuple(rule), h, slot)
+        return h, (h, self.write(tuple(rule), hebb, h_before, k, slot.hebb))
+
+    def laid_out(self, weights: Weights) -> Weights:
+        """W_ih transposed, ``[N, H, I]``; then all weights as they are."""
+        return transposed(weights[0]), *weights
 
     def backward(
-        self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
+        self, weights: Weights, trace: Trace, past: Past, grad: Tensor, *, inputs: bool
     ) -> tuple[Weights, Tensor | None]:
-        """Walk the segments backwards, writing the traces of each again before its steps."""
-        w_ih_t = transposed(weights[0])
-        grads = tuple(torch.zeros_like(w) for w in weights)
-        dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None
-        shared = trace.segments[0].gradients.slots[0]
-        no_hebb = torch.zeros_like(shared.r.zero_())
-        shared.alpha.zero_()
-        dh = grad[:, -1]
-        for part in reversed(trace.segments):
-            d = part.gradients
-            before = trace.slots[part.start - 1].hebb if part.start else no_hebb
-            hebbs = [before, *self._write_again(weights[4:], part, before)]
-            for t in range(part.stop - 1, part.start - 1, -1):
-                k = t - part.start
-                dh = self._step_backward(weights, dh, hebbs[k : k + 2], part.slots[k], d.slots[k])
-                if t:
-                    dh = dh.add_(grad[:, t - 1])
-            add_outer(grads[0], part.flat("x"), d.flat("z"))
-            add_sum(grads[1], d.flat("z"))
-            add_outer(grads[2].squeeze(1), part.flat("before"), d.flat("z"))
-            self.add_rule_gradients(part, grads[4:])
-            if dx is not None:
-                dx[:, part.start : part.stop] = d["z"] @ w_ih_t.unsqueeze(1)
-        torch.sum(shared.alpha, 1, keepdim=True, out=grads[3])
+        """As of every core, with alpha's gradient summed over mazes at the end."""
+        alpha = trace.segments[0].gradients.slots[0].alpha.zero_()  # [N, B, H, H]
+        grads, dx = super().backward(weights, trace, past, grad, inputs=inputs)
+        torch.sum(alpha, 1, keepdim=True, out=grads[3])
         return grads, dx
 
-    def _write_again(self, rule: Weights, part: Trace, hebb: Tensor) -> list[Tensor]:
-        """The traces after each step of a segment that began with ``hebb``."""
-        hebbs = []
-        for s, d in zip(part.slots, part.gradients.slots, strict=True):
-            hebb = self.write(rule, hebb, s.before, s.k, d.hebb)
-            hebbs.append(hebb)
-        return hebbs
+    def prepare(self, weights: Weights, trace: Trace, part: Trace, past: Past) -> None:
+        """Write the Hebbian traces of a segment again: ``d.before`` and ``d.hebb`` of a step."""
+        if part.start:
+            hebb = trace.slots[part.start - 1].hebb
+        elif past.state is not None:
+            hebb = past.state[1]
+        else:
+            hebb = self.initial_state(weights, part["h"].shape[2])[1]
+        steps = zip(part.slots, part.gradients.slots, strict=True)
+        for t, (slot, d) in enumerate(steps, part.start):
+            d.before = past.emptied(hebb, t)
+            hebb = self.write(weights[4:], d.before, slot.before, slot.k, d.hebb)
 
-    def _step_backward(
-        self,
-        weights: Weights,
-        dh: Tensor,
-        hebb: Sequence[Tensor],
-        slot: Any,
-        d: Any,
-    ) -> Tensor:
-        """One step; returns the gradient by the h before it, adds to R and alpha's gradient."""
-        _, _, w, alpha, *rule = weights
-        before = slot.before.unsqueeze(-2)  # [N, B, 1, H]
+    def step_backward(
+        self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
+    ) -> State:
+        """Through the equations, the last one first; adds to alpha's gradient.
+
+        Of the state's gradients, the one by the Hebbian trace is carried as R.
+        """
+        _, _, w, alpha, *rule = weights[1:]
+        dh, r = after
+        h_before = slot.before.unsqueeze(-2)  # [N, B, 1, H]
         # Hebb' = write(Hebb, h k^T)
-        self.write_backward(weights, d.r, hebb, d)
-        dk = (before @ d.outer).squeeze(-2)
-        d_before = slot.k.unsqueeze(-2) @ d.outer.mT
+        self.write_backward(weights[1:], r, (d.before, d.hebb), d)
+        dk = (h_before @ d.outer).squeeze(-2)  # [N, B, H]
+        d_before = slot.k.unsqueeze(-2) @ d.outer.mT  # [N, B, 1, H]
         # k = show(h'), h' = tanh(z)
         dh = dh + self.show_backward(tuple(rule), dk, slot, d)
-        dz = tanh_backward(dh, slot.h, d.z).unsqueeze(-2)
+        dz = tanh_backward(dh, slot.h, d.z).unsqueeze(-2)  # [N, B, 1, H]
         # z = W_ih x + b + (w + alpha Hebb) h
-        torch.addcmul(w, alpha, hebb[0], out=d.scratch)
+        torch.addcmul(w, alpha, d.before, out=d.scratch)
         d_before += dz @ d.scratch.mT
-        d.r.addcmul_(before.mT, dz)
-        d.alpha.addcmul_(torch.mul(hebb[0], dz, out=d.scratch), before.mT)
-        return torch.squeeze(d_before, -2)
+        r.addcmul_(h_before.mT, dz)
+        d.alpha.addcmul_(torch.mul(d.before, dz, out=d.scratch), h_before.mT)
+        d_before = d_before.squeeze(-2)  # [N, B, H]
+        return d_before if before is None else d_before.add_(before), r
+
+    def add_gradients(self, part: Trace, grads: Weights) -> None:
+        """Sums over steps: ``dW_ih = x dz^T``, ``db = dz``, ``dw = h dz^T``, and of the rule."""
+        dz = part.gradients.flat("z")
+        add_outer(grads[0], part.flat("x"), dz)
+        add_sum(grads[1], dz)
+        add_outer(grads[2].squeeze(1), part.flat("before"), dz)
+        self.add_rule_gradients(part, grads[4:])
+
+    def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
+        """``dx = W_ih^T dz``."""
+        return part.gradients["z"] @ weights[0].unsqueeze(1)

@@ -20,22 +20,21 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.recurrent import (
+from metarl.nn.fused import (
     FusedCore,
-    State,
-    Weights,
+    Past,
     add_outer,
     add_sum,
-    gate_weights,
     sigmoid_backward,
     tanh_backward,
     transposed,
 )
-from metarl.nn.trace import NO_SLOTS, Columns, Trace, TraceSpec
+from metarl.nn.recurrent import State, Weights, gate_weights
+from metarl.nn.trace import NO_SLOT, Columns, Trace, TraceSpec
 
 
 def cell(
-    y: Tensor, c: Tensor, weight: Tensor, bias: Tensor, out_h: Tensor | None, out: Any
+    y: Tensor, c: Tensor, weight: Tensor, bias: Tensor, out_h: Tensor | None, slot: Any
 ) -> tuple[Tensor, Tensor]:
     """One step of the cell.
 
@@ -45,39 +44,51 @@ def cell(
         weight: ``[N, Y, 4H]``, gates in the order o, i, f, g.
         bias: ``[N, 1, 4H]``.
         out_h: Where to write h', or None.
-        out: Slots, or `NO_SLOTS`.
+        slot: Where to write the rest, or `NO_SLOT`.
 
     Returns:
         h' and c', each ``[N, B, H]``.
     """
     num_hidden = c.shape[-1]
-    gates = torch.baddbmm(bias, y, weight)
+    gates = torch.baddbmm(bias, y, weight)  # [N, B, 4H]
     # All columns at once are cheaper than three quarters of them; in a slot, g then takes the place
     # of its sigmoid, which is not used.
-    oif = torch.sigmoid(gates, out=out.oifg)
-    g = torch.tanh(gates[..., 3 * num_hidden :], out=out.g)
-    o, i, f = oif.chunk(4, -1)[:3] if out is NO_SLOTS else (out.o, out.i, out.f)
-    c = torch.addcmul(f * c, i, g, out=out.c)
-    return torch.mul(o, torch.tanh(c, out=out.tanh_c), out=out_h), c
+    oif = torch.sigmoid(gates, out=slot.oifg)
+    g = torch.tanh(gates[..., 3 * num_hidden :], out=slot.g)
+    o, i, f = oif.chunk(4, -1)[:3] if slot is NO_SLOT else (slot.o, slot.i, slot.f)
+    c = torch.addcmul(f * c, i, g, out=slot.c)
+    return torch.mul(o, torch.tanh(c, out=slot.tanh_c), out=out_h), c
 
 
-def cell_factors(part: Trace, trace: Trace) -> None:
+def cell_factors(part: Trace, trace: Trace, past: Past) -> None:
     """What `cell_backward` multiplies by, for all steps of a segment, into the gradient slots.
 
     The gradient by every gate is dh' or dc' times a factor that the forward pass has fixed::
 
         dc' += dh' o (1 - tanh(c')^2),  do = dh' tanh(c') o (1 - o)
         di = dc' g i (1 - i),  df = dc' c f (1 - f),  dg = dc' i (1 - g^2)
+
+    Args:
+        part: The segment.
+        trace: The whole sequence.
+        past: What it began with; the cell's memory is last in the state.
     """
     d = part.gradients
     tanh_backward(part["o"], part["tanh_c"], d["carry"])
     sigmoid_backward(part["tanh_c"], part["o"], d["d_o"])
     sigmoid_backward(part["g"], part["i"], d["d_i"])
     tanh_backward(part["i"], part["g"], d["d_g"])
-    first = 0 if part.start else 1  # c is zero before the first step
-    before = trace["c"][:, part.start - 1 + first : part.stop - 1]
+    first = 0 if part.start else 1  # before the first step, there is no slot with c
+    before = trace["c"][:, part.start - 1 + first : part.stop - 1]  # [N, t, B, H]
+    if past.starts is not None:
+        emptied = past.starts[:, part.start + first : part.stop, :, None]
+        before = before.masked_fill(emptied, 0)
     sigmoid_backward(before, part["f"][:, first:], d["d_f"][:, first:])
-    d["d_f"][:, :first].zero_()
+    if first and past.state is not None:
+        c = past.emptied(past.state[-1], 0)
+        sigmoid_backward(c, trace.slots[0].f, d.slots[0].d_f)
+    else:
+        d["d_f"][:, :first].zero_()
 
 
 def cell_backward(dh: Tensor, dc: Tensor, slot: Any, d: Any) -> Tensor:
@@ -92,9 +103,13 @@ def cell_backward(dh: Tensor, dc: Tensor, slot: Any, d: Any) -> Tensor:
     Returns:
         The gradient by c.
     """
+    # dc' += dh' o (1 - tanh(c')^2)
     dc = torch.addcmul(dc, dh, d.carry)
+    # do = dh' tanh(c') o (1 - o)
     d.d_o.mul_(dh)
+    # di, df, dg = dc' times their factors: [N, B, 3, H] by [N, B, 1, H]
     d.d_ifg.mul_(dc.unsqueeze(-2))
+    # dc = dc' f
     return dc.mul_(slot.f)
 
 
@@ -136,7 +151,9 @@ class LSTM(FusedCore):
             (params["bias_ih"] + params["bias_hh"]).unsqueeze(-2),
         )
 
-    def initial_state(self, weights: Weights, batch_size: int) -> State:
+    def initial_state(
+        self, weights: Weights, batch_size: int, num_steps: int | None = None
+    ) -> State:
         """Zeros (h, c), each ``[N, B, H]``."""
         zeros = weights[0].new_zeros(weights[0].shape[0], batch_size, self.hidden_size)
         return zeros, zeros
@@ -152,33 +169,40 @@ class LSTM(FusedCore):
         return cell_gradient_spec(self.hidden_size)
 
     def step(
-        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """One step of the cell on [x, h]."""
         h, c = state
-        xh = torch.cat((x, h), -1, out=out.xh)
-        h, c = cell(xh, c, weights[0], weights[1], out.h, out)
+        xh = torch.cat((x, h), -1, out=slot.xh)  # [N, B, I + H]
+        h, c = cell(xh, c, weights[0], weights[1], slot.h, slot)
         return h, (h, c)
 
-    def backward(
-        self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
-    ) -> tuple[Weights, Tensor | None]:
-        """Walk the steps backwards, then one product over the steps of a segment."""
+    def laid_out(self, weights: Weights) -> Weights:
+        """Both matrices transposed: ``[N, 4H, I]`` and ``[N, 4H, H]``."""
         w_ih, w_hh = torch.split(weights[0], [self.input_size, self.hidden_size], 1)
-        w_ih_t, w_hh_t = transposed(w_ih), transposed(w_hh)
-        d_w, d_bias = (torch.zeros_like(w) for w in weights)
-        dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None
-        dh, dc = grad[:, -1], torch.zeros_like(grad[:, 0])
-        for part in reversed(trace.segments):
-            cell_factors(part, trace)
-            for t in range(part.stop - 1, part.start - 1, -1):
-                d = part.gradients.slots[t - part.start]
-                dc = cell_backward(dh, dc, trace.slots[t], d)
-                if t:
-                    dh = torch.baddbmm(grad[:, t - 1], d.gates, w_hh_t)
-            gates = part.gradients.flat("gates")
-            add_outer(d_w, part.flat("xh"), gates)
-            add_sum(d_bias, gates)
-            if dx is not None:
-                dx[:, part.start : part.stop] = part.gradients["gates"] @ w_ih_t.unsqueeze(1)
-        return (d_w, d_bias), dx
+        return transposed(w_ih), transposed(w_hh)
+
+    def prepare(self, weights: Weights, trace: Trace, part: Trace, past: Past) -> None:
+        """The cell's factors."""
+        cell_factors(part, trace, past)
+
+    def step_backward(
+        self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
+    ) -> State:
+        """Through the cell, and on to h through its product."""
+        dh, dc = after
+        dc = cell_backward(dh, dc, slot, d)
+        if before is None:
+            return dh, dc
+        # dh = dloss/dh + W_hh^T (do, di, df, dg)
+        return torch.baddbmm(before, d.gates, weights[1]), dc
+
+    def add_gradients(self, part: Trace, grads: Weights) -> None:
+        """Sums over steps: ``dW = [x, h] dgates^T``, ``db = dgates``."""
+        gates = part.gradients.flat("gates")
+        add_outer(grads[0], part.flat("xh"), gates)
+        add_sum(grads[1], gates)
+
+    def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
+        """``dx = W_ih^T (do, di, df, dg)``."""
+        return part.gradients["gates"] @ weights[0].unsqueeze(1)

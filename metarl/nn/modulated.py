@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metarl.core import Params
+from metarl.nn.fused import add_outer, add_sum, tanh_backward
 from metarl.nn.hebbian import HebbianRNN
-from metarl.nn.recurrent import Weights, add_outer, add_sum, tanh_backward, uniform
+from metarl.nn.recurrent import Weights, uniform
 from metarl.nn.trace import Trace
 
 

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.nn.fused import add_sum
 from metarl.nn.hebbian import HebbianRNN
-from metarl.nn.recurrent import Weights, add_sum
+from metarl.nn.recurrent import Weights
 from metarl.nn.trace import Trace
 
 

@@ -1,15 +1,17 @@
-"""Recurrent cores: one step, a whole sequence, and back-propagation through time by hand.
+"""Recurrent cores: one contract, from one step to whole sequences.
 
 A core is a frozen value: sizes and pure functions, no parameters of its own. Parameters are passed
 in, stacked over N tasks or seeds, so that N agents are one tensor program. Axes: N tasks or seeds,
 T steps, B parallel mazes, I inputs, H hidden units.
 
-The equations of a core are written once, in `RecurrentCore.step`. A rollout calls it without a
-graph and lets it write its activations into the slots of a `Trace`; the gradient then walks the
-trace backwards (`FusedCore.backward`), some sqrt(T) steps at a time, and forms each weight gradient
-as one product over the steps of such a segment, instead of having autograd keep and replay tens of
-thousands of small operations. Given no slots, the same step is an ordinary differentiable function,
-to any order; tests hold the two together in float64.
+The contract is `RecurrentCore`: what is remembered is a tuple of tensors ``[N, B, ...]``, empty at
+the start of a trial. `step` takes one input after another; `sequence` takes all of them, goes on
+from any state, and empties it where a new stretch of experience starts. A core without recurrence,
+such as attention over all that was seen, meets it too: its state is a cache for ``num_steps``.
+
+The equations of a core are written once, in `RecurrentCore.step`, as an ordinary function that is
+differentiable to any order. How a whole sequence is run is the core's own affair: step by step,
+all steps at once (`nn.associative`), or backwards by hand (`nn.fused`).
 """
 
 from __future__ import annotations
@@ -20,21 +22,23 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from metarl.core import Params
-from metarl.nn.trace import NO_SLOTS, Trace, TraceSpec, segment_length
+from metarl.core import Params, along
+from metarl.nn.trace import NO_SLOT, Trace, TraceSpec, segment_length
 
 State: TypeAlias = tuple[Tensor, ...]
+"""What a core remembers: tensors ``[N, B, ...]``."""
+
 Weights: TypeAlias = tuple[Tensor, ...]
+"""What `RecurrentCore.fuse` makes of parameters: tensors ``[N, ...]``."""
 
 
 class RecurrentCore(ABC):
-    """A recurrent network as a value: ``h' = step(weights, x, state)``.
+    """A recurrent network as a value: ``h_t, state_t = step(weights, x_t, state_{t-1})``.
 
     Attributes:
         input_size: Number of inputs I.
-        hidden_size: Number of hidden units H.
+        hidden_size: Number of outputs H.
         slow: Name patterns of the parameters that a two-timescale learner keeps slow.
     """
 
@@ -51,12 +55,24 @@ class RecurrentCore(ABC):
         """Arrange stacked parameters ``[N, ...]`` for `step`, once a sequence; differentiable."""
 
     @abstractmethod
-    def initial_state(self, weights: Weights, batch_size: int) -> State:
-        """The state at the start of a trial, every tensor ``[N, B, ...]``: zeros."""
+    def initial_state(
+        self, weights: Weights, batch_size: int, num_steps: int | None = None
+    ) -> State:
+        """The state at the start of a trial.
+
+        Args:
+            weights: What `fuse` returned.
+            batch_size: B.
+            num_steps: How many steps the trial has at most, for a core that keeps something of
+                each; None: not known.
+
+        Returns:
+            Tensors ``[N, B, ...]``.
+        """
 
     @abstractmethod
     def step(
-        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """One step of N networks on B sequences each.
 
@@ -64,144 +80,90 @@ class RecurrentCore(ABC):
             weights: What `fuse` returned.
             x: Inputs ``[N, B, I]``.
             state: The state before the step.
-            out: A slot of a `Trace` to write the activations into, without a graph; by default
+            slot: A slot of a `Trace` to write the activations into, without a graph; by default
                 they are allocated and the step is differentiable.
 
         Returns:
             The output ``[N, B, H]`` and the state after the step.
         """
 
-    def sequence(self, params: Params, inputs: Tensor) -> Tensor:
-        """Run whole sequences from the initial state, differentiable to any order.
+    def trace_spec(self) -> TraceSpec:
+        """The activations that `step` writes into a slot; none, unless a core says otherwise."""
+        return TraceSpec({})
+
+    def new_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+        """Allocate a trace for (N, T, B), with the dtype and on the device of ``like``."""
+        return Trace(self.trace_spec(), shape, segment_length(shape[1]), like)
+
+    def record(
+        self,
+        weights: Weights,
+        inputs: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Trace:
+        """The trace of whole sequences, run without a graph where there is something to keep.
+
+        Args:
+            weights: What `fuse` returned.
+            inputs: ``[N, T, B, I]``.
+            state: See `sequence`.
+            starts: See `sequence`.
+            trace: Where to write the activations; None allocates.
+        """
+        num_tasks, num_steps, batch_size = inputs.shape[:3]
+        return trace or self.new_trace((num_tasks, num_steps, batch_size), inputs)
+
+    def sequence(
+        self,
+        params: Params,
+        inputs: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """Run whole sequences, differentiable once at least.
 
         Args:
             params: Stacked parameters ``[N, ...]``.
             inputs: ``[N, T, B, I]``.
+            state: The state before the first step; None: that of `initial_state`.
+            starts: bool ``[N, T, B]``: before these steps the state is emptied; None: nowhere.
+            trace: What a rollout has recorded of these inputs, state and starts under these
+                parameters: it is not computed again. None runs the sequence.
 
         Returns:
-            Outputs ``[N, T, B, H]``; ``outputs[:, t]`` has seen ``inputs[:, : t + 1]``.
+            Outputs ``[N, T, B, H]``; ``outputs[:, t]`` has seen the inputs since the last start up
+            to ``inputs[:, t]``.
         """
+        return self.unrolled(params, inputs, state, starts)
+
+    def unrolled(
+        self,
+        params: Params,
+        inputs: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+    ) -> Tensor:
+        """The same as `sequence`, step by step: differentiable to any order and in either mode."""
         weights = self.fuse(params)
-        state = self.initial_state(weights, inputs.shape[2])
+        empty = self.initial_state(weights, inputs.shape[2], inputs.shape[1])
+        state = empty if state is None else state
         outputs = []
-        for x in inputs.unbind(1):
+        for t, x in enumerate(inputs.unbind(1)):
+            if starts is not None:
+                state = emptied(state, empty, starts[:, t])
             output, state = self.step(weights, x, state)
             outputs.append(output)
         return torch.stack(outputs, 1)
 
 
-class FusedCore(RecurrentCore):
-    """A core whose back-propagation through time is written by hand."""
-
-    @abstractmethod
-    def trace_spec(self) -> TraceSpec:
-        """The activations that `step` writes; ``"h"`` is the output."""
-
-    @abstractmethod
-    def gradient_spec(self) -> TraceSpec:
-        """The gradients that `backward` writes."""
-
-    @abstractmethod
-    def backward(
-        self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
-    ) -> tuple[Weights, Tensor | None]:
-        """Back-propagate through a recorded sequence.
-
-        Args:
-            weights: What `fuse` returned.
-            trace: The activations of the sequence.
-            grad: Gradient of the loss by the outputs, ``[N, T, B, H]``.
-            inputs: Whether the gradient by the inputs is wanted.
-
-        Returns:
-            The gradients by each of ``weights``, and by the inputs, ``[N, T, B, I]`` or None.
-        """
-
-    def new_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
-        """Allocate a trace for (N, T, B)."""
-        num_tasks, num_steps, batch_size = shape
-        length = segment_length(num_steps)
-        trace = Trace(self.trace_spec(), shape, length, like)
-        gradients = Trace(self.gradient_spec(), (num_tasks, length, batch_size), length, like)
-        starts = range(0, num_steps, length)
-        trace.segments = [trace.part(t, min(t + length, num_steps)) for t in starts]
-        for segment in trace.segments:
-            segment.gradients = gradients.part(0, len(segment.slots))
-        return trace
-
-    def sequence(self, params: Params, inputs: Tensor, trace: Trace | None = None) -> Tensor:
-        """Run whole sequences from the initial state, differentiable once.
-
-        Args:
-            params: Stacked parameters ``[N, ...]``.
-            inputs: ``[N, T, B, I]``.
-            trace: The activations of these inputs under these parameters, when a rollout has
-                recorded them already: nothing is computed again. None runs the sequence.
-
-        Returns:
-            Outputs ``[N, T, B, H]``. For second derivatives use ``RecurrentCore.sequence``.
-        """
-        weights = self.fuse(params)
-        if trace is None:
-            trace = self.record(weights, inputs)
-        output: Tensor = _Replay.apply(self, trace, inputs, *weights)  # type: ignore[no-untyped-call]
-        return output
-
-    @torch.no_grad()
-    def record(self, weights: Weights, inputs: Tensor, trace: Trace | None = None) -> Trace:
-        """Run whole sequences ``[N, T, B, I]`` without a graph, keeping the activations."""
-        num_tasks, num_steps, batch_size = inputs.shape[:3]
-        if trace is None:
-            trace = self.new_trace((num_tasks, num_steps, batch_size), inputs)
-        state = self.initial_state(weights, batch_size)
-        for x, slot in zip(inputs.unbind(1), trace.slots, strict=True):
-            _, state = self.step(weights, x, state, slot)
-        return trace
-
-
-class _Replay(torch.autograd.Function):
-    """The outputs of a recorded sequence, with the core's own backward pass."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, core: FusedCore, trace: Trace, inputs: Tensor, *weights: Tensor
-    ) -> Tensor:
-        ctx.core, ctx.trace = core, trace
-        ctx.save_for_backward(*weights)
-        return trace["h"].detach()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grads, grad_inputs = ctx.core.backward(
-            ctx.saved_tensors, ctx.trace, grad, inputs=ctx.needs_input_grad[2]
-        )
-        return None, None, grad_inputs, *grads
-
-
-def add_outer(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add outer products, summed over steps: ``[N, M, I], [N, M, J]`` to ``[N, I, J]``."""
-    total.baddbmm_(left.transpose(1, 2), right)
-
-
-def add_sum(total: Tensor, terms: Tensor) -> None:
-    """Add what is summed over steps: ``[N, M, J]`` to ``[N, 1, J]``."""
-    total += terms.sum(1, keepdim=True)
-
-
-def tanh_backward(grad: Tensor, output: Tensor, out: Tensor) -> Tensor:
-    """``grad * (1 - output^2)`` into ``out``, for ``output = tanh(.)``."""
-    return torch.ops.aten.tanh_backward.grad_input(grad, output, grad_input=out)  # type: ignore[no-any-return]
-
-
-def sigmoid_backward(grad: Tensor, output: Tensor, out: Tensor) -> Tensor:
-    """``grad * output (1 - output)`` into ``out``, for ``output = sigmoid(.)``."""
-    return torch.ops.aten.sigmoid_backward.grad_input(grad, output, grad_input=out)  # type: ignore[no-any-return]
-
-
-def transposed(weight: Tensor) -> Tensor:
-    """``[N, I, O] -> [N, O, I]``, laid out anew for the many products of a backward pass."""
-    return weight.transpose(1, 2).contiguous()
+def emptied(state: State, empty: State, where: Tensor) -> State:
+    """A state that is ``empty`` where bool ``[N, B]`` says so, and goes on elsewhere."""
+    return tuple(
+        torch.where(along(where, now), new, now) for new, now in zip(empty, state, strict=True)
+    )
 
 
 def orthogonal(rows: int, columns: int, generator: torch.Generator) -> Tensor:

@@ -13,17 +13,9 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.recurrent import (
-    FusedCore,
-    State,
-    Weights,
-    add_outer,
-    add_sum,
-    orthogonal,
-    tanh_backward,
-    transposed,
-)
-from metarl.nn.trace import NO_SLOTS, Trace, TraceSpec
+from metarl.nn.fused import FusedCore, add_outer, add_sum, tanh_backward, transposed
+from metarl.nn.recurrent import State, Weights, orthogonal
+from metarl.nn.trace import NO_SLOT, Trace, TraceSpec
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,9 @@ class RNN(FusedCore):
         w_xh = torch.cat((params["weight_ih"], params["weight_hh"]), -2)  # [N, I + H, H]
         return w_xh, params["bias"].unsqueeze(-2)
 
-    def initial_state(self, weights: Weights, batch_size: int) -> State:
+    def initial_state(
+        self, weights: Weights, batch_size: int, num_steps: int | None = None
+    ) -> State:
         """Zero h ``[N, B, H]``."""
         return (weights[0].new_zeros(weights[0].shape[0], batch_size, self.hidden_size),)
 
@@ -59,30 +53,36 @@ class RNN(FusedCore):
         return TraceSpec({"z": self.hidden_size})
 
     def step(
-        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
-        """The equation of the module's docstring."""
+        """``h' = tanh([W_ih, W_hh] [x, h] + b)``."""
         w_xh, bias = weights
-        xh = torch.cat((x, state[0]), -1, out=out.xh)
-        h = torch.tanh(torch.baddbmm(bias, xh, w_xh), out=out.h)
+        xh = torch.cat((x, state[0]), -1, out=slot.xh)  # [N, B, I + H]
+        h = torch.tanh(torch.baddbmm(bias, xh, w_xh), out=slot.h)
         return h, (h,)
 
-    def backward(
-        self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
-    ) -> tuple[Weights, Tensor | None]:
-        """``dz_t = (dh_t + W_hh^T dz_{t+1}) (1 - h_t^2)``, then one product a segment."""
+    def laid_out(self, weights: Weights) -> Weights:
+        """Both matrices transposed: ``[N, H, I]`` and ``[N, H, H]``."""
         w_ih, w_hh = torch.split(weights[0], [self.input_size, self.hidden_size], 1)
-        w_ih_t, w_hh_t = transposed(w_ih), transposed(w_hh)
-        d_w, d_bias = (torch.zeros_like(w) for w in weights)
-        dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None
-        dh = grad[:, -1]
-        for part in reversed(trace.segments):
-            d = part.gradients
-            for t in range(part.stop - 1, part.start - 1, -1):
-                dz = tanh_backward(dh, trace.slots[t].h, d.slots[t - part.start].z)
-                dh = torch.baddbmm(grad[:, t - 1], dz, w_hh_t) if t else dh
-            add_outer(d_w, part.flat("xh"), d.flat("z"))
-            add_sum(d_bias, d.flat("z"))
-            if dx is not None:
-                dx[:, part.start : part.stop] = d["z"] @ w_ih_t.unsqueeze(1)
-        return (d_w, d_bias), dx
+        return transposed(w_ih), transposed(w_hh)
+
+    def step_backward(
+        self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
+    ) -> State:
+        """From h' = tanh(z) to z = [W_ih, W_hh] [x, h] + b, and on to h."""
+        # dz = dh' (1 - h'^2)
+        dz = tanh_backward(after[0], slot.h, d.z)
+        if before is None:
+            return after
+        # dh = dloss/dh + W_hh^T dz
+        return (torch.baddbmm(before, dz, weights[1]),)
+
+    def add_gradients(self, part: Trace, grads: Weights) -> None:
+        """Sums over steps: ``dW = [x, h] dz^T``, ``db = dz``."""
+        dz = part.gradients.flat("z")
+        add_outer(grads[0], part.flat("xh"), dz)
+        add_sum(grads[1], dz)
+
+    def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
+        """``dx = W_ih^T dz``."""
+        return part.gradients["z"] @ weights[0].unsqueeze(1)

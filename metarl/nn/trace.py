@@ -1,4 +1,4 @@
-"""Traces: the activations of a sequence, in memory that every rollout writes anew.
+"""Traces: the activations of a sequence, in memory that every rollout writes again.
 
 A core says what it keeps in a `TraceSpec`; a `Trace` is that for T steps of N networks on B
 sequences each, with a slot of named views for every step. Axes: N, T, B, and the width last.
@@ -16,14 +16,14 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 
-class _NoSlots:
-    """Every slot is None: a step allocates its results and is differentiable."""
+class _NoSlot:
+    """No memory to write to: a step allocates its results and is differentiable."""
 
     def __getattr__(self, name: str) -> None:
         return None
 
 
-NO_SLOTS: Any = _NoSlots()
+NO_SLOT: Any = _NoSlot()
 
 
 class Columns(NamedTuple):
@@ -86,7 +86,7 @@ class TraceSpec:
 
 
 class Trace:
-    """Activations of T steps, in buffers ``[N, T, B, width]`` that every rollout writes anew.
+    """Activations of T steps, in buffers ``[N, T, B, width]`` that every rollout writes again.
 
     A backward pass goes through the segments, the last one first. The gradients of one segment lie
     in the memory of those of the segment after it, because fresh or distant memory costs more than

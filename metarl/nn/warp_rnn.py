@@ -21,20 +21,11 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.nn.fused import FusedCore, Past, add_outer, add_sum, tanh_backward, transposed
 from metarl.nn.lstm import cell as lstm_cell
 from metarl.nn.lstm import cell_backward, cell_factors, cell_gradient_spec, cell_spec
-from metarl.nn.recurrent import (
-    FusedCore,
-    State,
-    Weights,
-    add_outer,
-    add_sum,
-    orthogonal,
-    tanh_backward,
-    transposed,
-    uniform,
-)
-from metarl.nn.trace import NO_SLOTS, Columns, Trace, TraceSpec
+from metarl.nn.recurrent import State, Weights, orthogonal, uniform
+from metarl.nn.trace import NO_SLOT, Columns, Trace, TraceSpec
 
 
 @dataclass(frozen=True)
@@ -85,7 +76,9 @@ class WarpRNN(FusedCore):
             project,  # [N, H, I + 4H]
         )
 
-    def initial_state(self, weights: Weights, batch_size: int) -> State:
+    def initial_state(
+        self, weights: Weights, batch_size: int, num_steps: int | None = None
+    ) -> State:
         """Zeros (h, a, c), each ``[N, B, H]``."""
         zeros = weights[0].new_zeros(weights[0].shape[0], batch_size, self.hidden_size)
         return zeros, zeros, zeros
@@ -121,7 +114,7 @@ class WarpRNN(FusedCore):
         return TraceSpec({**lstm.buffers, **buffers}, {**lstm.views, **views})
 
     def step(
-        self, weights: Weights, x: Tensor, state: State, out: Any = NO_SLOTS
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The three equations of the module's docstring."""
         w_ih, w_hh, bias, w_lstm, b_lstm, w_project = weights
@@ -129,69 +122,68 @@ class WarpRNN(FusedCore):
         num_xh = num_in + num_hidden
         h, a, c = state
 
-        xha = torch.cat((x, h, a), -1, out=out.xha)
-        a, c = lstm_cell(xha, c, w_lstm, b_lstm, out.a, out)
-        p = torch.tanh(torch.bmm(a, w_project), out=out.p)
-        if out is NO_SLOTS:
+        # a', c' = LSTM([x, h], (a, c))
+        xha = torch.cat((x, h, a), -1, out=slot.xha)  # [N, B, I + 2H]
+        a, c = lstm_cell(xha, c, w_lstm, b_lstm, slot.a, slot)
+        # p = tanh(P a')
+        p = torch.tanh(torch.bmm(a, w_project), out=slot.p)  # [N, B, I + 4H]
+        if slot is NO_SLOT:
             xh = xha[..., :num_xh]
             p12 = p[..., :num_xh]
             p3, p4, p5 = p[..., num_xh:].chunk(3, -1)
         else:
-            xh, p12, p3, p4, p5 = out.xh, out.p12, out.p3, out.p4, out.p5
+            xh, p12, p3, p4, p5 = slot.xh, slot.p12, slot.p3, slot.p4, slot.p5
+        # u = W_ih (x p1), v = W_hh (h p2)
         xh_p = xh * p12
-        u = torch.bmm(xh_p[..., :num_in], w_ih, out=out.u)
-        v = torch.bmm(xh_p[..., num_in:], w_hh, out=out.v)
+        u = torch.bmm(xh_p[..., :num_in], w_ih, out=slot.u)
+        v = torch.bmm(xh_p[..., num_in:], w_hh, out=slot.v)
+        # h' = tanh(u p3 + v p4 + b p5)
         z = torch.addcmul(torch.addcmul(u * p3, v, p4), bias, p5)
-        h = torch.tanh(z, out=out.h)
+        h = torch.tanh(z, out=slot.h)
         return h, (h, a, c)
 
-    def backward(
-        self, weights: Weights, trace: Trace, grad: Tensor, *, inputs: bool
-    ) -> tuple[Weights, Tensor | None]:
-        """Walk the steps backwards; the weight gradients are products over a segment's steps.
+    def laid_out(self, weights: Weights) -> Weights:
+        """Transposed: W_ih, W_hh, P, and of the LSTM's product the rows of x and of (h, a)."""
+        w_ih, w_hh, _, w_lstm, _, w_project = weights
+        w_x, w_ha = w_lstm[:, : self.input_size], w_lstm[:, self.input_size :]
+        return tuple(transposed(w) for w in (w_ih, w_hh, w_project, w_x, w_ha))
 
-        Most gradients are a product of one that comes back and a factor that the forward pass has
-        fixed: the factors lie ready in the gradient slots.
-        """
-        w_ih, w_hh, bias, w_lstm, _, w_project = weights
-        num_in, num_hidden = self.input_size, self.hidden_size
-        w_ih_t, w_hh_t, w_project_t = transposed(w_ih), transposed(w_hh), transposed(w_project)
-        w_x_t, w_ha_t = transposed(w_lstm[:, :num_in]), transposed(w_lstm[:, num_in:])
-        grads = tuple(torch.zeros_like(w) for w in weights)
-        dx = grad.new_empty(*grad.shape[:3], num_in) if inputs else None
+    def prepare(self, weights: Weights, trace: Trace, part: Trace, past: Past) -> None:
+        """The LSTM's factors, and what the gradient by p is to those by z and by (x p1, h p2)."""
+        cell_factors(part, trace, past)
+        d, bias = part.gradients, weights[2].unsqueeze(1)  # [N, 1, 1, H]
+        for p, factor in (("p3", part["u"]), ("p4", part["v"]), ("p5", bias)):
+            tanh_backward(factor, part[p], d[p])
+        tanh_backward(part["xh"], part["p12"], d["p12"])
 
-        dh, da, dc = grad[:, -1], torch.zeros_like(grad[:, 0]), torch.zeros_like(grad[:, 0])
-        for part in reversed(trace.segments):
-            cell_factors(part, trace)
-            self._factors(part, bias)
-            for t in range(part.stop - 1, part.start - 1, -1):
-                s, d = trace.slots[t], part.gradients.slots[t - part.start]
-                # h' = tanh(u p3 + v p4 + b p5)
-                dz = tanh_backward(dh, s.h, d.z).unsqueeze(-2)
-                torch.mul(s.p345, dz, out=d.uvb)
-                d.p345.mul_(dz)
-                # u = W_ih (x p1), v = W_hh (h p2)
-                dx_p, dh_p = torch.bmm(d.u, w_ih_t), torch.bmm(d.v, w_hh_t)
-                d.p12.mul_(torch.cat((dx_p, dh_p), -1))
-                # p = tanh(P a')
-                da = torch.baddbmm(da, d.p, w_project_t)
-                # a', c' = LSTM([x, h], (a, c))
-                dc = cell_backward(da, dc, s, d)
-                if t:
-                    dha = torch.bmm(d.gates, w_ha_t)
-                    dh = torch.addcmul(grad[:, t - 1], dh_p, s.p2).add_(dha[..., :num_hidden])
-                    da = dha[..., num_hidden:]
-            self._add_gradients(part, grads)
-            if dx is not None:
-                d = part.gradients
-                dx_p, dx_lstm = d["u"] @ w_ih_t.unsqueeze(1), d["gates"] @ w_x_t.unsqueeze(1)
-                dx[:, part.start : part.stop] = torch.addcmul(dx_lstm, dx_p, part["p1"])
-        return grads, dx
+    def step_backward(
+        self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
+    ) -> State:
+        """Through the three equations, the last one first."""
+        w_ih_t, w_hh_t, w_project_t, _, w_ha_t = weights
+        dh, da, dc = after
+        # h' = tanh(u p3 + v p4 + b p5)
+        dz = tanh_backward(dh, slot.h, d.z).unsqueeze(-2)  # [N, B, 1, H]
+        torch.mul(slot.p345, dz, out=d.uvb)
+        d.p345.mul_(dz)
+        # u = W_ih (x p1), v = W_hh (h p2)
+        dx_p, dh_p = torch.bmm(d.u, w_ih_t), torch.bmm(d.v, w_hh_t)
+        d.p12.mul_(torch.cat((dx_p, dh_p), -1))
+        # p = tanh(P a')
+        da = torch.baddbmm(da, d.p, w_project_t)
+        # a', c' = LSTM([x, h], (a, c))
+        dc = cell_backward(da, dc, slot, d)
+        if before is None:
+            return dh, da, dc
+        dha = torch.bmm(d.gates, w_ha_t)  # [N, B, 2H]
+        # dh = dloss/dh + p2 d(h p2) + the LSTM's part
+        dh = torch.addcmul(before, dh_p, slot.p2).add_(dha[..., : self.hidden_size])
+        return dh, dha[..., self.hidden_size :], dc
 
-    def _add_gradients(self, part: Trace, grads: Weights) -> None:
-        """Add a segment to the gradients by the weights, in the order of `fuse`."""
+    def add_gradients(self, part: Trace, grads: Weights) -> None:
+        """Sums over steps of outer products, in the order of `fuse`."""
         d = part.gradients
-        xh_p = part.flat("xh") * part.flat("p12")
+        xh_p = part.flat("xh") * part.flat("p12")  # [N, t * B, I + H]
         add_outer(grads[0], xh_p[..., : self.input_size], d.flat("u"))
         add_outer(grads[1], xh_p[..., self.input_size :], d.flat("v"))
         add_sum(grads[2], d.flat("b"))
@@ -199,11 +191,12 @@ class WarpRNN(FusedCore):
         add_sum(grads[4], d.flat("gates"))
         add_outer(grads[5], part.flat("a"), d.flat("p"))
 
-    def _factors(self, part: Trace, bias: Tensor) -> None:
-        """What the gradient by p is to those by z and by (x p1, h p2), for all of a segment."""
-        for p, factor in (("p3", part["u"]), ("p4", part["v"]), ("p5", bias.unsqueeze(1))):
-            tanh_backward(factor, part[p], part.gradients[p])
-        tanh_backward(part["xh"], part["p12"], part.gradients["p12"])
+    def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
+        """``dx = p1 d(x p1)``, and through the LSTM."""
+        w_ih_t, _, _, w_x_t, _ = weights
+        d = part.gradients
+        dx_p, dx_lstm = d["u"] @ w_ih_t.unsqueeze(1), d["gates"] @ w_x_t.unsqueeze(1)
+        return torch.addcmul(dx_lstm, dx_p, part["p1"])
 
     def _blocks(
         self, buffer: str, start: int, names: Sequence[str], together: str

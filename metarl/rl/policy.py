@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
-from metarl.nn import FusedCore, RecurrentCore, Trace
+from metarl.nn import RecurrentCore, Trace
 from metarl.nn.recurrent import uniform
 
 
@@ -54,10 +54,7 @@ class ActorCritic:
         """
         core_params = scope(params, "core")
         with own_precision(observations):
-            if isinstance(self.core, FusedCore):
-                hidden = self.core.sequence(core_params, observations, trace)
-            else:
-                hidden = self.core.sequence(core_params, observations)
+            hidden = self.core.sequence(core_params, observations, trace=trace)
         # Both heads in one product: [N, A + 1, H] @ [N, H, T * B]
         weight = torch.cat((params["actor.weight"], params["critic.weight"]), -1)
         bias = torch.cat((params["actor.bias"], params["critic.bias"]), -1).unsqueeze(-1)

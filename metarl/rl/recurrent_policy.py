@@ -4,9 +4,9 @@ The memory is that of an episode: it is empty at the start of each, and what car
 episode to the next is what adaptation has made of the weights. (Where memory itself is to learn a
 task over several episodes, RL^2, see `metarl.rl.policy` and `metarl.rl.trials`.)
 
-Whole episodes go through `RecurrentCore.step` without slots, which autograd differentiates to any
-order and in either mode: a meta-gradient through adaptation needs the second derivative, TRPO a
-directional one. Back-propagation by hand (`FusedCore.sequence`) has the first derivative alone.
+Whole episodes go through `RecurrentCore.unrolled`, which autograd differentiates to any order and
+in either mode: a meta-gradient through adaptation needs the second derivative, TRPO a directional
+one. `RecurrentCore.sequence` promises the first derivative alone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.core import Params, along, own_precision, prefixed, scope
+from metarl.core import Params, own_precision, prefixed, scope
 from metarl.nn import Network, RecurrentCore
-from metarl.nn.recurrent import State
+from metarl.nn.recurrent import State, emptied
 from metarl.rl.distributions import Distribution
 from metarl.rl.mlp_policy import FeedForwardPolicy, mlp_policy
 
@@ -91,7 +91,7 @@ class RecurrentPolicy:
         """The core's outputs ``[N, T, B, H]``."""
         # Not `self.core.sequence`: see the module's docstring.
         with own_precision(observations):
-            return RecurrentCore.sequence(self.core, scope(params, "core"), observations)
+            return self.core.unrolled(scope(params, "core"), observations)
 
 
 class RecurrentPlayer:
@@ -113,10 +113,7 @@ class RecurrentPlayer:
 
     def forget(self, over: Tensor) -> None:
         """Empty the memory where an episode is over, bool ``[N, B]``."""
-        self._state = tuple(
-            torch.where(along(over, now), empty, now)
-            for empty, now in zip(self._empty, self._state, strict=True)
-        )
+        self._state = emptied(self._state, self._empty, over)
 
     @property
     def state(self) -> State:

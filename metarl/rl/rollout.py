@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
-from metarl.nn import FusedCore, Trace
-from metarl.nn.trace import NO_SLOTS
+from metarl.nn import Trace
 from metarl.rl.distributions import Categorical, gumbel
 from metarl.rl.policy import ActorCritic
 from metarl.rl.spaces import check_spaces
@@ -49,7 +48,7 @@ class Rollout(NamedTuple):
     observations: Tensor  # [N, T, B, I], before each action
     actions: Tensor  # [N, T, B], int64
     rewards: Tensor  # [N, T, B]
-    trace: Trace | None  # the core's activations; the next rollout writes over them
+    trace: Trace  # the core's activations; the next rollout writes over them
 
 
 class Collector:
@@ -81,7 +80,7 @@ class Collector:
         self.options = options
         self.shape = (len(generators), num_steps, env.num_envs // len(generators))
         core, like = policy.core, torch.empty(0, device=generators[0].device)
-        self._trace = core.new_trace(self.shape, like) if isinstance(core, FusedCore) else None
+        self._trace = core.new_trace(self.shape, like)
 
     @torch.no_grad()
     def collect(self, params: Params) -> Rollout:
@@ -100,15 +99,14 @@ class Collector:
         num_agents, num_steps, batch_size = self.shape
         core = self.policy.core
         weights = core.fuse(scope(params, "core"))
-        state = core.initial_state(weights, batch_size)
+        state = core.initial_state(weights, batch_size, num_steps)
         actor = params["actor.weight"]
         # The largest logit plus Gumbel noise is a sample of the softmax.
         noise = (self._gumbel() + params["actor.bias"][:, None, None]).unbind(1)
-        slots = self._trace.slots if self._trace else [NO_SLOTS] * num_steps
         reset, step = in_tensors(self.env)
         observation, _ = reset(options=self.options)
         observations, actions, rewards = [], [], []
-        for noise_t, slot in zip(noise, slots, strict=True):
+        for noise_t, slot in zip(noise, self._trace.slots, strict=True):
             x = observation.view(num_agents, batch_size, -1)
             hidden, state = core.step(weights, x, state, slot)
             action = torch.baddbmm(noise_t, hidden, actor).argmax(-1)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, Split, scope
-from metarl.nn import FusedCore
 from metarl.rl.losses import (
     clipped_surrogate,
     log_probabilities,
@@ -156,10 +155,9 @@ class Trials:
     def _record_again(self, params: Params, rollout: Rollout) -> None:
         """The weights have moved since the trials were played: their activations too."""
         core = self.collector.policy.core
-        if isinstance(core, FusedCore) and rollout.trace is not None:
-            with torch.no_grad():
-                weights = core.fuse(scope(params, "core"))
-                core.record(weights, rollout.observations, rollout.trace)
+        with torch.no_grad():
+            weights = core.fuse(scope(params, "core"))
+            core.record(weights, rollout.observations, trace=rollout.trace)
 
 
 def _identity(params: Params) -> tuple[tuple[int, int], ...]:

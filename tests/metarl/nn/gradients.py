@@ -8,26 +8,10 @@ import torch
 from torch import Tensor
 
 from metarl.core import stack
-from metarl.nn import (
-    GRU,
-    LSTM,
-    RNN,
-    FusedCore,
-    ModulatedRNN,
-    PlasticRNN,
-    RecurrentCore,
-    WarpRNN,
-)
+from metarl.nn import CORES, FusedCore, RecurrentCore, WarpRNN
 
-CORES = {
-    "rnn": RNN,
-    "lstm": LSTM,
-    "gru": GRU,
-    "warp": WarpRNN,
-    "warp-published": partial(WarpRNN, published_split=True),
-    "plastic": PlasticRNN,
-    "modulated": ModulatedRNN,
-}
+ALL = {**CORES, "warp-published": partial(WarpRNN, published_split=True)}
+FUSED = {name: make for name, make in ALL.items() if isinstance(make(1, 1), FusedCore)}
 
 
 def stacked_params(
@@ -79,7 +63,7 @@ def assert_backward_is_right(core: FusedCore, shape: tuple[int, int, int]) -> No
     """The hand-written gradient is autograd's through the equations, to 1e-9 relative."""
     params, inputs = stacked_params(core, shape[0]), random_inputs(core, shape)
     fused = core.sequence(params, inputs)
-    reference = RecurrentCore.sequence(core, params, inputs)
+    reference = core.unrolled(params, inputs)
     torch.testing.assert_close(fused, reference, rtol=1e-12, atol=1e-13)
     assert_same_gradients(
         gradients(fused, params, inputs), gradients(reference, params, inputs), 1e-9

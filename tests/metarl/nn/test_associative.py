@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metarl.core import stack
-from metarl.nn import AssociativeMemory, RecurrentCore
+from metarl.nn import AssociativeMemory
 
 CORE = AssociativeMemory(5, 4, key_size=3, value_size=2)
 COMPRESSED = AssociativeMemory(5, 4, key_size=3, value_size=2, compress_read=True)
@@ -44,7 +44,7 @@ def test_the_equations_by_hand(core: AssociativeMemory) -> None:
 def test_all_steps_at_once_are_one_after_another(num: int, steps: int, batch: int) -> None:
     params, inputs = params_of(CORE, num), inputs_of(CORE, num, steps, batch)
     for core in (COMPRESSED, CORE):
-        expected = RecurrentCore.sequence(core, params, inputs)
+        expected = core.unrolled(params, inputs)
         torch.testing.assert_close(core.sequence(params, inputs), expected)
     assert not torch.allclose(CORE.sequence(params, inputs.flip(1)).flip(1), expected) or steps == 1
 

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from metarl.core import partition, unstack
-from metarl.nn import GRU, RNN, FusedCore, PlasticRNN, RecurrentCore
+from metarl.nn import GRU, LSTM, RNN, FusedCore, PlasticRNN, RecurrentCore
+from metarl.nn.fused import Past
 from tests.metarl.nn.gradients import (
-    CORES,
+    ALL,
+    FUSED,
     assert_backward_is_right,
     assert_same_gradients,
     gradients,
@@ -24,8 +26,13 @@ MakeCore = Callable[[int, int], FusedCore]
 SHAPES = [(2, 7, 3), (3, 4, 2), (1, 17, 2), (2, 1, 3), (1, 5, 1), (1, 1, 1)]
 
 
-@pytest.fixture(params=CORES.values(), ids=CORES.keys())
+@pytest.fixture(params=FUSED.values(), ids=FUSED.keys())
 def make_core(request: pytest.FixtureRequest) -> MakeCore:
+    return request.param
+
+
+@pytest.fixture(params=ALL.values(), ids=ALL.keys())
+def make_any(request: pytest.FixtureRequest) -> Callable[[int, int], RecurrentCore]:
     return request.param
 
 
@@ -44,20 +51,17 @@ def test_one_hidden_unit_and_more_inputs_than_units(make_core: MakeCore) -> None
 class ForgetfulRNN(RNN):
     """Broken: drops what the next step sends back."""
 
-    def backward(self, weights: Any, trace: Any, grad: Tensor, *, inputs: bool) -> Any:
-        weights = (
-            torch.cat((weights[0][:, : self.input_size], 0 * weights[0][:, self.input_size :]), 1),
-            weights[1],
-        )
-        return super().backward(weights, trace, grad, inputs=inputs)
+    def laid_out(self, weights: Any) -> Any:
+        w_ih, w_hh = super().laid_out(weights)
+        return w_ih, 0 * w_hh
 
 
 class GateBlindGRU(GRU):
     """Broken: the reset gate gets no gradient."""
 
-    def _factors(self, trace: Any) -> None:
-        super()._factors(trace)
-        trace.gradients["gates"].chunk(4, -1)[1].zero_()
+    def prepare(self, weights: Any, trace: Any, part: Any, past: Any) -> None:
+        super().prepare(weights, trace, part, past)
+        part.gradients["gates"].chunk(4, -1)[1].zero_()
 
 
 class ShortSightedPlasticRNN(PlasticRNN):
@@ -91,7 +95,7 @@ def test_second_derivatives_by_finite_differences(make_core: MakeCore) -> None:
     names = list(params)
 
     def run(x: Tensor, *leaves: Tensor) -> Tensor:
-        return RecurrentCore.sequence(core, dict(zip(names, leaves, strict=True)), x)
+        return core.unrolled(dict(zip(names, leaves, strict=True)), x)
 
     assert torch.autograd.gradgradcheck(run, (inputs, *params.values()), fast_mode=True)
 
@@ -153,9 +157,9 @@ def test_a_trace_is_as_good_as_new_after_another_sequence(make_core: MakeCore) -
     old, new = stacked_params(core, 2, seed=3), stacked_params(core, 2, seed=4)
     inputs = random_inputs(core, shape)
     trace = core.record(core.fuse(old), random_inputs(core, shape, seed=5))
-    gradients(core.sequence(old, inputs, trace), old, inputs)
-    core.record(core.fuse(new), inputs, trace)
-    reused = gradients(core.sequence(new, inputs, trace), new, inputs)
+    gradients(core.sequence(old, inputs, trace=trace), old, inputs)
+    core.record(core.fuse(new), inputs, trace=trace)
+    reused = gradients(core.sequence(new, inputs, trace=trace), new, inputs)
     fresh = gradients(core.sequence(new, inputs), new, inputs)
     assert_same_gradients(reused, fresh, 0.0)
 
@@ -164,8 +168,8 @@ def test_the_gradient_of_a_trace_can_be_taken_twice(make_core: MakeCore) -> None
     core = make_core(5, 4)
     params, inputs = stacked_params(core, 2), random_inputs(core, (2, 11, 3))
     trace = core.record(core.fuse(params), inputs)
-    first = gradients(core.sequence(params, inputs, trace), params, inputs)
-    second = gradients(core.sequence(params, inputs, trace), params, inputs)
+    first = gradients(core.sequence(params, inputs, trace=trace), params, inputs)
+    second = gradients(core.sequence(params, inputs, trace=trace), params, inputs)
     assert_same_gradients(second, first, 0.0)
 
 
@@ -181,16 +185,119 @@ def test_steps_one_by_one_are_the_sequence(make_core: MakeCore) -> None:
             torch.testing.assert_close(output, core.sequence(params, inputs)[:, t], rtol=0, atol=0)
 
 
-def test_same_seed_same_weights(make_core: MakeCore) -> None:
-    core = make_core(5, 4)
+def begun(core: RecurrentCore, num_tasks: int, num_steps: int, batch_size: int) -> Any:
+    """A state in the middle of things, and starts at a third of the steps, some at the first."""
+    weights = core.fuse(stacked_params(core, num_tasks, seed=8))
+    state = core.initial_state(weights, batch_size, 3 + num_steps)
+    g = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        for x in random_inputs(core, (num_tasks, 3, batch_size), seed=7).unbind(1):
+            _, state = core.step(weights, x, state)
+    starts = torch.rand(num_tasks, num_steps, batch_size, generator=g) < 0.3
+    starts[0, 0, 0], starts[-1, 0, -1] = True, False
+    return state, starts
+
+
+def one_by_one(
+    core: RecurrentCore, params: Any, inputs: Tensor, state: Any, starts: Tensor | None
+) -> Tensor:
+    """Every sequence alone, a new state taken at each start."""
+    weights, (num_tasks, num_steps, batch_size) = core.fuse(params), inputs.shape[:3]
+    rows = []
+    for n in range(num_tasks):
+        own = tuple(w[n : n + 1] for w in weights)
+        columns = []
+        for b in range(batch_size):
+            now = core.initial_state(own, 1, num_steps)
+            if state is not None:
+                now = tuple(s[n : n + 1, b : b + 1] for s in state)
+            outputs = []
+            for t in range(num_steps):
+                if starts is not None and starts[n, t, b]:
+                    now = core.initial_state(own, 1, num_steps)
+                output, now = core.step(own, inputs[n : n + 1, t, b : b + 1], now)
+                outputs.append(output[0, 0])
+            columns.append(torch.stack(outputs))
+        rows.append(torch.stack(columns, 1))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["run", "recorded"])
+@pytest.mark.parametrize("given", ["state", "starts", "both", "neither"])
+def test_a_sequence_is_a_loop_over_steps_from_any_state_with_any_starts(
+    make_any: Callable[[int, int], RecurrentCore], given: str, recorded: bool
+) -> None:
+    core, shape = make_any(5, 4), (2, 11, 3)
+    params, inputs = stacked_params(core, 2), random_inputs(core, shape)
+    state, starts = begun(core, *shape)
+    state = state if given in ("state", "both") else None
+    starts = starts if given in ("starts", "both") else None
+    trace = core.record(core.fuse(params), inputs, state, starts) if recorded else None
+    expected = one_by_one(core, params, inputs, state, starts)
+    wanted = gradients(expected, params, inputs)
+    for outputs in (
+        core.sequence(params, inputs, state, starts, trace),
+        core.unrolled(params, inputs, state, starts),
+    ):
+        torch.testing.assert_close(outputs, expected, rtol=1e-11, atol=1e-12)
+        assert_same_gradients(gradients(outputs, params, inputs), wanted, 1e-9)
+
+
+def test_a_gradient_goes_back_into_the_state_before(
+    make_any: Callable[[int, int], RecurrentCore],
+) -> None:
+    core, shape = make_any(5, 4), (2, 4, 3)
+    params, inputs = stacked_params(core, 2), random_inputs(core, shape)
+    state, starts = begun(core, *shape)
+    state = tuple(s.detach().requires_grad_() for s in state)
+    starts[1, :, 1] = False
+    found, wanted = (
+        torch.autograd.grad(outputs.square().sum(), state)
+        for outputs in (
+            core.sequence(params, inputs, state, starts),
+            one_by_one(core, params, inputs, state, starts),
+        )
+    )
+    for got, want in zip(found, wanted, strict=True):
+        torch.testing.assert_close(got, want)
+        assert want[1, 1].any()
+        assert not want[0, 0].any()  # emptied before the first step
+
+
+class RememberingLSTM(LSTM):
+    """Broken: a start empties the memory on the way there, and not on the way back."""
+
+    def backward(self, weights: Any, trace: Any, past: Any, grad: Tensor, *, inputs: bool) -> Any:
+        return super().backward(weights, trace, Past(past.state), grad, inputs=inputs)
+
+
+def test_a_gradient_that_goes_through_a_start_is_caught() -> None:
+    def difference(core: LSTM) -> float:
+        params, inputs = stacked_params(core, 2), random_inputs(core, (2, 11, 3))
+        state, starts = begun(core, 2, 11, 3)
+        found, wanted = (
+            gradients(outputs, params, inputs)["weight_hh"]
+            for outputs in (
+                core.sequence(params, inputs, state, starts),
+                core.unrolled(params, inputs, state, starts),
+            )
+        )
+        return float((found - wanted).abs().max())
+
+    assert difference(LSTM(5, 4)) < 1e-9
+    assert difference(RememberingLSTM(5, 4)) > 1e-3
+
+
+def test_same_seed_same_weights(make_any: Callable[[int, int], RecurrentCore]) -> None:
+    core = make_any(5, 4)
     first, second, other = (core.init(torch.Generator().manual_seed(s)) for s in (7, 7, 8))
     assert all(torch.equal(first[n], second[n]) for n in first)
-    assert not torch.equal(first["weight_ih"], other["weight_ih"])
+    assert any(not torch.equal(first[n], other[n]) for n in first)
     assert all(p.dtype == torch.float32 for p in first.values())
 
 
-def test_slow_patterns_name_parameters(make_core: MakeCore) -> None:
-    core = make_core(5, 4)
+def test_slow_patterns_name_parameters(make_any: Callable[[int, int], RecurrentCore]) -> None:
+    core = make_any(5, 4)
     names = core.init(torch.Generator())
     sides = partition(names, slow=core.slow)
     assert sorted(sides.fast + sides.slow) == sorted(names)

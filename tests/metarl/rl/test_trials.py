@@ -7,7 +7,7 @@ import torch
 
 from metarl.core import OptimiserSettings, stack
 from metarl.meta import TwoTimescale, TwoTimescaleSettings
-from metarl.nn import RNN, RecurrentCore
+from metarl.nn import RNN
 from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
 from metarl.rl.returns import delayed_returns, discounted_returns
 
@@ -115,8 +115,7 @@ def test_ppo_records_again_once_the_weights_have_moved(setup):
         for p in params.values():
             p.add_(0.1)
     loss = trials.loss(params, {}, batch)
-    hidden = RecurrentCore.sequence(
-        policy.core,
+    hidden = policy.core.unrolled(
         {n.removeprefix("core."): p for n, p in params.items() if n.startswith("core.")},
         batch.rollout.observations,
     )
@@ -143,7 +142,7 @@ def test_ppo_takes_every_step_on_the_weights_at_hand(setup, optimiser):
             loss = trials.loss(fast, slow, batch)
             core = {n.removeprefix("core."): p for n, p in fast.items() if n.startswith("core.")}
             with torch.no_grad():
-                hidden = RecurrentCore.sequence(policy.core, core, batch.rollout.observations)
+                hidden = policy.core.unrolled(core, batch.rollout.observations)
             seen.append(hidden)
             torch.testing.assert_close(batch.rollout.trace["h"], hidden)
             return loss
