@@ -64,8 +64,9 @@ def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
 def row(group: str, run: RunDirectory) -> dict[str, Any]:
     """The final evaluation of one run."""
     summary = run.read_summary()
-    if summary.get("side", "test") != "test":
-        raise UserError(f"{run.path} was evaluated on {summary['side']} functions: run evaluate")
+    split = summary.get("split", summary.get("side", "test"))  # the latter is its former name
+    if split != "test":
+        raise UserError(f"{run.path} was evaluated on {split} functions: run evaluate")
     errors = {
         f"{name}_{k}": round(summary[name][k], 5) if k < len(summary["steps"]) else ""
         for name in ("mse", "mse_ci95", "mae", "mae_ci95", "untrained_mse", "untrained_mae")

@@ -17,10 +17,11 @@ from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.pictures import draw_adaptation
 from experiments.maze_adapt.settings import TrainSettings, from_config
 from experiments.maze_adapt.streams import SIDE_STREAMS, STREAMS
-from experiments.maze_adapt.worlds import Anchors, Side, Tasks
+from experiments.maze_adapt.worlds import Anchors, Split, Tasks
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import AdaptationResult, adaptation_summary
+from metarl.machine_memory import require_memory
 from metarl.plots.lines import save_figure
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.json_file import to_json, write_json
@@ -42,7 +43,7 @@ class EvaluateSettings:
     """Episodes a task and step (default: as in training); trials a task (default: 20)."""
     chunk_size: int | None = None
     """Tasks that are stacked. None: all."""
-    side: Side = "test"
+    split: Annotated[Split, tyro.conf.arg(aliases=("--side",))] = "test"
     """validation: the tasks to choose settings by; test: those to report on. None is trained on."""
     seed: int = 10_000
     """Of tasks and episodes."""
@@ -51,7 +52,10 @@ class EvaluateSettings:
     json: bool = False
     """Print the summary as one line of JSON, the last of standard output."""
 
-    HELD: ClassVar[Held] = ((24, "steps", "episodes"),)  # returns, lengths, successes
+    HELD: ClassVar[Held] = (
+        (24, "steps", "episodes"),  # returns, lengths, successes
+        (40, "episodes"),  # and what is seen and done in one step
+    )
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""
@@ -120,12 +124,13 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> Evaluated:
     started = time.perf_counter()
     trained = from_config(run.config)
     device = resolve_device(settings.device)
+    check_fits(trained, settings)
     world = trained.world()
     loaded = kind_of(trained.method).load(run, trained, device)
     how = settings.measurement(loaded.usual)
     streams = spawn_generators(settings.seed, (*STREAMS, *SIDE_STREAMS), device)
-    tasks = world.unseen_tasks(settings.side, settings.tasks, streams[f"{settings.side}_tasks"])
-    episodes = streams[f"{settings.side}_episodes"]
+    tasks = world.unseen_tasks(settings.split, settings.tasks, streams[f"{settings.split}_tasks"])
+    episodes = streams[f"{settings.split}_episodes"]
     before = episodes.get_state()
     result = loaded.trained.adapt(tasks, how, episodes)
     episodes.set_state(before)
@@ -134,7 +139,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> Evaluated:
     summary = {
         "env": trained.env,
         "method": trained.method,
-        "side": settings.side,
+        "split": settings.split,
         "salt": trained.salt,
         "axis": loaded.axis,
         **adaptation_summary([result], **anchors._asdict(), seed=settings.seed),
@@ -150,12 +155,25 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> Evaluated:
     return Evaluated(result, control, tasks, anchors, summary)
 
 
+def check_fits(trained: TrainSettings, settings: EvaluateSettings) -> None:
+    """Refuse, before any work, what does not fit this machine.
+
+    Raises:
+        UserError: It does not.
+    """
+    tasks = trained.world().num_unseen(settings.split, settings.tasks)
+    stacked = min(tasks, settings.chunk_size or tasks)
+    episodes = ("--episodes", settings.episodes or 1)
+    require_memory(24, (("--tasks", tasks), episodes, ("results", (settings.steps or 0) + 1)))
+    require_memory(16, (("--tasks", stacked), episodes, ("steps", trained.horizon)))
+
+
 def together(found: list[Evaluated], settings: EvaluateSettings) -> dict[str, Any]:
     """The summary of several seeds."""
     first = found[0]
     results = [one.trained for one in found]
     kept = (
-        *("env", "method", "side", "salt", "axis", "seed", "device"),
+        *("env", "method", "split", "salt", "axis", "seed", "device"),
         *("floor", "floor_return", "oracle_return"),
     )
     control = sum(one.untrained.curve.mean(0) for one in found) / len(found)
@@ -189,7 +207,7 @@ def draw(place: Path, trained: TrainSettings, found: list[Evaluated]) -> None:
         control=[one.untrained for one in found],
         anchors={world.floor: anchors.floor, "oracle": anchors.oracle},
         axis=found[0].summary["axis"],
-        title=f"{trained.env}, {trained.method}: unseen {found[0].summary['side']} tasks",
+        title=f"{trained.env}, {trained.method}: unseen {found[0].summary['split']} tasks",
     )
     save_figure(figure, place / "adaptation.png")
 
@@ -216,7 +234,7 @@ def describe(place: Path, summary: dict[str, Any]) -> str:
     one = ["  no intervals: one task is no sample of tasks"] if summary["num_tasks"] < 2 else []
     lines = [
         f"{place}: {summary['env']}, {summary['method']},"
-        f" {summary['num_tasks']} unseen {summary['side']} tasks{seeds},"
+        f" {summary['num_tasks']} unseen {summary['split']} tasks{seeds},"
         f" {summary['episodes_per_step']} episodes a step,"
         f" after {summary['iteration']} iterations",
         *(f"  {words:20} {_row(values)}" for words, values in rows.items() if values is not None),

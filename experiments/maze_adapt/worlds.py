@@ -45,7 +45,7 @@ Tasks = Sequence[Any]
 MakeEnv = Callable[..., TensorEnv]
 """Called with ``(num_envs, generator=..., device=...)``."""
 
-Side = Literal["validation", "test"]
+Split = Literal["validation", "test"]
 """Of the tasks that are not trained on: those to choose settings by, and those to report on."""
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -117,15 +117,26 @@ class World:
                     f"as {min(shared)}: split the tasks again"
                 )
 
-    def unseen_tasks(self, side: Side, num_tasks: int, generator: torch.Generator) -> Tasks:
+    def source(self, split: Split) -> Source:
+        """Where the tasks of one side come from."""
+        return self.test if split == "test" else self.validation
+
+    def num_unseen(self, split: Split, num_tasks: int) -> int:
+        """How many tasks there are of those that were asked for."""
+        source = self.source(split)
+        if isinstance(source, TaskDistribution | TaskSet):
+            return min(num_tasks, len(source))
+        return num_tasks
+
+    def unseen_tasks(self, split: Split, num_tasks: int, generator: torch.Generator) -> Tasks:
         """Tasks of one side: each once where there are finitely many, at most ``num_tasks``.
 
         Args:
-            side: ``validation`` or ``test``.
+            split: ``validation`` or ``test``.
             num_tasks: How many.
             generator: Draws them, or the order of the finitely many.
         """
-        source = self.test if side == "test" else self.validation
+        source = self.source(split)
         if not isinstance(source, TaskDistribution | TaskSet):
             return source.sample(num_tasks, generator)
         tasks: Tasks = source.tasks

@@ -34,7 +34,7 @@ from metarl.stats import mean_and_interval
 from metarl.supervised.criteria import mean_absolute_error
 from metarl.train.trainer import load_learner
 
-Side = Literal["validation", "test"]
+Split = Literal["validation", "test"]
 PICTURES = ("fit.png", "steps.png", "training.png")
 
 
@@ -54,7 +54,7 @@ class EvaluateSettings:
     """Points a gradient step. None: all."""
     test_points: int = 100
     """Other points of it, which the error is measured at."""
-    side: Annotated[Side, tyro.conf.arg(aliases=("--split",))] = "test"
+    split: Annotated[Split, tyro.conf.arg(aliases=("--side",))] = "test"
     """test: the functions that results are of; validation: others, to choose settings by."""
     seed: int = 10_000
     """Of tasks and points."""
@@ -115,7 +115,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         **_columns("batch_loss", errors.batch),
         "untrained_mse": beside.squared.mean(0).tolist(),
         "untrained_mae": beside.absolute.mean(0).tolist(),
-        "side": settings.side,
+        "split": settings.split,
         "num_tasks": settings.tasks,
         "num_points": _num_points(trained, settings),
         "num_test_points": settings.test_points,
@@ -184,7 +184,7 @@ def draw_unseen_tasks(
     """Unseen tasks, whose query set is the test points; and how many steps to take."""
     steps = settings.steps or default_steps(trained)
     # Streams of the seed that no training has, whatever its seed.
-    generator = spawn_generators(settings.seed, (*STREAMS, "test", "validation"))[settings.side]
+    generator = spawn_generators(settings.seed, (*STREAMS, "test", "validation"))[settings.split]
     points = _num_points(trained, settings)
     inner = settings.inner_batch
     if inner is not None and inner > points:
@@ -212,7 +212,7 @@ def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
     shown = [k for k in (0, 1, 2, 5, 10, 20, 32) if k < len(summary["steps"])]
     shown += [len(summary["steps"]) - 1] if shown[-1] != len(summary["steps"]) - 1 else []
     lines = [
-        f"{run.path}: {summary['num_tasks']} unseen functions ({summary['side']}) from"
+        f"{run.path}: {summary['num_tasks']} unseen functions ({summary['split']}) from"
         f" {summary['num_points']} points,"
         f" after {summary['iteration']} iterations",
         f"  gradient steps    {_row(shown)}",

@@ -117,9 +117,9 @@ def test_tests_have_streams_of_their_own():
 def test_settings_are_chosen_on_a_side_of_their_own(tmp_path, capsys):
     (run,) = train(tmp_path / "run", "--env", "maze", "--size", "5", "--method", "fomaml")
     ids = {}
-    for side in ("validation", "test"):
-        summary = summary_of(run.path, capsys, "--side", side)
-        assert summary["side"] == side
+    for option, side in (("--split", "validation"), ("--side", "validation"), ("--split", "test")):
+        summary = summary_of(run.path, capsys, option, side)
+        assert summary["split"] == side
         ids[side] = set(json.loads((run.path / "adaptation.json").read_text())["task_ids"])
     assert ids["validation"].isdisjoint(ids["test"])
 

@@ -22,12 +22,14 @@ from experiments.maze_adapt.comparison.cpu_clock import CpuClock, cpu_seconds
 from experiments.maze_adapt.comparison.options import by_option
 from experiments.maze_adapt.comparison.picture import draw
 from experiments.maze_adapt.comparison.results import Compared, Run, method_summary, read_run
+from experiments.maze_adapt.comparison.settings import stored_in
 from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.methods import METHODS
 from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.meta import NonFiniteLossError
 from metarl.runs.directory import RunDirectory
+from metarl.runs.json_file import to_json, write_json
 from metarl.train.trainer import OptimisedLearner
 
 SMALL = (
@@ -538,3 +540,13 @@ def test_the_clock_goes_on_where_it_stopped_and_waits_for_a_run(tmp_path):
             sum(range(10_000))
         assert cpu_seconds(path) > 7.5  # written while it runs
     assert cpu_seconds(path) < 60
+
+
+@pytest.mark.parametrize("option", ["--evaluate.split", "--evaluate.side"])
+def test_the_split_of_the_tasks_has_a_former_name(option, tmp_path):
+    settings, comparison = asked_for("compare", tmp_path / "new", [option, "validation"])
+    assert settings.evaluate.split == comparison.evaluate.split == "validation"
+    former = json.loads(json.dumps(to_json(comparison, "comparison")))
+    former["evaluate"]["side"] = former["evaluate"].pop("split")
+    write_json(tmp_path / "comparison.json", {"comparison": former})
+    assert stored_in(tmp_path) == comparison

@@ -273,9 +273,9 @@ def test_test_tasks_are_apart_from_trainings(trained):
 
 def test_validation_is_apart_from_training_and_from_the_test(trained, capsys):
     test = summary_of(trained, capsys)
-    assert test["side"] == "test"
+    assert test["split"] == "test"
     validation = summary_of(trained, capsys, "--split", "validation")
-    assert validation["side"] == "validation"
+    assert validation["split"] == "validation"
     assert validation["mse"] != test["mse"]
     assert summary_of(trained, capsys, "--side", "validation")["mse"] == validation["mse"]
     again = summary_of(trained, capsys, "--side", "test")

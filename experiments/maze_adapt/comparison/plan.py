@@ -19,7 +19,7 @@ from experiments.maze_adapt.comparison.options import (
 )
 from experiments.maze_adapt.comparison.settings import Comparison, EvaluationSettings
 from experiments.maze_adapt.dispatch import kind_of
-from experiments.maze_adapt.evaluate import EvaluateSettings
+from experiments.maze_adapt.evaluate import EvaluateSettings, check_fits
 from experiments.maze_adapt.methods import Method, kind_name
 from experiments.maze_adapt.settings import ONLY_FOR, TrainSettings, defaults, from_config
 from metarl.errors import UserError
@@ -70,6 +70,7 @@ def jobs(comparison: Comparison, folder: Path, device: str) -> list[Job]:
             check_same(job)
         elif job.train.seeds == comparison.seeds[:1]:
             kind_of(job.train.method).check(job.train)
+            check_fits(job.train, job.evaluate)
     return found
 
 

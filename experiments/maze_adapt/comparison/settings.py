@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from experiments import stored_settings
 from experiments.maze_adapt.evaluate import EvaluateSettings
 from experiments.maze_adapt.methods import Method
-from experiments.maze_adapt.worlds import EnvName, Side
+from experiments.maze_adapt.worlds import EnvName, Split
 from metarl.errors import RunDirectoryError, UserError
 from metarl.runs.json_file import read_json
 
@@ -29,7 +29,7 @@ class EvaluationSettings:
         steps: Steps of adaptation. Default: the method's usual number.
         episodes: Episodes a task and step. Default: the method's usual number.
         chunk_size: Tasks that are stacked. None: all.
-        side: validation to choose settings by, test to report on.
+        split: validation to choose settings by, test to report on.
         seed: Of tasks and episodes.
     """
 
@@ -37,7 +37,7 @@ class EvaluationSettings:
     steps: int | None = None
     episodes: int | None = None
     chunk_size: int | None = None
-    side: Side = "test"
+    split: Annotated[Split, tyro.conf.arg(aliases=("--evaluate.side",))] = "test"
     seed: int = 10_000
 
     def __post_init__(self) -> None:
@@ -143,6 +143,10 @@ def stored_in(folder: Path) -> Comparison | None:
             )
         return None
     content: Any = read_json(path).get("comparison", {})
+    how = content.get("evaluate") if isinstance(content, dict) else None
+    if isinstance(how, dict) and "side" in how:  # the former name
+        content = {**content, "evaluate": {"split": how["side"], **how}}
+        del content["evaluate"]["side"]
     required = ("env", "methods", "seeds")
     return stored_settings.from_config(Comparison, content, required=required, what="a comparison")
 
