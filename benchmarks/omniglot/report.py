@@ -67,6 +67,8 @@ def main() -> None:
 def evaluated(path: Path) -> Iterable[tuple[str, RunDirectory]]:
     """The evaluated runs under a folder, by their names without the seed."""
     for summary in sorted(path.rglob("summary.json")):
+        if not (summary.parent / "config.json").exists():
+            continue  # of several runs together
         place = summary.parent.relative_to(path.parent)
         name = "/".join(part for part in place.parts if not part.startswith("seed-"))
         yield name, RunDirectory.open(summary.parent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from experiments.references import REFERENCES, explained
 from metarl.core import Params
 from metarl.devices import resolve_device
 from metarl.errors import UserError
+from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
 from metarl.machine_memory import require_memory
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
@@ -65,9 +65,19 @@ class EvaluateSettings:
             raise UserError(f"--seed must not be negative, got {self.seed}")
 
 
-def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
-    """Evaluate every run; write each one's `summary.json` and `within_trial.png`."""
-    summaries = []
+FIGURES = (
+    *("mean_return", "iqm", "normalised_score", "first_find_rate", "find_interval_mean"),
+    "within_trial",
+)
+"""What is averaged over several runs."""
+
+
+def evaluate(settings: EvaluateSettings) -> EvaluationResult:
+    """Evaluate every run, and seeds together.
+
+    Each run gets `summary.json` and `within_trial.png`; a folder of several a `summary.json`.
+    """
+    summaries = {}
     runs = find_runs(settings.run)
     for run in runs:
         measured, rewards = evaluate_run(run, settings)
@@ -76,17 +86,26 @@ def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
         place = run.path
         if settings.output is not None:
             place = settings.output if len(runs) == 1 else settings.output / run.path.name
-        kept = kept_instead(place / "summary.json", summary) if settings.output is None else None
-        if kept is not None:
-            print(f"  {place / 'summary.json'} stays, {kept}; write this one with --output FOLDER")
-        else:
+        if replaces(place / "summary.json", summary, settings):
             write_evaluation(place, run, summary, rewards)
-        summaries.append(summary)
-    if len(summaries) > 1:
-        print(describe_seeds(summaries))
+        summaries[run.path.name] = summary
+    result = evaluation_result(settings.run, summaries, FIGURES)
+    if result.several:
+        print(describe_seeds(result.summary))
+        folder = settings.output or settings.run
+        if replaces(folder / "summary.json", result.summary, settings):
+            result.write(folder)
     if settings.json:
-        print(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
-    return summaries
+        print(result.as_line())
+    return result
+
+
+def replaces(path: Path, summary: dict[str, Any], settings: EvaluateSettings) -> bool:
+    """Whether a summary is written, or an earlier one stays, which is said."""
+    kept = kept_instead(path, summary) if settings.output is None else None
+    if kept is not None:
+        print(f"  {path} stays, {kept}; write this one with --output FOLDER")
+    return kept is None
 
 
 def write_evaluation(

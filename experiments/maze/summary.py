@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.references import REFERENCES
 from metarl.foreign_bytes import understood
 from metarl.runs.json_file import read_json
-from metarl.stats import mean_and_interval
 
 QUESTION = ("num_tasks", "seed", "greedy", "window")
 """What was asked of an agent: the same question has the same answer."""
@@ -25,7 +24,7 @@ def kept_instead(path: Path, summary: Mapping[str, Any]) -> str | None:
     if not path.is_file():
         return None
     earlier = read_json(path)
-    if earlier.get("iteration") != summary["iteration"]:
+    if earlier.get("iteration") != summary.get("iteration"):
         return None
     with understood(path, "is not a summary", "delete it"):
         more = (earlier.get("num_tasks") or 0) > summary["num_tasks"]
@@ -61,12 +60,16 @@ def describe(place: Path, summary: Mapping[str, Any]) -> str:
     )
 
 
-def describe_seeds(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """The mean return over several runs, and its interval, in a line."""
-    mean, low, high = mean_and_interval([summary["mean_return"] for summary in summaries])
+def describe_seeds(summary: Mapping[str, Any]) -> str:
+    """The mean return over several runs, and its interval, in a line.
+
+    Args:
+        summary: Of all runs.
+    """
+    low, high = summary["mean_return_over_runs_ci95"]
     return (
-        f"mean of {len(summaries)} runs: return {float(mean):.1f}"
-        f" [{float(low):.1f}, {float(high):.1f}] (95 % t interval over the runs)"
+        f"mean of {summary['num_runs']} runs: return {summary['mean_return']:.1f}"
+        f" [{low:.1f}, {high:.1f}] (95 % t interval over the runs)"
     )
 
 

@@ -21,6 +21,7 @@ from experiments.maze_adapt.worlds import Anchors, Split, Tasks
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import AdaptationResult, adaptation_summary
+from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.machine_memory import require_memory
 from metarl.plots.lines import save_figure
 from metarl.runs.directory import RunDirectory, find_runs
@@ -92,14 +93,11 @@ class Evaluated:
     summary: dict[str, Any]
 
 
-def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
+def evaluate(settings: EvaluateSettings) -> EvaluationResult:
     """Evaluate every run, and seeds together.
 
     Each run gets `summary.json`, `adaptation.json` (every episode) and `adaptation.png`; a folder
     of several a `summary.json` and an `adaptation.png` of all of them.
-
-    Returns:
-        The summary of the run, or of the seeds together, those of the runs under ``runs``.
     """
     runs = find_runs(settings.run)
     found = [evaluate_run(run, settings) for run in runs]
@@ -114,9 +112,11 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         write_json(settings.run / "summary.json", to_json(summary, "summary"))
         draw(settings.run, from_config(runs[0].config), found)
         print(describe(settings.run, summary))
+    summaries = {run.path.name: one.summary for run, one in zip(runs, found, strict=True)}
+    result = EvaluationResult(settings.run, summaries, summary)
     if settings.json:
-        print(json.dumps(to_json(summary, "summary")))
-    return summary
+        print(result.as_line())
+    return result
 
 
 def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> Evaluated:

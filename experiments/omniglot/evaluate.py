@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from experiments import stored_settings
 from experiments.omniglot import fewshot_evaluate, multishot_evaluate
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from metarl.errors import RunDirectoryError, UserError
+from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.json_file import read_json, to_json, write_json
 
@@ -16,19 +16,44 @@ SUMMARY = {"test": "summary.json", "validation": "summary-validation.json"}
 """Where the results on a side of the characters go."""
 
 
-def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
-    """Evaluate every run; write each one's summary and its pictures."""
-    summaries = []
+ACCURACIES = tuple(
+    f"{side}_{what}"
+    for side in ("transductive", "non_transductive")
+    for what in ("accuracy", "curve")
+)
+"""What is averaged over several runs."""
+
+
+def evaluate(settings: EvaluateSettings) -> EvaluationResult:
+    """Evaluate every run, and seeds together.
+
+    Each run gets its summary and its pictures; a folder of several a summary.
+    """
+    summaries = {}
     for run in find_runs(settings.run):
         summary, words = evaluate_one(run, settings)
-        write_json(run.path / SUMMARY[settings.split], to_json(summary, "summary"))
+        place = run.path / SUMMARY[settings.split]
+        write_json(place, to_json(summary, "summary"))
         print(words)
-        summaries.append(summary)
+        summaries[run.path.name] = read_json(place)  # which has no NaN
+    result = evaluation_result(settings.run, summaries, ACCURACIES)
+    if result.several:
+        result.write(settings.run, SUMMARY[settings.split])
+        print(describe_seeds(result.summary))
     if settings.json:
-        # As in the file, which has no NaN.
-        stored = [read_json(run.path / SUMMARY[settings.split]) for run in find_runs(settings.run)]
-        print(json.dumps(stored[0] if len(stored) == 1 else stored))
-    return summaries
+        print(result.as_line())
+    return result
+
+
+def describe_seeds(summary: dict[str, Any]) -> str:
+    """The accuracies over several runs, in a line."""
+    shown = []
+    for side in ("non_transductive", "transductive"):
+        low, high = summary[f"{side}_accuracy_over_runs_ci95"]
+        mean = summary[f"{side}_accuracy"]
+        words = side.replace("_", "-")
+        shown.append(f"{words} {100 * mean:.2f} % [{100 * low:.2f}, {100 * high:.2f}]")
+    return f"mean of {summary['num_runs']} runs: {', '.join(shown)} (95 % t interval over the runs)"
 
 
 def evaluate_one(run: RunDirectory, settings: EvaluateSettings) -> tuple[dict[str, Any], str]:

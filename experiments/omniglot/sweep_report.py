@@ -42,7 +42,8 @@ def read_summaries(folder: Path) -> list[Summary]:
     Raises:
         UserError: There is none.
     """
-    places = sorted(path.parent for path in folder.rglob("summary.json"))
+    paths = sorted(folder.rglob("summary.json"))
+    places = [p.parent for p in paths if (p.parent / "config.json").exists()]
     runs = []
     for place in places:
         summary = RunDirectory.open(place).read_summary()

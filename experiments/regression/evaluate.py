@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from experiments.regression.tasks import (
 from experiments.regression.train import STREAMS
 from metarl.devices import resolve_device
 from metarl.errors import UserError
+from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.meta import MetaLearner
 from metarl.plots.lines import save_figure
 from metarl.runs.directory import RunDirectory, find_runs
@@ -79,17 +79,34 @@ class EvaluateSettings:
             raise UserError(f"--seed must not be negative, got {self.seed}")
 
 
-def evaluate(settings: EvaluateSettings) -> list[dict[str, Any]]:
-    """Evaluate every run; write each one's `summary.json` and its pictures."""
-    summaries = []
+def evaluate(settings: EvaluateSettings) -> EvaluationResult:
+    """Evaluate every run, and seeds together.
+
+    Each run gets `summary.json` and its pictures; a folder of several a `summary.json`.
+    """
+    summaries = {}
     for run in find_runs(settings.run):
         summary = evaluate_run(run, settings)
         run.write_summary(summary)
         print(describe(run, summary))
-        summaries.append(run.read_summary())
+        summaries[run.path.name] = run.read_summary()
+    result = evaluation_result(settings.run, summaries, ("mse", "mae", "batch_loss"))
+    if result.several:
+        result.write(settings.run)
+        print(describe_seeds(result.summary))
     if settings.json:
-        print(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
-    return summaries
+        print(result.as_line())
+    return result
+
+
+def describe_seeds(summary: dict[str, Any]) -> str:
+    """The squared error after the last step, over several runs, in a line."""
+    low, high = (ends[-1] for ends in summary["mse_over_runs_ci95"])
+    return (
+        f"mean of {summary['num_runs']} runs: squared error {summary['mse'][-1]:.3f}"
+        f" [{low:.3f}, {high:.3f}] after {summary['steps'][-1]} steps"
+        " (95 % t interval over the runs)"
+    )
 
 
 def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:

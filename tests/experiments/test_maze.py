@@ -211,6 +211,7 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
 
 def test_a_summary_is_told_in_whole_phrases():
     from experiments.maze.summary import describe, describe_seeds
+    from metarl.evaluate.evaluation_result import evaluation_result
 
     summary = {
         **{"ci95": (1.0, 3.0), "num_tasks": 4, "protocol": "fresh trials", "num_goals": 5},
@@ -226,8 +227,9 @@ def test_a_summary_is_told_in_whole_phrases():
     assert "mean step 3.0 of these, median step 2.5;" in said
     said = describe("run", {**summary, "first_find_rate": 0.0, "first_find_mean": None})
     assert "first find: in none of the trials;" in said
-    seeds = [{"mean_return": x} for x in (170.0, 171.0, 172.0)]
-    assert describe_seeds(seeds) == (
+    seeds = {str(x): {"mean_return": x} for x in (170.0, 171.0, 172.0)}
+    result = evaluation_result(Path("runs"), seeds, ("mean_return",))
+    assert describe_seeds(result.summary) == (
         "mean of 3 runs: return 171.0 [168.5, 173.5] (95 % t interval over the runs)"
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -459,3 +460,18 @@ def test_maml_learns_and_a_twin_with_wrong_answers_does_not(tmp_path, capsys, mo
     assert learned["transductive_accuracy"] > learned["non_transductive_accuracy"]
     # Random features tell some characters apart: about 0.4, as without meta-training.
     assert twin["transductive_accuracy"] < 0.5
+
+
+def test_several_runs_are_summed_up_together(trained, tmp_path, capsys):
+    for seed in ("seed-0", "seed-1"):
+        shutil.copytree(trained.path, tmp_path / "runs" / seed)
+    main(["evaluate", str(tmp_path / "runs"), "--device", "cpu", "--tasks", "4", "--json"])
+    *words, line = capsys.readouterr().out.splitlines()
+    stored = json.loads((tmp_path / "runs" / "summary.json").read_text())
+    assert json.loads(line) == stored
+    assert "mean of 2 runs: non-transductive" in words[-1]
+    one = json.loads((tmp_path / "runs" / "seed-0" / "summary.json").read_text())
+    mean = one["transductive_accuracy"]
+    assert stored["transductive_accuracy"] == mean
+    assert stored["transductive_accuracy_over_runs_ci95"] == [mean, mean]
+    assert stored["runs"][0] == one
