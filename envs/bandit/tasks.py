@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.tasks import Arrays, Task, TaskFamily, TaskSet, Tensors, float32_tuple
+from ..base.tasks import Arrays, PlainTask, TaskFamily, TaskSet, Tensors, float32_tuple
 from ..base.whole_numbers import whole_number
 
 __all__ = [
@@ -43,7 +43,7 @@ Arm = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class BanditTask(Task):
+class BanditTask(PlainTask):
     """One bandit.
 
     Args:

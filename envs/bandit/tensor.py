@@ -40,7 +40,6 @@ class BanditVectorEnv(TaskVectorEnv[BanditTask]):
     """
 
     task_type = BanditTask
-    parameter_names = ("probabilities",)
     step_options = ("uniforms",)
     reward_range = (0.0, 1.0)
 
@@ -61,6 +60,7 @@ class BanditVectorEnv(TaskVectorEnv[BanditTask]):
             num_envs,
             source,
             horizon,
+            {"probabilities": (self.num_arms,)},
             Box(0.0, 1.0, (1,), np.float32),
             Discrete(self.num_arms),
             device=device,
@@ -82,6 +82,11 @@ class BanditVectorEnv(TaskVectorEnv[BanditTask]):
 
     def _observe(self) -> torch.Tensor:
         return torch.zeros(self.num_envs, 1, dtype=torch.float32, device=self.device)
+
+    def _check_parameters(self, *parameters: torch.Tensor) -> None:
+        (chances,) = parameters
+        if not bool(((chances >= 0) & (chances <= 1)).all()):  # NaN is neither
+            raise ValueError("tasks given as numbers must be probabilities in [0, 1]")
 
     def _check_task(self, task: Any) -> BanditTask:
         return check_arms(super()._check_task(task), self.num_arms)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..maze.tasks import TaskDistribution
 from .tasks import TaskSource
 from .whole_numbers import check_seeds, torch_seed
 
@@ -83,19 +82,13 @@ class GeneratorBlocks:
             if one is not None:
                 generator.manual_seed(torch_seed(one))
 
-    def goals(self, tasks: TaskDistribution) -> torch.Tensor:
-        """int64 [B], cell numbers of goals drawn from `tasks`."""
-        drawn = [
-            tasks.sample_goals(self.block_size, generator, self.device)
-            for generator in self.generators
-        ]
-        return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
-
     def tasks(self, source: TaskSource[Any]) -> tuple[torch.Tensor, ...]:
         """The arrays of B tasks drawn from `source`, [B, ...] each."""
         drawn = [
             source.draw(self.block_size, generator, self.device) for generator in self.generators
         ]
+        if len(drawn) == 1:
+            return drawn[0]
         return tuple(torch.cat(column) for column in zip(*drawn, strict=True))
 
     def integers(self, high: int, max_steps: int) -> torch.Tensor:

@@ -5,7 +5,7 @@ Given ones make an episode repeatable to the bit, on another device or in the si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,24 +20,32 @@ class StepRandomness:
     """One number of each kind for each step and environment.
 
     Args:
-        kinds: ``"uniforms"`` in [0, 1), ``"normals"``, or both.
+        kinds: ``"uniforms"`` in [0, 1) and ``"normals"``, float32; others are whole numbers.
         generators: Where numbers that are not given come from.
         horizon: Steps in an episode, T.
+        bounds: Of whole numbers: kind k lies in [0, bounds[k]).
     """
 
-    def __init__(self, kinds: tuple[str, ...], generators: GeneratorBlocks, horizon: int) -> None:
+    def __init__(
+        self,
+        kinds: tuple[str, ...],
+        generators: GeneratorBlocks,
+        horizon: int,
+        bounds: Mapping[str, int],
+    ) -> None:
         self.kinds = kinds
         self.generators = generators
         self.horizon = horizon
-        self._blocks: dict[str, torch.Tensor] = {}  # [T', B] each, the steps from _first on
-        self._first = dict.fromkeys(kinds, 0)
-        self._elapsed = 0
+        self.bounds = bounds
+        self._given: dict[str, torch.Tensor] = {}
+        self._covered = dict.fromkeys(kinds, 0)
+        self._rows: dict[str, Iterator[torch.Tensor]] = {}
 
     def read(self, given: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """The numbers that `given` has, float32 [T, B] each. Changes nothing.
+        """The numbers that `given` has, [T, B] each. Changes nothing.
 
         Raises:
-            ValueError: If they are of another shape.
+            ValueError: If they are of another shape or type, or out of range.
         """
         return {
             kind: self._read(kind, given[kind])
@@ -47,31 +55,52 @@ class StepRandomness:
 
     def begin(self, given: dict[str, torch.Tensor]) -> None:
         """Starts an episode with the numbers that `read` gave; others are drawn."""
-        self._blocks = dict(given)
-        self._first = dict.fromkeys(self.kinds, 0)
-        self._elapsed = 0
+        self._given = given
+        self._covered = dict.fromkeys(self.kinds, 0)
+        self._rows = dict.fromkeys(self.kinds, iter(()))
 
     def next(self) -> tuple[torch.Tensor, ...]:
-        """The numbers of the next step, float32 [B] for each kind."""
-        numbers = tuple(self._row(kind) for kind in self.kinds)
-        self._elapsed += 1
-        return numbers
+        """The numbers of the next step, [B] for each kind."""
+        return tuple(self._row(kind) for kind in self.kinds)
+
+    def block(self, kind: str) -> torch.Tensor:
+        """The numbers of one kind of the next T' steps, [T', B], for who does not call `next`."""
+        block = self._given.get(kind)
+        if block is None:
+            left = self.horizon - self._covered[kind]
+            if kind in self.bounds:
+                block = self.generators.integers(self.bounds[kind], left)
+            elif kind == "uniforms":
+                block = self.generators.uniforms(left)
+            else:
+                block = self.generators.normals(left)
+        self._covered[kind] += len(block)
+        return block
 
     def _row(self, kind: str) -> torch.Tensor:
         """This step's numbers, from a block that is drawn when its first ones are needed."""
-        block = self._blocks.get(kind)
-        if block is None or self._elapsed == self._first[kind] + len(block):
-            draw = self.generators.uniforms if kind == "uniforms" else self.generators.normals
-            block = self._blocks[kind] = draw(self.horizon - self._elapsed)
-            self._first[kind] = self._elapsed
-        return block[self._elapsed - self._first[kind]]
+        row = next(self._rows[kind], None)
+        if row is None:
+            row, *rest = self.block(kind).unbind(0)
+            self._rows[kind] = iter(rest)
+        return row
 
     def _read(self, kind: str, values: Any) -> torch.Tensor:
         device, expected = self.generators.device, (self.horizon, self.generators.num_envs)
-        tensor = as_tensor(values, device, torch.float32)
-        if tuple(tensor.shape) != expected:
+        bound = self.bounds.get(kind)
+        numbers = as_tensor(values, device, torch.float32 if bound is None else None)
+        if tuple(numbers.shape) != expected:
             raise ValueError(
                 f"{kind} must have shape (horizon, num_envs) = {expected}, got "
-                f"{tuple(tensor.shape)}"
+                f"{tuple(numbers.shape)}"
             )
-        return tensor
+        if bound is None:
+            return numbers
+        if numbers.dtype != torch.int64:
+            raise ValueError(f"{kind} must be int64, got {numbers.dtype}")
+        if bool(((numbers < 0) | (numbers >= bound)).any()):
+            raise ValueError(
+                f"{kind} must lie in [0, {bound}), got values from {int(numbers.min())} to "
+                f"{int(numbers.max())}"
+            )
+        return numbers

@@ -27,11 +27,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..maze.tasks import check_fractions, deal_out
 from .json_text import json_object
 
 __all__ = [
+    "DEFAULT",
     "Arrays",
+    "PlainTask",
     "Splits",
     "Task",
     "TaskFamily",
@@ -39,10 +40,15 @@ __all__ = [
     "TaskSource",
     "Tensors",
     "check_count",
+    "check_fractions",
+    "deal_out",
     "float32_array",
     "float32_tuple",
     "stack_tasks",
 ]
+
+DEFAULT: Any = None
+"""Stands for a field that `__post_init__` fills in: once made, a value holds no None."""
 
 Arrays = tuple[NDArray[Any], ...]
 Tensors = tuple[torch.Tensor, ...]
@@ -55,11 +61,6 @@ class Task(ABC):
     @abstractmethod
     def arrays(self) -> Arrays:
         """The numbers an environment needs, as arrays of float32 or int64."""
-
-    @classmethod
-    @abstractmethod
-    def from_arrays(cls, *arrays: NDArray[Any]) -> Self:
-        """The task with these numbers: the inverse of `arrays`."""
 
     @cached_property
     def task_id(self) -> str:
@@ -85,6 +86,17 @@ class Task(ABC):
             raise ValueError(f"not a {cls.__name__}: {error}, got {text[:80]!r}") from error
 
 
+class PlainTask(Task):
+    """A task that is nothing but its numbers."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(cls, *arrays: NDArray[Any]) -> Self:
+        """The task with these numbers: the inverse of `arrays`."""
+
+
+ItemT = TypeVar("ItemT")
+PlainT = TypeVar("PlainT", bound=PlainTask)
 T = TypeVar("T", bound=Task)
 T_co = TypeVar("T_co", bound=Task, covariant=True)
 
@@ -200,12 +212,12 @@ class TaskSet(Generic[T]):
         check_count(n)
 
 
-class TaskFamily(ABC, Generic[T]):
+class TaskFamily(ABC, Generic[PlainT]):
     """Infinitely many tasks, drawn by a rule. Two draws coincide with negligible probability."""
 
     @property
     @abstractmethod
-    def task_type(self) -> type[T]:
+    def task_type(self) -> type[PlainT]:
         """The kind of its tasks."""
 
     @abstractmethod
@@ -216,7 +228,7 @@ class TaskFamily(ABC, Generic[T]):
     def draw_arrays(self, n: int, rng: np.random.Generator) -> Arrays:
         """The same with NumPy."""
 
-    def sample(self, n: int, rng: np.random.Generator | torch.Generator) -> tuple[T, ...]:
+    def sample(self, n: int, rng: np.random.Generator | torch.Generator) -> tuple[PlainT, ...]:
         """Draws `n` tasks independently.
 
         Args:
@@ -297,3 +309,41 @@ def check_count(n: int) -> None:
 def _banks(tasks: TaskSet[Any], device: torch.device) -> Tensors:
     """The arrays of a whole set on a device; copied there once."""
     return tuple(torch.tensor(array, device=device) for array in stack_tasks(tasks))
+
+
+def check_fractions(train: float, validation: float, test: float) -> tuple[float, float, float]:
+    """The three fractions of a split.
+
+    Raises:
+        ValueError: If one is negative or they do not sum to 1.
+    """
+    fractions = (train, validation, test)
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(
+            f"train={train}, validation={validation}, test={test} sum to {sum(fractions)}: "
+            f"they must be fractions of at least 0 that sum to 1"
+        )
+    return fractions
+
+
+def deal_out(
+    items: Iterable[tuple[object, ItemT]], fractions: tuple[float, float, float], salt: str
+) -> tuple[tuple[ItemT, ...], ...]:
+    """Part items by the hash of their names: train, validation and test, in the given order.
+
+    Args:
+        items: Pairs of a name and what is dealt out by it.
+        fractions: Checked by `check_fractions`.
+        salt: Another string gives another split.
+    """
+    parts: tuple[list[ItemT], ...] = ([], [], [])
+    for name, item in items:
+        parts[part_of(f"{salt}/{name}", fractions)].append(item)
+    return tuple(tuple(part) for part in parts)
+
+
+def part_of(text: str, fractions: tuple[float, float, float]) -> int:
+    """The part a hash of `text` falls into, the same on every machine: 0, 1 or 2."""
+    train, validation, _ = fractions
+    place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+    return 0 if place < train else 1 if place < train + validation else 2

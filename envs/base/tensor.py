@@ -17,18 +17,22 @@ Where episodes can terminate early they end at different times, which the host d
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
+import numpy as np
 import torch
 from gymnasium.spaces import Space
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 
 from ..maze.dynamics import as_actions
 from .arrays import as_tensor
 from .checks import check_horizon, check_task_type
+from .generator_blocks import GeneratorBlocks
 from .step_randomness import StepRandomness
-from .tasks import Task, TaskSource, Tensors, stack_tasks
+from .tasks import Task, TaskSource, Tensors
 from .tensor_environment import Generators, StepResult, TensorEnv
 
 __all__ = ["TaskVectorEnv"]
@@ -47,26 +51,32 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
 
     ``reset(options={"tasks": tasks})`` sets B tasks, kept until others are set; ``{"tasks": None}``
     goes back to drawing. ``{"same_task": True}`` starts another episode on the tasks at hand.
+    The tasks are a sequence, or the rows of `task_tensor`: so that an environment, made once, is
+    played on ever new tasks, by ever new generators (`use_generators`).
 
-    Attributes: as in `envs.base.single.TaskEnv`, and the names of a task's arrays.
+    Attributes: as in `envs.base.single.TaskEnv`, and
+        parameter_dtype: Type of the numbers that say a task.
+        parameter_shapes: Names of a task's arrays, and their shapes, in order.
 
     Args:
         num_envs: Number of environments, B, at least 1.
         tasks: Where tasks come from when none are set.
         horizon: Steps in an episode, at least 1.
+        parameter_shapes: See above.
         observation_space: Of one environment.
         action_space: Of one environment.
         device: Where all tensors live.
         generator: One generator on `device`, or G of them, of which each drives B / G
             environments in a row. By default the environment's own.
         autoreset_mode: What happens at the end of an episode.
+        bounds: Of step options that are whole numbers: option k lies in [0, bounds[k]).
 
     Raises:
         ValueError: If a setting is out of range.
     """
 
     task_type: type[T]
-    parameter_names: ClassVar[tuple[str, ...]]
+    parameter_dtype: ClassVar[torch.dtype] = torch.float32
     step_options: ClassVar[tuple[str, ...]] = ()
     may_terminate: bool = False
     reward_range: tuple[float, float]
@@ -76,12 +86,14 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
         num_envs: int,
         tasks: TaskSource[T],
         horizon: int,
+        parameter_shapes: Mapping[str, tuple[int, ...]],
         observation_space: Space[Any],
         action_space: Space[Any],
         *,
         device: torch.device | str,
         generator: Generators,
         autoreset_mode: AutoresetMode | str,
+        bounds: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(
             num_envs,
@@ -93,10 +105,15 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
         )
         self._horizon = check_horizon(horizon)
         self.task_distribution = tasks
-        self._random = StepRandomness(self.step_options, self._generators, self._horizon)
+        self.parameter_shapes = dict(parameter_shapes)
+        self._random = StepRandomness(
+            self.step_options, self._generators, self._horizon, bounds or {}
+        )
         self._fixed: Tensors | None = None
         self._params: Tensors = ()
         self._ended = self._false
+        # Whether each episode starts and ends in its own time.
+        self._out_of_step = self.may_terminate and self.autoreset_mode is not AutoresetMode.DISABLED
 
     # What an environment says ---------------------------------------------------------------
 
@@ -111,6 +128,18 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
     @abstractmethod
     def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Does the actions; rewards float32 [B], and where an end is reached, bool [B] or None."""
+
+    @abstractmethod
+    def _check_parameters(self, *parameters: torch.Tensor) -> None:
+        """Checks that B tasks given as numbers, arrays [B, ...], are tasks of this environment.
+
+        Raises:
+            ValueError: If one is not.
+        """
+
+    def _task_of(self, *arrays: NDArray[Any]) -> T:
+        """The task with these numbers."""
+        return cast(T, cast(Any, self.task_type).from_arrays(*arrays))
 
     # The episode ----------------------------------------------------------------------------
 
@@ -156,19 +185,58 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
     def tasks(self) -> tuple[T, ...]:
         """The B tasks at hand. Waits for the device."""
         arrays = [parameter.cpu().numpy() for parameter in self.task_parameters]
-        return tuple(self.task_type.from_arrays(*row) for row in zip(*arrays, strict=True))
+        return tuple(self._task_of(*row) for row in zip(*arrays, strict=True))
+
+    # Tasks as numbers, other generators -----------------------------------------------------
+
+    def task_tensor(self, tasks: Sequence[Any]) -> torch.Tensor:
+        """The numbers of N tasks, as the reset option ``tasks`` takes them.
+
+        Args:
+            tasks: N tasks that this environment can play.
+
+        Returns:
+            [N, D] of `parameter_dtype` on `device`: each task's arrays, flat and side by side in
+            the order of `parameter_shapes`. Row n repeated is task n in several environments.
+
+        Raises:
+            TypeError: If a task is of another kind.
+            ValueError: If a task is for another environment.
+        """
+        rows = [
+            np.concatenate([array.ravel() for array in self._check_task(task).arrays()])
+            for task in tasks
+        ]
+        numbers = np.stack(rows) if rows else np.empty((0, sum(self._parameter_sizes)))
+        return torch.tensor(numbers, dtype=self.parameter_dtype, device=self.device)
+
+    def use_generators(self, generator: Generators) -> None:
+        """Draws by other generators from the next reset on, as if it had been made with them.
+
+        Args:
+            generator: As at construction; their number may be another. Set tasks stay set.
+
+        Raises:
+            ValueError: If they cannot be shared equally or are on another device.
+        """
+        self._generators = GeneratorBlocks(generator, self.num_envs, self.device)
+        self._random.generators = self._generators
 
     # Tasks and ends -------------------------------------------------------------------------
 
     def _read_options(self, chosen: dict[str, Any]) -> Read:
-        fixed = KEEP
-        if "tasks" in chosen:
-            tasks = chosen["tasks"]
-            fixed = None if tasks is None else self._read_tasks(tasks)
+        fixed = self._read_fixed(chosen)
         same = fixed is KEEP and bool(chosen.get("same_task"))
         if same and self._fixed is None:
             self._check_running()
         return fixed, same, self._random.read(chosen)
+
+    def _read_fixed(self, chosen: dict[str, Any]) -> Any:
+        """Arrays of the tasks to set; None to draw them, `KEEP` to leave that as it is."""
+        if "tasks" not in chosen:
+            return KEEP
+        tasks = chosen["tasks"]
+        return None if tasks is None else self._read_tasks(tasks)
 
     def _start_all(self, read: Read) -> tuple[torch.Tensor, dict[str, Any]]:
         fixed, same, given = read
@@ -186,13 +254,40 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
         self._begin(None)
         return self._observe(), self._info()
 
-    def _read_tasks(self, tasks: Sequence[Any]) -> Tensors:
+    def _read_tasks(self, tasks: Sequence[Any] | torch.Tensor | NDArray[Any]) -> Tensors:
+        if isinstance(tasks, torch.Tensor | np.ndarray):
+            return self._read_numbers(as_tensor(tasks, self.device))
         if len(tasks) != self.num_envs:
             raise ValueError(
                 f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
             )
-        arrays = stack_tasks([self._check_task(task) for task in tasks])
-        return tuple(torch.tensor(array, device=self.device) for array in arrays)
+        return self._arrays_of(self.task_tensor(tasks))
+
+    def _read_numbers(self, numbers: torch.Tensor) -> Tensors:
+        expected = (self.num_envs, sum(self._parameter_sizes))
+        if tuple(numbers.shape) != expected or numbers.dtype != self.parameter_dtype:
+            raise ValueError(
+                f"tasks given as numbers must be {self.parameter_dtype} of shape "
+                f"(num_envs, D) = {expected}, got {numbers.dtype} of shape {tuple(numbers.shape)}: "
+                f"make them with task_tensor"
+            )
+        arrays = self._arrays_of(numbers)
+        if self.device.type == "cpu":  # elsewhere the check would have to wait for the device
+            self._check_parameters(*arrays)
+        return arrays
+
+    def _arrays_of(self, numbers: torch.Tensor) -> Tensors:
+        """Rows [B, D] as arrays [B, ...] of their own."""
+        parts = torch.split(numbers, self._parameter_sizes, dim=1)
+        return tuple(
+            part.reshape(-1, *shape).clone(memory_format=torch.contiguous_format)  # [B, ...]
+            for part, shape in zip(parts, self.parameter_shapes.values(), strict=True)
+        )
+
+    @property
+    def _parameter_sizes(self) -> list[int]:
+        """How many numbers each array of a task has; together D."""
+        return [prod(shape) for shape in self.parameter_shapes.values()]
 
     def _check_task(self, task: Any) -> T:
         """The task itself, if this environment can play it."""
@@ -241,13 +336,8 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
 
     def _info(self) -> dict[str, Any]:
         if self.speaks_numpy:  # where everything is an array, or a dict of arrays
-            return {"task_parameters": dict(zip(self.parameter_names, self._params, strict=True))}
+            return {"task_parameters": dict(zip(self.parameter_shapes, self._params, strict=True))}
         return {"task_parameters": self._params}
-
-    @property
-    def _out_of_step(self) -> bool:
-        """Whether each episode starts and ends in its own time."""
-        return self.may_terminate and self.autoreset_mode is not AutoresetMode.DISABLED
 
     def _read_discrete(self, actions: Any, num_actions: int, *, validate: bool) -> torch.Tensor:
         """int64 [B], in [0, num_actions) where `validate`.

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.tasks import Arrays, Task, TaskSet
+from ..base.tasks import Arrays, PlainTask, TaskSet
 from ..base.whole_numbers import whole_number
 from ..maze.tasks import as_cell
 
@@ -48,7 +48,7 @@ Point = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class GridNaviTask(Task):
+class GridNaviTask(PlainTask):
     """One goal on a grid; episodes start at (0, 0).
 
     Args:

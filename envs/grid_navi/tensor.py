@@ -39,7 +39,7 @@ class GridNaviVectorEnv(TaskVectorEnv[GridNaviTask]):
     """
 
     task_type = GridNaviTask
-    parameter_names = ("goal", "size")
+    parameter_dtype = torch.int64
     reward_range = (ELSEWHERE, ON_GOAL)
 
     def __init__(
@@ -61,6 +61,7 @@ class GridNaviVectorEnv(TaskVectorEnv[GridNaviTask]):
             num_envs,
             source,
             horizon,
+            {"goal": (), "size": ()},
             observation_space(observations),
             Discrete(len(MOVES)),
             device=device,
@@ -96,6 +97,17 @@ class GridNaviVectorEnv(TaskVectorEnv[GridNaviTask]):
 
     def _observe(self) -> torch.Tensor:
         return self._seen.index_select(0, self._cells)
+
+    def _check_parameters(self, *parameters: torch.Tensor) -> None:
+        goals, sizes = parameters
+        x, y = goals // self.size, goals % self.size
+        right = (goals >= 0) & (goals < self.size**2) & ((x > 1) | (y > 1)) & (sizes == self.size)
+        if not bool(right.all()):
+            row = int((~right).nonzero()[0])
+            raise ValueError(
+                f"task {row}, goal cell {int(goals[row])} of a grid of size {int(sizes[row])}, is "
+                f"none of this environment of size {self.size}"
+            )
 
     def _check_task(self, task: Any) -> GridNaviTask:
         return check_size(super()._check_task(task), self.size)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from ..base.checks import check_discrete
 from ..base.single import TaskEnv
 from .drawing import draw, maze_caption
-from .dynamics import NUM_ACTIONS, PATCH_SIZE, TeleportMode, step_one, teleport_target
+from .dynamics import NUM_ACTIONS, TeleportMode, step_one, teleport_target
 from .layout import Cell, Layout
-from .settings import MazeSettings, Tasks, check_task
+from .settings import GoalRule, MazeSettings, Start, Tasks, check_task
 from .tasks import MazeTask, TaskDistribution
+from .views import View, view_space, views
 
 __all__ = ["GridMazeEnv"]
 
@@ -41,17 +42,19 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
 
     ## Observation Space
     ``Box(0, 1, (9,), float32)``: the 3 x 3 walls around the agent, row by row, 1 for a wall.
-    `envs.MetaObservation` adds what a meta-learner needs.
+    `envs.MetaObservation` adds what a meta-learner needs. With ``observe="walls_and_place"``
+    ``Box(-1, 1, (23,), float32)``: and where the agent is (`envs.maze.views`).
 
     ## Rewards
     `reward` on entering the goal; ``-wall_penalty`` if a wall blocks the move; otherwise 0.
 
     ## Starting State
-    The agent stands on the task's start cell (the centre). On entering the goal it is moved to a
-    uniformly random free cell other than the goal.
+    The agent stands on the task's start cell (the centre), or with ``start="random"`` on a
+    uniformly random free cell other than the goal. On entering the goal it is moved to such a cell.
 
     ## Episode End
-    Never terminated. Truncated after `horizon` steps, by the environment itself.
+    Truncated after `horizon` steps, by the environment itself. Never terminated, unless with
+    ``goal="ends"``: entering the goal then pays and ends the episode.
 
     ## Tasks
     ``reset(options={"task": task})`` or ``env.unwrapped.task = task`` sets a task, which is kept
@@ -74,6 +77,9 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
     * `tasks`: a `TaskDistribution` or a sequence of `MazeTask` to draw from; by default every
       free cell but the centre is a goal
     * `teleport`: ``"free"``, or ``"interior"`` for the published fault (pillars too)
+    * `start`: ``"centre"`` (the task's start cell), or ``"random"``
+    * `goal`: what it does when it has paid, ``"teleports"`` or ``"ends"``
+    * `observe`: ``"walls"``, or ``"walls_and_place"``
     * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
 
     ## Version History
@@ -93,6 +99,9 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
         wall_penalty: float = 0.0,
         tasks: Tasks | None = None,
         teleport: TeleportMode = "free",
+        start: Start = "centre",
+        goal: GoalRule = "teleports",
+        observe: View = "walls",
         render_mode: str | None = None,
     ) -> None:
         self.settings = MazeSettings.check(
@@ -103,12 +112,16 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
             reward=reward,
             wall_penalty=wall_penalty,
             teleport=teleport,
+            start=start,
+            goal=goal,
+            observe=observe,
         )
         super().__init__(self.settings.tasks, self.settings.horizon, render_mode)
-        self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (PATCH_SIZE,), np.float32)
+        self.observation_space = view_space(observe)
         self.action_space = gymnasium.spaces.Discrete(NUM_ACTIONS)
         self.reward_range = self.settings.reward_range
-        self._patches = tuple(self.settings.tables.patch)
+        self.may_terminate = goal == "ends"
+        self._views = tuple(views(self.settings.tables, observe))
         self._last_action: int | None = None
         self._trail: list[Cell] = []
 
@@ -116,6 +129,9 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
 
     def _begin(self, task: MazeTask) -> None:
         self._goal, self._cell = task.goal_number, task.start_number
+        if self.settings.start == "random":
+            draw = int(self.np_random.integers(self.layout.num_free - 1))
+            self._cell = teleport_target(draw, self._goal)
         self._last_action = None
         self._trail = [self.agent_position]
 
@@ -129,16 +145,16 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
         if bumped:
             reward -= settings.wall_penalty
         self._trail.append(settings.tables.places[cell])
-        if hit:
+        if hit and not self.may_terminate:
             cell = teleport_target(self._next_draw(), goal)
             self._trail = [settings.tables.places[cell]]
         self._cell = cell
         self._last_action = move
-        return reward, False
+        return reward, hit and self.may_terminate
 
     def _observe(self) -> NDArray[np.float32]:
-        patch: NDArray[np.float32] = self._patches[self._cell].copy()
-        return patch
+        seen: NDArray[np.float32] = self._views[self._cell].copy()
+        return seen
 
     # What can be asked ----------------------------------------------------------------------
 

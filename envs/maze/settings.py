@@ -5,17 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..base.whole_numbers import whole_number
 from .dynamics import MazeTables, TeleportMode, compile_layout
 from .generators import pillar_maze
 from .layout import Layout
 from .tasks import MazeTask, TaskDistribution
+from .views import View
 
-__all__ = ["MazeSettings", "check_options", "check_task"]
+__all__ = ["GoalRule", "MazeSettings", "Start", "check_options", "check_task"]
 
 Tasks = TaskDistribution | Sequence[MazeTask]
+
+Start = Literal["centre", "random"]
+"""Where episodes start: on the task's start cell (the centre, if it names none), or each on a free
+cell other than the goal, all equally likely."""
+
+GoalRule = Literal["teleports", "ends"]
+"""What the goal does when it has paid: send the agent elsewhere, or end the episode."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,9 @@ class MazeSettings:
         reward: Paid on entering the goal.
         wall_penalty: Taken off when a wall blocks a move.
         teleport: Where a found goal sends the agent.
+        start: Where episodes start.
+        goal: What the goal does when it has paid.
+        observe: What an agent sees.
         tables: The compiled layout.
     """
 
@@ -38,6 +49,9 @@ class MazeSettings:
     reward: float
     wall_penalty: float
     teleport: TeleportMode
+    start: Start
+    goal: GoalRule
+    observe: View
     tables: MazeTables
 
     @property
@@ -56,6 +70,9 @@ class MazeSettings:
         reward: float,
         wall_penalty: float,
         teleport: TeleportMode,
+        start: Start,
+        goal: GoalRule,
+        observe: View,
     ) -> MazeSettings:
         """Fills in the defaults and checks every value.
 
@@ -83,8 +100,25 @@ class MazeSettings:
                 f"wall_penalty is subtracted, so it must be finite and at least 0, "
                 f"got {wall_penalty}"
             )
-        tables = compile_layout(layout, teleport)
-        return cls(layout, tasks, horizon, float(reward), float(wall_penalty), teleport, tables)
+        for name, value, known in (
+            ("start", start, get_args(Start)),
+            ("goal", goal, get_args(GoalRule)),
+            ("observe", observe, get_args(View)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {known}, got {value!r}")
+        return cls(
+            layout,
+            tasks,
+            horizon,
+            float(reward),
+            float(wall_penalty),
+            teleport,
+            start,
+            goal,
+            observe,
+            compile_layout(layout, teleport),
+        )
 
 
 def check_task(task: object, layout: Layout) -> MazeTask:

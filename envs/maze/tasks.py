@@ -19,23 +19,22 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..base.json_text import json_object
+from ..base.tasks import DEFAULT, Task, check_fractions, deal_out
 from ..base.whole_numbers import whole_number
 from .layout import FREE, Cell, Layout
 
-__all__ = ["MazeTask", "TaskDistribution", "TaskSplits", "check_fractions", "deal_out"]
+__all__ = ["MazeTask", "TaskDistribution", "TaskSplits"]
 
 START, GOAL = "S", "G"
-
-DEFAULT: Any = None
-"""Stands for a field that `__post_init__` fills in: once made, a value holds no None."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class MazeTask:
+class MazeTask(Task):
     """One hidden goal in one maze.
 
     Args:
@@ -67,6 +66,10 @@ class MazeTask:
     def task_id(self) -> str:
         """16 hexadecimal digits, a hash of the contents: the same on every machine."""
         return hashlib.sha256(self.to_ascii().encode()).hexdigest()[:16]
+
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Cell numbers of goal and start, int64 [] each."""
+        return np.array(self.goal_number), np.array(self.start_number)
 
     @property
     def goal_number(self) -> int:
@@ -242,6 +245,13 @@ class TaskDistribution:
         draws = torch.randint(len(self), (n,), generator=generator, device=device)
         return self._goal_numbers(torch.device(device)).index_select(0, draws)
 
+    def draw(
+        self, n: int, generator: torch.Generator, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cell numbers of the goals and the starts of `n` tasks, int64 [n] each."""
+        goals = self.sample_goals(n, generator, device)
+        return goals, torch.full_like(goals, self.layout.cell_numbers[self.start])
+
     def filter(self, predicate: Callable[[MazeTask], bool]) -> TaskDistribution:
         """The tasks for which `predicate` holds, possibly none."""
         kept = tuple(task.goal for task in self if predicate(task))
@@ -314,41 +324,3 @@ def as_cell(cell: Any, role: str) -> Cell:
         raise ValueError(
             f"{role} {reprlib.repr(cell)} is no cell: give (row, column), two whole numbers"
         ) from error
-
-
-def check_fractions(train: float, validation: float, test: float) -> tuple[float, float, float]:
-    """The three fractions of a split.
-
-    Raises:
-        ValueError: If one is negative or they do not sum to 1.
-    """
-    fractions = (train, validation, test)
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(
-            f"train={train}, validation={validation}, test={test} sum to {sum(fractions)}: "
-            f"they must be fractions of at least 0 that sum to 1"
-        )
-    return fractions
-
-
-def deal_out(
-    items: Iterable[tuple[object, T]], fractions: tuple[float, float, float], salt: str
-) -> tuple[tuple[T, ...], ...]:
-    """Part items by the hash of their names: train, validation and test, in the given order.
-
-    Args:
-        items: Pairs of a name and what is dealt out by it.
-        fractions: Checked by `check_fractions`.
-        salt: Another string gives another split.
-    """
-    parts: tuple[list[T], ...] = ([], [], [])
-    for name, item in items:
-        parts[part_of(f"{salt}/{name}", fractions)].append(item)
-    return tuple(tuple(part) for part in parts)
-
-
-def part_of(text: str, fractions: tuple[float, float, float]) -> int:
-    """The part a hash of `text` falls into, the same on every machine: 0, 1 or 2."""
-    train, validation, _ = fractions
-    place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
-    return 0 if place < train else 1 if place < train + validation else 2

@@ -1,14 +1,12 @@
 """Thousands of grid mazes as one tensor program: the twin of `envs.maze.env.GridMazeEnv`.
 
-All mazes share a layout and move in lock step, each with its own hidden goal. Everything stays a
-torch tensor on the chosen device and a step never waits for it: the step counter is a Python
-integer, so that truncation is known without asking the device, and the teleports of an episode
-are drawn ahead in blocks.
+All mazes share a layout and move in lock step, each with its own hidden goal; the teleports of an
+episode are drawn ahead in blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -18,11 +16,11 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.checks import check_render_mode
-from ..base.tensor_environment import StepResult, TensorEnv
+from ..base.tasks import Tensors
+from ..base.tensor import TaskVectorEnv
 from .drawing import draw
 from .dynamics import (
     NUM_ACTIONS,
-    PATCH_SIZE,
     TeleportMode,
     TensorTables,
     as_actions,
@@ -30,31 +28,27 @@ from .dynamics import (
     teleport_targets,
 )
 from .layout import Layout
-from .settings import MazeSettings, Tasks, check_task
-from .tasks import MazeTask, TaskDistribution
+from .settings import GoalRule, MazeSettings, Start, Tasks, check_task
+from .tasks import MazeTask
+from .views import View, view_space, views
 
 __all__ = ["GridMazeVectorEnv"]
 
 MAX_FRAMES = 16
 """Mazes drawn by `render`, at most."""
 
-KEEP: Any = object()
-"""Stands for tasks that stay set, or unset."""
 
-Read = tuple[Any, bool, torch.Tensor | None]
-"""Goals and starts to set (None to draw, or `KEEP`), the same tasks again or not, teleports."""
-
-
-class GridMazeVectorEnv(TensorEnv):
+class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
     """B grid mazes on a torch device; dynamics as in `envs.maze.env.GridMazeEnv`.
 
-    ``reset`` returns float32 [B, 9] and an info dict with ``goals``, int64 [B], the cell numbers
-    of the goals. ``step`` takes int64 [B] and returns observations float32 [B, 9], rewards
-    float32 [B], terminated bool [B] (always False), truncated bool [B] and an info dict. The two
-    flags are constants shared between steps: do not write into them.
+    Observations are float32 [B, 9], or [B, 23] with ``observe="walls_and_place"``; actions int64
+    [B]; a task's parameters the cell numbers of goal and start, int64 [B] each. ``info["goals"]``
+    of a reset are the goals. Where the goal ends the episode, episodes end at different times; see
+    `envs.base.tensor` for what then happens.
 
     Reset options (all optional):
-        tasks: A sequence of B `MazeTask`, kept for later resets; None goes back to drawing.
+        tasks: B tasks, kept for later resets: a sequence of `MazeTask`, or int64 [B, 2], the cell
+            numbers of goal and start. None goes back to drawing.
         goals: The same as int64 [B] cell numbers, with the default start cell.
         same_task: True starts another episode on the tasks at hand.
         teleports: int64 [horizon, B], for one episode, instead of random draws: entry (t, b) in
@@ -72,6 +66,9 @@ class GridMazeVectorEnv(TensorEnv):
         tasks: Where goals come from when none are set: a `TaskDistribution` or a sequence of
             tasks to draw from uniformly. Every goal but the start by default.
         teleport: ``"free"`` or ``"interior"``, see `envs.maze.dynamics.TeleportMode`.
+        start: Where episodes start, see `envs.maze.settings.Start`.
+        goal: What the goal does when it has paid, see `envs.maze.settings.GoalRule`.
+        observe: What an agent sees, see `envs.maze.views.View`.
         device: Where all tensors live.
         generator: The source of tasks and teleports: one generator on `device`, or G of them, of
             which each drives B / G mazes in a row exactly as it would drive an environment of
@@ -92,9 +89,9 @@ class GridMazeVectorEnv(TensorEnv):
         "render_fps": 8,
         "autoreset_mode": AutoresetMode.DISABLED,
     }
-    options = ("tasks", "goals", "same_task", "teleports", "reset_mask")
+    task_type = MazeTask
+    parameter_dtype = torch.int64
     step_options = ("teleports",)
-    may_terminate = False
 
     def __init__(
         self,
@@ -107,6 +104,9 @@ class GridMazeVectorEnv(TensorEnv):
         wall_penalty: float = 0.0,
         tasks: Tasks | None = None,
         teleport: TeleportMode = "free",
+        start: Start = "centre",
+        goal: GoalRule = "teleports",
+        observe: View = "walls",
         device: torch.device | str = "cpu",
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
@@ -121,57 +121,77 @@ class GridMazeVectorEnv(TensorEnv):
             reward=reward,
             wall_penalty=wall_penalty,
             teleport=teleport,
+            start=start,
+            goal=goal,
+            observe=observe,
         )
         check_render_mode(render_mode, self.metadata["render_modes"])
+        self.reward_range = self.settings.reward_range
+        self.may_terminate = goal == "ends"
         super().__init__(
             num_envs,
-            gymnasium.spaces.Box(0.0, 1.0, (PATCH_SIZE,), np.float32),
+            self.settings.tasks,
+            self.settings.horizon,
+            {"goal": (), "start": ()},
+            view_space(observe),
             gymnasium.spaces.Discrete(NUM_ACTIONS),
             device=device,
             generator=generator,
             autoreset_mode=autoreset_mode,
+            bounds={"teleports": self.settings.tables.num_draws},
         )
         self.render_mode = render_mode
         self._validate = validate_actions and self.device.type == "cpu"
         self._tables = TensorTables.on(self.settings.tables, self.device)
-        self._constants()
-        self._fixed: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._block_start = 0
-        self._targets: tuple[torch.Tensor, ...] = ()
-        self._cells = self._default_starts
+        self._views = torch.tensor(views(self.settings.tables, observe), device=self.device)
+        self._reward = self._zero + self.settings.reward
+        self._batch_shape = torch.Size((self.num_envs,))
+        self._cells = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
 
     # The environment ------------------------------------------------------------------------
 
-    def step_tensors(self, actions: Any) -> StepResult:
-        """`step`, always with tensors."""
-        elapsed = self._elapsed
-        if elapsed is None or elapsed == self.horizon:
-            return self._step_past_the_end()
-        actions = as_actions(actions, self.device)
-        if actions.shape != self._batch_shape:
-            self._check_shape(actions)
-        if self._validate and not torch.equal(actions & (NUM_ACTIONS - 1), actions):
+    def _begin(self, started: torch.Tensor | None) -> None:
+        self._goals, starts = self._params
+        if self.settings.start == "random":
+            starts = self._draw_starts(started)
+        if started is not None:
+            self._cells = torch.where(started, starts, self._cells)
+            return
+        self._cells = starts
+        # Drawn whatever the goal does, so that goals and starts do not depend on it.
+        self._targets = self._next_targets()
+
+    def _read_actions(self, actions: Any) -> torch.Tensor:
+        moves = as_actions(actions, self.device)
+        if moves.shape != self._batch_shape:
+            self._check_shape(moves)
+        if self._validate and not torch.equal(moves & (NUM_ACTIONS - 1), moves):
             raise ValueError(
                 f"actions must be 0 up, 1 down, 2 left or 3 right, got values from "
-                f"{int(actions.min())} to {int(actions.max())}"
+                f"{int(moves.min())} to {int(moves.max())}"
             )
-        offset = elapsed - self._block_start
-        if offset == len(self._targets):
-            self._draw_block()
-            offset = 0
-        self._cells, hits, index = step_many(
-            self._tables, self._cells, actions, self._goals, self._targets[offset]
-        )
+        return moves
+
+    def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        before = self._cells
+        # An agent whose goal ends the episode stays on it: it is sent to where it is.
+        targets = self._goals if self.may_terminate else next(self._targets, None)
+        if targets is None:
+            self._targets = self._next_targets()
+            targets = next(self._targets)
+        cells, hits, index = step_many(self._tables, before, actions, self._goals, targets)
         rewards = torch.where(hits, self._reward, self._zero)
         if self.settings.wall_penalty:
             blocked = torch.index_select(self._tables.bumped, 0, index)
             rewards = rewards.sub_(blocked, alpha=self.settings.wall_penalty)
-        self._elapsed = elapsed + 1
-        if self._elapsed == self.horizon:
-            if self.autoreset_mode is AutoresetMode.SAME_STEP:
-                return self._finish_all(rewards, self._false, self._true)
-            return self._observe(), rewards, self._false, self._true, {}
-        return self._observe(), rewards, self._false, self._false, {}
+        if not self.may_terminate:
+            self._cells = cells
+            return rewards, None
+        self._cells = torch.where(self._ended, before, cells)
+        return rewards, hits
+
+    def _observe(self) -> torch.Tensor:
+        return torch.index_select(self._views, 0, self._cells)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Pictures of the first 16 mazes, uint8 [height, width, 3] each; None without a mode."""
@@ -184,7 +204,7 @@ class GridMazeVectorEnv(TensorEnv):
             for (row, column), goal in zip(agents, goals, strict=True)
         )
 
-    # Public: what can be asked --------------------------------------------------------------
+    # What can be asked ----------------------------------------------------------------------
 
     @property
     def layout(self) -> Layout:
@@ -192,25 +212,14 @@ class GridMazeVectorEnv(TensorEnv):
         return self.settings.layout
 
     @property
-    def horizon(self) -> int:
-        """Steps in an episode."""
-        return self.settings.horizon
-
-    @property
-    def reward_range(self) -> tuple[float, float]:
-        """The least and the largest reward of a step."""
-        return self.settings.reward_range
-
-    @property
-    def task_distribution(self) -> TaskDistribution:
-        """Where goals come from when none are set."""
-        return self.settings.tasks
+    def options(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The reset options it knows."""
+        return ("goals", *super().options)
 
     @property
     def goals(self) -> torch.Tensor:
         """int64 [B], the cell numbers of the goals. Do not write into it."""
-        self._check_running()
-        return self._goals
+        return self.task_parameters[0]
 
     @property
     def agent_cells(self) -> torch.Tensor:
@@ -222,105 +231,66 @@ class GridMazeVectorEnv(TensorEnv):
     def agent_positions(self) -> torch.Tensor:
         """int64 [B, 2], the agents' (row, column)."""
         places = torch.tensor(self.settings.tables.places, device=self.device)
-        return places.index_select(0, self.agent_cells)
+        return torch.index_select(places, 0, self.agent_cells)
 
-    @property
-    def tasks(self) -> tuple[MazeTask, ...]:
-        """The B tasks at hand. Waits for the device."""
-        self._check_running()
-        cells = self.layout.free_cells
-        pairs = zip(self._goals.tolist(), self._starts.tolist(), strict=True)
-        return tuple(MazeTask(self.layout, cells[goal], cells[start]) for goal, start in pairs)
+    # Tasks ----------------------------------------------------------------------------------
 
-    # Tasks and episodes ---------------------------------------------------------------------
-
-    def _read_options(self, chosen: dict[str, Any]) -> Read:
-        if chosen.get("tasks") is not None and chosen.get("goals") is not None:
-            raise ValueError("give tasks or goals in the reset options, not both")
-        fixed = KEEP
+    def _read_fixed(self, chosen: dict[str, Any]) -> Any:
+        if chosen.get("goals") is None:
+            return (
+                None if "goals" in chosen and "tasks" not in chosen else super()._read_fixed(chosen)
+            )
         if chosen.get("tasks") is not None:
-            fixed = self._read_tasks(chosen["tasks"])
-        elif chosen.get("goals") is not None:
-            fixed = self._read_goals(chosen["goals"]), self._default_starts
-        elif "tasks" in chosen or "goals" in chosen:
-            fixed = None
-        same = fixed is KEEP and bool(chosen.get("same_task"))
-        if same and self._fixed is None:
-            self._check_running()
-        teleports = chosen.get("teleports")
-        return fixed, same, None if teleports is None else self._read_teleports(teleports)
+            raise ValueError("give tasks or goals in the reset options, not both")
+        return self._read_goals(chosen["goals"])
 
-    def _start_all(self, read: Read) -> tuple[torch.Tensor, dict[str, Any]]:
-        fixed, same, teleports = read
-        if fixed is not KEEP:
-            self._fixed = fixed
-        if self._fixed is not None:
-            self._goals, self._starts = self._fixed
-        elif not same:
-            self._goals = self._generators.goals(self.task_distribution)
-            self._starts = self._default_starts
-        self._cells = self._starts
-        self._elapsed = self._block_start = 0
-        self._targets = ()
-        if teleports is None:
-            self._draw_block()
-        else:
-            self._targets = teleport_targets(teleports, self._goals).unbind(0)
-        return self._observe(), {"goals": self._goals}
-
-    def _read_tasks(self, tasks: Sequence[MazeTask]) -> tuple[torch.Tensor, torch.Tensor]:
-        if len(tasks) != self.num_envs:
-            raise ValueError(f"got {len(tasks)} tasks for {self.num_envs} mazes: give one for each")
-        checked = [check_task(task, self.layout) for task in tasks]
-        goals = [task.goal_number for task in checked]
-        starts = [task.start_number for task in checked]
-        return torch.tensor(goals, device=self.device), torch.tensor(starts, device=self.device)
-
-    def _read_goals(self, goals: torch.Tensor) -> torch.Tensor:
+    def _read_goals(self, goals: torch.Tensor) -> Tensors:
         goals = torch.as_tensor(goals, device=self.device)
         if goals.dtype != torch.int64 or goals.shape != self._batch_shape:
             raise ValueError(
                 f"goals must be int64 of shape ({self.num_envs},), got {goals.dtype} of shape "
                 f"{tuple(goals.shape)}"
             )
-        start = self.layout.cell_number(self.task_distribution.start)
-        wrong = (goals < 0) | (goals >= self.layout.num_free) | (goals == start)
+        start = self.layout.cell_number(self.settings.tasks.start)
+        starts = torch.full_like(goals, start)
+        self._check_parameters(goals, starts)
+        return goals.clone(), starts
+
+    def _check_parameters(self, *parameters: torch.Tensor) -> None:
+        goals, starts = parameters
+        num_free = self.layout.num_free
+        outside = (starts < 0) | (starts >= num_free)
+        if bool(outside.any()):
+            raise ValueError(
+                f"start {int(starts[outside][0])} is no cell number in [0, {num_free})"
+            )
+        wrong = (goals < 0) | (goals >= num_free) | (goals == starts)
         if bool(wrong.any()):
             raise ValueError(
-                f"goal {int(goals[wrong][0])} is no cell number in [0, {self.layout.num_free}) "
-                f"other than the start's, {start}"
+                f"goal {int(goals[wrong][0])} is no cell number in [0, {num_free}) "
+                f"other than the start's, {int(starts[wrong][0])}"
             )
-        return goals.clone()
 
-    def _draw_block(self) -> None:
-        """Draws the teleports of the steps that follow, a block at a time."""
-        self._block_start += len(self._targets)
-        draws = self._generators.integers(
-            self.settings.tables.num_draws, self.horizon - self._block_start
-        )
-        self._targets = teleport_targets(draws, self._goals).unbind(0)
+    def _check_task(self, task: Any) -> MazeTask:
+        return check_task(task, self.layout)
 
-    def _read_teleports(self, teleports: torch.Tensor) -> torch.Tensor:
-        draws = torch.as_tensor(teleports, device=self.device)
-        expected, num_draws = (self.horizon, self.num_envs), self.settings.tables.num_draws
-        if draws.dtype != torch.int64 or tuple(draws.shape) != expected:
-            raise ValueError(
-                f"teleports must be int64 of shape (horizon, num_envs) = {expected}, got "
-                f"{draws.dtype} of shape {tuple(draws.shape)}"
-            )
-        if bool(((draws < 0) | (draws >= num_draws)).any()):
-            raise ValueError(f"teleports must lie in [0, {num_draws}): they skip the goal")
-        return draws
+    def _task_of(self, *arrays: NDArray[Any]) -> MazeTask:
+        cells = self.layout.free_cells
+        goal, start = (cells[int(number)] for number in arrays)
+        return MazeTask(self.layout, goal, start)
 
-    def _observe(self) -> torch.Tensor:
-        """float32 [B, 9], a new tensor."""
-        return torch.index_select(self._tables.patch, 0, self._cells)
+    def _info(self) -> dict[str, Any]:
+        return {"goals": self._params[0], **super()._info()}
 
-    # Set-up and checks ----------------------------------------------------------------------
+    def _next_targets(self) -> Iterator[torch.Tensor]:
+        """Where finds in the next steps send the agents, int64 [B] each."""
+        draws = self._random.block("teleports")  # [T', B]
+        return iter(teleport_targets(draws, self._goals).unbind(0))
 
-    def _constants(self) -> None:
-        """Tensors that no step has to make."""
-        self._batch_shape = torch.Size((self.num_envs,))
-        self._reward = self._zero + self.settings.reward
-        start = self.layout.cell_number(self.task_distribution.start)
-        self._default_starts = torch.full((self.num_envs,), start, device=self.device)
+    def _draw_starts(self, started: torch.Tensor | None) -> torch.Tensor:
+        """int64 [B], free cells other than the goals."""
+        if started is None:
+            # For nothing: so drew version 0.1, whose runs are resumed to the same numbers.
+            self._generators.integers(self.settings.tables.num_draws, self.horizon)
+        draws = self._generators.integers(self.layout.num_free - 1, 1)[0]
+        return teleport_targets(draws, self._goals)

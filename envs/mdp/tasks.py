@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.tasks import Arrays, Task, TaskFamily, TaskSet, Tensors, float32_array
+from ..base.tasks import Arrays, PlainTask, TaskFamily, TaskSet, Tensors, float32_array
 from ..base.whole_numbers import whole_number
 
 __all__ = ["MDPReturns", "MDPTask", "MDPTasks", "mdp_reference_returns", "next_state_thresholds"]
@@ -27,7 +27,7 @@ Rows = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
-class MDPTask(Task):
+class MDPTask(PlainTask):
     """One Markov decision process with S states and A actions. Episodes start in state 0.
 
     Args:

@@ -43,7 +43,6 @@ class TabularMDPVectorEnv(TaskVectorEnv[MDPTask]):
     """
 
     task_type = MDPTask
-    parameter_names = ("transitions", "reward_means")
     step_options = ("uniforms", "normals")
     reward_range = (-math.inf, math.inf)
 
@@ -65,6 +64,10 @@ class TabularMDPVectorEnv(TaskVectorEnv[MDPTask]):
             num_envs,
             source,
             horizon,
+            {
+                "transitions": (self.num_states, self.num_actions, self.num_states),
+                "reward_means": (self.num_states, self.num_actions),
+            },
             Box(0.0, 1.0, (self.num_states,), np.float32),
             Discrete(self.num_actions),
             device=device,
@@ -103,6 +106,14 @@ class TabularMDPVectorEnv(TaskVectorEnv[MDPTask]):
 
     def _observe(self) -> torch.Tensor:
         return self._one_hot.index_select(0, self._states)
+
+    def _check_parameters(self, *parameters: torch.Tensor) -> None:
+        transitions, means = parameters
+        sums = transitions.sum(dim=-1, dtype=torch.float64)
+        if not bool((transitions >= 0).all()) or not bool(((sums - 1).abs() <= 1e-4).all()):
+            raise ValueError("transitions must be probabilities that sum to 1 over the next state")
+        if not bool(torch.isfinite(means).all()):
+            raise ValueError("reward_means must be finite")
 
     def _check_task(self, task: Any) -> MDPTask:
         return check_sizes(super()._check_task(task), self.num_states, self.num_actions)

@@ -35,7 +35,8 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
 
     ## Action Space
     ``Box(-max_step, max_step, (2,), float32)``: what is added to x and y. Larger values are
-    clipped, each coordinate on its own.
+    clipped, each coordinate on its own. With an `action_scale` the bounds are divided by it, and
+    actions multiplied before they are taken.
 
     ## Observation Space
     ``Box((2,), float32)``: the position (x, y), bounded by what `horizon` steps can reach.
@@ -65,6 +66,8 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
     * `horizon`: steps in an episode
     * `max_step`: largest change of a coordinate in a step
     * `goal_radius`: how near the goal an episode ends; 0 for never
+    * `action_scale`: what an action is multiplied by to be a move; with `max_step` an action of 1
+      is the longest step, whatever its length
     * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (uint8 picture), ``"human"`` (a window)
 
     ## Version History
@@ -80,12 +83,15 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
         horizon: int = 100,
         max_step: float = 0.1,
         goal_radius: float = 0.01,
+        action_scale: float = 1.0,
         render_mode: str | None = None,
     ) -> None:
         source = PointTasks() if tasks is None else as_source(tasks, PointTask)
         super().__init__(source, horizon, render_mode)
-        self.max_step, self.goal_radius = check_point_settings(max_step, goal_radius)
-        self.observation_space, self.action_space = point_spaces(horizon, max_step)
+        self.max_step, self.goal_radius, self.action_scale = check_point_settings(
+            max_step, goal_radius, action_scale
+        )
+        self._set_spaces()
         self.may_terminate = self.goal_radius > 0
         self.reward_range = (-math.inf, 0.0)
 
@@ -103,17 +109,23 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """W up, S down, A left, D right, for `gymnasium.utils.play.play`."""
         moves = {"w": (0, 1), "s": (0, -1), "a": (-1, 0), "d": (1, 0)}
-        size = np.float32(self.max_step)
+        size = np.float32(self.max_step / self.action_scale)
         return {(key,): size * np.array(move, np.float32) for key, move in moves.items()}
 
     def _set_horizon(self, horizon: int) -> None:
         super()._set_horizon(horizon)
-        self.observation_space, self.action_space = point_spaces(horizon, self.max_step)
+        self._set_spaces()
+
+    def _set_spaces(self) -> None:
+        self.observation_space, self.action_space = point_spaces(
+            self.horizon, self.max_step, self.action_scale
+        )
 
     def _read_action(self, action: Any) -> Vector:
         move = np.asarray(action, dtype=np.float32)
         if move.shape != (2,) or not np.isfinite(move).all():
             raise ValueError(f"action must be two finite numbers (dx, dy), got {action}")
+        move = move * np.float32(self.action_scale)
         return np.clip(move, -np.float32(self.max_step), np.float32(self.max_step))
 
     def _advance(self, action: Vector) -> tuple[float, bool]:
@@ -130,21 +142,26 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
         return f"point ({x:.3f}, {y:.3f})  goal ({goal[0]:.3f}, {goal[1]:.3f})"
 
 
-def point_spaces(horizon: int, max_step: float) -> tuple[Box[Any], Box[Any]]:
+def point_spaces(horizon: int, max_step: float, action_scale: float) -> tuple[Box[Any], Box[Any]]:
     """Observation and action space: positions within a step more than can be reached, moves."""
     reach = (check_horizon(horizon) + 1) * max_step
     positions: Box[Any] = Box(-reach, reach, (2,), np.float32)
-    return positions, Box(-max_step, max_step, (2,), np.float32)
+    longest = max_step / action_scale
+    return positions, Box(-longest, longest, (2,), np.float32)
 
 
-def check_point_settings(max_step: float, goal_radius: float) -> tuple[float, float]:
-    """The two lengths, as floats.
+def check_point_settings(
+    max_step: float, goal_radius: float, action_scale: float
+) -> tuple[float, float, float]:
+    """The two lengths and the scale, as floats.
 
     Raises:
-        ValueError: If `max_step` is not above 0 or `goal_radius` below 0.
+        ValueError: If `max_step` or `action_scale` is not above 0, or `goal_radius` below 0.
     """
+    if not (math.isfinite(action_scale) and action_scale > 0):
+        raise ValueError(f"action_scale must be finite and above 0, got {action_scale}")
     if not (math.isfinite(max_step) and max_step > 0):
         raise ValueError(f"max_step must be finite and above 0, got {max_step}")
     if not (math.isfinite(goal_radius) and goal_radius >= 0):
         raise ValueError(f"goal_radius must be finite and at least 0, got {goal_radius}")
-    return float(max_step), float(goal_radius)
+    return float(max_step), float(goal_radius), float(action_scale)

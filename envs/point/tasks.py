@@ -18,8 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.tasks import Arrays, Task, TaskFamily, TaskSet, Tensors, check_count, float32_tuple
-from ..maze.tasks import DEFAULT, check_fractions, deal_out
+from ..base.tasks import (
+    DEFAULT,
+    Arrays,
+    PlainTask,
+    TaskFamily,
+    TaskSet,
+    Tensors,
+    check_count,
+    check_fractions,
+    deal_out,
+    float32_tuple,
+)
 
 __all__ = ["PointReturns", "PointSplits", "PointTask", "PointTasks", "point_reference_returns"]
 
@@ -36,7 +46,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PointTask(Task):
+class PointTask(PlainTask):
     """One goal in the plane.
 
     Args:

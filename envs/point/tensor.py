@@ -32,6 +32,8 @@ class PointNavigationVectorEnv(TaskVectorEnv[PointTask]):
         horizon: Steps in an episode.
         max_step: Largest change of a coordinate in a step.
         goal_radius: How near the goal an episode ends; 0 for never.
+        action_scale: What an action is multiplied by to be a move; with `max_step` an action of 1
+            is the longest step.
         device: Where all tensors live.
         generator: The source of goals; see `envs.base.tensor`.
         autoreset_mode: DISABLED, SAME_STEP, or, with ``goal_radius=0``, NEXT_STEP.
@@ -43,7 +45,6 @@ class PointNavigationVectorEnv(TaskVectorEnv[PointTask]):
     """
 
     task_type = PointTask
-    parameter_names = ("goal",)
 
     def __init__(
         self,
@@ -53,19 +54,23 @@ class PointNavigationVectorEnv(TaskVectorEnv[PointTask]):
         horizon: int = 100,
         max_step: float = 0.1,
         goal_radius: float = 0.01,
+        action_scale: float = 1.0,
         device: torch.device | str = "cpu",
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
         validate_actions: bool = True,
     ) -> None:
-        self.max_step, self.goal_radius = check_point_settings(max_step, goal_radius)
+        self.max_step, self.goal_radius, self.action_scale = check_point_settings(
+            max_step, goal_radius, action_scale
+        )
         self.may_terminate = self.goal_radius > 0
         self.reward_range = (-math.inf, 0.0)
         super().__init__(
             num_envs,
             PointTasks() if tasks is None else as_source(tasks, PointTask),
             horizon,
-            *point_spaces(horizon, max_step),
+            {"goal": (2,)},
+            *point_spaces(horizon, self.max_step, self.action_scale),
             device=device,
             generator=generator,
             autoreset_mode=autoreset_mode,
@@ -78,6 +83,10 @@ class PointNavigationVectorEnv(TaskVectorEnv[PointTask]):
     def goals(self) -> torch.Tensor:
         """float32 [B, 2]. Do not write into it."""
         return self.task_parameters[0]
+
+    def _check_parameters(self, *parameters: torch.Tensor) -> None:
+        if not bool(torch.isfinite(parameters[0]).all()):
+            raise ValueError("tasks given as numbers must be finite goals (x, y)")
 
     def _begin(self, started: torch.Tensor | None) -> None:
         self._positions = (
@@ -92,6 +101,8 @@ class PointNavigationVectorEnv(TaskVectorEnv[PointTask]):
         if self._validate and not bool(torch.isfinite(moves).all()):
             row = int((~torch.isfinite(moves)).any(dim=1).nonzero()[0])
             raise ValueError(f"actions must be finite, got {moves[row].tolist()} for point {row}")
+        if self.action_scale != 1.0:
+            moves = moves * self.action_scale
         return moves.clamp(-self.max_step, self.max_step)
 
     def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from ..base.arrays import numpy_info, numpy_step, to_numpy
-from ..base.tensor_environment import Seed, StepResult, TensorEnv
+from ..base.tensor_environment import Generators, Seed, StepResult, TensorEnv
 
 __all__ = ["TensorWrapper", "task_environment", "tensor_device"]
 
@@ -59,6 +60,15 @@ class TensorWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
         """Does one action everywhere, as the environment does."""
         result = self.step_tensors(actions)
         return numpy_step(*result) if self._base.speaks_numpy else result
+
+    def task_tensor(self, tasks: Sequence[Any]) -> torch.Tensor:
+        """The numbers of tasks, [N, D]; see `envs.base.tensor.TaskVectorEnv.task_tensor`."""
+        numbers: torch.Tensor = self._base.task_tensor(tasks)
+        return numbers
+
+    def use_generators(self, generator: Generators) -> None:
+        """Draws by other generators from the next reset on."""
+        self._base.use_generators(generator)
 
     def _inner_reset(
         self, seed: Seed, options: dict[str, Any] | None

@@ -131,10 +131,13 @@ class VectorTrial(TensorWrapper):
             ``autoreset_mode`` DISABLED or NEXT_STEP.
         num_episodes: Episodes in a trial, at least 1.
         episode_flag: Append an input that is 1 in the first observation of each episode, else 0.
+        wait: Take an environment whose episodes may end before their horizon, in mode DISABLED. An
+            episode that has ended pays nothing more and waits for the horizon, where all go on
+            (those of a `Trial` go on at once).
 
     Raises:
         ValueError: If `num_episodes` is below 1, `env` is in mode SAME_STEP, its episodes may
-            terminate, or `env` already holds a `VectorMetaObservation`.
+            terminate and do not `wait`, or `env` already holds a `VectorMetaObservation`.
         TypeError: If `env` is another environment.
     """
 
@@ -144,6 +147,7 @@ class VectorTrial(TensorWrapper):
         num_episodes: int,
         *,
         episode_flag: bool = False,
+        wait: bool = False,
     ) -> None:
         super().__init__(env)
         self.num_episodes = check_trial(env, num_episodes, VectorMetaObservation)
@@ -153,10 +157,12 @@ class VectorTrial(TensorWrapper):
                 f"a trial resets its episodes itself, got an environment with {self._autoreset}: "
                 f"make it with AutoresetMode.DISABLED or NEXT_STEP"
             )
-        if self._base.may_terminate:
+        waits = wait and self._autoreset is AutoresetMode.DISABLED
+        if self._base.may_terminate and not waits:
             raise ValueError(
                 "the episodes of these trials could end at different times: make the environment "
-                "so that none ends early (a point with goal_radius=0)"
+                "so that none ends early (a point with goal_radius=0), or let them wait for each "
+                "other, with wait=True and AutoresetMode.DISABLED"
             )
         self._episode_horizon = episode_horizon(env)
         device = self._device
@@ -199,6 +205,9 @@ class VectorTrial(TensorWrapper):
             return self._with_flag(observation), rewards, terminated, truncated, info
         self._elapsed += 1
         ended = self._elapsed == self._episode_horizon
+        if self._base.may_terminate:  # an episode that has ended waits, and its trial goes on
+            truncated = terminated | truncated if ended else self._running
+            terminated = self._running
         info = info | {"trial_episode": self._episode, "episode_ended": ended}
         if ended and self._episode + 1 < self.num_episodes:
             self._episode += 1

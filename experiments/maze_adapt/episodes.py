@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from experiments.maze_adapt.interfaces import TensorEnv
-from experiments.maze_adapt.worlds import Tasks, World
+from experiments.maze_adapt.worlds import Tasks, TensorEnv, World
 from metarl.rl import (
     AdaptablePolicy,
     EpisodeCollector,

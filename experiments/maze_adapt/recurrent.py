@@ -22,7 +22,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from envs import MazeTask, VectorMetaObservation, VectorTrial
-from experiments.maze_adapt.interfaces import seen_cells
+from envs.maze.views import seen_cells
 from experiments.maze_adapt.kinds import Film, Loaded, Measurement
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.streams import STREAMS
@@ -146,7 +146,7 @@ def make_trials(
         place: What else the environments are made with: generator, device, tasks.
     """
     episodes = world.make_env(num_envs, **place)
-    trials = VectorTrial(episodes, num_episodes, episode_flag=True)
+    trials = VectorTrial(episodes, num_episodes, episode_flag=True, wait=True)
     return VectorMetaObservation(trials, unused_input=False)
 
 

@@ -15,6 +15,8 @@ from itertools import combinations
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from envs import (
     BanditTasks,
@@ -34,13 +36,14 @@ from envs import (
     pillar_maze,
     point_reference_returns,
 )
-from experiments.maze_adapt.interfaces import LocatedMazes, ScaledActions, TensorEnv
+from envs.maze.dynamics import PATCH_SIZE
+from envs.maze.views import PLACE_SIZE
 from experiments.maze_adapt.maze_anchors import Goal, Start, maze_returns
-from experiments.maze_adapt.maze_variants import EndsAtGoal, RandomStarts
 from metarl.errors import UserError
 from metarl.rl import Categorical, Distribution, Gaussian
 
 EnvName = Literal["maze", "point", "gridnavi", "bandit", "mdp"]
+TensorEnv = VectorEnv[Tensor, Tensor, Tensor]
 Tasks = Sequence[Any]
 MakeEnv = Callable[..., TensorEnv]
 """Called with ``(num_envs, generator=..., device=...)``."""
@@ -199,21 +202,22 @@ def maze(
     splits = TaskDistribution(layout).split(**FRACTIONS, salt=salt)
     sides = sides_of(splits, f"--size {size} --salt {salt}")
 
-    def make_env(num_envs: int, **place: Any) -> TensorEnv:
-        env = GridMazeVectorEnv(
-            num_envs, layout=layout, horizon=horizon, reward=1.0, validate_actions=False, **place
-        )
-        mazes: TensorEnv = LocatedMazes(env)
-        if start == "random":
-            mazes = RandomStarts(mazes, place.get("generator"))
-        return EndsAtGoal(mazes) if goal == "ends" else mazes
+    make_env = partial(
+        GridMazeVectorEnv,
+        layout=layout,
+        horizon=horizon,
+        reward=1.0,
+        start=start,
+        goal=goal,
+        observe="walls_and_place",
+        validate_actions=False,
+    )
 
     def anchors(tasks: Tasks) -> Anchors:
         return Anchors(*maze_returns(tasks, horizon, start, goal))
 
     actions = Categorical(NUM_MOVES)
-    inputs = LocatedMazes.num_inputs
-    return World(inputs, actions, horizon, *sides, make_env, anchors)
+    return World(PATCH_SIZE + PLACE_SIZE, actions, horizon, *sides, make_env, anchors)
 
 
 def sides_of(splits: Any, options: str) -> tuple[Source, Source, Source]:
@@ -236,10 +240,14 @@ def sides_of(splits: Any, options: str) -> tuple[Source, Source, Source]:
 def point(horizon: int, std: float, salt: str = SALT) -> World:
     """MAML's point in the plane; an action of 1 is the longest step."""
     splits = PointTasks().split(**FRACTIONS, salt=salt)
-
-    def make_env(num_envs: int, **place: Any) -> TensorEnv:
-        env = PointNavigationVectorEnv(num_envs, horizon=horizon, validate_actions=False, **place)
-        return ScaledActions(env, env.max_step)
+    longest = 0.1
+    make_env = partial(
+        PointNavigationVectorEnv,
+        horizon=horizon,
+        max_step=longest,
+        action_scale=longest,
+        validate_actions=False,
+    )
 
     def anchors(tasks: Tasks) -> Anchors:
         return Anchors(*point_reference_returns(tasks, horizon=horizon))

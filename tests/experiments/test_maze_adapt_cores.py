@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from experiments.maze_adapt.__main__ import main
-from experiments.maze_adapt.interfaces import LocatedMazes
 from experiments.maze_adapt.settings import TrainSettings, defaults, from_config
 from experiments.maze_adapt.train import default_run_dir
 from metarl.core import num_parameters
@@ -19,7 +18,7 @@ SMALL = (
     *("--iterations", "2", "--log-every", "1", "--checkpoint-every", "1", "--device", "cpu"),
 )
 CORE = ("--core-size", "3")
-INPUTS, ACTIONS = LocatedMazes.num_inputs, 4
+INPUTS, ACTIONS = 23, 4
 HEADS = 4 * ACTIONS
 NUM_WEIGHTS = {
     "rnn": 3 * (INPUTS + 3 + 1),

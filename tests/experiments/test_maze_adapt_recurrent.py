@@ -12,7 +12,6 @@ from PIL import Image
 from envs import GridMazeVectorEnv
 from experiments.maze_adapt.__main__ import main
 from experiments.maze_adapt.dispatch import kind_of
-from experiments.maze_adapt.interfaces import LocatedMazes
 from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.methods import METHODS_OF
 from experiments.maze_adapt.recurrent import episode_metrics, make_policy, make_trials
@@ -138,7 +137,7 @@ def test_an_agent_sees_place_action_reward_time_and_beginnings():
     world = make_world("maze", horizon=2, size=5, num_arms=5, std=1.0)
     env = make_trials(world, 1, 2, generator=torch.Generator().manual_seed(0))
     seen, _ = env.reset(options={"tasks": [world.train.tasks[0]]})
-    place = LocatedMazes.num_inputs
+    place = 23
     assert seen.shape == (1, place + 1 + 3 + 4)  # flag; bias, time, reward; action
     rows = [seen[0, place:].tolist()]
     for action in (3, 1, 0):
@@ -152,17 +151,16 @@ def test_an_agent_sees_place_action_reward_time_and_beginnings():
 
 @pytest.mark.parametrize("start", ["centre", "random"])
 def test_a_trial_has_one_goal_to_train_on_and_every_trial_another(tmp_path, monkeypatch, start):
-    goals, reset = [], GridMazeVectorEnv.reset
+    goals, reset = [], GridMazeVectorEnv.reset_tensors
 
-    def watched(self, **keywords):
-        answer = reset(self, **keywords)
+    def watched(self, *arguments):
+        answer = reset(self, *arguments)
         goals.append(self.goals.tolist())
         return answer
 
-    monkeypatch.setattr(GridMazeVectorEnv, "reset", watched)
+    monkeypatch.setattr(GridMazeVectorEnv, "reset_tensors", watched)
     (run,) = train(tmp_path / "run", "--env", "maze", "--size", "7", "--start", start)
-    resets = 3 * (2 if start == "random" else 1)  # a random start resets twice
-    trials = [goals[i : i + resets] for i in range(0, len(goals), resets)]
+    trials = [goals[i : i + 3] for i in range(0, len(goals), 3)]
     assert len(trials) == 5
     assert all(len({tuple(g) for g in trial}) == 1 for trial in trials)
     assert len({tuple(trial[0]) for trial in trials}) == 5
@@ -240,14 +238,14 @@ def test_render_films_the_episodes_of_one_trial(trained, tmp_path, capsys, monke
     assert all(f"episode {k}: return" in said for k in (1, 2, 3))
     with Image.open(picture) as image:
         assert image.size[0] == 5 * 82 * 3 + 2 * 16
-    adapter, cells, step = adapter_of(trained), [], GridMazeVectorEnv.step
+    adapter, cells, step = adapter_of(trained), [], GridMazeVectorEnv.step_tensors
 
     def watched(self, actions):
         answer = step(self, actions)
         cells.append(self.agent_positions[0].tolist())
         return answer
 
-    monkeypatch.setattr(GridMazeVectorEnv, "step", watched)
+    monkeypatch.setattr(GridMazeVectorEnv, "step_tensors", watched)
     task = adapter.settings.world().test.tasks[0]
     film = adapter.film(task, 2, 0, greedy=False)
     assert film.cells[:, 0].tolist() == [list(task.start)] * 3

@@ -8,21 +8,20 @@ import pytest
 import torch
 
 from envs import GridMazeVectorEnv, pillar_maze
-from experiments.maze_adapt.interfaces import LocatedMazes, seen_cells, written_places
+from envs.maze.views import seen_cells, written_places
 
 
 @pytest.mark.parametrize("size", [5, 9, 13])
 def test_the_place_is_seen_and_can_be_read(size: int) -> None:
     layout = pillar_maze(size)
-    env = GridMazeVectorEnv(50, layout=layout, horizon=30, generator=torch.Generator())
-    mazes = LocatedMazes(env)
-    observation, _ = mazes.reset(seed=0)
+    env = GridMazeVectorEnv(50, layout=layout, horizon=30, observe="walls_and_place")
+    observation, _ = env.reset(seed=0)
     for step in range(20):
-        assert observation.shape == (50, LocatedMazes.num_inputs)
-        assert mazes.single_observation_space.contains(observation[0].numpy())
+        assert observation.shape == (50, 23)
+        assert env.single_observation_space.contains(observation[0].numpy())
         assert torch.equal(seen_cells(observation, layout), env.agent_positions), step
         actions = torch.randint(4, (50,), generator=torch.Generator().manual_seed(step))
-        observation, *_ = mazes.step(actions)
+        observation, *_ = env.step(actions)
 
 
 def test_a_place_is_written_as_waves() -> None:
