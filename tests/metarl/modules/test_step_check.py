@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim import optimizer as torch_optimizer
 
 import metarl
+from metarl.modules.step_watch import num_watches
 from tests.metarl.modules.wrapped import mlp, some_data
 
 Make = Callable[[Iterator[Tensor]], Optimizer]
@@ -130,21 +130,16 @@ def test_optimisers_of_something_else_are_no_concern() -> None:
 
 
 def test_nothing_watches_once_a_task_is_over_or_the_warp_is_gone() -> None:
-    def watching() -> int:
-        return len(torch_optimizer._global_optimizer_pre_hooks) + len(
-            torch_optimizer._global_optimizer_post_hooks
-        )
-
     gc.collect()  # of the tests before
-    before = watching()
+    before = num_watches()
     warp = warp_of()
     play(warp, SGD(warp.adapt_parameters(), 0.1))
-    assert watching() == before
+    assert num_watches() == before
     x, y = some_data()
     warp.register_task([(x, y)])
     warp.init_adaptation()
     warp(x)
-    assert watching() == before + 2
+    assert num_watches() == before + 1
     del warp
     gc.collect()
-    assert watching() == before
+    assert num_watches() == before
