@@ -64,7 +64,7 @@ def check(settings: TrainSettings) -> None:
 
 def train(settings: TrainSettings, runs: Sequence[RunDirectory], *, resume: bool) -> None:
     """Train one learner a seed, one after the other."""
-    train_in_turn(runs, partial(build, settings), resume=resume)
+    train_in_turn(runs, partial(build, settings), resume_to=settings.iterations if resume else None)
 
 
 def load(run: RunDirectory, settings: TrainSettings, device: torch.device) -> Loaded:

@@ -62,7 +62,7 @@ def train(settings: FewShotSettings) -> list[RunDirectory]:
     check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     resume = settings.resume is not None
-    train_in_turn(runs, partial(build, settings, omniglot), resume=resume)
+    train_in_turn(runs, partial(build, settings, omniglot), resume_to=settings.iterations if resume else None)
     return runs
 
 
@@ -82,7 +82,6 @@ def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> M
         OptimisedLearner(learner, settings.learner.outer),
         partial(validate, settings, learner, validation_tasks(settings, omniglot, device)),
         settings.validate_every,
-        settings.iterations,
     )
 
     def iterate() -> Mapping[str, Tensor]:
@@ -104,6 +103,7 @@ def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> M
         headline=("query_loss", "support_loss", "last_support_loss", "validation_accuracy"),
         counter="tasks_seen",
         description=f"training seed {seed}",
+        at_the_end=selected.validate_at_the_end,
     )
 
 

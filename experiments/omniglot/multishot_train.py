@@ -63,7 +63,7 @@ def train(settings: MultiShotSettings) -> list[RunDirectory]:
     check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     resume = settings.resume is not None
-    train_in_turn(runs, partial(build, settings, omniglot), resume=resume)
+    train_in_turn(runs, partial(build, settings, omniglot), resume_to=settings.iterations if resume else None)
     return runs
 
 
@@ -87,7 +87,6 @@ def build(settings: MultiShotSettings, omniglot: Omniglot, run: RunDirectory) ->
         OptimisedLearner(learner, settings.learner.outer),
         partial(validate, settings, network, learner, unseen),
         settings.validate_every,
-        settings.iterations,
     )
 
     def iterate() -> Mapping[str, Tensor]:
@@ -108,6 +107,7 @@ def build(settings: MultiShotSettings, omniglot: Omniglot, run: RunDirectory) ->
         headline=("query_loss", "last_support_loss", "support_loss", "validation_accuracy"),
         counter="tasks_seen",
         description=f"training seed {seed}",
+        at_the_end=selected.validate_at_the_end,
     )
 
 

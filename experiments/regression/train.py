@@ -43,7 +43,7 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
     )
     check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
-    train_in_turn(runs, partial(build, settings), resume=settings.resume is not None)
+    train_in_turn(runs, partial(build, settings), resume_to=settings.iterations if settings.resume else None)
     return runs
 
 

@@ -164,7 +164,8 @@ def rewind_to_common(paths: Sequence[Path | str]) -> int:
         raise ValueError("no checkpoints were given")
     available: list[dict[int, Path]] = []  # for each seed: iteration -> file
     for path in map(Path, paths):
-        files = [path, *([previous_path(path)] if previous_path(path).is_file() else [])]
+        # The newer one last: it counts where both are of one iteration.
+        files = [*([previous_path(path)] if previous_path(path).is_file() else []), path]
         available.append({int(load(file)["iteration"]): file for file in files})
     common = set.intersection(*(set(files) for files in available))
     if not common:

@@ -47,6 +47,8 @@ class RunDirectory:
         self._metrics = MetricsLog(path / "metrics.jsonl")
         self._writer: SummaryWriter | None = None
         self._lock: Lock | None = None
+        self._purge_from: int | None = None  # TensorBoard forgets what it had from there on
+        self._noted: int | None = None
         self.was_trained = False
 
     @classmethod
@@ -149,11 +151,16 @@ class RunDirectory:
     ) -> None:
         """Add to `config.json` that training goes on from an iteration, and with which versions.
 
+        What has been noted through this object is not noted again.
+
         Args:
             iteration: Where it goes on.
             device: On what.
             changes: Settings that are another from here on, such as ``iterations``.
         """
+        if iteration == self._noted and not changes:
+            return
+        self._noted = iteration
         now = read_json(self.path / "config.json")  # others may have resumed it since
         entry = {"iteration": iteration, "provenance": provenance(device)}
         if changes:
@@ -189,7 +196,7 @@ class RunDirectory:
         if taken := head.keys() & metrics.keys():
             raise ValueError(f"metrics may not be called {sorted(taken)}: every line has those")
         self._metrics.append({**head, **metrics})  # type: ignore[dict-item]
-        writer = self._tensorboard(purge_step=iteration)
+        writer = self._tensorboard(iteration if self._purge_from is None else self._purge_from)
         for name, value in metrics.items():
             writer.add_scalar(name, float(value), iteration)
 
@@ -200,6 +207,7 @@ class RunDirectory:
     def truncate_metrics(self, after_iteration: int) -> None:
         """Drop the metrics after an iteration, on a resume from its checkpoint."""
         self._metrics.truncate(after_iteration)
+        self._purge_from = after_iteration + 1
         self._close_writer()
 
     # ------------------------------------------------------------- checkpoint and summary

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
-from metarl.runs import checkpoint
+from metarl.runs import checkpoint, resume
 from metarl.runs.directory import RunDirectory
 from metarl.runs.interruption import Interruption
 from metarl.runs.progress import Progress
@@ -111,6 +111,8 @@ class MetaTraining:
         headline: The metrics that the progress bar shows.
         counter: What is counted: environment steps, or (supervised) tasks.
         description: What the progress bar calls it.
+        at_the_end: Judges what was learned, once, after the last iteration; its metrics ``[N]`` go
+            into the last line. It draws nothing from ``generators``.
     """
 
     def __init__(
@@ -125,38 +127,45 @@ class MetaTraining:
         *,
         counter: Literal["env_steps", "tasks_seen"] = "env_steps",
         description: str = "training",
+        at_the_end: Callable[[], Mapping[str, Tensor]] = dict,
     ) -> None:
         self.learner, self.iterate, self.runs = learner, iterate, runs
         self.generators, self.settings, self.headline = generators, settings, headline
         self.steps_per_iteration, self.counter = steps_per_iteration, counter
-        self.description = description
+        self.description, self.at_the_end = description, at_the_end
         self.iteration = 0
         self._wall_seconds = 0.0
         self._sums: dict[str, Tensor] = {}
         self._num_summed: dict[str, int] = {}
+        self._closed = False  # whether the last line is written, which may come too early
 
     def resume(self) -> None:
         """Go back to the newest checkpoint that all runs have; later metrics are dropped.
 
-        A run that was killed before its first checkpoint was whole begins anew.
+        The settings may ask for another number of iterations than the runs were made for: with a
+        constant schedule they become, bit for bit, what they would have been if made for it;
+        another schedule follows the new number from here on. A run that is at its last iteration is
+        left as it is. One that was killed before its first checkpoint was whole begins anew.
 
         Raises:
-            UserError: A checkpoint is missing, damaged, or not of these settings; or another
-                process is training the run.
+            UserError: A checkpoint is missing, damaged, or not of these settings; more has been
+                done than the settings ask for; or another process is training the run.
         """
-        for run in self.runs:
-            _refuse_weights_alone(run)
-            run.lock()
+        total = self.settings.iterations
+        resume.claim(self.runs, total)
         if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
+            for run in self.runs:
+                resume.note(run, 0, total, goes_on=False)
             return
         checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
         states = [run.load_checkpoint() for run in self.runs]
         with self.runs[0].fits_settings():
             self._load(states)
+        goes_on = self.iteration < total or not self._closed
+        if goes_on:
+            self._reopen([state.get("closed", False) for state in states])
         for run in self.runs:
-            run.truncate_metrics(self.iteration)
-            if self.iteration < self.settings.iterations:
-                run.note_resume(self.iteration)
+            resume.note(run, self.iteration, total, goes_on=goes_on)
 
     def run(self) -> None:
         """Train to the last iteration.
@@ -184,13 +193,18 @@ class MetaTraining:
         with Progress(total, self.description, start=self.iteration) as progress:
             started = time.perf_counter() - self._wall_seconds
             stop = interruption.asked
+            if self.iteration == total and not self._closed:
+                self._close(interruption)
+                self._save()
             while self.iteration < total and not stop:
                 with interruption.computing():
                     metrics = self._iterate()
                 self._add(metrics)
                 self._wall_seconds = time.perf_counter() - started
                 done = self.iteration == total
-                if done or self.iteration % self.settings.log_every == 0:
+                if done:
+                    progress.update(self.iteration, self._close(interruption))
+                elif self.iteration % self.settings.log_every == 0:
                     progress.update(self.iteration, self._write_metrics())
                 stop = interruption.asked  # looked at once: what stops has been saved
                 if done or stop or self.iteration % self.settings.checkpoint_every == 0:
@@ -224,6 +238,32 @@ class MetaTraining:
             self._num_summed[name] = self._num_summed.get(name, 0) + 1
         self.iteration += 1
 
+    def _close(self, interruption: Interruption) -> dict[str, float]:
+        """Write the last line; the checkpoint keeps its sums, for the run may be extended."""
+        with interruption.computing():
+            judged = self.at_the_end()
+        self._closed = True
+        sums, num_summed = self._sums, self._num_summed
+        if not sums:  # the line of this iteration has been written
+            return {}
+        self._sums = {**sums, **judged}
+        self._num_summed = {**num_summed, **dict.fromkeys(judged, 1)}
+        headline = self._write_metrics()
+        self._sums, self._num_summed = sums, num_summed
+        return headline
+
+    def _reopen(self, closed: Sequence[bool]) -> None:
+        """Go on after the last line as if it had not been the last."""
+        self._closed = False
+        between = self.iteration % self.settings.log_every != 0
+        if not between and not all(closed):
+            self._sums, self._num_summed = {}, {}  # some seeds wrote them in a line that stays
+        comes_again = any(closed) and bool(self._sums)
+        for run in self.runs:
+            run.truncate_metrics(self.iteration - 1 if comes_again else self.iteration)
+        if comes_again and not between:
+            self._write_metrics()
+
     def _write_metrics(self) -> dict[str, float]:
         means = {name: (s / self._num_summed[name]).tolist() for name, s in self._sums.items()}
         for n, run in enumerate(self.runs):
@@ -249,6 +289,7 @@ class MetaTraining:
                     "generators": {k: g.get_state() for k, g in self.generators[n].items()},
                     "sums": {name: s[n].clone() for name, s in self._sums.items()},
                     "num_summed": dict(self._num_summed),
+                    "closed": self._closed,
                 }
             )
 
@@ -279,13 +320,6 @@ class MetaTraining:
         counts = states[0]["num_summed"]  # one number for all, in the runs of version 0.1
         self._num_summed = dict.fromkeys(self._sums, counts) if isinstance(counts, int) else counts
         self.iteration = states[0]["iteration"]
+        self._closed = all(s.get("closed", True) for s in states)
         self._wall_seconds = max(s["wall_seconds"] for s in states)
 
-
-def _refuse_weights_alone(run: RunDirectory) -> None:
-    """A copy that was made to be given away cannot be trained on, and is left as it is."""
-    if run.checkpoint_path.exists() and run.load_checkpoint().keys() == {"iteration", "learner"}:
-        raise UserError(
-            f"{run.path} is an exported run, which has the weights alone: it can be evaluated and "
-            "rendered, not resumed; resume the run that it is a copy of, or train anew"
-        )

@@ -27,7 +27,7 @@ class SelectedLearner:
     """
 
     def __init__(
-        self, optimised: OptimisedLearner, validate: Callable[[], float], every: int, last: int
+        self, optimised: OptimisedLearner, validate: Callable[[], float], every: int
     ) -> None:
         """Wrap a learner.
 
@@ -36,10 +36,10 @@ class SelectedLearner:
             validate: How good it is now: a larger number is better. It draws nothing from the
                 streams of training.
             every: Iterations between validations.
-            last: The last iteration, which is always validated.
         """
-        self.optimised, self.validate, self.every, self.last = optimised, validate, every, last
+        self.optimised, self.validate, self.every = optimised, validate, every
         self.best: dict[str, Any] | None = None
+        self._regular: dict[str, Any] | None = None  # the best of the regular validations
         self._iteration = 0
 
     def set_learning_rate_factor(self, factor: float) -> None:
@@ -50,17 +50,28 @@ class SelectedLearner:
         """Learn from one meta-batch, and validate when it is time."""
         metrics = self.optimised.update(tasks)
         self._iteration += 1
-        if self._iteration % self.every == 0 or self._iteration == self.last:
-            score = self.validate()
-            metrics[VALIDATION] = torch.tensor([score], dtype=torch.float64)
-            if self.best is None or score > self.best["score"]:
-                state = self.optimised.learner.state_dict()
-                self.best = {"score": score, "iteration": self._iteration, "learner": state}
+        # A validation at what was the end then counts no more: it would not have been, had the run
+        # been made for more.
+        self.best = self._regular
+        if self._iteration % self.every == 0:
+            metrics |= self._validated()
+            self._regular = self.best
         return metrics
+
+    def validate_at_the_end(self) -> dict[str, Tensor]:
+        """Validate after the last iteration, unless that was done: `MetaTraining.at_the_end`."""
+        return {} if self._iteration % self.every == 0 else self._validated()
+
+    def _validated(self) -> dict[str, Tensor]:
+        score = self.validate()
+        if self.best is None or score > self.best["score"]:
+            state = self.optimised.learner.state_dict()
+            self.best = {"score": score, "iteration": self._iteration, "learner": state}
+        return {VALIDATION: torch.tensor([score], dtype=torch.float64)}
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything the one agent needs to go on, the best so far included."""
-        selection = {"iteration": self._iteration, "best": self.best}
+        selection = {"iteration": self._iteration, "best": self.best, "regular": self._regular}
         return {**self.optimised.agent_state(index), "selection": selection}
 
     def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -68,3 +79,4 @@ class SelectedLearner:
         self.optimised.load_agent_states(states)
         selection = states[0]["selection"]
         self._iteration, self.best = selection["iteration"], selection["best"]
+        self._regular = selection.get("regular", self.best)

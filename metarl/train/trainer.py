@@ -28,6 +28,7 @@ from metarl.meta import (
     Penalty,
     regularised_gradients,
 )
+from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import MetaTraining
 
@@ -198,26 +199,35 @@ def load_learner(run: RunDirectory, learner: MetaLearner) -> int:
 
 
 def train_in_turn(
-    runs: Sequence[RunDirectory], build: Callable[[RunDirectory], MetaTraining], *, resume: bool
+    runs: Sequence[RunDirectory],
+    build: Callable[[RunDirectory], MetaTraining],
+    *,
+    resume_to: int | None = None,
 ) -> None:
     """Train one seed after the other, each in its run directory.
 
     Args:
         runs: One a seed.
         build: All that trains a seed; called when its turn comes.
-        resume: Go on where each run stopped: one that is finished is left alone, one that has not
-            begun begins.
+        resume_to: Go on to so many iterations where each run stopped: one that is finished is left
+            alone, one that has not begun begins. None: the runs are new.
 
     Raises:
-        UserError: A checkpoint is damaged, or not of these settings.
+        UserError: A checkpoint is damaged, or not of these settings; a run has done more.
         NonFiniteLossError: A loss became NaN or infinite; later seeds have not begun.
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
     """
-    for run in runs:
-        training = build(run)
-        try:
-            if resume:
+    try:
+        if resume_to is not None:
+            for run, done in zip(runs, resume.claim(runs, resume_to), strict=True):
+                resume.note(run, done, resume_to, goes_on=False)
+        for run in runs:
+            if resume_to is not None and resume.is_finished(run, resume_to):
+                continue
+            training = build(run)
+            if resume_to is not None:
                 training.resume()
             training.run()
-        finally:
+    finally:
+        for run in runs:
             run.close()

@@ -16,7 +16,7 @@ from metarl.train.trainer import OptimisedLearner, OuterSettings
 SCORES = (0.3, 0.7, 0.5, 0.7)
 
 
-def selected(every=2, last=7):
+def selected(every=2):
     network = MLP((1, 4, 1))
     learner = MAML(network.init(torch.Generator().manual_seed(0)), rule=sgd(0.01))
     optimised = OptimisedLearner(learner, OuterSettings(OptimiserSettings("sgd", lr=0.1)))
@@ -28,7 +28,7 @@ def selected(every=2, last=7):
 
     batch = Sine().sample_tasks(3, 4, 4, torch.Generator().manual_seed(1))
     tasks = SupervisedTasks(network, batch, mean_squared_error)
-    return SelectedLearner(optimised, validate, every, last), tasks, calls
+    return SelectedLearner(optimised, validate, every), tasks, calls
 
 
 def params(learner):
@@ -43,6 +43,7 @@ def test_the_first_of_the_best_is_kept_and_the_last_iteration_is_validated():
         seen[iteration] = params(learner)
         if VALIDATION in metrics:
             found[iteration] = float(metrics[VALIDATION])
+    found |= {7: float(metrics[VALIDATION]) for metrics in [learner.validate_at_the_end()]}
     assert list(found) == [2, 4, 6, 7]
     assert learner.best["iteration"] == 4
     assert learner.best["score"] == 0.7
@@ -65,3 +66,26 @@ def test_it_goes_on_from_its_state_as_if_nothing_had_happened():
         assert one.keys() == two.keys()
         assert all(torch.equal(one[name], two[name]) for name in one)
     assert whole.best["iteration"] == other.best["iteration"] == 4
+
+
+def test_a_last_iteration_whose_turn_it_was_is_not_validated_twice():
+    learner, tasks, calls = selected()
+    for _ in range(4):
+        learner.update(tasks)
+    assert learner.validate_at_the_end() == {}
+    assert len(calls) == 2
+
+
+def test_what_was_best_at_an_end_that_was_none_counts_no_more():
+    learner, tasks, _ = selected()
+    for _ in range(3):
+        learner.update(tasks)
+    assert learner.best["iteration"] == 2
+    learner.validate_at_the_end()
+    assert learner.best["iteration"] == 3
+    other, _, calls = selected()
+    calls.extend([0, 0])
+    other.load_agent_states([deepcopy(learner.agent_state(0))])
+    assert other.best["iteration"] == 3
+    other.update(tasks)
+    assert other.best["iteration"] == 4  # 0.5, above the 0.3 of iteration 2 alone
