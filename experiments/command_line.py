@@ -21,6 +21,7 @@ from metarl.foreign_bytes import first_line
 from metarl.machine_memory import is_too_large
 from metarl.meta import NonFiniteLossError
 from metarl.runs.directory import RunDirectory
+from metarl.runs.place import holds_runs
 
 SettingsT = TypeVar("SettingsT")
 
@@ -104,7 +105,7 @@ def told_in_one_line(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirectory]]) -> None:
-    """Train; an interruption says how to go on.
+    """Train; an interruption says how to go on, where there is something to go on with.
 
     Args:
         prog: ``python -m experiments.NAME train``.
@@ -115,17 +116,39 @@ def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirecto
     try:
         runs = train()
     except KeyboardInterrupt as interrupt:
-        if not place.exists():
+        if not holds_runs(place):
             raise
         # A second Ctrl-C does not wait for the checkpoint and says nothing.
-        what = f"{interrupt}" if interrupt.args else "the last checkpoint stands"
+        what = f"{interrupt}" if interrupt.args else _what_stands(place)
         fail(f"interrupted, {what}; {go_on}", status=130)
     except OSError as error:  # a full disk, no permission
-        if not place.exists():
+        if not holds_runs(place):
             raise
-        fail(f"{error}; the last checkpoint stands: mend this, then {go_on}", status=1)
-    for finished in runs:
-        print(f"trained: {finished.path}")
+        fail(f"{error}; {_what_stands(place)}: mend this, then {go_on}", status=1)
+    for run in runs:
+        if run.was_trained:
+            print(f"trained: {run.path}")
+            continue
+        total = run.config["iterations"]
+        reached = f"already at its last iteration ({total} of {total})"
+        print(f"{run.path}: {reached}; --iterations M goes on to more")
+
+
+def _what_stands(place: Path) -> str:
+    """What an interruption has left of a run, or of several."""
+    saved = any(place.glob("checkpoint.pt")) or any(place.glob("seed-*/checkpoint.pt"))
+    return "the last checkpoint stands" if saved else "nothing has been trained yet"
+
+
+def by_option(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Command-line words, option by option, each with the setting that it is (a part) of."""
+    option: list[str] = []
+    for word in (*words, "--"):
+        if word.startswith("--") and option:
+            name = option[0].lstrip("-").partition("=")[0].partition(".")[0]
+            yield name.replace("-", "_").removeprefix("no_"), option
+            option = []
+        option.append(word)
 
 
 def parse(

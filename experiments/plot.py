@@ -28,7 +28,7 @@ FORMATS = (".png", ".svg", ".pdf")
 # Settings that may differ between the seeds of one line.
 BOOKKEEPING = {
     *("seed", "seeds", "run_dir", "resume", "device", "data", "provenance", "anchors"),
-    *("iterations", "log_every", "checkpoint_every"),
+    *("iterations", "log_every", "checkpoint_every", "resumed"),
 }
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
+from experiments.command_line import by_option
 from experiments.counts import check_counts
 from metarl.devices import resolve_device
 from metarl.errors import RunDirectoryError, UserError
 from metarl.foreign_bytes import understood
+from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 
 SettingsT = TypeVar("SettingsT")
@@ -67,53 +69,68 @@ def script_of(config: Mapping[str, Any]) -> str | None:
 
 def resumed(
     asked: SettingsT,
+    given: Sequence[str],
     read: Callable[[Mapping[str, Any]], SettingsT],
     *,
-    default: SettingsT,
-    plain: SettingsT,
     anew: Sequence[str] = (),
 ) -> tuple[SettingsT, list[RunDirectory]]:
     """The runs that ``--resume`` goes on with, and their own settings; without it what was asked.
 
-    ``--device`` may be given anew. Without ``--resume`` there are no runs yet.
+    ``--iterations`` and ``--device`` may be given as well. Without ``--resume`` there are no runs
+    yet.
 
     Args:
         asked: What the command line said. The settings have ``resume`` (a run, or the folder of
-            several), ``device``, ``seeds``.
+            several), ``iterations``, ``device``, ``seeds``.
+        given: The words of the command line, of which the options are taken.
         read: The settings that a `config.json` keeps.
-        default: What it would have been without options, but for the presets that were chosen.
-        plain: What it would have been without any option.
-        anew: Other settings that may be given anew, such as where the data are; those that are
-            not stay.
+        anew: Other settings that may be given, such as where the data are; those that are not stay.
 
     Raises:
-        UserError: Other settings were given, or a folder of seeds is not complete.
+        UserError: Other settings were given, or a folder of seeds is not complete, or is of
+            different numbers of iterations and none was given.
         RunDirectoryError: It is no run, or another script's.
     """
-    now, chosen, usual = (typing.cast(Any, s) for s in (asked, default, plain))
+    now = typing.cast(Any, asked)
     if now.resume is None:
         return asked, []
+    options = dict(by_option(given))
+    may = ("resume", "iterations", "device", *anew)
+    other = [words[0].partition("=")[0] for name, words in by_option(given) if name not in may]
+    if other:
+        raise UserError(
+            "--resume takes its settings from the run, of which --iterations alone may be another "
+            f"now; drop {', '.join(dict.fromkeys(other))}"
+        )
     runs = find_runs(now.resume)
     kept = typing.cast(Any, read(runs[0].config))
-    names = [f.name for f in dataclasses.fields(now) if f.name not in ("resume", "device", *anew)]
-    given = [name for name in names if getattr(now, name) != getattr(chosen, name)]
-    # What follows from a preset, a method or a family (all words) equals the default then.
-    words = [name for name in names if isinstance(getattr(now, name), str)]
-    given += [n for n in words if n not in given and getattr(now, n) != getattr(usual, n)]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UserError(f"--resume takes its settings from the run; drop {options}")
+    if runs[0].path != now.resume:
+        runs = resume.complete(now.resume, runs, kept.seeds)
+    changes = {name: getattr(now, name) for name in anew if getattr(now, name) is not None}
+    if "iterations" in options:
+        changes["iterations"] = now.iterations
+    else:
+        _check_same_iterations(runs)
+    if now.device != "auto":
+        changes["device"] = now.device
     seeds = tuple(run.seed for run in runs)
-    missing = sorted(set(kept.seeds) - set(seeds))
-    if missing and runs[0].path != now.resume:
-        raise UserError(
-            f"{now.resume} lacks seed {', '.join(map(str, missing))} of {len(kept.seeds)}; "
-            f"resume its runs one at a time, such as {runs[0].path}, or train anew"
-        )
-    device = kept.device if now.device == "auto" else now.device
-    places = {name: getattr(now, name) for name in anew if getattr(now, name) is not None}
-    found = dataclasses.replace(kept, resume=now.resume, seeds=seeds, device=device, **places)
+    found = dataclasses.replace(kept, resume=now.resume, seeds=seeds, **changes)
     return typing.cast(SettingsT, found), runs
+
+
+def _check_same_iterations(runs: Sequence[RunDirectory]) -> None:
+    """Refuse seeds of which some were extended alone.
+
+    Raises:
+        UserError: There are such; the message says how many iterations each is for.
+    """
+    planned = {run.path: run.config.get("iterations") for run in runs}
+    if len(set(planned.values())) > 1:
+        each = ", ".join(f"{path} {number}" for path, number in planned.items())
+        raise UserError(
+            f"the runs are for different numbers of iterations ({each}); name one for "
+            "all of them with --iterations"
+        )
 
 
 def new_runs(settings: Any, usual: Path) -> list[RunDirectory]:

@@ -52,7 +52,7 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
     )
     settings = parse(TrainSettings, prog, arguments, default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
-    run_training(prog, place, lambda: train(settings))
+    run_training(prog, place, lambda: train(settings, arguments))
 
 
 if __name__ == "__main__":

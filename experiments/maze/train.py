@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from envs.maze import anchors as oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
-from experiments.maze.settings import TrainSettings, defaults, from_config
+from experiments.maze.settings import TrainSettings, from_config
 from experiments.stored_settings import resumed
 from metarl.core import stack
 from metarl.devices import resolve_device
@@ -24,11 +24,12 @@ from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
 
 
-def train(settings: TrainSettings) -> list[RunDirectory]:
+def train(settings: TrainSettings, given: Sequence[str] = ()) -> list[RunDirectory]:
     """Train one agent a seed, as one program.
 
     Args:
         settings: What to train; with `resume` set, which run to continue.
+        given: The options of the command line; of a run that is resumed few may be given.
 
     Returns:
         The run directories, one a seed.
@@ -37,13 +38,7 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         UserError: The settings cannot be trained.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    settings, runs = resumed(
-        settings,
-        from_config,
-        default=defaults(settings.preset, settings.method),
-        plain=TrainSettings(),
-        anew=("cuda_graph",),
-    )
+    settings, runs = resumed(settings, given, from_config, anew=("cuda_graph",))
     device = resolve_device(settings.device)
     if settings.cuda_graph:
         require_cuda(device)

@@ -84,7 +84,7 @@ def run_train(prog: str, arguments: Sequence[str]) -> None:
     default = fewshot_settings.defaults(method, ways_option(arguments))
     settings = parse(FewShotSettings, prog, arguments, default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
-    run_training(prog, place, lambda: train(settings))
+    run_training(prog, place, lambda: train(settings, arguments))
 
 
 def run_train_multishot(prog: str, arguments: Sequence[str]) -> None:
@@ -97,7 +97,7 @@ def run_train_multishot(prog: str, arguments: Sequence[str]) -> None:
     default = multishot_presets.defaults(preset, method)
     settings = parse(MultiShotSettings, prog, arguments, default)
     place = settings.resume or settings.run_dir or default_run_dir(settings)
-    run_training(prog, place, lambda: train(settings))
+    run_training(prog, place, lambda: train(settings, arguments))
 
 
 def protocol_of(arguments: Sequence[str]) -> str:

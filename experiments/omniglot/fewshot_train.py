@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 from experiments import stored_settings
 from experiments.learners import check_compiler_of, make_learner
 from experiments.omniglot.data import Side, character_tasks, load_images
-from experiments.omniglot.fewshot_settings import FewShotSettings, defaults, from_config
+from experiments.omniglot.fewshot_settings import FewShotSettings, from_config
 from metarl.devices import resolve_device
 from metarl.evaluate.adaptation_curve import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
@@ -35,11 +35,12 @@ VALIDATION_SEED = 20_000
 """Of the numbered tasks of validation."""
 
 
-def train(settings: FewShotSettings) -> list[RunDirectory]:
+def train(settings: FewShotSettings, given: Sequence[str] = ()) -> list[RunDirectory]:
     """Train one learner a seed, one after the other.
 
     Args:
         settings: What to train; with `resume` set, which run to continue.
+        given: The options of the command line; of a run that is resumed few may be given.
 
     Returns:
         The run directories, one a seed.
@@ -49,11 +50,7 @@ def train(settings: FewShotSettings) -> list[RunDirectory]:
         KeyboardInterrupt: Interrupted, after saving.
     """
     settings, runs = stored_settings.resumed(
-        settings,
-        from_config,
-        default=defaults(settings.method, settings.ways),
-        plain=defaults(),
-        anew=("data",),
+        settings, given, from_config, anew=("data", "protocol")
     )
     omniglot = load_images(settings.data, complete=settings.complete)
     for side in ("train", "validation", "test"):
@@ -62,7 +59,9 @@ def train(settings: FewShotSettings) -> list[RunDirectory]:
     check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     resume = settings.resume is not None
-    train_in_turn(runs, partial(build, settings, omniglot), resume_to=settings.iterations if resume else None)
+    train_in_turn(
+        runs, partial(build, settings, omniglot), resume_to=settings.iterations if resume else None
+    )
     return runs
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from experiments import stored_settings
 from experiments.learners import check_compiler_of
 from experiments.omniglot.data import load_images
 from experiments.omniglot.multishot_measure import measure
-from experiments.omniglot.multishot_presets import defaults
 from experiments.omniglot.multishot_problem import (
     STREAMS,
     draw_tasks,
@@ -36,11 +35,12 @@ VALIDATION_SEED = 20_000
 """Of the images of validation."""
 
 
-def train(settings: MultiShotSettings) -> list[RunDirectory]:
+def train(settings: MultiShotSettings, given: Sequence[str] = ()) -> list[RunDirectory]:
     """Train one learner a seed, one after the other.
 
     Args:
         settings: What to train; with `resume` set, which run to continue.
+        given: The options of the command line; of a run that is resumed few may be given.
 
     Returns:
         The run directories, one a seed.
@@ -50,11 +50,7 @@ def train(settings: MultiShotSettings) -> list[RunDirectory]:
         KeyboardInterrupt: Interrupted, after saving.
     """
     settings, runs = stored_settings.resumed(
-        settings,
-        from_config,
-        default=defaults(settings.preset, settings.method),
-        plain=defaults(),
-        anew=("data",),
+        settings, given, from_config, anew=("data", "protocol")
     )
     omniglot = load_images(settings.data, settings.resize, complete=settings.complete)
     for seed in settings.seeds:
@@ -63,7 +59,9 @@ def train(settings: MultiShotSettings) -> list[RunDirectory]:
     check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
     resume = settings.resume is not None
-    train_in_turn(runs, partial(build, settings, omniglot), resume_to=settings.iterations if resume else None)
+    train_in_turn(
+        runs, partial(build, settings, omniglot), resume_to=settings.iterations if resume else None
+    )
     return runs
 
 
@@ -78,7 +76,8 @@ def build(settings: MultiShotSettings, omniglot: Omniglot, run: RunDirectory) ->
     device, seed = resolve_device(settings.device), run.seed
     streams = spawn_generators(seed, STREAMS)
     split = sides(settings, omniglot, seed)
-    write_json(run.path / "split.json", to_json(split.manifest(), "split"))
+    if not (run.path / "split.json").exists():
+        write_json(run.path / "split.json", to_json(split.manifest(), "split"))
     alphabets = alphabet_tasks(omniglot, split.pretrain, settings.held_out, device)
     network, learner = make_network(settings), new_learner(settings, streams["init"], device, seed)
     chosen = dict(list(split.validation.items())[: settings.validation_alphabets])

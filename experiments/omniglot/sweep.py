@@ -25,20 +25,22 @@ from metarl.core import Execution
 from metarl.errors import UserError
 from metarl.nn import WarpConvNet
 from metarl.runs.directory import RunDirectory
+from metarl.runs.resume import check_total
 
 TRAIN = "python -m experiments.omniglot train --protocol multishot"
 """The command whose options follow ``--``."""
 
-PLACES = ("run_dir", "data", "device", "resume")
-"""Settings that may differ when a sweep goes on."""
+MAY_DIFFER = ("run_dir", "data", "device", "resume", "iterations")
+"""Settings that may be others when a sweep goes on."""
 
 
 @dataclass(frozen=True)
 class SweepSettings:
     """Train and evaluate all combinations, one after the other, on alphabets.
 
-    What is finished is left alone, what was interrupted goes on. Options after ``--`` are those of
-    `train --protocol multishot` and hold for all.
+    What is finished is left alone, what was interrupted goes on, and more --methods, --pretrain or
+    --seeds may be added later. Options after ``--`` are those of `train --protocol multishot` and
+    hold for all; of these --iterations may be more than it was.
     """
 
     run_dir: Path = Path("runs/omniglot-sweep")
@@ -89,7 +91,11 @@ def sweep(settings: SweepSettings, options: Sequence[str] = ()) -> None:
         UserError: A run cannot be trained, or one that is there has other settings.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    for path, wanted in [] if settings.report_only else list(combinations(settings, options)):
+    planned = [] if settings.report_only else list(combinations(settings, options))
+    for path, wanted in planned:
+        if (path / "config.json").exists():
+            check_same(path, wanted)
+    for path, wanted in planned:
         bring_to_its_end(path, wanted)
     write_report(settings.run_dir)
 
@@ -115,10 +121,16 @@ def bring_to_its_end(path: Path, wanted: MultiShotSettings) -> None:
     if not (path / "config.json").exists():
         train(wanted)
     else:
-        check_same(path, wanted)
         if finished(path, wanted):
             return
-        train(replace(defaults(), resume=path, data=wanted.data, device=wanted.device))
+        go_on = replace(
+            defaults(),
+            resume=path,
+            iterations=wanted.iterations,
+            data=wanted.data,
+            device=wanted.device,
+        )
+        train(go_on, ("--iterations",))
     evaluate(evaluation(path, wanted))
 
 
@@ -142,19 +154,21 @@ def finished(path: Path, wanted: MultiShotSettings) -> bool:
 
 
 def check_same(path: Path, wanted: MultiShotSettings) -> None:
-    """Refuse to go on with a run of other settings.
+    """Refuse to go on with a run of other settings, or with one that has gone further.
 
     Raises:
-        UserError: It has others.
+        UserError: It has others; or more iterations.
     """
-    there = plain(from_config(RunDirectory.open(path).config))
-    wanted = plain(wanted)
-    names = [n for n in vars(wanted) if n not in PLACES]
-    other = [n for n in names if getattr(there, n) != getattr(wanted, n)]
+    run = RunDirectory.open(path)
+    there, same = plain(from_config(run.config)), plain(wanted)
+    names = [n for n in vars(same) if n not in MAY_DIFFER]
+    other = [n for n in names if getattr(there, n) != getattr(same, n)]
     if other:
         raise UserError(
             f"{path} was trained with another {', '.join(other)}; name another --run-dir"
         )
+    if wanted.iterations < there.iterations:
+        check_total(run, wanted.iterations)
 
 
 def plain(settings: MultiShotSettings) -> MultiShotSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experiments import stored_settings
 from experiments.learners import check_compiler_of
-from experiments.regression.settings import TrainSettings, defaults, from_config
+from experiments.regression.settings import TrainSettings, from_config
 from experiments.regression.tasks import draw_tasks, make_network, make_untrained
 from metarl.devices import resolve_device
 from metarl.runs.directory import RunDirectory
@@ -22,11 +22,12 @@ STREAMS = ("init", "tasks")
 """Of a seed; tasks to test on have a third one (`evaluate`)."""
 
 
-def train(settings: TrainSettings) -> list[RunDirectory]:
+def train(settings: TrainSettings, given: Sequence[str] = ()) -> list[RunDirectory]:
     """Train one learner a seed, one after the other.
 
     Args:
         settings: What to train; with `resume` set, which run to continue.
+        given: The options of the command line; of a run that is resumed few may be given.
 
     Returns:
         The run directories, one a seed.
@@ -35,15 +36,12 @@ def train(settings: TrainSettings) -> list[RunDirectory]:
         UserError: The settings cannot be trained.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    settings, runs = stored_settings.resumed(
-        settings,
-        from_config,
-        default=defaults(settings.family, settings.method),
-        plain=defaults(),
-    )
+    settings, runs = stored_settings.resumed(settings, given, from_config)
     check_compiler_of(settings.learner)
     runs = runs or stored_settings.new_runs(settings, default_run_dir(settings))
-    train_in_turn(runs, partial(build, settings), resume_to=settings.iterations if settings.resume else None)
+    train_in_turn(
+        runs, partial(build, settings), resume_to=settings.iterations if settings.resume else None
+    )
     return runs
 
 

@@ -26,6 +26,7 @@ from metarl.runs import checkpoint
 from metarl.runs.file_lock import Lock, held
 from metarl.runs.json_file import read_json, to_json, write_json
 from metarl.runs.metrics import MetricsLog
+from metarl.runs.place import is_vacant, refuse_occupied
 from metarl.runs.provenance import provenance
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ class RunDirectory:
             **{key: to_json(value, key) for key, value in extra.items()},
             "provenance": provenance(device),
         }
-        _refuse_occupied(path)
+        refuse_occupied(path)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path, content)
         run.lock()
         try:
-            _refuse_occupied(path)  # again, now that nobody else can be making it
+            refuse_occupied(path)  # again, now that nobody else can be making it
             write_json(path / "config.json", content)
         except BaseException:
             run.unlock()
@@ -100,8 +101,10 @@ class RunDirectory:
         if not path.is_dir():
             raise RunDirectoryError(f"there is no run directory {path}; check the path")
         if not (path / "config.json").is_file():
-            inside = [run.name for run in path.glob("seed-*")]
-            hint = f"; name one of its runs, such as {path / inside[0]}" if inside else ""
+            inside = sorted(config.parent for config in path.glob("seed-*/config.json"))
+            hint = f"; name one of its runs, such as {inside[0]}" if inside else ""
+            if is_vacant(path):
+                hint = f": nothing has been written yet; begin with --run-dir {path}"
             raise RunDirectoryError(f"{path} is not a run: it has no config.json{hint}")
         config = read_json(path / "config.json")
         if not isinstance(config.get("provenance"), dict):
@@ -327,11 +330,11 @@ def create_runs(
     path = Path(path)
     if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds must be different and not negative, got {list(seeds)}")
-    _refuse_occupied(path)
+    refuse_occupied(path)
     places = [path] if len(seeds) == 1 else [path / f"seed-{seed}" for seed in seeds]
     path.mkdir(parents=True, exist_ok=True)
     with held(path):
-        _refuse_occupied(path)  # again, now that nobody else can be filling it
+        refuse_occupied(path)  # again, now that nobody else can be filling it
         return [
             RunDirectory.create(place, config, device=device, seed=seed, **extra)
             for place, seed in zip(places, seeds, strict=True)
@@ -345,34 +348,15 @@ def find_runs(path: Path | str) -> list[RunDirectory]:
         RunDirectoryError: It is neither.
     """
     path = Path(path)
-    seeds = [p for p in path.glob("seed-*") if p.name.removeprefix("seed-").isdecimal()]
+    # A folder in which a kill came before anything was written is as if it were not there.
+    seeds = [
+        p
+        for p in path.glob("seed-*")
+        if p.name.removeprefix("seed-").isdecimal() and not (p.is_dir() and is_vacant(p))
+    ]
     if (path / "config.json").exists() or not seeds:
         return [RunDirectory.open(path)]
     return [RunDirectory.open(p) for p in sorted(seeds, key=lambda p: int(p.name[5:]))]
-
-
-def _refuse_occupied(path: Path) -> None:
-    if path.is_dir() and not _is_vacant(path):
-        is_run = (path / "config.json").exists() or any(path.glob("seed-*/config.json"))
-        remedy = (
-            f"name another --run-dir, continue it with --resume {path}, or delete it"
-            if is_run
-            else "name another --run-dir, or empty it"
-        )
-        what = "already holds a run" if is_run else "is not empty"
-        raise RunDirectoryError(f"{path} {what}; {remedy}")
-    if path.exists() and not path.is_dir():
-        raise RunDirectoryError(f"{path} is a file, not a folder; name another --run-dir")
-
-
-def _is_vacant(path: Path) -> bool:
-    """Whether a folder is empty, but for what a kill in the first moment leaves in it."""
-    return all(
-        p.name == ".lock"
-        or (p.name.startswith(".") and p.name.endswith(".tmp"))
-        or (p.name.startswith("seed-") and p.is_dir() and _is_vacant(p))
-        for p in path.iterdir()
-    )
 
 
 def _check_own(config: Mapping[str, Any]) -> None:

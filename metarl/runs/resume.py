@@ -3,9 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
+from metarl.runs.file_lock import held
+
+
+def complete(
+    folder: Path, runs: Sequence[RunDirectory], seeds: Sequence[int]
+) -> list[RunDirectory]:
+    """The runs of all seeds, where a kill came amid their making: the others are made now.
+
+    Args:
+        folder: Of the ``seed-N``.
+        runs: Those that are there, at least one.
+        seeds: All that there should be.
+
+    Raises:
+        UserError: A seed is missing though the others have been trained.
+    """
+    missing = sorted(set(seeds) - {run.seed for run in runs})
+    if missing and any(run.checkpoint_path.exists() or run.read_metrics() for run in runs):
+        raise UserError(
+            f"{folder} lacks seed {', '.join(map(str, missing))} of {len(seeds)}; "
+            f"resume its runs one at a time, such as {runs[0].path}, or train anew"
+        )
+    origin = runs[0].config["provenance"]
+    config = {n: v for n, v in runs[0].config.items() if n not in ("provenance", "seed")}
+    if not missing:
+        return list(runs)
+    with held(folder):
+        made = [
+            RunDirectory.create(folder / f"seed-{n}", config, device=origin.get("device"), seed=n)
+            for n in missing
+        ]
+    return sorted([*runs, *made], key=lambda run: run.seed)
 
 
 def claim(runs: Sequence[RunDirectory], total: int) -> list[int]:
@@ -22,16 +55,27 @@ def claim(runs: Sequence[RunDirectory], total: int) -> list[int]:
         UserError: One has done more than that, is an export, or is trained by another process.
         CheckpointError: A checkpoint is damaged.
     """
-    done = []
     for run in runs:
         run.lock()
-        done.append(_iterations_done(run))
-    for run, iterations in zip(runs, done, strict=True):
-        if iterations > total:
-            raise UserError(
-                f"{run.path} has done {iterations} iterations already, it cannot end at {total}; "
-                f"name {iterations} or more, or train anew in another --run-dir"
-            )
+    return [check_total(run, total) for run in runs]
+
+
+def check_total(run: RunDirectory, total: int) -> int:
+    """Refuse to resume a run to fewer iterations than it has done.
+
+    Returns:
+        The iterations that it has done.
+
+    Raises:
+        UserError: It has done more, or is an export.
+        CheckpointError: Its checkpoint is damaged.
+    """
+    done = _iterations_done(run)
+    if done > total:
+        raise UserError(
+            f"{run.path} has done {done} iterations already, it cannot end at {total}; "
+            f"name {done} or more, or train anew in another --run-dir"
+        )
     return done
 
 
@@ -47,14 +91,6 @@ def note(run: RunDirectory, iteration: int, total: int, *, goes_on: bool = True)
     planned = run.config.get("iterations", total)
     if goes_on or planned != total:
         run.note_resume(iteration, changes=None if planned == total else {"iterations": total})
-
-
-def is_finished(run: RunDirectory, total: int) -> bool:
-    """Whether a run has been closed after its last iteration."""
-    if not run.checkpoint_path.exists():
-        return False
-    state = run.load_checkpoint()
-    return bool(state["iteration"] == total and state.get("closed", True))
 
 
 def _iterations_done(run: RunDirectory) -> int:

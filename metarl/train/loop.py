@@ -322,4 +322,3 @@ class MetaTraining:
         self.iteration = states[0]["iteration"]
         self._closed = all(s.get("closed", True) for s in states)
         self._wall_seconds = max(s["wall_seconds"] for s in states)
-

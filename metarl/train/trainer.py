@@ -222,8 +222,6 @@ def train_in_turn(
             for run, done in zip(runs, resume.claim(runs, resume_to), strict=True):
                 resume.note(run, done, resume_to, goes_on=False)
         for run in runs:
-            if resume_to is not None and resume.is_finished(run, resume_to):
-                continue
             training = build(run)
             if resume_to is not None:
                 training.resume()

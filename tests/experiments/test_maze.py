@@ -458,8 +458,8 @@ def test_bad_input_is_refused_in_one_line_before_work_starts(
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (OSError(28, "No space left"), 1, "No space left; the last checkpoint stands"),
-        (KeyboardInterrupt(), 130, "interrupted, the last checkpoint stands"),
+        (OSError(28, "No space left"), 1, "No space left; nothing has been trained yet"),
+        (KeyboardInterrupt(), 130, "interrupted, nothing has been trained yet"),
     ],
 )
 def test_a_full_disk_and_a_second_ctrl_c_end_in_one_line(
@@ -512,7 +512,7 @@ def test_resume_refuses_other_settings(trained, capsys):
     for given, named in (
         (("--size", "7"), "drop --size"),
         (("--batch-size", "7", "--preset", "demo"), "drop --batch-size, --preset"),
-        (("--learner.fast.lr", "1", "--method", "rnn"), "drop --learner, --method"),
+        (("--learner.fast.lr", "1", "--method", "rnn"), "drop --learner.fast.lr, --method"),
     ):
         with pytest.raises(SystemExit):
             main(["train", "--resume", str(trained.path), *given])

@@ -304,7 +304,7 @@ def test_what_does_not_fit_a_run_is_refused(trained, tmp_path, capsys):
         (["evaluate", str(bare)], "does not fit the settings"),
         (
             ["train", "--method", "rl2", "--resume", str(trained.path), "--trial-episodes", "9"],
-            "drop --trial-episodes",
+            "drop --method, --trial-episodes",
         ),
     ):
         with pytest.raises(SystemExit) as exit_:

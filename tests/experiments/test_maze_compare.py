@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
+from experiments.command_line import by_option
 from experiments.maze_adapt.__main__ import main
 from experiments.maze_adapt.comparison import work
 from experiments.maze_adapt.comparison.axes import apart
 from experiments.maze_adapt.comparison.command import asked_for
 from experiments.maze_adapt.comparison.cpu_clock import CpuClock, cpu_seconds
-from experiments.maze_adapt.comparison.options import by_option
 from experiments.maze_adapt.comparison.picture import draw
 from experiments.maze_adapt.comparison.results import Compared, Run, method_summary, read_run
 from experiments.maze_adapt.comparison.settings import stored_in
@@ -171,6 +171,37 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path, monkeyp
     cut = json.loads((folder / "comparison.json").read_text())
     for one, other in zip(cut["results"]["methods"], whole["results"]["methods"], strict=True):
         assert {**one, "cpu_seconds": 0} == {**other, "cpu_seconds": 0}
+
+
+def test_a_comparison_goes_on_to_more_iterations_as_one_that_was_made_for_them(tmp_path, capsys):
+    arguments = (*SMALL, "--methods", "maml", "none", "--seeds", "0")
+    constant = ("--learner.schedule.decay", "constant")
+    long = compare(tmp_path / "whole", *arguments, *constant, "--iterations", "6")
+    folder = tmp_path / "cut"
+    compare(folder, *arguments, *constant)
+    found = compare(folder, "--iterations", "6")
+    for one, other in zip(long["results"]["methods"], found["results"]["methods"], strict=True):
+        assert {**one, "cpu_seconds": 0} == {**other, "cpu_seconds": 0}
+    assert found["settings"]["maml"]["iterations"] == 6
+    config = json.loads((folder / "maml" / "seed-0" / "config.json").read_text())
+    assert [entry["changed_from"] for entry in config["resumed"]] == [{"iterations": 4}]
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    said = refused(capsys, "--run-dir", str(folder), "--iterations", "5")
+    assert "maml/seed-0 has done 6 iterations already, it cannot end at 5" in said
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+    both = compare(folder, "--methods", "fomaml", "--seeds", "1")
+    assert [m["iterations"] for m in both["results"]["methods"]] == [[6, 6]] * 3
+
+
+def test_an_interruption_before_anything_is_kept_names_no_folder(tmp_path, monkeypatch, capsys):
+    """Which by itself would compare the usual methods."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.maze_adapt.comparison.command.keep", interrupted)
+    said = refused(capsys, "--run-dir", str(tmp_path / "c"), *SMALL, status=130)
+    assert said == "error: interrupted; the same command begins again"
 
 
 def test_a_kill_before_the_first_iteration_or_the_evaluation_loses_nothing(tmp_path, monkeypatch):
@@ -364,7 +395,7 @@ def test_bad_input_is_refused_before_work_starts(arguments, message, capsys, tmp
 def test_other_settings_and_foreign_folders_are_refused(compared, tmp_path, capsys):
     place = ("--run-dir", str(compared))
     kept = (compared / "comparison.json").read_bytes()
-    assert "trained with another iterations" in refused(capsys, *place, "--iterations", "9")
+    assert "seed-0 has done 4 iterations" in refused(capsys, *place, "--iterations", "3")
     own = ("--override", "fomaml.learner.inner.lr=9")
     assert "seed-0 was trained with another learner" in refused(capsys, *place, *own)
     assert "compares on --env bandit" in refused(capsys, *place, "--env", "mdp")

@@ -339,11 +339,11 @@ def test_the_advice_of_a_sweep_without_images_can_be_taken(tmp_path, capsys):
 def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, monkeypatch):
     usual, trained = sweep_module.train, []
 
-    def counted(settings):
+    def counted(settings, given=()):
         trained.append(settings.resume or settings.run_dir)
         if len(trained) == 3:
             raise KeyboardInterrupt("saved at iteration 2")
-        return usual(settings)
+        return usual(settings, given)
 
     monkeypatch.setattr(sweep_module, "train", counted)
     with pytest.raises(SystemExit) as exit_:
@@ -369,6 +369,31 @@ def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, mo
     with pytest.raises(SystemExit):
         sweep(tmp_path / "sweep", data, "--seeds", "5")
     assert "--seeds is said before --" in capsys.readouterr().err
+
+
+def test_a_sweep_goes_on_to_more_iterations_as_one_that_was_made_for_them(tmp_path, data, capsys):
+    one = {"methods": ("reptile",), "pretrain": ("2",), "seeds": ("0",)}
+    constant = ("--learner.schedule.decay", "constant")
+    sweep(tmp_path / "whole", data, *constant, "--iterations", "6", **one)
+    sweep(tmp_path / "cut", data, *constant, "--iterations", "4", **one)
+    sweep(tmp_path / "cut", data, *constant, "--iterations", "6", **one)
+    place = "reptile/pretrain-2/seed-0"
+    whole, cut = (RunDirectory.open(tmp_path / name / place) for name in ("whole", "cut"))
+    assert_same(whole, cut)
+    assert cut.config["resumed"][0]["changed_from"] == {"iterations": 4}
+    assert cut.read_summary()["trained_iterations"] == 6
+    drop = ("train_seconds",)
+    rows = [
+        [
+            {n: v for n, v in row.items() if n not in drop}
+            for row in csv.DictReader((tmp_path / name / "results.csv").read_text().splitlines())
+        ]
+        for name in ("whole", "cut")
+    ]
+    assert rows[0] == rows[1]
+    with pytest.raises(SystemExit):
+        sweep(tmp_path / "cut", data, *constant, "--iterations", "5", **one)
+    assert "has done 6 iterations already, it cannot end at 5" in capsys.readouterr().err
 
 
 def test_runs_that_were_judged_otherwise_are_not_averaged_and_are_judged_again(

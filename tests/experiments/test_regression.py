@@ -466,9 +466,9 @@ def test_an_existing_run_is_not_overwritten(trained, capsys):
 def test_resume_refuses_other_settings(trained, capsys):
     for given, named in (
         (("--points", "7"), "drop --points"),
-        (("--hidden", "7", "--family", "logistic"), "drop --hidden, --family, --method"),
+        (("--hidden", "7", "--family", "logistic"), "drop --hidden, --family"),
         (("--method", "reptile"), "drop --method"),
-        (("--learner.inner.lr", "1"), "drop --learner"),
+        (("--learner.inner.lr", "1"), "drop --learner.inner.lr"),
     ):
         with pytest.raises(SystemExit):
             main(["train", "--resume", str(trained.path), *given])

@@ -36,7 +36,9 @@ def run_compare(prog: str, arguments: Sequence[str]) -> None:
         failures = compare(folder, lambda: asked_for(prog, folder, arguments))
     except KeyboardInterrupt as interrupt:
         what = f", {interrupt}" if interrupt.args else ""
-        fail(f"interrupted{what}; go on with: {prog} --run-dir {folder}", status=130)
+        kept = (folder / "comparison.json").exists()
+        how = f"go on with: {prog} --run-dir {folder}" if kept else "the same command begins again"
+        fail(f"interrupted{what}; {how}", status=130)
     if failures:
         fail(f"{len(failures)} failed: {', '.join(failures)}, see above", status=1)
 

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from experiments.command_line import by_option
 from experiments.maze_adapt.comparison.settings import Comparison
 from experiments.maze_adapt.methods import METHODS, Method, kind_name
 from experiments.maze_adapt.settings import ONLY_FOR, TrainSettings
@@ -14,17 +15,6 @@ from metarl.errors import UserError
 
 OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "env", "device")
 """Options of `train` that `compare` has itself, or chooses."""
-
-
-def by_option(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Command-line words, option by option, each with the setting that it is (a part) of."""
-    option: list[str] = []
-    for word in (*words, "--"):
-        if word.startswith("--") and option:
-            name = option[0].lstrip("-").partition("=")[0].partition(".")[0]
-            yield name.replace("-", "_").removeprefix("no_"), option
-            option = []
-        option.append(word)
 
 
 def overrides(comparison: Comparison, method: Method) -> Iterator[tuple[list[str], str]]:
@@ -82,6 +72,11 @@ def check_options_are_read(comparison: Comparison) -> None:
     """
     kinds = {kind_name(method) for method in comparison.methods}
     for name, (option, *_) in by_option(comparison.options):
+        if name == "resume":
+            raise UserError(
+                "--resume is not for `compare`: name the folder with --run-dir, what is there goes "
+                "on, and more --iterations, --methods or --seeds may be asked for"
+            )
         if name in OF_THE_COMPARISON:
             raise UserError(f"{option} is not for `compare`; it chooses that itself")
         if not kinds & set(ONLY_FOR.get(name, kinds)):

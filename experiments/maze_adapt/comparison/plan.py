@@ -9,9 +9,8 @@ from pathlib import Path
 
 import tyro
 
-from experiments.command_line import parse
+from experiments.command_line import by_option, parse
 from experiments.maze_adapt.comparison.options import (
-    by_option,
     check_options_are_read,
     check_override_names,
     check_path,
@@ -24,12 +23,13 @@ from experiments.maze_adapt.methods import Method, kind_name
 from experiments.maze_adapt.settings import ONLY_FOR, TrainSettings, defaults, from_config
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
+from metarl.runs.resume import check_total
 
 OF_THE_TASKS = ("env", "horizon", "size", "start", "goal", "arms")
 """What must be the same for all methods."""
 
 PLACES = ("run_dir", "resume", "seeds", "device")
-"""Settings that may differ when a run goes on."""
+"""Settings that may differ between the runs of a method."""
 
 
 @dataclass(frozen=True)
@@ -128,18 +128,21 @@ def check_same_tasks(settings: dict[Method, TrainSettings]) -> None:
 
 
 def check_same(job: Job) -> None:
-    """Refuse to go on with a run of other settings.
+    """Refuse to go on with a run of other settings, or with one that has gone further.
 
     Raises:
-        UserError: It has others.
+        UserError: It has others; or more iterations.
     """
-    there = from_config(RunDirectory.open(job.path).config)
-    names = [name for name in vars(job.train) if name not in PLACES]
+    run = RunDirectory.open(job.path)
+    there = from_config(run.config)
+    names = [name for name in vars(job.train) if name not in (*PLACES, "iterations")]
     other = [name for name in names if getattr(there, name) != getattr(job.train, name)]
     if other:
         raise UserError(
             f"{job.path} was trained with another {', '.join(other)}; name another --run-dir"
         )
+    if job.train.iterations < there.iterations:
+        check_total(run, job.train.iterations)
 
 
 def _flag(path: Sequence[str]) -> str:

@@ -55,7 +55,8 @@ class CompareSettings:
 
     All options of `train` are taken too, and hold for every method that has them; what is not given
     is the method's own default. What is there already is not done again: the same command goes on
-    after an interruption, and further --methods or --seeds may be added to a folder later.
+    after an interruption, and further --methods or --seeds may be added to a folder later, or more
+    --iterations.
     """
 
     run_dir: Path = Path("runs/compare")

@@ -87,7 +87,8 @@ def bring_to_its_end(job: Job) -> None:
     """Train and evaluate a run as far as that has not been done."""
     with CpuClock(job.path / "cost.json"):
         if (job.path / "config.json").exists():
-            train(replace(defaults(), resume=job.path, device=job.train.device))
+            wanted = replace(defaults(), iterations=job.train.iterations, device=job.train.device)
+            train(replace(wanted, resume=job.path), ("--iterations",))
         else:
             train(job.train)
     evaluate(job.evaluate)

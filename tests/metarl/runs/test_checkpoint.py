@@ -321,6 +321,14 @@ def test_seeds_rewind_to_the_newest_common_iteration(
     assert checkpoint.rewind_to_common(paths) == expected, "once more changes nothing"
 
 
+def test_of_two_of_one_iteration_the_newer_counts(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    for loss in (1.0, 2.0):
+        checkpoint.save(path, {"iteration": 10, "loss": loss})
+    assert checkpoint.rewind_to_common([path]) == 10
+    assert checkpoint.load(path)["loss"] == 2.0
+
+
 def test_being_killed_again_after_a_rewind_can_be_resumed(tmp_path: Path) -> None:
     paths = _seed_folders(tmp_path, [[10, 20, 30], [10, 20]])
     assert checkpoint.rewind_to_common(paths) == 20

@@ -6,11 +6,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from metarl.runs import checkpoint
 from metarl.errors import UserError
-from metarl.train.trainer import train_in_turn
+from metarl.runs import checkpoint
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.train.loop import LoopSettings, MetaTraining, Schedule
+from metarl.train.trainer import train_in_turn
 
 SEEDS = (3, 5)
 
@@ -208,19 +208,15 @@ def test_too_few_iterations_for_one_seed_are_refused_before_another_is_trained(t
     assert files_of(path) == before
 
 
-def test_finished_seeds_are_not_even_built(tmp_path):
-    path, built = tmp_path / "runs", []
+def test_of_several_seeds_the_finished_ones_are_left_alone(tmp_path):
+    path = tmp_path / "runs"
     start(path, 4)
     go_on(path / "seed-5", 8)
-
-    def build(run):
-        built.append(run.seed)
-        return loop_of([run], 8)
-
+    before = files_of(path / "seed-5")
     runs = find_runs(path)
-    train_in_turn(runs, build, resume_to=8)
-    assert built == [3]
+    train_in_turn(runs, lambda run: loop_of([run], 8), resume_to=8)
     assert [run.was_trained for run in runs] == [True, False]
+    assert files_of(path / "seed-5") == before
 
 
 def test_checkpoints_of_before_say_nothing_of_their_last_line_and_keep_it(tmp_path):

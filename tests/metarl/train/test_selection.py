@@ -43,7 +43,7 @@ def test_the_first_of_the_best_is_kept_and_the_last_iteration_is_validated():
         seen[iteration] = params(learner)
         if VALIDATION in metrics:
             found[iteration] = float(metrics[VALIDATION])
-    found |= {7: float(metrics[VALIDATION]) for metrics in [learner.validate_at_the_end()]}
+    found[7] = float(learner.validate_at_the_end()[VALIDATION])
     assert list(found) == [2, 4, 6, 7]
     assert learner.best["iteration"] == 4
     assert learner.best["score"] == 0.7
