@@ -41,6 +41,9 @@ MAX_EXACT_PULLS = 24
 Arm = tuple[int, int]
 """Successes and failures of an arm."""
 
+MOST_ARMS = 2**24
+"""Arms of a bandit, each of which is a number of a task and of the spaces."""
+
 
 @dataclass(frozen=True)
 class BanditTask(PlainTask):
@@ -96,7 +99,9 @@ class BanditTasks(TaskFamily[BanditTask]):
     num_arms: int = 5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "num_arms", whole_number(self.num_arms, "num_arms"))
+        object.__setattr__(
+            self, "num_arms", whole_number(self.num_arms, "num_arms", most=MOST_ARMS)
+        )
 
     @property
     def task_type(self) -> type[BanditTask]:
@@ -156,7 +161,7 @@ def bayes_optimal_return(num_arms: int, horizon: int) -> float:
     Raises:
         ValueError: If a number is out of range.
     """
-    num_arms = whole_number(num_arms, "num_arms")
+    num_arms = whole_number(num_arms, "num_arms", most=MOST_ARMS)
     if not 1 <= horizon <= MAX_EXACT_PULLS:
         raise ValueError(
             f"horizon must be in 1 .. {MAX_EXACT_PULLS} to be solved exactly, got {horizon}: "

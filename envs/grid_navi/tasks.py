@@ -46,6 +46,9 @@ ON_GOAL, ELSEWHERE = 1.0, -0.1
 
 Point = tuple[int, int]
 
+MOST_ROWS = 2**12
+"""Rows and columns of a grid; every cell is a number of what is observed."""
+
 
 @dataclass(frozen=True)
 class GridNaviTask(PlainTask):
@@ -63,7 +66,7 @@ class GridNaviTask(PlainTask):
     size: int = 5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", whole_number(self.size, "size", least=3))
+        object.__setattr__(self, "size", whole_number(self.size, "size", least=3, most=MOST_ROWS))
         x, y = as_cell(self.goal, "goal")
         if not (0 <= x < self.size and 0 <= y < self.size) or max(x, y) < 2:
             raise ValueError(
@@ -91,7 +94,7 @@ class GridNaviTask(PlainTask):
 
 def grid_navi_tasks(size: int = 5) -> TaskSet[GridNaviTask]:
     """Every goal of a grid: 21 of the 25 cells of the published one."""
-    size = whole_number(size, "size", least=3)
+    size = whole_number(size, "size", least=3, most=MOST_ROWS)
     return TaskSet(
         tuple(GridNaviTask((x, y), size) for x in range(size) for y in range(size) if max(x, y) > 1)
     )

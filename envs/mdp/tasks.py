@@ -25,6 +25,9 @@ __all__ = ["MDPReturns", "MDPTask", "MDPTasks", "mdp_reference_returns", "next_s
 
 Rows = tuple[tuple[float, ...], ...]
 
+MOST = 2**14
+"""States, or actions: the table of transitions has states x actions x states numbers."""
+
 
 @dataclass(frozen=True)
 class MDPTask(PlainTask):
@@ -101,7 +104,7 @@ class MDPTasks(TaskFamily[MDPTask]):
 
     def __post_init__(self) -> None:
         for name in ("num_states", "num_actions"):
-            object.__setattr__(self, name, whole_number(getattr(self, name), name))
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, most=MOST))
 
     @property
     def task_type(self) -> type[MDPTask]:
