@@ -93,7 +93,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> State:
             raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
     foreign = (
         "was not opened, because a file that holds more than tensors and plain values can execute "
-        f"code; use one that metarl.checkpoint.save wrote, or, where this one did, {remedy}"
+        f"code; use one that metarl.runs.checkpoint.save wrote, or, where this one did, {remedy}"
     )
     with understood(path, "is not a checkpoint of metarl", foreign, CheckpointError):
         content = torch.load(io.BytesIO(data), map_location=device, weights_only=True)

@@ -215,7 +215,7 @@ def test_finding_runs_where_there_are_none(tmp_path: Path) -> None:
 def test_opening_a_run_does_not_import_tensorboard(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path / "x", {})
     program = (
-        "import sys; from metarl.run_directory import RunDirectory; "
+        "import sys; from metarl.runs.directory import RunDirectory; "
         f"RunDirectory.open({str(run.path)!r}).read_metrics(); "
         "sys.exit('tensorboard' in sys.modules)"
     )
@@ -225,7 +225,7 @@ def test_opening_a_run_does_not_import_tensorboard(tmp_path: Path) -> None:
 LOCKED = """
 import sys
 from metarl.errors import RunDirectoryError
-from metarl.run_directory import RunDirectory
+from metarl.runs.directory import RunDirectory
 try:
     RunDirectory.open(sys.argv[1]).lock()
 except RunDirectoryError as error:

@@ -20,9 +20,9 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 import torch.utils.tensorboard.writer
-from metarl.checkpoint import load
-from metarl.run_directory import create_runs
-from metarl.training import LoopSettings, MetaTraining
+from metarl.runs.checkpoint import load
+from metarl.runs.directory import create_runs
+from metarl.train.loop import LoopSettings, MetaTraining
 
 class Still:
     def set_learning_rate_factor(self, factor): pass

@@ -46,7 +46,7 @@ def test_any_changed_byte_and_any_cut_is_noticed(tmp_path: Path) -> None:
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from metarl.fewshot import cache_file
+from metarl.supervised.omniglot import cache_file
 def wait(descriptor):
     print("writing", flush=True)
     time.sleep(60)
