@@ -69,8 +69,8 @@ class TrainSettings:
     published_faults: bool = False
     """The published code's faults of maze and network (those of its loss are under loss)."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Continue this run; its settings come from its config.json. --iterations M makes it end at M
-    in all; with a learning rate that changes, it then changes as in a run of M."""
+    """Continue this run; its settings come from its config.json.
+    --iterations M: to M in all; a learning rate that changes does so as in a run of M."""
 
     HELD: ClassVar[Held] = (
         (40, "batch_size", "horizon"),  # what an agent sees: ten numbers at least

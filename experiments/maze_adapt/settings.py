@@ -127,8 +127,8 @@ class TrainSettings:
     ppo: PPOSettings = field(default_factory=PPOSettings)
     """Of ppo, which learns the mixture of tasks and is fine-tuned to each."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Continue this run; its settings come from its config.json. --iterations M makes it end at M
-    in all; with a learning rate that changes, it then changes as in a run of M."""
+    """Continue this run; its settings come from its config.json.
+    --iterations M: to M in all; a learning rate that changes does so as in a run of M."""
 
     HELD: ClassVar[Held] = (
         (4, "meta_batch", "episodes", "horizon"),

@@ -65,8 +65,8 @@ class TrainSettings:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     """Inner and outer loop; the defaults are the method's own."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Continue this run; its settings come from its config.json. --iterations M makes it end at M
-    in all; with a learning rate that changes, it then changes as in a run of M."""
+    """Continue this run; its settings come from its config.json.
+    --iterations M: to M in all; a learning rate that changes does so as in a run of M."""
 
     HELD: ClassVar[Held] = (
         (4, "meta_batch", "points"),
