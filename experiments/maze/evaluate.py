@@ -28,7 +28,7 @@ from metarl.machine_memory import require_memory
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
 from metarl.rl import RecurrentAgent
 from metarl.runs.directory import RunDirectory, find_runs
-from metarl.runs.json_file import to_json, write_json
+from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators
 
 

@@ -15,7 +15,7 @@ from metarl.errors import RunDirectoryError
 from metarl.foreign_bytes import understood
 from metarl.runs import checkpoint
 from metarl.runs.directory import RunDirectory
-from metarl.runs.json_file import write_json
+from metarl.runs.files import write_json
 
 KEPT = ("metrics.jsonl", "summary.json")
 

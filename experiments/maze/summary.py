@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.references import REFERENCES
 from metarl.foreign_bytes import understood
-from metarl.runs.json_file import read_json
+from metarl.runs.files import read_json
 
 QUESTION = ("num_tasks", "seed", "greedy", "window")
 """What was asked of an agent: the same question has the same answer."""

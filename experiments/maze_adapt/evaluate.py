@@ -25,7 +25,7 @@ from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.machine_memory import require_memory
 from metarl.plots.lines import save_figure
 from metarl.runs.directory import RunDirectory, find_runs
-from metarl.runs.json_file import to_json, write_json
+from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators
 
 

@@ -10,7 +10,7 @@ from experiments.omniglot.evaluate_settings import EvaluateSettings
 from metarl.errors import RunDirectoryError, UserError
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.runs.directory import RunDirectory, find_runs
-from metarl.runs.json_file import read_json, to_json, write_json
+from metarl.runs.files import read_json, to_json, write_json
 
 SUMMARY = {"test": "summary.json", "validation": "summary-validation.json"}
 """Where the results on a side of the characters go."""

@@ -24,7 +24,7 @@ from metarl.devices import resolve_device
 from metarl.meta import MetaLearner
 from metarl.nn import Network
 from metarl.runs.directory import RunDirectory
-from metarl.runs.json_file import to_json, write_json
+from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators
 from metarl.supervised import AlphabetTasks, Omniglot, alphabet_tasks
 from metarl.train.loop import LoopSettings, MetaTraining

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from metarl.errors import UserError
 from metarl.foreign_bytes import understood
 from metarl.plots.lines import Curves, learning_curves, save_figure
-from metarl.runs import atomic
+from metarl.runs import files
 from metarl.runs.directory import RunDirectory
 from metarl.stats import mean_and_interval
 
@@ -76,7 +76,7 @@ def write_csv(path: Path, names: Sequence[str], lines: Sequence[Sequence[object]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     writer.writerows(lines)
-    atomic.write_bytes(path, text.getvalue().encode())
+    files.write_bytes(path, text.getvalue().encode())
 
 
 def table(summaries: Sequence[Summary]) -> str:

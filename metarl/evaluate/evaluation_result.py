@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from metarl.runs.json_file import to_json, write_json
+from metarl.runs.files import to_json, write_json
 from metarl.stats import mean_and_interval
 
 Summary = dict[str, Any]

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from metarl.errors import CheckpointError
 from metarl.foreign_bytes import understood
-from metarl.runs import atomic
+from metarl.runs.files import commit_temporary, sync_folder, temporary_path, write_temporary
 
 FORMAT = "metarl checkpoint"
 VERSION = 1
@@ -53,10 +53,10 @@ def save(path: Path | str, state: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION, "state": _plain(state, "state")}, buffer)
     try:
-        atomic.write_temporary(path, buffer.getvalue())
+        write_temporary(path, buffer.getvalue())
         if path.exists():
             _keep_as_previous(path)
-        atomic.commit_temporary(path)
+        commit_temporary(path)
     except OSError as error:
         raise OSError(
             error.errno,
@@ -177,7 +177,7 @@ def rewind_to_common(paths: Sequence[Path | str]) -> int:
     for path, held_by in zip(map(Path, paths), available, strict=True):
         if held_by[newest] != path:
             os.replace(held_by[newest], path)
-            atomic.sync_folder(path.parent)
+            sync_folder(path.parent)
     return newest
 
 
@@ -196,7 +196,7 @@ def _check_iteration(state: Mapping[str, Any]) -> int:
 def _keep_as_previous(path: Path) -> None:
     """Give the checkpoint a second name; `path` itself stays in place throughout."""
     previous = previous_path(path)
-    staging = atomic.temporary_path(previous)
+    staging = temporary_path(previous)
     staging.unlink(missing_ok=True)
     try:
         os.link(path, staging)

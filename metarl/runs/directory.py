@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from metarl.errors import CheckpointError, RunDirectoryError
 from metarl.foreign_bytes import understood
 from metarl.runs import checkpoint
-from metarl.runs.file_lock import Lock, held
-from metarl.runs.json_file import read_json, to_json, write_json
+from metarl.runs.files import Lock, held, read_json, to_json, write_json
 from metarl.runs.metrics import MetricsLog
 from metarl.runs.place import is_vacant, refuse_occupied
 from metarl.runs.provenance import provenance

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl.foreign_bytes import understood
-from metarl.runs import atomic
-from metarl.runs.json_file import strict_json
+from metarl.runs.files import strict_json, sync_file, write_bytes
 
 Row = dict[str, Any]
 
@@ -69,7 +68,7 @@ class MetricsLog:
         if self.path.exists():
             kept = [row for row in self.rows() if row["iteration"] <= after_iteration]
             text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept)
-            atomic.write_bytes(self.path, text.encode())
+            write_bytes(self.path, text.encode())
 
     def rows(self) -> list[Row]:
         """All lines, oldest first; nulls stay None, a half-written last line is passed over.
@@ -109,7 +108,7 @@ class MetricsLog:
         """Bring what was appended onto the disk, to survive a loss of power as well."""
         if self.path.exists():
             with open(self.path, "rb+") as file:
-                atomic.sync_file(file.fileno())
+                sync_file(file.fileno())
 
     def _prepare(self) -> None:
         """Find out where the file ends, and take half a last line off it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
-from metarl.runs.file_lock import held
+from metarl.runs.files import held
 
 
 def complete(

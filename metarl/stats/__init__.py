@@ -17,9 +17,15 @@ from metarl.stats.bootstrap import (
     independent,
     stratified,
 )
-from metarl.stats.intervals import Interval, IntervalArray
-from metarl.stats.means import interquartile_mean, iqm, mean
-from metarl.stats.student_t import mean_and_interval, student_t_quantile
+from metarl.stats.estimates import (
+    Interval,
+    IntervalArray,
+    interquartile_mean,
+    iqm,
+    mean,
+    mean_and_interval,
+    student_t_quantile,
+)
 
 __all__ = [
     "Interval",

@@ -11,8 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metarl.stats.intervals import FloatArray, Interval, check_confidence, check_finite
-from metarl.stats.means import mean
+from metarl.stats.estimates import FloatArray, Interval, check_confidence, check_finite, mean
 
 Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
 """Maps [R, ...] to [R]: R resamples in, R estimates out."""
@@ -24,13 +23,13 @@ _CHUNK = 2**21  # numbers resampled at a time; bounds the memory to some 50 MB
 
 
 def independent(values: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Of independent values [n], such as returns on fresh tasks."""
+    """Samples of independent values [n], such as returns on fresh tasks."""
     _check_axes(values, 1, "one axis")
     return values[rng.integers(values.size, size=(count, values.size))]
 
 
 def clustered(values: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Of agents that each play all tasks, [seeds, tasks]: whole rows are resampled.
+    """Samples of agents that each play all tasks, [seeds, tasks]: whole rows are resampled.
 
     The scores in a row share their seed's luck in training, so they are kept together. With fewer
     than some ten seeds it is too narrow, as every bootstrap is; see `mean_and_interval`.
@@ -40,7 +39,7 @@ def clustered(values: FloatArray, count: int, rng: np.random.Generator) -> Float
 
 
 def crossed(values: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Of agents that each play the same tasks, a sample of many, [seeds, tasks].
+    """Samples of agents that each play the same tasks, of many such tasks, [seeds, tasks].
 
     Rows and columns are resampled each on their own (Owen 2007, "The pigeonhole bootstrap"), so
     that both the luck of a seed in training and the luck of the draw of tasks count. With one row
@@ -55,7 +54,7 @@ def crossed(values: FloatArray, count: int, rng: np.random.Generator) -> FloatAr
 
 
 def stratified(values: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Of training runs of their own, one a task and seed, [runs, tasks]: tasks stay (`rliable`).
+    """Samples of runs that each train on one task, [runs, tasks]: tasks stay, as in `rliable`.
 
     The stratified bootstrap of Agarwal et al. (2021), "Deep reinforcement learning at the edge of
     the statistical precipice". Where one agent plays all tasks of a row it is far too narrow; take

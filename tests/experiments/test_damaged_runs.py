@@ -16,7 +16,7 @@ from experiments.regression import __main__ as regression
 from experiments.regression import settings as regression_settings
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
-from metarl.runs.json_file import to_json, write_json
+from metarl.runs.files import to_json, write_json
 from tests.damage import as_bytes, damaged_bytes, damaged_values
 
 READERS = {

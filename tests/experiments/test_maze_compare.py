@@ -29,7 +29,7 @@ from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.meta import NonFiniteLossError
 from metarl.runs.directory import RunDirectory
-from metarl.runs.json_file import to_json, write_json
+from metarl.runs.files import to_json, write_json
 from metarl.train.trainer import OptimisedLearner
 
 SMALL = (

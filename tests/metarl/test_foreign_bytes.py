@@ -10,7 +10,7 @@ from metarl.errors import CheckpointError, RunDirectoryError, UserError
 from metarl.foreign_bytes import understood
 from metarl.runs import checkpoint
 from metarl.runs.directory import RunDirectory
-from metarl.runs.json_file import read_json
+from metarl.runs.files import read_json
 from metarl.runs.metrics import MetricsLog
 from tests.damage import as_bytes, damaged_bytes, damaged_values
 

@@ -24,9 +24,8 @@ from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.comparison.work import work_off
 from metarl.errors import UserError
 from metarl.plots.lines import save_figure
-from metarl.runs import atomic
-from metarl.runs.file_lock import held
-from metarl.runs.json_file import read_json, to_json, write_json
+from metarl.runs import files
+from metarl.runs.files import held, read_json, to_json, write_json
 
 
 def run_compare(prog: str, arguments: Sequence[str]) -> None:
@@ -112,8 +111,8 @@ def report(
     size = f" {tasks.size} x {tasks.size}" if tasks.env == "maze" else ""
     title = f"Adaptation on unseen tasks: {tasks.env}{size}, {tasks.horizon} steps an episode"
     text = as_markdown(compared, title)
-    atomic.write_bytes(folder / "comparison.csv", as_csv(compared).encode())
-    atomic.write_bytes(folder / "comparison.md", text.encode())
+    files.write_bytes(folder / "comparison.csv", as_csv(compared).encode())
+    files.write_bytes(folder / "comparison.md", text.encode())
     save_figure(draw(compared, title), folder / "comparison.png")
     print(text.partition("\n## Step by step")[0])
     written = ", ".join(str(folder / f"comparison.{end}") for end in ("json", "csv", "md", "png"))

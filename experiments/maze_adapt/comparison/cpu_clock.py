@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from metarl.foreign_bytes import understood
-from metarl.runs.json_file import read_json, write_json
+from metarl.runs.files import read_json, write_json
 
 
 class CpuClock:

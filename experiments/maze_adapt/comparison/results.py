@@ -24,7 +24,7 @@ from metarl.evaluate.adaptation_evaluation import (
 )
 from metarl.foreign_bytes import understood
 from metarl.runs.directory import RunDirectory
-from metarl.runs.json_file import read_json
+from metarl.runs.files import read_json
 from metarl.stats import Interval, bootstrap_ci, crossed, crossed_difference_ci
 
 LEAST_VALUES = 5

@@ -14,7 +14,7 @@ from experiments.maze_adapt.evaluate import EvaluateSettings
 from experiments.maze_adapt.methods import Method
 from experiments.maze_adapt.worlds import EnvName, Split
 from metarl.errors import RunDirectoryError, UserError
-from metarl.runs.json_file import read_json
+from metarl.runs.files import read_json
 
 USUAL_REFERENCES: tuple[Any, ...] = ("ppo", "none")
 """The first of these that is compared is the reference where none is named."""

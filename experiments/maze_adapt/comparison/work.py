@@ -30,7 +30,7 @@ from experiments.maze_adapt.train import train
 from metarl.devices import small_networks
 from metarl.errors import RunDirectoryError, UserError
 from metarl.meta import NonFiniteLossError
-from metarl.runs.json_file import read_json, to_json, write_json
+from metarl.runs.files import read_json, to_json, write_json
 
 MEASURED = ("summary.json", "adaptation.json")
 FAILED, INTERRUPTED = 3, 130

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from metarl.errors import CheckpointError
-from metarl.runs import atomic, checkpoint
+from metarl.runs import checkpoint, files
 
 
 def _state(iteration: int, size: int = 3) -> dict[str, Any]:
@@ -371,10 +371,10 @@ def test_seeds_without_a_common_iteration_are_refused(tmp_path: Path) -> None:
 
 def test_atomic_write_leaves_the_old_file_on_an_error(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    atomic.write_bytes(path, b"old")
+    files.write_bytes(path, b"old")
     with _largest_file(1000), pytest.raises(OSError, match="File too large"):
-        atomic.write_bytes(path, b"x" * 2000)
+        files.write_bytes(path, b"x" * 2000)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
-    atomic.write_bytes(path, b"new")
+    files.write_bytes(path, b"new")
     assert path.read_bytes() == b"new"

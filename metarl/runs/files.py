@@ -1,0 +1,187 @@
+"""Files that are whole or not there: atomic writes, strict JSON, a lock between processes.
+
+The bytes of a file go to a temporary file in the same folder, reach the disk (`fsync`), and take
+the name in one step (`os.replace`): whatever happens in between (a crash, kill -9, a full disk), a
+reader sees the old file or the new one, never a part of one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from metarl.errors import RunDirectoryError
+from metarl.foreign_bytes import understood
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically and durably.
+
+    Args:
+        path: The file; its folder must exist. What stood there before stays until the last step.
+        data: All its bytes.
+
+    Raises:
+        OSError: The data could not be written (a full disk, no permission). `path` is as before.
+    """
+    write_temporary(path, data)
+    commit_temporary(path)
+
+
+def write_temporary(path: Path, data: bytes) -> None:
+    """Bring `data` onto the disk beside `path`, under a temporary name; first half of the work."""
+    temporary = temporary_path(path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            sync_file(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def commit_temporary(path: Path) -> None:
+    """Give the temporary file the name `path`, and make that durable; second half of the work."""
+    os.replace(temporary_path(path), path)
+    sync_folder(path.parent)
+
+
+def temporary_path(path: Path) -> Path:
+    """Where the bytes of `path` wait. One name for each file, so that leftovers do not pile up."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def sync_file(descriptor: int) -> None:
+    """Wait until what was written to an open file has reached the disk."""
+    os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable. Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_json(value: object, where: str) -> Any:
+    """Turn settings and results into what JSON can hold; NaN and infinity become None.
+
+    Args:
+        value: Numbers, strings, arrays of numpy or torch, paths, devices, dataclasses, and mappings
+            and sequences of them.
+        where: What to call the value in an error.
+
+    Raises:
+        TypeError: The value, or something in it, is nothing of the above.
+    """
+    if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
+        value = value.tolist()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [to_json(item, where) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Path | torch.device | torch.dtype):
+        return str(value)
+    raise TypeError(f"{where} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON values to a file, atomically, indented."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def strict_json(data: bytes) -> Any:
+    """The value that JSON text holds; JSON has no NaN and no infinity, whatever others write.
+
+    Raises:
+        ValueError: It is no JSON (`RecursionError`, `UnicodeError`, ...: call it in `understood`).
+    """
+    return json.loads(data, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(word: str) -> float:
+    if not math.isfinite(value := float(word)):
+        raise ValueError(f"{word[:20]} is no number of JSON")
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the object that a file holds.
+
+    Raises:
+        RunDirectoryError: The file holds no JSON object.
+        OSError: It cannot be read.
+    """
+    data = path.read_bytes()
+    with understood(path, "is not valid JSON", "restore it"):
+        content = strict_json(data)
+    if not isinstance(content, dict):
+        raise RunDirectoryError(f"{path} does not hold a JSON object; restore it")
+    return content
+
+
+class Lock:
+    """A lock on a folder that is held until `release`, or until the process ends, however it ends.
+
+    Within one process it is one lock, however many times it is taken: it keeps processes apart.
+
+    Args:
+        folder: Where the lock file goes, ``.lock``; it must exist.
+
+    Raises:
+        RunDirectoryError: Another process holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lock: FileLock | None = FileLock(
+            folder.resolve() / ".lock", is_singleton=True, thread_local=False, mode=0o644
+        )
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise RunDirectoryError(
+                f"another process is training {folder}; wait for it, or stop it first"
+            ) from None
+        except (OSError, NotImplementedError):  # a file system without locks: nothing is locked
+            self._lock = None
+
+    def release(self) -> None:
+        """Let another process have it."""
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """A lock on a folder while the `with` block lasts.
+
+    Raises:
+        RunDirectoryError: Another process holds it.
+    """
+    lock = Lock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
