@@ -26,7 +26,7 @@ from metarl.rl import (
     PolicyGradientTasks,
     mlp_policy,
 )
-from metarl.train.trainer import OptimisedLearner, OuterSettings
+from metarl.train.trainer import OuterSettings, Trainer
 
 Iteration = Callable[[], object]
 
@@ -104,8 +104,8 @@ def meta_batch(setting: Setting, generator: torch.Generator) -> PolicyGradientTa
 def own(setting: Setting) -> Iteration:
     """Ours."""
     outer = OuterSettings(OptimiserSettings(lr=setting.outer_lr))
-    optimised, generator = OptimisedLearner(learner_of(setting), outer), setting.generator()
-    return lambda: optimised.update(meta_batch(setting, generator))
+    trainer, generator = Trainer(learner_of(setting), outer), setting.generator()
+    return lambda: trainer.step(meta_batch(setting, generator))
 
 
 def seconds(run: Iteration, device: str, pids: Sequence[int] = ()) -> float:

@@ -28,6 +28,7 @@ from metarl.meta import TwoTimescale, TwoTimescaleSettings
 from metarl.nn import GRU, LSTM, RNN, WarpRNN
 from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
 from metarl.rl.cuda_graph import Captured
+from metarl.train.trainer import Trainer
 
 CORES = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
 CPU = torch.device("cpu")
@@ -68,13 +69,14 @@ def ours(
     params = {name: p.to(device) for name, p in params.items()}
     generators, of_env = seeded(num_agents, device), seeded(num_agents, device)
     env = make_env(of_env, batch_size, horizon)
-    arguments = params, policy.slow, TwoTimescaleSettings()
+    settings = TwoTimescaleSettings()
+    arguments = params, policy.slow, settings
     if cuda_graph:
         learner = TwoTimescale(*arguments, partial(Captured, generators=generators + of_env))
     else:
         learner = TwoTimescale(*arguments)
     trials = Trials(Collector(env, policy, generators, horizon), ActorCriticSettings())
-    return lambda: learner.update(trials)
+    return partial(Trainer(learner, settings).step, trials)
 
 
 def plain(method: str, batch_size: int, horizon: int, hidden: int) -> Callable[[], None]:

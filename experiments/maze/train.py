@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-
-from torch import Tensor
 
 from envs.maze import anchors as oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
@@ -17,11 +15,12 @@ from experiments.stored_settings import resumed
 from metarl.core import stack
 from metarl.devices import resolve_device
 from metarl.meta import TwoTimescale
-from metarl.rl import Collector, ScoredTrials, Trials
+from metarl.rl import Collector, Trials
 from metarl.rl.cuda_graph import Captured, require_cuda
 from metarl.runs.directory import RunDirectory, create_runs
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import Trainer
 
 
 def train(settings: TrainSettings, given: Sequence[str] = ()) -> list[RunDirectory]:
@@ -91,15 +90,10 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
         learner = TwoTimescale(params, policy.slow, settings.learner)
     collector = Collector(env, policy, [s["policy"] for s in streams], settings.horizon)
     trials = Trials(collector, settings.loss)
-
-    def iterate() -> Mapping[str, Tensor]:
-        batch: ScoredTrials
-        batch, metrics = learner.update(trials)
-        return {**batch.metrics, **metrics}
-
+    trainer = Trainer(learner, settings.learner, max_skipped=1)
     return MetaTraining(
-        learner,
-        iterate,
+        trainer,
+        partial(trainer.step, trials),
         runs,
         streams,
         settings.horizon * settings.batch_size,

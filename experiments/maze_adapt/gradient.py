@@ -33,7 +33,7 @@ from metarl.rl import (
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import OptimisedLearner, load_learner, train_in_turn
+from metarl.train.trainer import Trainer, load_learner, train_in_turn
 
 USUAL_STEPS = 3
 
@@ -140,19 +140,19 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
     world = settings.world()
     policy = policy_of(settings, world)
     learner = make_untrained(settings, policy, streams["init"], device)
-    optimised = OptimisedLearner(learner, settings.learner.outer)
+    trainer = Trainer(learner, settings.learner.outer)
 
     def iterate() -> Mapping[str, Tensor]:
         batch = world.train.sample(settings.meta_batch, streams["tasks"])
         tasks = episodes_of(
             world, batch, settings.episodes, policy, settings.loss, streams["episodes"]
         )
-        found = optimised.update(tasks, start_penalty(tasks))
+        found = trainer.step(tasks, start_penalty(tasks))
         return {**found, **rollout_metrics(tasks.log)}
 
     batches = draws(settings.method, settings.learner.inner.num_steps)
     return MetaTraining(
-        optimised,
+        trainer,
         iterate,
         [run],
         [streams],

@@ -37,7 +37,7 @@ from metarl.rl import ActorCritic, Collector, RecurrentAgent, ScoredTrials, Tria
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import MAX_SKIPPED
+from metarl.train.trainer import Trainer
 
 USUAL_TRIALS = 20
 """A task, to be measured by."""
@@ -82,7 +82,8 @@ def build(settings: TrainSettings, runs: Sequence[RunDirectory]) -> MetaTraining
     policy = make_policy(settings, world)
     initial = stack([policy.init(s["init"]) for s in streams])
     params = {name: p.to(device) for name, p in initial.items()}
-    learner = TwoTimescale(params, policy.slow, own.learner, max_skipped=MAX_SKIPPED)
+    learner = TwoTimescale(params, policy.slow, own.learner)
+    trainer = Trainer(learner, own.learner)
     generators = [s["episodes"] for s in streams]
     env = make_trials(
         world,
@@ -97,12 +98,11 @@ def build(settings: TrainSettings, runs: Sequence[RunDirectory]) -> MetaTraining
     trials = Trials(collector, own.loss)
 
     def iterate() -> Mapping[str, Tensor]:
-        batch: ScoredTrials
-        batch, metrics = learner.update(trials)
-        return {**batch.metrics, **metrics, **episode_metrics(batch, settings.trial_episodes)}
+        metrics = trainer.step(trials)
+        return {**metrics, **episode_metrics(learner.batch, settings.trial_episodes)}
 
     return MetaTraining(
-        learner,
+        trainer,
         iterate,
         runs,
         streams,

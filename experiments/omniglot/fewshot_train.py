@@ -26,7 +26,7 @@ from metarl.supervised.minibatches import in_minibatches
 from metarl.supervised.tasks import Source, SupervisedTasks
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.selection import SelectedLearner
-from metarl.train.trainer import OptimisedLearner, train_in_turn
+from metarl.train.trainer import Trainer, train_in_turn
 
 STREAMS = ("init", "tasks")
 """Of a seed."""
@@ -78,14 +78,14 @@ def build(settings: FewShotSettings, omniglot: Omniglot, run: RunDirectory) -> M
     learner = new_learner(settings, streams["init"], device, seed)
     tasks = make_tasks(settings, omniglot, "train", device)
     selected = SelectedLearner(
-        OptimisedLearner(learner, settings.learner.outer),
+        Trainer(learner, settings.learner.outer),
         partial(validate, settings, learner, validation_tasks(settings, omniglot, device)),
         settings.validate_every,
     )
 
     def iterate() -> Mapping[str, Tensor]:
         batch = tasks.sample(settings.meta_batch, streams["tasks"])
-        return selected.update(training_tasks(settings, network, batch, streams["tasks"]))
+        return selected.step(training_tasks(settings, network, batch, streams["tasks"]))
 
     return MetaTraining(
         selected,

@@ -29,7 +29,7 @@ from metarl.seeding import spawn_generators
 from metarl.supervised import AlphabetTasks, Omniglot, alphabet_tasks
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.selection import SelectedLearner
-from metarl.train.trainer import OptimisedLearner, train_in_turn
+from metarl.train.trainer import Trainer, train_in_turn
 
 VALIDATION_SEED = 20_000
 """Of the images of validation."""
@@ -83,13 +83,13 @@ def build(settings: MultiShotSettings, omniglot: Omniglot, run: RunDirectory) ->
     chosen = dict(list(split.validation.items())[: settings.validation_alphabets])
     unseen = alphabet_tasks(omniglot, chosen, settings.held_out, device)
     selected = SelectedLearner(
-        OptimisedLearner(learner, settings.learner.outer),
+        Trainer(learner, settings.learner.outer),
         partial(validate, settings, network, learner, unseen),
         settings.validate_every,
     )
 
     def iterate() -> Mapping[str, Tensor]:
-        return selected.update(draw_tasks(settings, network, learner, alphabets, streams["tasks"]))
+        return selected.step(draw_tasks(settings, network, learner, alphabets, streams["tasks"]))
 
     return MetaTraining(
         selected,

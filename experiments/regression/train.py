@@ -16,7 +16,7 @@ from metarl.devices import resolve_device
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import OptimisedLearner, train_in_turn
+from metarl.train.trainer import Trainer, train_in_turn
 
 STREAMS = ("init", "tasks")
 """Of a seed; tasks to test on have a third one (`evaluate`)."""
@@ -57,7 +57,7 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
     streams = spawn_generators(seed, STREAMS, device)
     network = make_network(settings)
     learner = make_untrained(settings, streams["init"], device)
-    optimised = OptimisedLearner(learner, settings.learner.outer)
+    trainer = Trainer(learner, settings.learner.outer)
     points = settings.points, settings.query_points
     inner = settings.inner_batch
     batches = None if inner is None else (inner, settings.learner.inner.num_steps)
@@ -72,10 +72,10 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
             device,
             batches=batches,
         )
-        return optimised.update(tasks)
+        return trainer.step(tasks)
 
     return MetaTraining(
-        optimised,
+        trainer,
         iterate,
         [run],
         [streams],

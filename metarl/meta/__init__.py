@@ -6,7 +6,7 @@ from metarl.meta.daml import DAML, LearnedLossTasks, ShowingTaskBatch
 from metarl.meta.fine_tuning import FineTuning, IdentifiedTaskBatch
 from metarl.meta.implicit_maml import ImplicitMAML, Proximal
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
-from metarl.meta.learner import MetaLearner, Metrics, TaskwiseLearner
+from metarl.meta.learner import MetaLearner, Metrics, NonFiniteLossError, SideStep, TaskwiseLearner
 from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
@@ -24,7 +24,7 @@ from metarl.meta.policy.trpo import TRPO
 from metarl.meta.recorded import Recorded
 from metarl.meta.regularised import Penalty, regularised_gradients
 from metarl.meta.reptile import Reptile
-from metarl.meta.two_timescale import NonFiniteLossError, TwoTimescale, TwoTimescaleSettings
+from metarl.meta.two_timescale import TwoTimescale, TwoTimescaleSettings
 from metarl.meta.warpgrad.continual import ContinualWarpGrad
 from metarl.meta.warpgrad.offline import OfflineWarpGrad
 from metarl.meta.warpgrad.online import OnlineWarpGrad
@@ -64,6 +64,7 @@ __all__ = [
     "Reptile",
     "ReptileObjective",
     "ShowingTaskBatch",
+    "SideStep",
     "Solver",
     "StaleBatchError",
     "TaskwiseLearner",

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -49,7 +49,34 @@ from metarl.errors import UserError
 from metarl.meta.task_checks import check_metrics, check_offers, explained
 
 Metrics: TypeAlias = dict[str, Tensor]
-"""Of every task, ``[N]``, without a graph."""
+"""Metrics of every task, ``[N]``, without a graph."""
+
+
+class SideStep(NamedTuple):
+    """A step of one side of the meta-parameters on what lies in their ``.grad``.
+
+    Attributes:
+        side: Which, of `MetaLearner.sides`.
+        skips: bool, one per agent: who keeps weights and moments; None: nobody.
+        restart: Values by name that the parameters go back to after the step, where also the
+            optimiser begins again; None: it goes on.
+    """
+
+    side: str
+    skips: Tensor | None = None
+    restart: Params | None = None
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss or gradient became NaN or infinite.
+
+    Attributes:
+        agents: Which of the stacked agents' it was; empty where that was not said.
+    """
+
+    def __init__(self, message: str, agents: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.agents = tuple(agents)
 
 
 class MetaLearner(ABC):
@@ -65,8 +92,11 @@ class MetaLearner(ABC):
         execution: How many tasks are worked on at a time.
         compilable: The meta-gradient branches on no value, so that it can be compiled.
         asks: Names of what it asks of tasks beside what every `TaskBatch` has.
+        num_agents: Agents that are stacked on a leading axis of ``params``; None: there is one
+            agent, and no such axis.
     """
 
+    num_agents: ClassVar[int | None] = None
     compilable: ClassVar[bool] = False
     asks: ClassVar[tuple[str, ...]] = ()
 
@@ -160,6 +190,27 @@ class MetaLearner(ABC):
         It was survived: a run's metrics say how often it happens.
         """
         return {}
+
+    @property
+    def sides(self) -> dict[str, list[str]]:
+        """Names of ``params``, by the first word: each side has an optimiser of its own."""
+        sides: dict[str, list[str]] = {}
+        for name in self.params:
+            sides.setdefault(name.partition(".")[0], []).append(name)
+        return sides
+
+    def due(self, skips: Tensor | None) -> Sequence[SideStep]:
+        """Which sides step on a gradient that is complete: all that have one, unless overridden.
+
+        Called by what drives the learner, between `meta_gradients`' yield and the step, when
+        ``.grad`` has been clipped and found finite; a learner that lets gradients pile up takes
+        them from there, and leaves there what is stepped on.
+
+        Args:
+            skips: bool, one per agent: whose gradient was not finite and has been set to 0; None:
+                all were.
+        """
+        return [SideStep(side, skips) for side in self.sides]
 
     @abstractmethod
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
@@ -280,6 +331,19 @@ class MetaLearner(ABC):
         with torch.no_grad():
             for name, p in own.items():
                 p.copy_(saved[name])
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything one of the agents needs to go on; here is one."""
+        return self.state_dict()
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where `agent_state` of all agents left off.
+
+        Raises:
+            ValueError: The names or shapes are not this learner's.
+        """
+        (state,) = states
+        self.load_state_dict(state)
 
 
 class TaskwiseLearner(MetaLearner):

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from metarl.core import TaskBatch
-from metarl.train.trainer import OptimisedLearner
+from metarl.train.trainer import Trainer
 
 VALIDATION = "validation_accuracy"
 
 
 class SelectedLearner:
-    """A learner in training that is validated now and then.
+    """A trainer whose learner is validated now and then.
 
     Attributes:
         best: The learner's state when it was best, with ``score`` and ``iteration``; None before
@@ -27,28 +27,28 @@ class SelectedLearner:
     """
 
     def __init__(
-        self, optimised: OptimisedLearner, validate: Callable[[], float], every: int
+        self, trainer: Trainer, validate: Callable[[], float], every: int
     ) -> None:
-        """Wrap a learner.
+        """Wrap a trainer.
 
         Args:
-            optimised: It.
+            trainer: Of a learner with one agent.
             validate: How good it is now: a larger number is better. It draws nothing from the
                 streams of training.
             every: Iterations between validations.
         """
-        self.optimised, self.validate, self.every = optimised, validate, every
+        self.trainer, self.validate, self.every = trainer, validate, every
         self.best: dict[str, Any] | None = None
         self._regular: dict[str, Any] | None = None  # the best of the regular validations
         self._iteration = 0
 
     def set_learning_rate_factor(self, factor: float) -> None:
         """Scale all outer learning rates, for a schedule."""
-        self.optimised.set_learning_rate_factor(factor)
+        self.trainer.set_learning_rate_factor(factor)
 
-    def update(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
+    def step(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
         """Learn from one meta-batch, and validate when it is time."""
-        metrics = self.optimised.update(tasks)
+        metrics = self.trainer.step(tasks)
         self._iteration += 1
         # A validation at what was the end then counts no more: it would not have been, had the run
         # been made for more.
@@ -65,18 +65,18 @@ class SelectedLearner:
     def _validated(self) -> dict[str, Tensor]:
         score = self.validate()
         if self.best is None or score > self.best["score"]:
-            state = self.optimised.learner.state_dict()
+            state = self.trainer.learner.agent_state(0)
             self.best = {"score": score, "iteration": self._iteration, "learner": state}
         return {VALIDATION: torch.tensor([score], dtype=torch.float64)}
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything the one agent needs to go on, the best so far included."""
         selection = {"iteration": self._iteration, "best": self.best, "regular": self._regular}
-        return {**self.optimised.agent_state(index), "selection": selection}
+        return {**self.trainer.agent_state(index), "selection": selection}
 
     def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Take up where the one agent left off; the errors are those of `OptimisedLearner`."""
-        self.optimised.load_agent_states(states)
+        """Take up where the one agent left off; the errors are those of `Trainer`."""
+        self.trainer.load_agent_states(states)
         selection = states[0]["selection"]
         self._iteration, self.best = selection["iteration"], selection["best"]
         self._regular = selection.get("regular", self.best)

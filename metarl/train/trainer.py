@@ -1,36 +1,41 @@
-"""A meta-learner and the outer optimisers that step on its gradient, as `MetaTraining` drives them.
+"""The trainer: the one place where a gradient is complete.
 
-    for metrics in learner.meta_gradients(tasks):
-        clip; optimiser.step(); optimiser.zero_grad()
+    for each gradient that the learner writes:
+        add it up over processes, clip it, check that it is finite
+        ask the learner which sides step on it; step
 
-A gradient that is not finite is not stepped on: the meta-batch is left and counted (``skipped``).
+Each side of the meta-parameters (``fast``, ``slow``, ``rule``, ...: `MetaLearner.sides`) has an
+optimiser of its own, so that each may have its own learning rate. Agents (seeds) may be stacked:
+each is clipped, checked and stepped as it would be alone.
 
-Each side of the meta-parameters (``fast.``, ``slow.``, ``rule.``, ...: the first word of the name)
-has an optimiser of its own, so that each may have its own learning rate.
+A gradient that is not finite never reaches the weights: it counts as 0, its agent sits out the rest
+of the meta-batch, and that is counted (``skipped``); too many in a row end the training.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from metarl.core import OptimiserSettings, TaskBatch
+from metarl.core import OptimiserSettings, TaskBatch, along, clip_gradients, gradient_norms
 from metarl.meta import (
     MetaLearner,
     Metrics,
     NonFiniteLossError,
     Penalty,
+    SideStep,
     regularised_gradients,
 )
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import MetaTraining
+from metarl.train.stacked_optimiser import StackedOptimiser
 
 logger = logging.getLogger(__name__)
 
@@ -71,119 +76,267 @@ MAX_SKIPPED = 10
 """Meta-batches in a row without a finite gradient that are taken for bad luck."""
 
 
-class OptimisedLearner:
-    """One agent that `metarl.train.loop.MetaTraining` can train, save and restore.
+class Learner(Protocol):
+    """What a trainer trains: a `MetaLearner`, or agents that are stacked `[N, ...]`."""
 
-    Args:
-        learner: Whose meta-parameters are learned, in place.
-        settings: How they step.
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """Leaf tensors by name, which steps change in place."""
+
+    @property
+    def num_agents(self) -> int | None:
+        """N, where all of ``params`` begin with an axis of agents; None: one, without an axis."""
+
+    @property
+    def sides(self) -> dict[str, list[str]]:
+        """Names of ``params``, side by side: each has an optimiser of its own."""
+
+    @property
+    def incidents(self) -> Mapping[str, int]:
+        """What was survived in the last meta-batch, counted by name."""
+
+    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+        """Write ``.grad``; yields each time a gradient is complete."""
+
+    def due(self, skips: Tensor | None) -> Sequence[SideStep]:
+        """Which sides step on it."""
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything agent ``index`` needs to go on."""
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where `agent_state` of all agents left off."""
+
+
+class Steps(Protocol):
+    """How the sides of a learner step: `OuterSettings`, or a learner's own settings."""
+
+    @property
+    def max_grad_norm(self) -> float | None:
+        """Clip each agent's gradient, over all sides, to this norm; None: never."""
+
+    def of_side(self, side: str) -> OptimiserSettings:
+        """The optimiser of one side."""
+
+
+class OneProcess:
+    """The processes that share a meta-batch: there is one.
+
+    The seam for several: each then works on its share of the tasks, and all have to take the same
+    steps.
     """
 
-    def __init__(self, learner: MetaLearner, settings: OuterSettings) -> None:
+    def reduced(self, gradients: list[Tensor]) -> list[Tensor]:
+        """The gradients ``[N, ...]`` of the whole meta-batch."""
+        return gradients
+
+    def agreed(self, finite: Tensor) -> Tensor:
+        """Which agents ``[N]`` have a finite gradient in every process."""
+        return finite
+
+
+class Trainer:
+    """A learner and the optimisers that step on its gradient, as `MetaTraining` drives them.
+
+    Args:
+        learner: Whose parameters are learned, in place.
+        settings: How they step.
+        max_skipped: n: the n-th meta-batch of an agent in a row without a finite gradient ends the
+            training; 1: the first one does.
+        processes: Who else works on the meta-batch.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        settings: Steps,
+        *,
+        max_skipped: int = MAX_SKIPPED,
+        processes: OneProcess | None = None,
+    ) -> None:
         self.learner, self.settings = learner, settings
-        sides: dict[str, list[Tensor]] = {}
-        for name, p in learner.params.items():
-            sides.setdefault(name.partition(".")[0], []).append(p)
-        self._any_param = next(iter(learner.params.values()))
-        self.optimisers = {side: settings.of_side(side).build(p) for side, p in sides.items()}
-        self._skipped_in_a_row = 0
+        self.processes = processes or OneProcess()
+        self.skips = Skips(learner.num_agents or 1, max_skipped)
+        self.optimisers = {
+            side: StackedOptimiser(
+                settings.of_side(side), {n: self._stacked(learner.params[n]) for n in names}
+            )
+            for side, names in learner.sides.items()
+        }
 
     def set_learning_rate_factor(self, factor: float) -> None:
-        """Scale all outer learning rates, for a schedule."""
-        for side, optimiser in self.optimisers.items():
-            optimiser.param_groups[0]["lr"] = self.settings.of_side(side).lr * factor
+        """Scale all learning rates, for a schedule."""
+        for optimiser in self.optimisers.values():
+            optimiser.scale(factor)
 
-    def update(self, tasks: TaskBatch[Any], penalty: Penalty | None = None) -> dict[str, Tensor]:
-        """Learn from one meta-batch: one step for each gradient that the learner yields.
+    def step(self, tasks: TaskBatch[Any], penalty: Penalty | None = None) -> dict[str, Tensor]:
+        """Learn from one meta-batch: from each gradient that the learner yields.
 
         Args:
-            tasks: N tasks.
+            tasks: N tasks, or the tasks of all agents.
             penalty: A term of the meta-objective beside the learner's own.
 
         Returns:
-            Metrics ``[1]``, means over the tasks and the steps: the learner's own, and
+            Metrics, one per agent, means over tasks and gradients: the learner's own, and
             ``grad_norm`` before clipping; ``skipped``: 1 where a metric or the gradient was not
             finite, so that no step was taken on it nor on what would have followed; and what else
             was survived (`MetaLearner.incidents`).
 
         Raises:
-            NonFiniteLossError: As many as `MAX_SKIPPED` meta-batches in a row were skipped.
+            NonFiniteLossError: An agent's meta-batches were skipped too often in a row; no step was
+                taken on the last of them.
         """
         seen: dict[str, list[Tensor]] = {}
-        gradients = (
-            self.learner.meta_gradients(tasks)
-            if penalty is None
-            else regularised_gradients(self.learner, tasks, penalty)
-        )
-        skipped = 0
+        skips: Tensor | None = None  # bool [agents]
+        gradients = self._gradients(tasks, penalty)
         for metrics in gradients:
-            means = self._means(metrics)
-            if not bool(torch.stack([m.float() for m in means.values()]).isfinite().all()):
-                skipped = 1
-                self._note_skipped(means)
+            found, skips = self._complete(metrics, skips)
+            everyone_skips = skips is not None and bool(skips.all())
+            self._step(skips)
+            if everyone_skips:
                 break
-            self._step(means["grad_norm"])
-            for name, value in means.items():
+            for name, value in found.items():
                 seen.setdefault(name, []).append(value)
-        else:
-            self._skipped_in_a_row = 0
         if isinstance(gradients, Generator):
             gradients.close()  # at once, for what it holds
-        found = {name: torch.stack(values).mean().view(1) for name, values in seen.items()}
-        counts = {**self.learner.incidents, "skipped": skipped}
-        return found | {n: self._any_param.new_full((1,), count) for n, count in counts.items()}
+        skipped = next(iter(self.learner.params.values())).new_zeros(len(self.skips.in_a_row))
+        skipped = skipped if skips is None else skipped.masked_fill(skips, 1)
+        self.skips.end(skipped.tolist())
+        means = {name: torch.stack(values).mean(0) for name, values in seen.items()}
+        counts = {n: torch.full_like(skipped, k) for n, k in self.learner.incidents.items()}
+        return {**means, **counts, "skipped": skipped}
 
     def agent_state(self, index: int) -> dict[str, Any]:
-        """Everything the one agent needs to go on: the learner's state, and the optimisers'."""
-        states = {side: optimiser.state_dict() for side, optimiser in self.optimisers.items()}
-        learned = self.learner.state_dict()
-        return {**learned, "optimisers": states, "skipped_in_a_row": self._skipped_in_a_row}
+        """Everything agent ``index`` needs to go on: the learner's state, and the optimisers'."""
+        return {
+            **self.learner.agent_state(index),
+            "optimisers": {side: o.agent_state(index) for side, o in self.optimisers.items()},
+            "skipped_in_a_row": self.skips.in_a_row[index],
+        }
 
     def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Take up where the one agent left off.
+        """Take up where every agent left off.
 
         Raises:
-            KeyError: Something is missing in its state.
+            KeyError: Something is missing in a state.
             RuntimeError: It is another learner's.
         """
-        (state,) = states
         try:
-            self.learner.load_state_dict(state)
+            self.learner.load_agent_states(states)
             for side, optimiser in self.optimisers.items():
-                optimiser.load_state_dict(state["optimisers"][side])
-            self._skipped_in_a_row = int(state.get("skipped_in_a_row", 0))
+                optimiser.load_agent_states([state["optimisers"][side] for state in states])
         except ValueError as error:
             raise RuntimeError(str(error)) from error
+        self.skips.in_a_row = [int(state.get("skipped_in_a_row", 0)) for state in states]
 
-    def _means(self, metrics: Metrics) -> dict[str, Tensor]:
-        """Of the metrics, and the norm of the gradient."""
-        grads = [p.grad for p in self.learner.params.values() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads or [torch.zeros_like(self._any_param)])
-        return {**{n: value.detach().mean() for n, value in metrics.items()}, "grad_norm": norm}
+    def _gradients(self, tasks: TaskBatch[Any], penalty: Penalty | None) -> Iterator[Metrics]:
+        """The learner's gradients, with that of the penalty."""
+        if penalty is None:
+            return self.learner.meta_gradients(tasks)
+        if not isinstance(self.learner, MetaLearner):
+            raise TypeError(f"{type(self.learner).__name__} takes no penalty: leave it out")
+        return regularised_gradients(self.learner, tasks, penalty)
 
-    def _step(self, norm: Tensor) -> None:
-        """Step on a complete gradient."""
-        params = [p for p in self.learner.params.values() if p.grad is not None]
-        if self.settings.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(params, self.settings.max_grad_norm, norm)
-        for optimiser in self.optimisers.values():
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+    def _complete(
+        self, metrics: Metrics, skips: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Make of ``.grad`` what is stepped on: reduced, clipped, 0 where an agent skips.
 
-    def _note_skipped(self, means: Mapping[str, Tensor]) -> None:
-        """Drop the gradient.
+        Args:
+            metrics: Of the learner.
+            skips: bool, one per agent: who skips already.
+
+        Returns:
+            Metrics, one per agent; and who skips now.
 
         Raises:
-            NonFiniteLossError: It is one too many.
+            NonFiniteLossError: An agent skips too often in a row.
         """
-        for p in self.learner.params.values():
+        params = [p for p in self.learner.params.values() if p.grad is not None]
+        num_agents = len(self.skips.in_a_row)
+        gradients = [self._stacked(p.grad) for p in params if p.grad is not None]
+        gradients = self.processes.reduced(gradients)
+        if self.settings.max_grad_norm is not None and gradients:
+            gradients, norms = clip_gradients(gradients, self.settings.max_grad_norm)
+        elif gradients:
+            norms = gradient_norms(gradients)
+        else:
+            norms = next(iter(self.learner.params.values())).new_zeros(num_agents)
+        means = {n: value.detach().reshape(num_agents, -1).mean(1) for n, value in metrics.items()}
+        means["grad_norm"] = norms
+        finite = torch.stack([mean.isfinite() for mean in means.values()]).all(0)
+        bad = ~self.processes.agreed(finite)  # [agents]
+        if bool(bad.any()):
+            self.skips.note(bad if skips is None else bad & ~skips, means)
+            skips = bad if skips is None else skips | bad
+        if skips is not None:
+            gradients = [torch.where(along(skips, g), 0.0, g) for g in gradients]
+        for p, gradient in zip(params, gradients, strict=True):
+            p.grad = gradient if self.learner.num_agents is not None else gradient[0]
+        return means, skips
+
+    def _step(self, skips: Tensor | None) -> None:
+        """Take the steps that are due, and leave no gradient behind."""
+        params = self.learner.params
+        for step in self.learner.due(skips):
+            optimiser = self.optimisers[step.side]
+            own = {n: params[n].grad for n in optimiser.params}
+            optimiser.step(
+                {n: self._stacked(g) for n, g in own.items() if g is not None}, step.skips
+            )
+            if step.restart is not None:
+                optimiser.forget()
+                with torch.no_grad():
+                    for name, value in step.restart.items():
+                        params[name].copy_(value)
+        for p in params.values():
             p.grad = None
-        self._skipped_in_a_row += 1
-        found = ", ".join(f"{name} {float(value):.4g}" for name, value in means.items())
-        what = f"loss or gradient is not finite ({found})"
-        if self._skipped_in_a_row >= MAX_SKIPPED:
-            raise NonFiniteLossError(f"{what}, {MAX_SKIPPED} meta-batches in a row")
+
+    def _stacked(self, values: Tensor) -> Tensor:
+        """A parameter or its gradient with an axis of agents, ``[agents, ...]``."""
+        return values.detach() if self.learner.num_agents is not None else values.detach()[None]
+
+
+class Skips:
+    """Meta-batches without a finite gradient, agent by agent.
+
+    Attributes:
+        most: So many in a row end the training.
+        in_a_row: How many each agent has skipped since its last good one.
+    """
+
+    def __init__(self, num_agents: int = 1, most: int = MAX_SKIPPED) -> None:
+        self.most = most
+        self.in_a_row = [0] * num_agents
+
+    def note(self, bad: Tensor, found: Mapping[str, Tensor]) -> None:
+        """Warn of gradients that are not finite.
+
+        Args:
+            bad: bool, one per agent.
+            found: Metrics, one per agent.
+
+        Raises:
+            NonFiniteLossError: For some agent it is one too many.
+        """
+        agents = [n for n, is_bad in enumerate(bad.tolist()) if is_bad]
+        if not agents:
+            return
+        values = {
+            name: ", ".join(f"{float(value[n]):.4g}" for n in agents)
+            for name, value in found.items()
+        }
+        listed = ", ".join(f"{name} {value}" for name, value in values.items())
+        what = f"loss or gradient is not finite ({listed})"
+        too_many = [n for n in agents if self.in_a_row[n] + 1 >= self.most]
+        if too_many:
+            again = f", {self.most} meta-batches in a row" if self.most > 1 else ""
+            raise NonFiniteLossError(what + again, too_many)
         logger.warning("a meta-batch was skipped: %s", what)
+
+    def end(self, skipped: Sequence[float]) -> None:
+        """Count a meta-batch, of which some agents were skipped."""
+        self.in_a_row = [n + 1 if s else 0 for n, s in zip(self.in_a_row, skipped, strict=True)]
 
 
 def load_learner(run: RunDirectory, learner: MetaLearner) -> int:

@@ -228,10 +228,10 @@ def test_render_refuses_what_is_no_maze(tmp_path, capsys):
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes(tmp_path, monkeypatch, capsys):
-    from metarl.train.trainer import OptimisedLearner
+    from metarl.train.trainer import Trainer
 
     (whole,) = train(tmp_path / "whole")
-    update, calls = OptimisedLearner.update, []
+    update, calls = Trainer.step, []
 
     def interrupted(self, tasks, penalty=None):
         calls.append(1)
@@ -239,7 +239,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes(tmp_path, monkey
             os.kill(os.getpid(), signal.SIGINT)
         return update(self, tasks, penalty)
 
-    monkeypatch.setattr(OptimisedLearner, "update", interrupted)
+    monkeypatch.setattr(Trainer, "step", interrupted)
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "cut")
     assert exit_.value.code == 130

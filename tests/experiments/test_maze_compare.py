@@ -30,7 +30,7 @@ from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.meta import NonFiniteLossError
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
-from metarl.train.trainer import OptimisedLearner
+from metarl.train.trainer import Trainer
 
 SMALL = (
     *("--env", "bandit", "--arms", "2", "--horizon", "3", "--hidden", "3", "--meta-batch", "2"),
@@ -153,7 +153,7 @@ def test_a_run_that_was_evaluated_otherwise_since_is_evaluated_again(compared, c
 def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "cut"
     arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "3")
-    update, calls = OptimisedLearner.update, []
+    update, calls = Trainer.step, []
 
     def interrupted(self, tasks, penalty=None):
         calls.append(1)
@@ -161,7 +161,7 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return update(self, tasks, penalty)
 
-    monkeypatch.setattr(OptimisedLearner, "update", interrupted)
+    monkeypatch.setattr(Trainer, "step", interrupted)
     said = refused(capsys, "--run-dir", str(folder), *arguments, status=130)
     assert "saved at iteration 3; go on with" in said
     assert f"compare --run-dir {folder}" in said

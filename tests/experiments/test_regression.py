@@ -99,10 +99,10 @@ def test_seeds_train_in_turn_and_equal_seeds_alone(tmp_path):
 def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes_every_seed(
     tmp_path, monkeypatch, capsys
 ):
-    from metarl.train.trainer import OptimisedLearner
+    from metarl.train.trainer import Trainer
 
     whole = train(tmp_path / "whole", "--seeds", "0", "1")
-    update, calls = OptimisedLearner.update, []
+    update, calls = Trainer.step, []
 
     def interrupted(self, tasks):
         calls.append(1)
@@ -110,7 +110,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes_every_seed(
             os.kill(os.getpid(), signal.SIGINT)
         return update(self, tasks)
 
-    monkeypatch.setattr(OptimisedLearner, "update", interrupted)
+    monkeypatch.setattr(Trainer, "step", interrupted)
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "cut", "--seeds", "0", "1")
     assert exit_.value.code == 130

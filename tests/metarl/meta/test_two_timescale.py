@@ -7,6 +7,7 @@ import torch
 
 from metarl.core import OptimiserSettings
 from metarl.meta import NonFiniteLossError, TwoTimescale, TwoTimescaleSettings
+from metarl.train.trainer import Trainer
 
 SGD = OptimiserSettings("sgd", lr=0.1, beta1=0.0)
 SETTINGS = TwoTimescaleSettings(fast=SGD, slow=SGD, warp_period=3, max_grad_norm=None)
@@ -28,12 +29,12 @@ class Quadratic:
         return self.scale * (params["fast"] * params["slow"] - batch).square() / 2
 
 
-def learner(settings=SETTINGS, **options):
+def learner(settings=SETTINGS, max_skipped=1):
     params = {
         "fast": torch.tensor([0.5, 1.0], dtype=torch.float64),
         "slow": torch.tensor([2.0, 3.0], dtype=torch.float64),
     }
-    return TwoTimescale(params, ["slow"], settings, **options)
+    return Trainer(TwoTimescale(params, ["slow"], settings), settings, max_skipped=max_skipped)
 
 
 def skipping(settings=SETTINGS):
@@ -75,9 +76,9 @@ def test_steps_by_hand(settings, arithmetic):
     ours = learner(settings)
     expected = [by_hand(agent, 8, **arithmetic) for agent in range(2)]
     for k in range(8):
-        ours.update(Quadratic())
+        ours.step(Quadratic())
         for agent in range(2):
-            fast, slow = (ours.params[n][agent].item() for n in ("fast", "slow"))
+            fast, slow = (ours.learner.params[n][agent].item() for n in ("fast", "slow"))
             assert (fast, slow) == pytest.approx(expected[agent][k], abs=1e-12)
 
 
@@ -94,12 +95,12 @@ def test_the_published_burn_in_makes_the_first_steps_sums_of_102_and_121_episode
         slow_phase=1,
     )
     ours = learner(published)
-    start = {n: p.detach().clone() for n, p in ours.params.items()}
+    start = {n: p.detach().clone() for n, p in ours.learner.params.items()}
     moved = {}
     for k in range(1, 152):
-        before = {n: p.detach().clone() for n, p in ours.params.items()}
-        ours.update(Quadratic())
-        for name, p in ours.params.items():
+        before = {n: p.detach().clone() for n, p in ours.learner.params.items()}
+        ours.step(Quadratic())
+        for name, p in ours.learner.params.items():
             if not torch.equal(before[name], p):
                 moved.setdefault(name, []).append((k, (before[name] - p).detach()))
     gradient = (start["fast"] * start["slow"] - Quadratic().sample({}, {}, "support")) * 1e-12
@@ -115,35 +116,36 @@ def test_the_published_burn_in_makes_the_first_steps_sums_of_102_and_121_episode
 
 def test_slow_weights_stand_still_between_their_steps():
     ours = learner()
-    before = ours.params["slow"].detach().clone()
+    before = ours.learner.params["slow"].detach().clone()
     for _ in range(2):
-        ours.update(Quadratic())
-        assert torch.equal(ours.params["slow"], before)
-    ours.update(Quadratic())
-    assert not torch.equal(ours.params["slow"], before)
+        ours.step(Quadratic())
+        assert torch.equal(ours.learner.params["slow"], before)
+    ours.step(Quadratic())
+    assert not torch.equal(ours.learner.params["slow"], before)
 
 
 def test_everything_fast_reduces_to_the_plain_optimiser():
     settings = replace(SETTINGS, fast=OptimiserSettings("adam", lr=0.1))
-    params = {n: p.detach() for n, p in learner().params.items()}
-    ours = TwoTimescale(params, [], settings)
+    params = {n: p.detach() for n, p in learner().learner.params.items()}
+    ours = Trainer(TwoTimescale(params, [], settings), settings)
     plain = {n: p.clone().requires_grad_() for n, p in params.items()}
     adam = torch.optim.Adam(plain.values(), lr=0.1)
     task = Quadratic()
     for _ in range(5):
-        ours.update(task)
+        ours.step(task)
         adam.zero_grad()
         task.loss(plain, plain, task.sample({}, {}, "support")).sum().backward()
         adam.step()
     for name, p in plain.items():
-        torch.testing.assert_close(ours.params[name], p, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(ours.learner.params[name], p, rtol=1e-12, atol=1e-12)
 
 
 def test_clipping_is_per_agent_and_over_all_weights():
     ours = learner(replace(SETTINGS, max_grad_norm=0.5, warp_period=1))
-    before = {n: p.detach().clone() for n, p in ours.params.items()}
-    _, metrics = ours.update(Quadratic())
-    moved = torch.stack([before[n] - p.detach() for n, p in ours.params.items()]).norm(dim=0) / 0.1
+    before = {n: p.detach().clone() for n, p in ours.learner.params.items()}
+    metrics = ours.step(Quadratic())
+    moved = torch.stack([before[n] - p.detach() for n, p in ours.learner.params.items()])
+    moved = moved.norm(dim=0) / 0.1
     # Agent 0 starts at its target: no gradient. Agent 1 has error 5, gradient (15, 5).
     assert moved.tolist() == pytest.approx([0.0, 0.5], abs=1e-6)
     assert metrics["grad_norm"].tolist() == pytest.approx([0.0, 250**0.5])
@@ -152,15 +154,15 @@ def test_clipping_is_per_agent_and_over_all_weights():
 def test_reset_fast_returns_fast_weights_to_the_start_and_never_slow_ones():
     settings = replace(SETTINGS, reset_fast="meta-batch", fast=OptimiserSettings("adam", lr=0.1))
     ours = learner(settings)
-    start = {n: p.detach().clone() for n, p in ours.params.items()}
+    start = {n: p.detach().clone() for n, p in ours.learner.params.items()}
     trajectory = []
     for k in range(1, 7):
-        ours.update(Quadratic())
-        at_start = torch.equal(ours.params["fast"], start["fast"])
+        ours.step(Quadratic())
+        at_start = torch.equal(ours.learner.params["fast"], start["fast"])
         assert at_start is (k % 3 == 0)
-        assert ours.at_meta_batch_end() is (k % 3 == 0)
-        trajectory.append(ours.params["fast"][1].item())
-    assert ours.params["slow"][1] != start["slow"][1]
+        assert ours.learner.at_meta_batch_end() is (k % 3 == 0)
+        trajectory.append(ours.learner.params["fast"][1].item())
+    assert ours.learner.params["slow"][1] != start["slow"][1]
     # The optimiser starts afresh too: Adam's first step has the size of its learning rate again.
     assert abs(trajectory[3] - start["fast"][1].item()) == pytest.approx(0.1, rel=1e-6)
 
@@ -182,24 +184,24 @@ ADAM = OptimiserSettings("adam", lr=0.1)
 def test_state_round_trip_goes_on_bit_for_bit(settings, stop_after):
     whole, first = learner(settings), learner(settings)
     for _ in range(stop_after):
-        first.update(Quadratic())
+        first.step(Quadratic())
     second = learner(settings)
     second.load_agent_states([first.agent_state(n) for n in range(2)])
     for _ in range(9 - stop_after):
-        second.update(Quadratic())
+        second.step(Quadratic())
     for _ in range(9):
-        whole.update(Quadratic())
-    assert second.num_episodes == whole.num_episodes == 9
-    for name, p in whole.params.items():
-        assert torch.equal(p, second.params[name])
+        whole.step(Quadratic())
+    assert second.learner.num_episodes == whole.learner.num_episodes == 9
+    for name, p in whole.learner.params.items():
+        assert torch.equal(p, second.learner.params[name])
 
 
 def test_a_loss_that_is_not_finite_takes_no_step():
     ours = learner()
-    before = {n: p.detach().clone() for n, p in ours.params.items()}
-    with pytest.raises(NonFiniteLossError, match="in episode 1"):
-        ours.update(Quadratic(scale=float("inf")))
-    for name, p in ours.params.items():
+    before = {n: p.detach().clone() for n, p in ours.learner.params.items()}
+    with pytest.raises(NonFiniteLossError, match="loss or gradient is not finite"):
+        ours.step(Quadratic(scale=float("inf")))
+    for name, p in ours.learner.params.items():
         assert torch.equal(p, before[name])
 
 
@@ -223,11 +225,11 @@ def test_an_agent_that_skips_stays_where_it_is_and_the_other_goes_on(name, first
     settings = replace(SETTINGS, fast=optimiser, slow=optimiser, max_grad_norm=1.0, warp_period=9)
     ours, untouched = skipping(settings), skipping(settings)
     if not first:
-        ours.update(Quadratic())
-        untouched.update(Quadratic())
+        ours.step(Quadratic())
+        untouched.step(Quadratic())
     before = ours.agent_state(1)
-    _, metrics = ours.update(Spoiled({1}))
-    untouched.update(Quadratic())
+    metrics = ours.step(Spoiled({1}))
+    untouched.step(Quadratic())
     assert metrics["skipped"].tolist() == [0.0, 1.0]
     after = ours.agent_state(1)
     for key in ("params", "sums"):
@@ -240,17 +242,17 @@ def test_an_agent_that_skips_stays_where_it_is_and_the_other_goes_on(name, first
     assert after["skipped_in_a_row"] == 1
     one, two = ours.agent_state(0), untouched.agent_state(0)
     assert all(torch.equal(one["params"][n], two["params"][n]) for n in one["params"])
-    assert ours.update(Quadratic())[1]["skipped"].tolist() == [0.0, 0.0]
+    assert ours.step(Quadratic())["skipped"].tolist() == [0.0, 0.0]
     assert ours.agent_state(1)["skipped_in_a_row"] == 0
-    assert not torch.equal(ours.params["fast"][1], before["params"]["fast"])
+    assert not torch.equal(ours.learner.params["fast"][1], before["params"]["fast"])
 
 
 def test_what_an_agent_learned_before_in_the_episode_stays():
     """The second of three epochs goes wrong: one fast step, and one gradient for the slow one."""
     settings = replace(SETTINGS, num_epochs=3, warp_period=9)
     ours, once = skipping(settings), skipping(replace(settings, num_epochs=1))
-    _, metrics = ours.update(Spoiled({1}, evaluation=2))
-    once.update(Quadratic())
+    metrics = ours.step(Spoiled({1}, evaluation=2))
+    once.step(Quadratic())
     assert metrics["skipped"].tolist() == [0.0, 1.0]
     one, two = ours.agent_state(1), once.agent_state(1)
     assert torch.equal(one["params"]["fast"], two["params"]["fast"])
@@ -259,18 +261,14 @@ def test_what_an_agent_learned_before_in_the_episode_stays():
 
 def test_as_many_in_a_row_as_may_not_be_stop_it_and_nothing_has_moved():
     ours = skipping()
-    ours.update(Spoiled({0}))
-    ours.update(Spoiled({1}))  # the other: not in a row
-    ours.update(Spoiled({1}))
-    before = {n: p.detach().clone() for n, p in ours.params.items()}
-    with pytest.raises(NonFiniteLossError, match=r"in episode 4, 3 in a row") as caught:
-        ours.update(Spoiled({1}))
+    ours.step(Spoiled({0}))
+    ours.step(Spoiled({1}))  # the other: not in a row
+    ours.step(Spoiled({1}))
+    before = {n: p.detach().clone() for n, p in ours.learner.params.items()}
+    with pytest.raises(NonFiniteLossError, match="3 meta-batches in a row") as caught:
+        ours.step(Spoiled({1}))
     assert caught.value.agents == (1,)
-    assert all(torch.equal(p, before[n]) for n, p in ours.params.items())
-
-
-def test_without_leave_to_skip_there_is_no_such_metric():
-    assert set(learner().update(Quadratic())[1]) == {"loss", "grad_norm"}
+    assert all(torch.equal(p, before[n]) for n, p in ours.learner.params.items())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from metarl.meta import TwoTimescale, TwoTimescaleSettings
 from metarl.nn import RNN
 from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
 from metarl.rl.returns import delayed_returns, discounted_returns
+from metarl.train.trainer import Trainer
 
 N, T, B = 2, 6, 3
 SETTINGS = ActorCriticSettings(gamma=0.7, value_coef=0.3, entropy_coef=0.05)
@@ -128,7 +129,8 @@ def test_ppo_takes_every_step_on_the_weights_at_hand(setup, optimiser):
     """The second epoch's activations are those of the weights after the first one's step."""
     policy, params, make = setup
     fast = OptimiserSettings(optimiser, lr=0.05)
-    learner = TwoTimescale(params, [], TwoTimescaleSettings(fast=fast, num_epochs=2))
+    settings = TwoTimescaleSettings(fast=fast, num_epochs=2)
+    trainer = Trainer(TwoTimescale(params, [], settings), settings)
     trials = make(replace(SETTINGS, algorithm="ppo"))
     seen = []
 
@@ -147,7 +149,7 @@ def test_ppo_takes_every_step_on_the_weights_at_hand(setup, optimiser):
             torch.testing.assert_close(batch.rollout.trace["h"], hidden)
             return loss
 
-    learner.update(Spy())
+    trainer.step(Spy())
     assert (seen[1] - seen[0]).abs().max() > 0.01
 
 

@@ -15,7 +15,7 @@ from metarl.rl import EpisodeCollector, PolicyGradientSettings, PolicyGradientTa
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import OptimisedLearner, OuterSettings
+from metarl.train.trainer import OuterSettings, Trainer
 from tests.metarl.rl.enumerable import TinyEnv, draw, tiny_mdp, tiny_policy
 
 MDP, POLICY, B = tiny_mdp(2, num_steps=3), tiny_policy(), 4
@@ -42,13 +42,13 @@ def training(
 ) -> MetaTraining:
     (run,) = create_runs(path, (0,), {}) if new else find_runs(path)
     streams = spawn_generators(0, ("noise", "env"), torch.device("cpu"))
-    learner = OptimisedLearner(MAML(draw(POLICY), rule=sgd(0.1)), OuterSettings())
+    learner = Trainer(MAML(draw(POLICY), rule=sgd(0.1)), OuterSettings())
     env = FailingEnv(MDP, B, [streams["env"]] * 2)
     collector = EpisodeCollector(env, POLICY, [streams["noise"]] * 2, 2, MDP.num_steps)
 
     def iterate() -> dict[str, Tensor]:
         env.spoil = lambda reward: spoil(loop.iteration + 1, reward)
-        return learner.update(PolicyGradientTasks(collector, PolicyGradientSettings()))
+        return learner.step(PolicyGradientTasks(collector, PolicyGradientSettings()))
 
     settings = LoopSettings(iterations, log_every=1, checkpoint_every=EVERY)
     loop = MetaTraining(learner, iterate, [run], [streams], 24, settings, headline=("skipped",))

@@ -11,7 +11,7 @@ from metarl.supervised import Sine
 from metarl.supervised.criteria import mean_squared_error
 from metarl.supervised.tasks import SupervisedTasks
 from metarl.train.selection import VALIDATION, SelectedLearner
-from metarl.train.trainer import OptimisedLearner, OuterSettings
+from metarl.train.trainer import OuterSettings, Trainer
 
 SCORES = (0.3, 0.7, 0.5, 0.7)
 
@@ -19,7 +19,7 @@ SCORES = (0.3, 0.7, 0.5, 0.7)
 def selected(every=2):
     network = MLP((1, 4, 1))
     learner = MAML(network.init(torch.Generator().manual_seed(0)), rule=sgd(0.01))
-    optimised = OptimisedLearner(learner, OuterSettings(OptimiserSettings("sgd", lr=0.1)))
+    trainer = Trainer(learner, OuterSettings(OptimiserSettings("sgd", lr=0.1)))
     calls = []
 
     def validate():
@@ -28,18 +28,18 @@ def selected(every=2):
 
     batch = Sine().sample_tasks(3, 4, 4, torch.Generator().manual_seed(1))
     tasks = SupervisedTasks(network, batch, mean_squared_error)
-    return SelectedLearner(optimised, validate, every), tasks, calls
+    return SelectedLearner(trainer, validate, every), tasks, calls
 
 
 def params(learner):
-    return {name: p.detach().clone() for name, p in learner.optimised.learner.params.items()}
+    return {name: p.detach().clone() for name, p in learner.trainer.learner.params.items()}
 
 
 def test_the_first_of_the_best_is_kept_and_the_last_iteration_is_validated():
     learner, tasks, _ = selected()
     found, seen = {}, {}
     for iteration in range(1, 8):
-        metrics = learner.update(tasks)
+        metrics = learner.step(tasks)
         seen[iteration] = params(learner)
         if VALIDATION in metrics:
             found[iteration] = float(metrics[VALIDATION])
@@ -55,14 +55,14 @@ def test_the_first_of_the_best_is_kept_and_the_last_iteration_is_validated():
 def test_it_goes_on_from_its_state_as_if_nothing_had_happened():
     whole, tasks, _ = selected()
     for _ in range(5):
-        whole.update(tasks)
+        whole.step(tasks)
     state = deepcopy(whole.agent_state(0))  # as through a file
     other, _, calls = selected()
     assert other.best is None
     calls.extend([0, 0])  # two validations are over
     other.load_agent_states([state])
     for _ in range(2):
-        one, two = whole.update(tasks), other.update(tasks)
+        one, two = whole.step(tasks), other.step(tasks)
         assert one.keys() == two.keys()
         assert all(torch.equal(one[name], two[name]) for name in one)
     assert whole.best["iteration"] == other.best["iteration"] == 4

@@ -9,16 +9,16 @@ taken out and put back, and an agent can stay where it is while the others step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from metarl.core import OptimiserSettings, Params
 
-OptimiserState: TypeAlias = Mapping[str, Mapping[str, Tensor]]
-"""Of one agent: parameter → entry → tensor."""
+OptimiserState: TypeAlias = Mapping[str, Any]
+"""State of one agent: parameter → entry → tensor; or what `torch.optim` makes of it."""
 
 STEP_COUNT = "step"
 """The one entry that does not have the parameter's shape."""
@@ -42,13 +42,19 @@ class StackedOptimiser:
         """Make the learning rate so many times the setting's."""
         self._optimiser.param_groups[0]["lr"] = self.settings.lr * factor
 
-    def step(self, gradients: Sequence[Tensor], skips: Tensor | None = None) -> None:
-        """Step on gradients ``[N, ...]``; agents that skip ``[N]`` keep weights and moments."""
-        stay = [False] * len(gradients[0]) if skips is None else skips.tolist()
-        for shares, gradient in zip(self._shares.values(), gradients, strict=True):
-            for share, part, stays in zip(shares, gradient.unbind(), stay, strict=True):
-                # Sums are in at least float32.
-                share.grad = None if stays else part.to(share.dtype)
+    def step(self, gradients: Params, skips: Tensor | None = None) -> None:
+        """Step on gradients ``[N, ...]``.
+
+        Args:
+            gradients: By name; what has none keeps weights and moments.
+            skips: bool ``[N]``: agents that keep theirs altogether; None: nobody.
+        """
+        stay = None if skips is None else skips.tolist()
+        for name, shares in self._shares.items():
+            gradient = gradients.get(name)
+            parts = [None] * len(shares) if gradient is None else gradient.unbind()
+            for n, (share, part) in enumerate(zip(shares, parts, strict=True)):
+                share.grad = None if stay is not None and stay[n] else part
         self._optimiser.step()
         # A fused optimiser writes without a word; who kept activations must see that they are old.
         torch.autograd.graph.increment_version(self.params.values())
@@ -65,13 +71,34 @@ class StackedOptimiser:
         }
 
     def load_agent_states(self, states: Sequence[OptimiserState]) -> None:
-        """Take up where `agent_state` of every agent left off."""
+        """Take up where `agent_state` of every agent left off.
+
+        Raises:
+            ValueError: They are of other parameters.
+        """
         fused = bool(self._optimiser.defaults.get("fused"))  # then it counts on the device
+        by_name = [_by_name(state, self._shares) for state in states]
         for name, shares in self._shares.items():
-            for share, state in zip(shares, states, strict=True):
+            for share, state in zip(shares, by_name, strict=True):
                 self._optimiser.state[share] = {
                     key: value.to(
                         "cpu" if key == STEP_COUNT and not fused else share.device, copy=True
                     )
                     for key, value in state.get(name, {}).items()
                 }
+
+
+def _by_name(state: OptimiserState, names: Collection[str]) -> Mapping[str, Mapping[str, Tensor]]:
+    """The state by the names of parameters; version 0.1 kept that of `torch.optim`, by number."""
+    if "param_groups" not in state:
+        return state
+    (group,) = state["param_groups"]
+    if len(group["params"]) != len(names):
+        raise ValueError(
+            f"the optimiser's state is of {len(group['params'])} parameters, here are {len(names)}"
+        )
+    entries = (state["state"].get(number, {}) for number in group["params"])
+    return {
+        name: {key: value for key, value in entry.items() if value is not None}
+        for name, entry in zip(names, entries, strict=True)
+    }
