@@ -26,9 +26,7 @@ class SelectedLearner:
             the first validation.
     """
 
-    def __init__(
-        self, trainer: Trainer, validate: Callable[[], float], every: int
-    ) -> None:
+    def __init__(self, trainer: Trainer, validate: Callable[[], float], every: int) -> None:
         """Wrap a trainer.
 
         Args:

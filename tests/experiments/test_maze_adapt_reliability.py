@@ -106,7 +106,7 @@ def test_ten_in_a_row_stop_recurrent_agents_also_across_a_resume(
     assert exit_.value.code == 1
     said = capsys.readouterr().err
     assert "iteration 12: loss [nan]" in said
-    assert "10 in a row" in said
+    assert "10 meta-batches in a row" in said
     (run,) = find_runs(path)
     state = run.load_checkpoint()
     assert (state["iteration"], state["learner"]["skipped_in_a_row"]) == (9, 7)

@@ -71,7 +71,7 @@ def test_it_goes_on_from_its_state_as_if_nothing_had_happened():
 def test_a_last_iteration_whose_turn_it_was_is_not_validated_twice():
     learner, tasks, calls = selected()
     for _ in range(4):
-        learner.update(tasks)
+        learner.step(tasks)
     assert learner.validate_at_the_end() == {}
     assert len(calls) == 2
 
@@ -79,7 +79,7 @@ def test_a_last_iteration_whose_turn_it_was_is_not_validated_twice():
 def test_what_was_best_at_an_end_that_was_none_counts_no_more():
     learner, tasks, _ = selected()
     for _ in range(3):
-        learner.update(tasks)
+        learner.step(tasks)
     assert learner.best["iteration"] == 2
     learner.validate_at_the_end()
     assert learner.best["iteration"] == 3
@@ -87,5 +87,5 @@ def test_what_was_best_at_an_end_that_was_none_counts_no_more():
     calls.extend([0, 0])
     other.load_agent_states([deepcopy(learner.agent_state(0))])
     assert other.best["iteration"] == 3
-    other.update(tasks)
+    other.step(tasks)
     assert other.best["iteration"] == 4  # 0.5, above the 0.3 of iteration 2 alone
