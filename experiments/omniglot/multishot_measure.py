@@ -8,7 +8,8 @@ import torch
 
 from experiments.omniglot.multishot_settings import MultiShotSettings
 from experiments.omniglot.multishot_tasks import AlphabetBatch, fresh_heads
-from metarl.evaluate.adaptation_curve import AdaptationCurve, Array, adaptation_curve
+from metarl.evaluate.adaptation import Array
+from metarl.evaluate.adaptation_curve import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
 from metarl.nn import Network
 from metarl.seeding import stream

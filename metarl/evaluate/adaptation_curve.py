@@ -11,23 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core import Params, share
+from metarl.evaluate.adaptation import Array, Stage, measure
 from metarl.meta import MetaLearner
 from metarl.supervised.criteria import accuracy
 from metarl.supervised.examples import Examples
 from metarl.supervised.tasks import SupervisedTasks
 
-Array = NDArray[np.float64]
 Split = Callable[[SupervisedTasks], Examples]
 
 
 class AdaptationCurve(NamedTuple):
-    """What N tasks come to after S chosen numbers of inner steps.
+    """Accuracies of N tasks after S chosen numbers of inner steps: a view of `Adaptation`.
 
     Attributes:
         steps: The numbers of inner steps ``[S]``, rising.
@@ -58,64 +56,38 @@ def adaptation_curve(
         learner: Whose initialisation and update rule.
         tasks: N tasks of classification.
         num_steps: K.
-        query: The images ``[n, B, ...]`` of some of the tasks to be judged by; called once a chunk.
+        query: The images ``[n, B, ...]`` of some of the tasks to be judged by; called once per
+            chunk.
         reference: Images ``[n, R, ...]`` of them that non-transductive batch norm looks at.
         at: After which numbers of steps to look, out of 0 to K; all if None.
         chunk_size: Tasks that are stacked; all if None.
     """
-    chosen = tuple(sorted(range(num_steps + 1) if at is None else set(at)))
-    if not chosen or chosen[0] < 0 or chosen[-1] > num_steps:
-        raise ValueError(f"at must be numbers of steps from 0 to {num_steps}, got {chosen}")
-    size = chunk_size or tasks.num_tasks
-    parts = [
-        _one_chunk(learner, tasks.select(slice(i, i + size)), num_steps, query, reference, chosen)
-        for i in range(0, tasks.num_tasks, size)
-    ]
-    columns = (torch.cat(side).double().cpu().numpy() for side in zip(*parts, strict=True))
-    return AdaptationCurve(chosen, *columns)
 
+    def look(part: SupervisedTasks) -> Callable[[Stage], dict[str, Tensor]]:
+        queries, known = query(part), reference(part).inputs
+        both, num_known = torch.cat([known, queries.inputs], 1), known.shape[1]
+        together = adapted_outputs(learner, part, queries.inputs)
+        apart = adapted_outputs(learner, part, both, num_known)
 
-def _one_chunk(
-    learner: MetaLearner,
-    tasks: SupervisedTasks,
-    num_steps: int,
-    query: Split,
-    reference: Split,
-    chosen: tuple[int, ...],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Transductive and non-transductive accuracy ``[n, S]``, and losses ``[n, K]``."""
-    queries, known = query(tasks), reference(tasks).inputs
-    both = torch.cat([known, queries.inputs], 1)
-    num_known = known.shape[1]
-    together = adapted_outputs(learner, tasks, queries.inputs)
-    apart = adapted_outputs(learner, tasks, both, num_known)
-    rows: list[tuple[Tensor, ...]] = []
-    losses: list[Tensor] = []
+        def accuracies(stage: Stage) -> dict[str, Tensor]:
+            outputs = {
+                "transductive": together(stage.fast),
+                "non_transductive": apart(stage.fast)[:, num_known:],
+            }
+            return {n: accuracy(o.double(), queries.targets) for n, o in outputs.items()}
 
-    @torch.no_grad()
-    def look(index: int, fast: dict[str, Tensor]) -> None:
-        if index not in chosen:
-            return
-        outputs = (together(fast), apart(fast)[:, num_known:])
-        rows.append(tuple(accuracy(logits.double(), queries.targets) for logits in outputs))
+        return accuracies
 
-    if num_steps == 0:
-        look(0, learner.initial_fast(tasks))
-    for step in learner.adaptation(tasks, num_steps):
-        look(step.index, step.fast)
-        losses.append(step.loss)
-        if step.index == num_steps - 1:
-            look(num_steps, step.next_fast)
-    transductive, non_transductive = (torch.stack(side, 1) for side in zip(*rows, strict=True))
-    empty = transductive.new_zeros(tasks.num_tasks, 0)
-    return transductive, non_transductive, torch.stack(losses, 1) if losses else empty
+    first = tasks.select(slice(None))  # from their first batch on
+    found = measure(learner, first, num_steps, look, at=at, chunk_size=chunk_size)
+    return AdaptationCurve(found.steps, **found.figures, support_loss=found.losses)
 
 
 @torch.no_grad()
 def adapted_outputs(
     learner: MetaLearner, tasks: SupervisedTasks, inputs: Tensor, num_reference: int = 0
 ) -> Callable[[Params], Tensor]:
-    """What adapted networks make of inputs: a function of the fast parameters ``[N, ...]``.
+    """Outputs of adapted networks for inputs, as a function of the fast parameters ``[N, ...]``.
 
     The stages before them are run once, now (`core.run_once`).
 

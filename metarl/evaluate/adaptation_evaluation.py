@@ -1,4 +1,4 @@
-"""What policies earn on unseen tasks after 0, 1, ... steps of adaptation, with honest intervals.
+"""Returns of policies on unseen tasks after 0, 1, ... steps of adaptation, with honest intervals.
 
 One result for all agents, ``[task, k, episode]``. For a learner that adapts by gradient, k counts
 gradient steps, and its episodes at k are those that step k + 1 learns from. For an agent that
@@ -11,7 +11,7 @@ seeds where there are several (`metarl.stats`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.core import Execution, TaskBatch, share
+from metarl.core import TaskBatch, share
+from metarl.evaluate.adaptation import Array, Stage, measure
 from metarl.evaluate.trials import play
 from metarl.meta import MetaLearner, NonFiniteLossError
 from metarl.rl.agent import Agent
@@ -28,8 +29,6 @@ from metarl.rl.episodes import Episodes
 from metarl.rl.policy_gradient_tasks import ScoredEpisodes
 from metarl.rl.rollout import TensorVectorEnv
 from metarl.stats import Interval, bootstrap_ci, crossed, iqm, mean
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,21 +87,22 @@ def evaluate_learner(
         has_goal: Whether a true end or a positive reward is a success.
         chunk_size: Tasks that are stacked; None: all.
     """
-    if num_steps < 0:
-        raise ValueError(f"num_steps must be at least 0, got {num_steps}")
 
-    def work(part: TaskBatch[ScoredEpisodes]) -> tuple[Tensor, Tensor, Tensor]:
-        played = [_outcomes(e) for e in _episodes_on_the_way(learner, part, num_steps)]
-        returns, lengths, successes = (torch.stack(side, 1) for side in zip(*played, strict=True))
-        return returns, lengths, successes
+    def look(part: TaskBatch[ScoredEpisodes]) -> Callable[[Stage], dict[str, Tensor]]:
+        slow = share(learner.slow, part.num_tasks)
 
-    parts = [result for _, result in Execution(chunk_size).map(work, tasks)]
-    returns, lengths, successes = (
-        torch.cat(side).cpu().to(torch.float64).numpy() for side in zip(*parts, strict=True)
-    )
-    num_episodes = returns.shape[-1]
+        def outcomes(stage: Stage) -> dict[str, Tensor]:
+            last = stage.batch is None
+            batch = part.sample(stage.fast, slow, "support") if last else stage.batch
+            return _outcomes(batch.episodes)
+
+        return outcomes
+
+    found = measure(learner, tasks, num_steps, look, chunk_size=chunk_size).figures
+    num_episodes = found["returns"].shape[-1]
     experience = tuple(k * num_episodes for k in range(num_steps + 1))
-    return AdaptationResult(returns, lengths, successes if has_goal else None, experience)
+    successes = found["successes"] if has_goal else None
+    return AdaptationResult(found["returns"], found["lengths"], successes, experience)
 
 
 def evaluate_agent(
@@ -199,28 +199,14 @@ def interval_ends(interval: Interval, num_tasks: int) -> list[float] | None:
     return [interval.low, interval.high] if num_tasks > 1 else None
 
 
-def _episodes_on_the_way(
-    learner: MetaLearner, tasks: TaskBatch[ScoredEpisodes], num_steps: int
-) -> list[Episodes]:
-    """The episodes that each step learned from, and those after the last step."""
-    with torch.no_grad():
-        fast, slow = learner.initial_fast(tasks), share(learner.slow, tasks.num_tasks)
-    played: list[Episodes] = []
-    for step in learner.adaptation(tasks, num_steps):
-        played.append(step.batch.episodes)
-        fast = step.next_fast
-    with torch.no_grad():
-        return [*played, tasks.sample(fast, slow, "support").episodes]
-
-
 def _tasks_first(values: NDArray[Any]) -> Array:
     """``[K + 1, N, E]`` to ``[N, K + 1, E]``, float64."""
     return np.ascontiguousarray(values.swapaxes(0, 1), np.float64)
 
 
-def _outcomes(episodes: Episodes) -> tuple[Tensor, Tensor, Tensor]:
+def _outcomes(episodes: Episodes) -> dict[str, Tensor]:
     """Returns, steps until success or end, and successes, each ``[N, E]``."""
     found = (episodes.rewards > 0) | episodes.terminated
     success = found.any(1)
     steps = torch.where(success, found.to(torch.int8).argmax(1) + 1, episodes.lengths)
-    return episodes.returns, steps, success.to(episodes.rewards.dtype)
+    return {"returns": episodes.returns, "lengths": steps, "successes": success}
