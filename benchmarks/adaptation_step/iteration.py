@@ -18,7 +18,7 @@ from torch import Tensor
 from envs import PointTask
 from experiments.maze_adapt.episodes import episodes_of
 from experiments.maze_adapt.worlds import World, make_world
-from metarl.core import Execution, OptimiserSettings, sgd
+from metarl.core import Execution, OptimiserSettings, OuterSettings, sgd
 from metarl.meta import MAML
 from metarl.rl import (
     FeedForwardPolicy,
@@ -26,7 +26,7 @@ from metarl.rl import (
     PolicyGradientTasks,
     mlp_policy,
 )
-from metarl.train.trainer import OuterSettings, Trainer
+from metarl.train.trainer import Trainer
 
 Iteration = Callable[[], object]
 

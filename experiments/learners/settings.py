@@ -10,6 +10,8 @@ from typing import Any, Literal
 from metarl.core import (
     Execution,
     OptimiserSettings,
+    OuterSettings,
+    Schedule,
     UpdateRule,
     adam,
     adamw,
@@ -21,8 +23,6 @@ from metarl.core import (
 )
 from metarl.errors import UserError
 from metarl.meta import LeapMetric
-from metarl.train.loop import Schedule
-from metarl.train.trainer import OuterSettings
 
 Method = Literal[
     "maml",

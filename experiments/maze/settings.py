@@ -12,11 +12,10 @@ import tyro
 
 from experiments import stored_settings
 from experiments.counts import Held
-from metarl.core import OptimiserSettings
+from metarl.core import OptimiserSettings, Schedule
 from metarl.errors import UserError
 from metarl.meta import TwoTimescaleSettings
 from metarl.rl import ActorCriticSettings
-from metarl.train.loop import Schedule
 
 Method = Literal["warp", "rnn", "gru", "lstm", "plastic", "modulated"]
 Preset = Literal["default", "ppo", "demo", "paper"]

@@ -12,7 +12,7 @@ from experiments import learners as shared
 from experiments.learners import LearnerSettings, check_applies
 from experiments.maze_adapt.cores import CoreName
 from experiments.maze_adapt.methods import Method
-from metarl.core import Execution, OptimiserSettings, Params
+from metarl.core import Execution, OptimiserSettings, OuterSettings, Params, Schedule
 from metarl.errors import UserError
 from metarl.meta import EMAML, KL_LIMIT, TRPO, LeapMetric, MetaLearner, ProMP
 from metarl.meta.linear_solvers import ConjugateGradient
@@ -24,8 +24,6 @@ from metarl.rl import (
     mlp_policy,
     recurrent_policy,
 )
-from metarl.train.loop import Schedule
-from metarl.train.trainer import OuterSettings
 
 OF_POLICIES = ("emaml", "promp", "trpo-maml")
 """Learners that need probabilities, not a loss alone."""

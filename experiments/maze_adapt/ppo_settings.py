@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from metarl.train.loop import Schedule
+from metarl.core import Schedule
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from experiments.maze_adapt.methods import Method
 from experiments.maze_adapt.worlds import EnvName
-from metarl.core import OptimiserSettings
+from metarl.core import OptimiserSettings, Schedule
 from metarl.meta import TwoTimescaleSettings
 from metarl.rl import ActorCriticSettings
-from metarl.train.loop import Schedule
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,10 @@ from experiments.maze_adapt.methods import METHODS, METHODS_OF, KindName, Method
 from experiments.maze_adapt.ppo_settings import PPOSettings
 from experiments.maze_adapt.recurrent_settings import RecurrentSettings, recurrent_defaults
 from experiments.maze_adapt.worlds import SALT, EnvName, World, make_world
-from metarl.core import OptimiserSettings
+from metarl.core import OptimiserSettings, OuterSettings, Schedule
 from metarl.errors import UserError
 from metarl.foreign_bytes import understood
 from metarl.rl import PolicyGradientSettings
-from metarl.train.loop import Schedule
-from metarl.train.trainer import OuterSettings
 
 ENVS: tuple[EnvName, ...] = get_args(EnvName)
 

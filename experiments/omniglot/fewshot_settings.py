@@ -23,10 +23,8 @@ from experiments.learners import (
     resolved,
 )
 from experiments.omniglot.warp_layers import WarpLayers
-from metarl.core import Execution, OptimiserSettings
+from metarl.core import Execution, OptimiserSettings, OuterSettings, Schedule
 from metarl.errors import UserError
-from metarl.train.loop import Schedule
-from metarl.train.trainer import OuterSettings
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,9 @@ from experiments.omniglot.multishot_settings import (
     Preset,
 )
 from experiments.omniglot.warp_layers import WarpLayers
-from metarl.core import Execution, OptimiserSettings
+from metarl.core import Execution, OptimiserSettings, OuterSettings
 from metarl.meta import SIMPLIFIED
 from metarl.supervised import AlphabetSettings, Distortion
-from metarl.train.trainer import OuterSettings
 
 
 def defaults(

@@ -21,10 +21,8 @@ from experiments.learners import (
     check_applies,
     own_of_learner,
 )
-from metarl.core import OptimiserSettings
+from metarl.core import OptimiserSettings, OuterSettings, Schedule
 from metarl.errors import UserError
-from metarl.train.loop import Schedule
-from metarl.train.trainer import OuterSettings
 
 Family = Literal["sine", "sine-phase", "sine-domain", "logistic"]
 

@@ -46,6 +46,7 @@ from metarl.core.params import (
 )
 from metarl.core.replay import ReplayBuffer, Visit
 from metarl.core.rewind import pull_back, rewind
+from metarl.core.settings import Method, OuterSettings, Schedule
 from metarl.core.step_sizes import LaterSteps, StepSize
 from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, StagedTaskBatch, TaskBatch
 from metarl.core.update_rules import Chain, Transform, UpdateRule
@@ -63,13 +64,16 @@ __all__ = [
     "InnerStep",
     "LaterSteps",
     "MetaCurvature",
+    "Method",
     "Model",
     "Momentum",
     "OptimiserSettings",
+    "OuterSettings",
     "Params",
     "Partition",
     "RMSprop",
     "ReplayBuffer",
+    "Schedule",
     "Split",
     "StagedTaskBatch",
     "StepSize",

@@ -15,10 +15,14 @@ Reduces to: MAML where the patterns of the head match every parameter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import ClassVar
 
 from metarl.core import Execution, Model, Params, UpdateRule, named_params
-from metarl.meta.maml import MAML
+from metarl.core.settings import InnerLoop, LearnedSteps, RuleSide, SlowSide
+from metarl.meta.maml import MAML, Truncated
+from metarl.meta.method import Untrained
 
 
 class ANIL(MAML):
@@ -76,3 +80,20 @@ def body_names(params: Params, head: Sequence[str]) -> tuple[str, ...]:
                 f"the head pattern {pattern!r} matches no parameter; names are {', '.join(params)}"
             )
     return tuple(n for n in params if not any(fnmatchcase(n, pattern) for pattern in head))
+
+
+@dataclass(frozen=True)
+class ANILSettings(Truncated, SlowSide, RuleSide, LearnedSteps, InnerLoop):
+    """Adapt the last layer alone."""
+
+    name: ClassVar[str] = "anil"
+
+    def build(self, model: Untrained) -> ANIL:
+        """Make the learner."""
+        return ANIL(
+            model.params,
+            head=model.architecture.head,
+            truncate=self.truncate,
+            checkpoint=self.checkpoint,
+            **self._adaptation(),
+        )

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -46,8 +46,10 @@ from metarl.core import (
     prefixed,
     scope,
 )
+from metarl.core.settings import InnerLoop, LearnedSteps, RuleSide, SlowSide
 from metarl.meta.learner import Metrics
-from metarl.meta.maml import MAML
+from metarl.meta.maml import MAML, SecondOrder
+from metarl.meta.method import Untrained
 from metarl.meta.task_checks import check_offers
 
 BatchT = TypeVar("BatchT")
@@ -151,3 +153,19 @@ class DAML(MAML):
         check_offers(tasks, self, "features")
         showing: ShowingTaskBatch[Any] = tasks  # type: ignore[assignment]
         return LearnedLossTasks(showing, self.objective)
+
+
+@dataclass(frozen=True)
+class DAMLSettings(SecondOrder, SlowSide, RuleSide, LearnedSteps, InnerLoop):
+    """Adapt without labels, by a learned loss."""
+
+    name: ClassVar[str] = "daml"
+    suits: ClassVar[frozenset[str]] = frozenset({"unlabelled"})
+
+    def build(self, model: Untrained) -> DAML:
+        """Make the learner."""
+        if model.learned_loss is None:
+            raise ValueError("daml needs tasks whose inputs alone show what to adapt to")
+        network, params = model.learned_loss
+        how: dict[str, Any] = {"objective": network, "objective_params": params}
+        return DAML(model.params, checkpoint=self.checkpoint, **how, **self._adaptation())

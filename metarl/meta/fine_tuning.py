@@ -17,6 +17,7 @@ The heads are M tensors: the published code's were one module under M names.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
@@ -31,8 +32,10 @@ from metarl.core import (
     named_params,
     share,
 )
+from metarl.core.settings import Executed, InnerLoop, OuterLoop
 from metarl.meta.anil import body_names
 from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.method import GradientMethod, Untrained
 
 BatchT = TypeVar("BatchT")
 
@@ -116,3 +119,19 @@ class FineTuning(TaskwiseLearner):
                 batch = tasks.sample(fast, slow, "support")
             loss = tasks.loss(fast, slow, batch)
             return gradients(loss.sum(), trained), {"support_loss": loss.detach()}
+
+
+@dataclass(frozen=True)
+class FineTuningSettings(Executed, OuterLoop, InnerLoop, GradientMethod):
+    """Fine-tune a body that was trained under a head per training task."""
+
+    name: ClassVar[str] = "ft"
+    family: ClassVar[str] = "without meta-learning"
+    suits: ClassVar[frozenset[str]] = frozenset({"recurring"})
+
+    def build(self, model: Untrained) -> FineTuning:
+        """Make the learner."""
+        if model.num_tasks is None:
+            raise ValueError("ft has a head for each training task: these never come again")
+        how: dict[str, Any] = {"head": model.architecture.head, "num_heads": model.num_tasks}
+        return FineTuning(model.params, **how, **self._adaptation())

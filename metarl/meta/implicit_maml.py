@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -48,9 +48,11 @@ from metarl.core import (
     run_once,
     scope,
 )
+from metarl.core.settings import Executed, InnerLoop, OuterLoop
 from metarl.core.update_rules import State
 from metarl.meta.learner import Metrics, TaskwiseLearner
-from metarl.meta.linear_solvers import ConjugateGradient, Solver
+from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
+from metarl.meta.method import GradientMethod, Untrained
 
 
 @dataclass(frozen=True)
@@ -169,3 +171,42 @@ def _unflattened(flat: Tensor, like: Params) -> dict[str, Tensor]:
     return {
         n: part.reshape(p.shape).to(p) for part, (n, p) in zip(parts, like.items(), strict=True)
     }
+
+
+@dataclass(frozen=True)
+class ImplicitMAMLSettings(Executed, OuterLoop, InnerLoop, GradientMethod):
+    """Take implicit gradients of a proximal problem (Rajeswaran et al. 2019: 16 inner steps).
+
+    Attributes:
+        strength: Strength of the proximal term, lambda.
+        solver: cg: conjugate gradient; neumann: the Neumann series.
+        solver_iterations: Most Hessian-vector products.
+    """
+
+    name: ClassVar[str] = "imaml"
+    family: ClassVar[str] = "first order, implicit"
+
+    inner_steps: int = 16
+    strength: float = 2.0
+    solver: Literal["cg", "neumann"] = "cg"
+    solver_iterations: int = 5
+
+    def check(self) -> None:
+        """Check the problem and its solver."""
+        super().check()
+        if not (math.isfinite(self.strength) and self.strength > 0):
+            raise ValueError(f"strength must be finite and above 0, got {self.strength}")
+        if self.solver_iterations < 1:
+            raise ValueError(f"solver_iterations must be at least 1, got {self.solver_iterations}")
+
+    def build(self, model: Untrained) -> ImplicitMAML:
+        """Make the learner."""
+        kind = ConjugateGradient if self.solver == "cg" else NeumannSeries
+        solver = kind(self.solver_iterations)
+        return ImplicitMAML(
+            model.params, strength=self.strength, solver=solver, **self._adaptation()
+        )
+
+    def draws(self) -> int:
+        """Return how often experience of every task is drawn in one iteration."""
+        return self.inner_steps + 2

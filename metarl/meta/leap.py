@@ -47,8 +47,10 @@ from metarl.core import (
     share,
     task_norms,
 )
+from metarl.core.settings import Compiled, InnerLoop, InnerSteps, OuterLoop
 from metarl.core.update_rules import EMPTY
 from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.method import GradientMethod, Untrained
 
 Distance: TypeAlias = Literal["length", "energy"]
 
@@ -190,3 +192,53 @@ class Leap(TaskwiseLearner):
                 slow = share(self.slow, tasks.num_tasks)
                 loss = tasks.loss(fast, slow, tasks.sample(fast, slow, "support"))
             yield EndPoint(fast, loss)
+
+
+@dataclass(frozen=True)
+class Path(InnerSteps):
+    """What the length of the path of adaptation is.
+
+    Attributes:
+        leap_distance: length: sum of distances; energy: sum of their squares.
+        leap_loss: The loss is a coordinate of the path beside the parameters.
+        leap_stabiliser: A step uphill does not push the initialisation uphill.
+        leap_eps: Added to the norm that the length divides by.
+        leap_final: The point after the last inner step belongs to the path: K steps make K
+            segments, else K - 1 as in the published code.
+    """
+
+    leap_distance: Distance = "length"
+    leap_loss: bool = True
+    leap_stabiliser: bool = True
+    leap_eps: float = 0.0
+    leap_final: bool = True
+
+    def check(self) -> None:
+        """Check that there is a path."""
+        super().check()
+        _ = self.metric
+        if not self.leap_final and self.inner_steps < 2:
+            raise ValueError(
+                "without leap_final one inner step leaves no path: take inner_steps of at least 2"
+            )
+
+    @property
+    def metric(self) -> LeapMetric:
+        """What is measured."""
+        return LeapMetric(self.leap_distance, self.leap_loss, self.leap_stabiliser, self.leap_eps)
+
+
+@dataclass(frozen=True)
+class LeapSettings(Path, Compiled, OuterLoop, InnerLoop, GradientMethod):
+    """Begin where the way to the solution is short."""
+
+    name: ClassVar[str] = "leap"
+    family: ClassVar[str] = "first order, implicit"
+    suits: ClassVar[frozenset[str]] = frozenset({"data"})
+
+    inner_steps: int = 5
+
+    def build(self, model: Untrained) -> Leap:
+        """Make the learner."""
+        how: dict[str, Any] = {"metric": self.metric, "include_final": self.leap_final}
+        return Leap(model.params, **self._adaptation(), **how)

@@ -20,6 +20,7 @@ that theta sees the identity and the slow parameters nothing, but the rule's own
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -27,9 +28,11 @@ from torch import Tensor
 
 from metarl.core import (
     Execution,
+    MetaCurvature,
     Model,
     TaskBatch,
     UpdateRule,
+    chain,
     gradients,
     leaves,
     prefixed,
@@ -38,7 +41,9 @@ from metarl.core import (
     scope,
 )
 from metarl.core.inner_loop import Point
+from metarl.core.settings import Compiled, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.method import GradientMethod, Untrained
 
 
 class MAML(TaskwiseLearner):
@@ -132,3 +137,79 @@ class MAML(TaskwiseLearner):
             **{name: found[name] + g for name, g in of_shared.items()},
             **prefixed(of_rule, "rule"),
         }, metrics
+
+
+@dataclass(frozen=True)
+class SecondOrder(Compiled, GradientMethod):
+    """The gradient through adaptation, and how much of it is kept in memory.
+
+    Attributes:
+        checkpoint: Second order in the memory of one inner step.
+    """
+
+    family: ClassVar[str] = "through the adaptation"
+
+    checkpoint: bool = False
+
+    def check(self) -> None:
+        """Check that a compiled gradient may keep its graph."""
+        super().check()
+        if self.compile and self.checkpoint:
+            raise ValueError(
+                "a compiled meta-gradient keeps its whole graph: take compile or checkpoint"
+            )
+
+
+@dataclass(frozen=True)
+class Truncated(SecondOrder):
+    """The gradient through the last steps of adaptation.
+
+    Attributes:
+        truncate: Go back through the last so many inner steps alone, and take those before to
+            first order. None: through all.
+    """
+
+    truncate: int | None = None
+
+    def check(self) -> None:
+        """Check the number of steps."""
+        super().check()
+        if self.truncate is not None and self.truncate < 0:
+            raise ValueError(f"truncate must be at least 0, or None, got {self.truncate}")
+
+    def build(self, model: Untrained) -> MAML:
+        """Make the learner."""
+        how = self._adaptation()
+        return MAML(model.params, truncate=self.truncate, checkpoint=self.checkpoint, **how)
+
+
+@dataclass(frozen=True)
+class MAMLSettings(Truncated, RuleSide, LearnedSteps, InnerLoop):
+    """Adapt from a learned initialisation, to second order."""
+
+    name: ClassVar[str] = "maml"
+    through_adaptation: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class FOMAMLSettings(Compiled, RuleSide, LearnedSteps, InnerLoop, GradientMethod):
+    """Adapt from a learned initialisation, without second derivatives."""
+
+    name: ClassVar[str] = "fomaml"
+    family: ClassVar[str] = "first order, implicit"
+
+    def build(self, model: Untrained) -> MAML:
+        """Make the learner."""
+        return MAML(model.params, first_order=True, **self._adaptation())
+
+
+@dataclass(frozen=True)
+class MetaCurvatureSettings(Truncated, RuleSide, LearnedSteps):
+    """Adapt by gradient descent through learned curvature (`core.MetaCurvature`)."""
+
+    name: ClassVar[str] = "meta-curvature"
+    suits: ClassVar[frozenset[str]] = frozenset({"data"})
+
+    def rule(self) -> UpdateRule:
+        """Make the update rule."""
+        return chain(MetaCurvature(), super().rule())

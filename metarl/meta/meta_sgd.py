@@ -17,10 +17,13 @@ theta is the same). It is MAML with the rule ``sgd(lr, learned="element")`` at a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from metarl.core import Execution, Model, sgd
+from metarl.core.settings import InnerSteps, RuleSide
 from metarl.core.step_sizes import Sizes
-from metarl.meta.maml import MAML
+from metarl.meta.maml import MAML, Truncated
 
 
 class MetaSGD(MAML):
@@ -64,3 +67,21 @@ class MetaSGD(MAML):
             truncate=truncate,
             checkpoint=checkpoint,
         )
+
+
+@dataclass(frozen=True)
+class MetaSGDSettings(Truncated, RuleSide, InnerSteps):
+    """Adapt with a learned step size per weight.
+
+    Attributes:
+        inner_per_step: Learn others for each inner step of meta-training.
+    """
+
+    name: ClassVar[str] = "metasgd"
+    through_adaptation: ClassVar[bool] = True
+
+    inner_per_step: bool = False
+
+    def _step_sizes(self) -> tuple[Any, str]:
+        lr = [self.inner_lr] * self.inner_steps if self.inner_per_step else self.inner_lr
+        return lr, "element"

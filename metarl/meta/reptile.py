@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
@@ -36,7 +37,9 @@ from metarl.core import (
     check_choice,
     precise,
 )
+from metarl.core.settings import Compiled, InnerLoop, OuterLoop
 from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.task_checks import check_offers
 
 Schedule: TypeAlias = Literal["batch", "serial"]
@@ -93,3 +96,30 @@ class Reptile(TaskwiseLearner):
                 for name, theta in self.adapting.items()
             }
         return grads, metrics
+
+
+@dataclass(frozen=True)
+class ReptileSettings(Compiled, OuterLoop, InnerLoop, GradientMethod):
+    """Draw the initialisation to where adaptation ends: all the way at first, less and less later.
+
+    Attributes:
+        order: Order of the tasks in a meta-batch: batch: one step for all; serial: one per task.
+    """
+
+    name: ClassVar[str] = "reptile"
+    family: ClassVar[str] = "first order, implicit"
+
+    inner_steps: int = 5
+    optimiser: Literal["adam", "rmsprop", "sgd"] = "sgd"
+    lr: float = 1.0
+    beta1: float = 0.0
+    decay: Literal["constant", "linear", "cosine"] = "linear"
+    order: Schedule = "batch"
+
+    def build(self, model: Untrained) -> Reptile:
+        """Make the learner."""
+        return Reptile(model.params, schedule=self.order, **self._adaptation())
+
+    def draws(self) -> int:
+        """Return how often experience of every task is drawn in one iteration."""
+        return self.inner_steps

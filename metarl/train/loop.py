@@ -8,56 +8,21 @@ each has its own run directory, and each directory is as if its agent had been t
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from metarl.core import Schedule
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 from metarl.runs import checkpoint, resume
 from metarl.runs.directory import RunDirectory
 from metarl.runs.interruption import Interruption
 from metarl.runs.progress import Progress
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the learning rates change over a run, as a factor.
-
-    Attributes:
-        decay: constant; or linear or cosine, down to the final factor.
-        final: The factor at the last iteration.
-        warmup: Iterations over which the factor first rises from 0 in a line.
-    """
-
-    decay: Literal["constant", "linear", "cosine"] = "constant"
-    final: float = 0.0
-    warmup: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse factors and counts that mean nothing."""
-        if not 0.0 <= self.final <= 1.0:
-            raise ValueError(f"final must lie in [0, 1], got {self.final}")
-        if self.warmup < 0:
-            raise ValueError(f"warmup must be at least 0, got {self.warmup}")
-
-    def factor(self, iteration: int, num_iterations: int) -> float:
-        """The factor for an iteration counted from 0."""
-        done = iteration / max(num_iterations, 1)
-        remaining = {
-            "constant": 1.0,
-            "linear": 1.0 - done,
-            "cosine": 0.5 * (1.0 + math.cos(math.pi * done)),
-        }[self.decay]
-        factor = (
-            remaining if self.decay == "constant" else self.final + (1 - self.final) * remaining
-        )
-        return factor * min(1.0, (iteration + 1) / self.warmup) if self.warmup else factor
 
 
 class Learner(Protocol):
@@ -87,7 +52,7 @@ class LoopSettings:
     iterations: int
     log_every: int = 10
     checkpoint_every: int = 500
-    schedule: Schedule = Schedule()
+    schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""

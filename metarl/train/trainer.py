@@ -15,9 +15,7 @@ of the meta-batch, and that is counted (``skipped``); too many in a row end the 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -38,38 +36,6 @@ from metarl.train.loop import MetaTraining
 from metarl.train.stacked_optimiser import StackedOptimiser
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class OuterSettings:
-    """How the meta-parameters step on their gradient.
-
-    Attributes:
-        optimiser: Of all sides; its learning rate is the initialisation's.
-        slow_lr: Learning rate of the slow parameters. None: the optimiser's.
-        rule_lr: Learning rate of what the update rule learns. None: the optimiser's.
-        max_grad_norm: Clip the meta-gradient, over all sides, to this norm. None: never.
-    """
-
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
-    slow_lr: float | None = None
-    rule_lr: float | None = None
-    max_grad_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse, before any work starts, what cannot be stepped with."""
-        for name in ("slow_lr", "rule_lr"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and at least 0, got {value}")
-        norm = self.max_grad_norm
-        if norm is not None and not (math.isfinite(norm) and norm > 0):
-            raise ValueError(f"max_grad_norm must be finite and above 0, or None, got {norm}")
-
-    def of_side(self, side: str) -> OptimiserSettings:
-        """The optimiser of one side."""
-        lr = {"slow": self.slow_lr, "rule": self.rule_lr}.get(side)
-        return self.optimiser if lr is None else replace(self.optimiser, lr=lr)
 
 
 MAX_SKIPPED = 10

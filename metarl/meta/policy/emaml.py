@@ -18,13 +18,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from metarl.core import Execution, Model, TaskBatch, UpdateRule, gradients, share
+from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.policy.policy_tasks import PolicyTaskBatch
 
 
@@ -85,3 +88,26 @@ class EMAML(TaskwiseLearner):
 def mean_of_others(values: Tensor) -> Tensor:
     """For each of ``[N]`` values the mean of all others; 0 where there is no other."""
     return (values.sum() - values) / max(len(values) - 1, 1) if len(values) > 1 else 0.0 * values
+
+
+@dataclass(frozen=True)
+class EMAMLSettings(Executed, RuleSide, LearnedSteps, InnerLoop, GradientMethod):
+    """Adapt from a learned initialisation that has credit for exploring.
+
+    Attributes:
+        exploration_coef: Weight of the credit for the episodes to adapt by. Without bias it is 1/T
+            where the loss is divided by the horizon; the credit's variance grows with the number of
+            actions, of which a step has a thousand.
+    """
+
+    name: ClassVar[str] = "emaml"
+    family: ClassVar[str] = "made for policies"
+    suits: ClassVar[frozenset[str]] = frozenset({"policy"})
+    through_adaptation: ClassVar[bool] = True
+
+    exploration_coef: float = 1e-3
+
+    def build(self, model: Untrained) -> EMAML:
+        """Make the learner."""
+        coef = self.exploration_coef
+        return EMAML(model.params, exploration_coef=coef, **self._adaptation())

@@ -24,6 +24,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
@@ -40,7 +41,9 @@ from metarl.core import (
     share,
 )
 from metarl.core.ratios import check_ratios
+from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import MetaLearner, Metrics
+from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.policy.policy_tasks import PolicyTaskBatch
 from metarl.meta.recorded import Recorded
 from metarl.meta.task_checks import check_offers
@@ -192,3 +195,38 @@ class ProMP(MetaLearner):
                 "query_kl": tasks.divergence(adapted, slow, query),
             }
         return metrics, grads
+
+
+@dataclass(frozen=True)
+class ProMPSettings(Executed, RuleSide, LearnedSteps, InnerLoop, GradientMethod):
+    """Take several clipped steps on each meta-batch.
+
+    Attributes:
+        num_epochs: Steps per meta-batch.
+        clip: Largest change of a probability ratio that is rewarded.
+        inner_kl_coef: Weight of the divergence before adaptation, per nat a step.
+        max_divergence: A step that moves the adapted policies further than this, in nats a step, is
+            taken back and ends the epochs (`kl_stops` counts them). The usual one is for blow-ups;
+            a large number is no bound.
+    """
+
+    name: ClassVar[str] = "promp"
+    family: ClassVar[str] = "made for policies"
+    suits: ClassVar[frozenset[str]] = frozenset({"policy"})
+    through_adaptation: ClassVar[bool] = True
+
+    num_epochs: int = 5
+    clip: float = 0.3
+    inner_kl_coef: float = 5e-4
+    max_divergence: float = KL_LIMIT
+
+    def build(self, model: Untrained) -> ProMP:
+        """Make the learner."""
+        return ProMP(
+            model.params,
+            num_epochs=self.num_epochs,
+            clip=self.clip,
+            inner_kl_coef=self.inner_kl_coef,
+            max_divergence=self.max_divergence,
+            **self._adaptation(),
+        )

@@ -19,14 +19,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from metarl.core import Model, TaskBatch, UpdateRule, add_to_grads
+from metarl.core import Model, OptimiserSettings, TaskBatch, UpdateRule, add_to_grads
+from metarl.core.settings import InnerLoop, LearnedSteps, OuterSettings
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.linear_solvers import ConjugateGradient, Solver
+from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.policy.trust_region import TrustRegion
 from metarl.meta.recorded import Recorded
 from metarl.meta.task_checks import check_offers
@@ -151,3 +154,45 @@ class Candidate(NamedTuple):
     divergence: float
     tried: int
     accepted: bool
+
+
+@dataclass(frozen=True)
+class TRPOSettings(LearnedSteps, InnerLoop, GradientMethod):
+    """Take steps within a trust region; it finds their length, on all tasks at once.
+
+    Attributes:
+        max_divergence: Radius of the trust region, nats a step.
+        damping: Added to the diagonal of the Fisher matrix.
+        solver_iterations: Iterations of conjugate gradient.
+        num_backtracks: Candidates of the line search.
+        backtrack: Length of each as a part of the one before.
+    """
+
+    name: ClassVar[str] = "trpo-maml"
+    family: ClassVar[str] = "made for policies"
+    suits: ClassVar[frozenset[str]] = frozenset({"policy"})
+    through_adaptation: ClassVar[bool] = True
+
+    max_divergence: float = 0.01
+    damping: float = 1e-5
+    solver_iterations: int = 10
+    num_backtracks: int = 15
+    backtrack: float = 0.8
+
+    @property
+    def outer(self) -> OuterSettings:
+        """What takes the step that has been found."""
+        return OuterSettings(OptimiserSettings("sgd", lr=1.0, beta1=0.0))
+
+    def build(self, model: Untrained) -> TRPO:
+        """Make the learner."""
+        return TRPO(
+            model.params,
+            rule=self.rule(),
+            num_steps=self.inner_steps,
+            max_divergence=self.max_divergence,
+            damping=self.damping,
+            solver=ConjugateGradient(self.solver_iterations),
+            num_backtracks=self.num_backtracks,
+            backtrack=self.backtrack,
+        )

@@ -8,10 +8,11 @@ import signal
 import pytest
 import torch
 
+from metarl.core import Schedule
 from metarl.errors import CheckpointError, UserError
 from metarl.meta import NonFiniteLossError
 from metarl.runs.directory import create_runs, find_runs
-from metarl.train.loop import LoopSettings, MetaTraining, Schedule
+from metarl.train.loop import LoopSettings, MetaTraining
 
 SEEDS = (3, 5)
 SETTINGS = LoopSettings(iterations=12, log_every=4, checkpoint_every=5)

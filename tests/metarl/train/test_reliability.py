@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core import sgd
+from metarl.core import OuterSettings, sgd
 from metarl.meta import MAML, NonFiniteLossError
 from metarl.rl import EpisodeCollector, PolicyGradientSettings, PolicyGradientTasks
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import OuterSettings, Trainer
+from metarl.train.trainer import Trainer
 from tests.metarl.rl.enumerable import TinyEnv, draw, tiny_mdp, tiny_policy
 
 MDP, POLICY, B = tiny_mdp(2, num_steps=3), tiny_policy(), 4

@@ -4,14 +4,14 @@ from copy import deepcopy
 
 import torch
 
-from metarl.core import OptimiserSettings, sgd
+from metarl.core import OptimiserSettings, OuterSettings, sgd
 from metarl.meta import MAML
 from metarl.nn import MLP
 from metarl.supervised import Sine
 from metarl.supervised.criteria import mean_squared_error
 from metarl.supervised.tasks import SupervisedTasks
 from metarl.train.selection import VALIDATION, SelectedLearner
-from metarl.train.trainer import OuterSettings, Trainer
+from metarl.train.trainer import Trainer
 
 SCORES = (0.3, 0.7, 0.5, 0.7)
 

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from metarl.core import OptimiserSettings, sgd
+from metarl.core import OptimiserSettings, OuterSettings, sgd
 from metarl.meta import MetaLearner, NonFiniteLossError
 from metarl.runs.directory import create_runs, find_runs
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import OuterSettings, Trainer
+from metarl.train.trainer import Trainer
 
 SGD = OptimiserSettings("sgd", lr=0.1, beta1=0.0)
 
