@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from experiments.command_line import parse, told_in_one_line, write_anything
 from experiments.references import REFERENCES, explained
 from metarl.errors import UserError
 from metarl.plots.lines import Curves, learning_curves, save_figure
+from metarl.run.command_line import parse, told_in_one_line, write_anything
 from metarl.runs.directory import RunDirectory, find_runs
 
 AXES = {"env_steps": "environment steps", "tasks_seen": "tasks seen", "iteration": "iterations"}

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from experiments.command_line import by_option
-from experiments.counts import check_counts
 from metarl.devices import resolve_device
 from metarl.errors import RunDirectoryError, UserError
 from metarl.foreign_bytes import understood
+from metarl.run.counts import check_counts
+from metarl.run.training import by_option
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 

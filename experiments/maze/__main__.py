@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from experiments.command_line import option, parse, run_command, run_training
 from experiments.maze.settings import Method, Preset, TrainSettings, defaults
+from metarl.run.command_line import option, parse, run_command, run_training
 
 PROGRAM = "python -m experiments.maze"
 COMMANDS = {

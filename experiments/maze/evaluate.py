@@ -14,7 +14,6 @@ import tyro
 from matplotlib.figure import Figure
 
 from envs.maze import anchors as oracle
-from experiments.counts import Held
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, from_config
 from experiments.maze.summary import describe, describe_seeds, kept_instead
@@ -24,9 +23,10 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
-from metarl.machine_memory import require_memory
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
 from metarl.rl import RecurrentAgent
+from metarl.run.counts import Held
+from metarl.run.machine_memory import require_memory
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators

@@ -17,13 +17,13 @@ from PIL import Image
 from envs import GridMazeVectorEnv, Layout
 from envs.maze.drawing import draw
 from envs.maze.layout import Cell
-from experiments.counts import Held
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.evaluate import trained_params
 from experiments.maze.settings import TrainSettings, from_config
 from metarl.core import Params
 from metarl.errors import UserError
 from metarl.rl import RecurrentAgent
+from metarl.run.counts import Held
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 

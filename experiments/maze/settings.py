@@ -11,11 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import tyro
 
 from experiments import stored_settings
-from experiments.counts import Held
 from metarl.core import OptimiserSettings, Schedule
 from metarl.errors import UserError
 from metarl.meta import TwoTimescaleSettings
 from metarl.rl import ActorCriticSettings
+from metarl.run.counts import Held
 
 Method = Literal["warp", "rnn", "gru", "lstm", "plastic", "modulated"]
 Preset = Literal["default", "ppo", "demo", "paper"]

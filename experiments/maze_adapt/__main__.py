@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import cast
 
-from experiments.command_line import option, parse, run_command, run_training
 from experiments.maze_adapt.methods import METHODS, Method
 from experiments.maze_adapt.settings import ENVS, TrainSettings, defaults
 from experiments.maze_adapt.worlds import EnvName
+from metarl.run.command_line import option, parse, run_command, run_training
 
 COMMANDS = {
     "train": "meta-train policies into a run directory",

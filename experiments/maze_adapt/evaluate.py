@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from experiments.counts import Held
 from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.kinds import Measurement
 from experiments.maze_adapt.pictures import draw_adaptation
@@ -22,8 +21,9 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import AdaptationResult, adaptation_summary
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.machine_memory import require_memory
 from metarl.plots.lines import save_figure
+from metarl.run.counts import Held
+from metarl.run.machine_memory import require_memory
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators

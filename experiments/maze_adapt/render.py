@@ -11,12 +11,12 @@ import tyro
 from PIL import Image
 
 from envs import MazeTask
-from experiments.counts import Held
 from experiments.maze.render import FORMATS, PlayedTrial, film, frame, write_film
 from experiments.maze_adapt.dispatch import kind_of
 from experiments.maze_adapt.kinds import Film
 from experiments.maze_adapt.settings import from_config
 from metarl.errors import UserError
+from metarl.run.counts import Held
 from metarl.runs.directory import RunDirectory
 
 CPU = torch.device("cpu")

@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import tyro
 
 from experiments import stored_settings
-from experiments.counts import Held
 from experiments.learners import ImplicitSettings, InnerSettings, own_of_learner
 from experiments.maze_adapt.cores import CoreName, check_core, check_shape
 from experiments.maze_adapt.learners import (
@@ -30,6 +29,7 @@ from metarl.core import OptimiserSettings, OuterSettings, Schedule
 from metarl.errors import UserError
 from metarl.foreign_bytes import understood
 from metarl.rl import PolicyGradientSettings
+from metarl.run.counts import Held
 
 ENVS: tuple[EnvName, ...] = get_args(EnvName)
 

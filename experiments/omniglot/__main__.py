@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from experiments.command_line import option, parse, run_command, run_training
 from experiments.learners import Method
 from experiments.omniglot import fewshot_settings, multishot_presets
 from experiments.omniglot.fewshot_settings import FewShotSettings
 from experiments.omniglot.multishot_settings import MultiShotMethod, MultiShotSettings, Preset
 from metarl.errors import UserError
+from metarl.run.command_line import option, parse, run_command, run_training
 from metarl.runs.directory import find_runs
 
 PROGRAM = "python -m experiments.omniglot"

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from experiments.counts import Held
 from metarl.errors import UserError
+from metarl.run.counts import Held
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import torch
 import tyro
 
 from experiments import stored_settings
-from experiments.counts import Held
 from experiments.learners import (
     WARP_METHODS,
     InnerSettings,
@@ -25,6 +24,7 @@ from experiments.learners import (
 from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution, OptimiserSettings, OuterSettings, Schedule
 from metarl.errors import UserError
+from metarl.run.counts import Held
 
 
 @dataclass(frozen=True)

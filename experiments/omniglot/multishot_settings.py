@@ -11,11 +11,11 @@ import torch
 import tyro
 
 from experiments import stored_settings
-from experiments.counts import Held
 from experiments.learners import LearnerSettings, Method, check_applies, resolved
 from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution
 from metarl.errors import UserError
+from metarl.run.counts import Held
 from metarl.supervised import AlphabetSettings
 from metarl.supervised.omniglot.cache import Resize
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.command_line import fail, is_given, parse
 from experiments.omniglot.evaluate import evaluate
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from experiments.omniglot.multishot_evaluate import points
@@ -24,6 +23,7 @@ from experiments.omniglot.warp_layers import WarpLayers
 from metarl.core import Execution
 from metarl.errors import UserError
 from metarl.nn import WarpConvNet
+from metarl.run.command_line import fail, is_given, parse
 from metarl.runs.directory import RunDirectory
 from metarl.runs.resume import check_total
 

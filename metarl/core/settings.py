@@ -97,11 +97,13 @@ class Method:
         name: What ``--method`` calls it.
         family: Methods of one family share a panel in pictures.
         suits: Kinds of tasks that it learns from, of `TASKS`; one of them is enough.
+        warped: The network needs layers that stand still while it adapts.
     """
 
     name: ClassVar[str]
     family: ClassVar[str]
     suits: ClassVar[frozenset[str]]
+    warped: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check all settings, mixin by mixin."""

@@ -61,12 +61,10 @@ class GradientMethod(InnerSteps, ABC):
 
     Attributes:
         through_adaptation: The meta-gradient reaches what only adaptation uses.
-        warped: The network needs layers that stand still while it adapts.
     """
 
     suits: ClassVar[frozenset[str]] = frozenset({"data", "policy"})
     through_adaptation: ClassVar[bool] = False
-    warped: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, model: Untrained) -> MetaLearner:

@@ -10,13 +10,14 @@ attributes (``name``, ``family``, ``suits``), and `build` makes the learner. Thr
   `metarl.core.settings` or as fields of its own, names itself and a ``build`` of what its trainer
   needs. Who trains, evaluates or films asks ``isinstance``.
 
-Either is added to `METHODS`, and every recipe whose tasks it ``suits`` offers it: ``--method NAME``
-picks the dataclass, and ``--help`` shows its fields.
+The former are added to `GRADIENT`, the others to `METHODS`, and every recipe whose tasks it
+``suits`` offers it: ``--method NAME`` picks the dataclass, and ``--help`` shows its fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from typing import TypeVar
 
 from metarl.core.settings import TASKS, Method
 from metarl.errors import UserError
@@ -27,6 +28,7 @@ from metarl.meta.implicit_maml import ImplicitMAMLSettings
 from metarl.meta.leap import LeapSettings
 from metarl.meta.maml import FOMAMLSettings, MAMLSettings, MetaCurvatureSettings
 from metarl.meta.meta_sgd import MetaSGDSettings
+from metarl.meta.method import GradientMethod
 from metarl.meta.no_meta_training import NoMetaTrainingSettings
 from metarl.meta.policy.emaml import EMAMLSettings
 from metarl.meta.policy.promp import ProMPSettings
@@ -39,7 +41,9 @@ from metarl.meta.warpgrad.method import (
     WarpSettings,
 )
 
-METHODS: Mapping[str, type[Method]] = {
+MethodT = TypeVar("MethodT", bound=Method)
+
+GRADIENT: Mapping[str, type[GradientMethod]] = {
     method.name: method
     for method in (
         MAMLSettings,
@@ -62,6 +66,9 @@ METHODS: Mapping[str, type[Method]] = {
         NoMetaTrainingSettings,
     )
 }
+"""Methods that adapt by gradient steps."""
+
+METHODS: Mapping[str, type[Method]] = {**GRADIENT}
 
 
 def methods_for(*kinds: str) -> dict[str, type[Method]]:
@@ -73,18 +80,23 @@ def methods_for(*kinds: str) -> dict[str, type[Method]]:
     return {n: method for n, method in METHODS.items() if method.suits & set(kinds)}
 
 
-def method_named(name: str, among: Collection[str]) -> type[Method]:
+def gradient_methods_for(*kinds: str) -> dict[str, type[GradientMethod]]:
+    """Return those of the methods of `methods_for` that adapt by gradient steps."""
+    return {n: method for n, method in GRADIENT.items() if method.suits & set(kinds)}
+
+
+def method_named(name: str, among: Mapping[str, type[MethodT]]) -> type[MethodT]:
     """Return the method of a name.
 
     Args:
         name: What ``--method`` says.
-        among: Names of the methods that suit the tasks.
+        among: The methods that suit the tasks.
 
     Raises:
         UserError: There is none of that name, or it does not suit the tasks.
     """
     if name in among:
-        return METHODS[name]
+        return among[name]
     if name in METHODS:
         needs = " or ".join(TASKS[kind] for kind in sorted(METHODS[name].suits))
         raise UserError(

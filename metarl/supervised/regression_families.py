@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from metarl.supervised.criteria import Criterion, mean_absolute_error, mean_squared_error
+from metarl.supervised.examples import Examples, FewShotBatch
 from metarl.supervised.regression import Range, RegressionFamily, TaskParams, check_range, uniform
 
 __all__ = ["REGRESSION_FAMILIES", "Logistic", "PhaseSine", "Sine", "TwoDomainSine"]
@@ -120,6 +121,20 @@ class TwoDomainSine(PhaseSine):
         phase = params["phase"]
         size = uniform((phase.shape[0], num_points, 1), self.signal, generator)
         return size.to(phase.device) * torch.where(phase > 0, -1.0, 1.0)
+
+    def sample_tasks(
+        self,
+        num_tasks: int,
+        num_support: int,
+        num_query: int,
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+    ) -> FewShotBatch:
+        """Draw N functions: source inputs, whose targets are NaN, and other points."""
+        params = self.sample(num_tasks, generator, device)
+        shown = self.sample_source(params, num_support, generator)
+        query = self.sample_examples(params, num_query, generator)
+        return FewShotBatch(Examples(shown, torch.full_like(shown, torch.nan)), query)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
+import torch
 from torch import Tensor, nn
 
 from metarl.core import Params, Split
@@ -112,6 +113,21 @@ class SupervisedTasks:
 
     def select(self, tasks: slice) -> SupervisedTasks:
         """These tasks alone."""
+        return replace(self, source=self.source.select(tasks))
+
+
+@dataclass(frozen=True)
+class ShowingTasks(SupervisedTasks):
+    """Tasks that show a learned loss (`meta.DAML`) their inputs, and what the network says."""
+
+    thread_safe: ClassVar[bool] = True
+
+    def features(self, fast: Params, slow: Params, batch: Examples) -> Tensor:
+        """Return input and prediction side by side, ``[N, B, 2]`` of functions of a line."""
+        return torch.cat([batch.inputs, self.outputs(fast, slow, batch.inputs)], -1)
+
+    def select(self, tasks: slice) -> ShowingTasks:
+        """Return these tasks alone."""
         return replace(self, source=self.source.select(tasks))
 
 

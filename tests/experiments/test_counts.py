@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from experiments import maze, maze_adapt, omniglot, plot, regression
-from experiments.command_line import largest_of, told_in_one_line
-from experiments.counts import check_counts, check_memory, option, whole_numbers
 from experiments.maze import evaluate as maze_evaluate
 from experiments.maze import render as maze_render
 from experiments.maze import settings as maze_settings
@@ -23,6 +21,8 @@ from experiments.omniglot.sweep import SweepSettings
 from experiments.regression import evaluate as regression_evaluate
 from experiments.regression import settings as regression_settings
 from metarl.errors import RunDirectoryError, UserError
+from metarl.run.command_line import largest_of, told_in_one_line
+from metarl.run.counts import check_counts, check_memory, option, whole_numbers
 
 RUN = Path("runs/some")
 SETTINGS = {
@@ -64,7 +64,7 @@ def held_alone(name: str, path: str) -> bool:
 
 @pytest.mark.parametrize(("name", "path"), [(n, p) for n, p in ALL if held_alone(n, p)])
 def test_a_billion_of_what_is_held_does_not_fit(name, path, monkeypatch):
-    monkeypatch.setattr("metarl.machine_memory.machine_bytes", lambda: 3e9)
+    monkeypatch.setattr("metarl.run.machine_memory.machine_bytes", lambda: 3e9)
     settings = SETTINGS[name]
     number = 10**9 + 1
     with pytest.raises(UserError, match=rf"{option(path)}.* {number}\b"):

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from experiments.regression.__main__ import main as regression
 
 from experiments.maze import evaluate as maze_evaluate
 from experiments.maze.__main__ import main as maze
 from experiments.maze_adapt import evaluate as adapt_evaluate
 from experiments.maze_adapt.__main__ import main as maze_adapt
 from experiments.regression import evaluate as regression_evaluate
-from experiments.regression.__main__ import main as regression
 from metarl.evaluate.evaluation_result import EvaluationResult
 
 SCRIPTS = {

@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from experiments.regression.__main__ import main as regression
 
 from experiments.maze.__main__ import main as maze
 from experiments.maze_adapt.__main__ import main as maze_adapt
 from experiments.omniglot.__main__ import main as omniglot
 from experiments.plot import group_runs
-from experiments.regression.__main__ import main as regression
 from metarl.runs.directory import find_runs
 from metarl.train.loop import MetaTraining, Schedule
 from tests.experiments.omniglot_runs import assert_equal, tiny_archives

@@ -14,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.command_line import by_option
 from experiments.maze_adapt.__main__ import main
 from experiments.maze_adapt.comparison import work
 from experiments.maze_adapt.comparison.axes import apart
@@ -28,6 +27,7 @@ from experiments.maze_adapt.methods import METHODS
 from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.meta import NonFiniteLossError
+from metarl.run.command_line import by_option
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
 from metarl.train.trainer import Trainer

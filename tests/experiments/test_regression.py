@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from experiments.regression.__main__ import main
 from experiments.regression.settings import METHODS, defaults, from_config
 from experiments.regression.tasks import make_network
 from experiments.regression.train import STREAMS
+
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
 
@@ -512,6 +512,7 @@ def test_a_corrupt_checkpoint_and_a_foreign_run_are_named(tmp_path, capsys):
 def test_maml_learns_to_learn_and_its_twin_with_mixed_up_tasks_does_not(tmp_path, monkeypatch):
     """The twin is judged by the points of other functions: there is nothing to learn to learn."""
     from experiments.regression.tasks import draw_tasks
+
     from metarl.supervised import FewShotBatch
     from metarl.supervised.examples import Examples
 

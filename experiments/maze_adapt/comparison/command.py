@@ -9,8 +9,6 @@ from typing import Any
 
 import tyro
 
-from experiments.command_line import fail, option
-from experiments.counts import check_counts
 from experiments.maze_adapt.comparison.picture import draw
 from experiments.maze_adapt.comparison.plan import PLACES, Job, jobs
 from experiments.maze_adapt.comparison.results import Compared, measured
@@ -24,6 +22,8 @@ from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
 from experiments.maze_adapt.comparison.work import work_off
 from metarl.errors import UserError
 from metarl.plots.lines import save_figure
+from metarl.run.command_line import fail, option
+from metarl.run.counts import check_counts
 from metarl.runs import files
 from metarl.runs.files import held, read_json, to_json, write_json
 

@@ -7,11 +7,11 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.command_line import by_option
 from experiments.maze_adapt.comparison.settings import Comparison
 from experiments.maze_adapt.methods import METHODS, Method, kind_name
 from experiments.maze_adapt.settings import ONLY_FOR, TrainSettings
 from metarl.errors import UserError
+from metarl.run.training import by_option
 
 OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "env", "device")
 """Options of `train` that `compare` has itself, or chooses."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import tyro
 
-from experiments.command_line import by_option, parse
 from experiments.maze_adapt.comparison.options import (
     check_options_are_read,
     check_override_names,
@@ -22,6 +21,8 @@ from experiments.maze_adapt.evaluate import EvaluateSettings, check_fits
 from experiments.maze_adapt.methods import Method, kind_name
 from experiments.maze_adapt.settings import ONLY_FOR, TrainSettings, defaults, from_config
 from metarl.errors import UserError
+from metarl.run.command_line import parse
+from metarl.run.training import by_option
 from metarl.runs.directory import RunDirectory
 from metarl.runs.resume import check_total
 

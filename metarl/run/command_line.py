@@ -1,4 +1,8 @@
-"""What `python -m experiments.NAME COMMAND` does around its work: commands, errors, exit status."""
+"""What `python -m experiments.NAME COMMAND` does around its work: commands, errors, exit status.
+
+if __name__ == "__main__":
+main(RECIPE)
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,22 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import make_dataclass
+from dataclasses import fields, is_dataclass, make_dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import tyro
 
-from experiments.counts import check_counts, check_memory
 from metarl.devices import small_networks
 from metarl.errors import UserError
 from metarl.foreign_bytes import first_line
-from metarl.machine_memory import is_too_large
 from metarl.meta import NonFiniteLossError
+from metarl.run.counts import check_counts, check_memory
+from metarl.run.machine_memory import is_too_large
+from metarl.run.recipe import Command, Recipe, RunT
+from metarl.run.training import by_option, train
 from metarl.runs.directory import RunDirectory
 from metarl.runs.place import holds_runs
 
@@ -30,6 +37,73 @@ LARGE_DIGITS = 3
 
 BROKEN_PIPE = 141
 """Exit status of a process whose reader has gone, as a shell reports it: 128 + SIGPIPE."""
+
+
+def main(recipe: Recipe[Any], arguments: Sequence[str] | None = None) -> None:
+    """Run one command of a recipe; mistakes of the user end in one line and exit status 2.
+
+    Args:
+        recipe: Whose commands.
+        arguments: Of the command line; None: those of this process.
+    """
+    commands = {"train": recipe.train, **{n: one.what for n, one in recipe.commands.items()}}
+    given = sys.argv[1:] if arguments is None else arguments
+    run_command(f"python -m {recipe.name}", commands, partial(_run_of, recipe), given)
+
+
+def command(what: str, kind: type[SettingsT], run: Callable[[SettingsT], object]) -> Command:
+    """Return a command with settings.
+
+    Args:
+        what: What it does, in a few words.
+        kind: The dataclass of its settings.
+        run: Does it.
+    """
+    return Command(what, lambda prog, arguments: run(parse(kind, prog, arguments)))
+
+
+def _run_of(recipe: Recipe[Any], name: str, prog: str, arguments: Sequence[str]) -> None:
+    if name != "train":
+        recipe.commands[name].run(prog, arguments)
+        return
+    settings = parse_training(recipe, prog, arguments)
+    place = settings.resume or settings.run_dir or recipe.place(settings)
+    run_training(prog, place, lambda: train(recipe, settings, arguments))
+
+
+def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) -> RunT:
+    """Return the settings of `train` from the command line.
+
+    Some options, such as ``--method``, choose the defaults of all others and which there are.
+
+    Raises:
+        UserError: An option is a setting of another method, or a value is refused.
+        SystemExit: An option is unknown, or no value of its kind; the parser has said so.
+    """
+    hints = get_type_hints(type(recipe.defaults()))
+    kinds = [(n, (int if hints[n] is int else str) | None, None) for n in recipe.picks]
+    picks: Any = make_dataclass("Picks", kinds)
+    picked, _ = tyro.cli(picks, args=list(arguments), return_unknown_args=True, add_help=False)
+    default: RunT = recipe.defaults(**{n: v for n, v in vars(picked).items() if v is not None})
+    _refuse_foreign(recipe, default, arguments)
+    return parse(type(default), prog, arguments, default)
+
+
+def _refuse_foreign(recipe: Recipe[Any], settings: Any, arguments: Sequence[str]) -> None:
+    """Name the methods that read an option which this one does not.
+
+    Raises:
+        UserError: There is such an option.
+    """
+    nested = [getattr(settings, f.name) for f in fields(settings)]
+    own = {f.name for part in (settings, *filter(is_dataclass, nested)) for f in fields(part)}
+    for name, words in by_option(arguments):
+        readers = [n for n, m in recipe.methods.items() if name in {f.name for f in fields(m)}]
+        if name not in own and readers:
+            raise UserError(
+                f"{words[0].partition('=')[0]} is for {', '.join(readers)}; "
+                f"{settings.method} reads no such setting"
+            )
 
 
 def run_command(
@@ -140,17 +214,6 @@ def _what_stands(place: Path) -> str:
     return "the last checkpoint stands" if saved else "nothing has been trained yet"
 
 
-def by_option(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Command-line words, option by option, each with the setting that it is (a part) of."""
-    option: list[str] = []
-    for word in (*words, "--"):
-        if word.startswith("--") and option:
-            name = option[0].lstrip("-").partition("=")[0].partition(".")[0]
-            yield name.replace("-", "_").removeprefix("no_"), option
-            option = []
-        option.append(word)
-
-
 def parse(
     kind: type[SettingsT],
     prog: str,
@@ -173,7 +236,9 @@ def parse(
         SystemExit: An option is unknown, or no value of its kind; the parser has said so.
     """
     usual: Any = tyro.MISSING_NONPROP if default is None else default
-    settings = tyro.cli(kind, prog=prog, args=list(arguments), default=usual, config=config)
+    settings: SettingsT = tyro.cli(
+        kind, prog=prog, args=list(arguments), default=usual, config=config
+    )
     check_counts(settings)
     check_memory(settings)
     return settings
@@ -192,7 +257,7 @@ def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[
         UserError: It is none of the choices.
         SystemExit: It has no value; the parser has said so.
     """
-    value = _read(arguments, name, default)
+    value: str = _read(arguments, name, default)
     if choices and value not in choices:
         raise UserError(f"{name} {value!r} is not one of {', '.join(choices)}")
     return value

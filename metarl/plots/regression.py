@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.regression.errors import Errors
+from metarl.evaluate.regression import Errors
 from metarl.meta import MetaLearner
 from metarl.plots.lines import COLOURS, Curves, learning_curves
 from metarl.supervised.tasks import SupervisedTasks

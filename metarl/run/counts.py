@@ -16,12 +16,12 @@ from operator import attrgetter
 from typing import Any
 
 from metarl.errors import UserError
-from metarl.machine_memory import require_memory
+from metarl.run.machine_memory import require_memory
 
 Held = tuple[tuple[int | str, ...], ...]
 """Lower bounds of memory: the bytes of one thing, and the settings whose product is their number.
 
-Settings of settings have a dot, as in ``learner.inner.num_steps``; None is no bound, and of several
+Settings of settings have a dot, as in ``learner.inner_steps``; None is no bound, and of several
 numbers the largest counts.
 """
 
@@ -29,7 +29,10 @@ LARGEST = 2**31 - 1
 """Of a count; a larger one is a slip."""
 
 LONGEST_LOOP = 10**6
-LOOPS = ("num_steps", "steps", "test_steps", "num_epochs", "epochs", "num_iterations")
+LOOPS = (
+    *("num_steps", "inner_steps", "steps", "test_steps", "num_epochs", "epochs", "warp_epochs"),
+    *("num_iterations", "solver_iterations"),
+)
 """What is done so many times within one iteration, or for one task: a million times take hours."""
 
 FOR_EVER = 2**63 - 1
@@ -65,7 +68,7 @@ def check_memory(settings: Any) -> None:
 
 
 def whole_numbers(settings: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Every whole number of settings, by its path such as ``learner.inner.num_steps``."""
+    """Every whole number of settings, by its path such as ``learner.inner_steps``."""
     for field in dataclasses.fields(settings):
         value, path = getattr(settings, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
@@ -76,7 +79,9 @@ def whole_numbers(settings: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 
 def option(path: str) -> str:
-    """The option of a setting."""
+    """Return the option of a setting; the settings of a method or network have no prefix."""
+    for group in ("learner.", "network."):
+        path = path.removeprefix(group) if path.count(".") == 1 else path
     return f"--{path.replace('_', '-')}"
 
 

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.regression.tasks import RegressionTasks
 from metarl.meta import MetaLearner
 from metarl.supervised.criteria import mean_absolute_error, mean_squared_error
+from metarl.supervised.tasks import SupervisedTasks
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Errors(NamedTuple):
     batch: Array
 
 
-def measure(learner: MetaLearner, tasks: RegressionTasks, num_steps: int) -> Errors:
+def measure(learner: MetaLearner, tasks: SupervisedTasks, num_steps: int) -> Errors:
     """Adapt, and measure before the first step and after every step."""
     tasks = tasks.select(slice(None))  # from their first batch on
     query = tasks.source.draw("query")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from experiments.command_line import option
+from metarl.run.command_line import option
 
 
 @pytest.mark.parametrize("given", [["--run_dir", "x"], ["--run-dir=x"], ["--run_dir=x"]])

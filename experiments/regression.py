@@ -1,0 +1,455 @@
+"""Regression: a learner that fits a new function of a line in a few gradient steps.
+
+python -m experiments.regression train --family sine --method maml --run-dir runs/sine
+python -m experiments.regression evaluate runs/sine
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.evaluate.evaluation_result import EvaluationResult
+from metarl.evaluate.regression import Array, Errors, measure
+from metarl.meta import MetaLearner
+from metarl.meta.maml import MAMLSettings
+from metarl.meta.method import GradientMethod, LearnedLoss, Untrained
+from metarl.methods import gradient_methods_for, method_named
+from metarl.nn import MLP, Network, WarpMLP
+from metarl.plots.lines import save_figure
+from metarl.plots.regression import OwnError, draw_fit, draw_steps, draw_training
+from metarl.run import (
+    Recipe,
+    RunSettings,
+    Training,
+    at_least,
+    check_option,
+    command,
+    in_turn,
+    main,
+    one_of,
+    write_summaries,
+)
+from metarl.run.counts import Held
+from metarl.runs.directory import RunDirectory
+from metarl.seeding import spawn_generators
+from metarl.stats import mean_and_interval
+from metarl.supervised import REGRESSION_FAMILIES
+from metarl.supervised.criteria import mean_absolute_error
+from metarl.supervised.minibatches import in_minibatches
+from metarl.supervised.tasks import ShowingTasks, Source
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import Trainer, load_learner
+
+Family = Literal["sine", "sine-phase", "sine-domain", "logistic"]
+METHODS = gradient_methods_for("data", "unlabelled")
+
+STREAMS = ("init", "tasks")
+"""Of a seed; tasks to test on have a third one, tasks to validate on a fourth."""
+
+
+# ---------------------------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True)
+class TrainSettings(RunSettings):
+    """Meta-train a network that fits a new function from a few points."""
+
+    method: Annotated[str, one_of(METHODS)] = "maml"
+    """The learner. Default: maml; reptile for logistic, daml (and no other) for sine-domain."""
+    learner: Annotated[GradientMethod, tyro.conf.arg(name="")] = field(default_factory=MAMLSettings)
+    family: Family = "sine"
+    """sine: amplitude and phase vary; sine-phase: only the phase, 0 or π; sine-domain: the same,
+    and unlabelled inputs of another domain tell which; logistic: growth curves."""
+    iterations: int = 40_000
+    checkpoint_every: int = 2_000
+    meta_batch: int = 25
+    """Tasks per iteration."""
+    points: int = 10
+    """Points of a task to adapt with."""
+    query_points: int = 10
+    """Other points of it to be judged by."""
+    inner_batch: int | None = None
+    """Points per inner step; they are shuffled for every pass over them. None: all, every step."""
+    hidden: tuple[int, ...] = (40, 40)
+    """Units of each hidden layer."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Between the layers."""
+
+    HELD: ClassVar[Held] = (
+        (4, "meta_batch", "points"),
+        (4, "meta_batch", "query_points"),
+        (4, "meta_batch", "learner.inner_steps"),
+        (4, "meta_batch", "hidden"),
+        (48, "hidden"),  # weights, gradients, moments, a number in and one out
+    )
+
+    def __post_init__(self) -> None:
+        """Check, before any work starts, what can be trained."""
+        super().__post_init__()
+        at_least(1, self, "meta_batch", "points", "query_points")
+        method_named(self.method, methods_of(self.family))
+        if self.inner_batch is not None and not 1 <= self.inner_batch <= self.points:
+            raise UserError(
+                f"--inner-batch must lie between 1 and --points {self.points}, "
+                f"got {self.inner_batch}"
+            )
+        if not self.hidden or min(self.hidden) < 1:
+            raise UserError(f"--hidden must be positive counts, at least one, got {self.hidden}")
+
+
+def methods_of(family: str) -> dict[str, type[GradientMethod]]:
+    """Return the methods that learn from tasks of a family."""
+    return gradient_methods_for("unlabelled" if family == "sine-domain" else "data")
+
+
+def defaults(family: Family = "sine", method: str | None = None) -> TrainSettings:
+    """Return the usual settings of a family and a method."""
+    check_option("--family", family, get_args(Family))
+    usual = {"logistic": "reptile", "sine-domain": "daml"}.get(family, "maml")
+    learner = method_named(method or usual, methods_of(family))()
+    match family:
+        case "sine":
+            # The budgets in CPU time are alike.
+            iterations = {"reptile": 10_000, "leap": 10_000, "imaml": 1_500, "none": 1}
+            usual_iterations = 5_000 if learner.warped else 30_000
+            changes: dict[str, Any] = {"iterations": iterations.get(learner.name, usual_iterations)}
+        case "sine-phase":
+            changes = {"points": 4, "iterations": 10_000}
+        case "sine-domain":
+            changes = {"points": 4, "iterations": 5_000}
+        case "logistic":
+            changes = {"iterations": 10_000, "meta_batch": 10, "hidden": (32, 32, 32)}
+            if learner.name == "reptile":  # one pass over the points, in batches
+                changes |= {"points": 50, "inner_batch": 5}
+    learner = preset(family, learner)
+    return TrainSettings(family=family, method=learner.name, learner=learner, **changes)
+
+
+ADAM = {"optimiser": "adam", "lr": 3e-3, "beta1": 0.9, "decay": "cosine"}
+
+
+def preset(family: Family, method: GradientMethod) -> GradientMethod:
+    """Return a method with the settings that suit a family, as far as it reads them.
+
+    - sine: Finn et al. 2017, one step of 0.01; but Adam at 3e-3, which falls to 0. Learners that go
+      far, or follow the path of adaptation, take ten steps of 0.02. The gradient of implicit MAML
+      knows nothing of its inner steps, only of where they end: it takes forty of Adam, which get
+      there, and a proximal term under which the curvature stays positive. Warp layers can make the
+      steps of one function of a meta-batch diverge: their gradient is clipped.
+    - sine-domain: one step of 0.01 on the learned loss.
+    - logistic: for reptile an outer step of 0.1 that falls to 0. Now and then the way to one steep
+      curve diverges: the mean of where the tasks went is clipped, or one such meta-batch ends the
+      run.
+    """
+    match family, method.name:
+        case "sine", "reptile" | "leap":
+            return method.having(**ADAM, inner_lr=0.02, inner_steps=10)
+        case "sine", "imaml":
+            outer = {**ADAM, "lr": 1e-3, "max_grad_norm": 1.0}
+            return method.having(**outer, inner_rule="adam", inner_steps=40, strength=10.0)
+        case "sine" | "sine-domain", _:
+            clip = 1.0 if method.warped else None
+            return method.having(**ADAM, inner_lr=0.01, max_grad_norm=clip)
+        case "logistic", "reptile":
+            return method.having(inner_lr=0.02, inner_steps=10, lr=0.1, max_grad_norm=1.0)
+        case "logistic", _:
+            return method.having(inner_lr=0.02)
+    return method.having(inner_lr=0.01)
+
+
+# ---------------------------------------------------------------------------------- training
+
+
+def prepare(settings: TrainSettings) -> Training:
+    """Return the training: one learner per seed, one after the other."""
+    return in_turn(partial(build, settings))
+
+
+def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
+    """Make everything that trains one seed."""
+    device = resolve_device(settings.device)
+    streams = spawn_generators(run.seed, STREAMS, device)
+    learner = make_untrained(settings, streams["init"], device)
+    trainer = Trainer(learner, settings.learner.outer)
+    points = settings.points, settings.query_points
+    inner, steps = settings.inner_batch, settings.learner.inner_steps
+    batches = None if inner is None else (inner, steps)
+
+    def iterate() -> Mapping[str, Tensor]:
+        return trainer.step(
+            draw_tasks(settings, settings.meta_batch, points, streams["tasks"], device, batches)
+        )
+
+    loop = LoopSettings(
+        settings.iterations,
+        settings.log_every,
+        settings.checkpoint_every,
+        settings.learner.schedule,
+    )
+    return MetaTraining(
+        trainer,
+        iterate,
+        [run],
+        [streams],
+        settings.meta_batch,
+        loop,
+        headline=("query_loss", "support_loss", "last_support_loss"),
+        counter="tasks_seen",
+        description=f"training seed {run.seed}",
+    )
+
+
+def make_network(settings: TrainSettings) -> Network:
+    """Make a perceptron, with warp layers where the method learns them."""
+    plain = MLP((1, *settings.hidden, 1), settings.activation)
+    return WarpMLP(plain, start="identity") if settings.learner.warped else plain
+
+
+def make_untrained(
+    settings: TrainSettings, generator: torch.Generator, device: torch.device
+) -> MetaLearner:
+    """Make the learner before its first iteration; the generator draws its parameters."""
+    network, loss = make_network(settings), MLP((2, 40, 40, 1), "tanh")
+    params = {name: p.to(device) for name, p in network.init(generator).items()}
+    of_loss = {name: p.to(device) for name, p in loss.init(generator).items()}
+    return settings.learner.build(Untrained(params, network, LearnedLoss(loss, of_loss)))
+
+
+def draw_tasks(
+    settings: TrainSettings,
+    num_tasks: int,
+    points: tuple[int, int],
+    generator: torch.Generator,
+    device: torch.device,
+    batches: tuple[int, int] | None = None,
+) -> ShowingTasks:
+    """Draw new tasks.
+
+    Args:
+        settings: Of the run.
+        num_tasks: N.
+        points: How many to adapt with, and how many others to be judged by.
+        generator: Draws functions, points and the order of the points.
+        device: Where the tasks live.
+        batches: How many points per inner step, and how many steps. None: all points, every step.
+    """
+    family = REGRESSION_FAMILIES[settings.family]
+    batch = family.sample_tasks(num_tasks, *points, generator, device)
+    source: Source = batch
+    if batches is not None:
+        # One more than the steps: some learners look at where the last one led.
+        source = in_minibatches(batch, batches[0], batches[1] + 1, generator)
+    return ShowingTasks(make_network(settings), source, type(family).criterion)
+
+
+# -------------------------------------------------------------------------------- evaluation
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Adapt to unseen functions, and sum the errors up in summary.json."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory, or a folder of seed-N runs."""
+    tasks: int = 1000
+    """Functions, none of them from training's stream of tasks."""
+    steps: int | None = None
+    """Gradient steps. Default: 10, for the logistic family 32, for sine-domain as in training."""
+    points: int | None = None
+    """Points of a task to adapt with. Default: what the family is usually learned from."""
+    inner_batch: int | None = None
+    """Points per gradient step. None: all."""
+    test_points: int = 100
+    """Other points of it, which the error is measured at."""
+    split: Annotated[Literal["validation", "test"], tyro.conf.arg(aliases=("--side",))] = "test"
+    """test: the functions that results are of; validation: others, to choose settings by."""
+    seed: int = 10_000
+    """Of tasks and points."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the summary as one line of JSON, the last of standard output."""
+
+    HELD: ClassVar[Held] = (
+        (4, "tasks", "test_points"),
+        (4, "tasks", "points"),
+        (24, "tasks", "steps"),
+    )
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        at_least(1, self, "tasks", "steps", "points", "inner_batch", "test_points")
+        at_least(0, self, "seed")
+
+
+def evaluate(settings: EvaluateSettings) -> EvaluationResult:
+    """Evaluate every run, and seeds together; draw pictures of each run."""
+    return write_summaries(
+        settings.run,
+        partial(evaluate_run, settings=settings),
+        describe,
+        ("mse", "mae", "batch_loss"),
+        describe_seeds,
+        as_json=settings.json,
+    )
+
+
+def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
+    """Return the summary of one run; draws its pictures."""
+    started = time.perf_counter()
+    trained, device = RECIPE.settings_of(run.config), resolve_device(settings.device)
+    untrained, learner = (untrained_of(run, trained, device) for _ in range(2))
+    iteration = load_learner(run, learner)
+    tasks, steps = draw_unseen_tasks(trained, settings, device)
+    errors, beside = measure(learner, tasks, steps), measure(untrained, tasks, steps)
+    check_finite(errors, run)
+    shown = {trained.method: errors}
+    if np.isfinite(np.stack(beside)).all():  # initial parameters may be too much for the step size
+        shown["no meta-training"] = beside
+    draw(run, shown, learner, tasks)
+    return {
+        "family": trained.family,
+        "method": trained.method,
+        "steps": list(range(steps + 1)),
+        **columns("mse", errors.squared),
+        **columns("mae", errors.absolute),
+        **columns("batch_loss", errors.batch),
+        "untrained_mse": beside.squared.mean(0).tolist(),
+        "untrained_mae": beside.absolute.mean(0).tolist(),
+        "split": settings.split,
+        "num_tasks": settings.tasks,
+        "num_points": tasks.source.draw("support").inputs.shape[1],
+        "num_test_points": settings.test_points,
+        "seed": settings.seed,
+        "device": str(device),
+        "iteration": iteration,
+        "tasks_seen": iteration * trained.meta_batch,
+        "wall_seconds": time.perf_counter() - started,
+    }
+
+
+def untrained_of(run: RunDirectory, trained: TrainSettings, device: torch.device) -> MetaLearner:
+    """Make the learner of a run as it was before its first iteration."""
+    return make_untrained(trained, spawn_generators(run.seed, STREAMS)["init"], device)
+
+
+def draw_unseen_tasks(
+    trained: TrainSettings, settings: EvaluateSettings, device: torch.device
+) -> tuple[ShowingTasks, int]:
+    """Return unseen tasks, whose query set is the test points; and how many steps to take.
+
+    A learned loss leads to a fit in as many steps as it was learned for.
+    """
+    usual = {"logistic": 32, "sine-domain": trained.learner.inner_steps}.get(trained.family, 10)
+    steps = settings.steps or usual
+    # Streams of the seed that no training has, whatever its seed.
+    generator = spawn_generators(settings.seed, (*STREAMS, "test", "validation"))[settings.split]
+    points = settings.points or REGRESSION_FAMILIES[trained.family].num_points
+    inner = settings.inner_batch
+    if inner is not None and inner > points:
+        raise UserError(f"--inner-batch {inner} is more than the {points} points")
+    batches = None if inner is None else (inner, steps)
+    counts = points, settings.test_points
+    return draw_tasks(trained, settings.tasks, counts, generator, device, batches), steps
+
+
+def check_finite(errors: Errors, run: RunDirectory) -> None:
+    """Check that fits have not left the numbers.
+
+    Raises:
+        UserError: After some gradient step an error is not finite.
+    """
+    left = np.any(~np.isfinite(np.stack(errors)), axis=0)  # [N, K + 1]
+    if left.any():
+        first = int(left.any(0).argmax())
+        raise UserError(
+            f"{run.path}: after step {first} of {left.shape[1] - 1} the errors of "
+            f"{left[:, first].sum()} of {left.shape[0]} functions are not finite: take "
+            "fewer --steps, or train with a smaller --inner-lr"
+        )
+
+
+def draw(
+    run: RunDirectory, errors: dict[str, Errors], learner: MetaLearner, tasks: ShowingTasks
+) -> None:
+    """Write `fit.png`, `steps.png` and, where there are losses, `training.png`."""
+    title = f"{run.config['family']}, {run.config['method']}"
+    num_steps = next(iter(errors.values())).squared.shape[1] - 1
+    own: OwnError = "absolute" if tasks.criterion is mean_absolute_error else "squared"
+    save_figure(draw_fit(learner, tasks, num_steps, title), run.path / "fit.png")
+    save_figure(draw_steps(errors, own, title), run.path / "steps.png")
+    training = draw_training(run.read_metrics(), title)
+    if training is not None:
+        save_figure(training, run.path / "training.png")
+
+
+def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
+    """Return the summary in a few lines."""
+    last = len(summary["steps"]) - 1
+    shown = sorted({k for k in (0, 1, 2, 5, 10, 20, 32) if k <= last} | {last})
+
+    def row(values: list[float]) -> str:
+        return " ".join(f"{values[k]:8.3f}" for k in shown)
+
+    pictures = (run.path / name for name in ("fit.png", "steps.png", "training.png"))
+    return "\n".join(
+        (
+            f"{run.path}: {summary['num_tasks']} unseen functions ({summary['split']}) from"
+            f" {summary['num_points']} points, after {summary['iteration']} iterations",
+            f"  gradient steps    {' '.join(f'{k:8d}' for k in shown)}",
+            f"  squared error     {row(summary['mse'])}",
+            f"  95 % interval   ± {row(summary['mse_ci95'])}",
+            f"  absolute error    {row(summary['mae'])}",
+            f"  loss on batch     {row(summary['batch_loss'])}",
+            f"  no meta-training  {row(summary['untrained_mse'])}",
+            f"  drawn: {', '.join(str(path) for path in pictures if path.exists())}",
+        )
+    )
+
+
+def describe_seeds(summary: dict[str, Any]) -> str:
+    """Return the squared error after the last step, over several runs, in a line."""
+    low, high = (ends[-1] for ends in summary["mse_over_runs_ci95"])
+    return (
+        f"mean of {summary['num_runs']} runs: squared error {summary['mse'][-1]:.3f}"
+        f" [{low:.3f}, {high:.3f}] after {summary['steps'][-1]} steps"
+        " (95 % t interval over the runs)"
+    )
+
+
+def columns(name: str, errors: Array) -> dict[str, list[float]]:
+    """Return the mean over tasks after every step, and half the width of its 95 % interval."""
+    mean, _, high = mean_and_interval(errors)
+    return {name: mean.tolist(), f"{name}_ci95": (high - mean).tolist()}
+
+
+RECIPE = Recipe(
+    name="experiments.regression",
+    defaults=defaults,
+    prepare=prepare,
+    place=lambda settings: Path("runs") / f"{settings.family}-{settings.method}",
+    methods=METHODS,
+    picks=("family", "method"),
+    commands={
+        "evaluate": command(
+            "measure the fit to unseen functions, step by step, and draw it",
+            EvaluateSettings,
+            evaluate,
+        )
+    },
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

@@ -1,0 +1,23 @@
+"""The command line of every recipe: `main(RECIPE)`, and what a recipe is made of."""
+
+from metarl.run.command_line import command, main
+from metarl.run.recipe import Command, Recipe, Training, in_turn, side_by_side
+from metarl.run.results import write_summaries
+from metarl.run.settings import RunSettings, at_least, check_option, one_of
+from metarl.run.training import train
+
+__all__ = [
+    "Command",
+    "Recipe",
+    "RunSettings",
+    "Training",
+    "at_least",
+    "check_option",
+    "command",
+    "in_turn",
+    "main",
+    "one_of",
+    "side_by_side",
+    "train",
+    "write_summaries",
+]

@@ -1,0 +1,109 @@
+"""A recipe: how a script hands its problem, its presets and its commands to `main`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from metarl.core import Method
+from metarl.errors import RunDirectoryError, UserError
+from metarl.run.counts import check_counts
+from metarl.run.settings import RunSettings
+from metarl.runs.config import restored
+from metarl.runs.directory import RunDirectory
+from metarl.train.loop import MetaTraining
+from metarl.train.trainer import train_in_turn
+
+RunT = TypeVar("RunT", bound=RunSettings)
+
+Training: TypeAlias = Callable[[Sequence[RunDirectory], int | None], None]
+"""Trains runs; the number is that of iterations to which they are resumed, None: they are new."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command beside `train`.
+
+    Attributes:
+        what: What it does, in a few words.
+        run: Does it, given ``python -m NAME COMMAND`` and the other words of the command line.
+    """
+
+    what: str
+    run: Callable[[str, Sequence[str]], object]
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[RunT]):
+    """What a script is.
+
+    Attributes:
+        name: Its module, such as ``experiments.regression``.
+        defaults: Settings, given the options that choose defaults, each as a keyword argument; and
+            those of a run are restored as what it makes of them. It raises `UserError` where they
+            choose nothing.
+        prepare: Makes the training of settings. What can go wrong goes wrong here, before there is
+            a run directory.
+        place: The usual run directory of settings.
+        methods: The methods by name; ``--help`` shows the settings of the one that was picked.
+        picks: Options that choose defaults.
+        commands: The other commands by name.
+        train: What `train` does, in a few words.
+        may_move: Settings that a resume may change, such as where the data are.
+        beside: Makes further entries of `config.json` from settings, such as ``anchors``.
+    """
+
+    name: str
+    defaults: Callable[..., RunT]
+    prepare: Callable[[RunT], Training]
+    place: Callable[[RunT], Path]
+    methods: Mapping[str, type[Method]]
+    picks: tuple[str, ...] = ("method",)
+    commands: Mapping[str, Command] = field(default_factory=dict)
+    train: str = "meta-train learners into a run directory"
+    may_move: tuple[str, ...] = ()
+    beside: Callable[[RunT], Mapping[str, object]] = lambda _: {}
+
+    def settings_of(self, config: Mapping[str, Any]) -> RunT:
+        """Return the settings that a run's `config.json` keeps.
+
+        Raises:
+            RunDirectoryError: It is another recipe's run, or another version's.
+        """
+        settings = restored(self.defaults, config, self.name, self.picks)
+        try:
+            check_counts(settings)
+        except UserError as error:
+            raise RunDirectoryError(f"config.json: {error}") from None
+        return settings
+
+
+def in_turn(build: Callable[[RunDirectory], MetaTraining]) -> Training:
+    """Return the training of one seed after the other.
+
+    Args:
+        build: Makes everything that trains one seed; called when its turn comes.
+    """
+    return lambda runs, resume_to: train_in_turn(runs, build, resume_to=resume_to)
+
+
+def side_by_side(build: Callable[[Sequence[RunDirectory]], MetaTraining]) -> Training:
+    """Return the training of all seeds as one program.
+
+    Args:
+        build: Makes everything that trains the seeds.
+    """
+
+    def train(runs: Sequence[RunDirectory], resume_to: int | None) -> None:
+        training = build(runs)
+        try:
+            if resume_to is not None:
+                training.resume()
+            training.run()
+        finally:
+            for run in runs:
+                run.close()
+
+    return train

@@ -1,0 +1,80 @@
+"""What the settings of every training have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from metarl.core import Method
+from metarl.errors import UserError
+
+
+def one_of(names: Iterable[str]) -> Any:
+    """Return how the command line shows an option whose values are these names."""
+    return tyro.conf.arg(metavar="{" + ",".join(names) + "}")
+
+
+def check_option(option: str, value: object, choices: Collection[str]) -> None:
+    """Check that the value of an option is one of its choices.
+
+    Raises:
+        UserError: It is none.
+    """
+    if value not in choices:
+        raise UserError(f"{option} {value!r} is not one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of a training: where it goes, how long it takes, which method.
+
+    A recipe derives its own settings from it; they give every field a default.
+    """
+
+    method: str
+    """How to learn; it chooses the options below."""
+    learner: Annotated[Method, tyro.conf.arg(name="")]
+    """The settings of the method."""
+    run_dir: Path | None = None
+    """Where the run goes; several seeds get a folder seed-N each. Default: under runs/."""
+    iterations: int = 1000
+    """Iterations; in each, the learner adapts to one meta-batch of tasks."""
+    seeds: tuple[int, ...] = (0,)
+    """One learner per seed."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    log_every: int = 100
+    """Iterations per line of metrics; each line is their mean."""
+    checkpoint_every: int = 500
+    """Iterations between checkpoints."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Continue this run; its settings come from its config.json.
+    --iterations M: to M in all; a learning rate that changes does so as in a run of M."""
+
+    def __post_init__(self) -> None:
+        """Check, before any work starts, what can be trained."""
+        at_least(1, self, "iterations", "log_every", "checkpoint_every")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
+        if self.method != self.learner.name:
+            raise UserError(
+                f"--method {self.method}, but its settings are those of {self.learner.name}"
+            )
+
+
+def at_least(least: int, settings: object, *names: str) -> None:
+    """Check that settings are not too small; None is none.
+
+    Raises:
+        UserError: One is.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            option = f"--{name.replace('_', '-')}"
+            what = "not be negative" if least == 0 else f"be at least {least}"
+            raise UserError(f"{option} must {what}, got {value}")

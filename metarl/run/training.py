@@ -1,0 +1,102 @@
+"""`train`: from settings to run directories with trained learners, for every recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from metarl.core import check_compiler
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.run.recipe import Recipe, RunT
+from metarl.runs import resume
+from metarl.runs.directory import RunDirectory, create_runs, find_runs
+
+
+def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> list[RunDirectory]:
+    """Train one learner per seed.
+
+    Args:
+        recipe: Whose settings.
+        settings: What to train; with `resume` set, which run to continue.
+        given: The options of the command line; of a run that is resumed few may be given.
+
+    Returns:
+        The run directories, one per seed.
+
+    Raises:
+        UserError: The settings cannot be trained.
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    runs: list[RunDirectory] = []
+    if settings.resume is not None:
+        settings, runs = _resumed(recipe, settings, given)
+    training = recipe.prepare(settings)
+    if settings.learner.execution.compile:
+        check_compiler()
+    if not runs:
+        place, device = settings.run_dir or recipe.place(settings), resolve_device(settings.device)
+        beside = {"recipe": recipe.name, **recipe.beside(settings)}
+        runs = create_runs(place, settings.seeds, settings, device=device, **beside)
+    training(runs, settings.iterations if settings.resume else None)
+    return runs
+
+
+def _resumed(
+    recipe: Recipe[RunT], asked: RunT, given: Sequence[str]
+) -> tuple[RunT, list[RunDirectory]]:
+    """Return the settings of the runs that ``--resume`` goes on with, and the runs.
+
+    Raises:
+        UserError: Other settings were given, or a folder of seeds is not complete, or is of
+            different numbers of iterations and none was given.
+        RunDirectoryError: It is no run, or another recipe's.
+    """
+    assert asked.resume is not None
+    may = ("resume", "iterations", "device", *recipe.may_move)
+    options = dict(by_option(given))
+    other = [words[0].partition("=")[0] for name, words in by_option(given) if name not in may]
+    if other:
+        raise UserError(
+            "--resume takes its settings from the run, of which --iterations alone may be another "
+            f"now; drop {', '.join(dict.fromkeys(other))}"
+        )
+    runs = find_runs(asked.resume)
+    kept = recipe.settings_of(runs[0].config)
+    if runs[0].path != asked.resume:
+        runs = resume.complete(asked.resume, runs, kept.seeds)
+    changes = {n: getattr(asked, n) for n in recipe.may_move if getattr(asked, n) is not None}
+    if "iterations" in options:
+        changes["iterations"] = asked.iterations
+    else:
+        _check_same_iterations(runs)
+    if asked.device != "auto":
+        changes["device"] = asked.device
+    seeds = tuple(run.seed for run in runs)
+    return replace(kept, resume=asked.resume, seeds=seeds, **changes), runs
+
+
+def _check_same_iterations(runs: Sequence[RunDirectory]) -> None:
+    """Check that no seeds were extended alone.
+
+    Raises:
+        UserError: Some were; the message says how many iterations each is for.
+    """
+    planned = {run.path: run.config.get("iterations") for run in runs}
+    if len(set(planned.values())) > 1:
+        each = ", ".join(f"{path} {number}" for path, number in planned.items())
+        raise UserError(
+            f"the runs are for different numbers of iterations ({each}); name one for "
+            "all of them with --iterations"
+        )
+
+
+def by_option(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the words of a command line option by option, each with the setting that it is of."""
+    option: list[str] = []
+    for word in (*words, "--"):
+        if word.startswith("--") and option:
+            name = option[0].lstrip("-").partition("=")[0].partition(".")[0]
+            yield name.replace("-", "_").removeprefix("no_"), option
+            option = []
+        option.append(word)

@@ -1,0 +1,226 @@
+"""Settings that come back from a run's `config.json`.
+
+A run says which recipe it is of: ``"recipe": "experiments.regression"``. Its settings are those of
+the recipe's dataclass, and a setting that the recipe does not know is an error: what it asked for
+would be lost. Runs of version 0.1 name no recipe; `upgraded` brings their settings to the names of
+today, and what their method did not read is left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from cattrs import Converter, transform_error
+
+from metarl.errors import RunDirectoryError, UserError
+from metarl.foreign_bytes import understood
+
+SettingsT = TypeVar("SettingsT")
+
+OWN = ("recipe", "seed", "provenance", "resumed", "anchors")
+"""Entries of `config.json` that are no settings."""
+
+_INNER = ("rule", "lr", "momentum", "beta1", "beta2", "weight_decay", "clip_norm", "learned")
+_MOVED: dict[str, str] = {
+    **{f"learner.inner.{name}": f"learner.inner_{name}" for name in (*_INNER, "per_step", "later")},
+    "learner.inner.num_steps": "learner.inner_steps",
+    "learner.outer.optimiser.name": "learner.optimiser",
+    "learner.outer.optimiser": "learner",
+    "learner.outer": "learner",
+    "learner.schedule": "learner",
+    "learner.execution": "learner",
+    **{f"learner.leap.{n}": f"learner.leap_{n}" for n in ("distance", "loss", "stabiliser", "eps")},
+    **{
+        f"learner.warp.{name}": f"learner.warp_{name}"
+        for name in ("algorithm", "objective", "draws", "epochs", "stride")
+    },
+    "learner.implicit.num_iterations": "learner.solver_iterations",
+    "learner.implicit": "learner",
+    "of_policies.exploration_coef": "learner.exploration_coef",
+    "filters": "network.filters",
+    "reduction": "network.reduction",
+    **{
+        f"warp.{name}": f"network.warp_{name}"
+        for name in ("kind", "filters", "activation", "residual", "batch_norm", "head", "start")
+    },
+    "warp.num_layers": "network.warp_layers",
+}
+"""Where a setting of version 0.1 was, or a group of them, and where it is today."""
+
+_OF_METHOD = {"promp": "of_policies.promp", "trpo-maml": "of_policies.trust_region"}
+"""Groups of settings of version 0.1 of one method each, which are its learner's today."""
+
+
+def recipe_of(config: Mapping[str, Any]) -> str | None:
+    """Return the recipe of a run, such as ``experiments.regression``; None: unknown."""
+    if "recipe" in config:
+        return str(config["recipe"])
+    if "protocol" in config:
+        many = config["protocol"] == "multishot"
+        return "experiments.alphabets" if many else "experiments.omniglot"
+    telling = {
+        "env": "experiments.maze_adapt",
+        "family": "experiments.regression",
+        "wall_penalty": "experiments.maze",
+    }
+    return next((recipe for name, recipe in telling.items() if name in config), None)
+
+
+def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run of version 0.1 under the names of today."""
+    moved = dict(_MOVED)
+    group = _OF_METHOD.get(config.get("method", ""))
+    if group is not None:
+        moved |= {f"{group}.num_iterations": "learner.solver_iterations", group: "learner"}
+    found: dict[str, Any] = {}
+    for path, value in _leaves(config):
+        if path == "of_policies.promp.max_divergence" and value is None:
+            continue  # no bound: the usual one, which nothing but a blow-up reaches
+        *places, name = _today(path, moved).split(".")
+        here = found
+        for place in places:
+            here = here.setdefault(place, {})
+            if not isinstance(here, dict):
+                raise TypeError(f"{place} is {here!r}")
+        here[name] = value
+    return found
+
+
+def restored(
+    default: Callable[..., SettingsT], config: Mapping[str, Any], recipe: str, picks: Sequence[str]
+) -> SettingsT:
+    """Return the settings that a run's `config.json` keeps.
+
+    Args:
+        default: The settings of a recipe, given the picks; the kinds of its values are the kinds
+            that are restored, such as the settings of the method that was picked.
+        config: What the file holds.
+        recipe: Whose run it should be.
+        picks: Names of the settings that ``default`` takes.
+
+    Raises:
+        RunDirectoryError: It is the run of another recipe, or of another version; or a value is
+            none of its setting's.
+    """
+    whose, problem = recipe_of(config), f"is not that of a run of `python -m {recipe}`"
+    if whose != recipe:
+        other = f"it is that of `python -m {whose}`" if whose else "name another run"
+        raise RunDirectoryError(f"config.json {problem}; {other}")
+    problem += " of this version"
+    new = "recipe" in config
+    with understood("config.json", problem, "restore it, or use the version that wrote it"):
+        values = {name: value for name, value in config.items() if name not in OWN}
+        values = values if new else upgraded(values)
+        for name in (*picks, "learner"):
+            if name not in values:
+                raise RunDirectoryError(f"config.json {problem}: it has no {name}; restore it")
+        try:
+            usual = default(**{name: values[name] for name in picks})
+        except UserError as error:
+            raise RunDirectoryError(f"config.json {problem}: {error}") from None
+    try:
+        return _converter(usual, strict=new).structure(values, type(usual))
+    except Exception as error:
+        found = transform_error(error, "", lambda reason, _: _words(reason))
+        places = "; ".join(text.replace(" @ .", " at ").removesuffix(" @ ") for text in found[:3])
+        raise RunDirectoryError(
+            f"config.json {problem} ({places}); restore it, or use the version that wrote it"
+        ) from error
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return all values by their path; a mapping is no value."""
+    found: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        inside = isinstance(value, Mapping) and value
+        found += _leaves(value, f"{prefix}{name}.") if inside else [(f"{prefix}{name}", value)]
+    return found
+
+
+def _today(path: str, moved: Mapping[str, str]) -> str:
+    """Return where a setting of version 0.1 is today, by the longest path that was moved."""
+    head, rest = path, ""
+    while head:
+        if head in moved:
+            return moved[head] + rest
+        head, _, last = head.rpartition(".")
+        rest = f".{last}{rest}"
+    return path
+
+
+def _converter(usual: object, *, strict: bool) -> Converter:
+    """Make what turns JSON values into settings, each of its own kind and no other.
+
+    Args:
+        usual: Settings whose values are of the kinds that are restored.
+        strict: Whether a setting that there is not is an error.
+    """
+    converter = Converter(forbid_extra_keys=strict)
+
+    def union(value: Any, kind: Any) -> Any:
+        return converter.structure(value, _member(get_args(kind), value))
+
+    def row(value: Any, kind: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise TypeError(f"{value!r} is no list")
+        return tuple(converter.structure(one, get_args(kind)[0]) for one in value)
+
+    def narrowed(own: type) -> Callable[[Any, Any], Any]:
+        return lambda value, _: converter.structure(value, own)
+
+    add = converter.register_structure_hook_func
+    add(lambda kind: kind in (int, float, bool, str, type(None)), _plain)
+    add(lambda kind: kind is Path, lambda value, _: Path(_plain(value, str)))
+    add(lambda kind: _origin(kind) is Literal, _choice)
+    add(lambda kind: _origin(kind) in (typing.Union, types.UnionType), union)
+    add(lambda kind: _origin(kind) is tuple, row)
+    hints = typing.get_type_hints(type(usual))
+    for field in dataclasses.fields(typing.cast(Any, usual)):
+        value = getattr(usual, field.name)
+        if dataclasses.is_dataclass(value) and type(value) is not hints[field.name]:
+            add(partial(operator.is_, hints[field.name]), narrowed(type(value)))
+    return converter
+
+
+def _origin(kind: Any) -> Any:
+    return get_origin(kind)
+
+
+def _plain(value: Any, kind: Any) -> Any:
+    """Return a number, word or None as it is; 13.0 is 13 in JSON that another program wrote.
+
+    Raises:
+        TypeError: It is of another kind.
+    """
+    if kind in (int, float) and type(value) in (int, float) and kind(value) == value:
+        return kind(value)
+    if kind not in (int, float) and type(value) is kind:
+        return value
+    raise TypeError(f"{value!r} is no {kind.__name__}")
+
+
+def _choice(value: Any, kind: Any) -> Any:
+    choices = get_args(kind)
+    if value not in choices or type(value) not in map(type, choices):
+        raise ValueError(f"{value!r} is not one of {', '.join(map(str, choices))}")
+    return value
+
+
+def _member(kinds: Sequence[Any], value: Any) -> Any:
+    """Return which kind of a union a value is of: None, one of some words, or the one other."""
+    if value is None and type(None) in kinds:
+        return type(None)
+    words = [k for k in kinds if _origin(k) is Literal]
+    others = [k for k in kinds if k not in words and k is not type(None)]
+    return next((k for k in words if value in get_args(k)), [*others, *words][0])
+
+
+def _words(reason: BaseException) -> str:
+    return str(reason) or type(reason).__name__
