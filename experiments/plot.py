@@ -172,15 +172,16 @@ def _columns(run: RunDirectory, x: str, metric: str) -> dict[str, Any]:
 
 def _method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What the runs of one line share; under a schedule their length is a part of it."""
-    schedule = config.get("schedule")
-    scheduled = isinstance(schedule, Mapping) and schedule.get("decay") != "constant"
+    decays = [v for name, v in _flatten(config).items() if name.rpartition(".")[2] == "decay"]
+    scheduled = any(decay != "constant" for decay in decays)
     ignored = BOOKKEEPING - {"iterations"} if scheduled else BOOKKEEPING
     return {key: value for key, value in config.items() if key not in ignored}
 
 
 def _of_execution(key: str) -> bool:
     """How many tasks were stacked makes no difference to what is learned."""
-    return key.startswith("learner.execution.")
+    _, _, name = key.removeprefix("learner.execution.").rpartition(".")
+    return key.startswith("learner.") and name in ("chunk_size", "num_threads", "compile")
 
 
 def _name(config: Mapping[str, Any]) -> str:

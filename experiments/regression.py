@@ -403,7 +403,7 @@ def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
     def row(values: list[float]) -> str:
         return " ".join(f"{values[k]:8.3f}" for k in shown)
 
-    pictures = (run.path / name for name in ("fit.png", "steps.png", "training.png"))
+    drawn = [n for n in ("fit.png", "steps.png", "training.png") if (run.path / n).exists()]
     return "\n".join(
         (
             f"{run.path}: {summary['num_tasks']} unseen functions ({summary['split']}) from"
@@ -414,7 +414,7 @@ def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
             f"  absolute error    {row(summary['mae'])}",
             f"  loss on batch     {row(summary['batch_loss'])}",
             f"  no meta-training  {row(summary['untrained_mse'])}",
-            f"  drawn: {', '.join(str(path) for path in pictures if path.exists())}",
+            f"  drawn: {run.path}/{', '.join(drawn)}",
         )
     )
 

@@ -32,7 +32,7 @@ Found: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
 Work: TypeAlias = Callable[[Params, TaskBatch[Any]], Found]
 """Of leaf parameters and tasks; it depends on nothing else."""
 
-REMEDY = "leave out `compile` (--learner.execution.compile)"
+REMEDY = "leave out `compile` (--compile)"
 
 
 class CompiledGradients:

@@ -149,8 +149,7 @@ class MetaLearner(ABC):
         self.execution = execution or Execution()
         if self.execution.compile and not self.compilable:
             raise UserError(
-                f"{type(self).__name__} cannot be compiled: leave out `compile` "
-                "(--learner.execution.compile)"
+                f"{type(self).__name__} cannot be compiled: leave out `compile` (--compile)"
             )
 
     @property

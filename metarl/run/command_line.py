@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -236,12 +237,19 @@ def parse(
         SystemExit: An option is unknown, or no value of its kind; the parser has said so.
     """
     usual: Any = tyro.MISSING_NONPROP if default is None else default
-    settings: SettingsT = tyro.cli(
-        kind, prog=prog, args=list(arguments), default=usual, config=config
-    )
+    try:
+        settings: SettingsT = tyro.cli(
+            kind, prog=prog, args=list(arguments), default=usual, config=config
+        )
+    except ValueError as error:  # settings of the library, which know of no options
+        raise UserError(re.sub(r"^[a-z]\w*(?= must )", _as_option, str(error))) from error
     check_counts(settings)
     check_memory(settings)
     return settings
+
+
+def _as_option(name: re.Match[str]) -> str:
+    return f"--{name[0].replace('_', '-')}"
 
 
 def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[str]) -> str:

@@ -170,14 +170,16 @@ def _converter(usual: object, *, strict: bool) -> Converter:
     def row(value: Any, kind: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise TypeError(f"{value!r} is no list")
-        return tuple(converter.structure(one, get_args(kind)[0]) for one in value)
+        many: Any = list[get_args(kind)[0]]  # type: ignore[misc]
+        return tuple(converter.structure(value, many))
 
     def narrowed(own: type) -> Callable[[Any, Any], Any]:
         return lambda value, _: converter.structure(value, own)
 
     add = converter.register_structure_hook_func
-    add(lambda kind: kind in (int, float, bool, str, type(None)), _plain)
-    add(lambda kind: kind is Path, lambda value, _: Path(_plain(value, str)))
+    for plain in (int, float, bool, str, type(None)):
+        converter.register_structure_hook(plain, _plain)
+    converter.register_structure_hook(Path, lambda value, _: Path(_plain(value, str)))
     add(lambda kind: _origin(kind) is Literal, _choice)
     add(lambda kind: _origin(kind) in (typing.Union, types.UnionType), union)
     add(lambda kind: _origin(kind) is tuple, row)

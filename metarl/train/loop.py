@@ -188,7 +188,7 @@ class MetaTraining:
             raise NonFiniteLossError(
                 f"{', '.join(str(run.path) for run in whose)}: iteration {self.iteration + 1}: "
                 f"{error}; the last checkpoint is untouched, but a resume would end here again: "
-                "train anew with a smaller --learner.*.lr",
+                "train anew with a smaller --lr",
                 error.agents,
             ) from error
 
@@ -270,7 +270,7 @@ class MetaTraining:
             whose = ", ".join(f"{self.runs[n].path} ({found[n]})" for n in agents)
             raise NonFiniteLossError(
                 f"iteration {self.iteration}: what was learned is not finite: {whose}; nothing was "
-                "saved, the checkpoint before stands: train anew with a smaller --learner.*.lr",
+                "saved, the checkpoint before stands: train anew with a smaller --lr",
                 agents,
             )
 

@@ -1,7 +1,8 @@
 """Counts that no machine can hold: refused by name as the command line or a config.json is read."""
 
 import dataclasses
-import sys
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,8 @@ from experiments.omniglot.evaluate_settings import EvaluateSettings
 from experiments.omniglot.fewshot_settings import FewShotSettings
 from experiments.omniglot.multishot_settings import MultiShotSettings
 from experiments.omniglot.sweep import SweepSettings
-from experiments.regression import evaluate as regression_evaluate
-from experiments.regression import settings as regression_settings
 from metarl.errors import RunDirectoryError, UserError
+from metarl.run import main
 from metarl.run.command_line import largest_of, told_in_one_line
 from metarl.run.counts import check_counts, check_memory, option, whole_numbers
 
@@ -34,10 +34,8 @@ SETTINGS = {
     "maze_adapt evaluate": adapt_evaluate.EvaluateSettings(RUN, steps=7, episodes=7, chunk_size=7),
     "maze_adapt render": adapt_render.RenderSettings(RUN, steps=7, cell_size=7),
     "maze_adapt compare": EvaluationSettings(steps=7, episodes=7, chunk_size=7),
-    "regression train": regression_settings.TrainSettings(inner_batch=5),
-    "regression evaluate": regression_evaluate.EvaluateSettings(
-        RUN, steps=7, points=7, inner_batch=5
-    ),
+    "regression train": regression.TrainSettings(inner_batch=5),
+    "regression evaluate": regression.EvaluateSettings(RUN, steps=7, points=7, inner_batch=5),
     "omniglot train": FewShotSettings(train_shots=3, query_shots=3, inner_batch=3),
     "omniglot train multishot": MultiShotSettings(),
     "omniglot evaluate": EvaluateSettings(RUN, tasks=7, steps=7, query_shots=7),
@@ -98,16 +96,19 @@ def test_the_usual_settings_fit(name):
         (maze_adapt, ["compare", "--evaluate.tasks", str(10**30)]),
         (omniglot, ["train", "--filters", "1000000000"]),
         (omniglot, ["sweep", "--", "--filters", "1000000000"]),
-        (regression, ["train", "--learner.inner.num-steps", "1000000000"]),
+        (regression, ["train", "--inner-steps", "1000000000"]),
     ],
 )
 def test_scripts_refuse_before_anything_is_written(
     program, arguments, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    __import__(f"{program.__name__}.__main__")
+    if hasattr(program, "RECIPE"):
+        run = partial(main, program.RECIPE)
+    else:
+        run = import_module(f"{program.__name__}.__main__").main
     with pytest.raises(SystemExit) as ended:
-        sys.modules[f"{program.__name__}.__main__"].main(arguments)
+        run(arguments)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --")

@@ -12,18 +12,18 @@ from experiments.maze_adapt import __main__ as maze_adapt
 from experiments.maze_adapt import settings as adapt_settings
 from experiments.maze_adapt.comparison.settings import CompareSettings, Comparison, stored_in
 from experiments.omniglot import fewshot_settings, multishot_presets, multishot_settings
-from experiments.regression import __main__ as regression
-from experiments.regression import settings as regression_settings
+from experiments.regression import RECIPE as REGRESSION
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
 from tests.damage import as_bytes, damaged_bytes, damaged_values
+from tests.experiments.scripts import regression
 
 READERS = {
     "maze": (maze_settings.defaults(), maze_settings.from_config),
     "maze_adapt": (adapt_settings.defaults("maze", "warp"), adapt_settings.from_config),
     "rl2": (adapt_settings.defaults("mdp", "rl2"), adapt_settings.from_config),
-    "regression": (regression_settings.defaults(), regression_settings.from_config),
+    "regression": (REGRESSION.defaults(), REGRESSION.settings_of),
     "fewshot": (fewshot_settings.defaults("reptile"), fewshot_settings.from_config),
     "multishot": (multishot_presets.defaults(), multishot_settings.from_config),
 }
@@ -32,7 +32,8 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_settings(tmp_path, name):
     settings, read = READERS[name]
-    run = RunDirectory.create(tmp_path / "run", settings, seed=0)
+    extra = {"recipe": REGRESSION.name} if name == "regression" else {}
+    run = RunDirectory.create(tmp_path / "run", settings, seed=0, **extra)
     whole = json.loads((run.path / "config.json").read_bytes())
     assert read(whole) == settings
     refused = 0
@@ -86,7 +87,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     maze.main(["train", *TINY_MAZE, "--run-dir", str(folder / "maze")])
     maze.main(["evaluate", str(folder / "maze"), "--tasks", "2"])
-    regression.main(["train", *TINY_FIT, "--run-dir", str(folder / "regression")])
+    regression(["train", *TINY_FIT, "--run-dir", str(folder / "regression")])
     maze_adapt.main(["train", *TINY_POINT, "--run-dir", str(folder / "adapt")])
     return folder
 
@@ -101,8 +102,8 @@ def commands(run, output):
             (maze.main, ["train", "--resume", at]),
         ),
         "regression": (
-            (regression.main, ["evaluate", at, "--tasks", "2", "--steps", "1"]),
-            (regression.main, ["train", "--resume", at]),
+            (regression, ["evaluate", at, "--tasks", "2", "--steps", "1"]),
+            (regression, ["train", "--resume", at]),
         ),
         "adapt": (
             (maze_adapt.main, ["evaluate", at, "--tasks", "2", "--steps", "1", "--episodes", "2"]),

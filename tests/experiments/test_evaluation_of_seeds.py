@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from experiments.regression.__main__ import main as regression
 
+from experiments import regression as regression_script
 from experiments.maze import evaluate as maze_evaluate
 from experiments.maze.__main__ import main as maze
 from experiments.maze_adapt import evaluate as adapt_evaluate
 from experiments.maze_adapt.__main__ import main as maze_adapt
-from experiments.regression import evaluate as regression_evaluate
 from metarl.evaluate.evaluation_result import EvaluationResult
+from tests.experiments.scripts import regression
 
 SCRIPTS = {
     "maze": (
@@ -25,7 +25,7 @@ SCRIPTS = {
         ("--env", "bandit", "--horizon", "3", "--meta-batch", "2", "--episodes", "2"),
         "return_mean",
     ),
-    "regression": (regression, regression_evaluate, ("--meta-batch", "2", "--hidden", "3"), "mse"),
+    "regression": (regression, regression_script, ("--meta-batch", "2", "--hidden", "3"), "mse"),
 }
 
 

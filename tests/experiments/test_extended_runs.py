@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from experiments.regression.__main__ import main as regression
 
 from experiments.maze.__main__ import main as maze
 from experiments.maze_adapt.__main__ import main as maze_adapt
@@ -12,6 +11,7 @@ from experiments.plot import group_runs
 from metarl.runs.directory import find_runs
 from metarl.train.loop import MetaTraining, Schedule
 from tests.experiments.omniglot_runs import assert_equal, tiny_archives
+from tests.experiments.scripts import regression
 
 EVERY = ("--log-every", "3", "--checkpoint-every", "2", "--device", "cpu")
 CONSTANT = ("--learner.schedule.decay", "constant")
@@ -23,7 +23,7 @@ TRIALS = (*ADAPT, "--trial-episodes", "2", "--recurrent.hidden-size", "4")
 TRIALS += ("--recurrent.schedule.decay", "constant")
 PPO = (*ADAPT, "--episodes", "2", "--hidden", "3", "--ppo.schedule.decay", "constant")
 CURVES = ("--meta-batch", "2", "--points", "4", "--query-points", "3", "--hidden", "4")
-CURVES += (*CONSTANT, *EVERY)
+CURVES += ("--decay", "constant", *EVERY)
 CHARACTERS = ("--no-complete", "--meta-batch", "2", "--filters", "2", "--validate-every", "3")
 CHARACTERS += (*CONSTANT, *EVERY)
 FEW = (*CHARACTERS, "--ways", "2", "--train-characters", "10", "--validation-characters", "4")
@@ -50,7 +50,7 @@ RUNS = {
     "regression daml": (regression, (*CURVES, "--family", "sine-domain"), ()),
     "regression warp-leap": (
         regression,
-        (*CURVES, "--method", "warp-leap", "--learner.warp.algorithm", "offline"),
+        (*CURVES, "--method", "warp-leap", "--warp-algorithm", "offline"),
         (),
     ),
     "few-shot maml": (omniglot, FEW, SEEDS),

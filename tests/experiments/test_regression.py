@@ -8,19 +8,40 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from experiments.regression.__main__ import main
-from experiments.regression.settings import METHODS, defaults, from_config
-from experiments.regression.tasks import make_network
-from experiments.regression.train import STREAMS
 
+from experiments import regression
+from experiments.regression import (
+    METHODS,
+    RECIPE,
+    STREAMS,
+    EvaluateSettings,
+    defaults,
+    draw_tasks,
+    draw_unseen_tasks,
+    make_network,
+    untrained_of,
+)
+from metarl import run as scripts
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
+from metarl.train.trainer import load_learner
+
+from_config = RECIPE.settings_of
 
 SMALL = (
     *("--hidden", "6", "--meta-batch", "3", "--iterations", "30", "--log-every", "4"),
     *("--checkpoint-every", "7", "--device", "cpu"),
 )
-TESTED = [m for m in METHODS if m not in ("ft", "daml")]
+TESTED = [m for m in METHODS if m != "daml"]
+
+
+def main(arguments):
+    scripts.main(RECIPE, arguments)
+
+
+def trained_learner(run, settings, device):
+    learner = untrained_of(run, settings, device)
+    return learner, load_learner(run, learner)
 
 
 def train(path, *arguments):
@@ -80,7 +101,7 @@ def test_every_method_resumes_bit_for_bit(tmp_path, method):
 
 
 def test_offline_warpgrad_resumes_bit_for_bit(tmp_path):
-    offline = ("--method", "warp-leap", "--learner.warp.algorithm", "offline")
+    offline = ("--method", "warp-leap", "--warp-algorithm", "offline")
     (whole,) = train(tmp_path / "whole", *offline)
     (cut,) = train(tmp_path / "cut", *offline)
     os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
@@ -125,9 +146,9 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes_every_seed(
 @pytest.mark.parametrize("arguments", [(), ("--inner-batch", "2")])
 @pytest.mark.parametrize("method", ["maml", "leap"])
 def test_training_does_not_depend_on_chunks(tmp_path, method, arguments):
-    common = ("--method", method, "--learner.inner.num-steps", "7", *arguments)
+    common = ("--method", method, "--inner-steps", "7", *arguments)
     (whole,) = train(tmp_path / "whole", *common)
-    (chunks,) = train(tmp_path / "chunks", *common, "--learner.execution.chunk-size", "2")
+    (chunks,) = train(tmp_path / "chunks", *common, "--chunk-size", "2")
     for name, value in state(whole)["params"].items():
         torch.testing.assert_close(value, state(chunks)["params"][name], rtol=1e-3, atol=1e-5)
 
@@ -136,10 +157,10 @@ def test_training_does_not_depend_on_chunks(tmp_path, method, arguments):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what the compiler imports
 def test_training_does_not_depend_on_compilation(tmp_path):
     (eager,) = train(tmp_path / "eager")
-    (compiled,) = train(tmp_path / "compiled", "--learner.execution.compile")
+    (compiled,) = train(tmp_path / "compiled", "--compile")
     for name, value in state(eager)["params"].items():
         torch.testing.assert_close(value, state(compiled)["params"][name], rtol=1e-3, atol=1e-5)
-    assert compiled.config["learner"]["execution"]["compile"] is True
+    assert compiled.config["learner"]["compile"] is True
 
 
 @pytest.mark.parametrize("method", ["daml", "anil", "meta-curvature"])
@@ -148,9 +169,7 @@ def test_training_does_not_depend_on_tracing(tmp_path, monkeypatch, method):
     family = ("--family", "sine-domain") if method == "daml" else ()
     monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
     (eager,) = train(tmp_path / "eager", *family, "--method", method)
-    (traced,) = train(
-        tmp_path / "traced", *family, "--method", method, "--learner.execution.compile"
-    )
+    (traced,) = train(tmp_path / "traced", *family, "--method", method, "--compile")
     for name, value in state(eager)["params"].items():
         torch.testing.assert_close(value, state(traced)["params"][name], rtol=1e-3, atol=1e-5)
 
@@ -158,7 +177,7 @@ def test_training_does_not_depend_on_tracing(tmp_path, monkeypatch, method):
 def test_a_missing_compiler_is_said_before_work_starts(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(SystemExit) as exit_:
-        train(tmp_path / "run", "--learner.execution.compile")
+        train(tmp_path / "run", "--compile")
     assert exit_.value.code == 2
     assert "no-such-compiler is not on the path: install it" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -167,7 +186,7 @@ def test_a_missing_compiler_is_said_before_work_starts(tmp_path, monkeypatch, ca
 def test_a_run_of_before_compilation_goes_on(tmp_path):
     (run,) = train(tmp_path / "run")
     config = json.loads((run.path / "config.json").read_text())
-    del config["learner"]["execution"]["compile"]
+    del config["learner"]["compile"]
     assert from_config(config) == from_config(run.config)
 
 
@@ -212,10 +231,8 @@ def test_only_pictures_that_were_drawn_are_named(tmp_path, trained, capsys):
 
 def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, monkeypatch):
     """Training may tame a step size that is too much for the initial parameters."""
-    from experiments.regression import evaluate
-
     (run,) = train(tmp_path / "run")
-    measured, drawn = evaluate.measure, []
+    measured, drawn = regression.measure, []
 
     def diverging(learner, tasks, steps):
         errors = measured(learner, tasks, steps)
@@ -224,18 +241,20 @@ def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, m
         return errors if len(calls) == 1 else worse
 
     calls = []
-    monkeypatch.setattr(evaluate, "measure", diverging)
-    monkeypatch.setattr(evaluate, "draw", lambda run, errors, *_: drawn.extend(errors))
+    monkeypatch.setattr(regression, "measure", diverging)
+    monkeypatch.setattr(regression, "draw", lambda run, errors, *_: drawn.extend(errors))
     summary = summary_of(run, capsys)
     assert drawn == ["maml"]
     assert summary["untrained_mse"] == [None] * 11
 
 
-def test_the_picture_of_steps_shows_the_family_s_own_error(tmp_path, capsys):
-    from experiments.regression.evaluate import own_error
-
-    runs = [train(tmp_path / "daml", *of("daml"))[0], train(tmp_path / "maml")[0]]
-    assert [own_error(run) for run in runs] == ["absolute", "squared"]
+def test_the_picture_of_steps_shows_the_family_s_own_error(tmp_path, capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr(regression, "draw_steps", lambda _, own, __: shown.append(own))
+    monkeypatch.setattr(regression, "save_figure", lambda *_: None)
+    for name, of_method in (("daml", of("daml")), ("maml", ())):
+        summary_of(train(tmp_path / name, *of_method)[0], capsys)
+    assert shown == ["absolute", "squared"]
 
 
 def test_evaluation_repeats_and_leaves_the_run_as_it_was(trained, capsys):
@@ -258,15 +277,12 @@ def test_the_error_on_the_batch_is_the_loss_that_steps_lower(trained, capsys):
 
 def test_test_tasks_are_apart_from_trainings(trained):
     """Even where evaluation has the seed of training."""
-    from experiments.regression.evaluate import EvaluateSettings, draw_unseen_tasks
-    from experiments.regression.tasks import draw_tasks
 
     settings, cpu = from_config(trained.config), torch.device("cpu")
     seed_of_training = EvaluateSettings(trained.path, tasks=3, test_points=10, seed=0)
     unseen, _ = draw_unseen_tasks(settings, seed_of_training, cpu)
     streams = spawn_generators(0, STREAMS)
-    network = make_network(settings)
-    seen = [draw_tasks(settings, network, 3, (10, 10), g, cpu) for g in streams.values()]
+    seen = [draw_tasks(settings, 3, (10, 10), g, cpu) for g in streams.values()]
     shown = unseen.source.draw("support").inputs
     assert not any(torch.equal(shown, tasks.source.draw("support").inputs) for tasks in seen)
 
@@ -284,20 +300,18 @@ def test_validation_is_apart_from_training_and_from_the_test(trained, capsys):
 
 def test_the_functions_of_the_test_stay_the_same(trained):
     """The published errors are on them, so the stream of validation comes after theirs."""
-    from experiments.regression.evaluate import EvaluateSettings, draw_unseen_tasks
-    from experiments.regression.tasks import draw_tasks
 
     settings, cpu = from_config(trained.config), torch.device("cpu")
     asked = EvaluateSettings(trained.path, tasks=3, test_points=10, seed=7)
     tasks, _ = draw_unseen_tasks(settings, asked, cpu)
     stream = spawn_generators(7, (*STREAMS, "test"))["test"]
-    same = draw_tasks(settings, make_network(settings), 3, (10, 10), stream, cpu)
+    same = draw_tasks(settings, 3, (10, 10), stream, cpu)
     for part in ("support", "query"):
         assert torch.equal(tasks.source.draw(part).targets, same.source.draw(part).targets)
 
 
 def test_a_line_of_the_log_without_a_loss_is_no_point_of_the_picture():
-    from experiments.regression.pictures import draw_training
+    from metarl.plots.regression import draw_training
 
     losses = np.array([3.0, np.nan, 2.0])
     log = {"tasks_seen": np.array([3, 6, 9]), "query_loss": losses, "support_loss": losses * np.nan}
@@ -324,13 +338,13 @@ def test_every_family_trains_and_is_drawn(tmp_path, capsys, family):
 
 
 def test_a_learned_loss_is_descended_as_far_as_in_training(tmp_path, capsys):
-    (run,) = train(tmp_path / "daml", *of("daml"), "--learner.inner.num-steps", "3")
+    (run,) = train(tmp_path / "daml", *of("daml"), "--inner-steps", "3")
     assert summary_of(run, capsys)["steps"] == [0, 1, 2, 3]
     assert summary_of(run, capsys, "--steps", "5")["steps"] == [0, 1, 2, 3, 4, 5]
 
 
 def test_adaptation_that_diverges_is_named_and_sums_up_to_nothing(tmp_path, capsys):
-    (run,) = train(tmp_path / "none", "--method", "none", "--learner.inner.lr", "1e9")
+    (run,) = train(tmp_path / "none", "--method", "none", "--inner-lr", "1e9")
     with pytest.raises(SystemExit) as exit_:
         main(["evaluate", str(run.path), "--tasks", "5"])
     assert exit_.value.code == 2
@@ -341,8 +355,7 @@ def test_adaptation_that_diverges_is_named_and_sums_up_to_nothing(tmp_path, caps
 
 
 def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
-    from experiments.regression.evaluate import EvaluateSettings, draw_unseen_tasks, trained_learner
-    from experiments.regression.pictures import draw_fit
+    from metarl.plots.regression import draw_fit
 
     settings, cpu = from_config(trained.config), torch.device("cpu")
     tasks, _ = draw_unseen_tasks(settings, EvaluateSettings(trained.path, tasks=6), cpu)
@@ -361,8 +374,7 @@ def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
 
 def test_daml_adapts_without_labels(tmp_path):
     """Its support set has no targets at all, and adaptation moves the fit."""
-    from experiments.regression.errors import measure
-    from experiments.regression.evaluate import EvaluateSettings, draw_unseen_tasks, trained_learner
+    from metarl.evaluate.regression import measure
 
     (run,) = train(tmp_path / "daml", *of("daml"))
     settings, cpu = from_config(run.config), torch.device("cpu")
@@ -389,11 +401,11 @@ def test_the_config_gives_the_settings_back(trained):
 def test_the_settings_of_the_families():
     sine = defaults()
     assert (sine.hidden, sine.meta_batch, sine.points) == ((40, 40), 25, 10)
-    assert (sine.learner.inner.lr, sine.learner.inner.num_steps) == (0.01, 1)
+    assert (sine.learner.inner_lr, sine.learner.inner_steps) == (0.01, 1)
     logistic = defaults("logistic")
     assert (logistic.method, logistic.iterations, logistic.meta_batch) == ("reptile", 10_000, 10)
-    assert (logistic.learner.inner.lr, logistic.inner_batch) == (0.02, 5)
-    assert logistic.learner.outer.optimiser.lr == 0.1
+    assert (logistic.learner.inner_lr, logistic.inner_batch) == (0.02, 5)
+    assert logistic.learner.lr == 0.1
     assert set(logistic.hidden) == {32}
     assert defaults("sine-phase").points == 4
     assert defaults("sine-domain").method == "daml"
@@ -401,7 +413,7 @@ def test_the_settings_of_the_families():
 
 def test_reptile_on_logistic_curves_does_not_follow_a_task_that_goes_far(tmp_path):
     """Steps of 0.1 are too long for steep curves."""
-    far = ("--family", "logistic", "--points", "10", "--learner.inner.lr", "0.1")
+    far = ("--family", "logistic", "--points", "10", "--inner-lr", "0.1")
     (run,) = train(tmp_path / "run", *far, "--iterations", "1")
     start = spawn_generators(0, STREAMS)["init"]
     before = make_network(from_config(run.config)).init(start)
@@ -421,21 +433,21 @@ def test_reptile_on_logistic_curves_does_not_follow_a_task_that_goes_far(tmp_pat
         (["train", "--inner-batch", "11"], "--inner-batch must lie between 1 and --points 10"),
         (["train", "--hidden", "0"], "--hidden must be positive counts"),
         (["train", "--seeds", "1", "1"], "--seeds must be different"),
-        (["train", "--method", "ft"], "ft has a head for each training task"),
-        (["train", "--method", "daml"], "daml alone adapts without"),
-        (["train", "--family", "sine-domain", "--method", "maml"], "shows no labels"),
-        (["train", "--learner.inner.lr", "-1"], "lr must be finite and above 0, got -1.0"),
-        (["train", "--learner.inner.num-steps", "0"], "num_steps must be at least 1, got 0"),
-        (["train", "--learner.order", "serial"], "--learner.order is for reptile"),
-        (["train", "--learner.outer.max-grad-norm", "0"], "max_grad_norm must be finite"),
-        (["train", "--learner.execution.chunk-size", "0"], "chunk_size must be at least 1"),
+        (["train", "--method", "ft"], "ft is for training tasks that are met again"),
+        (["train", "--method", "daml"], "daml is for tasks that show no labels"),
+        (["train", "--family", "sine-domain", "--method", "maml"], "maml is for tasks that are"),
+        (["train", "--inner-lr", "-1"], "--inner-lr must be finite and above 0, got -1.0"),
+        (["train", "--inner-steps", "0"], "--inner-steps must be at least 1, got 0"),
+        (["train", "--order", "serial"], "--order is for reptile; maml reads no such setting"),
+        (["train", "--max-grad-norm", "0"], "--max-grad-norm must be finite"),
+        (["train", "--chunk-size", "0"], "--chunk-size must be at least 1"),
         (
-            ["train", "--method", "imaml", "--learner.execution.compile"],
-            "--learner.execution.compile is for maml, fomaml",
+            ["train", "--method", "imaml", "--compile"],
+            "--compile is for maml, fomaml",
         ),
         (
-            ["train", "--learner.execution.compile", "--learner.checkpoint"],
-            "leave out --learner.execution.compile or --learner.checkpoint",
+            ["train", "--compile", "--checkpoint"],
+            "take compile or checkpoint",
         ),
         (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
@@ -468,7 +480,7 @@ def test_resume_refuses_other_settings(trained, capsys):
         (("--points", "7"), "drop --points"),
         (("--hidden", "7", "--family", "logistic"), "drop --hidden, --family"),
         (("--method", "reptile"), "drop --method"),
-        (("--learner.inner.lr", "1"), "drop --learner.inner.lr"),
+        (("--inner-lr", "1"), "drop --inner-lr"),
     ):
         with pytest.raises(SystemExit):
             main(["train", "--resume", str(trained.path), *given])
@@ -486,11 +498,11 @@ def test_a_folder_that_lacks_a_seed_is_not_resumed_without_it(tmp_path, capsys):
 
 def test_an_exploding_run_ends_in_one_line_and_keeps_its_checkpoint(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
-        train(tmp_path / "run", "--iterations", "20", "--learner.outer.optimiser.lr", "1e30")
+        train(tmp_path / "run", "--iterations", "20", "--lr", "1e30")
     assert exit_.value.code == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "iteration 11: loss or gradient is not finite" in error  # ten in a row
-    assert "train anew with a smaller --learner.*.lr" in error
+    assert "train anew with a smaller --lr" in error
     (run,) = find_runs(tmp_path / "run")
     assert all(value.isfinite().all() for value in state(run)["params"].values())
 
@@ -500,7 +512,7 @@ def test_a_corrupt_checkpoint_and_a_foreign_run_are_named(tmp_path, capsys):
     run.checkpoint_path.write_bytes(b"not a checkpoint")
     foreign = RunDirectory.create(tmp_path / "other", {"method": "warp", "size": 13, "seed": 0})
     foreign.save_checkpoint({"iteration": 0})
-    for path, message in ((run.path, "checkpoint"), (foreign.path, "not that of a regression run")):
+    for path, message in ((run.path, "checkpoint"), (foreign.path, "not that of a run of")):
         for command in (["evaluate", str(path)], ["train", "--resume", str(path)]):
             with pytest.raises(SystemExit) as exit_:
                 main(command)
@@ -511,7 +523,6 @@ def test_a_corrupt_checkpoint_and_a_foreign_run_are_named(tmp_path, capsys):
 @pytest.mark.slow
 def test_maml_learns_to_learn_and_its_twin_with_mixed_up_tasks_does_not(tmp_path, monkeypatch):
     """The twin is judged by the points of other functions: there is nothing to learn to learn."""
-    from experiments.regression.tasks import draw_tasks
 
     from metarl.supervised import FewShotBatch
     from metarl.supervised.examples import Examples
@@ -528,7 +539,7 @@ def test_maml_learns_to_learn_and_its_twin_with_mixed_up_tasks_does_not(tmp_path
         return replace(tasks, source=FewShotBatch(support, others))
 
     learned = error_after_five(tmp_path / "whole")
-    monkeypatch.setattr("experiments.regression.train.draw_tasks", mixed_up)
+    monkeypatch.setattr(regression, "draw_tasks", mixed_up)
     twin = error_after_five(tmp_path / "twin")
     assert learned < 0.7
     assert twin > 2.0
@@ -537,4 +548,4 @@ def test_maml_learns_to_learn_and_its_twin_with_mixed_up_tasks_does_not(tmp_path
 @pytest.mark.parametrize("method", ["warp", "warp-leap", "warp-reptile", "warp-maml", "maml"])
 def test_the_gradient_of_warp_layers_is_clipped_on_the_sine(method):
     """One function whose steps diverge, though to finite numbers, would undo a whole training."""
-    assert defaults("sine", method).learner.outer.max_grad_norm == (None if method == "maml" else 1)
+    assert defaults("sine", method).learner.max_grad_norm == (None if method == "maml" else 1)

@@ -93,6 +93,8 @@ class WarpLeapSettings(Path, WarpSettings):
     name: ClassVar[str] = "warp-leap"
     suits: ClassVar[frozenset[str]] = frozenset({"data"})
 
+    inner_steps: int = 5  # a dataclass takes all defaults of its first base, inherited ones too
+
     def initialisation(self) -> TrajectoryObjective:
         """Make what learns the initialisation."""
         return LeapObjective(self.metric, self.leap_final)
