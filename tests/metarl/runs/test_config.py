@@ -9,7 +9,7 @@ import pytest
 from metarl.errors import RunDirectoryError
 from metarl.methods import METHODS
 from metarl.runs.config import recipe_of, restored, upgraded
-from metarl.runs.json_file import to_json
+from metarl.runs.files import to_json
 
 INNER_0_1 = {
     **{"rule": "adam", "lr": 0.5, "num_steps": 3, "momentum": 0.8, "beta1": 0.1, "beta2": 0.2},
