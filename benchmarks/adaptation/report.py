@@ -1,8 +1,9 @@
 """Table of evaluated runs: ``python -m benchmarks.adaptation.report RUN [RUN ...]``.
 
 Each RUN is one that `experiments.maze_adapt evaluate` has been over, or a folder of seeds. Writes
-results.csv beside this file, one line a run and gradient step, copies the picture of each RUN to
-RUN.png, and prints the table of the README; ``--table`` prints it from results.csv alone.
+results.csv beside this file, one line a run and gradient step (those of other runs stay), copies
+the picture of each RUN to RUN.png (where there are two seeds, the first one's), and prints the
+table of the README; ``--table`` prints it from results.csv alone.
 ``--bandits RUN [RUN ...]`` does so for bandits: bandits.csv, and their table.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 from benchmarks.adaptation import bandits
 from benchmarks.csv_file import read_csv, write_csv
+from metarl.runs.directory import find_runs
 
 HERE = Path(__file__).parent
 COLUMNS = ("return_mean", "return_iqm", "percentile20", "percent_improved", "normalised_score")
@@ -33,9 +35,13 @@ def main() -> None:
         return
     path = HERE / "results.csv"
     if arguments.runs:
-        write_csv(path, (line for run in arguments.runs for line in rows(run)))
+        named = {run.name for run in arguments.runs}
+        kept = [line for line in read_csv(path) if line["run"] not in named]
+        write_csv(path, [*kept, *(line for run in arguments.runs for line in rows(run))])
         for run in arguments.runs:
-            shutil.copy(run / "adaptation.png", HERE / f"{run.name}.png")
+            seeds = find_runs(run)
+            shown = seeds[0].path if len(seeds) == 2 else run  # an interval of two says nothing
+            shutil.copy(shown / "adaptation.png", HERE / f"{run.name}.png")
     elif not arguments.table:
         parser.error("name runs, or give --table")
     print(table(read_csv(path)))
