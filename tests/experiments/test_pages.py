@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,12 @@ def take(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
         raise Taken
 
     _, name, *arguments = words
-    module = import_module(name if name == "experiments.plot" else f"{name}.__main__")
     with monkeypatch.context() as patch, pytest.raises(Taken):
         patch.setattr(tyro, "cli", stop)
-        module.main(arguments)
+        patch.setattr(sys, "argv", [name, *arguments])
+        for module in (name, f"{name}.__main__"):  # run afresh, as by `python -m`
+            patch.delitem(sys.modules, module, raising=False)
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 def test_the_readme_s_commands_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
