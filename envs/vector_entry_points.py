@@ -16,25 +16,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
 from gymnasium.vector import AutoresetMode
 
-from .bandit.tensor import BanditVectorEnv
 from .base.checks import check_render_mode
 from .base.clock import one_horizon
-from .base.tensor_environment import TensorEnv
-from .grid_navi.tensor import GridNaviVectorEnv
-from .maze.tensor import GridMazeVectorEnv
-from .mdp.tensor import TabularMDPVectorEnv
-from .point.tensor import PointNavigationVectorEnv
+from .base.tensor import TensorEnv
+from .families import FAMILIES
 
-__all__ = ["bandit", "grid_navi", "make_vector", "maze", "mdp", "point"]
+__all__ = ["make_vector"]
+
+
+def __getattr__(folder: str) -> Callable[..., TensorEnv[Any]]:
+    """What makes the environments of a family, by the name of its folder."""
+    if folder not in FAMILIES:
+        raise AttributeError(f"module {__name__!r} has no attribute {folder!r}")
+    family = import_module(f"{__package__}.{folder}")
+    return partial(make_vector, getattr(family, f"{FAMILIES[folder]}VectorEnv"))
 
 
 def make_vector(
-    kind: Callable[..., TensorEnv],
+    kind: Callable[..., TensorEnv[Any]],
     num_envs: int,
     *,
     device: torch.device | str | None = None,
@@ -42,7 +47,7 @@ def make_vector(
     max_episode_steps: int | None = None,
     render_mode: str | None = None,
     **settings: Any,
-) -> TensorEnv:
+) -> TensorEnv[Any]:
     """An environment of `kind` for `gymnasium.make_vec`.
 
     Args:
@@ -65,10 +70,3 @@ def make_vector(
     env = kind(num_envs, device=device or "cpu", autoreset_mode=autoreset_mode, **settings)
     env.speaks_numpy = device is None
     return env
-
-
-bandit = partial(make_vector, BanditVectorEnv)
-grid_navi = partial(make_vector, GridNaviVectorEnv)
-maze = partial(make_vector, GridMazeVectorEnv)
-mdp = partial(make_vector, TabularMDPVectorEnv)
-point = partial(make_vector, PointNavigationVectorEnv)

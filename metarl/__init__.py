@@ -12,6 +12,8 @@ package `envs`, or `metarl.envs` where another package has that name.
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
+from runpy import run_path
 from typing import TYPE_CHECKING
 
 import gymnasium
@@ -91,23 +93,16 @@ _HOMES = {
 }
 
 
-ENVIRONMENTS = {
-    "GridMaze": "maze",
-    "PointNavigation": "point",
-    "GridNavi": "grid_navi",
-    "Bandit": "bandit",
-    "TabularMDP": "mdp",
-}
-"""Name in the id, and folder of `metarl.envs`."""
-
 find_former_names()
 
-# By name only: they are imported when one is made. `envs` registers the same ids for itself.
-for _name, _folder in ENVIRONMENTS.items():
+# By name only: they are imported when one is made. `envs` registers the same ids for itself. Its
+# list is read as a file, for another package may have the name `envs`, and ours loads torch.
+_FAMILIES = run_path(str(Path(__file__).parents[1] / "envs" / "families.py"))["FAMILIES"]
+for _folder, _name in _FAMILIES.items():
     if f"metarl/{_name}-v0" not in gymnasium.registry:
         gymnasium.register(
             id=f"metarl/{_name}-v0",
-            entry_point=f"metarl.envs.{_folder}.env:{_name}Env",
+            entry_point=f"metarl.envs.{_folder}:{_name}Env",
             vector_entry_point=f"metarl.envs.vector_entry_points:{_folder}",
         )
 

@@ -10,7 +10,7 @@ under these two rules alone bounds every walk; the best walk known is the `local
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from envs import TaskDistribution, pillar_maze
+from envs import maze_tasks, pillar_maze
 from envs.maze import anchors as oracle
 from envs.maze.localisation import worth_of_a_find
 
@@ -18,12 +18,12 @@ from envs.maze.localisation import worth_of_a_find
 def bound(size: int, horizon: int = 200, reward: float = 10.0) -> float:
     """No walk in the pillar maze of this size earns a localising agent more."""
     layout = pillar_maze(size)
-    tasks = TaskDistribution(layout)
+    tasks = maze_tasks(layout)
     goals = [task.goal_number for task in tasks]
     after = worth_of_a_find(layout, goals, horizon)
     times = np.arange(1, len(goals) + 1)
     worth = reward * (1.0 + after[horizon - times])  # [time, goal]
-    distance = layout.distances[layout.cell_number(tasks.start), goals]
+    distance = layout.distances[layout.cell_number(layout.centre)][goals]
     possible = np.where(times[:, None] >= distance, worth, -1e6)
     best = possible[linear_sum_assignment(possible, maximize=True)]  # one goal per time
     return float(best.sum()) / len(goals)

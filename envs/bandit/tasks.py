@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.tasks import Arrays, PlainTask, TaskFamily, TaskSet, Tensors, float32_tuple
-from ..base.whole_numbers import whole_number
+from ..base.checks import float32_tuple, whole_number
+from ..base.tasks import Arrays, PlainTask, TaskFamily, TaskSet, Tensors
 
 __all__ = [
     "BanditReturns",

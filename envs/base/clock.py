@@ -22,7 +22,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import MaxAndSkipObservation, RepeatAction, TimeLimit
 
-from .whole_numbers import whole_number
+from .checks import whole_number
 
 __all__ = ["OneClock", "episode_horizon", "one_horizon"]
 

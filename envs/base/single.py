@@ -9,42 +9,24 @@ episode as it is.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from ..maze.drawing import draw_lines
-from ..maze.settings import check_options
-from ..maze.window import Window
-from .checks import check_horizon, check_render_mode, check_task_type
+from .checks import check_horizon, check_options, check_render_mode, check_seed
 from .clock import OneClock
-from .whole_numbers import check_seed
+from .pictures import Window, draw_lines
+from .tasks import Task, TaskSource, check_task_type
 
 __all__ = ["TaskEnv"]
 
 
-class NamedTask(Protocol):
-    """A task of whatever kind."""
-
-    @property
-    def task_id(self) -> str:
-        """The same on every machine."""
-
-
-T = TypeVar("T", bound=NamedTask)
-T_co = TypeVar("T_co", bound=NamedTask, covariant=True)
-
-
-class Source(Protocol[T_co]):
-    """Where tasks are drawn from."""
-
-    def sample(self, n: int, rng: np.random.Generator) -> tuple[T_co, ...]:
-        """Draws `n` tasks independently."""
-
-
+T = TypeVar("T", bound=Task)
 ActT = TypeVar("ActT")
 Observation = NDArray[np.float32]
 
@@ -62,6 +44,7 @@ class TaskEnv(OneClock, gymnasium.Env[Observation, ActT], Generic[T, ActT]):
     Attributes:
         task_type: The kind of task it takes.
         step_options: Reset options with one random number for each step, in place of own draws.
+        bounds: Of those that are whole numbers: option k lies in [0, bounds[k]).
         may_terminate: Whether an episode can end before the horizon.
         reward_range: The least and the largest reward of a step.
 
@@ -81,10 +64,11 @@ class TaskEnv(OneClock, gymnasium.Env[Observation, ActT], Generic[T, ActT]):
     }
     task_type: type[T]
     step_options: ClassVar[tuple[str, ...]] = ()
+    bounds: Mapping[str, int] = MappingProxyType({})
     may_terminate: bool = False
     reward_range: tuple[float, float]
 
-    def __init__(self, tasks: Source[T], horizon: int, render_mode: str | None) -> None:
+    def __init__(self, tasks: TaskSource[T], horizon: int, render_mode: str | None) -> None:
         self._horizon = check_horizon(horizon)
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.task_distribution = tasks
@@ -255,12 +239,17 @@ class TaskEnv(OneClock, gymnasium.Env[Observation, ActT], Generic[T, ActT]):
         """The task itself, if this environment can play it."""
         return check_task_type(task, self.task_type)
 
-    def _random(self, name: str) -> float:
-        """This step's ``uniforms`` or ``normals``: given beforehand, or drawn now; float32."""
+    def _random(self, name: str) -> Any:
+        """This step's number of a step option: given beforehand, or drawn now.
+
+        ``uniforms`` and ``normals`` are float32, as a Python float; others an integer.
+        """
         given = self._given[name]
         if given is not None:
             assert self._elapsed is not None
-            return float(given[self._elapsed])
+            return given[self._elapsed].item()
+        if name in self.bounds:
+            return int(self.np_random.integers(self.bounds[name]))
         if name == "uniforms":
             return float(self.np_random.random(dtype=np.float32))
         return float(self.np_random.standard_normal(dtype=np.float32))
@@ -268,9 +257,18 @@ class TaskEnv(OneClock, gymnasium.Env[Observation, ActT], Generic[T, ActT]):
     def _read_step_option(self, name: str, chosen: dict[str, Any]) -> NDArray[Any] | None:
         if chosen.get(name) is None:
             return None
-        values = np.asarray(chosen[name], dtype=np.float32)
+        bound = self.bounds.get(name)
+        values = np.asarray(chosen[name], dtype=np.float32 if bound is None else None)
         if values.shape != (self.horizon,):
             raise ValueError(
                 f"{name} must have shape (horizon,) = ({self.horizon},), got {values.shape}"
             )
+        if bound is not None:
+            if not np.issubdtype(values.dtype, np.integer):
+                raise ValueError(f"{name} must be whole numbers, got {values.dtype}")
+            if values.min() < 0 or values.max() >= bound:
+                raise ValueError(
+                    f"{name} must lie in [0, {bound}), got values from {values.min()} to "
+                    f"{values.max()}"
+                )
         return values

@@ -1,33 +1,33 @@
-"""Tasks as values and where they come from, for the environments that are not mazes.
+"""Tasks as values and where they come from.
 
-A *task* is a frozen dataclass whose fields are JSON values: hashable, equal when its contents are,
-named by a hash of them. A *task source* is what an environment draws tasks from:
+A *task* is a frozen dataclass of JSON values: hashable, equal when its contents are, named by a
+hash of them. A *task source* is what an environment draws tasks from:
 
     TaskSet       finitely many tasks, uniform; can be enumerated, filtered and split by hash
     TaskFamily    infinitely many, drawn by a rule (uniform goals, Dirichlet transitions, ...)
 
 Both sample values with a NumPy or torch generator and draw whole batches as tensors on a device
-without waiting for it. A tensor environment never sees the values, but their numbers as arrays:
-`Task.arrays` and `Task.from_arrays` are the way there and back, exact because a task's real numbers
-are rounded to float32 when it is made.
+without waiting for it. A tensor environment never sees the values, but their numbers as arrays
+(`Task.arrays`); the way back is exact because a task's real numbers are rounded to float32 when it
+is made. Splits into train, validation and test go by a hash of the task itself, so that they do not
+depend on order, process, platform or on which other tasks are around.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .json_text import json_object
+from .checks import json_object
 
 __all__ = [
     "DEFAULT",
@@ -39,12 +39,10 @@ __all__ = [
     "TaskSet",
     "TaskSource",
     "Tensors",
+    "as_source",
     "check_count",
-    "check_fractions",
+    "check_task_type",
     "deal_out",
-    "float32_array",
-    "float32_tuple",
-    "stack_tasks",
 ]
 
 DEFAULT: Any = None
@@ -56,7 +54,7 @@ Tensors = tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A task: a frozen dataclass of JSON values."""
+    """A task: a frozen dataclass of JSON values, hashable."""
 
     @abstractmethod
     def arrays(self) -> Arrays:
@@ -96,6 +94,7 @@ class PlainTask(Task):
 
 
 ItemT = TypeVar("ItemT")
+SourceT = TypeVar("SourceT")
 PlainT = TypeVar("PlainT", bound=PlainTask)
 T = TypeVar("T", bound=Task)
 T_co = TypeVar("T_co", bound=Task, covariant=True)
@@ -111,12 +110,12 @@ class TaskSource(Protocol[T_co]):
         """The arrays of `n` tasks drawn independently, [n, ...] each, on `device`."""
 
 
-class Splits(NamedTuple, Generic[T]):
-    """Disjoint parts of a task set; together they are the whole."""
+class Splits(NamedTuple, Generic[SourceT]):
+    """Disjoint parts of a task set, or of a region of a family; together they are the whole."""
 
-    train: TaskSet[T]
-    validation: TaskSet[T]
-    test: TaskSet[T]
+    train: SourceT
+    validation: SourceT
+    test: SourceT
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class TaskSet(Generic[T]):
             raise TypeError(f"a task must be a Task, got {wrong[0]!r}")
         if len({type(task) for task in self.tasks}) > 1:
             raise TypeError("the tasks are of different kinds: make one task set for each")
-        if len(set(self.tasks)) < len(self.tasks):
+        if len(self._members) < len(self.tasks):
             raise ValueError("a task is named twice: name each once")
 
     def __len__(self) -> int:
@@ -155,12 +154,24 @@ class TaskSet(Generic[T]):
     def __contains__(self, task: object) -> bool:
         return task in self._members
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"tasks": self.tasks}  # not the caches
+
     @cached_property
     def _members(self) -> frozenset[T]:
         return frozenset(self.tasks)
 
+    @cached_property
+    def _banks(self) -> dict[torch.device, Tensors]:
+        """The arrays of the whole set, by device; copied there once."""
+        return {}
+
     def sample(self, n: int, rng: np.random.Generator | torch.Generator) -> tuple[T, ...]:
         """Draws `n` tasks independently and uniformly, with replacement.
+
+        Args:
+            n: How many, at least 0.
+            rng: A NumPy or a (CPU or GPU) torch generator. The two give different tasks.
 
         Raises:
             ValueError: If the set is empty or `n` is negative.
@@ -172,15 +183,21 @@ class TaskSet(Generic[T]):
             draws = rng.integers(len(self), size=n).tolist()
         return tuple(self.tasks[index] for index in draws)
 
-    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
+    def draw(self, n: int, generator: torch.Generator, device: torch.device | str) -> Tensors:
         """The arrays of `n` tasks drawn likewise, [n, ...] each, without waiting for `device`.
 
         Raises:
             ValueError: If the set is empty or `n` is negative.
         """
         self._check_draw(n)
+        device = torch.device(device)
         rows = torch.randint(len(self), (n,), generator=generator, device=device)
-        return tuple(bank.index_select(0, rows) for bank in _banks(self, device))
+        banks = self._banks.get(device)
+        if banks is None:
+            columns = zip(*(task.arrays() for task in self.tasks), strict=True)
+            banks = tuple(torch.tensor(np.stack(column), device=device) for column in columns)
+            self._banks[device] = banks
+        return tuple(bank.index_select(0, rows) for bank in banks)
 
     def filter(self, predicate: Callable[[T], bool]) -> TaskSet[T]:
         """The tasks for which `predicate` holds, possibly none."""
@@ -188,8 +205,11 @@ class TaskSet(Generic[T]):
 
     def split(
         self, *, train: float = 0.8, validation: float = 0.0, test: float = 0.2, salt: str = ""
-    ) -> Splits[T]:
-        """Parts the tasks by their hash: each falls into a part whatever the others are.
+    ) -> Splits[TaskSet[T]]:
+        """Parts the tasks by their hash.
+
+        Each falls into a part whatever the others are: filtering before or after a split gives the
+        same. The price is that the sizes are only about the fractions.
 
         Args:
             train: Fraction of the tasks to train on, at least 0.
@@ -200,9 +220,33 @@ class TaskSet(Generic[T]):
         Raises:
             ValueError: If a fraction is negative or they do not sum to 1.
         """
-        fractions = check_fractions(train, validation, test)
-        parts = deal_out(((task.task_id, task) for task in self), fractions, salt)
+        named = ((task.task_id, task) for task in self)
+        parts = deal_out(named, (train, validation, test), salt)
         return Splits(*(TaskSet(part) for part in parts))
+
+    def to_json(self) -> str:
+        """A JSON object with the name of the kind and the tasks, in order."""
+        kind = type(self[0]).__name__ if len(self) else None
+        return json.dumps({"kind": kind, "tasks": [json.loads(task.to_json()) for task in self]})
+
+    @classmethod
+    def from_json(cls, text: str, task_type: type[T]) -> TaskSet[T]:
+        """Reads what `to_json` wrote.
+
+        Args:
+            text: The JSON.
+            task_type: The kind of the tasks.
+
+        Raises:
+            ValueError: If it is something else, or the tasks are of another kind.
+        """
+        fields = json_object(text, "task set")
+        name = task_type.__name__
+        if set(fields) != {"kind", "tasks"} or not isinstance(fields["tasks"], list):
+            raise ValueError(f"not a task set: expected kind and tasks, got {text[:80]!r}")
+        if fields["tasks"] and fields["kind"] != name:
+            raise ValueError(f"the tasks are of kind {fields['kind']!r}, {name} was asked for")
+        return cls(tuple(task_type.from_json(json.dumps(task)) for task in fields["tasks"]))
 
     def _check_draw(self, n: int) -> None:
         if not len(self):
@@ -262,37 +306,32 @@ class TaskFamily(ABC, Generic[PlainT]):
         )
 
 
-def stack_tasks(tasks: Iterable[Task]) -> Arrays:
-    """The arrays of all tasks, [n, ...] each."""
-    return tuple(np.stack(column) for column in zip(*(t.arrays() for t in tasks), strict=True))
-
-
-def float32_array(values: Any, name: str) -> NDArray[np.float32]:
-    """The values rounded to float32; too large ones become infinite.
+def as_source(tasks: TaskSource[T] | Sequence[T], task_type: type[T]) -> TaskSource[T]:
+    """A task source: itself, or the set of a sequence of tasks.
 
     Raises:
-        ValueError: If they are no full array of numbers.
+        TypeError: If the tasks are not all of `task_type`.
+        ValueError: If there are none.
     """
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} must be a full array of numbers: {error}") from None
-    if array.size and array.dtype.kind not in "iuf":  # texts and truth values are no numbers
-        raise ValueError(f"{name} must be a full array of numbers, got {reprlib.repr(values)}")
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)
+    source = TaskSet(tuple(tasks)) if isinstance(tasks, Sequence) else tasks
+    if isinstance(source, TaskSet):
+        if not len(source):
+            raise ValueError("there are no tasks to draw from: give at least one")
+        check_task_type(source[0], task_type)
+    elif getattr(source, "task_type", None) is not task_type:
+        raise TypeError(f"the tasks must be of kind {task_type.__name__}, got {source!r}")
+    return source
 
 
-def float32_tuple(values: Sequence[float], name: str) -> tuple[float, ...]:
-    """The values rounded to float32, as Python floats.
+def check_task_type(task: Any, task_type: type[ItemT]) -> ItemT:
+    """The task itself, if it is of `task_type`.
 
     Raises:
-        ValueError: If they are no sequence of numbers.
+        TypeError: If it is not.
     """
-    array = float32_array(values, name)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a sequence of numbers, got {reprlib.repr(values)}")
-    return tuple(array.tolist())
+    if not isinstance(task, task_type):
+        raise TypeError(f"a task must be a {task_type.__name__}, got {task!r}")
+    return task
 
 
 def check_count(n: int) -> None:
@@ -305,45 +344,29 @@ def check_count(n: int) -> None:
         raise ValueError(f"cannot draw {n} tasks: n must be at least 0")
 
 
-@lru_cache(maxsize=64)
-def _banks(tasks: TaskSet[Any], device: torch.device) -> Tensors:
-    """The arrays of a whole set on a device; copied there once."""
-    return tuple(torch.tensor(array, device=device) for array in stack_tasks(tasks))
+def deal_out(
+    items: Iterable[tuple[object, ItemT]], fractions: tuple[float, float, float], salt: str
+) -> tuple[tuple[ItemT, ...], ...]:
+    """Items parted by the hash of their names: train, validation and test, in the given order.
 
-
-def check_fractions(train: float, validation: float, test: float) -> tuple[float, float, float]:
-    """The three fractions of a split.
+    Args:
+        items: Pairs of a name and what is dealt out by it.
+        fractions: Of the three parts.
+        salt: Another string gives another split.
 
     Raises:
-        ValueError: If one is negative or they do not sum to 1.
+        ValueError: If a fraction is negative or they do not sum to 1.
     """
-    fractions = (train, validation, test)
+    train, validation, test = fractions
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
         raise ValueError(
             f"train={train}, validation={validation}, test={test} sum to {sum(fractions)}: "
             f"they must be fractions of at least 0 that sum to 1"
         )
-    return fractions
-
-
-def deal_out(
-    items: Iterable[tuple[object, ItemT]], fractions: tuple[float, float, float], salt: str
-) -> tuple[tuple[ItemT, ...], ...]:
-    """Part items by the hash of their names: train, validation and test, in the given order.
-
-    Args:
-        items: Pairs of a name and what is dealt out by it.
-        fractions: Checked by `check_fractions`.
-        salt: Another string gives another split.
-    """
     parts: tuple[list[ItemT], ...] = ([], [], [])
     for name, item in items:
-        parts[part_of(f"{salt}/{name}", fractions)].append(item)
+        # The same on every machine: a number in [0, 1) from the hash.
+        digits = hashlib.sha256(f"{salt}/{name}".encode()).digest()[:6]
+        place = int.from_bytes(digits, "big") / 2**48
+        parts[0 if place < train else 1 if place < train + validation else 2].append(item)
     return tuple(tuple(part) for part in parts)
-
-
-def part_of(text: str, fractions: tuple[float, float, float]) -> int:
-    """The part a hash of `text` falls into, the same on every machine: 0, 1 or 2."""
-    train, validation, _ = fractions
-    place = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
-    return 0 if place < train else 1 if place < train + validation else 2

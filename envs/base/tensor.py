@@ -1,8 +1,13 @@
 """What the tensor environments share: B episodes, each on its own task, as one tensor program.
 
-The twin of `envs.base.single`. Everything stays on the device and a step never waits for it:
-the step counter is a Python integer, so that truncation is known without asking, and random numbers
-are drawn ahead in blocks.
+The twin of `envs.base.single`. An environment derives from `TensorEnv` and says how episodes start,
+what a step does and what is seen. Everything stays on the device and a step never waits for it: the
+step counter is a Python integer, so that truncation is known without asking, and random numbers are
+drawn ahead in blocks. What is asked of `reset` is checked before anything is changed: a refused one
+leaves the running episodes and the generators as they are.
+
+Results are tensors on the device. `gymnasium.make_vec` makes the same environments speak NumPy
+instead (`envs.vector_entry_points`), as its users and wrappers expect.
 
 Where episodes can terminate early they end at different times, which the host does not know:
 
@@ -18,26 +23,32 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Space
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from ..maze.dynamics import as_actions
-from .arrays import as_tensor
-from .checks import check_horizon, check_task_type
-from .generator_blocks import GeneratorBlocks
-from .step_randomness import StepRandomness
-from .tasks import Task, TaskSource, Tensors
-from .tensor_environment import Generators, StepResult, TensorEnv
+from .arrays import as_tensor, numpy_info, numpy_step, to_numpy
+from .checks import as_actions, check_horizon, check_options, whole_number
+from .clock import OneClock
+from .numbers import TaskNumbers
+from .randomness import GeneratorBlocks, Generators, StepRandomness
+from .tasks import Task, TaskSource, Tensors, check_task_type
 
-__all__ = ["TaskVectorEnv"]
+__all__ = ["Seed", "StepResult", "TensorEnv"]
 
 T = TypeVar("T", bound=Task)
+
+Seed = int | Sequence[int | None] | None
+StepResult = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
+
+MOST_ENVS = 2**24
+"""More environments than this are a slip, and would exhaust the memory of the host."""
 
 KEEP: Any = object()
 """Stands for tasks that stay set, or unset."""
@@ -46,7 +57,7 @@ Read = tuple[Any, bool, dict[str, torch.Tensor]]
 """Arrays of the tasks to set (None to draw, or `KEEP`), the same tasks or not, step options."""
 
 
-class TaskVectorEnv(TensorEnv, Generic[T]):
+class TensorEnv(OneClock, VectorEnv[Any, Any, Any], Generic[T]):
     """B environments whose tasks can be set, on a torch device.
 
     ``reset(options={"tasks": tasks})`` sets B tasks, kept until others are set; ``{"tasks": None}``
@@ -57,6 +68,7 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
     Attributes: as in `envs.base.single.TaskEnv`, and
         parameter_dtype: Type of the numbers that say a task.
         parameter_shapes: Names of a task's arrays, and their shapes, in order.
+        speaks_numpy: Whether `reset` and `step` return NumPy arrays instead of tensors.
 
     Args:
         num_envs: Number of environments, B, at least 1.
@@ -75,11 +87,16 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
         ValueError: If a setting is out of range.
     """
 
+    metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium's own declaration
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
     task_type: type[T]
     parameter_dtype: ClassVar[torch.dtype] = torch.float32
     step_options: ClassVar[tuple[str, ...]] = ()
     may_terminate: bool = False
     reward_range: tuple[float, float]
+    speaks_numpy: bool = False
 
     def __init__(
         self,
@@ -95,23 +112,30 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
         autoreset_mode: AutoresetMode | str,
         bounds: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(
-            num_envs,
-            observation_space,
-            action_space,
-            device=device,
-            generator=generator,
-            autoreset_mode=autoreset_mode,
-        )
+        self.num_envs = whole_number(num_envs, "num_envs", most=MOST_ENVS)
+        self.device = torch.device(device)
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_observation_space = observation_space
+        self.single_action_space = action_space
+        self.observation_space = batch_space(observation_space, self.num_envs)
+        self.action_space = batch_space(action_space, self.num_envs)
         self._horizon = check_horizon(horizon)
         self.task_distribution = tasks
         self.parameter_shapes = dict(parameter_shapes)
+        self._numbers = TaskNumbers(self.parameter_shapes, self.parameter_dtype, self.device)
+        self._generators = GeneratorBlocks(generator, self.num_envs, self.device)
         self._random = StepRandomness(
             self.step_options, self._generators, self._horizon, bounds or {}
         )
+        self._zero = torch.zeros((), dtype=torch.float32, device=self.device)
+        self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        self._true = ~self._false
         self._fixed: Tensors | None = None
         self._params: Tensors = ()
+        self._elapsed: int | None = None
         self._ended = self._false
+        self._steps = torch.zeros(0, dtype=torch.int64, device=self.device)  # [B] in `_step_each`
         # Whether each episode starts and ends in its own time.
         self._out_of_step = self.may_terminate and self.autoreset_mode is not AutoresetMode.DISABLED
 
@@ -130,6 +154,10 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
         """Does the actions; rewards float32 [B], and where an end is reached, bool [B] or None."""
 
     @abstractmethod
+    def _observe(self) -> torch.Tensor:
+        """What is seen, float32 [B, ...], a new tensor."""
+
+    @abstractmethod
     def _check_parameters(self, *parameters: torch.Tensor) -> None:
         """Checks that B tasks given as numbers, arrays [B, ...], are tasks of this environment.
 
@@ -137,22 +165,84 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
             ValueError: If one is not.
         """
 
+    def _check_task(self, task: Any) -> T:
+        """The task itself, if this environment can play it."""
+        return check_task_type(task, self.task_type)
+
     def _task_of(self, *arrays: NDArray[Any]) -> T:
         """The task with these numbers."""
         return cast(T, cast(Any, self.task_type).from_arrays(*arrays))
 
     # The episode ----------------------------------------------------------------------------
 
+    def reset(
+        self, *, seed: Seed = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode everywhere.
+
+        Args:
+            seed: Seeds the generator; with G generators, number g gets ``seed + g``, or entry g
+                of a sequence. A sequence of B seeds gives each environment a generator of its own,
+                unless the generators were given.
+            options: See the class.
+
+        Returns:
+            The first observations, float32 [B, ...], and the info dict.
+
+        Raises:
+            ValueError: If a seed or an option is unknown, of the wrong form or out of range.
+            TypeError: If a task is of another kind.
+        """
+        observations, info = self.reset_tensors(seed, options)
+        if self.speaks_numpy:
+            return to_numpy(observations), numpy_info(info, self.num_envs)
+        return observations, info
+
+    def reset_tensors(
+        self, seed: Seed = None, options: dict[str, Any] | None = None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """`reset`, always with tensors."""
+        chosen = check_options(options, self.options)
+        mask = chosen.get("reset_mask")
+        if mask is not None and not bool(np.all(np.asarray(mask))):
+            raise ValueError(
+                "reset_mask leaves some environments running, but in lock step they are reset "
+                "together: use a mask of True, AutoresetMode.SAME_STEP, or "
+                "gymnasium.make_vec(..., vectorization_mode='sync')"
+            )
+        read = self._read_options(chosen)
+        if seed is not None:
+            self._generators.seed(seed)
+        return self._start_all(read)
+
+    def step(self, actions: Any) -> Any:
+        """Does one action everywhere.
+
+        Args:
+            actions: On `device`; anything ``torch.as_tensor`` takes is converted.
+
+        Returns:
+            Observations float32 [B, ...], the rewards of these actions float32 [B], terminated
+            bool [B], truncated bool [B], info. Tensors of flags may be shared between steps: do
+            not write into them. Where `speaks_numpy`, arrays, with rewards float64.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset, or past the end of an episode.
+            ValueError: If actions are of the wrong shape or (where checked) out of range.
+        """
+        result = self.step_tensors(actions)
+        return numpy_step(*result) if self.speaks_numpy else result
+
     def step_tensors(self, actions: Any) -> StepResult:
         """`step`, always with tensors."""
         elapsed = self._elapsed
-        if elapsed is None or (elapsed == self.horizon and not self._out_of_step):
-            return self._step_past_the_end()
-        if self._out_of_step:
+        if self._out_of_step and elapsed is not None:
             return self._step_each(actions)
+        if elapsed is None or elapsed == self._horizon:
+            return self._step_past_the_end()
         rewards, reached = self._advance(self._read_actions(actions))
-        self._elapsed = elapsed + 1
-        last = self._elapsed == self.horizon
+        self._elapsed = elapsed = elapsed + 1
+        last = elapsed == self._horizon
         if reached is None:
             terminated, truncated = self._false, self._true if last else self._false
         else:
@@ -160,145 +250,32 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
             self._ended = terminated = self._ended | reached
             truncated = ~terminated if last else self._false
         if last and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            return self._finish_all(rewards, terminated, truncated)
+            final = self._observe()
+            first, info = self._start_all(self._read_options({}))
+            info |= {"final_obs": final, "_final_obs": self._true}
+            info |= {"final_info": {}, "_final_info": self._true}
+            return first, rewards, terminated, truncated, info
         return self._observe(), rewards, terminated, truncated, {}
 
-    # What can be asked ----------------------------------------------------------------------
-
-    @property
-    def horizon(self) -> int:
-        """Steps in an episode."""
-        return self._horizon
-
-    @property
-    def options(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The reset options it knows."""
-        return ("tasks", "same_task", "reset_mask", *self.step_options)
-
-    @property
-    def task_parameters(self) -> Tensors:
-        """The arrays of the tasks at hand, [B, ...] each. Do not write into them."""
-        self._check_running()
-        return self._params
-
-    @property
-    def tasks(self) -> tuple[T, ...]:
-        """The B tasks at hand. Waits for the device."""
-        arrays = [parameter.cpu().numpy() for parameter in self.task_parameters]
-        return tuple(self._task_of(*row) for row in zip(*arrays, strict=True))
-
-    # Tasks as numbers, other generators -----------------------------------------------------
-
-    def task_tensor(self, tasks: Sequence[Any]) -> torch.Tensor:
-        """The numbers of N tasks, as the reset option ``tasks`` takes them.
-
-        Args:
-            tasks: N tasks that this environment can play.
-
-        Returns:
-            [N, D] of `parameter_dtype` on `device`: each task's arrays, flat and side by side in
-            the order of `parameter_shapes`. Row n repeated is task n in several environments.
-
-        Raises:
-            TypeError: If a task is of another kind.
-            ValueError: If a task is for another environment.
-        """
-        rows = [
-            np.concatenate([array.ravel() for array in self._check_task(task).arrays()])
-            for task in tasks
-        ]
-        numbers = np.stack(rows) if rows else np.empty((0, sum(self._parameter_sizes)))
-        return torch.tensor(numbers, dtype=self.parameter_dtype, device=self.device)
-
-    def use_generators(self, generator: Generators) -> None:
-        """Draws by other generators from the next reset on, as if it had been made with them.
-
-        Args:
-            generator: As at construction; their number may be another. Set tasks stay set.
-
-        Raises:
-            ValueError: If they cannot be shared equally or are on another device.
-        """
-        self._generators = GeneratorBlocks(generator, self.num_envs, self.device)
-        self._random.generators = self._generators
-
-    # Tasks and ends -------------------------------------------------------------------------
-
-    def _read_options(self, chosen: dict[str, Any]) -> Read:
-        fixed = self._read_fixed(chosen)
-        same = fixed is KEEP and bool(chosen.get("same_task"))
-        if same and self._fixed is None:
-            self._check_running()
-        return fixed, same, self._random.read(chosen)
-
-    def _read_fixed(self, chosen: dict[str, Any]) -> Any:
-        """Arrays of the tasks to set; None to draw them, `KEEP` to leave that as it is."""
-        if "tasks" not in chosen:
-            return KEEP
-        tasks = chosen["tasks"]
-        return None if tasks is None else self._read_tasks(tasks)
-
-    def _start_all(self, read: Read) -> tuple[torch.Tensor, dict[str, Any]]:
-        fixed, same, given = read
-        if fixed is not KEEP:
-            self._fixed = fixed
-        if self._fixed is not None:
-            self._params = self._fixed
-        elif not same:
-            self._params = self._generators.tasks(self.task_distribution)
-        self._random.begin(given)
-        self._elapsed = 0
-        self._ended = self._false
-        if self._out_of_step:
-            self._steps = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
-        self._begin(None)
-        return self._observe(), self._info()
-
-    def _read_tasks(self, tasks: Sequence[Any] | torch.Tensor | NDArray[Any]) -> Tensors:
-        if isinstance(tasks, torch.Tensor | np.ndarray):
-            return self._read_numbers(as_tensor(tasks, self.device))
-        if len(tasks) != self.num_envs:
-            raise ValueError(
-                f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
+    def _step_past_the_end(self) -> StepResult:
+        """A step after all episodes have ended: under NEXT_STEP it starts the next ones."""
+        if self._elapsed is None or self.autoreset_mode is not AutoresetMode.NEXT_STEP:
+            raise gymnasium.error.ResetNeeded(
+                "call reset() before the first step"
+                if self._elapsed is None
+                else f"the episode ended after {self.horizon} steps: call reset(), or make the "
+                f"environment with autoreset_mode=AutoresetMode.SAME_STEP"
             )
-        return self._arrays_of(self.task_tensor(tasks))
-
-    def _read_numbers(self, numbers: torch.Tensor) -> Tensors:
-        expected = (self.num_envs, sum(self._parameter_sizes))
-        if tuple(numbers.shape) != expected or numbers.dtype != self.parameter_dtype:
-            raise ValueError(
-                f"tasks given as numbers must be {self.parameter_dtype} of shape "
-                f"(num_envs, D) = {expected}, got {numbers.dtype} of shape {tuple(numbers.shape)}: "
-                f"make them with task_tensor"
-            )
-        arrays = self._arrays_of(numbers)
-        if self.device.type == "cpu":  # elsewhere the check would have to wait for the device
-            self._check_parameters(*arrays)
-        return arrays
-
-    def _arrays_of(self, numbers: torch.Tensor) -> Tensors:
-        """Rows [B, D] as arrays [B, ...] of their own."""
-        parts = torch.split(numbers, self._parameter_sizes, dim=1)
-        return tuple(
-            part.reshape(-1, *shape).clone(memory_format=torch.contiguous_format)  # [B, ...]
-            for part, shape in zip(parts, self.parameter_shapes.values(), strict=True)
-        )
-
-    @property
-    def _parameter_sizes(self) -> list[int]:
-        """How many numbers each array of a task has; together D."""
-        return [prod(shape) for shape in self.parameter_shapes.values()]
-
-    def _check_task(self, task: Any) -> T:
-        """The task itself, if this environment can play it."""
-        return check_task_type(task, self.task_type)
+        first, info = self._start_all(self._read_options({}))
+        return first, self._zero.expand(self.num_envs).clone(), self._false, self._false, info
 
     def _step_each(self, actions: Any) -> StepResult:
         """A step where each episode ends in its own time, under SAME_STEP and NEXT_STEP."""
         next_step = self.autoreset_mode is AutoresetMode.NEXT_STEP
         waiting = self._ended  # under NEXT_STEP: what ended in the step before, and starts again
-        if next_step:
-            actions = self._without(actions, waiting)
+        if next_step:  # whatever the actions are there, they are ignored
+            numbers = self._check_shape(as_tensor(actions, self.device))
+            actions = numbers.masked_fill(_along(waiting, numbers), 0)
         rewards, reached = self._advance(self._read_actions(actions))
         assert reached is not None
         reached = reached & ~waiting
@@ -316,28 +293,132 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
         info |= {"final_info": {}, "_final_info": done}
         return self._observe(), rewards, reached, truncated, info
 
+    def _start_all(self, read: Read) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Starts an episode everywhere, as the options that were read say."""
+        fixed, same, given = read
+        if fixed is not KEEP:
+            self._fixed = fixed
+        if self._fixed is not None:
+            self._params = self._fixed
+        elif not same:
+            self._params = self._generators.tasks(self.task_distribution)
+        self._random.begin(given)
+        self._elapsed = 0
+        self._ended = self._false
+        if self._out_of_step:
+            self._steps = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+        self._begin(None)
+        return self._observe(), self._info()
+
     def _restart(self, where: torch.Tensor) -> None:
         """Starts episodes where `where`, bool [B], is True: on new tasks, unless they are set."""
         if self._fixed is None:
             fresh = self._generators.tasks(self.task_distribution)
             self._params = tuple(
-                torch.where(where.view(-1, *[1] * (old.dim() - 1)), new, old)
+                torch.where(_along(where, old), new, old)
                 for new, old in zip(fresh, self._params, strict=True)
             )
         self._begin(where)
         self._steps = self._steps.masked_fill(where, 0)
 
-    def _without(self, actions: Any, where: torch.Tensor) -> torch.Tensor:
-        """The actions with 0 where `where` is True: whatever they are there, they are ignored."""
-        numbers = self._check_shape(as_tensor(actions, self.device))
-        return numbers.masked_fill(where.view(-1, *[1] * (numbers.dim() - 1)), 0)
-
-    # Checks ---------------------------------------------------------------------------------
-
     def _info(self) -> dict[str, Any]:
         if self.speaks_numpy:  # where everything is an array, or a dict of arrays
             return {"task_parameters": dict(zip(self.parameter_shapes, self._params, strict=True))}
         return {"task_parameters": self._params}
+
+    # What can be asked, and changed ---------------------------------------------------------
+
+    @property
+    def horizon(self) -> int:
+        """Steps in an episode."""
+        return self._horizon
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The reset options it knows."""
+        return ("tasks", "same_task", "reset_mask", *self.step_options)
+
+    @property
+    def task_parameters(self) -> Tensors:
+        """The arrays of the tasks at hand, [B, ...] each. Do not write into them."""
+        self._check_running()
+        return self._params
+
+    @property
+    def tasks(self) -> tuple[T, ...]:
+        """The B tasks at hand. Waits for the device."""
+        arrays = [parameter.cpu().numpy() for parameter in self.task_parameters]
+        return tuple(self._task_of(*row) for row in zip(*arrays, strict=True))
+
+    def task_tensor(self, tasks: Sequence[Any]) -> torch.Tensor:
+        """The numbers of N tasks, as the reset option ``tasks`` takes them.
+
+        Args:
+            tasks: N tasks that this environment can play.
+
+        Returns:
+            [N, D] of `parameter_dtype` on `device`: each task's arrays, flat and side by side in
+            the order of `parameter_shapes`. Row n repeated is task n in several environments.
+
+        Raises:
+            TypeError: If a task is of another kind.
+            ValueError: If a task is for another environment.
+        """
+        return self._numbers.rows([self._check_task(task) for task in tasks])
+
+    def use_generators(self, generator: Generators) -> None:
+        """Draws by other generators from the next reset on, as if it had been made with them.
+
+        Args:
+            generator: As at construction; their number may be another. Set tasks stay set.
+
+        Raises:
+            ValueError: If they cannot be shared equally or are on another device.
+        """
+        self._generators = GeneratorBlocks(generator, self.num_envs, self.device)
+        self._random.generators = self._generators
+
+    # What is asked of a reset ---------------------------------------------------------------
+
+    def _read_options(self, chosen: dict[str, Any]) -> Read:
+        """What `_start_all` needs of the options, checked. Changes nothing."""
+        fixed = self._read_fixed(chosen)
+        same = fixed is KEEP and bool(chosen.get("same_task"))
+        if same and self._fixed is None:
+            self._check_running()
+        return fixed, same, self._random.read(chosen)
+
+    def _read_fixed(self, chosen: dict[str, Any]) -> Any:
+        """Arrays of the tasks to set; None to draw them, `KEEP` to leave that as it is."""
+        if "tasks" not in chosen:
+            return KEEP
+        tasks = chosen["tasks"]
+        if tasks is None:
+            return None
+        if isinstance(tasks, torch.Tensor | np.ndarray):
+            arrays = self._numbers.read(tasks, self.num_envs)
+            if self.device.type == "cpu":  # elsewhere the check would have to wait for the device
+                self._check_parameters(*arrays)
+            return arrays
+        if len(tasks) != self.num_envs:
+            raise ValueError(
+                f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
+            )
+        return self._numbers.arrays(self.task_tensor(tasks))
+
+    # Checks ---------------------------------------------------------------------------------
+
+    def _check_running(self) -> None:
+        if self._elapsed is None:
+            raise gymnasium.error.ResetNeeded("there is no task yet: call reset() first")
+
+    def _check_shape(self, actions: torch.Tensor) -> torch.Tensor:
+        if actions.shape != self.action_space.shape:
+            raise ValueError(
+                f"actions have shape {tuple(actions.shape)}, expected {self.action_space.shape}: "
+                f"one for each environment"
+            )
+        return actions
 
     def _read_discrete(self, actions: Any, num_actions: int, *, validate: bool) -> torch.Tensor:
         """int64 [B], in [0, num_actions) where `validate`.
@@ -352,3 +433,8 @@ class TaskVectorEnv(TensorEnv, Generic[T]):
                 f"{int(numbers.min())} to {int(numbers.max())}"
             )
         return numbers
+
+
+def _along(where: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Bool [B] as [B, 1, ...], along the first axis of `values`."""
+    return where.view(-1, *[1] * (values.dim() - 1))

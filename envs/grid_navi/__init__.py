@@ -1,1 +1,13 @@
-"""A grid with a hidden goal (Zintgraf et al. 2020): tasks with exact anchors, environments."""
+"""VariBAD's grid with a hidden goal; exact returns of explorers."""
+
+from .env import GridNaviEnv, GridNaviVectorEnv
+from .tasks import GridNaviReturns, GridNaviTask, grid_navi_reference_returns, grid_navi_tasks
+
+__all__ = [
+    "GridNaviEnv",
+    "GridNaviReturns",
+    "GridNaviTask",
+    "GridNaviVectorEnv",
+    "grid_navi_reference_returns",
+    "grid_navi_tasks",
+]

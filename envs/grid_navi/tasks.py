@@ -24,9 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.checks import as_cell, whole_number
 from ..base.tasks import Arrays, PlainTask, TaskSet
-from ..base.whole_numbers import whole_number
-from ..maze.tasks import as_cell
 
 __all__ = [
     "EXPLORER_TOUR",

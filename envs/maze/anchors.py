@@ -1,6 +1,6 @@
 """What is to be earned in a maze: exact returns to judge an agent by.
 
-Four policies, all exact expectations over the goals of a task distribution:
+Four policies, all exact expectations over the goals of a task set:
 
 - *random*: uniform random actions; the floor.
 - *localising*: knows the map and where it starts, sees the 3 x 3 walls around it. Searches along a
@@ -16,8 +16,12 @@ Four policies, all exact expectations over the goals of a task distribution:
 With V_k(c) the expected return of k more steps from cell c, for a goal g, and W_k the mean of V_k
 over the cells other than g (where a find sends the agent):
 
-    V_k(c) = mean_a or max_a of  { reward + W_{k-1}   if the move enters g
+    V_k(c) = mean_a or max_a of  { reward + W_{k-1}   if the move enters g, and it teleports
+                                 { reward             if the move enters g, and it ends the episode
                                  { V_{k-1}(c')        otherwise
+
+W_k is also the value of a random start. The two explorers are for episodes that start where the
+task does, and for goals that teleport.
 
 A tour that first enters g at step t earns ``reward + W_{T-t}`` there, W being the oracle's or, for
 the localising policy, that of its beliefs.
@@ -36,7 +40,7 @@ localising agent above 183.91 (`benchmarks/maze/bound.py`). Walls cost nothing h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeVar, get_args
@@ -44,10 +48,12 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.tasks import TaskSet
 from .dynamics import compile_layout
 from .layout import Cell, Layout
 from .localisation import worth_of_a_find
-from .tasks import TaskDistribution
+from .settings import GoalRule, Start
+from .tasks import MazeTask, maze_tasks
 from .tours import NEVER, first_visits, symmetries
 
 __all__ = [
@@ -91,34 +97,57 @@ class ReferenceCurves:
         return iter((self.random, self.localising, self.ceiling, self.oracle))
 
 
+Tasks = TaskSet[MazeTask] | Sequence[MazeTask] | Layout
+"""Tasks to average over; a layout stands for all its goals from its centre."""
+
+
 def random_return(
-    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+    tasks: Tasks,
+    *,
+    horizon: int = 200,
+    reward: float = 10.0,
+    start: Start = "centre",
+    goal: GoalRule = "teleports",
 ) -> float:
-    """Expected return of uniform random actions. Arguments as in `reference_returns`."""
-    return reference_returns(tasks, horizon=horizon, reward=reward).random
+    """Expected return of uniform random actions.
+
+    Args:
+        tasks: See `reference_returns`.
+        horizon: Steps in the episode, at least 1.
+        reward: Paid on entering the goal, above 0.
+        start: Where episodes start.
+        goal: What the goal does when it has paid.
+
+    Raises:
+        ValueError: As in `reference_returns`.
+    """
+    return _return(tasks, horizon, reward, start, goal, "random")
 
 
-def explore_then_exploit_return(
-    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+def oracle_return(
+    tasks: Tasks,
+    *,
+    horizon: int = 200,
+    reward: float = 10.0,
+    start: Start = "centre",
+    goal: GoalRule = "teleports",
 ) -> float:
+    """Expected return of shortest paths to a known goal. Arguments as in `random_return`."""
+    return _return(tasks, horizon, reward, start, goal, "oracle")
+
+
+def explore_then_exploit_return(tasks: Tasks, *, horizon: int = 200, reward: float = 10.0) -> float:
     """Expected return of the explorer. Arguments as in `reference_returns`."""
     return reference_returns(tasks, horizon=horizon, reward=reward).ceiling
 
 
-def oracle_return(
-    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
-) -> float:
-    """Expected return of shortest paths to a known goal. Arguments as in `reference_returns`."""
-    return reference_returns(tasks, horizon=horizon, reward=reward).oracle
-
-
 def reference_returns(
-    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
+    tasks: Tasks, *, horizon: int = 200, reward: float = 10.0
 ) -> ReferenceReturns:
     """Expected returns of one episode, averaged over the goals of `tasks`.
 
     Args:
-        tasks: Task distribution, or a layout for all its goals from its centre.
+        tasks: Maze tasks, or a layout for all its goals from its centre.
         horizon: Steps in the episode, at least 1.
         reward: Paid on entering the goal, above 0.
 
@@ -132,9 +161,7 @@ def reference_returns(
     return ReferenceReturns(*(float(curve.sum()) for curve in curves))
 
 
-def reference_curves(
-    tasks: TaskDistribution | Layout, *, horizon: int = 200, reward: float = 10.0
-) -> ReferenceCurves:
+def reference_curves(tasks: Tasks, *, horizon: int = 200, reward: float = 10.0) -> ReferenceCurves:
     """Expected reward of every step of an episode; they sum to `reference_returns`.
 
     The explorer's tour is planned for every free cell as a possible goal: an agent that is tested
@@ -143,28 +170,20 @@ def reference_curves(
     the goals is not judged by the accident of one orientation.
 
     Args:
-        tasks: Task distribution, or a layout for all its goals from its centre.
+        tasks: Maze tasks, or a layout for all its goals from its centre.
         horizon: Steps in the episode, at least 1.
         reward: Paid on entering the goal, above 0.
 
     Raises:
         ValueError: If `tasks` is empty, `horizon` below 1 or `reward` not above 0.
     """
-    if isinstance(tasks, Layout):
-        tasks = TaskDistribution(tasks)
-    if not len(tasks):
-        raise ValueError("cannot average over an empty task distribution: it has no goals")
-    if horizon < 1:
-        raise ValueError(f"horizon must be at least 1 step, got {horizon}")
-    if not (math.isfinite(reward) and reward > 0):
-        raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
-    curves = _unit_curves(tasks, horizon)
+    curves = _over_mazes(tasks, horizon, reward, lambda goals: tuple(_unit_curves(goals, horizon)))
     return ReferenceCurves(*(reward * curve for curve in curves))
 
 
 def normalised_score(
     returns: Score,
-    tasks: TaskDistribution | Layout,
+    tasks: Tasks,
     *,
     horizon: int = 200,
     reward: float = 10.0,
@@ -173,7 +192,7 @@ def normalised_score(
 
     Args:
         returns: A return or an array of returns.
-        tasks: Task distribution, or a layout for all its goals from its centre.
+        tasks: Maze tasks, or a layout for all its goals from its centre.
         horizon: Steps in the episode.
         reward: Paid on entering the goal.
 
@@ -188,6 +207,60 @@ def normalised_score(
     return (returns - reference.random) / scale
 
 
+class Goals(NamedTuple):
+    """Goals of one layout with one start: what is computed at once."""
+
+    layout: Layout
+    start: Cell
+    numbers: tuple[int, ...]
+
+
+def _over_mazes(
+    tasks: Tasks, horizon: int, reward: float, compute: Callable[[Goals], tuple[Array, ...]]
+) -> tuple[Array, ...]:
+    """Means over the tasks of what `compute` gives as means over goals of one layout and start.
+
+    Raises:
+        ValueError: If there are no tasks, `horizon` is below 1 or `reward` not above 0.
+    """
+    tasks = maze_tasks(tasks) if isinstance(tasks, Layout) else tasks
+    if not len(tasks):
+        raise ValueError("cannot average over an empty task set: it has no goals")
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least 1 step, got {horizon}")
+    if not (math.isfinite(reward) and reward > 0):
+        raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
+    mazes: dict[tuple[Layout, Cell], list[int]] = {}
+    for task in tasks:
+        mazes.setdefault((task.layout, task.start), []).append(task.goal_number)
+    groups = [Goals(*maze, tuple(numbers)) for maze, numbers in mazes.items()]
+    if len(groups) == 1:
+        return compute(groups[0])
+    weights = [len(group.numbers) for group in groups]
+    columns = zip(*map(compute, groups), strict=True)
+    return tuple(np.average(column, axis=0, weights=weights) for column in columns)
+
+
+def _return(
+    tasks: Tasks,
+    horizon: int,
+    reward: float,
+    start: Start,
+    goal: GoalRule,
+    policy: Literal["random", "oracle"],
+) -> float:
+    """Expected return of a policy that plans nothing."""
+
+    def unit(goals: Goals) -> tuple[Array]:
+        values = _values(goals, horizon, policy, goal)
+        # A random start is as good as a find: anywhere but on the goal.
+        last = (values.after_find if start == "random" else values.from_start)[-1]  # [G]
+        return (last.mean(keepdims=True),)
+
+    (mean,) = _over_mazes(tasks, horizon, reward, unit)
+    return reward * float(mean[0])
+
+
 class Values(NamedTuple):
     """Values of a policy by steps to go k, unit reward, one column a goal.
 
@@ -200,38 +273,42 @@ class Values(NamedTuple):
     after_find: Array
 
 
-def _values(tasks: TaskDistribution, horizon: int, policy: Literal["random", "oracle"]) -> Values:
+def _values(
+    goals: Goals,
+    horizon: int,
+    policy: Literal["random", "oracle"],
+    goal: GoalRule = "teleports",
+) -> Values:
     """Dynamic programming over all goals at once."""
-    next_cell = compile_layout(tasks.layout).next_cell
-    goals = np.array([task.goal_number for task in tasks])
-    rows = np.arange(len(goals))
-    start = tasks.layout.cell_number(tasks.start)
-    num_others = tasks.layout.num_free - 1
-    value = np.zeros((len(goals), tasks.layout.num_free))  # [G, F]; 0 on the goal, never a start
-    from_start, after_find = np.zeros((2, horizon + 1, len(goals)))
+    next_cell = compile_layout(goals.layout).next_cell  # [F, A]
+    numbers, rows = np.array(goals.numbers), np.arange(len(goals.numbers))
+    start = goals.layout.cell_number(goals.start)
+    num_free = goals.layout.num_free
+    value = np.zeros((len(rows), num_free))  # [G, F]; 0 on the goal, never a start
+    from_start, after_find = np.zeros((2, horizon + 1, len(rows)))
     for steps in range(1, horizon + 1):
-        value[rows, goals] = 1.0 + after_find[steps - 1]
+        value[rows, numbers] = 1.0 + (after_find[steps - 1] if goal == "teleports" else 0.0)
         moves = value[:, next_cell]  # [G, F, A]
         value = moves.mean(-1) if policy == "random" else moves.max(-1)
-        value[rows, goals] = 0.0
+        value[rows, numbers] = 0.0
         from_start[steps] = value[:, start]
-        after_find[steps] = value.sum(-1) / num_others
+        after_find[steps] = value.sum(-1) / (num_free - 1)
     return Values(from_start, after_find)
 
 
 @lru_cache(maxsize=64)
-def _unit_curves(tasks: TaskDistribution, horizon: int) -> ReferenceCurves:
+def _unit_curves(goals: Goals, horizon: int) -> ReferenceCurves:
     """The curves for a reward of 1; read-only.
 
     Neither the random policy nor the shortest path depends on how many steps are left, so the
     reward of step k is what the k-th step adds to the value.
     """
-    random = _values(tasks, horizon, "random").from_start
-    oracle = _values(tasks, horizon, "oracle")
+    random = _values(goals, horizon, "random").from_start
+    oracle = _values(goals, horizon, "oracle")
     curves = ReferenceCurves(
         np.diff(random, axis=0).mean(-1),
-        _explorer_curve(tasks, horizon, "localising"),
-        _explorer_curve(tasks, horizon, "oracle"),
+        _explorer_curve(goals, horizon, "localising"),
+        _explorer_curve(goals, horizon, "oracle"),
         np.diff(oracle.from_start, axis=0).mean(-1),
     )
     for curve in curves:
@@ -239,20 +316,20 @@ def _unit_curves(tasks: TaskDistribution, horizon: int) -> ReferenceCurves:
     return curves
 
 
-def _explorer_curve(tasks: TaskDistribution, horizon: int, exploiter: Exploiter) -> Array:
+def _explorer_curve(goals: Goals, horizon: int, exploiter: Exploiter) -> Array:
     """Expected reward of each step of a policy that searches, then exploits; float64 [T]."""
-    start = tasks.layout.cell_number(tasks.start)
-    visits = _tour(tasks.layout, tasks.start, horizon, exploiter)
-    exploit = np.diff(_after_find(tasks, horizon, exploiter), axis=0)  # [T, G], after the find
+    start = goals.layout.cell_number(goals.start)
+    visits = _tour(goals.layout, goals.start, horizon, exploiter)
+    exploit = np.diff(_after_find(goals, horizon, exploiter), axis=0)  # [T, G], after the find
     curve = np.zeros(horizon)
-    copies = symmetries(tasks.layout, start)
+    copies = symmetries(goals.layout, start)
     for copy in copies:
-        for column, task in enumerate(tasks):
-            found = visits[copy[task.goal_number]]
+        for column, number in enumerate(goals.numbers):
+            found = visits[copy[number]]
             if found != NEVER:
                 curve[found - 1] += 1.0
                 curve[found:] += exploit[: horizon - found, column]
-    return curve / (len(copies) * len(tasks))
+    return curve / (len(copies) * len(goals.numbers))
 
 
 def _tour(layout: Layout, start: Cell, horizon: int, exploiter: Exploiter) -> NDArray[np.int64]:
@@ -275,19 +352,20 @@ def _planned_tour(
 @lru_cache(maxsize=64)
 def _worth_of_visits(layout: Layout, start: Cell, horizon: int, exploiter: Exploiter) -> Array:
     """What entering a cell first at step t is worth, float64 [T + 1, F]; 0 at `NEVER`."""
-    goals = TaskDistribution(layout, start=start)
+    cells = range(layout.num_free)
+    goals = Goals(layout, start, tuple(c for c in cells if c != layout.cell_number(start)))
     after_find = _after_find(goals, horizon, exploiter)
     worth = np.zeros((horizon + 1, layout.num_free))
-    worth[1:, [task.goal_number for task in goals]] = 1.0 + after_find[horizon - 1 :: -1]
+    worth[1:, list(goals.numbers)] = 1.0 + after_find[horizon - 1 :: -1]
     return worth
 
 
 @lru_cache(maxsize=64)
-def _after_find(tasks: TaskDistribution, horizon: int, exploiter: Exploiter) -> Array:
+def _after_find(goals: Goals, horizon: int, exploiter: Exploiter) -> Array:
     """W_k of who exploits, float64 [T + 1, G]; read-only."""
     if exploiter == "oracle":
-        worth = _values(tasks, horizon, "oracle").after_find
+        worth = _values(goals, horizon, "oracle").after_find
     else:
-        worth = worth_of_a_find(tasks.layout, [task.goal_number for task in tasks], horizon)
+        worth = worth_of_a_find(goals.layout, list(goals.numbers), horizon)
     worth.setflags(write=False)
     return worth

@@ -9,26 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from ..base.pictures import PICTURE_WIDTH, Colour, panel
 from .layout import Cell, Layout
 
-__all__ = ["draw", "draw_lines", "maze_caption"]
+__all__ = ["draw", "maze_caption"]
 
 SUPERSAMPLING = 3
 TRAIL_LENGTH = 60
 """Steps after which the trail has faded to its faintest."""
 
-PICTURE_WIDTH = 416
-"""Pixels a small maze is made to fill by default: room for the caption."""
-
-Colour = tuple[int, int, int]
 FLOOR: Colour = (247, 244, 238)
 GRID: Colour = (236, 231, 222)
 WALL: Colour = (62, 74, 97)
@@ -37,9 +32,6 @@ AGENT: Colour = (44, 123, 182)
 AGENT_EDGE: Colour = (255, 255, 255)
 GOAL: Colour = (244, 178, 62)
 GOAL_TILE: Colour = (253, 234, 196)
-PANEL: Colour = (255, 255, 255)
-TITLE: Colour = (38, 46, 62)
-TEXT: Colour = (92, 101, 120)
 
 
 def draw(
@@ -83,22 +75,13 @@ def draw(
     _draw_agent(pen, agent, unit)
     picture = np.asarray(image.reduce(SUPERSAMPLING))
     if caption:
-        picture = np.concatenate((picture, _panel(caption, picture.shape[1], cell_size)))
+        picture = np.concatenate((picture, panel(caption, picture.shape[1], cell_size)))
     return np.ascontiguousarray(picture)
 
 
 def maze_caption(title: str, step: int, horizon: int, action: str, total_reward: float) -> str:
     """The two lines the environments put below their pictures."""
     return f"{title}\nstep {step}/{horizon}   action {action}   reward {total_reward:g}"
-
-
-def draw_lines(text: str) -> NDArray[np.uint8]:
-    """A picture of lines of text in letters of one width.
-
-    Returns:
-        uint8 [height, `PICTURE_WIDTH`, 3], as high as there are lines; long ones get small letters.
-    """
-    return _panel(text.rstrip("\n"), PICTURE_WIDTH, 32, mono=True)
 
 
 @lru_cache(maxsize=16)
@@ -160,39 +143,6 @@ def _draw_agent(pen: ImageDraw.ImageDraw, agent: Cell, unit: int) -> None:
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
     radius, x, y = 0.09 * unit, x - 0.1 * unit, y - 0.1 * unit
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_blend(AGENT, FLOOR, 0.55))
-
-
-def _panel(caption: str, width: int, cell_size: int, *, mono: bool = False) -> NDArray[np.uint8]:
-    """uint8 [height, width, 3] with the caption; a line too long gets smaller letters."""
-    size = max(10, min(round(0.62 * cell_size), width // 20))
-    line_height = round(1.45 * size)
-    lines = caption.split("\n")
-    height = line_height * len(lines) + size
-    image = Image.new("RGB", (width, height + height % 2), PANEL)
-    pen = ImageDraw.Draw(image)
-    for index, line in enumerate(lines):
-        colour = TEXT if index and not mono else TITLE
-        margin, bold = size // 2, index == 0 and not mono
-        length = _font(size, bold=bold, mono=mono).getlength(line)
-        room = width - 2 * margin
-        fitting = size if length <= room else max(6, int(size * room / length))
-        at = (margin, margin + line_height * index)
-        pen.text(at, line, fill=colour, font=_font(fitting, bold=bold, mono=mono))
-    return np.asarray(image)
-
-
-@lru_cache(maxsize=32)
-def _font(size: int, *, bold: bool, mono: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans, which has arrows and figures of one width, out of Matplotlib's files.
-
-    Without Matplotlib, Pillow's own font.
-    """
-    spec = find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        return ImageFont.load_default(size)
-    name = f"DejaVuSans{'Mono' * mono}{'-Bold' * bold}.ttf"
-    path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / name
-    return ImageFont.truetype(str(path), size)
 
 
 def _middle(cell: Cell, unit: int) -> tuple[float, float]:

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.arrays import as_tensor
 from .layout import MOVES, Cell, Layout
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "MazeTables",
     "TeleportMode",
     "TensorTables",
-    "as_actions",
     "compile_layout",
     "step_many",
     "step_one",
@@ -173,20 +171,6 @@ def step_many(
 def teleport_targets(draws: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
     """`teleport_target` of many draws: int64 [..., B] from draws [..., B] and goals [B]."""
     return draws + (draws >= goals)
-
-
-def as_actions(actions: Any, device: torch.device) -> torch.Tensor:
-    """Whatever was given as actions, as int64 on `device`; the tensor itself if it is that.
-
-    Raises:
-        ValueError: If the values are not whole numbers.
-    """
-    if isinstance(actions, torch.Tensor) and actions.dtype == torch.int64:
-        return actions
-    tensor = as_tensor(actions, device)
-    if tensor.is_floating_point() or tensor.dtype == torch.bool:
-        raise ValueError(f"actions must be whole numbers (int64), got {tensor.dtype}")
-    return tensor.to(torch.int64)
 
 
 def _pillars(layout: Layout) -> tuple[Cell, ...]:

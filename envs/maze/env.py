@@ -20,7 +20,7 @@ from .drawing import draw, maze_caption
 from .dynamics import NUM_ACTIONS, TeleportMode, step_one, teleport_target
 from .layout import Cell, Layout
 from .settings import GoalRule, MazeSettings, Start, Tasks, check_task
-from .tasks import MazeTask, TaskDistribution
+from .tasks import MazeTask
 from .views import View, view_space, views
 
 __all__ = ["GridMazeEnv"]
@@ -69,13 +69,14 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
     ```python
     gymnasium.make("metarl/GridMaze-v0", size=13, horizon=200)
     ```
-    * `size`: side of the pillar maze, odd, at least 5; if neither `layout` nor `tasks` is given
+    * `maze`, `size`: name of a maze (``"pillars"``, see `envs.maze.generators`) and its side (odd,
+      at least 5), if neither `layout` nor `tasks` is given
     * `layout`: the walls
     * `horizon`: steps in an episode
     * `reward`: paid on entering the goal
     * `wall_penalty`: taken off when a wall blocks a move
-    * `tasks`: a `TaskDistribution` or a sequence of `MazeTask` to draw from; by default every
-      free cell but the centre is a goal
+    * `tasks`: a `TaskSet` or a sequence of `MazeTask` to draw from; by default every free cell but
+      the centre is a goal
     * `teleport`: ``"free"``, or ``"interior"`` for the published fault (pillars too)
     * `start`: ``"centre"`` (the task's start cell), or ``"random"``
     * `goal`: what it does when it has paid, ``"teleports"`` or ``"ends"``
@@ -86,12 +87,13 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
     * v0: first version
     """
 
-    task_distribution: TaskDistribution
+    task_type = MazeTask
     step_options = ("teleports",)
 
     def __init__(
         self,
         *,
+        maze: str = "pillars",
         size: int = 13,
         layout: Layout | None = None,
         horizon: int = 200,
@@ -105,6 +107,7 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
         render_mode: str | None = None,
     ) -> None:
         self.settings = MazeSettings.check(
+            maze=maze,
             size=size,
             layout=layout,
             tasks=tasks,
@@ -120,6 +123,7 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
         self.observation_space = view_space(observe)
         self.action_space = gymnasium.spaces.Discrete(NUM_ACTIONS)
         self.reward_range = self.settings.reward_range
+        self.bounds = {"teleports": self.settings.tables.num_draws}
         self.may_terminate = goal == "ends"
         self._views = tuple(views(self.settings.tables, observe))
         self._last_action: int | None = None
@@ -146,7 +150,7 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
             reward -= settings.wall_penalty
         self._trail.append(settings.tables.places[cell])
         if hit and not self.may_terminate:
-            cell = teleport_target(self._next_draw(), goal)
+            cell = teleport_target(self._random("teleports"), goal)
             self._trail = [settings.tables.places[cell]]
         self._cell = cell
         self._last_action = move
@@ -207,25 +211,3 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
     def _set_horizon(self, horizon: int) -> None:
         super()._set_horizon(horizon)
         self.settings = replace(self.settings, horizon=horizon)
-
-    def _next_draw(self) -> int:
-        """The teleport of this step: given beforehand, or drawn now."""
-        given = self._given["teleports"]
-        if given is None:
-            return int(self.np_random.integers(self.settings.tables.num_draws))
-        assert self._elapsed is not None
-        return int(given[self._elapsed])
-
-    def _read_step_option(self, name: str, chosen: dict[str, Any]) -> NDArray[Any] | None:
-        teleports = chosen.get(name)
-        if teleports is None:
-            return None
-        draws, num_draws = np.asarray(teleports), self.settings.tables.num_draws
-        if draws.shape != (self.horizon,) or not np.issubdtype(draws.dtype, np.integer):
-            raise ValueError(
-                f"teleports must be whole numbers of shape (horizon,) = ({self.horizon},), got "
-                f"{draws.dtype} of shape {draws.shape}"
-            )
-        if draws.min() < 0 or draws.max() >= num_draws:
-            raise ValueError(f"teleports must lie in [0, {num_draws}): they skip the goal")
-        return draws.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Functions that make layouts. Each is pure: the same arguments give the same `Layout`.
+"""Functions that make layouts, by name. Each is pure: the same size gives the same `Layout`.
 
 The pillar maze is that of Miconi et al. (2018), "Differentiable plasticity: training plastic
 neural networks with backpropagation", used again in Miconi et al. (2019) and Flennerhag et al.
@@ -7,11 +7,12 @@ neural networks with backpropagation", used again in Miconi et al. (2019) and Fl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from .layout import FREE, WALL, Layout
 
-__all__ = ["pillar_maze"]
+__all__ = ["GENERATORS", "make_layout", "pillar_maze"]
 
 
 @lru_cache(maxsize=64)
@@ -50,3 +51,20 @@ def pillar_maze(size: int = 13) -> Layout:
         return WALL if border or pillar else FREE
 
     return Layout(tuple("".join(mark(r, c) for c in range(size)) for r in range(size)))
+
+
+GENERATORS: dict[str, Callable[[int], Layout]] = {
+    "pillars": pillar_maze,
+}
+"""From the name of a maze, as environments take it, and its size to its layout."""
+
+
+def make_layout(maze: str, size: int) -> Layout:
+    """The layout of a name and a size.
+
+    Raises:
+        ValueError: If there is no such maze, or not of this size.
+    """
+    if maze not in GENERATORS:
+        raise ValueError(f"maze must be one of {list(GENERATORS)}, got {maze!r}")
+    return GENERATORS[maze](size)

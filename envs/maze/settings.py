@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ..base.whole_numbers import whole_number
+from ..base.checks import whole_number
+from ..base.tasks import TaskSet, as_source, check_task_type
 from .dynamics import MazeTables, TeleportMode, compile_layout
-from .generators import pillar_maze
+from .generators import make_layout
 from .layout import Layout
-from .tasks import MazeTask, TaskDistribution
+from .tasks import MazeTask, maze_tasks
 from .views import View
 
-__all__ = ["GoalRule", "MazeSettings", "Start", "check_options", "check_task"]
+__all__ = ["GoalRule", "MazeSettings", "Start", "check_task"]
 
-Tasks = TaskDistribution | Sequence[MazeTask]
+Tasks = TaskSet[MazeTask] | Sequence[MazeTask]
 
 Start = Literal["centre", "random"]
 """Where episodes start: on the task's start cell (the centre, if it names none), or each on a free
@@ -44,7 +45,7 @@ class MazeSettings:
     """
 
     layout: Layout
-    tasks: TaskDistribution
+    tasks: TaskSet[MazeTask]
     horizon: int
     reward: float
     wall_penalty: float
@@ -63,6 +64,7 @@ class MazeSettings:
     def check(
         cls,
         *,
+        maze: str,
         size: int,
         layout: Layout | None,
         tasks: Tasks | None,
@@ -76,22 +78,24 @@ class MazeSettings:
     ) -> MazeSettings:
         """Fills in the defaults and checks every value.
 
-        The layout is `layout`, else that of `tasks`, else the pillar maze of side `size`.
+        The layout is `layout`, else that of `tasks`, else the maze of this name and size.
 
         Raises:
             ValueError: If a value is out of range or two of them contradict each other.
+            TypeError: If `tasks` are of another kind.
         """
-        if tasks is not None and not isinstance(tasks, TaskDistribution):
-            tasks = TaskDistribution.from_tasks(tasks)
+        source = None if tasks is None else as_source(tasks, MazeTask)
+        assert source is None or isinstance(source, TaskSet)
         if layout is None:
-            layout = pillar_maze(size) if tasks is None else tasks.layout
-        if tasks is None:
-            tasks = TaskDistribution(layout)
-        if tasks.layout != layout:
-            raise ValueError(
-                f"tasks are for another layout than the environment's:\n{tasks.layout}\nand\n"
-                f"{layout}\ngive only tasks, and the environment takes their layout"
-            )
+            layout = make_layout(maze, size) if source is None else source[0].layout
+        if source is None:
+            source = maze_tasks(layout)
+        for task in source:
+            if task.layout != layout:
+                raise ValueError(
+                    f"tasks are for another layout than the environment's:\n{task.layout}\nand\n"
+                    f"{layout}\ngive only tasks, all of one layout, and the environment takes it"
+                )
         horizon = whole_number(horizon, "horizon")
         if not math.isfinite(reward):
             raise ValueError(f"reward must be finite, got {reward}")
@@ -109,7 +113,7 @@ class MazeSettings:
                 raise ValueError(f"{name} must be one of {known}, got {value!r}")
         return cls(
             layout,
-            tasks,
+            source,
             horizon,
             float(reward),
             float(wall_penalty),
@@ -121,30 +125,17 @@ class MazeSettings:
         )
 
 
-def check_task(task: object, layout: Layout) -> MazeTask:
+def check_task(task: Any, layout: Layout) -> MazeTask:
     """The task itself, if it is one for this layout.
 
     Raises:
         TypeError: If it is not a `MazeTask`.
         ValueError: If it is for another layout.
     """
-    if not isinstance(task, MazeTask):
-        raise TypeError(f"a task must be a MazeTask, got {task!r}")
-    if task.layout != layout:
+    checked = check_task_type(task, MazeTask)
+    if checked.layout != layout:
         raise ValueError(
-            f"task {task.task_id} is for another layout:\n{task.layout}\nthis environment has\n"
-            f"{layout}\nmake an environment with layout=task.layout"
+            f"task {checked.task_id} is for another layout:\n{checked.layout}\nthis environment "
+            f"has\n{layout}\nmake an environment with layout=task.layout"
         )
-    return task
-
-
-def check_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> dict[str, Any]:
-    """The reset options as a dict.
-
-    Raises:
-        ValueError: If an option is not known: a misspelt one would be ignored in silence.
-    """
-    unknown = sorted(set(options or ()) - set(known))
-    if unknown:
-        raise ValueError(f"unknown reset options {unknown}: this environment knows {list(known)}")
-    return dict(options or {})
+    return checked

@@ -15,15 +15,14 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from ..base.checks import check_render_mode
+from ..base.checks import as_actions, check_render_mode
 from ..base.tasks import Tensors
-from ..base.tensor import TaskVectorEnv
+from ..base.tensor import TensorEnv
 from .drawing import draw
 from .dynamics import (
     NUM_ACTIONS,
     TeleportMode,
     TensorTables,
-    as_actions,
     step_many,
     teleport_targets,
 )
@@ -38,7 +37,7 @@ MAX_FRAMES = 16
 """Mazes drawn by `render`, at most."""
 
 
-class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
+class GridMazeVectorEnv(TensorEnv[MazeTask]):
     """B grid mazes on a torch device; dynamics as in `envs.maze.env.GridMazeEnv`.
 
     Observations are float32 [B, 9], or [B, 23] with ``observe="walls_and_place"``; actions int64
@@ -58,13 +57,15 @@ class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
 
     Args:
         num_envs: Number of mazes, B.
-        size: Side of the pillar maze, if neither `layout` nor `tasks` is given.
+        maze: Name of the maze, if neither `layout` nor `tasks` is given; see
+            `envs.maze.generators`.
+        size: Its side.
         layout: The walls.
         horizon: Steps in an episode.
         reward: Paid on entering the goal.
         wall_penalty: Taken off when a wall blocks a move.
-        tasks: Where goals come from when none are set: a `TaskDistribution` or a sequence of
-            tasks to draw from uniformly. Every goal but the start by default.
+        tasks: Where goals come from when none are set: a `TaskSet` or a sequence of `MazeTask` to
+            draw from uniformly. Every goal but the start by default.
         teleport: ``"free"`` or ``"interior"``, see `envs.maze.dynamics.TeleportMode`.
         start: Where episodes start, see `envs.maze.settings.Start`.
         goal: What the goal does when it has paid, see `envs.maze.settings.GoalRule`.
@@ -97,6 +98,7 @@ class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
         self,
         num_envs: int = 1,
         *,
+        maze: str = "pillars",
         size: int = 13,
         layout: Layout | None = None,
         horizon: int = 200,
@@ -114,6 +116,7 @@ class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
         validate_actions: bool = True,
     ) -> None:
         self.settings = MazeSettings.check(
+            maze=maze,
             size=size,
             layout=layout,
             tasks=tasks,
@@ -144,6 +147,7 @@ class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
         self._validate = validate_actions and self.device.type == "cpu"
         self._tables = TensorTables.on(self.settings.tables, self.device)
         self._views = torch.tensor(views(self.settings.tables, observe), device=self.device)
+        self._wall_penalty = self.settings.wall_penalty
         self._reward = self._zero + self.settings.reward
         self._batch_shape = torch.Size((self.num_envs,))
         self._cells = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
@@ -181,9 +185,9 @@ class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
             targets = next(self._targets)
         cells, hits, index = step_many(self._tables, before, actions, self._goals, targets)
         rewards = torch.where(hits, self._reward, self._zero)
-        if self.settings.wall_penalty:
+        if self._wall_penalty:
             blocked = torch.index_select(self._tables.bumped, 0, index)
-            rewards = rewards.sub_(blocked, alpha=self.settings.wall_penalty)
+            rewards = rewards.sub_(blocked, alpha=self._wall_penalty)
         if not self.may_terminate:
             self._cells = cells
             return rewards, None
@@ -212,7 +216,7 @@ class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
         return self.settings.layout
 
     @property
-    def options(self) -> tuple[str, ...]:  # type: ignore[override]
+    def options(self) -> tuple[str, ...]:
         """The reset options it knows."""
         return ("goals", *super().options)
 
@@ -251,8 +255,13 @@ class GridMazeVectorEnv(TaskVectorEnv[MazeTask]):
                 f"goals must be int64 of shape ({self.num_envs},), got {goals.dtype} of shape "
                 f"{tuple(goals.shape)}"
             )
-        start = self.layout.cell_number(self.settings.tasks.start)
-        starts = torch.full_like(goals, start)
+        usual = {task.start_number for task in self.settings.tasks}
+        if len(usual) > 1:
+            raise ValueError(
+                "goals alone do not say a task here, where tasks start on different cells: give "
+                "tasks in the reset options"
+            )
+        starts = torch.full_like(goals, usual.pop())
         self._check_parameters(goals, starts)
         return goals.clone(), starts
 

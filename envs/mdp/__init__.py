@@ -1,1 +1,15 @@
-"""Random Markov decision processes (Duan et al. 2016): tasks, environments, algorithms."""
+"""RL^2's random Markov decision processes; posterior sampling, planning; exact optima."""
+
+from . import algorithms as mdp_algorithms
+from .env import TabularMDPEnv, TabularMDPVectorEnv
+from .tasks import MDPReturns, MDPTask, MDPTasks, mdp_reference_returns
+
+__all__ = [
+    "MDPReturns",
+    "MDPTask",
+    "MDPTasks",
+    "TabularMDPEnv",
+    "TabularMDPVectorEnv",
+    "mdp_algorithms",
+    "mdp_reference_returns",
+]

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.tasks import Arrays, PlainTask, TaskFamily, TaskSet, Tensors, float32_array
-from ..base.whole_numbers import whole_number
+from ..base.checks import float32_array, whole_number
+from ..base.tasks import Arrays, PlainTask, TaskFamily, TaskSet, Tensors
 
 __all__ = ["MDPReturns", "MDPTask", "MDPTasks", "mdp_reference_returns", "next_state_thresholds"]
 

@@ -1,1 +1,13 @@
-"""A point in the plane (Finn et al. 2017): tasks with exact anchors, environments."""
+"""MAML's point in the plane with a hidden goal; exact returns."""
+
+from .env import PointNavigationEnv, PointNavigationVectorEnv
+from .tasks import PointReturns, PointTask, PointTasks, point_reference_returns
+
+__all__ = [
+    "PointNavigationEnv",
+    "PointNavigationVectorEnv",
+    "PointReturns",
+    "PointTask",
+    "PointTasks",
+    "point_reference_returns",
+]

@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..base.checks import float32_tuple
 from ..base.tasks import (
     DEFAULT,
     Arrays,
     PlainTask,
+    Splits,
     TaskFamily,
     TaskSet,
     Tensors,
     check_count,
-    check_fractions,
     deal_out,
-    float32_tuple,
 )
 
-__all__ = ["PointReturns", "PointSplits", "PointTask", "PointTasks", "point_reference_returns"]
+__all__ = ["PointReturns", "PointTask", "PointTasks", "point_reference_returns"]
 
 CELLS = 32
 """Cells along a side of the square."""
@@ -73,14 +73,6 @@ class PointTask(PlainTask):
         """The task with the goal, float32 [2]."""
         (goal,) = arrays
         return cls((float(goal[0]), float(goal[1])))
-
-
-class PointSplits(NamedTuple):
-    """Disjoint regions of a square; together they are the whole."""
-
-    train: PointTasks
-    validation: PointTasks
-    test: PointTasks
 
 
 @dataclass(frozen=True)
@@ -145,7 +137,7 @@ class PointTasks(TaskFamily[PointTask]):
 
     def split(
         self, *, train: float = 0.8, validation: float = 0.0, test: float = 0.2, salt: str = ""
-    ) -> PointSplits:
+    ) -> Splits[PointTasks]:
         """Deals out the cells by their hash.
 
         Args:
@@ -157,9 +149,9 @@ class PointTasks(TaskFamily[PointTask]):
         Raises:
             ValueError: If a fraction is negative or they do not sum to 1.
         """
-        fractions = check_fractions(train, validation, test)
-        parts = deal_out(((cell, cell) for cell in self.cells), fractions, salt)
-        return PointSplits(*(PointTasks(self.half_width, part) for part in parts))
+        named = ((cell, cell) for cell in self.cells)
+        parts = deal_out(named, (train, validation, test), salt)
+        return Splits(*(PointTasks(self.half_width, part) for part in parts))
 
     def _check_draw(self, n: int) -> None:
         if not self.cells:

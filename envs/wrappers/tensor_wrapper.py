@@ -10,7 +10,8 @@ import torch
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from ..base.arrays import numpy_info, numpy_step, to_numpy
-from ..base.tensor_environment import Generators, Seed, StepResult, TensorEnv
+from ..base.randomness import Generators
+from ..base.tensor import Seed, StepResult, TensorEnv
 
 __all__ = ["TensorWrapper", "task_environment", "tensor_device"]
 
@@ -62,7 +63,7 @@ class TensorWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
         return numpy_step(*result) if self._base.speaks_numpy else result
 
     def task_tensor(self, tasks: Sequence[Any]) -> torch.Tensor:
-        """The numbers of tasks, [N, D]; see `envs.base.tensor.TaskVectorEnv.task_tensor`."""
+        """The numbers of tasks, [N, D]; see `envs.base.tensor.TensorEnv.task_tensor`."""
         numbers: torch.Tensor = self._base.task_tensor(tasks)
         return numbers
 

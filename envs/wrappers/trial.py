@@ -20,9 +20,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from ..base.checks import whole_number
 from ..base.clock import episode_horizon
-from ..base.tensor_environment import Seed, StepResult
-from ..base.whole_numbers import whole_number
+from ..base.tensor import Seed, StepResult
 from .meta_observation import MetaObservation, VectorMetaObservation
 from .tensor_wrapper import TensorWrapper, task_environment
 

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import torch
 
-from envs import GridMazeVectorEnv, TaskDistribution, VectorMetaObservation, pillar_maze
+from envs import (
+    GridMazeVectorEnv,
+    MazeTask,
+    TaskSet,
+    VectorMetaObservation,
+    maze_tasks,
+    pillar_maze,
+)
 from experiments.maze.settings import TrainSettings
 from metarl.nn import CORES, RecurrentCore, WarpRNN
 from metarl.rl import ActorCritic
@@ -25,9 +32,9 @@ def make_policy(settings: TrainSettings) -> ActorCritic:
     return ActorCritic(core, NUM_ACTIONS)
 
 
-def make_tasks(settings: TrainSettings) -> tuple[TaskDistribution, TaskDistribution]:
+def make_tasks(settings: TrainSettings) -> tuple[TaskSet[MazeTask], TaskSet[MazeTask]]:
     """The goals to train on and the goals to test on; the same ones under ``--goals all``."""
-    every = TaskDistribution(pillar_maze(settings.size))
+    every = maze_tasks(pillar_maze(settings.size))
     if settings.goals == "all":
         return every, every
     splits = every.split(train=0.8, validation=0.0, test=0.2)
@@ -36,7 +43,7 @@ def make_tasks(settings: TrainSettings) -> tuple[TaskDistribution, TaskDistribut
 
 def make_env(
     settings: TrainSettings,
-    tasks: TaskDistribution,
+    tasks: TaskSet[MazeTask],
     num_envs: int,
     generator: torch.Generator | Sequence[torch.Generator],
     device: torch.device,
@@ -50,7 +57,6 @@ def make_env(
     """
     env = GridMazeVectorEnv(
         num_envs,
-        layout=tasks.layout,
         horizon=settings.horizon,
         reward=settings.reward,
         wall_penalty=settings.wall_penalty,

@@ -129,7 +129,7 @@ def evaluate_run(
     streams = spawn_generators(settings.seed, ("tasks", "environment", "policy"), device)
     require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", trained.horizon)))
     train_tasks, tasks = make_tasks(trained)
-    goals = tasks.sample_goals(settings.tasks, streams["tasks"], device)
+    goals = tasks.draw(settings.tasks, streams["tasks"], device)[0]
     params, iteration = trained_params(run, trained, device)
     agent = RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy)
     env = make_env(trained, tasks, settings.tasks, streams["environment"], device)

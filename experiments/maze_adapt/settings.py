@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tyro
 
+from envs.maze.settings import GoalRule, Start
 from experiments import stored_settings
 from experiments.learners import ImplicitSettings, InnerSettings, own_of_learner
 from experiments.maze_adapt.cores import CoreName, check_core, check_shape
@@ -20,7 +21,6 @@ from experiments.maze_adapt.learners import (
     check,
     own_settings,
 )
-from experiments.maze_adapt.maze_anchors import Goal, Start
 from experiments.maze_adapt.methods import METHODS, METHODS_OF, KindName, Method, kind_name
 from experiments.maze_adapt.ppo_settings import PPOSettings
 from experiments.maze_adapt.recurrent_settings import RecurrentSettings, recurrent_defaults
@@ -87,7 +87,7 @@ class TrainSettings:
     """Rows and columns of the maze, odd, at least 5; 5 to 13 have been checked (maze)."""
     start: Start = "centre"
     """Episodes start at the maze's centre, or each at a random free cell (maze)."""
-    goal: Goal = "teleports"
+    goal: GoalRule = "teleports"
     """The goal pays 1 each time and sends the agent elsewhere, or ends the episode (maze)."""
     arms: int = 5
     """Arms of the bandit (bandit)."""

@@ -27,18 +27,19 @@ from envs import (
     PointNavigationVectorEnv,
     PointTasks,
     TabularMDPVectorEnv,
-    TaskDistribution,
     TaskSet,
     bandit_reference_returns,
     grid_navi_reference_returns,
     grid_navi_tasks,
+    maze_tasks,
     mdp_reference_returns,
+    oracle,
     pillar_maze,
     point_reference_returns,
 )
 from envs.maze.dynamics import PATCH_SIZE
+from envs.maze.settings import GoalRule, Start
 from envs.maze.views import PLACE_SIZE
-from experiments.maze_adapt.maze_anchors import Goal, Start, maze_returns
 from metarl.errors import UserError
 from metarl.rl import Categorical, Distribution, Gaussian
 
@@ -109,7 +110,7 @@ class World:
     def __post_init__(self) -> None:
         """Check that the sides are apart."""
         sides = {"train": self.train, "validation": self.validation, "test": self.test}
-        if not all(isinstance(side, TaskDistribution | TaskSet) for side in sides.values()):
+        if not all(isinstance(side, TaskSet) for side in sides.values()):
             return
         ids = {n: {t.task_id for t in cast(Iterable[Any], s)} for n, s in sides.items()}
         for one, other in combinations(ids, 2):
@@ -127,7 +128,7 @@ class World:
     def num_unseen(self, split: Split, num_tasks: int) -> int:
         """How many tasks there are of those that were asked for."""
         source = self.source(split)
-        if isinstance(source, TaskDistribution | TaskSet):
+        if isinstance(source, TaskSet):
             return min(num_tasks, len(source))
         return num_tasks
 
@@ -140,7 +141,7 @@ class World:
             generator: Draws them, or the order of the finitely many.
         """
         source = self.source(split)
-        if not isinstance(source, TaskDistribution | TaskSet):
+        if not isinstance(source, TaskSet):
             return source.sample(num_tasks, generator)
         tasks: Tasks = source.tasks
         order = torch.randperm(len(tasks), generator=generator, device=generator.device)
@@ -155,7 +156,7 @@ def make_world(
     num_arms: int,
     std: float,
     start: Start = "centre",
-    goal: Goal = "teleports",
+    goal: GoalRule = "teleports",
     salt: str = SALT,
 ) -> World:
     """The distribution of tasks of a name.
@@ -190,7 +191,7 @@ def maze(
     size: int,
     horizon: int,
     start: Start = "centre",
-    goal: Goal = "teleports",
+    goal: GoalRule = "teleports",
     salt: str = SALT,
 ) -> World:
     """A hidden goal in the pillar maze that pays 1 and teleports, or ends the episode.
@@ -199,7 +200,7 @@ def maze(
     from another. Some seven tenths of the goals are for training.
     """
     layout = pillar_maze(size)
-    splits = TaskDistribution(layout).split(**FRACTIONS, salt=salt)
+    splits = maze_tasks(layout).split(**FRACTIONS, salt=salt)
     sides = sides_of(splits, f"--size {size} --salt {salt}")
 
     make_env = partial(
@@ -214,7 +215,8 @@ def maze(
     )
 
     def anchors(tasks: Tasks) -> Anchors:
-        return Anchors(*maze_returns(tasks, horizon, start, goal))
+        own: Any = {"horizon": horizon, "reward": 1.0, "start": start, "goal": goal}
+        return Anchors(oracle.random_return(tasks, **own), oracle.oracle_return(tasks, **own))
 
     actions = Categorical(NUM_MOVES)
     return World(PATCH_SIZE + PLACE_SIZE, actions, horizon, *sides, make_env, anchors)

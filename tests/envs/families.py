@@ -1,7 +1,7 @@
-"""The small environments, with what tests need to play them: tasks, actions, random numbers."""
+"""Every family, with what tests need to play it: tasks, actions, random numbers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
@@ -12,6 +12,8 @@ from envs import (
     BanditEnv,
     BanditTasks,
     BanditVectorEnv,
+    GridMazeEnv,
+    GridMazeVectorEnv,
     GridNaviEnv,
     GridNaviVectorEnv,
     MDPTasks,
@@ -21,7 +23,10 @@ from envs import (
     TabularMDPEnv,
     TabularMDPVectorEnv,
     grid_navi_tasks,
+    maze_tasks,
+    pillar_maze,
 )
+from envs.families import FAMILIES as REGISTERED
 
 Rng = np.random.Generator
 
@@ -37,17 +42,43 @@ class Family:
     """From a generator, T and B to actions [T, B, ...]."""
     bad_action: Any
     bad_task: Any
+    in_step: dict[str, Any] = field(default_factory=dict)
+    """Arguments with which no episode ends early."""
+    early: dict[str, Any] = field(default_factory=dict)
+    """Arguments with which some do, if there are such."""
 
     def __str__(self) -> str:
         return self.name
 
     def noise(self, rng: Rng, length: int, num_envs: int) -> dict[str, np.ndarray]:
-        draws = {"uniforms": rng.random, "normals": rng.standard_normal}
-        return {
-            name: draws[name]((length, num_envs), dtype=np.float32)
-            for name in self.single.step_options
+        """Values of the step options, [length, num_envs] each."""
+        shape = (length, num_envs)
+        draws = {
+            "uniforms": lambda: rng.random(shape, dtype=np.float32),
+            "normals": lambda: rng.standard_normal(shape, dtype=np.float32),
+            "teleports": lambda: rng.integers(MAZE_LAYOUT.num_free - 1, size=shape),
         }
+        return {name: draws[name]() for name in self.single.step_options}
 
+
+MAZE_LAYOUT = pillar_maze(7)
+
+MAZE = Family(
+    name="maze",
+    single=GridMazeEnv,
+    vector=GridMazeVectorEnv,
+    source=maze_tasks(MAZE_LAYOUT),
+    arguments=lambda rng: {
+        "goal": str(rng.choice(["teleports", "ends"])),
+        "observe": str(rng.choice(["walls", "walls_and_place"])),
+        "wall_penalty": float(rng.choice([0.0, 0.25])),
+    },
+    actions=lambda rng, t, b: rng.integers(4, size=(t, b)),
+    bad_action=np.int64(4),
+    bad_task=(1, 1),
+    in_step={"goal": "teleports"},
+    early={"goal": "ends"},
+)
 
 POINT = Family(
     name="point",
@@ -57,10 +88,13 @@ POINT = Family(
     arguments=lambda rng: {
         "max_step": float(rng.choice([0.1, 0.3])),
         "goal_radius": float(rng.choice([0.0, 0.01, 0.2])),
+        "action_scale": float(rng.choice([1.0, 0.1, 3.0])),
     },
     actions=lambda rng, t, b: rng.normal(0, 0.1, (t, b, 2)).astype(np.float32),
     bad_action=np.array([np.nan, 0.0]),
     bad_task=(0.1, 0.2),
+    in_step={"goal_radius": 0.0},
+    early={"goal_radius": 0.2},
 )
 
 GRID_NAVI = Family(
@@ -96,7 +130,11 @@ MDP = Family(
     bad_task=[[1.0]],
 )
 
-FAMILIES = [POINT, GRID_NAVI, BANDIT, MDP]
+FAMILIES = [
+    {"maze": MAZE, "point": POINT, "grid_navi": GRID_NAVI, "bandit": BANDIT, "mdp": MDP}[folder]
+    for folder in REGISTERED
+]
+"""In the registry's order: who registers a family says here how it is tested."""
 
 IDS = sorted(name for name in gymnasium.registry if name.startswith("metarl/"))
 every_id = pytest.mark.parametrize("env_id", IDS)

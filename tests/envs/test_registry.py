@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import envs
-from envs import GridMazeEnv, GridMazeVectorEnv, MetaObservation, TaskDistribution, Trial
+from envs import GridMazeEnv, GridMazeVectorEnv, MetaObservation, Trial, maze_tasks
 
 IDS = sorted(id for id in gymnasium.registry if id.startswith("metarl/"))
 
@@ -111,7 +111,7 @@ def test_make_vec_also_makes_sync_copies_of_the_single_one() -> None:
 
 
 def test_spec_can_be_copied_and_made_again() -> None:
-    tasks = TaskDistribution(envs.pillar_maze(7)).split().train
+    tasks = maze_tasks(envs.pillar_maze(7)).split().train
     env = Trial(gymnasium.make("metarl/GridMaze-v0", tasks=tasks, horizon=5), 3)
     spec = pickle.loads(pickle.dumps(copy.deepcopy(env.spec)))
     again = gymnasium.make(spec)

@@ -19,7 +19,7 @@ CHAIN = envs.MDPTask((((0, 1), (1, 0)), ((1, 0), (0, 1))), ((1, 2), (3, 4)))
 
 # Tasks in which nothing is random but what is compared apart, one for each of two environments.
 FIXED = {
-    "GridMaze": ({"size": 5, "horizon": 4}, list(envs.TaskDistribution(envs.pillar_maze(5)))[:2]),
+    "GridMaze": ({"size": 5, "horizon": 4}, list(envs.maze_tasks(envs.pillar_maze(5)))[:2]),
     "PointNavigation": ({"horizon": 4}, [NEAR, FAR]),
     "GridNavi": ({"horizon": 3}, [envs.GridNaviTask((0, 2)), envs.GridNaviTask((4, 4))]),
     "Bandit": ({"horizon": 3, "tasks": [CERTAIN]}, [CERTAIN, CERTAIN]),

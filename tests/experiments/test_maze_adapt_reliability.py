@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from envs import TaskDistribution, TaskSet
+from envs import TaskSet
 from experiments.maze_adapt import gradient
 from experiments.maze_adapt.__main__ import main
 from experiments.maze_adapt.methods import METHODS
@@ -139,9 +139,7 @@ def test_an_auxiliary_critic_acts_on_the_policy_through_adaptation_in_a_trust_re
 @pytest.mark.parametrize("world", [maze(5, 4), gridnavi(4)])
 def test_a_world_whose_test_tasks_are_trained_on_is_refused(world):
     tasks = (*world.train.tasks, world.test.tasks[0])
-    both = (
-        TaskSet(tasks) if isinstance(world.train, TaskSet) else TaskDistribution.from_tasks(tasks)
-    )
+    both = TaskSet(tasks)
     with pytest.raises(UserError, match=f"1 of {len(world.test.tasks)} test tasks are train tasks"):
         replace(world, train=both)
     assert replace(world, train=world.train) == world

@@ -5,10 +5,9 @@ from itertools import product
 import pytest
 import torch
 
-from envs import GridMazeVectorEnv, TaskDistribution, VectorTrial
+from envs import GridMazeVectorEnv, VectorTrial, maze_tasks
 from envs.maze import anchors as oracle
 from experiments.maze_adapt.episodes import environments
-from experiments.maze_adapt.maze_anchors import maze_returns
 from experiments.maze_adapt.settings import TrainSettings, defaults
 from experiments.maze_adapt.worlds import maze
 from metarl.errors import UserError
@@ -36,7 +35,7 @@ def test_goals_to_train_choose_and_test_on_are_apart_and_together_all(size):
     world = maze(size, 10)
     three = world.train, world.validation, world.test
     sides = [{task.goal for task in side.tasks} for side in three]
-    goals = TaskDistribution(world.test.layout).goals
+    goals = [task.goal for task in maze_tasks(world.test[0].layout)]
     assert set().union(*sides) == set(goals)
     assert sum(map(len, sides)) == len(goals)
     assert min(map(len, sides)) > 0
@@ -47,7 +46,7 @@ def test_goals_to_train_choose_and_test_on_are_apart_and_together_all(size):
 
 def test_another_salt_deals_the_goals_out_differently():
     one, other = maze(9, 10), maze(9, 10, salt="a")
-    assert set(one.test.goals) != set(other.test.goals)
+    assert set(one.test) != set(other.test)
     with pytest.raises(UserError, match="--salt goals leaves no goal for validation"):
         maze(5, 10, salt="goals")
 
@@ -65,7 +64,7 @@ def test_anchors_are_what_random_actions_earn(start, goal):
 def test_anchors_from_the_centre_with_teleports_are_the_references():
     world = maze(7, 30)
     reference = oracle.reference_returns(world.test, horizon=30, reward=1.0)
-    found = maze_returns(world.test.tasks, 30, "centre", "teleports")
+    found = world.anchors(world.test.tasks)
     assert found == pytest.approx((reference.random, reference.oracle))
 
 

@@ -28,7 +28,7 @@ from envs.bandit.algorithms import (
     thompson,
     ucb1,
 )
-from envs.base import generator_blocks
+from envs.base import randomness
 
 
 def generator(seed: int) -> torch.Generator:
@@ -190,7 +190,7 @@ def test_drawing_in_blocks_changes_nothing_on_the_cpu(monkeypatch: pytest.Monkey
     actions = torch.zeros(4, dtype=torch.int64)
     runs = []
     for max_draws in (2**22, 8):  # all five steps at once, or two at a time
-        monkeypatch.setattr(generator_blocks, "MAX_DRAWS", max_draws)
+        monkeypatch.setattr(randomness, "MAX_DRAWS", max_draws)
         env = BanditVectorEnv(4, horizon=5, generator=generator(0))
         rewards = []
         for _ in range(4):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from envs import BanditVectorEnv, GridMazeVectorEnv, TabularMDPVectorEnv
-from envs.base.whole_numbers import torch_seed
+from envs.base.checks import torch_seed
 
 ENVS = {"maze": GridMazeVectorEnv, "bandit": BanditVectorEnv, "mdp": TabularMDPVectorEnv}
 

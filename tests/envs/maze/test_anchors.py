@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import GridMazeVectorEnv, Layout, MazeTask, TaskDistribution, pillar_maze
+from envs import GridMazeVectorEnv, Layout, MazeTask, TaskSet, maze_tasks, pillar_maze
 from envs.maze import anchors as oracle
 from envs.maze.dynamics import compile_layout
 from tests.envs.maze.strategies import layouts
@@ -57,7 +57,7 @@ def test_a_corridor_of_three_cells_by_hand() -> None:
 
 
 def test_curves_sum_to_the_returns() -> None:
-    tasks = TaskDistribution(pillar_maze(9)).split().test
+    tasks = maze_tasks(pillar_maze(9)).split().test
     curves = oracle.reference_curves(tasks, horizon=60, reward=3.0)
     returns = oracle.reference_returns(tasks, horizon=60, reward=3.0)
     for name in ("random", "localising", "ceiling", "oracle"):
@@ -121,7 +121,7 @@ def test_no_policy_is_above_the_oracle(layout: Layout, seed: int) -> None:
     """Any fixed way to act upon cell, goal and time is worth at most what the oracle earns."""
     rng = np.random.default_rng(seed)
     next_cell = compile_layout(layout).next_cell
-    tasks, horizon = TaskDistribution(layout), 20
+    tasks, horizon = maze_tasks(layout), 20
     total = 0.0
     for task in tasks:
         value = np.zeros(layout.num_free)
@@ -137,8 +137,8 @@ def test_no_policy_is_above_the_oracle(layout: Layout, seed: int) -> None:
 def test_an_agent_that_follows_the_tour_earns_the_ceiling() -> None:
     """Explore then exploit, played in the environment goal by goal."""
     layout, horizon, copies = pillar_maze(7), 60, 200
-    tasks = TaskDistribution(layout)
-    visits = oracle._tour(layout, tasks.start, horizon, "oracle")
+    tasks = maze_tasks(layout)
+    visits = oracle._tour(layout, layout.centre, horizon, "oracle")
     order = np.argsort(np.where(visits == 0, -1, visits))  # the start first
     walk = [int(order[0])]
     for stop in order[1:]:
@@ -163,7 +163,7 @@ def test_an_agent_that_follows_the_tour_earns_the_ceiling() -> None:
 
 
 def test_normalised_score() -> None:
-    tasks = TaskDistribution(pillar_maze(9))
+    tasks = maze_tasks(pillar_maze(9))
     returns = oracle.reference_returns(tasks)
     assert oracle.normalised_score(returns.random, tasks) == 0.0
     assert oracle.normalised_score(returns.ceiling, tasks) == 1.0
@@ -188,7 +188,7 @@ def test_returns_scale_with_the_reward() -> None:
 
 
 def test_subsets_average_to_the_whole() -> None:
-    every = TaskDistribution(pillar_maze(9))
+    every = maze_tasks(pillar_maze(9))
     parts = [part for part in every.split() if len(part)]
     for name in ("random", "localising", "ceiling", "oracle"):
         mean = sum(len(p) * getattr(oracle.reference_returns(p), name) for p in parts) / len(every)
@@ -198,7 +198,7 @@ def test_subsets_average_to_the_whole() -> None:
 def test_mirrored_goals_have_the_same_ceiling() -> None:
     layout = pillar_maze(9)
     ceilings = [
-        oracle.reference_returns(TaskDistribution(layout, (goal,))).ceiling
+        oracle.reference_returns(TaskSet((MazeTask(layout, goal),))).ceiling
         for goal in ((1, 2), (2, 1), (7, 6), (1, 6))
     ]
     assert ceilings == pytest.approx([ceilings[0]] * 4)
@@ -209,7 +209,7 @@ def test_mirrored_goals_have_the_same_ceiling() -> None:
     [
         ({"horizon": 0}, "at least 1 step, got 0"),
         ({"reward": 0.0}, "above 0"),
-        ({"tasks": TaskDistribution(pillar_maze(5), ())}, "empty task distribution"),
+        ({"tasks": TaskSet(())}, "empty task set"),
     ],
 )
 def test_bad_questions_are_refused(arguments: dict[str, object], message: str) -> None:
@@ -220,6 +220,6 @@ def test_bad_questions_are_refused(arguments: dict[str, object], message: str) -
 def test_start_elsewhere() -> None:
     corridor = Layout(("######", "#....#", "######"))
     task = MazeTask(corridor, (1, 4), start=(1, 1))
-    tasks = TaskDistribution.from_tasks([task])
+    tasks = [task]
     assert oracle.oracle_return(tasks, horizon=3) == 10.0
     assert oracle.oracle_return(tasks, horizon=2) == 0.0

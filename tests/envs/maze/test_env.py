@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import GridMazeEnv, Layout, MazeTask, TaskDistribution, pillar_maze
+from envs import GridMazeEnv, Layout, MazeTask, maze_tasks, pillar_maze
 from tests.envs.maze.strategies import tasks
 
 SMALL = pillar_maze(5)
@@ -115,7 +115,7 @@ def test_with_a_task_the_seed_drives_only_the_teleports() -> None:
 
 
 def test_tasks_argument_is_drawn_from_and_gives_the_layout() -> None:
-    split = TaskDistribution(pillar_maze(9)).split()
+    split = maze_tasks(pillar_maze(9)).split()
     env = GridMazeEnv(tasks=split.test)
     assert env.layout == pillar_maze(9)
     for seed in range(50):
@@ -213,7 +213,7 @@ def test_steps_outside_an_episode_are_refused() -> None:
         ({"teleport": "wall"}, "teleport must be one of"),
         ({"render_mode": "video"}, "render_mode must be .* got 'video'"),
         (
-            {"layout": SMALL, "tasks": TaskDistribution(pillar_maze(7))},
+            {"layout": SMALL, "tasks": maze_tasks(pillar_maze(7))},
             "tasks are for another layout",
         ),
     ],

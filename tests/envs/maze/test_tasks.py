@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs import Layout, MazeTask, TaskDistribution, pillar_maze
+from envs import Layout, MazeTask, TaskSet, maze_tasks, pillar_maze
 from tests.envs.maze.strategies import layouts, tasks
 
 LAYOUT = pillar_maze(13)
-EVERY = TaskDistribution(LAYOUT)
+EVERY = maze_tasks(LAYOUT)
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,14 +39,15 @@ def test_task_id_is_the_same_on_every_machine() -> None:
 
 def test_task_id_and_split_do_not_depend_on_the_process() -> None:
     code = (
-        "from envs import MazeTask, TaskDistribution, pillar_maze\n"
+        "from envs import MazeTask, maze_tasks, pillar_maze\n"
         "m = pillar_maze(13)\n"
-        "print(MazeTask(m, (1, 1)).task_id, TaskDistribution(m).split().test.goals)"
+        "print(MazeTask(m, (1, 1)).task_id, *(t.goal for t in maze_tasks(m).split().test))"
     )
     command = [sys.executable, "-c", code]
     environment = {"PYTHONHASHSEED": "123", "PATH": "", "PYTHONPATH": str(ROOT)}
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == f"{MazeTask(LAYOUT, (1, 1)).task_id} {EVERY.split().test.goals}"
+    goals = " ".join(str(task.goal) for task in EVERY.split().test)
+    assert out.stdout.strip() == f"{MazeTask(LAYOUT, (1, 1)).task_id} {goals}"
 
 
 def test_task_ids_differ_between_tasks() -> None:
@@ -75,8 +76,6 @@ def test_bad_tasks_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         MazeTask(LAYOUT, goal, start)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=message):
-        TaskDistribution(LAYOUT, (goal,), start)  # type: ignore[arg-type]
 
 
 def test_whole_numbers_of_other_types_are_cells() -> None:
@@ -113,7 +112,7 @@ def test_json_is_plain() -> None:
     assert fields["layout"][0] == "#####"
 
 
-# Distributions ------------------------------------------------------------------------------
+# Task sets -------------------------------------------------------------------------------
 
 
 def test_enumeration_covers_every_free_cell_but_the_start() -> None:
@@ -124,10 +123,12 @@ def test_enumeration_covers_every_free_cell_but_the_start() -> None:
     assert MazeTask(pillar_maze(9), (1, 1)) not in EVERY
 
 
-def test_distribution_is_a_value() -> None:
-    assert TaskDistribution(LAYOUT) == EVERY
-    assert hash(TaskDistribution(LAYOUT)) == hash(EVERY)
-    assert TaskDistribution.from_tasks(EVERY) == EVERY
+def test_goals_of_another_start() -> None:
+    elsewhere = maze_tasks(LAYOUT, (1, 1))
+    assert {task.goal for task in elsewhere} == set(LAYOUT.free_cells) - {(1, 1)}
+    assert {task.start for task in elsewhere} == {(1, 1)}
+    with pytest.raises(ValueError, match="is in a wall"):
+        maze_tasks(LAYOUT, (2, 2))
 
 
 @pytest.mark.parametrize(
@@ -145,33 +146,28 @@ def test_sample_is_uniform_and_repeatable(make) -> None:  # type: ignore[no-unty
     assert others.min() > 0
 
 
-def test_sample_goals_matches_sample() -> None:
-    goals = EVERY.sample_goals(50, torch.Generator().manual_seed(3))
-    tasks_drawn = EVERY.sample(50, torch.Generator().manual_seed(3))
-    assert goals.dtype == torch.int64
-    assert goals.tolist() == [task.goal_number for task in tasks_drawn]
-
-
 def test_sample_draws_only_from_a_subset() -> None:
     few = EVERY.filter(lambda task: task.goal[0] == 1)
     assert {task.goal[0] for task in few.sample(100, np.random.default_rng(0))} == {1}
     numbers = {task.goal_number for task in few}
-    assert set(few.sample_goals(500, torch.Generator()).tolist()) == numbers
+    goals, starts = few.draw(500, torch.Generator(), "cpu")
+    assert set(goals.tolist()) == numbers
+    assert set(starts.tolist()) == {LAYOUT.cell_number((6, 6))}
 
 
 @given(layouts(), st.floats(0, 1), st.floats(0, 1), st.text(max_size=3))
 def test_splits_are_disjoint_and_complete(layout: Layout, a: float, b: float, salt: str) -> None:
     train, test = min(a, b), 1 - max(a, b)
-    every = TaskDistribution(layout)
+    every = maze_tasks(layout)
     parts = every.split(train=train, validation=1 - train - test, test=test, salt=salt)
-    goals = [goal for part in parts for goal in part.goals]
-    assert len(goals) == len(set(goals))
-    assert set(goals) == set(every.goals)
+    dealt = [task for part in parts for task in part]
+    assert len(dealt) == len(set(dealt))
+    assert set(dealt) == set(every)
 
 
 def test_split_sizes_are_about_the_fractions() -> None:
     sizes = [
-        len(TaskDistribution(pillar_maze(21)).split(train=0.7, validation=0.1, test=0.2, salt=s)[0])
+        len(maze_tasks(pillar_maze(21)).split(train=0.7, validation=0.1, test=0.2, salt=s)[0])
         for s in "abcdefgh"
     ]
     assert abs(np.mean(sizes) / 280 - 0.7) < 0.05
@@ -179,8 +175,8 @@ def test_split_sizes_are_about_the_fractions() -> None:
 
 
 def test_split_does_not_depend_on_order_or_on_the_other_tasks() -> None:
-    backwards = TaskDistribution(LAYOUT, tuple(reversed(EVERY.goals)))
-    assert set(backwards.split().test.goals) == set(EVERY.split().test.goals)
+    backwards = TaskSet(tuple(reversed(EVERY.tasks)))
+    assert set(backwards.split().test) == set(EVERY.split().test)
     upper = EVERY.filter(lambda task: task.goal[0] < 6)
     filtered_after = EVERY.split().test.filter(lambda task: task.goal[0] < 6)
     assert upper.split().test == filtered_after
@@ -188,30 +184,26 @@ def test_split_does_not_depend_on_order_or_on_the_other_tasks() -> None:
 
 def test_split_stays_as_it_is() -> None:
     assert len(EVERY.split().test) == 25
-    assert EVERY.split().test.goals[:3] == ((1, 2), (1, 4), (1, 7))
+    assert [task.goal for task in EVERY.split().test][:3] == [(1, 2), (1, 4), (1, 7)]
 
 
 def test_empty_part_is_allowed_but_cannot_be_sampled() -> None:
     validation = EVERY.split().validation
     assert len(validation) == 0
-    with pytest.raises(ValueError, match="empty task distribution"):
+    with pytest.raises(ValueError, match="empty task set"):
         validation.sample(1, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="empty task distribution"):
-        validation.sample_goals(1, torch.Generator())
+    with pytest.raises(ValueError, match="empty task set"):
+        validation.draw(1, torch.Generator(), "cpu")
 
 
-def test_bad_distributions_are_refused() -> None:
+def test_bad_task_sets_are_refused() -> None:
     with pytest.raises(ValueError, match=r"sum to 1\.2"):
         EVERY.split(train=1.0, test=0.2)
     with pytest.raises(ValueError, match="at least 0"):
         EVERY.split(train=1.2, test=-0.2)
     with pytest.raises(ValueError, match="named twice"):
-        TaskDistribution(LAYOUT, ((1, 1), (1, 1)))
-    with pytest.raises(ValueError, match="in a wall"):
-        TaskDistribution(LAYOUT, ((2, 2),))
-    with pytest.raises(ValueError, match="no tasks"):
-        TaskDistribution.from_tasks([])
-    with pytest.raises(ValueError, match="differ in layout"):
-        TaskDistribution.from_tasks([EVERY[0], MazeTask(pillar_maze(9), (1, 1))])
-    with pytest.raises(ValueError, match="cannot sample -1"):
+        TaskSet((EVERY[0], EVERY[0]))
+    with pytest.raises(TypeError, match="must be a Task"):
+        TaskSet(((1, 1),))  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="cannot draw -1"):
         EVERY.sample(-1, np.random.default_rng(0))

@@ -6,8 +6,8 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import GridMazeVectorEnv, MazeTask, TaskDistribution, pillar_maze
-from envs.base import generator_blocks
+from envs import GridMazeVectorEnv, MazeTask, maze_tasks, pillar_maze
+from envs.base import randomness
 from tests.envs.maze.strategies import tasks
 
 SMALL = pillar_maze(5)
@@ -75,62 +75,14 @@ def test_results_are_new_tensors_each_step() -> None:
     assert first.data_ptr() != second.data_ptr()
 
 
-@settings(max_examples=25)
-@given(
-    st.integers(1, 4),
-    st.integers(1, 5),
-    st.integers(1, 20),
-    st.sampled_from([1, 7, 2**22]),
-    st.integers(0, 2**32),
-)
-def test_blocks_of_generators_see_what_each_would_see_alone(
-    num_blocks: int, size: int, horizon: int, max_block: int, seed: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generator_blocks, "MAX_DRAWS", max_block)
-        rng = generator(seed)
-        actions = torch.randint(4, (horizon, num_blocks * size), generator=rng)
-        seeds = [seed + 17 * g for g in range(num_blocks)]
-        arguments = {"size": 7, "horizon": horizon}
-        together = rollout(
-            GridMazeVectorEnv(
-                num_blocks * size, generator=[generator(s) for s in seeds], **arguments
-            ),
-            actions,
-        )
-        for g, one in enumerate(seeds):
-            part = slice(g * size, (g + 1) * size)
-            alone = rollout(
-                GridMazeVectorEnv(size, generator=generator(one), **arguments), actions[:, part]
-            )
-            assert torch.equal(together[:, part], alone)
-
-
 def test_drawing_in_blocks_changes_nothing_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     actions = torch.randint(4, (50, 6), generator=generator(0))
     results = []
     for size in (2**22, 20):
-        monkeypatch.setattr(generator_blocks, "MAX_DRAWS", size)
+        monkeypatch.setattr(randomness, "MAX_DRAWS", size)
         env = GridMazeVectorEnv(6, size=5, horizon=50, generator=generator(1))
         results.append(rollout(env, actions))
     assert torch.equal(*results)
-
-
-def test_same_seed_same_episode() -> None:
-    actions = torch.randint(4, (40, 8), generator=generator(0))
-    env = GridMazeVectorEnv(8, size=5, horizon=40)
-
-    def episode(seed: int) -> torch.Tensor:
-        env.reset(seed=seed)
-        return rollout(env, actions, episodes=1)
-
-    assert torch.equal(episode(3), episode(3))
-    assert not torch.equal(episode(3), episode(4))
-
-
-def test_unseeded_environments_differ() -> None:
-    goals = [GridMazeVectorEnv(64).reset()[1]["goals"] for _ in range(2)]
-    assert not torch.equal(*goals)
 
 
 def test_seeds_go_to_the_generators_in_turn() -> None:
@@ -156,26 +108,14 @@ def test_goals_and_teleports_are_uniform() -> None:
     assert (counts[counts > 0] - 2000).abs().max() < 5 * 42
 
 
-def test_tasks_are_sticky_until_none() -> None:
+def test_goals_are_tasks_and_stay_until_none() -> None:
     env = GridMazeVectorEnv(3, size=13)
-    wanted = TaskDistribution(env.layout).sample(3, np.random.default_rng(0))
-    env.reset(options={"tasks": wanted})
-    for _ in range(2):
-        env.reset()
-        assert env.tasks == wanted
     env.reset(options={"goals": torch.tensor([0, 1, 2])})
     env.reset()
     assert env.goals.tolist() == [0, 1, 2]
     env.reset(options={"tasks": None})
     drawn = {tuple(env.reset()[1]["goals"].tolist()) for _ in range(5)}
     assert len(drawn) == 5
-
-
-def test_same_task_keeps_the_drawn_goals_once() -> None:
-    env = GridMazeVectorEnv(8)
-    _, info = env.reset(seed=0)
-    assert torch.equal(env.reset(options={"same_task": True})[1]["goals"], info["goals"])
-    assert not torch.equal(env.reset()[1]["goals"], info["goals"])
 
 
 def test_tasks_may_start_anywhere() -> None:
@@ -187,7 +127,7 @@ def test_tasks_may_start_anywhere() -> None:
 
 
 def test_goals_come_from_the_distribution() -> None:
-    test = TaskDistribution(pillar_maze(9)).split().test
+    test = maze_tasks(pillar_maze(9)).split().test
     env = GridMazeVectorEnv(500, tasks=test)
     env.reset(seed=0)
     assert set(env.tasks) == set(test)
@@ -216,20 +156,6 @@ def test_pictures() -> None:
 
 
 # Autoreset ------------------------------------------------------------------------------------
-
-
-def test_disabled_refuses_to_go_on() -> None:
-    env = GridMazeVectorEnv(2, size=5, horizon=2)
-    with pytest.raises(gymnasium.error.ResetNeeded, match="before the first step"):
-        env.step(torch.zeros(2, dtype=torch.int64))
-    env.reset(seed=0)
-    ends = [env.step(torch.zeros(2, dtype=torch.int64))[3].tolist() for _ in range(2)]
-    assert ends == [[False, False], [True, True]]
-    with pytest.raises(gymnasium.error.ResetNeeded, match="ended after 2 steps"):
-        env.step(torch.zeros(2, dtype=torch.int64))
-    env.reset(options={"reset_mask": np.array([True, True])})
-    with pytest.raises(ValueError, match="lock step"):
-        env.reset(options={"reset_mask": np.array([True, False])})
 
 
 def test_same_step_returns_the_next_episodes_first_observation() -> None:
@@ -342,11 +268,6 @@ def test_wrong_number_of_seeds_is_refused() -> None:
 def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match=r"device 'cuda' was asked for.*give device='cpu'"):
         gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, device="cuda")
-
-
-def test_questions_before_the_first_reset_are_refused() -> None:
-    with pytest.raises(gymnasium.error.ResetNeeded):
-        _ = GridMazeVectorEnv(2).goals
 
 
 # On a GPU -------------------------------------------------------------------------------------

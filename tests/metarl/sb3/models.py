@@ -3,11 +3,11 @@
 import torch
 from stable_baselines3 import PPO
 
-from envs import GridMazeVectorEnv, TaskDistribution, pillar_maze
+from envs import GridMazeVectorEnv, maze_tasks, pillar_maze
 from metarl.sb3 import TaskVecEnv, seeded
 
 LAYOUT = pillar_maze(5)
-GOALS = TaskDistribution(LAYOUT)
+GOALS = maze_tasks(LAYOUT)
 
 
 def mazes(num_envs=4, seed=0, horizon=6, **arguments):

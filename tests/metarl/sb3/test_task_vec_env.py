@@ -19,14 +19,15 @@ from envs import (
     PointNavigationEnv,
     PointNavigationVectorEnv,
     PointTasks,
-    TaskDistribution,
+    TaskSet,
+    maze_tasks,
     pillar_maze,
 )
 from metarl.sb3 import TaskVecEnv
 from tests.metarl.rl.ending_env import ENDS, TensorEndingEnv
 
 LAYOUT = pillar_maze(5)
-GOALS = TaskDistribution(LAYOUT)
+GOALS = maze_tasks(LAYOUT)
 SPACES = {"observation_space": Box(-1, 100, (2,), np.float32), "action_space": Discrete(2)}
 
 
@@ -163,7 +164,7 @@ def tasks_of_episodes(env, num_episodes, horizon=4):
 def test_given_tasks_are_kept_and_a_source_gives_others_at_each_episode():
     tasks = GOALS.sample(6, np.random.default_rng(3))
     assert tasks_of_episodes(mazes(tasks=tasks), 3) == [tasks] * 3
-    half = TaskDistribution(LAYOUT, GOALS.goals[:5])
+    half = TaskSet(GOALS.tasks[:5])
     generators = [torch.Generator().manual_seed(2) for _ in range(2)]
     drawn = tasks_of_episodes(mazes(source=half, generator=generators[0]), 4)
     assert drawn == [half.sample(6, generators[1]) for _ in range(4)]

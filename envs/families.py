@@ -1,0 +1,14 @@
+"""The families of environments: one folder and one line each. Imports nothing.
+
+Family NAME in folder FOLDER has the id ``metarl/NAME-v0``, and the folder offers the single
+environment ``NAMEEnv`` and its tensor twin ``NAMEVectorEnv``.
+"""
+
+FAMILIES = {
+    "maze": "GridMaze",
+    "point": "PointNavigation",
+    "grid_navi": "GridNavi",
+    "bandit": "Bandit",
+    "mdp": "TabularMDP",
+}
+"""Folder, and name."""
