@@ -12,16 +12,30 @@ meta-batch as one tensor program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from metarl.core import InnerStep, UpdateRule, add_to_grads, added, check_choice, scope, sgd, share
+from metarl.core import (
+    InnerStep,
+    Params,
+    ReplayBuffer,
+    UpdateRule,
+    add_to_grads,
+    added,
+    check_choice,
+    gradients,
+    leaves,
+    scope,
+    sgd,
+    share,
+)
 from metarl.core.renamed import renamed
-from metarl.core.replay import Key
+from metarl.core.replay import Key, Visit
 from metarl.core.second_order import twice_differentiable
 from metarl.meta.leap import SIMPLIFIED, Distance, LeapMetric
 from metarl.meta.policy.trajectory_objectives import (
@@ -31,9 +45,8 @@ from metarl.meta.policy.trajectory_objectives import (
     TrajectoryObjective,
 )
 from metarl.meta.warpgrad.objectives import OBJECTIVES, Look, Objective, look
-from metarl.modules.collected import Collected
-from metarl.modules.module_task import Criterion
-from metarl.modules.trajectory import Trajectory
+from metarl.modules.module_task import Criterion, ModuleTask
+from metarl.modules.recorder import TaskPath
 from metarl.seeding import check_seed, stream
 
 InitObjective: TypeAlias = Literal["none", "leap", "leap_simplified", "reptile", "maml"]
@@ -177,7 +190,7 @@ class DualUpdater:
         return total
 
     def _path_gradient(
-        self, collected: Collected, path: Trajectory, objective: TrajectoryObjective
+        self, collected: Collected, path: TaskPath, objective: TrajectoryObjective
     ) -> dict[str, Tensor]:
         """What one path says about where it began ``[1, ...]``."""
         follower = objective.begin()
@@ -230,3 +243,76 @@ def _forget(collected: Collected) -> None:
     for params in (collected.init, collected.slow, collected.learned):
         for p in params.values():
             p.grad = None
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What there is to learn from, and what is to learn.
+
+    Attributes:
+        model: The module.
+        init: Where adaptation begins: the model's own parameters of the adapting modules.
+        slow: The model's parameters of the warp modules.
+        learned: What the rule has learned.
+        paths: One a task.
+        buffer: The points of all of them.
+        turn: How many meta-batches came before.
+    """
+
+    model: nn.Module
+    init: dict[str, nn.Parameter]
+    slow: dict[str, nn.Parameter]
+    learned: dict[str, nn.Parameter]
+    paths: Sequence[TaskPath]
+    buffer: ReplayBuffer
+    turn: int
+
+    @property
+    def device(self) -> torch.device:
+        """Of the parameters."""
+        return next(iter(self.init.values())).device
+
+    def task(self, number: int, criterion: Criterion) -> ModuleTask:
+        """One of the tasks."""
+        path = self.paths[number]
+        return ModuleTask(self.model, criterion, path.source, path.modes)
+
+    def stacked(self, params: Params) -> dict[str, Tensor]:
+        """One point, as tasks take it: ``[1, ...]``, on the device."""
+        return {name: p.unsqueeze(0).to(self.device) for name, p in params.items()}
+
+    def steps(
+        self, path: TaskPath, criterion: Criterion, *, evaluate: bool
+    ) -> Iterator[InnerStep[Any]]:
+        """The steps of a path from one recorded point to the next, without a graph.
+
+        Args:
+            path: Of one task.
+            criterion: The loss.
+            evaluate: Draw a batch for every point and take loss and gradient there; else both
+                are zero.
+
+        Raises:
+            ValueError: The buffer has dropped points of the path.
+        """
+        wanted = list(range(0, path.num_steps, self.buffer.stride))
+        kept = set(self.buffer.keys())
+        if not kept.issuperset((path.task, k) for k in wanted):
+            raise ValueError("the initialisation learns from whole paths: use no capacity")
+        slow = share({n: p.detach() for n, p in self.slow.items()}, 1)
+        visits = [self.buffer[path.task, k] for k in wanted]
+        end = Visit(path.task, path.num_steps, dict(path.end), dict(path.end_state))
+        for before, after in pairwise([*visits, end]):
+            fast, state = self.stacked(before.fast), self.stacked(before.state)
+            batch, loss, grads = None, torch.zeros(1, device=self.device), fast
+            if evaluate:
+                task = self.task(path.task, criterion)
+                batch = task.sample(fast, slow, "support")
+                with torch.enable_grad():
+                    here = leaves(fast)
+                    loss = task.loss(here, slow, batch)
+                grads = gradients(loss.sum(), here)
+            next_fast, next_state = self.stacked(after.fast), self.stacked(after.state)
+            yield InnerStep(
+                before.step, fast, state, batch, loss.detach(), grads, next_fast, next_state
+            )

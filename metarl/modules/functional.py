@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, Self
+from weakref import WeakKeyDictionary, WeakSet
 
+import torch
 from torch import Tensor, is_grad_enabled, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import parametrize
 
-from metarl.core import Params
+from metarl.core import Params, precise
 from metarl.core.second_order import composed, nodes_of
-from metarl.modules.statistics import warn_of_unmoved_statistics
 
 RECOMPUTED = (
     "activation checkpointing (torch.utils.checkpoint) and other saved-tensor hooks cannot be used "
@@ -124,3 +126,82 @@ def lock_of(model: nn.Module) -> threading.RLock:
 def copy_buffers(model: nn.Module) -> dict[str, Tensor]:
     """The model's buffers by name, copied."""
     return {name: b.detach().clone() for name, b in model.named_buffers()}
+
+
+_WARNED: WeakSet[nn.Module] = WeakSet()
+
+
+def warn_of_unmoved_statistics(model: nn.Module, buffers: Params) -> None:
+    """Warn, once per model, of a norm in evaluation mode whose statistics are those it began with.
+
+    Clones move statistics of their own, so that meta-training through clones leaves the model's as
+    they were: mean 0, variance 1.
+
+    Args:
+        model: The module.
+        buffers: What it is called with, by name.
+    """
+    if model in _WARNED:
+        return
+    found = dict(_evaluating(model, buffers))
+    if not found:
+        return
+    untouched = torch.stack(list(found.values())).tolist()
+    names = [name for name, is_untouched in zip(found, untouched, strict=True) if is_untouched]
+    if names:
+        _WARNED.add(model)
+        warnings.warn(
+            f"{names[0]} is in evaluation mode, and its running statistics have never been moved "
+            "(mean 0, variance 1): clones and Warp move copies, meta-training leaves the model's "
+            "alone. Evaluate in training mode, make it with track_running_stats=False, or keep the "
+            "statistics of a task: "
+            "model.load_state_dict(dict(clone.named_buffers()), strict=False)",
+            stacklevel=4,
+        )
+
+
+def _evaluating(model: nn.Module, buffers: Params) -> Iterator[tuple[str, Tensor]]:
+    """Norms that would use running statistics; whether these are untouched, a boolean each."""
+    for name, module in model.named_modules():
+        if not isinstance(module, _NormBase) or module.training or not module.track_running_stats:
+            continue
+        prefix = f"{name}." if name else ""
+        mean, variance = (buffers.get(f"{prefix}running_{what}") for what in ("mean", "var"))
+        if mean is not None and variance is not None and mean.numel():
+            yield name or type(module).__name__, ((mean == 0) & (variance == 1)).all().cpu()
+
+
+class NamedTree(nn.Module):
+    """What `core` calls `Params`, as an `nn.Module` with the same names.
+
+    A module's own parameters may have no dot in their names; a tree of modules may. Cast to half
+    precision with the model around it, they stay in float32: logarithms of step sizes, logits and
+    matrices near the identity would be rounded away, and so would the steps of an optimiser.
+    """
+
+    def __init__(self, params: Params) -> None:
+        """Copy the values; every one is learned."""
+        super().__init__()
+        for name, value in params.items():
+            *path, last = name.split(".")
+            node: nn.Module = self
+            for part in path:
+                if part not in node._modules:
+                    node.add_module(part, nn.Module())
+                node = node.get_submodule(part)
+            node.register_parameter(last, nn.Parameter(value.detach().clone()))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and cast, but not below float32."""
+
+        def kept(value: Tensor) -> Tensor:
+            moved = fn(value)
+            dtype = precise(moved).dtype
+            return moved if dtype == moved.dtype else value.to(moved.device, dtype)
+
+        super()._apply(kept, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def params(self) -> dict[str, nn.Parameter]:
+        """The parameters themselves, by name."""
+        return dict(self.named_parameters())

@@ -1,4 +1,6 @@
-"""MAML for your own loop (Finn et al. 2017): any `nn.Module`, any loss.
+"""MAML, ANIL and Meta-SGD for your own loop: any `nn.Module`, any loss.
+
+MAML (Finn et al. 2017):
 
     maml = MAML(model, lr=0.1)
     for task in tasks:
@@ -7,7 +9,23 @@
         loss(clone(task.query_x), task.query_y).backward()      d l(phi_K) / d theta
     optimiser.step()
 
-`metarl.meta.MAML` is the same method for whole meta-batches as one tensor program.
+ANIL (Raghu et al. 2020) adapts the head alone. The body is learned by the outer optimiser, through
+the query loss and through the inner gradients. A clone runs the whole model; where the body is a
+module of its own, run it once for a task and wrap the head: the steps are a fraction of the work,
+and the gradient is the same.
+
+    anil = MAML(model.head, lr=0.1)
+    features = model.body(task.x)
+    clone = anil.clone()
+    clone.adapt(loss(clone(features), task.y))                  as many steps as wanted
+    loss(clone(model.body(task.query_x)), task.query_y).backward()
+
+Meta-SGD (Li et al. 2017) learns a step size alpha for every number, beside theta:
+
+    phi_{k+1} = phi_k - alpha o grad l(phi_k)                                    (their eq. 2)
+
+`metarl.meta` has the same methods for whole meta-batches as one tensor program, with their
+equations, and the one deviation: log alpha is learned, so that step sizes stay positive.
 """
 
 from __future__ import annotations
@@ -15,13 +33,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from metarl.core import UpdateRule, sgd, share
+from metarl.core import UpdateRule, scope, sgd, share
+from metarl.core.step_sizes import Sizes
 from metarl.core.update_rules import check_rule
 from metarl.modules.clone import Clone
-from metarl.modules.functional import copy_buffers, lock_of
-from metarl.modules.named_tree import NamedTree
+from metarl.modules.functional import NamedTree, copy_buffers, lock_of
 from metarl.modules.selection import Selector, select
 
 
@@ -111,3 +129,51 @@ class MAML(nn.Module):
         if not fast:
             raise ValueError("nothing adapts: all parameters chosen have requires_grad=False")
         return fast
+
+
+class ANIL(MAML):
+    """`MAML` with a head that adapts and a body that stands still in clones."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float | None = None,
+        *,
+        head: Selector | Iterable[Selector],
+        first_order: bool = False,
+        rule: UpdateRule | None = None,
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: The module.
+            lr: Step size of gradient descent; or give ``rule``.
+            head: Modules, their names, or name patterns of what adapts, e.g. ``"classifier"``.
+            first_order: See `MAML`.
+            rule: See `MAML`.
+
+        Raises:
+            ValueError: See `MAML`; or ``head`` names no parameter.
+        """
+        super().__init__(model, lr, first_order=first_order, rule=rule, adapt=head)
+
+
+class MetaSGD(MAML):
+    """`MAML` with learned step sizes, which are among its parameters."""
+
+    def __init__(self, model: nn.Module, lr: Sizes, *, first_order: bool = False) -> None:
+        """Wrap a model.
+
+        Args:
+            model: The module.
+            lr: Where step sizes begin: a number, or by parameter name (or name pattern) numbers and
+                tensors of the parameters' shapes; a list in place of a number learns one for each
+                step.
+            first_order: See `MAML`.
+        """
+        super().__init__(model, rule=sgd(lr, learned="element"), first_order=first_order)
+
+    def step_sizes(self) -> dict[str, Tensor]:
+        """Alpha by the model's parameter names, of their shapes; of each step where by step."""
+        logs = scope(self.learned.params(), "0.log_lr")
+        return {name: log_lr.detach().exp() for name, log_lr in logs.items()}

@@ -1,18 +1,129 @@
-"""One task of a module as the learners see tasks: a `TaskBatch` with N = 1."""
+"""One task of a module as the learners see tasks: a `TaskBatch` with N = 1, and its batches.
+
+Batches are drawn when they are needed, from whatever a user has registered (`TaskSource`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from inspect import Parameter, signature
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from metarl.core import Params, Split
 from metarl.modules.functional import call, lock_of
-from metarl.modules.task_source import Batch, TaskSource, moved
+
+Batch: TypeAlias = tuple[Any, Any]
+"""Inputs (a tensor; a tuple or mapping of arguments of the model) and targets."""
+
+
+Policy: TypeAlias = Callable[..., Any]
+"""The model with the parameters that experience is drawn for; called as the model is, no graph."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A task that tells support from query experience."""
+
+    def sample(self, split: Split) -> Batch:
+        """Draw (inputs, targets)."""
+
+
+@runtime_checkable
+class Plays(Protocol):
+    """A task whose experience depends on who acts in it (reinforcement learning)."""
+
+    def sample(self, split: Split, policy: Policy, /) -> Batch:
+        """Act by the policy, draw (inputs, targets)."""
+
+
+class TaskSource:
+    """Endless batches of one task.
+
+    An iterable is gone through again and again, by one iterator, and both splits take its next
+    batch, so that the inner step and the loss after it are taken on different ones.
+    """
+
+    def __init__(self, data: Samples | Plays | Iterable[Batch]) -> None:
+        """Take a data loader, a list of (inputs, targets), or an object with ``sample(split)``.
+
+        Where ``sample`` has a second argument, ``sample(split, policy)``, it is given the policy.
+
+        Raises:
+            TypeError: It is nothing of the kind.
+        """
+        given: object = data
+        no_batches = isinstance(given, Tensor | Mapping) or (
+            isinstance(given, tuple) and any(isinstance(part, Tensor) for part in given)
+        )
+        if no_batches or not isinstance(given, Samples | Iterable):
+            raise TypeError(
+                "a task is an iterable of (inputs, targets) or has sample(split), got "
+                f"{type(data).__name__}; one batch is a task too: [(inputs, targets)]"
+            )
+        self._data: Any = data
+        self._samples = isinstance(given, Samples)
+        self._plays = self._samples and _takes_policy(data)
+        self._iterator: Iterator[Batch] | None = None
+
+    def draw(self, split: Split, device: torch.device, policy: Policy) -> Batch:
+        """One batch, on the device.
+
+        Args:
+            split: Support or query experience.
+            device: Where the batch is wanted.
+            policy: Who acts, in tasks that ask for it.
+
+        Raises:
+            TypeError: It is no pair.
+            ValueError: There is no batch (any more).
+        """
+        batch: object
+        if self._samples:
+            batch = self._data.sample(split, *((policy,) if self._plays else ()))
+        else:
+            batch = self._next()
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(
+                f"a batch is a pair (inputs, targets), got {type(batch).__name__}: let the task "
+                "give pairs, e.g. by sample(split); inputs may be a mapping of the model's inputs"
+            )
+        return moved(batch[0], device), moved(batch[1], device)
+
+    def _next(self) -> Batch:
+        if self._iterator is not None:
+            for batch in self._iterator:
+                return batch
+        self._iterator = iter(self._data)
+        for batch in self._iterator:
+            return batch
+        raise ValueError(
+            "the task has no batch: it is empty, or an iterator that is used up (register "
+            "something that can be iterated again, such as the data loader itself)"
+        )
+
+
+def _takes_policy(task: Any) -> bool:
+    """Whether ``sample`` has a second argument by place: a required one, or one called policy."""
+    places = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    second = [p for p in signature(task.sample).parameters.values() if p.kind in places][1:2]
+    return any(p.name == "policy" or p.default is Parameter.empty for p in second)
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """The same structure of tuples, lists and mappings with its tensors on the device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: moved(v, device) for key, v in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(moved(v, device) for v in value)
+    return value
+
 
 Criterion: TypeAlias = Callable[[Any, Any], Tensor]
 """The model's output and the targets in, a scalar out."""

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metarl
-from metarl.modules.inner_optimisers import LearnedMomentum
-from metarl.modules.torch_rules import rule_of, state_of
+from metarl.modules.torch_rules import LearnedMomentum, rule_of, state_of
 from tests.metarl.modules.wrapped import mlp, some_data
 
 MAKERS: dict[str, Any] = {

@@ -11,8 +11,7 @@ from torch.func import functional_call
 
 import metarl
 from metarl.core import Split
-from metarl.modules.module_task import ModuleTask, modes_of
-from metarl.modules.task_source import Batch, Policy, TaskSource
+from metarl.modules.module_task import Batch, ModuleTask, Policy, TaskSource, modes_of
 from metarl.supervised import TaskDataset
 from tests.metarl.modules.warp_loop import LR, gradients_due, sgd
 from tests.metarl.modules.wrapped import mlp

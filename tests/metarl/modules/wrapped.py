@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.modules import MAML
-from metarl.modules.named_tree import NamedTree
+from metarl.modules.functional import NamedTree
 from metarl.nn import Network
 from tests.metarl.meta.problems import Data, Problem, each_task
 
