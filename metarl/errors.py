@@ -16,6 +16,10 @@ class RunDirectoryError(UserError):
     """A run directory is missing, foreign, damaged or already there."""
 
 
+class LockedError(RunDirectoryError):
+    """Another process works in a directory."""
+
+
 class CheckpointError(UserError):
     """A checkpoint is missing, foreign, damaged or of another version."""
 

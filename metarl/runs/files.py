@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from metarl.errors import RunDirectoryError
+from metarl.errors import LockedError, RunDirectoryError
 from metarl.foreign_bytes import understood
 
 
@@ -148,19 +148,20 @@ class Lock:
 
     Args:
         folder: Where the lock file goes, ``.lock``; it must exist.
+        patience: Seconds to wait for another process.
 
     Raises:
-        RunDirectoryError: Another process holds it.
+        LockedError: Another process holds it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: float = 0.0) -> None:
         self._lock: FileLock | None = FileLock(
             folder.resolve() / ".lock", is_singleton=True, thread_local=False, mode=0o644
         )
         try:
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(timeout=patience)
         except Timeout:
-            raise RunDirectoryError(
+            raise LockedError(
                 f"another process is training {folder}; wait for it, or stop it first"
             ) from None
         except (OSError, NotImplementedError):  # a file system without locks: nothing is locked
@@ -174,13 +175,17 @@ class Lock:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """A lock on a folder while the `with` block lasts.
 
+    Args:
+        folder: Where the lock file goes; it must exist.
+        patience: Seconds to wait for another process.
+
     Raises:
-        RunDirectoryError: Another process holds it.
+        LockedError: Another process holds it.
     """
-    lock = Lock(folder)
+    lock = Lock(folder, patience)
     try:
         yield
     finally:

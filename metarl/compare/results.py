@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.maze_adapt.comparison.cpu_clock import cpu_seconds
-from experiments.maze_adapt.comparison.settings import Comparison
-from experiments.maze_adapt.methods import Method
+from metarl.compare.cpu_clock import cpu_seconds
+from metarl.compare.settings import Comparison
 from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import (
     AdaptationResult,
@@ -70,7 +69,7 @@ class Compared:
 
     methods: list[dict[str, Any]]
     missing: list[str]
-    reference: Method | None
+    reference: str | None
     floor: str
     floor_return: float
     oracle_return: float
@@ -94,7 +93,7 @@ def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) 
     Raises:
         UserError: Nothing has been evaluated, or not on the same tasks.
     """
-    runs: dict[Method, list[Run]] = {}
+    runs: dict[str, list[Run]] = {}
     missing, failures = [], dict(failures)
     for method in comparison.methods:
         for seed in comparison.seeds:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
-from experiments.maze_adapt.comparison.results import Compared
+from metarl.compare.results import Compared
 
 Row = dict[str, Any]
 MARK = "**"

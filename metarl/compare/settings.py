@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments import stored_settings
-from experiments.maze_adapt.evaluate import EvaluateSettings
-from experiments.maze_adapt.methods import Method
-from experiments.maze_adapt.worlds import EnvName, Split
 from metarl.errors import RunDirectoryError, UserError
+from metarl.foreign_bytes import understood
 from metarl.runs.files import read_json
 
-USUAL_REFERENCES: tuple[Any, ...] = ("ppo", "none")
+USUAL_REFERENCES = ("ppo", "none")
 """The first of these that is compared is the reference where none is named."""
 
 
@@ -27,7 +24,7 @@ class EvaluationSettings:
     Attributes:
         tasks: Unseen tasks, at most, the same for all.
         steps: Steps of adaptation. Default: the method's usual number.
-        episodes: Episodes a task and step. Default: the method's usual number.
+        episodes: Episodes per task and step. Default: the method's usual number.
         chunk_size: Tasks that are stacked. None: all.
         split: validation to choose settings by, test to report on.
         seed: Of tasks and episodes.
@@ -37,16 +34,19 @@ class EvaluationSettings:
     steps: int | None = None
     episodes: int | None = None
     chunk_size: int | None = None
-    split: Annotated[Split, tyro.conf.arg(aliases=("--evaluate.side",))] = "test"
+    split: Annotated[Literal["validation", "test"], tyro.conf.arg(aliases=("--evaluate.side",))] = (
+        "test"
+    )
     seed: int = 10_000
 
     def __post_init__(self) -> None:
-        """Refuse what `evaluate` would refuse."""
-        self.of_run(Path(), "cpu")
-
-    def of_run(self, run: Path, device: str) -> EvaluateSettings:
-        """As `evaluate` takes them."""
-        return EvaluateSettings(run, device=device, **vars(self))
+        """Check the counts."""
+        least = {"tasks": 1, "steps": 0, "episodes": 1, "chunk_size": 1, "seed": 0}
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                option = name.replace("_", "-")
+                raise UserError(f"--evaluate.{option} must be at least {smallest}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class CompareSettings:
     All options of `train` are taken too, and hold for every method that has them; what is not given
     is the method's own default. What is there already is not done again: the same command goes on
     after an interruption, and further --methods or --seeds may be added to a folder later, or more
-    --iterations.
+    --iterations. Several processes may work on one folder: each run is done by one of them.
     """
 
     run_dir: Path = Path("runs/compare")
     """Where all goes: METHOD/seed-S, and comparison.json, .csv, .md and .png."""
-    env: EnvName = "maze"
+    env: str = "maze"
     """The task distribution; see `train`."""
-    methods: tuple[Method, ...] = ("maml", "fomaml", "anil", "none")
+    methods: tuple[str, ...] = ("maml", "fomaml", "anil", "none")
     """What to compare."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds of every method."""
@@ -72,7 +72,7 @@ class CompareSettings:
     given many times."""
     evaluate: EvaluationSettings = field(default_factory=EvaluationSettings)
     """On unseen tasks."""
-    reference: Method | None = None
+    reference: str | None = None
     """Who the others are compared with. Default: ppo or none, if it is there."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
@@ -82,7 +82,7 @@ class CompareSettings:
     """Train and evaluate nothing: sum up what is there."""
 
     def __post_init__(self) -> None:
-        """Refuse a comparison of nothing."""
+        """Check that there is something to compare."""
         for name in ("methods", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
@@ -107,23 +107,23 @@ class Comparison:
         reference: Who the others are compared with.
     """
 
-    env: EnvName
-    methods: tuple[Method, ...]
+    env: str
+    methods: tuple[str, ...]
     seeds: tuple[int, ...]
     options: tuple[str, ...] = ()
     override: tuple[str, ...] = ()
     evaluate: EvaluationSettings = field(default_factory=EvaluationSettings)
-    reference: Method | None = None
+    reference: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a reference that is not there."""
+        """Check that the reference is there."""
         if self.reference is not None and self.reference not in self.methods:
             raise UserError(f"--reference {self.reference} is not among --methods; add it")
 
     @property
-    def compared_with(self) -> Method | None:
+    def compared_with(self) -> str | None:
         """The reference, named or usual; None where there is none."""
-        usual: list[Method] = [m for m in USUAL_REFERENCES if m in self.methods]
+        usual = [method for method in USUAL_REFERENCES if method in self.methods]
         return self.reference or next(iter(usual), None)
 
 
@@ -131,7 +131,7 @@ def stored_in(folder: Path) -> Comparison | None:
     """What a folder compares; None where there is nothing yet.
 
     Raises:
-        RunDirectoryError: It holds something else.
+        RunDirectoryError: It holds something else, or a comparison of another version.
     """
     path = folder / "comparison.json"
     if not path.exists():
@@ -143,13 +143,68 @@ def stored_in(folder: Path) -> Comparison | None:
                 f"{folder} holds something else than a comparison; name another --run-dir"
             )
         return None
-    content: Any = read_json(path).get("comparison", {})
-    how = content.get("evaluate") if isinstance(content, dict) else None
-    if isinstance(how, dict) and "side" in how:  # the former name
-        content = {**content, "evaluate": {"split": how["side"], **how}}
-        del content["evaluate"]["side"]
-    required = ("env", "methods", "seeds")
-    return stored_settings.from_config(Comparison, content, required=required, what="a comparison")
+    problem, remedy = "is not that of a comparison of this version", "restore it"
+    content: Any = read_json(path).get("comparison")
+    with understood(path, problem, f"{remedy}, or use the version that wrote it"):
+        try:
+            return _comparison(content)
+        except UserError as error:
+            raise RunDirectoryError(f"{path} {problem}: {error}; {remedy}") from None
+
+
+def _comparison(content: Mapping[str, Any]) -> Comparison:
+    """What JSON values say; raises what it likes where they are of another kind."""
+    how = dict(content.get("evaluate", {}))
+    if "side" in how:  # the former name
+        how.setdefault("split", how.pop("side"))
+    if how.get("split", "test") not in ("validation", "test"):
+        raise ValueError(f"evaluate.split is {how['split']!r}")
+    counts = {name: v for name, v in how.items() if name != "split"}
+    if any(type(v) is not int and (v is not None or n == "tasks") for n, v in counts.items()):
+        raise TypeError(f"evaluate is {how!r}")
+    return Comparison(
+        _of(str, content["env"]),
+        _all(str, content["methods"]),
+        _all(int, content["seeds"]),
+        _all(str, content.get("options", [])),
+        _all(str, content.get("override", [])),
+        EvaluationSettings(**how),
+        None if content.get("reference") is None else _of(str, content["reference"]),
+    )
+
+
+def _of(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _all(kind: type, values: Any) -> tuple[Any, ...]:
+    return tuple(_of(kind, value) for value in _of(list, values))
+
+
+def in_words_of_today(stored: Comparison, today: Callable[[str], str]) -> Comparison:
+    """The same with options under the names that they have now.
+
+    Args:
+        stored: What a folder compares.
+        today: Names of options, such as ``learner.inner.lr``, as they are called now.
+    """
+
+    def renamed(word: str) -> str:
+        if not word.startswith("--"):
+            return word
+        name, equals, value = word.partition("=")
+        return f"--{today(name[2:])}{equals}{value}"
+
+    overrides = []
+    for one in stored.override:
+        name, equals, value = one.partition("=")
+        method, dot, option = name.partition(".")
+        own = option.startswith("evaluate.")
+        overrides.append(f"{method}{dot}{option if own else today(option)}{equals}{value}")
+    options = tuple(renamed(word) for word in stored.options)
+    return replace(stored, options=options, override=tuple(overrides))
 
 
 def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str]) -> Comparison:
@@ -166,12 +221,13 @@ def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str
     before = stored or Comparison(asked.env, asked.methods, asked.seeds)
     if asked.env != before.env:
         raise UserError(f"{asked.run_dir} compares on --env {before.env}; name another --run-dir")
-    options = before.options if tuple(rest) == before.options else (*before.options, *rest)
+    added = tuple(rest)
+    known = not added or before.options[-len(added) :] == added
     return Comparison(
         asked.env,
         tuple(dict.fromkeys((*before.methods, *asked.methods))),
         tuple(sorted({*before.seeds, *asked.seeds})),
-        options,
+        before.options if known else (*before.options, *added),
         tuple(dict.fromkeys((*before.override, *asked.override))),
         asked.evaluate,
         asked.reference,

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from experiments.maze_adapt.comparison.picture import draw
-from experiments.maze_adapt.comparison.plan import PLACES, Job, jobs
-from experiments.maze_adapt.comparison.results import Compared, measured
-from experiments.maze_adapt.comparison.settings import (
+from metarl.compare.picture import draw
+from metarl.compare.plan import Comparable, jobs
+from metarl.compare.results import Compared, measured
+from metarl.compare.settings import (
     CompareSettings,
     Comparison,
+    in_words_of_today,
     merged,
     stored_in,
 )
-from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
-from experiments.maze_adapt.comparison.work import work_off
+from metarl.compare.tables import as_csv, as_markdown
+from metarl.compare.work import PLACES, Job, work_off
 from metarl.errors import UserError
 from metarl.plots.lines import save_figure
 from metarl.run.command_line import fail, option
 from metarl.run.counts import check_counts
-from metarl.runs import files
-from metarl.runs.files import held, read_json, to_json, write_json
+from metarl.runs.files import held, read_json, to_json, write_bytes, write_json
+
+PATIENCE = 60.0
+"""Seconds that a report waits for that of another process."""
+
+Read = Callable[[], tuple[CompareSettings, Comparison]]
 
 
-def run_compare(prog: str, arguments: Sequence[str]) -> None:
+def run_compare(comparable: Comparable, prog: str, arguments: Sequence[str]) -> None:
     """Read the command line, and compare."""
-    folder = Path(option(arguments, "--run-dir", str(CompareSettings().run_dir), ()))
+    folder = Path(option(arguments, "--run-dir", str(comparable.settings().run_dir), ()))
     try:
-        failures = compare(folder, lambda: asked_for(prog, folder, arguments))
+        failures = compare(
+            comparable, folder, partial(asked_for, comparable, prog, folder, arguments)
+        )
     except KeyboardInterrupt as interrupt:
         what = f", {interrupt}" if interrupt.args else ""
         kept = (folder / "comparison.json").exists()
@@ -43,28 +51,38 @@ def run_compare(prog: str, arguments: Sequence[str]) -> None:
 
 
 def asked_for(
-    prog: str, folder: Path, arguments: Sequence[str]
+    comparable: Comparable, prog: str, folder: Path, arguments: Sequence[str]
 ) -> tuple[CompareSettings, Comparison]:
-    """What the command line says, and what is compared by it and by what the folder holds now."""
+    """What the command line says, and what is compared by it and by what the folder holds now.
+
+    Raises:
+        UserError: A setting is refused, or the folder holds something else.
+    """
     stored = stored_in(folder)
-    default = CompareSettings(run_dir=folder)
+    default = comparable.settings(run_dir=folder)
     if stored is not None:
+        stored = in_words_of_today(stored, comparable.today)
         kept = {name: v for name, v in vars(stored).items() if name != "options"}
         default = replace(default, **kept)
     asked, rest = tyro.cli(
-        CompareSettings, prog=prog, args=arguments, default=default, return_unknown_args=True
+        comparable.settings, prog=prog, args=arguments, default=default, return_unknown_args=True
     )
     check_counts(asked)
+    for method in (*asked.methods, *(stored.methods if stored else ())):
+        if method not in comparable.methods:
+            known = ", ".join(comparable.methods)
+            raise UserError(f"--methods {method!r} is not one of {known}")
     return asked, merged(stored, asked, rest)
 
 
-def compare(folder: Path, read: Callable[[], tuple[CompareSettings, Comparison]]) -> dict[str, str]:
+def compare(comparable: Comparable, folder: Path, read: Read) -> dict[str, str]:
     """Train and evaluate what is missing, and report.
 
     Args:
+        comparable: The script.
         folder: Where.
-        read: Reads what the folder holds and what is asked for. It is called again when the folder
-            is ours alone: another process may have added something meanwhile.
+        read: Reads what the folder holds and what is asked for. It is called again each time that
+            the folder is ours alone: other processes may have added something meanwhile.
 
     Returns:
         The runs that failed, and of what.
@@ -74,19 +92,22 @@ def compare(folder: Path, read: Callable[[], tuple[CompareSettings, Comparison]]
         KeyboardInterrupt: Interrupted, after saving.
     """
     settings, comparison = read()
-    planned = jobs(comparison, folder, settings.device)
+    jobs(comparable, comparison, folder, settings.device)
     if settings.report_only and not (folder / "comparison.json").exists():
         raise UserError(f"there is no comparison in {folder}; leave out --report-only")
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
         settings, comparison = read()
-        planned = jobs(comparison, folder, settings.device)
+        planned = jobs(comparable, comparison, folder, settings.device)
         if settings.report_only:
-            return report(folder, comparison, planned, {}).failures
+            return report(comparable, folder, comparison, planned, {}).failures
         keep(folder, comparison, planned)
-        found = work_off(planned, settings.jobs)
-        failures = {str(path.relative_to(folder)): why for path, why in found.items()}
-        return report(folder, comparison, planned, failures).failures
+    found = work_off(planned, settings.jobs)
+    failures = {str(path.relative_to(folder)): why for path, why in found.items()}
+    with held(folder, patience=PATIENCE):
+        settings, comparison = read()
+        planned = jobs(comparable, comparison, folder, settings.device)
+        return report(comparable, folder, comparison, planned, failures).failures
 
 
 def keep(folder: Path, comparison: Comparison, planned: Sequence[Job], **results: Any) -> None:
@@ -102,18 +123,20 @@ def keep(folder: Path, comparison: Comparison, planned: Sequence[Job], **results
 
 
 def report(
-    folder: Path, comparison: Comparison, planned: Sequence[Job], failures: Mapping[str, str]
+    comparable: Comparable,
+    folder: Path,
+    comparison: Comparison,
+    planned: Sequence[Job],
+    failures: Mapping[str, str],
 ) -> Compared:
     """Write the numbers, the tables and the picture; print the table."""
     compared = measured(folder, comparison, failures)
     keep(folder, comparison, planned, results=vars(compared))
-    tasks = planned[0].train
-    size = f" {tasks.size} x {tasks.size}" if tasks.env == "maze" else ""
-    title = f"Adaptation on unseen tasks: {tasks.env}{size}, {tasks.horizon} steps an episode"
+    title = f"Adaptation on unseen tasks: {comparable.title(planned[0].train)}"
     text = as_markdown(compared, title)
-    files.write_bytes(folder / "comparison.csv", as_csv(compared).encode())
-    files.write_bytes(folder / "comparison.md", text.encode())
-    save_figure(draw(compared, title), folder / "comparison.png")
+    write_bytes(folder / "comparison.csv", as_csv(compared).encode())
+    write_bytes(folder / "comparison.md", text.encode())
+    save_figure(draw(compared, title, comparable.families), folder / "comparison.png")
     print(text.partition("\n## Step by step")[0])
     written = ", ".join(str(folder / f"comparison.{end}") for end in ("json", "csv", "md", "png"))
     print(f"written: {written}")

@@ -1,0 +1,221 @@
+"""From a comparison to its runs: every method's settings, refused before any work where wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from metarl.compare.settings import CompareSettings, Comparison, EvaluationSettings
+from metarl.compare.work import Job, Script, check_same
+from metarl.errors import UserError
+from metarl.run.command_line import parse
+from metarl.run.training import by_option
+
+OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "env", "device")
+"""Options of `train` that `compare` has itself, or chooses."""
+
+
+def _same_name(option: str) -> str:
+    return option
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """What a script hands over so that its methods can be compared.
+
+    Attributes:
+        script: Trains and evaluates its runs.
+        methods: Names of its methods.
+        defaults: Settings of training, given an environment and a method.
+        reads: Whether a method has an option of training, given the two names.
+        evaluation: Settings of the evaluation of a run: given those of all, directory and device.
+        check: Refuses a run that cannot be trained or evaluated, before any work.
+        title: Words above table and picture, given the settings of a run.
+        settings: The dataclass of the command line.
+        same: Settings of training that all methods must share, as they make the tasks.
+        families: Methods that share a panel of the picture, by its title.
+        today: Names that options have now, given those that they had in an older comparison.
+    """
+
+    script: Script
+    methods: Sequence[str]
+    defaults: Callable[[str, str], Any]
+    reads: Callable[[str, str], bool]
+    evaluation: Callable[[EvaluationSettings, Path, str], Any]
+    check: Callable[[Job], None]
+    title: Callable[[Any], str]
+    settings: type[CompareSettings] = CompareSettings
+    same: tuple[str, ...] = ("env",)
+    families: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    today: Callable[[str], str] = _same_name
+
+
+def jobs(comparable: Comparable, comparison: Comparison, folder: Path, device: str) -> list[Job]:
+    """All runs, seeds outermost, so that all methods have a first seed soon.
+
+    Raises:
+        UserError: An option is unknown, or not the method's; the methods would not have the same
+            tasks; a run that is there has other settings.
+    """
+    check_overrides(comparable, comparison)
+    settings = {m: train_settings(comparable, comparison, m) for m in comparison.methods}
+    evaluations = {m: evaluation(comparison, m) for m in comparison.methods}
+    check_options(comparable, comparison)
+    check_same_tasks(comparable, settings)
+    found = []
+    for seed in comparison.seeds:
+        for method in comparison.methods:
+            path = folder / method / f"seed-{seed}"
+            wanted = replace(settings[method], seeds=(seed,), run_dir=path, device=device)
+            how = comparable.evaluation(evaluations[method], path, device)
+            found.append(Job(path, wanted, how, comparable.script))
+    for job in found:
+        check_same(job)
+        if not (job.path / "config.json").exists() and job.train.seeds == comparison.seeds[:1]:
+            comparable.check(job)
+    return found
+
+
+def train_settings(comparable: Comparable, comparison: Comparison, method: str) -> Any:
+    """The method's defaults, with the options for all that it has, and its own on top."""
+    common = [
+        word
+        for name, words in by_option(comparison.options)
+        if comparable.reads(method, name)
+        for word in words
+    ]
+    default = comparable.defaults(comparison.env, method)
+    base = parse(type(default), "compare", common, default)
+    own = [(path, value) for path, value in overrides(comparison, method) if path[0] != "evaluate"]
+    words = _words(base, method, own, OF_THE_COMPARISON)
+    if not words:
+        return base
+    flags = (tyro.conf.FlagConversionOff,)
+    return parse(type(base), "compare --override", words, base, config=flags)
+
+
+def evaluation(comparison: Comparison, method: str) -> EvaluationSettings:
+    """Settings of evaluation as for all methods, with the method's own on top."""
+    own = [(p[1:], value) for p, value in overrides(comparison, method) if p[0] == "evaluate"]
+    words = _words(comparison.evaluate, f"{method}.evaluate", own)
+    if not words:
+        return comparison.evaluate
+    return parse(EvaluationSettings, "compare --override", words, comparison.evaluate)
+
+
+def overrides(comparison: Comparison, method: str) -> Iterator[tuple[list[str], str]]:
+    """Paths and values of the options for one method."""
+    for one in comparison.override:
+        name, _, value = one.partition("=")
+        owner, *path = name.replace("-", "_").split(".")
+        if owner == method.replace("-", "_"):
+            yield path, value
+
+
+def _words(
+    settings: Any, whose: str, own: Sequence[tuple[Sequence[str], str]], closed: Sequence[str] = ()
+) -> list[str]:
+    """Options for one method as the words of a command line.
+
+    Raises:
+        UserError: There is no such option, or it is one of ``closed``, the comparison's own.
+    """
+    found = []
+    for path, value in own:
+        check_path(settings, whose, path, closed)
+        found += ["--" + ".".join(path).replace("_", "-"), *shlex.split(value)]
+    return found
+
+
+def check_path(settings: Any, whose: str, path: Sequence[str], closed: Sequence[str]) -> None:
+    """Check that an option is there.
+
+    Raises:
+        UserError: It is not, or it is the comparison's own.
+    """
+    words = f"--override {whose}.{'.'.join(path)}"
+    if path and path[0] in closed:
+        raise UserError(f"{words}: {path[0].replace('_', '-')} is the whole comparison's")
+    here: Any = settings
+    for name in path:
+        there = options_of(here)
+        if name not in there:
+            raise UserError(f"{words}: there is no {name}, but {', '.join(there) or 'nothing'}")
+        here = there[name]
+    if not path or dataclasses.is_dataclass(here):
+        raise UserError(f"{words}: name one of {', '.join(options_of(here))} in it")
+
+
+def options_of(settings: Any) -> dict[str, Any]:
+    """Options of settings and their values; those of groups without a name are among them."""
+    found: dict[str, Any] = {}
+    if not dataclasses.is_dataclass(settings):
+        return found
+    hints = typing.get_type_hints(type(settings), include_extras=True)
+    for each in dataclasses.fields(settings):
+        value = getattr(settings, each.name)
+        marks = typing.get_args(hints[each.name])[1:]
+        nameless = any(getattr(mark, "name", None) == "" for mark in marks)
+        found |= options_of(value) if nameless else {each.name: value}
+    return found
+
+
+def check_overrides(comparable: Comparable, comparison: Comparison) -> None:
+    """Check that all overrides are METHOD.OPTION=VALUE, of methods that are compared.
+
+    Raises:
+        UserError: One is not.
+    """
+    for one in comparison.override:
+        name, equals, value = one.partition("=")
+        method, dot, _ = name.partition(".")
+        if not (equals and dot and value):
+            raise UserError(
+                f"--override {one} must be METHOD.OPTION=VALUE, such as maml.iterations=100"
+            )
+        if method not in comparison.methods:
+            here = method in comparable.methods
+            known = "is not among --methods; add it" if here else "is no method"
+            raise UserError(f"--override {one}: {method} {known}")
+
+
+def check_options(comparable: Comparable, comparison: Comparison) -> None:
+    """Check that each option for all methods is one of a method, and none of the comparison's.
+
+    Raises:
+        UserError: One is not.
+    """
+    for name, (option, *_) in by_option(comparison.options):
+        if name == "resume":
+            raise UserError(
+                "--resume is not for `compare`: name the folder with --run-dir, what is there goes "
+                "on, and more --iterations, --methods or --seeds may be asked for"
+            )
+        if name in OF_THE_COMPARISON:
+            raise UserError(f"{option} is not for `compare`; it chooses that itself")
+        if not any(comparable.reads(method, name) for method in comparison.methods):
+            raise UserError(f"{option}: none of {', '.join(comparison.methods)} has it")
+
+
+def check_same_tasks(comparable: Comparable, settings: Mapping[str, Any]) -> None:
+    """Check that all methods would have the same tasks.
+
+    Raises:
+        UserError: Two differ.
+    """
+    (first, one), *others = settings.items()
+    for method, other in others:
+        for name in comparable.same:
+            here, there = (options_of(s).get(name) for s in (one, other))
+            if here != there:
+                raise UserError(
+                    f"{first} has {name} {here}, {method} {there}: "
+                    f"all are compared on the same tasks; give --{name} for all"
+                )

@@ -1,0 +1,185 @@
+"""A run is the unit of work: trained, then evaluated, as far as that has not been done.
+
+What is whole is left alone, so that the same work goes on after Ctrl-C, kill -9 or a power cut. A
+run is locked while somebody works on it, so that several processes may share the work. Beside what
+training and evaluation leave, its directory has `cost.json`, the CPU time of training, and
+`evaluated.json`, which says what its results are of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metarl.compare.cpu_clock import CpuClock
+from metarl.errors import LockedError, RunDirectoryError, UserError
+from metarl.meta import NonFiniteLossError
+from metarl.runs.directory import RunDirectory
+from metarl.runs.files import held, read_json, to_json, write_json
+from metarl.runs.resume import check_total
+
+FAILURES = (
+    *(UserError, NonFiniteLossError, OSError, MemoryError),
+    *(RuntimeError, ValueError, ArithmeticError),  # of torch: no memory, no distribution, singular
+)
+"""What one run may end in while the others go on."""
+
+Failures = dict[Path, str]
+"""What runs have failed of, in words, by their directories."""
+
+PLACES = ("run_dir", "resume", "seeds", "device", "data", "json", "run")
+"""Settings of training and evaluation that say where, and make no difference to what."""
+
+
+def _as_they_are(settings: Any) -> Any:
+    return settings
+
+
+def _never(job: Job) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a script offers for its runs: functions of its module, so that any process finds them.
+
+    Attributes:
+        train: Trains a new run, given its settings, which have ``run_dir``.
+        resume: Goes on with a run to ``iterations``, given its directory and settings.
+        evaluate: Evaluates a run, given the settings of evaluation, which have ``run``.
+        settings_of: Settings that a run's `config.json` keeps.
+        results: Files that an evaluation leaves.
+        plain: Settings of training without what makes no difference.
+        known: Whether a run was evaluated like this by a version that left no `evaluated.json`.
+    """
+
+    train: Callable[[Any], object]
+    resume: Callable[[Path, Any], object]
+    evaluate: Callable[[Any], object]
+    settings_of: Callable[[Mapping[str, Any]], Any]
+    results: tuple[str, ...] = ("summary.json",)
+    plain: Callable[[Any], Any] = _as_they_are
+    known: Callable[[Job], bool] = _never
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, to be trained and evaluated.
+
+    Attributes:
+        path: Its directory.
+        train: Its settings; among them ``method``, ``seeds`` and ``iterations``.
+        evaluate: Settings of its evaluation.
+        script: Who does it.
+    """
+
+    path: Path
+    train: Any
+    evaluate: Any
+    script: Script
+
+
+def check_same(job: Job) -> None:
+    """Check that a run which is there can become the one that is wanted.
+
+    Raises:
+        UserError: It has other settings, or more iterations.
+    """
+    if not (job.path / "config.json").exists():
+        return
+    run = RunDirectory.open(job.path)
+    there, wanted = (job.script.plain(s) for s in (job.script.settings_of(run.config), job.train))
+    names = [name for name in vars(wanted) if name not in (*PLACES, "iterations")]
+    other = [name for name in names if getattr(there, name) != getattr(wanted, name)]
+    if other:
+        raise UserError(
+            f"{job.path} was trained with another {', '.join(other)}; name another --run-dir"
+        )
+    if wanted.iterations < there.iterations:
+        check_total(run, wanted.iterations)
+
+
+def work_off(jobs: Sequence[Job], num_processes: int = 1) -> Failures:
+    """Bring all runs to their end; those that another process works on are left to it.
+
+    Args:
+        jobs: The runs.
+        num_processes: At a time.
+
+    Returns:
+        Those that failed; the others have gone on.
+
+    Raises:
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    left = [job for job in jobs if not finished(job)]
+    if num_processes > 1:
+        from metarl.compare.processes import in_processes
+
+        return in_processes(left, num_processes)
+    failures = {}
+    for number, job in enumerate(left, 1):
+        print(f"{job.path} ({number} of {len(left)})", flush=True)
+        if why := failure(job):
+            failures[job.path] = why
+    return failures
+
+
+def failure(job: Job) -> str | None:
+    """Bring a run to its end; None, or what it failed of, which is said on standard error too."""
+    try:
+        bring_to_its_end(job)
+    except LockedError as error:
+        print(f"left alone: {error}", flush=True)
+    except FAILURES as error:
+        if not isinstance(error, UserError | NonFiniteLossError | OSError):
+            traceback.print_exception(error)
+        why = f"{error}" or type(error).__name__
+        print(f"error: {job.path}: {why}", file=sys.stderr)
+        return why.strip().splitlines()[0]
+    return None
+
+
+def bring_to_its_end(job: Job) -> None:
+    """Train and evaluate a run as far as that has not been done.
+
+    Raises:
+        LockedError: Another process does.
+    """
+    job.path.mkdir(parents=True, exist_ok=True)
+    with held(job.path):
+        if finished(job):  # by another process meanwhile
+            return
+        with CpuClock(job.path / "cost.json"):
+            if (job.path / "config.json").exists():
+                job.script.resume(job.path, job.train)
+            else:
+                job.script.train(job.train)
+        job.script.evaluate(job.evaluate)
+        write_json(job.path / "evaluated.json", _record(job))
+
+
+def finished(job: Job) -> bool:
+    """Whether a run was evaluated after its last iteration, in this way, and not again since."""
+    path = job.path / "evaluated.json"
+    if not path.exists():
+        return job.script.known(job)
+    try:
+        return read_json(path) == _record(job)
+    except RunDirectoryError:  # damaged: evaluated again
+        return False
+
+
+def _record(job: Job) -> dict[str, Any]:
+    """What was evaluated, how, and what it gave."""
+    how = {n: v for n, v in vars(job.evaluate).items() if n not in PLACES}
+    files = [job.path / name for name in job.script.results]
+    digests = [hashlib.sha256(f.read_bytes()).hexdigest() if f.exists() else None for f in files]
+    record = {"iterations": job.train.iterations, "evaluate": how, "results": digests}
+    result: dict[str, Any] = to_json(record, "evaluated")
+    return result
