@@ -34,9 +34,10 @@ def run(command: str, prog: str, arguments: Sequence[str]) -> None:
 
             evaluate(parse(EvaluateSettings, prog, arguments))
         case "compare":
-            from experiments.maze_adapt.comparison.command import run_compare
+            from experiments.maze_adapt.compare import COMPARABLE
+            from metarl.compare.command import run_compare
 
-            run_compare(prog, arguments)
+            run_compare(COMPARABLE, prog, arguments)
         case "render":
             from experiments.maze_adapt.render import RenderSettings, render
 

@@ -79,9 +79,11 @@ def families(
         here = [s for s in methods if s["method"] in members]
         if here:
             found[name] = here
-    named = {method for members in named.values() for method in members}
-    others = [s for s in methods if s["method"] not in named]
-    return {**found, "others": others} if others else found
+    placed = {method for members in named.values() for method in members}
+    others = [s for s in methods if s["method"] not in placed]
+    if others:
+        found["others"] = [*found.get("others", ()), *others]
+    return found
 
 
 def colours_of(panels: Mapping[str, Sequence[Summary]]) -> dict[str, str]:

@@ -14,11 +14,11 @@ from experiments.maze import settings as maze_settings
 from experiments.maze_adapt import evaluate as adapt_evaluate
 from experiments.maze_adapt import render as adapt_render
 from experiments.maze_adapt import settings as adapt_settings
-from experiments.maze_adapt.comparison.settings import EvaluationSettings
 from experiments.omniglot.evaluate_settings import EvaluateSettings
 from experiments.omniglot.fewshot_settings import FewShotSettings
 from experiments.omniglot.multishot_settings import MultiShotSettings
 from experiments.omniglot.sweep import SweepSettings
+from metarl.compare.settings import EvaluationSettings
 from metarl.errors import RunDirectoryError, UserError
 from metarl.run import main
 from metarl.run.command_line import largest_of, told_in_one_line

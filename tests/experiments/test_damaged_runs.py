@@ -10,9 +10,9 @@ from experiments.maze import __main__ as maze
 from experiments.maze import settings as maze_settings
 from experiments.maze_adapt import __main__ as maze_adapt
 from experiments.maze_adapt import settings as adapt_settings
-from experiments.maze_adapt.comparison.settings import CompareSettings, Comparison, stored_in
 from experiments.omniglot import fewshot_settings, multishot_presets, multishot_settings
 from experiments.regression import RECIPE as REGRESSION
+from metarl.compare.settings import CompareSettings, Comparison, stored_in
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json

@@ -11,12 +11,12 @@ from gymnasium.vector import SyncVectorEnv
 import envs
 from experiments.maze_adapt import gradient
 from experiments.maze_adapt.__main__ import main
-from experiments.maze_adapt.comparison.results import read_run
 from experiments.maze_adapt.episodes import episodes_of
 from experiments.maze_adapt.evaluate import EvaluateSettings, every_episode
 from experiments.maze_adapt.evaluate import evaluate_run as evaluated
 from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
 from experiments.maze_adapt.worlds import World, make_world
+from metarl.compare.results import read_run
 from metarl.rl import HostVectorEnv, PolicyGradientSettings, mlp_policy
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators

@@ -7,27 +7,21 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from experiments.maze_adapt import compare as script
 from experiments.maze_adapt.__main__ import main
-from experiments.maze_adapt.comparison import work
-from experiments.maze_adapt.comparison.axes import apart
-from experiments.maze_adapt.comparison.command import asked_for
-from experiments.maze_adapt.comparison.cpu_clock import CpuClock, cpu_seconds
-from experiments.maze_adapt.comparison.picture import draw
-from experiments.maze_adapt.comparison.results import Compared, Run, method_summary, read_run
-from experiments.maze_adapt.comparison.settings import stored_in
-from experiments.maze_adapt.comparison.tables import as_csv, as_markdown
-from experiments.maze_adapt.methods import METHODS
+from metarl.compare import work
+from metarl.compare.command import asked_for
+from metarl.compare.cpu_clock import cpu_seconds
+from metarl.compare.settings import stored_in
 from metarl.errors import UserError
-from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.meta import NonFiniteLossError
-from metarl.run.command_line import by_option
+from metarl.run.training import by_option
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
 from metarl.train.trainer import Trainer
@@ -59,15 +53,27 @@ def _no_picture_of_each_run():
         yield
 
 
+def patch_script(patch, **functions):
+    """Give the script other functions."""
+    other = replace(script.COMPARABLE, script=replace(script.COMPARABLE.script, **functions))
+    patch.setattr(script, "COMPARABLE", other)
+
+
 @pytest.fixture
 def count(monkeypatch):
     """How often something was trained and evaluated since the last look."""
     done = []
-    for name in ("train", "evaluate"):
-        function = getattr(work, name)
-        monkeypatch.setattr(
-            work, name, lambda s, name=name, function=function: done.append(name) or function(s)
-        )
+
+    def counted(name, function):
+        return lambda *given: done.append(name) or function(*given)
+
+    own = script.COMPARABLE.script
+    patch_script(
+        monkeypatch,
+        train=counted("train", own.train),
+        resume=counted("train", own.resume),
+        evaluate=counted("evaluate", own.evaluate),
+    )
 
     def look():
         seen = done.count("train"), done.count("evaluate")
@@ -199,7 +205,7 @@ def test_an_interruption_before_anything_is_kept_names_no_folder(tmp_path, monke
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.maze_adapt.comparison.command.keep", interrupted)
+    monkeypatch.setattr("metarl.compare.command.keep", interrupted)
     said = refused(capsys, "--run-dir", str(tmp_path / "c"), *SMALL, status=130)
     assert said == "error: interrupted; the same command begins again"
 
@@ -215,7 +221,7 @@ def test_a_kill_before_the_first_iteration_or_the_evaluation_loses_nothing(tmp_p
 
         with monkeypatch.context() as patch:
             if place == "evaluate":
-                patch.setattr(work, "evaluate", killed)
+                patch_script(patch, evaluate=killed)
             else:
                 patch.setattr("experiments.maze_adapt.gradient.train_in_turn", killed)
             with pytest.raises(SystemError):
@@ -263,7 +269,7 @@ def test_a_method_that_diverges_does_not_stop_the_others(tmp_path, monkeypatch, 
 def test_one_that_fails_in_any_foreseeable_way_is_a_row_and_the_next_is_trained(
     tmp_path, monkeypatch, capsys, error, place
 ):
-    do = getattr(work, place)
+    do = getattr(script.COMPARABLE.script, place)
 
     def failing(settings):
         run = settings.run_dir if place == "train" else settings.run
@@ -271,7 +277,7 @@ def test_one_that_fails_in_any_foreseeable_way_is_a_row_and_the_next_is_trained(
             raise error
         return do(settings)
 
-    monkeypatch.setattr(work, place, failing)
+    patch_script(monkeypatch, **{place: failing})
     arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "0")
     refused(capsys, "--run-dir", str(tmp_path / "c"), *arguments, status=1)
     kept = json.loads((tmp_path / "c" / "comparison.json").read_text())["results"]
@@ -284,7 +290,7 @@ def test_where_all_fail_the_reasons_are_said(tmp_path, monkeypatch, capsys):
     def failing(settings):
         raise MemoryError
 
-    monkeypatch.setattr(work, "train", failing)
+    patch_script(monkeypatch, train=failing)
     arguments = (*SMALL, "--methods", "fomaml", "none", "--seeds", "0")
     said = refused(capsys, "--run-dir", str(tmp_path / "c"), *arguments)
     assert "has been evaluated: fomaml/seed-0: MemoryError; none/seed-0: MemoryError" in said
@@ -308,7 +314,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from experiments.maze_adapt.__main__ import main
-from experiments.maze_adapt.comparison import command
+from metarl.compare import command
 report = command.report
 def slow(*arguments):
     print("holds", flush=True)
@@ -342,7 +348,7 @@ def test_what_another_process_adds_is_refused_meanwhile_and_kept_afterwards(tmp_
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.maze_adapt.comparison.command.asked_for", reads)
+        patch.setattr("metarl.compare.command.asked_for", reads)
         main(["compare", *arguments, "none"])
     assert read[-1] == ("fomaml", "none")
     kept = json.loads((tmp_path / "c" / "comparison.json").read_text())["results"]
@@ -376,11 +382,12 @@ def test_two_processes_do_what_one_does(tmp_path):
         (["--override", "none.horizon=7"], "maml has horizon 10, none 7"),
         (["--learner.order", "serial"], "--learner.order is for reptile"),
         (["--sise", "7"], "--sise"),
+        (["--methods", "mamel"], "--methods"),
         (["--size", "7"], "--size is for --env maze; bandit has none"),
         (["--resume", "x"], "--resume is not for `compare`"),
         (["--seeds", "1", "1"], "--seeds must be different"),
         (["--jobs", "0"], "--jobs must be at least 1"),
-        (["--evaluate.tasks", "0"], "--tasks must be at least 1"),
+        (["--evaluate.tasks", "0"], "--evaluate.tasks must be at least 1"),
         (["--reference", "reptile"], "--reference reptile is not among --methods"),
         (["--report-only"], "there is no comparison in"),
     ],
@@ -414,168 +421,11 @@ def test_options_are_taken_apart_with_their_values():
     ]
 
 
-def run_of(method, seed, curve):
-    """A run by hand: returns ``[N, K + 1]``, two episodes each."""
-    returns = np.repeat(np.asarray(curve, np.float64)[..., None], 2, -1)
-    result = AdaptationResult(returns, np.ones_like(returns), None, (0, 20))
-    ids = tuple(str(n) for n in range(len(curve)))
-    summary = {"axis": "gradient steps", "iteration": 1}
-    return Run(Path(method) / f"seed-{seed}", seed, result, ids, summary, 100 * (seed + 1), 2.0)
-
-
-def by_hand():
-    """Hard and easy tasks; better is always 1 above plain, and noisy sometimes."""
-    easy = np.linspace(0, 100, 12)
-    plain = [run_of("plain", s, np.stack([easy, easy], 1)) for s in (0, 1)]
-    better = [run_of("better", s, np.stack([easy, easy + 1], 1)) for s in (0, 1, 2)]
-    noise = np.where(np.arange(12) % 2, 30, -29.0)
-    noisy = [run_of("noisy", 0, np.stack([easy, easy + noise], 1))]
-    anchors = {"floor": 0.0, "oracle": 200.0}
-    every = [
-        method_summary(r[0].path.parts[0], r, plain, anchors, 0) for r in (plain, better, noisy)
-    ]
-    return Compared(every, ["better/seed-3"], "plain", "random actions", 0.0, 200.0)
-
-
-def test_differences_are_paired_by_task():
-    plain, better, noisy = by_hand().methods
-    assert plain["above_reference"] is None
-    for difference in (better["above_start"][1], better["above_reference"][1]):
-        assert [difference[n] for n in ("estimate", "low", "high")] == pytest.approx([1, 1, 1])
-        assert difference["marked"]
-    assert not better["above_reference"][0]["marked"]
-    assert noisy["above_start"][1]["low"] < 0 < noisy["above_start"][1]["high"]
-    assert not noisy["above_reference"][1]["marked"]
-    assert better["env_steps"] == 200
-    assert better["percent_improved"] == [0, 100]
-    # Unpaired, tasks from 0 to 100 would hide a difference of 1.
-    low, high = better["return_mean_ci95"][1]
-    assert high - low > 10
-
-
-def one_task(oracle=2.0):
-    """Ten seeds on one task, all better after adaptation."""
-    runs = [run_of("a", s, [[s, s + 1.0]]) for s in range(10)]
-    found = method_summary("a", runs, [], {"floor": 0.0, "oracle": oracle}, 0)
-    return Compared([found], [], None, "random actions", 0.0, oracle)
-
-
-def test_one_task_has_no_interval_and_no_mark():
-    compared = one_task()
-    (found,) = compared.methods
-    assert found["above_start"][1] == {"estimate": 1.0, "low": None, "high": None, "marked": False}
-    text = as_markdown(compared, "One task")
-    assert "| 5.50 [–] |" in text
-    assert "| +1.00 [–] |" in text
-    assert "No intervals: one task is no sample of tasks." in text
-    assert "No intervals" not in as_markdown(by_hand(), "By hand")
-    last = list(csv.DictReader(as_csv(compared).splitlines()))[-1]
-    assert (last["return_mean"], last["return_mean_low"], last["above_start_high"]) == (
-        *("5.5", "", ""),
-    )
-    draw(compared, "One task")
-
-
-def test_no_score_is_a_dash():
-    compared = one_task(oracle=0.0)
-    assert "normalised_score" not in compared.methods[0]
-    assert next(csv.DictReader(as_csv(compared).splitlines()))["normalised_score"] == ""
-    assert "| – | +1.00" in as_markdown(compared, "No score")
-
-
-def test_two_equal_tasks_stay_two_rows(tmp_path):
-    """A peer keyed its evaluation by the task's name, so that equal tasks became one."""
-    run = RunDirectory.create(tmp_path / "run", {"method": "none", "seed": 0})
-    anchors = {"floor": "random", "floor_return": 0.0, "oracle_return": 9.0}
-    run.write_summary({"axis": "gradient steps", "iteration": 1, **anchors})
-    (run.path / "metrics.jsonl").write_text('{"iteration": 1, "env_steps": 6}\n')
-    returns = [[[5.0], [6.0]], [[1.0], [2.0]], [[3.0], [4.0]]]
-    content = {
-        "task_ids": ["b", "a", "a"],
-        "experience": [0, 1],
-        "returns": returns,
-        "lengths": np.ones((3, 2, 1)).tolist(),
-        "successes": None,
-    }
-    (run.path / "adaptation.json").write_text(json.dumps(content))
-    found = read_run(run.path, 0)
-    assert found.task_ids == ("a", "a", "b")
-    assert found.result.curve.tolist() == [[1, 2], [3, 4], [5, 6]]
-    summary = method_summary("none", [found], [], {"floor": 0.0, "oracle": 9.0}, 0)
-    assert summary["num_tasks"] == 3
-    assert summary["return_mean"] == [3.0, 4.0]
-
-
-def test_nothing_is_marked_on_a_handful_of_values():
-    runs = [run_of("a", 0, [[0, 1.0], [0, 1.0]])]
-    found = method_summary("a", runs, [], {"floor": 0.0, "oracle": 2.0}, 0)
-    assert found["above_start"][1]["low"] == 1
-    assert not found["above_start"][1]["marked"]
-
-
-def test_tables_say_who_is_above_whom():
-    compared = by_hand()
-    text = as_markdown(replace(compared, failures={"noisy/seed-1": "it blew up"}), "By hand")
-    best, *_ = [line for line in text.splitlines() if line.startswith("| better")]
-    assert "| better | 3 | 1 | 20 | 51.00 [" in best
-    assert best.count("**+1.00 [1.00, 1.00]**") == 2
-    assert "| 200 | 2 |" in best
-    assert "Not there: better/seed-3." in text
-    assert "Failed: noisy/seed-1: it blew up." in text
-    lines = list(csv.DictReader(as_csv(compared).splitlines()))
-    assert len(lines) == 6
-    heads = text.splitlines()[6].split(" | ")
-    cells = best.split(" | ")
-    assert cells[heads.index("P20")] == "21.00"  # of 1, 10.09, 19.18, 28.27, ..., 101
-    assert cells[heads.index("length")] == "1.0"
-    csv_line = next(r for r in lines if (r["method"], r["k"]) == ("better", "1"))
-    assert float(csv_line["percentile20"]) == pytest.approx(21)
-    assert (csv_line["length_mean"], csv_line["length_ratio"]) == ("1.0", "1.0")
-    assert lines[3]["above_reference_marked"] == "True"
-    assert lines[0]["above_reference"] == lines[0]["above_start"] == ""
-
-
-def test_every_method_has_one_place_and_a_name_in_the_picture():
-    base = by_hand().methods[1]
-    names = [*METHODS, "of-tomorrow"]
-    methods = [{**base, "method": name} for name in names]
-    figure = draw(Compared(methods, [], "none", "floor", 0.0, 200.0), "All")
-    *panels, ends = figure.axes
-    said = [text.get_text() for axes in panels for text in axes.texts]
-    assert set(names) <= set(said)
-    assert all(said.count(name) == 1 for name in names if name != "none")
-    words = [
-        t for axes in panels for t in axes.texts if t.get_text().startswith(("floor", "oracle"))
-    ]
-    assert len(words) == 2 * len(panels)
-    assert all(t.get_bbox_patch() is None and t.get_ha() == "right" for t in words)  # hide nothing
-    assert said.count("none") == len(panels)  # the reference is in each
-    assert sorted(t.get_text() for t in ends.get_yticklabels()) == sorted(names)
-
-
-def test_labels_are_moved_apart_and_no_further():
-    assert apart([0.0, 10.0], 2.0) == [0.0, 10.0]
-    assert apart([1.0, 1.0, 1.0], 2.0) == [-1.0, 1.0, 3.0]
-    assert apart([0.0, 1.0, 2.5], 2.0) == pytest.approx([-0.833, 1.167, 3.167], abs=1e-3)
-
-
-def test_the_clock_goes_on_where_it_stopped_and_waits_for_a_run(tmp_path):
-    path = tmp_path / "cost.json"
-    with CpuClock(path):
-        pass
-    assert cpu_seconds(path) is None
-    (tmp_path / "config.json").write_text("{}")
-    path.write_text('{"cpu_seconds": 7.5}')
-    with CpuClock(path, every=0.01) as clock:
-        while not clock._stop.wait(0.02) and cpu_seconds(path) == 7.5:
-            sum(range(10_000))
-        assert cpu_seconds(path) > 7.5  # written while it runs
-    assert cpu_seconds(path) < 60
-
-
 @pytest.mark.parametrize("option", ["--evaluate.split", "--evaluate.side"])
 def test_the_split_of_the_tasks_has_a_former_name(option, tmp_path):
-    settings, comparison = asked_for("compare", tmp_path / "new", [option, "validation"])
+    settings, comparison = asked_for(
+        script.COMPARABLE, "compare", tmp_path / "new", [option, "validation"]
+    )
     assert settings.evaluate.split == comparison.evaluate.split == "validation"
     former = json.loads(json.dumps(to_json(comparison, "comparison")))
     former["evaluate"]["side"] = former["evaluate"].pop("split")

@@ -14,6 +14,7 @@ from experiments.omniglot import multishot_measure, sweep_report
 from experiments.omniglot import sweep as sweep_module
 from experiments.omniglot.__main__ import main
 from experiments.omniglot.data import load_images
+from experiments.omniglot.evaluate_settings import EvaluateSettings
 from experiments.omniglot.multishot_measure import area_under
 from experiments.omniglot.multishot_presets import defaults
 from experiments.omniglot.multishot_problem import draw_tasks, make_network, new_learner, sides
@@ -23,6 +24,7 @@ from experiments.omniglot.multishot_settings import (
     Preset,
     from_config,
 )
+from metarl.compare.work import Job, finished
 from metarl.core import num_parameters, partition, share
 from metarl.meta import SIMPLIFIED, OfflineWarpGrad
 from metarl.runs.directory import RunDirectory
@@ -322,10 +324,10 @@ def sweep(folder, data, *options, methods=("reptile", "none"), pretrain=("1", "2
 
 def test_a_sweep_takes_the_folder_of_the_images_on_either_side(tmp_path):
     settings = sweep_module.SweepSettings(data=tmp_path, methods=("none",))
-    ((_, own),) = sweep_module.combinations(settings, ())
-    assert own.data == tmp_path
-    ((_, other),) = sweep_module.combinations(settings, ("--data", "elsewhere"))
-    assert str(other.data) == "elsewhere"
+    (own,) = sweep_module.jobs(settings, ())
+    assert own.train.data == own.evaluate.data == tmp_path
+    (other,) = sweep_module.jobs(settings, ("--data", "elsewhere"))
+    assert str(other.train.data) == str(other.evaluate.data) == "elsewhere"
 
 
 def test_the_advice_of_a_sweep_without_images_can_be_taken(tmp_path, capsys):
@@ -337,15 +339,15 @@ def test_the_advice_of_a_sweep_without_images_can_be_taken(tmp_path, capsys):
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, monkeypatch):
-    usual, trained = sweep_module.train, []
+    usual, trained = sweep_module.SCRIPT, []
 
-    def counted(settings, given=()):
-        trained.append(settings.resume or settings.run_dir)
+    def counted(settings):
+        trained.append(settings.run_dir)
         if len(trained) == 3:
             raise KeyboardInterrupt("saved at iteration 2")
-        return usual(settings, given)
+        return usual.train(settings)
 
-    monkeypatch.setattr(sweep_module, "train", counted)
+    monkeypatch.setattr(sweep_module, "SCRIPT", replace(usual, train=counted))
     with pytest.raises(SystemExit) as exit_:
         sweep(tmp_path / "sweep", data)
     assert exit_.value.code == 130
@@ -446,11 +448,12 @@ def test_runs_that_were_judged_otherwise_are_not_averaged_and_are_judged_again(
     "options", [("--steps", "2"), ("--every", "1"), ("--checkpoint", "last"), ("--seed", "3")]
 )
 def test_a_run_of_a_sweep_is_finished_when_it_was_judged_as_the_sweep_judges(trained, options):
-    wanted = from_config(trained.config)
+    how = EvaluateSettings(trained.path, device="cpu")
+    job = Job(trained.path, from_config(trained.config), how, sweep_module.SCRIPT)
     main(["evaluate", str(trained.path), "--device", "cpu"])
-    assert sweep_module.finished(trained.path, wanted)
+    assert finished(job)
     main(["evaluate", str(trained.path), "--device", "cpu", *options])
-    assert not sweep_module.finished(trained.path, wanted)
+    assert not finished(job)
 
 
 def test_runs_of_earlier_versions_go_on_in_a_sweep(trained):
