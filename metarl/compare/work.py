@@ -170,7 +170,11 @@ def finished(job: Job) -> bool:
     if not path.exists():
         return job.script.known(job)
     try:
-        return read_json(path) == _record(job)
+        record = read_json(path)
+        how = record.get("evaluate", {})
+        if isinstance(how, dict) and "side" in how:  # the former name of the split
+            how["split"] = how.pop("side")
+        return record == _record(job)
     except RunDirectoryError:  # damaged: evaluated again
         return False
 

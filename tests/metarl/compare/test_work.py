@@ -105,6 +105,19 @@ def test_what_a_version_without_records_evaluated_is_known_by_the_script(tmp_pat
     assert finished(replace(one, script=replace(SCRIPT, known=lambda job: job is not None)))
 
 
+def test_the_split_had_a_former_name(tmp_path):
+    @dataclass(frozen=True)
+    class OfASplit(Evaluation):
+        split: str = "test"
+
+    one = replace(job(tmp_path / "a"), evaluate=OfASplit(tmp_path / "a"))
+    work_off([one])
+    record = (one.path / "evaluated.json").read_text()
+    (one.path / "evaluated.json").write_text(record.replace('"split"', '"side"'))
+    assert finished(one)
+    assert not finished(replace(one, evaluate=OfASplit(one.path, split="validation")))
+
+
 def test_one_that_fails_is_told_and_the_others_go_on(tmp_path, capsys):
     failures = work_off([job(tmp_path / "a", lr=9.0), job(tmp_path / "b")])
     assert failures == {tmp_path / "a": "the loss is not finite"}
