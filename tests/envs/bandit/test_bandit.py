@@ -200,21 +200,7 @@ def test_drawing_in_blocks_changes_nothing_on_the_cpu(monkeypatch: pytest.Monkey
     assert torch.equal(*runs)
 
 
-def test_bad_bandits_are_refused() -> None:
-    for probabilities in ((), (0.5, 1.5), (-0.1,), (float("nan"),)):
-        with pytest.raises(ValueError, match="at least one arm and probabilities"):
-            BanditTask(probabilities)
-    with pytest.raises(ValueError, match="num_arms must be at least 1, got 0"):
-        BanditTasks(0)
-    task = BanditTask((0.1, 0.2))
-    for reset in (
-        lambda: BanditEnv().reset(options={"task": task}),
-        lambda: BanditVectorEnv(1).reset(options={"tasks": [task]}),
-    ):
-        with pytest.raises(ValueError, match=r"has 2 arms, this environment 5: .* num_arms=2"):
-            reset()
-    with pytest.raises(ValueError, match="differ in their number of arms"):
-        BanditEnv(tasks=[task, BanditTask((0.1,))])
+def test_bad_questions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"horizon must be in 1 .. 24 .* got 100"):
         bayes_optimal_return(5, 100)
     with pytest.raises(ValueError, match="num_arms"):

@@ -201,29 +201,6 @@ def test_steps_outside_an_episode_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"size": 4}, "at least 5"),
-        ({"size": 8}, "odd"),
-        ({"horizon": 0}, "horizon must be .* got 0"),
-        ({"horizon": -3}, "got -3"),
-        ({"horizon": 2.5}, "got 2.5"),
-        ({"wall_penalty": -1.0}, "wall_penalty .* got -1"),
-        ({"reward": float("nan")}, "reward must be finite"),
-        ({"teleport": "wall"}, "teleport must be one of"),
-        ({"render_mode": "video"}, "render_mode must be .* got 'video'"),
-        (
-            {"layout": SMALL, "tasks": maze_tasks(pillar_maze(7))},
-            "tasks are for another layout",
-        ),
-    ],
-)
-def test_bad_settings_are_refused(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        GridMazeEnv(**arguments)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"tasks": None}, r"unknown reset options \['tasks'\].*'task'"),

@@ -239,24 +239,6 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
         GridMazeVectorEnv(2, size=5).reset(options=options)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
-        ({"num_envs": -2}, "got -2"),
-        ({"size": 6}, "odd"),
-        ({"horizon": 0}, "horizon"),
-        ({"render_mode": "human"}, "render_mode"),
-        ({"num_envs": 3, "generator": [torch.Generator()] * 2}, "multiple of their number"),
-        ({"generator": []}, "multiple"),
-        ({"autoreset_mode": "Sometimes"}, "Sometimes"),
-    ],
-)
-def test_bad_settings_are_refused(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        GridMazeVectorEnv(**arguments)  # type: ignore[arg-type]
-
-
 def test_wrong_number_of_seeds_is_refused() -> None:
     with pytest.raises(ValueError, match="2 seeds for 1 generators"):
         GridMazeVectorEnv(3).reset(seed=[1, 2])

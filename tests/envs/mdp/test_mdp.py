@@ -125,28 +125,7 @@ def test_make_and_trials() -> None:
     assert env.unwrapped.task == task  # type: ignore[attr-defined]
 
 
-def test_bad_processes_are_refused() -> None:
-    half = ((0.5, 0.5),)
-    with pytest.raises(ValueError, match="must be probabilities that sum to 1"):
-        MDPTask((((0.5, 0.6),), half), ((0.0,), (0.0,)))
-    with pytest.raises(ValueError, match="must be probabilities"):
-        MDPTask((((1.5, -0.5),), half), ((0.0,), (0.0,)))
-    with pytest.raises(ValueError, match=r"shape \(S, A, S\) .* got \(1, 1, 2\) and \(1, 1\)"):
-        MDPTask((half,), ((0.0,),))
-    with pytest.raises(ValueError, match="reward_means must be a full array"):
-        MDPTask((half, half), ((0.0,), (0.0, 1.0)))
-    with pytest.raises(ValueError, match="finite"):
-        MDPTask((half, half), ((0.0,), (float("inf"),)))
-    with pytest.raises(ValueError, match="num_states must be at least 1, got 0"):
-        MDPTasks(0)
-    for reset in (
-        lambda: TabularMDPEnv().reset(options={"task": COIN}),
-        lambda: TabularMDPVectorEnv(1).reset(options={"tasks": [COIN]}),
-    ):
-        with pytest.raises(ValueError, match="2 states and 2 actions, this environment 10 and 5"):
-            reset()
-    with pytest.raises(ValueError, match="differ in size"):
-        TabularMDPEnv(tasks=[COIN, *MDPTasks(3, 2).sample(1, np.random.default_rng(0))])
+def test_bad_questions_are_refused() -> None:
     with pytest.raises(ValueError, match="no processes"):
         mdp_reference_returns([])
     with pytest.raises(ValueError, match="at least 1 step, got 0"):
