@@ -1,23 +1,90 @@
-"""NumPy arrays in place of tensors, for the results of a vector environment.
+"""Programs of tensors that may speak NumPy, and NumPy arrays in place of their results.
 
-The forms are those of Gymnasium's own vector environments: rewards float64, every array a copy of
-its own, an entry of ``info`` beside a mask ``_name`` of the environments it belongs to, and
+The arrays have the forms of Gymnasium's own vector environments: rewards float64, every array a
+copy of its own, an entry of ``info`` beside a mask ``_name`` of the environments it belongs to, and
 ``final_obs`` an array of arrays, there only when an episode has ended.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["NumpyStep", "as_tensor", "numpy_info", "numpy_step", "to_numpy"]
+__all__ = ["Seed", "StepResult", "TensorProgram", "as_tensor"]
 
+Seed = int | Sequence[int | None] | None
+StepResult = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
 NumpyStep = tuple[
     NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
 ]
+
+
+class TensorProgram:
+    """Reset and step of a tensor environment, or of a wrapper around one. A mixin.
+
+    Attributes:
+        num_envs: Number of environments, B.
+        speaks_numpy: Whether `reset` and `step` return NumPy arrays instead of tensors.
+    """
+
+    num_envs: int
+    speaks_numpy: bool
+
+    @abstractmethod
+    def reset_tensors(
+        self, seed: Seed = None, options: dict[str, Any] | None = None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """`reset`, always with tensors."""
+
+    @abstractmethod
+    def step_tensors(self, actions: Any) -> StepResult:
+        """`step`, always with tensors."""
+
+    def reset(
+        self, *, seed: Seed = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode everywhere.
+
+        Args:
+            seed: Seeds the generator; with G generators, number g gets ``seed + g``, or entry g
+                of a sequence. A sequence of B seeds gives each environment a generator of its own,
+                unless the generators were given.
+            options: See the class of the environment.
+
+        Returns:
+            The first observations, float32 [B, ...], and the info dict.
+
+        Raises:
+            ValueError: If a seed or an option is unknown, of the wrong form or out of range.
+            TypeError: If a task is of another kind.
+        """
+        observations, info = self.reset_tensors(seed, options)
+        if self.speaks_numpy:
+            return to_numpy(observations), numpy_info(info, self.num_envs)
+        return observations, info
+
+    def step(self, actions: Any) -> Any:
+        """Does one action everywhere.
+
+        Args:
+            actions: On the environment's device; anything ``torch.as_tensor`` takes is converted.
+
+        Returns:
+            Observations float32 [B, ...], the rewards of these actions float32 [B], terminated
+            bool [B], truncated bool [B], info. Tensors of flags may be shared between steps: do
+            not write into them. Where `speaks_numpy`, arrays, with rewards float64.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset, or past the end of an episode.
+            ValueError: If actions are of the wrong shape or (where checked) out of range.
+        """
+        result = self.step_tensors(actions)
+        return numpy_step(*result) if self.speaks_numpy else result
 
 
 def as_tensor(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:

@@ -28,7 +28,7 @@ __all__ = ["OneClock", "episode_horizon", "one_horizon"]
 
 
 class OneClock:
-    """What makes an environment's `spec` and its `horizon` agree. A mixin, before Gymnasium's."""
+    """An environment whose `spec` and `horizon` agree. A mixin, before Gymnasium's class."""
 
     _spec: EnvSpec | None = None
 

@@ -48,7 +48,7 @@ class GeneratorBlocks:
     ) -> None:
         self._own = generator is None
         if generator is None:
-            generator = _seeded_anew(device)
+            generator = _own_generator(device)
         if isinstance(generator, torch.Generator):
             generator = (generator,)
         self.generators = tuple(generator)
@@ -82,7 +82,7 @@ class GeneratorBlocks:
         count = self.num_envs if alone else 1 if self._own else len(self.generators)
         seeds = check_seeds(seed, count)
         if len(self.generators) != count:
-            self.generators = tuple(_seeded_anew(self.device) for _ in range(count))
+            self.generators = tuple(_own_generator(self.device) for _ in range(count))
             self.block_size = self.num_envs // count
         for generator, one in zip(self.generators, seeds, strict=True):
             if one is not None:
@@ -139,7 +139,7 @@ class GeneratorBlocks:
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn, dim=1)
 
 
-def _seeded_anew(device: torch.device) -> torch.Generator:
+def _own_generator(device: torch.device) -> torch.Generator:
     """A generator with a random seed; the first thing that needs the device to be there."""
     try:
         generator = torch.Generator(device)

@@ -33,19 +33,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from .arrays import as_tensor, numpy_info, numpy_step, to_numpy
+from .arrays import Seed, StepResult, TensorProgram, as_tensor
 from .checks import as_actions, check_horizon, check_options, whole_number
 from .clock import OneClock
 from .numbers import TaskNumbers
 from .randomness import GeneratorBlocks, Generators, StepRandomness
 from .tasks import Task, TaskSource, Tensors, check_task_type
 
-__all__ = ["Seed", "StepResult", "TensorEnv"]
+__all__ = ["TensorEnv"]
 
 T = TypeVar("T", bound=Task)
-
-Seed = int | Sequence[int | None] | None
-StepResult = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
 
 MOST_ENVS = 2**24
 """More environments than this are a slip, and would exhaust the memory of the host."""
@@ -57,7 +54,7 @@ Read = tuple[Any, bool, dict[str, torch.Tensor]]
 """Arrays of the tasks to set (None to draw, or `KEEP`), the same tasks or not, step options."""
 
 
-class TensorEnv(OneClock, VectorEnv[Any, Any, Any], Generic[T]):
+class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
     """B environments whose tasks can be set, on a torch device.
 
     ``reset(options={"tasks": tasks})`` sets B tasks, kept until others are set; ``{"tasks": None}``
@@ -68,7 +65,6 @@ class TensorEnv(OneClock, VectorEnv[Any, Any, Any], Generic[T]):
     Attributes: as in `envs.base.single.TaskEnv`, and
         parameter_dtype: Type of the numbers that say a task.
         parameter_shapes: Names of a task's arrays, and their shapes, in order.
-        speaks_numpy: Whether `reset` and `step` return NumPy arrays instead of tensors.
 
     Args:
         num_envs: Number of environments, B, at least 1.
@@ -175,29 +171,6 @@ class TensorEnv(OneClock, VectorEnv[Any, Any, Any], Generic[T]):
 
     # The episode ----------------------------------------------------------------------------
 
-    def reset(
-        self, *, seed: Seed = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode everywhere.
-
-        Args:
-            seed: Seeds the generator; with G generators, number g gets ``seed + g``, or entry g
-                of a sequence. A sequence of B seeds gives each environment a generator of its own,
-                unless the generators were given.
-            options: See the class.
-
-        Returns:
-            The first observations, float32 [B, ...], and the info dict.
-
-        Raises:
-            ValueError: If a seed or an option is unknown, of the wrong form or out of range.
-            TypeError: If a task is of another kind.
-        """
-        observations, info = self.reset_tensors(seed, options)
-        if self.speaks_numpy:
-            return to_numpy(observations), numpy_info(info, self.num_envs)
-        return observations, info
-
     def reset_tensors(
         self, seed: Seed = None, options: dict[str, Any] | None = None
     ) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -214,24 +187,6 @@ class TensorEnv(OneClock, VectorEnv[Any, Any, Any], Generic[T]):
         if seed is not None:
             self._generators.seed(seed)
         return self._start_all(read)
-
-    def step(self, actions: Any) -> Any:
-        """Does one action everywhere.
-
-        Args:
-            actions: On `device`; anything ``torch.as_tensor`` takes is converted.
-
-        Returns:
-            Observations float32 [B, ...], the rewards of these actions float32 [B], terminated
-            bool [B], truncated bool [B], info. Tensors of flags may be shared between steps: do
-            not write into them. Where `speaks_numpy`, arrays, with rewards float64.
-
-        Raises:
-            gymnasium.error.ResetNeeded: Before the first reset, or past the end of an episode.
-            ValueError: If actions are of the wrong shape or (where checked) out of range.
-        """
-        result = self.step_tensors(actions)
-        return numpy_step(*result) if self.speaks_numpy else result
 
     def step_tensors(self, actions: Any) -> StepResult:
         """`step`, always with tensors."""

@@ -78,25 +78,11 @@ class MazeSettings:
     ) -> MazeSettings:
         """Fills in the defaults and checks every value.
 
-        The layout is `layout`, else that of `tasks`, else the maze of this name and size.
-
         Raises:
             ValueError: If a value is out of range or two of them contradict each other.
             TypeError: If `tasks` are of another kind.
         """
-        source = None if tasks is None else as_source(tasks, MazeTask)
-        assert source is None or isinstance(source, TaskSet)
-        if layout is None:
-            layout = make_layout(maze, size) if source is None else source[0].layout
-        if source is None:
-            source = maze_tasks(layout)
-        for task in source:
-            if task.layout != layout:
-                raise ValueError(
-                    f"tasks are for another layout than the environment's:\n{task.layout}\nand\n"
-                    f"{layout}\ngive only tasks, all of one layout, and the environment takes it"
-                )
-        horizon = whole_number(horizon, "horizon")
+        layout, source = _layout_and_tasks(maze, size, layout, tasks)
         if not math.isfinite(reward):
             raise ValueError(f"reward must be finite, got {reward}")
         if not (math.isfinite(wall_penalty) and wall_penalty >= 0):
@@ -104,17 +90,17 @@ class MazeSettings:
                 f"wall_penalty is subtracted, so it must be finite and at least 0, "
                 f"got {wall_penalty}"
             )
-        for name, value, known in (
-            ("start", start, get_args(Start)),
-            ("goal", goal, get_args(GoalRule)),
-            ("observe", observe, get_args(View)),
+        for name, value, kind in (
+            ("start", start, Start),
+            ("goal", goal, GoalRule),
+            ("observe", observe, View),
         ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {known}, got {value!r}")
+            if value not in get_args(kind):
+                raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
         return cls(
             layout,
             source,
-            horizon,
+            whole_number(horizon, "horizon"),
             float(reward),
             float(wall_penalty),
             teleport,
@@ -123,6 +109,29 @@ class MazeSettings:
             observe,
             compile_layout(layout, teleport),
         )
+
+
+def _layout_and_tasks(
+    maze: str, size: int, layout: Layout | None, tasks: Tasks | None
+) -> tuple[Layout, TaskSet[MazeTask]]:
+    """`layout`, else that of `tasks`, else the maze of this name and size; `tasks` or all goals.
+
+    Raises:
+        ValueError: If there is no such maze, or tasks are for another layout.
+    """
+    if tasks is None:
+        layout = make_layout(maze, size) if layout is None else layout
+        return layout, maze_tasks(layout)
+    source = as_source(tasks, MazeTask)
+    assert isinstance(source, TaskSet)
+    layout = source[0].layout if layout is None else layout
+    for task in source:
+        if task.layout != layout:
+            raise ValueError(
+                f"tasks are for another layout than the environment's:\n{task.layout}\nand\n"
+                f"{layout}\ngive only tasks, all of one layout, and the environment takes it"
+            )
+    return layout, source
 
 
 def check_task(task: Any, layout: Layout) -> MazeTask:

@@ -156,7 +156,7 @@ def _moves(
 
 
 def _distinct(moves: Moves) -> Moves:
-    """Of those that end in one cell and have visited the same cells, the best."""
+    """The best of the walks that end in one cell and have visited the same cells."""
     order = np.lexsort((-moves.value, moves.cell, moves.code))
     code, cell = moves.code[order], moves.cell[order]
     fresh = np.ones(len(order), dtype=np.bool_)

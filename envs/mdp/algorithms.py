@@ -6,7 +6,7 @@ The companions RL^2 is compared with (Duan et al. 2016, section 3.2), and one th
     greedy    follows the best policy of the posterior's mean
     myopic    takes the action whose next reward has the highest posterior mean
 
-Each makes a policy at the start of every episode, or anew before every step, as `play_mdps` is
+Each makes a policy at the start of every episode, or again before every step, as `play_mdps` is
 told. The prior is the family's own (`envs.mdp.tasks`): after n visits whose rewards sum to
 s the mean reward is N((1 + s) / (1 + n), 1 / (1 + n)), and transitions are Dirichlet(1 + counts).
 """
@@ -97,7 +97,7 @@ def play_mdps(
         num_episodes: E.
         horizon: Steps in an episode, T.
         generator: Source of everything random, on the device of `means`.
-        every_step: Ask the algorithm anew before every step, not only at the start of an episode.
+        every_step: Ask the algorithm again before every step, not only at the start of an episode.
 
     Returns:
         float32 [B, E, T], the rewards.
@@ -122,7 +122,7 @@ def play_mdps(
 
 
 def _noise(size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of rewards, normal, and of moves, uniform; float32 [B] each."""
+    """Noise of the rewards, normal, and of the moves, uniform; float32 [B] each."""
     normal = torch.randn(size, generator=generator, device=generator.device)
     return normal, torch.rand(size, generator=generator, device=generator.device)
 

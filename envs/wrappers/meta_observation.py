@@ -28,10 +28,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from ..base.arrays import as_tensor
+from ..base.arrays import Seed, StepResult, as_tensor
 from ..base.checks import as_actions
 from ..base.clock import episode_horizon
-from ..base.tensor import Seed, StepResult
 from .tensor_wrapper import TensorWrapper, task_environment
 
 __all__ = ["MetaObservation", "VectorMetaObservation"]

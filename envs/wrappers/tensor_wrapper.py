@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv, VectorWrapper
 
-from ..base.arrays import numpy_info, numpy_step, to_numpy
+from ..base.arrays import Seed, StepResult, TensorProgram
 from ..base.randomness import Generators
-from ..base.tensor import Seed, StepResult, TensorEnv
+from ..base.tensor import TensorEnv
 
 __all__ = ["TensorWrapper", "task_environment", "tensor_device"]
 
 
-class TensorWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
+class TensorWrapper(TensorProgram, VectorWrapper[Any, Any, Any, Any, Any]):
     """A wrapper around a tensor environment, whether that speaks tensors or NumPy.
 
     Args:
@@ -31,36 +30,18 @@ class TensorWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
         super().__init__(env)
         self._base: Any = task_environment(env)
         self._device = tensor_device(env)
-        if self._base.speaks_numpy and not isinstance(env, TensorEnv | TensorWrapper):
+        if self._base.speaks_numpy and not isinstance(env, TensorProgram):
             raise TypeError(
                 f"{type(self).__name__} computes with tensors, and {type(env).__name__} inside it "
                 f"passes arrays of NumPy on: put it around {type(self).__name__}, or make the "
                 f"environment with device='cpu'"
             )
 
-    @abstractmethod
-    def reset_tensors(
-        self, seed: Seed = None, options: dict[str, Any] | None = None
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """`reset`, always with tensors."""
-
-    @abstractmethod
-    def step_tensors(self, actions: Any) -> StepResult:
-        """`step`, always with tensors."""
-
-    def reset(
-        self, *, seed: Seed = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode everywhere; seed and options are the environment's."""
-        observations, info = self.reset_tensors(seed, options)
-        if self._base.speaks_numpy:
-            return to_numpy(observations), numpy_info(info, self.num_envs)
-        return observations, info
-
-    def step(self, actions: Any) -> Any:
-        """Does one action everywhere, as the environment does."""
-        result = self.step_tensors(actions)
-        return numpy_step(*result) if self._base.speaks_numpy else result
+    @property
+    def speaks_numpy(self) -> bool:  # type: ignore[override]
+        """Whether the environment does."""
+        spoken: bool = self._base.speaks_numpy
+        return spoken
 
     def task_tensor(self, tasks: Sequence[Any]) -> torch.Tensor:
         """The numbers of tasks, [N, D]; see `envs.base.tensor.TensorEnv.task_tensor`."""
@@ -74,12 +55,12 @@ class TensorWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
     def _inner_reset(
         self, seed: Seed, options: dict[str, Any] | None
     ) -> tuple[torch.Tensor, dict[str, Any]]:
-        if isinstance(self.env, TensorEnv | TensorWrapper):
+        if isinstance(self.env, TensorProgram):
             return self.env.reset_tensors(seed, options)
         return self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
 
     def _inner_step(self, actions: Any) -> StepResult:
-        if isinstance(self.env, TensorEnv | TensorWrapper):
+        if isinstance(self.env, TensorProgram):
             return self.env.step_tensors(actions)
         return self.env.step(actions)
 

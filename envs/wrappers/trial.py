@@ -20,9 +20,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from ..base.arrays import Seed, StepResult
 from ..base.checks import whole_number
 from ..base.clock import episode_horizon
-from ..base.tensor import Seed, StepResult
 from .meta_observation import MetaObservation, VectorMetaObservation
 from .tensor_wrapper import TensorWrapper, task_environment
 
@@ -229,7 +229,7 @@ class VectorTrial(TensorWrapper):
 
 
 def step_options(options: dict[str, Any] | None, trial: Trial | VectorTrial) -> dict[str, Any]:
-    """Those of `options` that have an entry for each step of a trial.
+    """The options that have an entry for each step of a trial.
 
     Raises:
         ValueError: If one is of another length.
