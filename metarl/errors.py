@@ -1,8 +1,17 @@
 """The errors that a user can mend; their messages name the value at fault and the remedy.
 
 Scripts catch `UserError` alone and print its message without a traceback. Mistakes of a programmer
-stay `TypeError`, `ValueError` and so on, with their traceback.
+stay `TypeError`, `ValueError` and so on, with their traceback. Two kinds are checked for here:
+options with a few named values, and keywords that published code has under another name.
 """
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 class UserError(Exception):
@@ -26,3 +35,36 @@ class CheckpointError(UserError):
 
 class DeviceError(UserError):
     """A device was asked for that this machine or this torch does not have."""
+
+
+def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
+    """Check that an option has one of its values; a misspelt one is never taken for another.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{option} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def renamed(**names: str) -> Callable[[FunctionT], FunctionT]:
+    """Name our keyword where a function is called with the published one.
+
+    Args:
+        names: By the published keyword, what it is here.
+
+    Returns:
+        A decorator; the function raises TypeError for these keywords.
+    """
+
+    def decorated(function: FunctionT) -> FunctionT:
+        @functools.wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            for name in names.keys() & kwargs.keys():
+                what = function.__qualname__.removesuffix(".__init__")
+                raise TypeError(f"{what} has no {name}={kwargs[name]!r}: use {names[name]}")
+            return function(*args, **kwargs)
+
+        return checked  # type: ignore[return-value]
+
+    return decorated

@@ -1,6 +1,5 @@
 """Named parameters, their fast and slow sides, tasks, update rules and the one inner loop."""
 
-from metarl.core.choices import check_choice
 from metarl.core.compilation import CompiledGradients, check_compiler
 from metarl.core.execution import Execution, add_to_grads
 from metarl.core.features import FeatureTasks, run_once
@@ -8,8 +7,6 @@ from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
 from metarl.core.limits import ClipByNorm, ClipByValue, WeightDecay
 from metarl.core.meta_curvature import MetaCurvature
 from metarl.core.moments import Adam, Momentum, RMSprop
-from metarl.core.nested import nested_tensors
-from metarl.core.norms import task_norms
 from metarl.core.optimiser_rules import (
     adam,
     adamw,
@@ -29,10 +26,12 @@ from metarl.core.params import (
     added,
     along,
     cut,
+    detached,
     frozen,
     gradients,
     leaves,
     named_params,
+    nested_tensors,
     num_parameters,
     own_precision,
     partition,
@@ -41,6 +40,7 @@ from metarl.core.params import (
     scope,
     share,
     stack,
+    task_norms,
     unstack,
     zeros_like,
 )
@@ -48,7 +48,17 @@ from metarl.core.replay import ReplayBuffer, Visit
 from metarl.core.rewind import pull_back, rewind
 from metarl.core.settings import Method, OuterSettings, Schedule
 from metarl.core.step_sizes import LaterSteps, StepSize
-from metarl.core.tasks import DataTaskBatch, DivisibleTaskBatch, Split, StagedTaskBatch, TaskBatch
+from metarl.core.tasks import (
+    DataTaskBatch,
+    DivisibleTaskBatch,
+    IdentifiedTaskBatch,
+    PolicyTaskBatch,
+    ShowingTaskBatch,
+    Split,
+    StagedTaskBatch,
+    TaskBatch,
+    is_divisible,
+)
 from metarl.core.update_rules import Chain, Transform, UpdateRule
 
 __all__ = [
@@ -61,6 +71,7 @@ __all__ = [
     "DivisibleTaskBatch",
     "Execution",
     "FeatureTasks",
+    "IdentifiedTaskBatch",
     "InnerStep",
     "LaterSteps",
     "MetaCurvature",
@@ -71,9 +82,11 @@ __all__ = [
     "OuterSettings",
     "Params",
     "Partition",
+    "PolicyTaskBatch",
     "RMSprop",
     "ReplayBuffer",
     "Schedule",
+    "ShowingTaskBatch",
     "Split",
     "StagedTaskBatch",
     "StepSize",
@@ -88,17 +101,18 @@ __all__ = [
     "added",
     "along",
     "chain",
-    "check_choice",
     "check_compiler",
     "clip_by_norm",
     "clip_by_value",
     "clip_gradients",
     "cut",
+    "detached",
     "frozen",
     "gradient_norms",
     "gradients",
     "inner_step",
     "inner_steps",
+    "is_divisible",
     "leaves",
     "meta_curvature",
     "named_params",

@@ -15,7 +15,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 import torch.utils._pytree as pytree
@@ -23,7 +23,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from metarl.core.params import Params
-from metarl.core.tasks import DataTaskBatch, Split, TaskBatch
+from metarl.core.tasks import DataTaskBatch, Split, TaskBatch, is_data
 from metarl.errors import UserError
 
 Found: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -57,19 +57,18 @@ class CompiledGradients:
             UserError: The tasks are no data set, the work cannot be traced, or there is no
                 compiler.
         """
-        if not (hasattr(tasks, "draw") and hasattr(tasks, "loss_identity")):
+        if not is_data(tasks):
             raise UserError(
                 f"the experience of {type(tasks).__name__} depends on the parameters, "
                 f"and only data sets can be compiled: {REMEDY}"
             )
-        data = cast(DataTaskBatch[Any], tasks)
-        kind = data.loss_identity
+        kind = tasks.loss_identity
         with torch.enable_grad(), self._lock:
-            batches = self._draw(kind, params, data)
+            batches = self._draw(kind, params, tasks)
             given = _Arguments(params, batches)
             key = (kind, given.key)
             if key not in self._programs:
-                self._programs[key] = self._compile(given, data)
+                self._programs[key] = self._compile(given, tasks)
             program = self._programs[key]
         with torch.no_grad():
             return program(given.tensors)

@@ -20,7 +20,7 @@ import torch
 
 from metarl.core.params import Params
 from metarl.core.pure import impure
-from metarl.core.tasks import DivisibleTaskBatch, TaskBatch
+from metarl.core.tasks import TaskBatch, is_divisible
 from metarl.core.thread_modes import ThreadModes, bound_mode
 
 logger = logging.getLogger(__name__)
@@ -108,15 +108,14 @@ class Execution:
         if size is None or size >= total:
             yield slice(0, total), tasks
             return
-        if not hasattr(tasks, "select"):
+        if not is_divisible(tasks):
             raise TypeError(
                 f"{type(tasks).__name__} has no `select`: its {total} tasks cannot be taken apart "
                 f"into chunks of {size}; write it, or take chunk_size=None"
             )
-        divisible: DivisibleTaskBatch[Any] = tasks  # type: ignore[assignment]
         for start in range(0, total, size):
             where = slice(start, min(start + size, total))
-            yield where, divisible.select(where)
+            yield where, tasks.select(where)
 
 
 def _obstacle(*parts: Any) -> str | None:

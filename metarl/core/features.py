@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, cast
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
 from metarl.core.params import Params, share
-from metarl.core.tasks import BatchT, Halves, Split, StagedTaskBatch, TaskBatch
+from metarl.core.tasks import BatchT, Halves, Split, TaskBatch, is_staged
 
 PREFIX = "features."
 """Of the names of features among the slow parameters; what follows is the split."""
@@ -64,14 +64,13 @@ def run_once(
         Tasks and slow parameters ``[N, ...]`` for these splits, the same loss: with features where
         the tasks have a first half and draw each split once; else the tasks as they are.
     """
-    if not slow or not (hasattr(tasks, "halves") and hasattr(tasks, "draw")):
+    if not slow or not is_staged(tasks):
         return tasks, share(slow, tasks.num_tasks)
-    staged = cast(StagedTaskBatch[Any], tasks)
-    halves = staged.halves(fast) if staged.repeats else None
+    halves = tasks.halves(fast) if tasks.repeats else None
     if halves is None:
         return tasks, share(slow, tasks.num_tasks)
     with torch.no_grad():
-        batches = {split: staged.draw(split) for split in splits}
+        batches = {split: tasks.draw(split) for split in splits}
     features = {PREFIX + s: halves.features(slow, batch) for s, batch in batches.items()}
     stacked = share(halves.later(slow), tasks.num_tasks)
     return FeatureTasks(tasks.num_tasks, halves, batches), {**stacked, **features}

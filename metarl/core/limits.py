@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from metarl.core.norms import task_norms
-from metarl.core.params import Params, along
+from metarl.core.params import Params, along, task_norms
 from metarl.core.update_rules import EMPTY, State, Transform
 
 

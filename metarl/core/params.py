@@ -8,11 +8,11 @@ ANIL the head, WarpGrad the task layers; the rest is slow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,11 @@ def num_parameters(params: Params) -> int:
 def share(params: Params, num_tasks: int) -> dict[str, Tensor]:
     """Stack N equal copies of unstacked parameters, as views: a gradient comes back as a sum."""
     return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}
+
+
+def detached(params: Params) -> dict[str, Tensor]:
+    """The same values without a graph, as constants."""
+    return {name: p.detach() for name, p in params.items()}
 
 
 def prefixed(params: Params, prefix: str) -> dict[str, Tensor]:
@@ -225,3 +230,31 @@ def own_precision(like: Tensor) -> AbstractContextManager[object]:
 def zeros_like(params: Params) -> dict[str, Tensor]:
     """Zeros of the same names and shapes."""
     return {name: torch.zeros_like(p) for name, p in params.items()}
+
+
+def task_norms(tensors: Iterable[Tensor]) -> Tensor:
+    """Euclidean norm of each task's numbers over all tensors ``[N, ...]``: ``[N]``.
+
+    Nothing over- or underflows on the way, half precision is lifted to float32, and where all
+    numbers are 0 the norm is 0 and its derivative, which does not exist, is taken for 0.
+    """
+    flat = [precise(t).reshape(t.shape[0], -1) for t in tensors if t.numel()]
+    largest = torch.stack([f.detach().abs().amax(1) for f in flat]).amax(0)
+    some = largest > 0
+    unit = torch.where(some, largest, 1.0)
+    squares = torch.stack([(f / unit[:, None]).square().sum(1) for f in flat]).sum(0)
+    return torch.where(some, unit * torch.where(some, squares, 1.0).sqrt(), 0.0)
+
+
+def nested_tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors within tuples, lists and mappings of any depth, in order.
+
+    Whatever else is in them is passed over.
+    """
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from nested_tensors(tuple(value.values()))
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from nested_tensors(part)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from metarl.core.inner_loop import InnerStep
 from metarl.core.params import Params
-from metarl.core.renamed import renamed
+from metarl.errors import renamed
 
 Key: TypeAlias = tuple[int, int]
 """Task and inner step k."""

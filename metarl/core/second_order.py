@@ -19,8 +19,7 @@ from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
-from metarl.core.nested import nested_tensors
-from metarl.core.params import Params
+from metarl.core.params import Params, nested_tensors
 
 _REMEDIES = {
     "scaleddotproduct": (

@@ -18,9 +18,9 @@ from typing import Literal, TypeAlias, cast, get_args
 import torch
 from torch import Tensor
 
-from metarl.core.choices import check_choice
 from metarl.core.params import Params, along
 from metarl.core.update_rules import EMPTY, State, Transform
+from metarl.errors import check_choice
 
 Learned: TypeAlias = Literal["no", "parameter", "element"]
 

@@ -1,9 +1,12 @@
-"""What a learner sees of a meta-batch of tasks, whether images or mazes."""
+"""What a learner sees of a meta-batch of tasks, whether images or mazes.
+
+Every task batch is a `TaskBatch`. What some learners ask beside that is a protocol of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeGuard, TypeVar
 
 from torch import Tensor
 
@@ -41,6 +44,62 @@ class DivisibleTaskBatch(TaskBatch[BatchT], Protocol):
 
     def select(self, tasks: slice) -> Self:
         """These tasks alone."""
+
+
+def is_divisible(tasks: TaskBatch[BatchT]) -> TypeGuard[DivisibleTaskBatch[BatchT]]:
+    """Whether a task batch can be taken apart."""
+    return hasattr(tasks, "select")
+
+
+class IdentifiedTaskBatch(DivisibleTaskBatch[BatchT], Protocol):
+    """N tasks that are met again: each has a number for life."""
+
+    @property
+    def indices(self) -> Tensor:
+        """The numbers of the tasks, ``[N]``, int64, 0 to M - 1, on the parameters' device."""
+
+
+class ShowingTaskBatch(DivisibleTaskBatch[BatchT], Protocol):
+    """Tasks that show what a learned loss may see."""
+
+    def features(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
+        """Features of every example of the batch, ``[N, B, F]``, without its label.
+
+        They must depend on the fast parameters, as predictions or activations do: there is nothing
+        to descend otherwise.
+        """
+
+
+class PolicyTaskBatch(TaskBatch[BatchT], Protocol):
+    """Tasks whose model is a policy and whose batches remember how they were played.
+
+    Outer updates of policies ask it; they know probabilities, not environments: where a batch came
+    from and what an action is are the task batch's business.
+    """
+
+    def clipped_loss(self, fast: Params, slow: Params, batch: BatchT, clip: float) -> Tensor:
+        """The loss with PPO's clipped ratio to the probabilities when it was played, ``[N]``."""
+
+    def predictions(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
+        """What describes the distributions over actions now, ``[N, ...]``."""
+
+    def divergence(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
+        """``KL(when it was played || now)`` in nats, a mean over a task's steps: ``[N]``."""
+
+    def fisher(self, batch: BatchT, tangent: Tensor) -> Tensor:
+        """The Hessian of the summed `divergence` by the `predictions`, times ``tangent``.
+
+        Taken at the predictions when the batch was played, where the divergence is 0.
+        """
+
+    def log_likelihood(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
+        """Log-probability of all actions of a task together, ``[N]``."""
+
+    def largest_log_ratio(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
+        """Largest change of the log-probability of an action since it was played, ``[N]``."""
+
+    def performance(self, batch: BatchT) -> Tensor:
+        """Mean return of a task, ``[N]``."""
 
 
 class DataTaskBatch(TaskBatch[BatchT], Protocol):
@@ -81,3 +140,13 @@ class StagedTaskBatch(DataTaskBatch[BatchT], Protocol):
 
     def halves(self, fast: Collection[str]) -> Halves[BatchT] | None:
         """The halves before and after the first of these parameters; None: nothing comes before."""
+
+
+def is_data(tasks: TaskBatch[BatchT]) -> TypeGuard[DataTaskBatch[BatchT]]:
+    """Whether what tasks draw does not depend on the parameters."""
+    return hasattr(tasks, "draw") and hasattr(tasks, "loss_identity")
+
+
+def is_staged(tasks: TaskBatch[BatchT]) -> TypeGuard[StagedTaskBatch[BatchT]]:
+    """Whether the loss of tasks may be taken in two halves."""
+    return hasattr(tasks, "draw") and hasattr(tasks, "halves")

@@ -1,9 +1,10 @@
 """Meta-learners, one meta-gradient a file."""
 
+from metarl.core import IdentifiedTaskBatch, PolicyTaskBatch, ShowingTaskBatch
 from metarl.core.ratios import StaleBatchError
 from metarl.meta.anil import ANIL
-from metarl.meta.daml import DAML, LearnedLossTasks, ShowingTaskBatch
-from metarl.meta.fine_tuning import FineTuning, IdentifiedTaskBatch
+from metarl.meta.daml import DAML, LearnedLossTasks
+from metarl.meta.fine_tuning import FineTuning
 from metarl.meta.implicit_maml import ImplicitMAML, Proximal
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
 from metarl.meta.learner import MetaLearner, Metrics, NonFiniteLossError, SideStep, TaskwiseLearner
@@ -12,7 +13,6 @@ from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
 from metarl.meta.no_meta_training import NoMetaTraining
 from metarl.meta.policy.emaml import EMAML
-from metarl.meta.policy.policy_tasks import PolicyTaskBatch
 from metarl.meta.policy.promp import KL_LIMIT, ProMP
 from metarl.meta.policy.trajectory_objectives import (
     LeapObjective,

@@ -29,16 +29,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from torch import Tensor
 
 from metarl.core import (
-    DivisibleTaskBatch,
     Execution,
     InnerStep,
     Model,
     Params,
+    ShowingTaskBatch,
     Split,
     TaskBatch,
     UpdateRule,
@@ -52,22 +52,10 @@ from metarl.meta.maml import MAML, SecondOrder
 from metarl.meta.method import Untrained
 from metarl.meta.task_checks import check_offers
 
-BatchT = TypeVar("BatchT")
 StackedNetwork: TypeAlias = Callable[[Params, Tensor], Tensor]
 """g_psi: parameters ``[N, ...]``, features ``[N, B, F]``, out ``[N, B, D]``; any `nn.Network`."""
 
 OBJECTIVE = "objective"
-
-
-class ShowingTaskBatch(DivisibleTaskBatch[BatchT], Protocol[BatchT]):
-    """Tasks that show what a learned loss may see."""
-
-    def features(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
-        """Of every example of the batch, ``[N, B, F]``, without its label.
-
-        They must depend on the fast parameters, as predictions or activations do: there is nothing
-        to descend otherwise.
-        """
 
 
 class Drawn(NamedTuple):
@@ -150,8 +138,7 @@ class DAML(MAML):
         return super().adaptation(self._learned(tasks), num_steps)
 
     def _learned(self, tasks: TaskBatch[Any]) -> LearnedLossTasks:
-        check_offers(tasks, self, "features")
-        showing: ShowingTaskBatch[Any] = tasks  # type: ignore[assignment]
+        showing: ShowingTaskBatch[Any] = check_offers(tasks, self, "features")
         return LearnedLossTasks(showing, self.objective)
 
 

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from metarl.core import (
     Execution,
+    IdentifiedTaskBatch,
     Model,
     TaskBatch,
     UpdateRule,
@@ -36,19 +37,7 @@ from metarl.core.settings import Executed, InnerLoop, OuterLoop
 from metarl.meta.anil import body_names
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.method import GradientMethod, Untrained
-
-BatchT = TypeVar("BatchT")
-
-
-class IdentifiedTaskBatch(TaskBatch[BatchT], Protocol[BatchT]):
-    """N tasks that are met again: each has a number for life."""
-
-    @property
-    def indices(self) -> Tensor:
-        """The numbers of the tasks, ``[N]``, int64, 0 to M - 1, on the parameters' device."""
-
-    def select(self, tasks: slice) -> Self:
-        """These tasks alone, with their numbers."""
+from metarl.meta.task_checks import check_offers
 
 
 class FineTuning(TaskwiseLearner):
@@ -108,7 +97,7 @@ class FineTuning(TaskwiseLearner):
         The heads of other tasks get a gradient of zeros: gradient descent leaves them alone, an
         optimiser with momentum lets them coast.
         """
-        identified: IdentifiedTaskBatch[Any] = tasks  # type: ignore[assignment]
+        identified: IdentifiedTaskBatch[Any] = check_offers(tasks, self, *self.asks)
         trained = {n: p for n, p in self.params.items() if not n.startswith("rule.")}
         with torch.enable_grad():
             fast, slow = share(self.adapting, tasks.num_tasks), share(self.slow, tasks.num_tasks)

@@ -42,13 +42,13 @@ from metarl.core import (
     UpdateRule,
     added,
     along,
-    check_choice,
     precise,
     share,
     task_norms,
 )
 from metarl.core.settings import Compiled, InnerLoop, InnerSteps, OuterLoop
 from metarl.core.update_rules import EMPTY
+from metarl.errors import check_choice
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.method import GradientMethod, Untrained
 

@@ -30,6 +30,7 @@ from metarl.core import (
     Execution,
     MetaCurvature,
     Model,
+    Params,
     TaskBatch,
     UpdateRule,
     chain,
@@ -96,31 +97,46 @@ class MAML(TaskwiseLearner):
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Adapt, judge, and go back the way the phi came."""
         early = self.num_first_order
-        # Without a graph: all steps are taken again on the way back, or none has to be.
-        identity = early == self.num_steps and not self.rule_params
-        step_by_step = identity or (self.checkpoint and early < self.num_steps)
+        identity = early == self.num_steps and not self.rule_params  # nothing to go back through
+        if identity or (self.checkpoint and early < self.num_steps):
+            return self._step_by_step(tasks)
+        return self._whole_graph(tasks)
+
+    def _whole_graph(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        """One backward pass through the graph of all steps."""
         with torch.enable_grad():
-            with torch.set_grad_enabled(not self.first_order):
-                seen, slow = self.standing_still(tasks, "support")
-            walk = self.differentiable_adaptation(
-                seen, slow, create_graph=not step_by_step, num_first_order=early
-            )
-            path: list[Point[Any]] = []
+            seen, slow = self._to_adapt(tasks)
+            walk = self.differentiable_adaptation(seen, slow, num_first_order=self.num_first_order)
             for step in walk:
                 if step.index == 0:
                     support_loss = step.loss.detach()
-                if step_by_step and (self.rule_params or step.index >= early):
-                    path.append(step.point)
-            adapted = leaves(step.next_fast) if step_by_step else step.next_fast
-            judged, known = self.standing_still(tasks, "query")
-            query = judged.sample(adapted, known, "query")
-            loss = judged.loss(adapted, known, query)
+            loss = self._judged(tasks, step.next_fast)
         metrics = {"support_loss": support_loss, "query_loss": loss.detach()}
-        if not step_by_step:
-            return gradients(loss.sum(), self.params), metrics
+        return gradients(loss.sum(), self.params), metrics
+
+    def _step_by_step(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
+        """Steps without a graph, each taken again on the way back where it is gone back through.
+
+        g = grad l_query(phi_K),   grad_theta = J_0^T ... J_{K-1}^T g
+        """
+        early = self.num_first_order
+        path: list[Point[Any]] = []
+        with torch.enable_grad():
+            seen, slow = self._to_adapt(tasks)
+            walk = self.differentiable_adaptation(
+                seen, slow, create_graph=False, num_first_order=early
+            )
+            for step in walk:
+                if step.index == 0:
+                    support_loss = step.loss.detach()
+                if self.rule_params or step.index >= early:
+                    path.append(step.point)
+            adapted = leaves(step.next_fast)
+            loss = self._judged(tasks, adapted)
+        metrics = {"support_loss": support_loss, "query_loss": loss.detach()}
         shared = prefixed(self.slow, "slow")
         found = gradients(loss.sum(), {**shared, **prefixed(adapted, "fast")})
-        through = rewind(
+        of_fast, of_slow, of_rule = rewind(
             seen,
             path,
             slow,
@@ -129,14 +145,23 @@ class MAML(TaskwiseLearner):
             self.rule_params,
             num_first_order=early if self.rule_params else 0,
         )
-        of_fast, of_slow, of_rule = through
         of_shared = pull_back(of_slow, slow, shared)
         return {
             **found,
-            **prefixed({n: g.sum(0) for n, g in of_fast.items()}, "fast"),
+            **prefixed({n: g.sum(0) for n, g in of_fast.items()}, "fast"),  # over tasks
             **{name: found[name] + g for name, g in of_shared.items()},
             **prefixed(of_rule, "rule"),
         }, metrics
+
+    def _to_adapt(self, tasks: TaskBatch[Any]) -> tuple[TaskBatch[Any], dict[str, Tensor]]:
+        """The tasks and what stands still in adaptation, to which first order has no graph."""
+        with torch.set_grad_enabled(not self.first_order):
+            return self.standing_still(tasks, "support")
+
+    def _judged(self, tasks: TaskBatch[Any], adapted: Params) -> Tensor:
+        """The query loss ``[N]`` of adapted parameters, in grad mode."""
+        judged, slow = self.standing_still(tasks, "query")
+        return judged.loss(adapted, slow, judged.sample(adapted, slow, "query"))
 
 
 @dataclass(frozen=True)

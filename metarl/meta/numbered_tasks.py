@@ -43,7 +43,6 @@ class NumberedTasks:
 
     def select(self, tasks: slice) -> NumberedTasks:
         """These tasks alone."""
-        check_offers(self.tasks, self, "select")
-        divisible: DivisibleTaskBatch[Any] = self.tasks  # type: ignore[assignment]
+        divisible: DivisibleTaskBatch[Any] = check_offers(self.tasks, self, "select")
         start, _, _ = tasks.indices(self.num_tasks)
         return NumberedTasks(divisible.select(tasks), self.first + start)

@@ -34,10 +34,10 @@ from metarl.core import (
     Model,
     TaskBatch,
     UpdateRule,
-    check_choice,
     precise,
 )
 from metarl.core.settings import Compiled, InnerLoop, OuterLoop
+from metarl.errors import check_choice
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.task_checks import check_offers
@@ -79,8 +79,7 @@ class Reptile(TaskwiseLearner):
         if self.schedule == "batch":
             yield from super().meta_gradients(tasks)
             return
-        check_offers(tasks, self, "select")
-        divisible: DivisibleTaskBatch[Any] = tasks  # type: ignore[assignment]
+        divisible: DivisibleTaskBatch[Any] = check_offers(tasks, self, "select")
         for i in range(tasks.num_tasks):
             yield from super().meta_gradients(divisible.select(slice(i, i + 1)))
 

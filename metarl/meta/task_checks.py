@@ -34,8 +34,11 @@ FOREIGN = {
 """By words in the messages of torch: what it means here, and the remedy."""
 
 
-def check_offers(tasks: object, learner: object, *names: str) -> None:
+def check_offers(tasks: object, learner: object, *names: str) -> Any:
     """Check that tasks have what a learner asks of them.
+
+    Returns:
+        The tasks, as what was asked for.
 
     Raises:
         TypeError: They lack some of it.
@@ -51,6 +54,7 @@ def check_offers(tasks: object, learner: object, *names: str) -> None:
                 else ""
             )
         )
+    return tasks
 
 
 @contextmanager
@@ -77,7 +81,7 @@ def explained(tasks: TaskBatch[Any], at: Callable[[], tuple[Params, Params]]) ->
 
 
 def check_metrics(tasks: TaskBatch[Any], metrics: Mapping[str, Tensor]) -> None:
-    """Refuse metrics that are not one number a task.
+    """Check that metrics are one number per task.
 
     Raises:
         ValueError: One of them is not ``[N]``.
@@ -86,7 +90,7 @@ def check_metrics(tasks: TaskBatch[Any], metrics: Mapping[str, Tensor]) -> None:
         if tuple(value.shape) != (tasks.num_tasks,):
             raise ValueError(
                 f"the metric {name} has shape {tuple(value.shape)} where it must be "
-                f"({tasks.num_tasks},): one number a task"
+                f"({tasks.num_tasks},): one number per task"
             )
 
 

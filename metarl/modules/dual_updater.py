@@ -27,16 +27,16 @@ from metarl.core import (
     UpdateRule,
     add_to_grads,
     added,
-    check_choice,
+    detached,
     gradients,
     leaves,
     scope,
     sgd,
     share,
 )
-from metarl.core.renamed import renamed
 from metarl.core.replay import Key, Visit
 from metarl.core.second_order import twice_differentiable
+from metarl.errors import check_choice, renamed
 from metarl.meta.leap import SIMPLIFIED, Distance, LeapMetric
 from metarl.meta.policy.trajectory_objectives import (
     LeapObjective,
@@ -203,7 +203,7 @@ class DualUpdater:
             rule = _known(path.rules[0])
             if collected.buffer.stride != 1 or any(r != rule for r in path.rules):
                 raise ValueError("maml goes back through every step: use stride 1, a constant lr")
-        slow = share({n: p.detach() for n, p in collected.slow.items()}, 1)
+        slow = share(detached(collected.slow), 1)
         task = collected.task(path.task, self.criterion)
         return follower.gradient(task, slow, rule, collected.learned)
 
@@ -299,7 +299,7 @@ class Collected:
         kept = set(self.buffer.keys())
         if not kept.issuperset((path.task, k) for k in wanted):
             raise ValueError("the initialisation learns from whole paths: use no capacity")
-        slow = share({n: p.detach() for n, p in self.slow.items()}, 1)
+        slow = share(detached(self.slow), 1)
         visits = [self.buffer[path.task, k] for k in wanted]
         end = Visit(path.task, path.num_steps, dict(path.end), dict(path.end_state))
         for before, after in pairwise([*visits, end]):

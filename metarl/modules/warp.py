@@ -30,8 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from metarl.core import ReplayBuffer
-from metarl.core.renamed import renamed
 from metarl.core.update_rules import EMPTY
+from metarl.errors import renamed
 from metarl.modules.dual_updater import Collected, DualUpdater, MetaStep
 from metarl.modules.functional import NamedTree, call, copy_buffers
 from metarl.modules.module_task import Batch, Plays, Samples, TaskSource

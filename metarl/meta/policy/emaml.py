@@ -19,16 +19,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, Model, TaskBatch, UpdateRule, gradients, share
+from metarl.core import Execution, Model, PolicyTaskBatch, TaskBatch, UpdateRule, gradients, share
 from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.method import GradientMethod, Untrained
-from metarl.meta.policy.policy_tasks import PolicyTaskBatch
+from metarl.meta.task_checks import check_offers
 
 
 class EMAML(TaskwiseLearner):
@@ -64,7 +64,7 @@ class EMAML(TaskwiseLearner):
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Adapt, judge, and credit what led there."""
-        policies = cast(PolicyTaskBatch[Any], tasks)
+        policies: PolicyTaskBatch[Any] = check_offers(tasks, self, *self.asks)
         with torch.enable_grad():
             slow = share(self.slow, tasks.num_tasks)
             steps = list(self.differentiable_adaptation(tasks, slow))

@@ -25,7 +25,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from metarl.core import (
     Execution,
     Model,
     Params,
+    PolicyTaskBatch,
     TaskBatch,
     UpdateRule,
     add_to_grads,
@@ -44,7 +45,6 @@ from metarl.core.ratios import check_ratios
 from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.method import GradientMethod, Untrained
-from metarl.meta.policy.policy_tasks import PolicyTaskBatch
 from metarl.meta.recorded import Recorded
 from metarl.meta.task_checks import check_offers
 
@@ -158,7 +158,7 @@ class ProMP(MetaLearner):
     @torch.no_grad()
     def _divergence_of_part(self, recorded: Recorded[Any]) -> Tensor:
         """Of the policies that adapt from where theta is, from those that played: ``[N]``."""
-        tasks = cast(PolicyTaskBatch[Any], recorded.tasks)
+        tasks: PolicyTaskBatch[Any] = check_offers(recorded.tasks, self, *self.asks)
         recorded.replay()
         adapted = self.adapt(recorded, self.num_steps)
         slow = share(self.slow, tasks.num_tasks)
@@ -169,7 +169,7 @@ class ProMP(MetaLearner):
         self, recorded: Recorded[Any], *, first: bool
     ) -> tuple[Metrics, dict[str, Tensor]]:
         """Adapt from where theta is; metrics, and the gradient summed over the tasks."""
-        tasks = cast(PolicyTaskBatch[Any], recorded.tasks)
+        tasks: PolicyTaskBatch[Any] = check_offers(recorded.tasks, self, *self.asks)
         if not first:
             recorded.replay()
         with torch.enable_grad():

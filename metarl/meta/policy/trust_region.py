@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from metarl.core import Params, inner_steps, scope, share
+from metarl.core import Params, PolicyTaskBatch, inner_steps, scope, share
 from metarl.core.ratios import check_ratios
 from metarl.meta.learner import MetaLearner
-from metarl.meta.policy.policy_tasks import PolicyTaskBatch
 from metarl.meta.recorded import Recorded
+from metarl.meta.task_checks import check_offers
 
 
 class TrustRegion:
@@ -36,7 +36,7 @@ class TrustRegion:
     def __init__(self, learner: MetaLearner, recorded: Recorded[Any]) -> None:
         """Draw the batches, with the graph of adaptation kept for products."""
         self.learner, self.recorded = learner, recorded
-        self.tasks = cast(PolicyTaskBatch[Any], recorded.tasks)
+        self.tasks: PolicyTaskBatch[Any] = check_offers(recorded.tasks, learner, *learner.asks)
         self.theta = learner.params
         with torch.enable_grad():
             fast, slow, self.support_loss = self.adapt(self.theta, create_graph=True)

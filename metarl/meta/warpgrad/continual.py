@@ -26,8 +26,8 @@ from metarl.core import (
     UpdateRule,
     add_to_grads,
     added,
-    check_choice,
 )
+from metarl.errors import check_choice
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.numbered_tasks import NumberedTasks
 from metarl.meta.task_checks import check_offers

@@ -30,7 +30,6 @@ from metarl.core import (
     Params,
     TaskBatch,
     UpdateRule,
-    check_choice,
     cut,
     gradients,
     inner_step,
@@ -39,6 +38,7 @@ from metarl.core import (
     scope,
     share,
 )
+from metarl.errors import check_choice
 
 Objective: TypeAlias = Literal["exact", "first_order", "replay"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)

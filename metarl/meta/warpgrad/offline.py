@@ -34,6 +34,7 @@ from metarl.core import (
     UpdateRule,
     add_to_grads,
     added,
+    detached,
     prefixed,
     share,
 )
@@ -140,7 +141,7 @@ class OfflineWarpGrad(MetaLearner):
                 path.see(step)
         if not path:
             return {}, metrics
-        slow = share({n: p.detach() for n, p in self.slow.items()}, tasks.num_tasks)
+        slow = share(detached(self.slow), tasks.num_tasks)
         grads = path.gradient(tasks, slow, self.rule, self.rule_params)
         return {n: g.sum(0) for n, g in grads.items()}, metrics
 
@@ -166,7 +167,7 @@ class OfflineWarpGrad(MetaLearner):
 
     def _look(self, tasks: TaskBatch[Any], key: Key) -> Look:
         """One recorded point, seen with the slow parameters of now."""
-        divisible: DivisibleTaskBatch[Any] = tasks  # type: ignore[assignment]
+        divisible: DivisibleTaskBatch[Any] = check_offers(tasks, self, *self.asks)
         visit = self.buffer[key]
         device = next(iter(self.params.values())).device
         return look(

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from metarl.core import Execution, Model, TaskBatch, UpdateRule, added, prefixed, share
+from metarl.core import Execution, Model, TaskBatch, UpdateRule, added, detached, prefixed, share
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.policy.trajectory_objectives import TrajectoryObjective
 from metarl.meta.warpgrad.objectives import Objective, check_settings, look
@@ -77,7 +77,7 @@ class OnlineWarpGrad(TaskwiseLearner):
                 path.see(seen.step)
             fast, state = seen.step.next_fast, seen.step.next_state
         if path:
-            slow = share({n: p.detach() for n, p in self.slow.items()}, tasks.num_tasks)
+            slow = share(detached(self.slow), tasks.num_tasks)
             of_fast = path.gradient(tasks, slow, self.rule, self.rule_params)
             grads |= prefixed({n: g.sum(0) for n, g in of_fast.items()}, "fast")
         return grads, metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metarl.core import num_parameters, partition, scope, stack, unstack
+from metarl.core import nested_tensors, num_parameters, partition, scope, stack, unstack
 
 NAMES = ("core.weight", "core.warp_in", "core.warp_out", "head.weight", "head.bias")
 
@@ -70,3 +70,10 @@ def test_scope_takes_the_prefix_off_and_leaves_its_namesakes() -> None:
 
 def test_num_parameters_counts_scalars() -> None:
     assert num_parameters({"a": torch.zeros(3, 4), "b": torch.zeros(())}) == 13
+
+
+def test_tensors_are_found_in_order_and_nothing_else_is():
+    a, b, c, d = torch.arange(4)
+    found = list(nested_tensors(({"x": a, "n": 3}, [b, ("word", c)], None, d)))
+    assert [int(t) for t in found] == [0, 1, 2, 3]
+    assert not list(nested_tensors({"n": (1, "word")}))
