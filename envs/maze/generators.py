@@ -14,6 +14,9 @@ from .layout import FREE, WALL, Layout
 
 __all__ = ["GENERATORS", "make_layout", "pillar_maze"]
 
+MOST_ROWS = 2**10 + 1
+"""Rows of a maze: a layout is checked cell by cell, and every cell is a task."""
+
 
 @lru_cache(maxsize=64)
 def pillar_maze(size: int = 13) -> Layout:
@@ -23,19 +26,21 @@ def pillar_maze(size: int = 13) -> Layout:
     start there. 13 x 13 has 97 free cells and 24 pillars inside its border.
 
     Args:
-        size: Side length n in cells, border included: odd, at least 5.
+        size: Side length n in cells, border included: odd, 5 to `MOST_ROWS`.
 
     Returns:
         The n x n layout.
 
     Raises:
-        ValueError: If `size` is even or below 5.
+        ValueError: If `size` is even or out of range.
         TypeError: If `size` is not a whole number.
     """
     if isinstance(size, bool) or not hasattr(size, "__index__"):
         raise TypeError(f"size must be a whole number, got {size!r}")
     if size < 5:
         raise ValueError(f"size must be at least 5, got {size}: try 5, 7, 9, 11 or 13")
+    if size > MOST_ROWS:
+        raise ValueError(f"size must be at most {MOST_ROWS}, got {size}")
     if size % 2 == 0:
         raise ValueError(
             f"size must be odd, or the pillars would touch the border and the maze have no "

@@ -8,7 +8,12 @@ import envs  # noqa: F401
 
 @pytest.mark.parametrize(
     ("env", "name"),
-    [("Bandit", "num_arms"), ("TabularMDP", "num_states"), ("TabularMDP", "num_actions")],
+    [
+        ("GridMaze", "size"),
+        ("Bandit", "num_arms"),
+        ("TabularMDP", "num_states"),
+        ("TabularMDP", "num_actions"),
+    ],
 )
 @pytest.mark.parametrize("number", [10**9, 2**63, 10**30])
 def test_a_table_that_no_machine_holds_is_refused(env, name, number):

@@ -119,3 +119,27 @@ def test_what_cannot_be_a_trial_is_refused() -> None:
         VectorTrial(VectorMetaObservation(GridMazeVectorEnv(2)), 2)
     with pytest.raises(ValueError, match=r"AutoresetMode\.DISABLED or NEXT_STEP"):
         VectorTrial(GridMazeVectorEnv(2, autoreset_mode=AutoresetMode.SAME_STEP), 2)
+
+
+def test_episodes_that_end_early_wait_for_the_others() -> None:
+    env = VectorTrial(GridMazeVectorEnv(2, size=5, horizon=3, goal="ends"), 2, wait=True)
+    tasks = [MazeTask(SMALL, (1, 2)), MazeTask(SMALL, (3, 3))]
+    env.reset(options={"tasks": tasks})
+    paid, positions, ends = [], [], []
+    for _ in range(6):
+        _, rewards, terminated, truncated, info = env.step(torch.zeros(2, dtype=torch.int64))
+        assert not terminated.any()
+        paid.append(rewards.tolist())
+        positions.append(env.unwrapped.agent_positions[0].tolist())
+        ends.append((info["episode_ended"], truncated.tolist()))
+    assert paid == [[10.0, 0.0], [0.0, 0.0], [0.0, 0.0]] * 2, "the goal again in each episode"
+    assert positions == [[1, 2], [1, 2], [2, 2], [1, 2], [1, 2], [1, 2]]
+    assert ends == [(False, [False] * 2)] * 2 + [(True, [False] * 2)] + [
+        (False, [False] * 2),
+        (False, [False] * 2),
+        (True, [True] * 2),
+    ]
+    with pytest.raises(ValueError, match="let them wait for each other"):
+        VectorTrial(GridMazeVectorEnv(2, goal="ends"), 2)
+    with pytest.raises(ValueError, match="let them wait for each other"):
+        VectorTrial(GridMazeVectorEnv(2, goal="ends", autoreset_mode="NextStep"), 2, wait=True)
