@@ -1,7 +1,7 @@
 """Time ANIL with its body run once, and in every step: ``python -m benchmarks.meta_step.once``.
 
 CPU time of one thread, medians over rounds in which both take their turn in the same process. Each
-works on as many tasks at a time as suits it (`experiments.learners.execution`). Before a case is
+works on as many tasks at a time as suits it (`metarl.nn.conv_settings.stacked`). Before a case is
 timed, the gradients are compared in float64.
 """
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.meta_step.cases import images
-from experiments.learners.execution import resolved
 from metarl.core import Execution, Params, sgd
 from metarl.meta import ANIL
+from metarl.nn.conv_settings import stacked
 from metarl.supervised import Examples, FewShotBatch
 from metarl.supervised.criteria import cross_entropy
 from metarl.supervised.tasks import SupervisedTasks
@@ -67,7 +67,7 @@ class HeadCase:
             head=case.network.head,
             rule=sgd(0.1),
             num_steps=self.num_steps,
-            execution=resolved(Execution("auto"), CPU, self.ways, self.filters, shared=once),
+            execution=stacked(Execution("auto"), CPU, self.ways, self.filters, shared=once),
         )
 
         def step() -> None:

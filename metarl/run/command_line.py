@@ -82,12 +82,20 @@ def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) ->
         SystemExit: An option is unknown, or no value of its kind; the parser has said so.
     """
     hints = get_type_hints(type(recipe.defaults()))
-    kinds = [(n, (int if hints[n] is int else str) | None, None) for n in recipe.picks]
-    picks: Any = make_dataclass("Picks", kinds)
-    picked, _ = tyro.cli(picks, args=list(arguments), return_unknown_args=True, add_help=False)
-    default: RunT = recipe.defaults(**{n: v for n, v in vars(picked).items() if v is not None})
+    picks: Any = make_dataclass("Picks", [(name, str | None, None) for name in recipe.picks])
+    read, _ = tyro.cli(picks, args=list(arguments), return_unknown_args=True, add_help=False)
+    given = {name: value for name, value in vars(read).items() if value is not None}
+    picked = {n: _number(n, v) if hints[n] is int else v for n, v in given.items()}
+    default: RunT = recipe.defaults(**picked)
     _refuse_foreign(recipe, default, arguments)
     return parse(type(default), prog, arguments, default)
+
+
+def _number(name: str, word: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        raise UserError(f"--{name} must be a whole number, got {word!r}") from None
 
 
 def _refuse_foreign(recipe: Recipe[Any], settings: Any, arguments: Sequence[str]) -> None:

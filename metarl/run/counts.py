@@ -62,9 +62,17 @@ def check_memory(settings: Any) -> None:
     Raises:
         UserError: They do.
     """
-    for bytes_each, *paths in getattr(settings, "HELD", ()):
+    for bytes_each, *paths in held(settings):
         numbers = [(option(path), _largest(settings, path)) for path in paths]
         require_memory(bytes_each, [(name, n) for name, n in numbers if n is not None])
+
+
+def held(settings: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield what settings hold, and what the settings in them hold."""
+    yield from getattr(settings, "HELD", ())
+    for field in dataclasses.fields(settings):
+        for bytes_each, *paths in getattr(getattr(settings, field.name), "HELD", ()):
+            yield bytes_each, *(f"{field.name}.{path}" for path in paths)
 
 
 def whole_numbers(settings: Any, prefix: str = "") -> Iterator[tuple[str, int]]:

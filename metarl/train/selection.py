@@ -7,12 +7,15 @@ checkpoint, so that a run that is interrupted and resumed chooses as one that wa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from metarl.core import TaskBatch
+from metarl.errors import UserError
+from metarl.meta import MetaLearner
+from metarl.runs.directory import RunDirectory
 from metarl.train.trainer import Trainer
 
 VALIDATION = "validation_accuracy"
@@ -78,3 +81,38 @@ class SelectedLearner:
         selection = states[0]["selection"]
         self._iteration, self.best = selection["iteration"], selection["best"]
         self._regular = selection.get("regular", self.best)
+
+
+def load_selected(
+    run: RunDirectory, learner: MetaLearner, which: Literal["best", "last"]
+) -> dict[str, Any]:
+    """Give a learner what its run has learned.
+
+    Args:
+        run: Of the learner.
+        learner: As it was before its first iteration; changed in place.
+        which: As it was when it did best in validation, or at the end.
+
+    Returns:
+        For the summary: which checkpoint, its ``iteration``, and its ``validation_accuracy``.
+
+    Raises:
+        UserError: The checkpoint is not of these settings, or there was no validation yet.
+    """
+    state = run.load_checkpoint()
+    with run.fits_settings():
+        best = state["learner"]["selection"]["best"]
+        if which == "best" and best is None:
+            raise UserError(
+                f"{run.path} has not been validated yet: train it further, or --checkpoint last"
+            )
+        learner.load_state_dict(best["learner"] if which == "best" else state["learner"])
+        iteration = best["iteration"] if which == "best" else state["iteration"]
+        score = best["score"] if best is not None and iteration == best["iteration"] else None
+        return {
+            "checkpoint": which,
+            "iteration": int(iteration),
+            "trained_iterations": int(state["iteration"]),
+            "train_seconds": float(state["wall_seconds"]),
+            VALIDATION: score,
+        }

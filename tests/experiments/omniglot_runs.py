@@ -5,7 +5,8 @@ import os
 
 import torch
 
-from experiments.omniglot.__main__ import main
+from experiments import alphabets, omniglot
+from metarl.run import main
 from metarl.runs.directory import find_runs
 from tests.metarl.supervised.omniglot.tiny_omniglot import write_archives
 
@@ -20,15 +21,21 @@ def tiny_archives(folder):
     return write_archives(folder, alphabets=ALPHABETS)
 
 
-def train(path, data, *arguments):
-    main(["train", "--data", str(data), "--no-complete", "--run-dir", str(path), *arguments])
+def train(path, data, *arguments, recipe=omniglot.RECIPE):
+    given = ("--data", str(data), "--no-complete", "--run-dir", str(path), *arguments)
+    main(recipe, ["train", *given])
     return find_runs(path)
+
+
+def recipe_of(run):
+    recipes = {one.name: one for one in (omniglot.RECIPE, alphabets.RECIPE)}
+    return recipes[run.config["recipe"]]
 
 
 def resume_before_the_last(run, *arguments):
     """Forget the last checkpoint, and go on from the one before it."""
     os.replace(run.path / "checkpoint.previous.pt", run.checkpoint_path)
-    main(["train", "--resume", str(run.path), *arguments])
+    main(recipe_of(run), ["train", "--resume", str(run.path), *arguments])
 
 
 def metrics(run):
@@ -58,5 +65,5 @@ def assert_equal(one, two, where):
 
 
 def summary_of(run, capsys, *arguments):
-    main(["evaluate", str(run.path), "--device", "cpu", "--json", *arguments])
+    main(recipe_of(run), ["evaluate", str(run.path), "--device", "cpu", "--json", *arguments])
     return json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -2,7 +2,11 @@
 
 from functools import partial
 
+from experiments.alphabets import RECIPE as ALPHABETS
+from experiments.omniglot import RECIPE as OMNIGLOT
 from experiments.regression import RECIPE as REGRESSION
 from metarl.run import main
 
 regression = partial(main, REGRESSION)
+omniglot = partial(main, OMNIGLOT)
+alphabets = partial(main, ALPHABETS)

@@ -7,22 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from experiments import maze, maze_adapt, omniglot, plot, regression
+from experiments import alphabets, maze, maze_adapt, omniglot, plot, regression
+from experiments.alphabets_sweep import SweepSettings
 from experiments.maze import evaluate as maze_evaluate
 from experiments.maze import render as maze_render
 from experiments.maze import settings as maze_settings
 from experiments.maze_adapt import evaluate as adapt_evaluate
 from experiments.maze_adapt import render as adapt_render
 from experiments.maze_adapt import settings as adapt_settings
-from experiments.omniglot.evaluate_settings import EvaluateSettings
-from experiments.omniglot.fewshot_settings import FewShotSettings
-from experiments.omniglot.multishot_settings import MultiShotSettings
-from experiments.omniglot.sweep import SweepSettings
 from metarl.compare.settings import EvaluationSettings
 from metarl.errors import RunDirectoryError, UserError
 from metarl.run import main
 from metarl.run.command_line import largest_of, told_in_one_line
-from metarl.run.counts import check_counts, check_memory, option, whole_numbers
+from metarl.run.counts import check_counts, check_memory, held, option, whole_numbers
 
 RUN = Path("runs/some")
 SETTINGS = {
@@ -36,10 +33,12 @@ SETTINGS = {
     "maze_adapt compare": EvaluationSettings(steps=7, episodes=7, chunk_size=7),
     "regression train": regression.TrainSettings(inner_batch=5),
     "regression evaluate": regression.EvaluateSettings(RUN, steps=7, points=7, inner_batch=5),
-    "omniglot train": FewShotSettings(train_shots=3, query_shots=3, inner_batch=3),
-    "omniglot train multishot": MultiShotSettings(),
-    "omniglot evaluate": EvaluateSettings(RUN, tasks=7, steps=7, query_shots=7),
-    "omniglot sweep": SweepSettings(),
+    "omniglot train": omniglot.TrainSettings(train_shots=3, query_shots=3, inner_batch=3),
+    "omniglot train warp": omniglot.defaults("warp"),
+    "omniglot evaluate": omniglot.EvaluateSettings(RUN, tasks=7, steps=7, query_shots=7),
+    "alphabets train": alphabets.TrainSettings(),
+    "alphabets evaluate": alphabets.EvaluateSettings(RUN, steps=7),
+    "alphabets sweep": SweepSettings(),
     "plot": plot.PlotSettings((RUN,), smoothing=7),
 }
 ALL = [(name, path) for name, one in SETTINGS.items() for path, _ in whole_numbers(one)]
@@ -57,7 +56,7 @@ def test_a_number_that_no_machine_can_hold_is_refused_by_name(name, path):
 
 
 def held_alone(name: str, path: str) -> bool:
-    return any(path in one for one in getattr(SETTINGS[name], "HELD", ()))
+    return any(path in one for one in held(SETTINGS[name]))
 
 
 @pytest.mark.parametrize(("name", "path"), [(n, p) for n, p in ALL if held_alone(n, p)])
@@ -96,6 +95,7 @@ def test_the_usual_settings_fit(name):
         (maze_adapt, ["compare", "--evaluate.tasks", str(10**30)]),
         (omniglot, ["train", "--filters", "1000000000"]),
         (omniglot, ["sweep", "--", "--filters", "1000000000"]),
+        (alphabets, ["train", "--warp-filters", "1000000000"]),
         (regression, ["train", "--inner-steps", "1000000000"]),
     ],
 )

@@ -6,11 +6,12 @@ import shutil
 import pytest
 
 from experiments import plot
+from experiments.alphabets import RECIPE as ALPHABETS
 from experiments.maze import __main__ as maze
 from experiments.maze import settings as maze_settings
 from experiments.maze_adapt import __main__ as maze_adapt
 from experiments.maze_adapt import settings as adapt_settings
-from experiments.omniglot import fewshot_settings, multishot_presets, multishot_settings
+from experiments.omniglot import RECIPE as OMNIGLOT
 from experiments.regression import RECIPE as REGRESSION
 from metarl.compare.settings import CompareSettings, Comparison, stored_in
 from metarl.errors import UserError
@@ -23,16 +24,15 @@ READERS = {
     "maze": (maze_settings.defaults(), maze_settings.from_config),
     "maze_adapt": (adapt_settings.defaults("maze", "warp"), adapt_settings.from_config),
     "rl2": (adapt_settings.defaults("mdp", "rl2"), adapt_settings.from_config),
-    "regression": (REGRESSION.defaults(), REGRESSION.settings_of),
-    "fewshot": (fewshot_settings.defaults("reptile"), fewshot_settings.from_config),
-    "multishot": (multishot_presets.defaults(), multishot_settings.from_config),
+    **{r.name: (r.defaults(), r.settings_of) for r in (REGRESSION, OMNIGLOT, ALPHABETS)},
+    "experiments.omniglot warp": (OMNIGLOT.defaults("warp"), OMNIGLOT.settings_of),
 }
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_settings(tmp_path, name):
     settings, read = READERS[name]
-    extra = {"recipe": REGRESSION.name} if name == "regression" else {}
+    extra = {"recipe": name.split()[0]} if name.startswith("experiments.") else {}
     run = RunDirectory.create(tmp_path / "run", settings, seed=0, **extra)
     whole = json.loads((run.path / "config.json").read_bytes())
     assert read(whole) == settings

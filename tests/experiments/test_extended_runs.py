@@ -6,12 +6,11 @@ import pytest
 
 from experiments.maze.__main__ import main as maze
 from experiments.maze_adapt.__main__ import main as maze_adapt
-from experiments.omniglot.__main__ import main as omniglot
 from experiments.plot import group_runs
 from metarl.runs.directory import find_runs
 from metarl.train.loop import MetaTraining, Schedule
 from tests.experiments.omniglot_runs import assert_equal, tiny_archives
-from tests.experiments.scripts import regression
+from tests.experiments.scripts import alphabets, omniglot, regression
 
 EVERY = ("--log-every", "3", "--checkpoint-every", "2", "--device", "cpu")
 CONSTANT = ("--learner.schedule.decay", "constant")
@@ -25,12 +24,12 @@ PPO = (*ADAPT, "--episodes", "2", "--hidden", "3", "--ppo.schedule.decay", "cons
 CURVES = ("--meta-batch", "2", "--points", "4", "--query-points", "3", "--hidden", "4")
 CURVES += ("--decay", "constant", *EVERY)
 CHARACTERS = ("--no-complete", "--meta-batch", "2", "--filters", "2", "--validate-every", "3")
-CHARACTERS += (*CONSTANT, *EVERY)
+CHARACTERS += ("--decay", "constant", *EVERY)
 FEW = (*CHARACTERS, "--ways", "2", "--train-characters", "10", "--validation-characters", "4")
 FEW += ("--validation-tasks", "2", "--no-rotations")
-MANY = (*CHARACTERS, "--protocol", "multishot", "--preset", "fast", "--pretrain", "2")
+MANY = (*CHARACTERS, "--preset", "fast", "--pretrain", "2")
 MANY += ("--test-alphabets", "2", "--validation-alphabets", "1", "--classes", "3")
-MANY += ("--held-out", "1", "--test-steps", "2", "--learner.inner.num-steps", "2")
+MANY += ("--held-out", "1", "--test-steps", "2", "--inner-steps", "2")
 MANY += ("--images.batch-size", "3")
 SEEDS = ("--seeds", "0", "4")
 
@@ -59,8 +58,8 @@ RUNS = {
         (*FEW, "--method", "reptile", "--train-shots", "2", "--inner-batch", "2"),
         (),
     ),
-    "multi-shot leap": (omniglot, (*MANY, "--method", "leap"), SEEDS),
-    "multi-shot warp-leap": (omniglot, (*MANY, "--method", "warp-leap"), ()),
+    "multi-shot leap": (alphabets, (*MANY, "--method", "leap"), SEEDS),
+    "multi-shot warp-leap": (alphabets, (*MANY, "--method", "warp-leap"), ()),
 }
 ONE_EACH = ("maze warp", "adapt maml", "adapt rl2", "few-shot maml", "regression maml")
 
@@ -74,7 +73,7 @@ def data(tmp_path_factory):
 def command(data):
     def of(name, *words):
         main, _, _ = RUNS[name]
-        main(["train", *words, *(("--data", str(data)) if main is omniglot else ())])
+        main(["train", *words, *(("--data", str(data)) if main in (omniglot, alphabets) else ())])
 
     return of
 

@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.learners import WARP_METHODS
-from experiments.omniglot import fewshot_train
-from experiments.omniglot.__main__ import main
-from experiments.omniglot.data import load_images
-from experiments.omniglot.fewshot_settings import METHODS, defaults, from_config
+from experiments import omniglot
+from experiments.omniglot import METHODS, RECIPE, defaults, load_images
+from metarl import run as scripts
 from metarl.core import share
+from metarl.nn.conv_settings import ReducedConvNetSettings, WarpReducedSettings
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.supervised import Examples
-from metarl.supervised.omniglot import download as omniglot_download
 from tests.experiments.omniglot_runs import (
     assert_same,
     metrics,
@@ -29,6 +27,14 @@ from tests.experiments.omniglot_runs import (
     train,
 )
 from tests.metarl.supervised.omniglot.tiny_omniglot import REAL, needs_real_images
+
+WARP_METHODS = [name for name, method in METHODS.items() if method.warped]
+from_config = RECIPE.settings_of
+
+
+def main(arguments):
+    scripts.main(RECIPE, arguments)
+
 
 SMALL = (
     *("--ways", "3", "--filters", "4", "--meta-batch", "3", "--train-characters", "10"),
@@ -48,10 +54,14 @@ def trained(tmp_path_factory, data):
     return run
 
 
+def with_filters(settings, filters):
+    return replace(settings, network=replace(settings.network, filters=filters))
+
+
 def of(method):
     """Few inner steps; reptile has batches of its ten shots, here of three."""
     shots = ("--train-shots", "3", "--inner-batch", "5") if method in ("reptile", "leap") else ()
-    return ("--method", method, "--learner.inner.num-steps", "2", "--test-steps", "2", *shots)
+    return ("--method", method, "--inner-steps", "2", "--test-steps", "2", *shots)
 
 
 def test_train_leaves_a_whole_run_directory(trained):
@@ -79,17 +89,17 @@ def test_every_kind_of_learner_resumes_bit_for_bit(tmp_path, data, method):
     "arguments",
     [
         (),
-        ("--warp.kind", "1x1", "--warp.num-layers", "2", "--warp.residual", "--reduction", "pool"),
-        ("--learner.warp.algorithm", "offline", "--train-shots", "2", "--inner-batch", "4"),
+        ("--warp-kind", "1x1", "--warp-layers", "2", "--warp-residual", "--reduction", "pool"),
+        ("--warp-algorithm", "offline", "--train-shots", "2", "--inner-batch", "4"),
     ],
     ids=["as-it-is", "other-layers", "offline"],
 )
 def test_warp_layers_learn_beside_the_initialisation(tmp_path, data, capsys, arguments):
     (run,) = train(tmp_path / "run", data, *SMALL, *of("warp-maml"), *arguments)
     assert np.isfinite(run.read_metrics()["validation_accuracy"][1:]).all()
-    init = spawn_generators(0, fewshot_train.STREAMS)["init"]
+    init = spawn_generators(0, omniglot.STREAMS)["init"]
     settings = from_config(run.config)
-    begun = fewshot_train.new_learner(settings, init, torch.device("cpu"), 0).params
+    begun = omniglot.new_learner(settings, init, torch.device("cpu"), 0).params
     trained = run.load_checkpoint()["learner"]["params"]
     assert trained.keys() == begun.keys()
     for name in ("slow.warp.0.0.conv.weight", "fast.blocks.0.conv.weight", "fast.head.weight"):
@@ -102,29 +112,16 @@ def test_warped_learners_begin_as_the_network_without_warp_layers():
     images = torch.rand(1, 6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     outputs = []
     for method in ("maml", "warp-maml"):
-        settings = replace(defaults(method), filters=4)
-        network = fewshot_train.make_network(settings)
+        settings = with_filters(defaults(method), 4)
+        network = omniglot.make_network(settings)
         params = network.init(torch.Generator().manual_seed(0))
         outputs.append(network(share(params, 1), images))
     assert torch.equal(*outputs)
 
 
-def test_the_learners_of_only_one_protocol_are_named_with_it(data, tmp_path, capsys):
-    for method, message in (
-        ("imaml", "--method imaml is a learner of --protocol fewshot; multishot has warp, "),
-        ("daml", "daml adapts without labels"),
-    ):
-        with pytest.raises(SystemExit):
-            train(tmp_path, data, "--protocol", "multishot", "--method", method)
-        assert message in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        train(tmp_path, data, "--protocol", "multishot", "--ways", "5")
-    assert "--ways is an option of --protocol fewshot, this is multishot" in capsys.readouterr().err
-
-
 def test_an_interrupted_run_is_saved_and_goes_on(tmp_path, data, capsys, monkeypatch):
     (whole,) = train(tmp_path / "whole", data, *SMALL)
-    usual, calls = fewshot_train.training_tasks, []
+    usual, calls = omniglot.training_tasks, []
 
     def interrupted(*arguments):
         calls.append(0)
@@ -132,7 +129,7 @@ def test_an_interrupted_run_is_saved_and_goes_on(tmp_path, data, capsys, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return usual(*arguments)
 
-    monkeypatch.setattr(fewshot_train, "training_tasks", interrupted)
+    monkeypatch.setattr(omniglot, "training_tasks", interrupted)
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "cut", data, *SMALL)
     assert exit_.value.code == 130
@@ -223,17 +220,17 @@ def test_best_and_last_are_different_learners(trained, capsys):
 def test_validation_chooses_by_either_accuracy(trained, data, side):
     assert from_config(trained.config).validate_by == "transductive"
     settings = replace(from_config(trained.config), validate_by=side)
-    omniglot = load_images(data, complete=False)
+    images = load_images(replace(settings, data=data, complete=False))
     device = torch.device("cpu")
-    learner = fewshot_train.new_learner(settings, torch.Generator().manual_seed(0), device, 0)
-    tasks = fewshot_train.validation_tasks(settings, omniglot, device)
-    curve = fewshot_train.measure(settings, learner, tasks, settings.test_steps)
+    learner = omniglot.new_learner(settings, torch.Generator().manual_seed(0), device, 0)
+    tasks = omniglot.validation_tasks(settings, images, device)
+    curve = omniglot.measure(settings, learner, tasks)
     accuracy = {
         "transductive": curve.transductive[:, -1].mean(),
         "non-transductive": curve.non_transductive[:, -1].mean(),
     }
     assert accuracy["transductive"] != accuracy["non-transductive"]
-    assert fewshot_train.validate(settings, learner, tasks) == accuracy[side]
+    assert omniglot.validate(settings, learner, tasks) == accuracy[side]
 
 
 def test_only_pictures_that_are_there_are_said_to_be_drawn(tmp_path, data, capsys):
@@ -255,27 +252,25 @@ def test_only_pictures_that_are_there_are_said_to_be_drawn(tmp_path, data, capsy
         ({"family": "sine", "method": "maml"}, "regression"),
         ({"env": "maze", "method": "maml", "wall_penalty": 0.0}, "maze_adapt"),
         ({"method": "warp", "wall_penalty": 0.0}, "maze"),
+        ({"protocol": "multishot", "method": "warp"}, "alphabets"),
+        ({"recipe": "experiments.alphabets", "method": "warp"}, "alphabets"),
     ],
 )
 def test_the_run_of_another_script_is_said_to_be_its(tmp_path, capsys, config, script):
     path = tmp_path / "run"
-    RunDirectory.create(path, config)
-    with pytest.raises(SystemExit) as exit_:
-        main(["evaluate", str(path)])
-    assert exit_.value.code == 2
-    message = f"is a run of experiments.{script}: `python -m experiments.{script} evaluate {path}`"
-    assert message in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["train", "--resume", str(path)])
-    assert f"a run of `python -m experiments.{script}`" in capsys.readouterr().err
+    RunDirectory.create(path, config, seed=0)
+    for arguments in (["evaluate", str(path)], ["train", "--resume", str(path)]):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        assert exit_.value.code == 2
+        assert f"it is that of `python -m experiments.{script}`" in capsys.readouterr().err
 
 
 def test_train_validation_and_test_have_different_characters(data):
     settings = replace(defaults(), ways=2, train_characters=10, validation_characters=3)
-    omniglot = load_images(data, complete=False)
+    images = load_images(replace(settings, data=data, complete=False))
     sides = [
-        fewshot_train.make_tasks(settings, omniglot, side)
-        for side in ("train", "validation", "test")
+        omniglot.make_tasks(settings, images, side) for side in ("train", "validation", "test")
     ]
     assert [len(side.classes) for side in sides] == [40, 12, 20]
     pictures = [{bytes(x.numpy()) for x in side._inputs} for side in sides]
@@ -285,33 +280,30 @@ def test_train_validation_and_test_have_different_characters(data):
 
 def test_published_settings():
     five, twenty = defaults(), defaults("maml", 20)
-    assert (five.meta_batch, five.test_steps, five.learner.inner.lr) == (32, 3, 0.4)
-    assert five.learner.inner.num_steps == 1
-    assert five.learner.outer.optimiser.lr == 1e-3
-    assert (twenty.meta_batch, twenty.ways, twenty.learner.inner.lr) == (16, 20, 0.1)
-    assert twenty.learner.inner.num_steps == 5
+    assert (five.meta_batch, five.test_steps, five.learner.inner_lr) == (32, 3, 0.4)
+    assert (five.learner.inner_steps, five.learner.lr) == (1, 1e-3)
+    assert (twenty.meta_batch, twenty.ways, twenty.learner.inner_lr) == (16, 20, 0.1)
+    assert (twenty.learner.inner_steps, twenty.test_steps) == (5, 5)
     reptile = defaults("reptile")
     assert (reptile.meta_batch, reptile.train_shots, reptile.inner_batch) == (5, 10, 10)
     assert (reptile.test_steps, reptile.iterations) == (50, 100_000)
-    inner = reptile.learner.inner
-    assert (inner.rule, inner.lr, inner.beta1, inner.num_steps) == ("adam", 1e-3, 0.0, 5)
-    assert reptile.learner.schedule.decay == "linear"
-    assert reptile.learner.outer.optimiser.lr == 1.0
-    assert defaults("imaml").test_steps == 16
-    assert defaults("metasgd").learner.inner.learned == "element"
+    inner = reptile.learner
+    assert (inner.inner_rule, inner.inner_lr, inner.inner_beta1) == ("adam", 1e-3, 0.0)
+    assert (inner.inner_steps, inner.decay, inner.lr) == (5, "linear", 1.0)
+    assert (defaults("imaml").test_steps, defaults("imaml", 20).test_steps) == (16, 25)
     warped = defaults("warp-maml")
-    assert (warped.learner.inner.lr, warped.learner.inner.num_steps) == (0.1, 5)
-    assert (warped.test_steps, warped.learner.warp.objective) == (5, "exact")
+    assert (warped.learner.inner_lr, warped.learner.inner_steps) == (0.1, 5)
+    assert (warped.test_steps, warped.learner.warp_objective) == (5, "exact")
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("ways", [5, 20])
 def test_every_method_has_settings_that_can_be_trained(method, ways):
     settings = defaults(method, ways)
-    learner = fewshot_train.new_learner(
-        replace(settings, filters=2), torch.Generator(), torch.device("cpu"), 0
+    learner = omniglot.new_learner(
+        with_filters(settings, 2), torch.Generator(), torch.device("cpu"), 0
     )
-    assert learner.num_steps == settings.learner.inner.num_steps
+    assert learner.num_steps == settings.learner.inner_steps
     assert (settings.method, settings.ways) == (method, ways)
 
 
@@ -321,17 +313,17 @@ def test_every_method_has_settings_that_can_be_trained(method, ways):
         ("maml", {}, 8, 8),
         ("maml", {"ways": 20}, 2, 2),
         ("maml", {"shots": 5}, 1, 1),
-        ("maml", {"filters": 32}, 16, 16),
+        ("maml", {"network": ReducedConvNetSettings(32)}, 16, 16),
         ("maml", {"train_shots": 2}, 4, 8),
         ("reptile", {}, 4, 8),
-        ("warp-maml", {"filters": 16}, 32, 32),
+        ("warp-maml", {"network": WarpReducedSettings(16)}, 32, 32),
     ],
 )
 def test_as_many_tasks_are_stacked_as_was_measured_to_be_fast(method, changes, training, judging):
     settings = replace(defaults(method), **changes)
     assert settings.learner.execution.chunk_size == "auto"
     device = torch.device("cpu")
-    learner = fewshot_train.new_learner(settings, torch.Generator(), device, 0)
+    learner = omniglot.new_learner(settings, torch.Generator(), device, 0)
     assert learner.execution.chunk_size == training
     assert settings.execution(device, training=False).chunk_size == judging
     gpu = torch.device("cuda")
@@ -342,8 +334,8 @@ def test_as_many_tasks_are_stacked_as_was_measured_to_be_fast(method, changes, t
 @pytest.mark.parametrize("size", [3, None])
 def test_a_number_of_stacked_tasks_that_was_chosen_is_kept(trained, size):
     config = json.loads(json.dumps(trained.config))
-    assert config["learner"]["execution"]["chunk_size"] == "auto"
-    config["learner"]["execution"]["chunk_size"] = size
+    assert config["learner"]["chunk_size"] == "auto"
+    config["learner"]["chunk_size"] = size
     settings = from_config(config)
     for device in ("cpu", "cuda"):
         for training in (True, False):
@@ -355,31 +347,26 @@ def test_the_config_gives_the_settings_back(trained, data):
     settings = from_config(trained.config)
     assert settings.data == data
     assert settings.learner == defaults().learner
-    assert (settings.ways, settings.filters, settings.iterations) == (3, 4, 8)
+    assert (settings.ways, settings.network.filters, settings.iterations) == (3, 4, 8)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--ways", "1"), "--ways must be at least 2"),
-        (("--ways", "two"), "--ways must be a number"),
+        (("--ways", "two"), "--ways must be a whole number"),
         (("--ways", "50"), "train tasks cannot be made"),
         (("--shots", "4"), "train tasks cannot be made"),
         (("--ways", "13", "--train-characters", "12"), "validation tasks cannot be made"),
         (("--train-characters", "17"), "leave none of 18 for the test"),
         (("--inner-batch", "4"), "exceeds the 3 drawings"),
         (("--iterations", "0"), "--iterations must be at least 1"),
-        (("--method", "daml"), "daml adapts without labels"),
-        (("--method", "ft"), "--protocol multishot has it"),
+        (("--method", "daml"), "daml is for tasks that show no labels"),
+        (("--method", "ft"), "ft is for training tasks that are met again"),
         (("--method", "warp-mamml"), "is not one of maml"),
-        (("--warp.residual",), "--warp is for warp, warp-leap, warp-reptile, warp-maml; maml has"),
-        (("--warp.start", "identity"), "maml has no warp layers"),
-        (("--preset", "fast"), "--preset is an option of --protocol multishot"),
-        (("--images.batch-size=4",), "--images is an option of --protocol multishot"),
-        (("--no-head-reset",), "--no-head-reset is an option of --protocol multishot"),
-        (("--method", "reptile", "--learner.checkpoint"), "reptile has none"),
+        (("--method", "reptile", "--checkpoint"), "reptile reads no such setting"),
+        (("--method", "warp", "--warp-layers", "0"), "--warp-layers must be at least 1"),
         (("--seeds", "1", "1"), "--seeds must be different"),
-        (("--protocol", "manyshot"), "is not one of fewshot, multishot"),
         (("--device", "tpu"), "there is no device"),
         (("--complete",), "characters"),
     ],
@@ -412,7 +399,6 @@ def test_a_resume_takes_its_settings_from_the_run(trained, capsys):
     [
         (("--tasks", "0"), "--tasks must be at least 1"),
         (("--inner-lr", "-1"), "--inner-lr must be finite and above 0"),
-        (("--protocol", "multishot"), "is a run of --protocol fewshot"),
     ],
 )
 def test_evaluate_refuses_what_means_nothing(trained, capsys, arguments, message):
@@ -424,7 +410,7 @@ def test_evaluate_refuses_what_means_nothing(trained, capsys, arguments, message
 
 def test_download_puts_the_archives_where_they_are_looked_for(tmp_path, capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(omniglot_download, "download", lambda folder: asked.append(folder))
+    monkeypatch.setattr(omniglot, "download", lambda folder: asked.append(folder))
     monkeypatch.setenv("METARL_DATA", str(tmp_path))
     main(["download"])
     main(["download", "--data", str(tmp_path / "elsewhere")])
@@ -438,7 +424,7 @@ def test_maml_learns_and_a_twin_with_wrong_answers_does_not(tmp_path, capsys, mo
     """On the real images; the twin's queries bear the labels of their neighbours."""
     small = (
         *("--filters", "16", "--meta-batch", "16", "--iterations", "200", "--device", "cpu"),
-        *("--learner.outer.optimiser.lr", "3e-3", "--validate-every", "200"),
+        *("--lr", "3e-3", "--validate-every", "200"),
     )
 
     def accuracy(name):
@@ -447,14 +433,14 @@ def test_maml_learns_and_a_twin_with_wrong_answers_does_not(tmp_path, capsys, mo
         return summary_of(run, capsys, "--tasks", "100", "--checkpoint", "last")
 
     learned = accuracy("whole")
-    usual = fewshot_train.training_tasks
+    usual = omniglot.training_tasks
 
-    def wrong(settings, network, batch, generator):
+    def wrong(settings, batch, generator):
         inputs, targets = batch.query
         batch = batch._replace(query=Examples(inputs, targets.roll(1, -1)))
-        return usual(settings, network, batch, generator)
+        return usual(settings, batch, generator)
 
-    monkeypatch.setattr(fewshot_train, "training_tasks", wrong)
+    monkeypatch.setattr(omniglot, "training_tasks", wrong)
     twin = accuracy("twin")
     assert learned["transductive_accuracy"] > 0.7
     assert learned["transductive_accuracy"] > learned["non_transductive_accuracy"]

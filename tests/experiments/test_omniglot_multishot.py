@@ -9,24 +9,28 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.learners import InnerSettings
-from experiments.omniglot import multishot_measure, sweep_report
-from experiments.omniglot import sweep as sweep_module
-from experiments.omniglot.__main__ import main
-from experiments.omniglot.data import load_images
-from experiments.omniglot.evaluate_settings import EvaluateSettings
-from experiments.omniglot.multishot_measure import area_under
-from experiments.omniglot.multishot_presets import defaults
-from experiments.omniglot.multishot_problem import draw_tasks, make_network, new_learner, sides
-from experiments.omniglot.multishot_settings import (
+from experiments import alphabets
+from experiments import alphabets_report as sweep_report
+from experiments import alphabets_sweep as sweep_module
+from experiments.alphabets import (
     MAY_RESET_HEAD,
-    MultiShotMethod,
+    METHODS,
+    RECIPE,
+    EvaluateSettings,
     Preset,
-    from_config,
+    defaults,
+    draw_tasks,
+    load_images,
+    make_network,
+    new_learner,
+    sides,
 )
+from metarl import run as scripts
 from metarl.compare.work import Job, finished
 from metarl.core import num_parameters, partition, share
+from metarl.evaluate.classification import area_under
 from metarl.meta import SIMPLIFIED, OfflineWarpGrad
+from metarl.meta.maml import SecondOrder
 from metarl.runs.directory import RunDirectory
 from metarl.supervised import alphabet_tasks
 from tests.experiments.omniglot_runs import (
@@ -34,25 +38,35 @@ from tests.experiments.omniglot_runs import (
     resume_before_the_last,
     summary_of,
     tiny_archives,
-    train,
 )
+from tests.experiments.omniglot_runs import train as train_recipe
 from tests.metarl.supervised.omniglot.tiny_omniglot import REAL, needs_real_images
 
-METHODS = get_args(MultiShotMethod)
+from_config = RECIPE.settings_of
+
+
+def main(arguments):
+    scripts.main(RECIPE, arguments)
+
+
+def train(*arguments):
+    return train_recipe(*arguments, recipe=RECIPE)
+
+
 OPTIONS = (
     *("--test-alphabets", "2", "--classes", "3", "--held-out", "1", "--meta-batch", "2"),
     *("--validation-alphabets", "1", "--filters", "3", "--test-steps", "4"),
-    *("--learner.inner.num-steps", "3", "--images.batch-size", "4", "--validate-every", "2"),
+    *("--inner-steps", "3", "--images.batch-size", "4", "--validate-every", "2"),
     *("--iterations", "5", "--checkpoint-every", "3", "--device", "cpu"),
 )
-SMALL = ("--protocol", "multishot", "--preset", "fast", "--pretrain", "2", *OPTIONS)
+SMALL = ("--preset", "fast", "--pretrain", "2", *OPTIONS)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_reference_images():
     """Enough for batches of four, and quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(multishot_measure, "REFERENCE_IMAGES", 8)
+        patch.setattr(alphabets, "REFERENCE_IMAGES", 8)
         yield
 
 
@@ -122,8 +136,8 @@ def test_the_area_under_a_constant_is_the_constant_and_under_a_line_its_middle()
 @pytest.mark.parametrize("method", METHODS)
 def test_presets_differ_where_they_should(method):
     fast, usual, reference = (defaults(preset, method) for preset in get_args(Preset))
-    assert (usual.filters, usual.meta_batch, usual.images.batch_size) == (64, 20, 128)
-    assert fast.filters < usual.filters
+    assert (usual.network.filters, usual.meta_batch, usual.images.batch_size) == (64, 20, 128)
+    assert fast.network.filters < usual.network.filters
     assert fast.meta_batch < usual.meta_batch
     for settings in (fast, usual):
         assert settings.resize == "lanczos"
@@ -136,20 +150,27 @@ def test_presets_differ_where_they_should(method):
     assert reference.images.distort_held_out
     assert reference.images.ink == 0
     assert reference.head_reset is (method in MAY_RESET_HEAD)
-    inner = InnerSettings(lr=0.1, num_steps=5 if method == "maml" else 100)
-    assert usual.learner.inner == reference.learner.inner == inner
-    outer = usual.learner.outer.optimiser
-    assert (outer.name, outer.lr) == ("sgd", 0.5 if method in ("maml", "fomaml") else 0.1)
+    whole_graph = issubclass(METHODS[method], SecondOrder)
+    for settings in (usual, reference):
+        assert settings.learner.inner_lr == 0.1
+        assert settings.learner.inner_steps == (5 if whole_graph else 100)
+    ahead = whole_graph or method in ("fomaml", "imaml")
+    assert usual.query == ("held-out" if ahead else "train")
+    if method != "none":
+        outer = usual.learner.outer.optimiser
+        assert (outer.name, outer.lr, outer.beta1) == ("sgd", 0.5 if ahead else 0.1, 0.0)
+        assert usual.learner.decay == "constant"
     assert {s.test_steps for s in (fast, usual, reference)} == {100}
-    if method in ("warp", "warp-leap"):
-        assert usual.learner.warp.algorithm == reference.learner.warp.algorithm == "offline"
-        assert usual.learner.warp.objective == "exact"
-        assert reference.learner.warp.objective == "first_order"
-    assert usual.learner.leap_final
-    assert fast.learner.leap_final
-    assert reference.learner.leap_final is (method not in ("leap", "warp-leap"))
+    if METHODS[method].warped:
+        assert usual.learner.warp_algorithm == reference.learner.warp_algorithm == "offline"
+        assert usual.learner.warp_objective == "exact"
+        assert reference.learner.warp_objective == "first_order"
+    if method in ("leap", "warp-leap"):
+        assert usual.learner.leap_final
+        assert fast.learner.leap_final
+        assert not reference.learner.leap_final
     if method == "warp-leap":
-        assert reference.learner.leap == SIMPLIFIED
+        assert reference.learner.metric == SIMPLIFIED
 
 
 def test_the_published_network_has_the_published_number_of_parameters():
@@ -157,8 +178,8 @@ def test_the_published_network_has_the_published_number_of_parameters():
     fast, slow = partition(p := network.init(torch.Generator()), slow=network.slow).split(p)
     assert num_parameters(fast) == 113_236
     assert num_parameters(slow) == 147_712
-    warp = replace(defaults().warp, num_layers=2, batch_norm=True, residual=True)
-    stronger = make_network(replace(defaults(), warp=warp))
+    strong = {"warp_layers": 2, "warp_batch_norm": True, "warp_residual": True}
+    stronger = make_network(replace(defaults(), network=replace(defaults().network, **strong)))
     slow = partition(p := stronger.init(torch.Generator()), slow=stronger.slow).split(p)[1]
     assert num_parameters(slow) == 297_472
     plain = make_network(defaults("default", "leap"))
@@ -169,17 +190,17 @@ def test_the_published_network_has_the_published_number_of_parameters():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--warp.kind", "scaling"),
-        ("--warp.kind", "1x1", "--warp.start", "random"),
-        ("--warp.head",),
-        ("--warp.batch-norm",),
-        ("--warp.batch-norm", "--warp.residual", "--warp.num-layers", "2"),
+        ("--warp-kind", "scaling"),
+        ("--warp-kind", "1x1", "--warp-start", "random"),
+        ("--warp-head",),
+        ("--warp-batch-norm",),
+        ("--warp-batch-norm", "--warp-residual", "--warp-layers", "2"),
         (
-            *("--warp.num-layers", "2", "--warp.filters", "5", "--warp.activation", "relu"),
-            *("--warp.residual", "--warp.batch-norm"),
+            *("--warp-layers", "2", "--warp-filters", "5", "--warp-activation", "relu"),
+            *("--warp-residual", "--warp-batch-norm"),
         ),
-        ("--learner.warp.algorithm", "online", "--learner.inner.rule", "adam"),
-        ("--learner.warp.stride", "2", "--learner.inner.learned", "parameter"),
+        ("--warp-algorithm", "online", "--inner-rule", "adam"),
+        ("--warp-stride", "2", "--inner-learned", "parameter"),
         ("--preset", "reference", *OPTIONS),
     ],
 )
@@ -194,23 +215,17 @@ def test_warp_capacity_and_other_options_train(tmp_path, data, capsys, arguments
     ("preset", "options", "start"),
     [
         ("default", {}, "identity"),
-        ("fast", {"residual": True, "activation": "tanh"}, "identity"),
-        ("default", {"activation": "tanh"}, "random"),
-        ("fast", {"head": True}, "random"),
-        ("default", {"start": "random"}, "random"),
+        ("fast", {"warp_residual": True, "warp_activation": "tanh"}, "identity"),
+        ("default", {"warp_activation": "tanh"}, "random"),
+        ("fast", {"warp_head": True}, "random"),
+        ("default", {"warp_start": "random"}, "random"),
         ("reference", {}, "random"),
     ],
 )
 def test_warp_layers_begin_as_the_identity_where_they_can(preset, options, start):
     settings = defaults(preset, "warp-leap")
-    network = make_network(replace(settings, warp=replace(settings.warp, **options)))
+    network = make_network(replace(settings, network=replace(settings.network, **options)))
     assert network.start == start
-
-
-def test_runs_of_earlier_versions_have_a_random_start_without_warp_layers(trained):
-    config = {**trained.config, "method": "leap", "learner": {}}
-    config["warp"] = {**config["warp"], "start": "random"}
-    assert from_config(config).warp.start == "random"
 
 
 def test_alphabets_are_stacked_as_was_measured_to_be_fast():
@@ -221,18 +236,24 @@ def test_alphabets_are_stacked_as_was_measured_to_be_fast():
 
 
 def settings_of(data, method, **changes):
-    small = {"filters": 3, "classes": 3, "held_out": 1, "pretrain": 2, "test_alphabets": 2}
+    small = {
+        "network": replace(defaults("fast", method).network, filters=3),
+        "classes": 3,
+        "held_out": 1,
+        "pretrain": 2,
+        "test_alphabets": 2,
+    }
     changes = {**small, "validation_alphabets": 1, "meta_batch": 3, "data": data, **changes}
     return replace(defaults("fast", method), **changes)
 
 
 def a_meta_batch(data, method, **changes):
     settings = settings_of(data, method, **changes)
-    omniglot = load_images(data, complete=False)
-    alphabets = alphabet_tasks(omniglot, sides(settings, omniglot, 0).pretrain, 1)
+    images = load_images(replace(settings, complete=False))
+    seen = alphabet_tasks(images, sides(settings, images, 0).pretrain, 1)
     learner = new_learner(settings, torch.Generator(), torch.device("cpu"), 0)
     generator = torch.Generator().manual_seed(1)
-    return learner, draw_tasks(settings, make_network(settings), learner, alphabets, generator)
+    return learner, draw_tasks(settings, make_network(settings), learner, seen, generator)
 
 
 def test_a_task_with_a_reset_head_begins_with_a_random_one_and_adapts_it(data):
@@ -273,24 +294,22 @@ def test_what_the_meta_loss_is_taken_on(data):
         (("--iterations", "0"), "--iterations must be at least 1"),
         (("--split-seed", "-1"), "--split-seed must not be negative"),
         (("--preset", "slow"), "is not one of fast, default, reference"),
-        (("--method", "maml++"), "is not one of warp"),
-        (("--method", "leap", "--warp.residual"), "leap has no warp layers"),
+        (("--method", "maml++"), "is not one of maml"),
         (("--method", "maml", "--head-reset"), "maml learns its head"),
-        (("--method", "leap", "--learner.warp.epochs", "2"), "leap has none"),
+        (("--method", "leap", "--warp-epochs", "2"), "leap reads no such setting"),
         (
-            ("--warp.start", "identity", "--warp.activation", "tanh"),
-            "the identity with --warp.activation tanh: --warp.start random, or auto",
+            ("--warp-start", "identity", "--warp-activation", "tanh"),
+            "--warp-start must be random or auto with warp_activation tanh",
         ),
         (
-            ("--warp.start", "identity", "--warp.batch-norm", "--warp.head"),
-            "the identity with --warp.batch-norm or --warp.head: --warp.start random",
+            ("--warp-start", "identity", "--warp-batch-norm", "--warp-head"),
+            "--warp-start must be random or auto with warp_batch_norm or warp_head",
         ),
         (
-            (*("--warp.start", "identity", "--warp.num-layers", "2"), "--warp.filters", "5"),
-            "the identity with --warp.filters 5:",
+            (*("--warp-start", "identity", "--warp-layers", "2"), "--warp-filters", "5"),
+            "--warp-start must be random or auto with warp_filters 5:",
         ),
-        (("--method", "leap", "--warp.start", "identity"), "leap has no warp layers"),
-        (("--warp.num-layers", "0"), "--warp: num_layers and filters must be at least 1"),
+        (("--warp-layers", "0"), "--warp-layers must be at least 1"),
     ],
 )
 def test_mistakes_end_in_one_line_before_any_work(tmp_path, data, capsys, arguments, message):
@@ -301,19 +320,6 @@ def test_mistakes_end_in_one_line_before_any_work(tmp_path, data, capsys, argume
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("--tasks", "10"), ("--query-shots", "1"), ("--inner-lr", "0.1"), ("--split", "validation")],
-)
-def test_few_shot_options_are_refused_for_alphabets(trained, capsys, option, value):
-    with pytest.raises(SystemExit) as exit_:
-        main(["evaluate", str(trained.path), option, value])
-    assert exit_.value.code == 2
-    error = capsys.readouterr().err
-    assert option in error
-    assert "is for few-shot runs" in error
 
 
 def sweep(folder, data, *options, methods=("reptile", "none"), pretrain=("1", "2"), seeds=("0",)):
@@ -367,7 +373,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, mo
         assert (tmp_path / "sweep" / picture).stat().st_size > 1000
     with pytest.raises(SystemExit):
         sweep(tmp_path / "sweep", data, "--filters", "4")
-    assert "was trained with another filters" in capsys.readouterr().err
+    assert "was trained with another network" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         sweep(tmp_path / "sweep", data, "--seeds", "5")
     assert "--seeds is said before --" in capsys.readouterr().err
@@ -375,7 +381,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, mo
 
 def test_a_sweep_goes_on_to_more_iterations_as_one_that_was_made_for_them(tmp_path, data, capsys):
     one = {"methods": ("reptile",), "pretrain": ("2",), "seeds": ("0",)}
-    constant = ("--learner.schedule.decay", "constant")
+    constant = ("--decay", "constant")
     sweep(tmp_path / "whole", data, *constant, "--iterations", "6", **one)
     sweep(tmp_path / "cut", data, *constant, "--iterations", "4", **one)
     sweep(tmp_path / "cut", data, *constant, "--iterations", "6", **one)
@@ -460,12 +466,12 @@ def test_runs_of_earlier_versions_go_on_in_a_sweep(trained):
     """With the number of stacked tasks written out, and the start of the warp layers."""
     wanted = from_config(trained.config)
     config = json.loads(json.dumps(trained.config))
-    config["learner"]["execution"]["chunk_size"] = 5
-    config["warp"]["start"] = "identity"
+    config["learner"]["chunk_size"] = 5
+    config["network"]["warp_start"] = "identity"
     earlier = from_config(config)
     assert earlier != wanted
     assert sweep_module.plain(earlier) == sweep_module.plain(wanted)
-    config["warp"]["start"] = "random"
+    config["network"]["warp_start"] = "random"
     assert sweep_module.plain(from_config(config)) != sweep_module.plain(wanted)
 
 
@@ -474,9 +480,7 @@ def test_options_after_the_dashes_are_those_of_train(tmp_path, capsys):
         main(["sweep", "--run-dir", str(tmp_path), "--", "--bogus", "1"])
     assert exit_.value.code == 2
     error = "".join(c for c in capsys.readouterr().err if c.isalnum() or c in "./- ")
-    assert "python -m experiments.omniglot train --protocol multishot --help" in " ".join(
-        error.split()
-    )
+    assert "python -m experiments.alphabets train --help" in " ".join(error.split())
 
 
 def test_a_run_of_a_sweep_that_was_cut_short_is_resumed(tmp_path, data):
@@ -501,10 +505,10 @@ def test_a_run_of_a_sweep_that_was_cut_short_is_resumed(tmp_path, data):
 def test_leap_learns_to_learn_alphabets(tmp_path, capsys):
     """On the real images, beside no meta-training."""
     small = (
-        *("--protocol", "multishot", "--preset", "fast", "--pretrain", "25", "--filters", "12"),
+        *("--preset", "fast", "--pretrain", "25", "--filters", "12"),
         *("--iterations", "40", "--meta-batch", "3", "--device", "cpu", "--data", str(REAL)),
         *("--validate-every", "40", "--validation-alphabets", "1", "--test-steps", "50"),
-        *("--learner.inner.num-steps", "50", "--learner.inner.lr", "0.3"),
+        *("--inner-steps", "50", "--inner-lr", "0.3"),
     )
     found = {}
     for method in ("leap", "none"):

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from experiments.omniglot.data import load_images
-from experiments.omniglot.evaluate import evaluate
-from experiments.omniglot.evaluate_settings import EvaluateSettings
-from experiments.omniglot.multishot_evaluate import points
-from experiments.omniglot.multishot_presets import defaults
-from experiments.omniglot.multishot_problem import make_network
-from experiments.omniglot.multishot_settings import (
-    MultiShotMethod,
-    MultiShotSettings,
+from experiments.alphabets import (
+    METHODS,
+    RECIPE,
+    EvaluateSettings,
     Preset,
-    from_config,
+    TrainSettings,
+    defaults,
+    evaluate,
+    load_images,
+    make_network,
+    points,
 )
-from experiments.omniglot.multishot_train import train
-from experiments.omniglot.sweep_report import write_report
-from experiments.omniglot.warp_layers import WarpLayers
+from experiments.alphabets_report import write_report
 from metarl.compare.work import Failures, Job, Script, check_same, finished, work_off
-from metarl.core import Execution
 from metarl.errors import UserError
 from metarl.nn import WarpConvNet
+from metarl.nn.conv_settings import WarpLayers
+from metarl.run import one_of, train
 from metarl.run.command_line import fail, is_given, parse
 from metarl.runs.directory import RunDirectory
 
-TRAIN = "python -m experiments.omniglot train --protocol multishot"
+TRAIN = "python -m experiments.alphabets train"
 """The command whose options follow ``--``."""
 
 
@@ -37,15 +37,17 @@ class SweepSettings:
     """Train and evaluate all combinations on alphabets.
 
     What is finished is left alone, what was interrupted goes on, and more --methods, --pretrain or
-    --seeds may be added later. Options after ``--`` are those of `train --protocol multishot` and
-    hold for all; of these --iterations may be more than it was.
+    --seeds may be added later. Options after ``--`` are those of `train` and hold for
+    all; of these --iterations may be more than it was.
     """
 
     run_dir: Path = Path("runs/omniglot-sweep")
     """Where the runs go: METHOD/pretrain-P/seed-S; and results.csv, accuracy.png, steps.png."""
     preset: Preset = "fast"
     """Of all runs."""
-    methods: tuple[MultiShotMethod, ...] = ("warp-leap", "leap", "reptile", "ft", "none")
+    methods: Annotated[tuple[str, ...], one_of(METHODS)] = (
+        *("warp-leap", "leap", "reptile", "ft", "none"),
+    )
     """The learners."""
     pretrain: tuple[int, ...] = (25,)
     """Numbers of alphabets to meta-train on."""
@@ -89,7 +91,7 @@ def sweep(settings: SweepSettings, options: Sequence[str] = ()) -> Failures:
 
     Args:
         settings: The combinations.
-        options: Of `train --protocol multishot`, for all runs.
+        options: Of `train`, for all runs.
 
     Returns:
         The runs that failed, and of what.
@@ -103,7 +105,7 @@ def sweep(settings: SweepSettings, options: Sequence[str] = ()) -> Failures:
         check_same(job)
     for job in [job for job in planned if not finished(job)][:1]:
         # Where there are no images, that is said once.
-        load_images(job.train.data, job.train.resize, complete=job.train.complete)
+        load_images(job.train)
     failures = work_off(planned, settings.jobs)
     write_report(settings.run_dir)
     return failures
@@ -118,18 +120,23 @@ def jobs(settings: SweepSettings, options: Sequence[str]) -> Iterator[Job]:
         for pretrain in settings.pretrain:
             for method in settings.methods:
                 default = replace(defaults(settings.preset, method), data=settings.data)
-                base = parse(MultiShotSettings, TRAIN, options, default)
+                base = parse(TrainSettings, TRAIN, options, default)
                 path = settings.run_dir / method / f"pretrain-{pretrain}" / f"seed-{seed}"
                 wanted = replace(base, pretrain=pretrain, seeds=(seed,), run_dir=path)
                 how = EvaluateSettings(path, data=wanted.data, device=wanted.device)
                 yield Job(path, wanted, how, SCRIPT)
 
 
-def resume(path: Path, wanted: MultiShotSettings) -> None:
+def begin(wanted: TrainSettings) -> None:
+    """Train a new run."""
+    train(RECIPE, wanted)
+
+
+def resume(path: Path, wanted: TrainSettings) -> None:
     """Go on with a run, to the iterations that are wanted."""
     asked = replace(defaults(), resume=path)
     changes = {name: getattr(wanted, name) for name in ("iterations", "data", "device")}
-    train(replace(asked, **changes), ("--iterations",))
+    train(RECIPE, replace(asked, **changes), ("--iterations",))
 
 
 def known(job: Job) -> bool:
@@ -146,12 +153,13 @@ def known(job: Job) -> bool:
     return all(done.get(name) == value for name, value in expected.items())
 
 
-def plain(settings: MultiShotSettings) -> MultiShotSettings:
-    """Without what makes no difference, or says the same in another word."""
-    warp = WarpLayers()
-    if isinstance(network := make_network(settings), WarpConvNet):
-        warp = replace(settings.warp, start=network.start)
-    return replace(settings, warp=warp, learner=replace(settings.learner, execution=Execution()))
+def plain(settings: TrainSettings) -> TrainSettings:
+    """Return settings without what makes no difference, or says the same in another word."""
+    network = settings.network
+    if isinstance(network, WarpLayers) and isinstance(built := make_network(settings), WarpConvNet):
+        network = replace(network, warp_start=built.start)
+    learner = settings.learner.having(chunk_size=None, num_threads=1, compile=False)
+    return replace(settings, network=network, learner=learner)
 
 
-SCRIPT = Script(train, resume, evaluate, from_config, plain=plain, known=known)
+SCRIPT = Script(begin, resume, evaluate, RECIPE.settings_of, plain=plain, known=known)

@@ -1,0 +1,538 @@
+"""Few-shot Omniglot: a learner that tells a few characters apart from one drawing of each.
+
+    python -m experiments.omniglot download
+    python -m experiments.omniglot train --method maml --ways 5 --shots 1 --run-dir runs/maml
+    python -m experiments.omniglot evaluate runs/maml
+
+Whole alphabets, learned in a hundred steps: `experiments.alphabets`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import tyro
+from torch import Tensor
+
+from experiments import alphabets
+from metarl.core import Execution
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.evaluate.adaptation_curve import AdaptationCurve, adaptation_curve
+from metarl.evaluate.classification import FIGURES, accuracies, describe_seeds, percent
+from metarl.evaluate.evaluation_result import EvaluationResult
+from metarl.meta import MetaLearner
+from metarl.meta.anil import ANILSettings
+from metarl.meta.maml import MAMLSettings
+from metarl.meta.meta_sgd import MetaSGDSettings
+from metarl.meta.method import GradientMethod, Untrained
+from metarl.methods import gradient_methods_for, method_named
+from metarl.nn import Network
+from metarl.nn.conv_settings import (
+    ReducedConvNetSettings,
+    WarpLayers,
+    WarpReducedSettings,
+    stacked,
+)
+from metarl.plots.classification import draw_classification, drawn
+from metarl.run import (
+    Recipe,
+    RunSettings,
+    Training,
+    at_least,
+    command,
+    in_turn,
+    main,
+    one_of,
+    write_summaries,
+)
+from metarl.run.counts import Held
+from metarl.runs.directory import RunDirectory
+from metarl.seeding import spawn_generators
+from metarl.supervised import (
+    FewShotBatch,
+    Omniglot,
+    TaskDataset,
+    load_omniglot,
+    omniglot_tasks,
+    split_characters,
+)
+from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.minibatches import in_minibatches
+from metarl.supervised.omniglot.download import default_folder, download
+from metarl.supervised.tasks import Source, SupervisedTasks
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.selection import SelectedLearner, load_selected
+from metarl.train.trainer import Trainer
+
+METHODS = gradient_methods_for("data")
+STREAMS = ("init", "tasks")
+VALIDATION_SEED = 20_000
+"""Of the numbered tasks of validation."""
+
+Side = Literal["train", "validation", "test"]
+
+
+# ---------------------------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True)
+class TrainSettings(RunSettings):
+    """Meta-train a network that tells characters apart from a few drawings."""
+
+    method: Annotated[str, one_of(METHODS)] = "maml"
+    learner: Annotated[GradientMethod, tyro.conf.arg(name="")] = field(default_factory=MAMLSettings)
+    ways: int = 5
+    """Characters in a task."""
+    shots: int = 1
+    """Drawings of each to learn from."""
+    train_shots: int | None = None
+    """The same in meta-training. Default: as many; for reptile 10."""
+    query_shots: int | None = None
+    """Other drawings of each to be judged by. Default: as many as --shots."""
+    inner_batch: int | None = None
+    """Drawings per inner step in meta-training. None: all of the task. Default for reptile: 10."""
+    iterations: int = 60_000
+    log_every: int = 50
+    meta_batch: int = 32
+    """Tasks per iteration."""
+    test_steps: int = 3
+    """Inner steps in validation, and in evaluation if it is not told otherwise."""
+    network: Annotated[ReducedConvNetSettings, tyro.conf.arg(name="")] = field(
+        default_factory=ReducedConvNetSettings
+    )
+    rotations: bool = True
+    """Count a character turned by 90, 180 and 270 degrees as three more."""
+    train_characters: int = 1100
+    """Characters to meta-train on."""
+    validation_characters: int = 100
+    """Characters to choose the best checkpoint by; the rest is for the test."""
+    validate_every: int = 500
+    """Iterations between validations; the learner that does best is kept."""
+    validate_by: Literal["transductive", "non-transductive"] = "transductive"
+    """The accuracy that validation chooses by: queries normalised together, or as the support set
+    is."""
+    validation_tasks: int = 200
+    """Tasks of a validation, the same every time."""
+    data: Path | None = None
+    """Folder with the images. Default: $METARL_DATA/omniglot, else data/omniglot."""
+    complete: bool = True
+    """Refuse data of fewer or more characters than their authors publish."""
+
+    HELD: ClassVar[Held] = (
+        (784, "meta_batch", "ways", "shots"),  # a byte for every pixel of an image
+        (784, "meta_batch", "ways", "train_shots"),
+        (784, "meta_batch", "ways", "query_shots"),
+        (784, "validation_tasks", "ways", "shots"),
+    )
+
+    def __post_init__(self) -> None:
+        """Check, before any work starts, what can be trained."""
+        super().__post_init__()
+        counts = ("shots", "train_shots", "query_shots", "inner_batch", "meta_batch", "test_steps")
+        characters = ("train_characters", "validation_characters", "validate_every")
+        at_least(1, self, *counts, *characters, "validation_tasks")
+        at_least(2, self, "ways")
+        method_named(self.method, METHODS)
+        support = self.ways * (self.train_shots or self.shots)
+        if self.inner_batch is not None and self.inner_batch > support:
+            raise UserError(
+                f"--inner-batch {self.inner_batch} exceeds the {support} drawings of a task"
+            )
+        if isinstance(self.network, WarpLayers) != self.learner.warped:
+            raise UserError(f"--method {self.method} has another network: see `defaults`")
+
+    def counts(self, side: Side) -> tuple[int, int, int]:
+        """Return ways, shots and query shots of the tasks of a side."""
+        shots = (side == "train" and self.train_shots) or self.shots
+        return self.ways, shots, self.query_shots or self.shots
+
+    def execution(self, device: torch.device, *, training: bool) -> Execution:
+        """Return how many tasks are worked on at a time, in meta-training or when judged."""
+        ways, shots, _ = self.counts("train" if training else "test")
+        asked, images = self.learner.execution, (training and self.inner_batch) or ways * shots
+        shared = isinstance(self.learner, ANILSettings)
+        found = stacked(asked, device, images, self.network.filters, shared=shared)
+        if not training and asked.chunk_size == "auto" and found.stacked is None:
+            # There are many more of them than in meta-training, whose memory is known to suffice.
+            return replace(found, chunk_size=self.meta_batch)
+        return found
+
+
+def defaults(method: str = "maml", ways: int = 5) -> TrainSettings:
+    """Return the published settings of a method, for so many characters in a task."""
+    many, learner = ways >= 20, method_named(method, METHODS)()
+    settings = TrainSettings(
+        method=method,
+        learner=learner.having(chunk_size="auto"),
+        network=WarpReducedSettings() if learner.warped else ReducedConvNetSettings(),
+        ways=ways,
+        meta_batch=16 if many else 32,
+        test_steps=5 if many else 3,
+    )
+    if method in ("reptile", "leap"):
+        return far(settings, many=many)
+    steps, lr = (5, 0.1) if many else (1, 0.4)
+    if method == "imaml":
+        # Rajeswaran et al. 2019: so many steps; lambda 2 and 5 iterations are the usual ones.
+        steps, lr = 25 if many else 16, 0.1
+    elif learner.warped:
+        # Five steps are of the size that MAML takes where it takes five.
+        steps, lr = 5, 0.1
+    if steps > 5 or learner.warped:
+        settings = replace(settings, test_steps=steps)
+    return replace(settings, learner=settings.learner.having(inner_lr=lr, inner_steps=steps))
+
+
+def far(settings: TrainSettings, *, many: bool) -> TrainSettings:
+    """Return the settings of learners that go far: Nichol et al. 2018, appendix A."""
+    lr, steps, batch = (5e-4, 10, 20) if many else (1e-3, 5, 10)
+    inner = {"inner_rule": "adam", "inner_lr": lr, "inner_steps": steps, "inner_beta1": 0.0}
+    return replace(
+        settings,
+        learner=settings.learner.having(**inner, decay="linear"),
+        meta_batch=5,
+        train_shots=10,
+        inner_batch=batch,
+        test_steps=50,
+        iterations=200_000 if many else 100_000,
+    )
+
+
+# ---------------------------------------------------------------------------------- training
+
+
+def prepare(settings: TrainSettings) -> Training:
+    """Return the training: one learner per seed, one after the other."""
+    omniglot = load_images(settings)
+    for side in ("train", "validation", "test"):
+        make_tasks(settings, omniglot, side)
+    return in_turn(partial(build, settings, omniglot))
+
+
+def build(settings: TrainSettings, omniglot: Omniglot, run: RunDirectory) -> MetaTraining:
+    """Make everything that trains one seed."""
+    device, seed = resolve_device(settings.device), run.seed
+    streams = spawn_generators(seed, STREAMS)
+    learner = new_learner(settings, streams["init"], device, seed)
+    tasks = make_tasks(settings, omniglot, "train", device)
+    unseen = validation_tasks(settings, omniglot, device)
+    trainer = SelectedLearner(
+        Trainer(learner, settings.learner.outer),
+        partial(validate, settings, learner, unseen),
+        settings.validate_every,
+    )
+
+    def iterate() -> Mapping[str, Tensor]:
+        batch = tasks.sample(settings.meta_batch, streams["tasks"])
+        return trainer.step(training_tasks(settings, batch, streams["tasks"]))
+
+    return MetaTraining(
+        trainer,
+        iterate,
+        [run],
+        [streams],
+        settings.meta_batch,
+        LoopSettings(
+            settings.iterations,
+            settings.log_every,
+            settings.checkpoint_every,
+            settings.learner.schedule,
+        ),
+        headline=("query_loss", "support_loss", "last_support_loss", "validation_accuracy"),
+        counter="tasks_seen",
+        description=f"training seed {seed}",
+        at_the_end=trainer.validate_at_the_end,
+    )
+
+
+def load_images(settings: TrainSettings) -> Omniglot:
+    """Return the images; `DataError` says what to do where they are missing or damaged."""
+    return load_omniglot(settings.data or default_folder(), complete=settings.complete)
+
+
+def make_network(settings: TrainSettings) -> Network:
+    """Make four convolutions and a linear layer, with warp layers where they are learned."""
+    return settings.network.build(settings.ways)
+
+
+def new_learner(
+    settings: TrainSettings, generator: torch.Generator, device: torch.device, seed: int
+) -> MetaLearner:
+    """Make the learner before its first iteration."""
+    network = make_network(settings)
+    initial = {name: p.to(device) for name, p in network.init(generator).items()}
+    chunk = settings.execution(device, training=True).chunk_size
+    return settings.learner.having(chunk_size=chunk).build(Untrained(initial, network, seed=seed))
+
+
+def make_tasks(
+    settings: TrainSettings,
+    omniglot: Omniglot,
+    side: Side,
+    device: torch.device | str = "cpu",
+    num_tasks: int | None = None,
+    seed: int = 0,
+) -> TaskDataset:
+    """Make the tasks of one side of the characters; endless, or numbered.
+
+    Raises:
+        UserError: There are not that many characters, or drawings of one.
+    """
+    numbers = settings.train_characters, settings.validation_characters
+    try:
+        split = split_characters(omniglot.characters, "usual", *numbers)
+        return omniglot_tasks(
+            omniglot.select(getattr(split, side)),
+            *settings.counts(side),
+            rotations=settings.rotations,
+            num_tasks=num_tasks,
+            seed=seed,
+            device=torch.device(device),
+        )
+    except ValueError as error:
+        raise UserError(f"{side} tasks cannot be made: {error}") from error
+
+
+def training_tasks(
+    settings: TrainSettings, batch: FewShotBatch, generator: torch.Generator
+) -> SupervisedTasks:
+    """Return a meta-batch as the learner sees it."""
+    source: Source = batch
+    if settings.inner_batch is not None:
+        # One more than the steps: some learners look at where the last one led.
+        num_batches = settings.learner.inner_steps + 1
+        source = in_minibatches(batch, settings.inner_batch, num_batches, generator)
+    return SupervisedTasks(make_network(settings), source, cross_entropy)
+
+
+def validation_tasks(
+    settings: TrainSettings, omniglot: Omniglot, device: torch.device
+) -> FewShotBatch:
+    """Return the same tasks for every validation, and for every seed."""
+    count = settings.validation_tasks
+    return make_tasks(settings, omniglot, "validation", device, count, VALIDATION_SEED)[:]
+
+
+def validate(settings: TrainSettings, learner: MetaLearner, tasks: FewShotBatch) -> float:
+    """Return the accuracy on tasks for validation after the last step."""
+    curve = measure(settings, learner, tasks, at=(settings.test_steps,))
+    together = settings.validate_by == "transductive"
+    chosen = curve.transductive if together else curve.non_transductive
+    return float(chosen[:, -1].mean())
+
+
+def measure(
+    settings: TrainSettings,
+    learner: MetaLearner,
+    tasks: FewShotBatch,
+    at: tuple[int, ...] | None = None,
+) -> AdaptationCurve:
+    """Adapt to tasks from their whole support sets, and classify their queries.
+
+    Args:
+        settings: Of the run.
+        learner: As it was trained, or in training.
+        tasks: N tasks.
+        at: After which numbers of inner steps. None: all up to ``test_steps``.
+    """
+    execution = settings.execution(tasks.support.inputs.device, training=False)
+    return adaptation_curve(
+        learner,
+        SupervisedTasks(make_network(settings), tasks, cross_entropy),
+        settings.test_steps,
+        query=lambda some: some.source.draw("query"),
+        reference=lambda some: some.source.draw("support"),
+        at=at,
+        chunk_size=execution.stacked,
+    )
+
+
+# -------------------------------------------------------------------------------- evaluation
+
+SPLITS = {
+    "test": ("unseen characters", "unseen classes", "steps.png", "summary.json"),
+    "validation": (
+        *("characters for validation", "classes for validation", "steps-validation.png"),
+        "summary-validation.json",
+    ),
+}
+"""How a side of the characters is spoken of, its picture and its summary."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Adapt to unseen characters, and sum the accuracy up in summary.json.
+
+    Inner steps and step size may be chosen with --split validation, before the test is looked at.
+    """
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory, or a folder of seed-N runs."""
+    split: Literal["test", "validation"] = "test"
+    """The characters of the test, or those that training chose its checkpoint by, which steps and
+    step size may be chosen on: these results go to summary-validation.json."""
+    tasks: int = 1000
+    """Tasks, of classes that were not trained on."""
+    steps: int | None = None
+    """Inner steps. Default: the run's --test-steps."""
+    inner_lr: float | None = None
+    """Step size of the inner steps, where it was not learned. Default: the run's."""
+    query_shots: int | None = None
+    """Drawings of each character to be judged by together. Default: the run's."""
+    checkpoint: Literal["best", "last"] = "best"
+    """The learner as it did best in validation, or as it was at the end."""
+    seed: int = 10_000
+    """Of tasks and images."""
+    data: Path | None = None
+    """Folder with the images. Default: the run's."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the summary as one line of JSON, the last of standard output."""
+
+    HELD: ClassVar[Held] = (
+        (784, "tasks", "query_shots"),  # a byte for every pixel of an image
+        (16, "tasks", "steps"),
+    )
+
+    def __post_init__(self) -> None:
+        """Check counts and step size."""
+        at_least(1, self, "tasks", "steps", "query_shots")
+        at_least(0, self, "seed")
+        if self.inner_lr is not None and not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
+            raise UserError(f"--inner-lr must be finite and above 0, got {self.inner_lr}")
+
+    def applied(self, trained: TrainSettings) -> TrainSettings:
+        """Return the run's settings, as far as evaluation was not told otherwise.
+
+        Raises:
+            UserError: A step size is asked for where step sizes were learned.
+        """
+        learner = trained.learner
+        if self.inner_lr is not None:
+            learned = isinstance(learner, MetaSGDSettings)
+            if learned or getattr(learner, "inner_learned", "no") != "no":
+                raise UserError(
+                    f"--inner-lr {self.inner_lr}: {trained.method} has learned its step sizes, "
+                    "and evaluation takes them"
+                )
+            learner = replace(learner, inner_lr=self.inner_lr)
+        return replace(
+            trained,
+            learner=learner,
+            test_steps=self.steps or trained.test_steps,
+            query_shots=self.query_shots or trained.query_shots,
+            data=self.data or trained.data,
+        )
+
+
+def evaluate(settings: EvaluateSettings) -> EvaluationResult:
+    """Evaluate every run, and seeds together; draw pictures of each run."""
+    return write_summaries(
+        settings.run,
+        partial(evaluate_run, settings=settings),
+        describe,
+        FIGURES,
+        describe_seeds,
+        as_json=settings.json,
+        file=SPLITS[settings.split][-1],
+    )
+
+
+def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
+    """Return the summary of one run; draws its pictures."""
+    started = time.perf_counter()
+    trained = settings.applied(RECIPE.settings_of(run.config))
+    device, seed = resolve_device(settings.device), run.seed
+    learner = new_learner(trained, spawn_generators(seed, STREAMS)["init"], device, seed)
+    checkpoint = load_selected(run, learner, settings.checkpoint)
+    images, split = load_images(trained), settings.split
+    tasks = make_tasks(trained, images, split, device, settings.tasks, settings.seed)
+    curve = measure(trained, learner, tasks[:])
+    name = f"{trained.method}, {trained.ways}-way {trained.shots}-shot"
+    draw_classification(run, curve, name, SPLITS[split][0], SPLITS[split][2])
+    return {
+        "protocol": "fewshot",
+        "split": split,
+        "method": trained.method,
+        "ways": trained.ways,
+        "shots": trained.shots,
+        "query_shots": trained.counts("test")[2],
+        "inner_lr": trained.learner.inner_lr,
+        **accuracies(curve),
+        **checkpoint,
+        "validate_by": trained.validate_by,
+        "num_tasks": settings.tasks,
+        "num_classes": len(tasks.classes),
+        "seed": settings.seed,
+        "device": str(device),
+        "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
+        "wall_seconds": time.perf_counter() - started,
+    }
+
+
+def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
+    """Return the summary in a few lines."""
+    steps, split = summary["steps"], summary["split"]
+    best = max(steps, key=lambda k: summary["transductive_curve"][k])
+    chosen = (f"  transductive accuracy is highest after {best} inner steps",)
+    return "\n".join(
+        (
+            f"{run.path}: {summary['ways']}-way {summary['shots']}-shot, {summary['num_tasks']}"
+            f" tasks of {summary['num_classes']} {SPLITS[split][1]}, {steps[-1]} inner steps,"
+            f" {summary['query_shots']} queries per class",
+            f"  transductive (queries normalised together)      {percent(summary, 'transductive')}",
+            f"  non-transductive (as the support set is)        "
+            f"{percent(summary, 'non_transductive')}",
+            *(chosen if split == "validation" else ()),
+            f"  {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
+            f" of {summary['trained_iterations']}",
+            f"  drawn: {drawn(run)}",
+        )
+    )
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """Download the archives (about 15 MB) from their authors' repository, and check them."""
+
+    data: Path | None = None
+    """Where to put them. Default: $METARL_DATA/omniglot, else data/omniglot."""
+
+
+def run_download(settings: DownloadSettings) -> None:
+    """Download what is not there."""
+    folder = settings.data or default_folder()
+    download(folder)
+    print(f"the images are in {folder}")
+
+
+RECIPE = Recipe(
+    name="experiments.omniglot",
+    defaults=defaults,
+    prepare=prepare,
+    place=lambda s: Path("runs") / f"omniglot-{s.ways}way-{s.shots}shot-{s.method}",
+    methods=METHODS,
+    picks=("method", "ways"),
+    commands={
+        "download": command("get the images from their authors", DownloadSettings, run_download),
+        "evaluate": command(
+            "measure accuracy on unseen characters, step by step, and draw it",
+            EvaluateSettings,
+            evaluate,
+        ),
+        "sweep": alphabets.SWEEP,
+    },
+    may_move=("data",),
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

@@ -1,1 +1,0 @@
-"""Omniglot: few-shot characters, and multi-shot alphabets."""
