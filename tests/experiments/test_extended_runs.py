@@ -172,8 +172,8 @@ def test_the_usual_number_of_iterations_counts_as_any_other(start, command, monk
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
 @pytest.mark.parametrize("name", ["maze warp", "adapt maml", "adapt ppo", "regression leap"])
 def test_a_schedule_follows_the_new_total_from_there_on(start, command, monkeypatch, name, decay):
-    owner = {"maze warp": "", "adapt ppo": "ppo."}.get(name, "learner.")
-    option = (f"--{owner}schedule.decay", decay)
+    owner = {"maze warp": "schedule.", "adapt ppo": "ppo.schedule.", "regression leap": ""}
+    option = (f"--{owner.get(name, 'learner.schedule.')}decay", decay)
     whole, cut = start(name, "whole", 8, *option), start(name, "cut", 4, *option)
     seen = []
     iterate = MetaTraining._iterate
