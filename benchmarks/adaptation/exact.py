@@ -31,7 +31,7 @@ from metarl.meta import (
     Reptile,
 )
 from metarl.meta.policy.trust_region import TrustRegion
-from metarl.rl import EpisodeCollector, FeedForwardPolicy, PolicyGradientTasks
+from metarl.rl import Collector, Policy, PolicyGradientTasks
 from tests.metarl.rl import test_emaml as single
 from tests.metarl.rl.enumerable import (
     PLAIN,
@@ -49,7 +49,7 @@ from tests.metarl.rl.test_exact_meta_gradients import WARPED
 
 MDP, RULE = tiny_mdp(3), sgd(0.3)
 REPEATS, EPISODES = 40, 1500
-Make = Callable[[FeedForwardPolicy, Params], MetaLearner]
+Make = Callable[[Policy, Params], MetaLearner]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Row:
     estimator: str = "dice"
     reference: Make | None = None
     side: str = ""
-    policy: FeedForwardPolicy = tiny_policy()  # noqa: RUF009  # frozen
+    policy: Policy = tiny_policy()  # noqa: RUF009  # frozen
 
 
 def maml(num_steps: int, **options: Any) -> Make:
@@ -86,11 +86,11 @@ def imaml(num_steps: int) -> Make:
     return lambda policy, p: ImplicitMAML(p, rule=RULE, num_steps=num_steps, strength=2.0)
 
 
-def promp(policy: FeedForwardPolicy, p: Params) -> MetaLearner:
+def promp(policy: Policy, p: Params) -> MetaLearner:
     return ProMP(p, rule=RULE, num_epochs=1)
 
 
-def trpo(policy: FeedForwardPolicy, p: Params) -> MetaLearner:
+def trpo(policy: Policy, p: Params) -> MetaLearner:
     return TRPO(p, rule=RULE)
 
 
@@ -181,7 +181,7 @@ def line(row: Row) -> str:
     bias = relative(flat(one(EnumeratedTasks(MDP, policy, settings))), flat(exact))
     sources = generators(2 * MDP.num_tasks, seed=7)
     env = TinyEnv(MDP, EPISODES, sources[MDP.num_tasks :])
-    collector = EpisodeCollector(env, policy, sources[: MDP.num_tasks], MDP.num_tasks, 2)
+    collector = Collector(env, policy, sources[: MDP.num_tasks], 2)
     tasks = PolicyGradientTasks(collector, settings)
     samples = [flat(one(tasks)) for _ in range(REPEATS)]
     deviation, error = against(samples, flat(exact))

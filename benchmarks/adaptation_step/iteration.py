@@ -21,7 +21,7 @@ from experiments.maze_adapt.worlds import World, make_world
 from metarl.core import Execution, OptimiserSettings, OuterSettings, sgd
 from metarl.meta import MAML
 from metarl.rl import (
-    FeedForwardPolicy,
+    Policy,
     PolicyGradientSettings,
     PolicyGradientTasks,
     mlp_policy,
@@ -65,7 +65,7 @@ class Setting:
         return make_world("point", horizon=self.horizon, size=9, num_arms=5, std=1.0)
 
     @property
-    def policy(self) -> FeedForwardPolicy:
+    def policy(self) -> Policy:
         """A perceptron with tanh."""
         return mlp_policy(2, self.world.distribution, hidden=self.hidden)
 

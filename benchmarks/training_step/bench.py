@@ -24,10 +24,16 @@ import torch
 
 from envs import GridMazeVectorEnv, VectorMetaObservation
 from metarl.core import scope, stack
+from metarl.core.cuda_graph import Captured
 from metarl.meta import TwoTimescale, TwoTimescaleSettings
 from metarl.nn import GRU, LSTM, RNN, WarpRNN
-from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
-from metarl.rl.cuda_graph import Captured
+from metarl.rl import (
+    ActorCriticSettings,
+    Categorical,
+    Collector,
+    PolicyGradientTasks,
+    actor_critic,
+)
 from metarl.train.trainer import Trainer
 
 CORES = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
@@ -64,7 +70,7 @@ def ours(
     cuda_graph: bool = False,
 ) -> Callable[[], object]:
     """One iteration of the product."""
-    policy = ActorCritic(CORES[method](17, hidden), 4)
+    policy = actor_critic(CORES[method](17, hidden), Categorical(4))
     params = stack([policy.init(g) for g in seeded(num_agents)])
     params = {name: p.to(device) for name, p in params.items()}
     generators, of_env = seeded(num_agents, device), seeded(num_agents, device)
@@ -75,25 +81,27 @@ def ours(
         learner = TwoTimescale(*arguments, partial(Captured, generators=generators + of_env))
     else:
         learner = TwoTimescale(*arguments)
-    trials = Trials(Collector(env, policy, generators, horizon), ActorCriticSettings())
+    collector = Collector(env, policy, generators, horizon, record=True)
+    trials = PolicyGradientTasks(collector, ActorCriticSettings())
     return partial(Trainer(learner, settings).step, trials)
 
 
 def plain(method: str, batch_size: int, horizon: int, hidden: int) -> Callable[[], None]:
     """One iteration with a graph through the whole loop."""
-    policy = ActorCritic(CORES[method](17, hidden), 4)
+    core = CORES[method](17, hidden)
+    policy = actor_critic(core, Categorical(4))
     params = stack([policy.init(torch.Generator().manual_seed(0))])
     params = {name: p.requires_grad_() for name, p in params.items()}
     adam = torch.optim.Adam(params.values(), lr=1e-3)
     env = make_env(seeded(1), batch_size, horizon)
 
     def iteration() -> None:
-        weights = policy.core.fuse(scope(params, "core"))
-        state = policy.core.initial_state(weights, batch_size)
+        weights = core.fuse(scope(params, "core"))
+        state = core.initial_state(weights, batch_size)
         observation, _ = env.reset()
         rewards, log_ps, values, penalties = [], [], [], []
         for _ in range(horizon):
-            hidden, state = policy.core.step(weights, observation[None], state)
+            hidden, state = core.step(weights, observation[None], state)
             logits = hidden[0] @ params["actor.weight"][0] + params["actor.bias"][0]
             value = hidden[0] @ params["critic.weight"][0] + params["critic.bias"][0]
             choice = torch.distributions.Categorical(logits=logits)

@@ -16,20 +16,20 @@ from envs import (
 )
 from experiments.maze.settings import TrainSettings
 from metarl.nn import CORES, RecurrentCore, WarpRNN
-from metarl.rl import ActorCritic
+from metarl.rl import Categorical, Policy, actor_critic
 
 NUM_INPUTS = 17
 NUM_ACTIONS = 4
 
 
-def make_policy(settings: TrainSettings) -> ActorCritic:
+def make_policy(settings: TrainSettings) -> Policy:
     """The agent's architecture."""
     size = NUM_INPUTS, settings.hidden_size
     if settings.method == "warp":
         core: RecurrentCore = WarpRNN(*size, published_split=settings.published_faults)
     else:
         core = CORES[settings.method](*size)
-    return ActorCritic(core, NUM_ACTIONS)
+    return actor_critic(core, Categorical(NUM_ACTIONS))
 
 
 def make_tasks(settings: TrainSettings) -> tuple[TaskSet[MazeTask], TaskSet[MazeTask]]:

@@ -18,13 +18,13 @@ from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, from_config
 from experiments.maze.summary import describe, describe_seeds, kept_instead
 from experiments.references import REFERENCES, explained
-from metarl.core import Params
+from metarl.core import Params, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
-from metarl.rl import RecurrentAgent
+from metarl.rl import PolicyAgent
 from metarl.run.counts import Held
 from metarl.run.machine_memory import require_memory
 from metarl.runs.directory import RunDirectory, find_runs
@@ -131,7 +131,13 @@ def evaluate_run(
     train_tasks, tasks = make_tasks(trained)
     goals = tasks.draw(settings.tasks, streams["tasks"], device)[0]
     params, iteration = trained_params(run, trained, device)
-    agent = RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy)
+    agent = PolicyAgent(
+        make_policy(trained),
+        stack([params]),
+        streams["policy"],
+        greedy=settings.greedy,
+        remembers="trial",
+    )
     env = make_env(trained, tasks, settings.tasks, streams["environment"], device)
     rewards = play(agent, env, trained.horizon, {"goals": goals})
     statistics = trial_statistics(rewards, window=settings.window, seed=settings.seed)

@@ -20,9 +20,9 @@ from envs.maze.layout import Cell
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.evaluate import trained_params
 from experiments.maze.settings import TrainSettings, from_config
-from metarl.core import Params
+from metarl.core import Params, stack
 from metarl.errors import UserError
-from metarl.rl import RecurrentAgent
+from metarl.rl import PolicyAgent
 from metarl.run.counts import Held
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
@@ -135,7 +135,13 @@ def record(
     _, tasks = make_tasks(trained)
     (task,) = tasks.sample(1, streams["tasks"])
     env = make_env(trained, tasks, 1, streams["environment"], torch.device("cpu"))
-    agent = RecurrentAgent(make_policy(trained), params, streams["policy"], greedy=settings.greedy)
+    agent = PolicyAgent(
+        make_policy(trained),
+        stack([params]),
+        streams["policy"],
+        greedy=settings.greedy,
+        remembers="trial",
+    )
     agent.begin(1)
     mazes = env.unwrapped
     assert isinstance(mazes, GridMazeVectorEnv)

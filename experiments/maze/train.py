@@ -13,10 +13,10 @@ from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, from_config
 from experiments.stored_settings import resumed
 from metarl.core import stack
+from metarl.core.cuda_graph import Captured, require_cuda
 from metarl.devices import resolve_device
 from metarl.meta import TwoTimescale
-from metarl.rl import Collector, Trials
-from metarl.rl.cuda_graph import Captured, require_cuda
+from metarl.rl import Collector, PolicyGradientTasks
 from metarl.runs.directory import RunDirectory, create_runs
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
@@ -88,8 +88,9 @@ def build(settings: TrainSettings, runs: list[RunDirectory]) -> MetaTraining:
         learner = TwoTimescale(params, policy.slow, settings.learner, captured)
     else:
         learner = TwoTimescale(params, policy.slow, settings.learner)
-    collector = Collector(env, policy, [s["policy"] for s in streams], settings.horizon)
-    trials = Trials(collector, settings.loss)
+    noise = [s["policy"] for s in streams]
+    collector = Collector(env, policy, noise, settings.horizon, record=True)
+    trials = PolicyGradientTasks(collector, settings.loss)
     trainer = Trainer(learner, settings.learner, max_skipped=1)
     return MetaTraining(
         trainer,

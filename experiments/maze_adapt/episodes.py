@@ -9,8 +9,9 @@ import torch
 
 from experiments.maze_adapt.worlds import Tasks, TensorEnv, World
 from metarl.rl import (
-    AdaptablePolicy,
-    EpisodeCollector,
+    Collector,
+    Environments,
+    Policy,
     PolicyGradientSettings,
     PolicyGradientTasks,
 )
@@ -22,9 +23,10 @@ def episodes_of(
     world: World,
     tasks: Tasks,
     num_episodes: int,
-    policy: AdaptablePolicy,
+    policy: Policy,
     settings: PolicyGradientSettings,
     generator: torch.Generator,
+    lent: Environments | None = None,
 ) -> PolicyGradientTasks:
     """N tasks to adapt to, divisible; what a task draws does not depend on its company.
 
@@ -34,18 +36,30 @@ def episodes_of(
         num_episodes: Episodes a task and gradient step.
         policy: Plays.
         settings: Of the loss.
-        generator: Draws two seeds a task: of its policy's noise and of its environments.
+        generator: Draws two seeds per task: of its policy's noise and of its environments.
+        lent: The world's environments, where they are to serve other meta-batches too
+            (`environments_of`); None: made for this one.
     """
     device = generator.device
     seeds = torch.randint(MAX_SEED, (2, len(tasks)), generator=generator, device=device).tolist()
     noise, dynamics = ([_generator(seed, device) for seed in row] for row in seeds)
-
-    def divide(part: slice) -> tuple[TensorEnv, dict[str, Any]]:
-        return environments(world, tasks[part], num_episodes, dynamics[part], device)
-
-    env, options = divide(slice(None))
-    collector = EpisodeCollector(env, policy, noise, len(tasks), world.horizon, options, divide)
+    collector = Collector(
+        lent or environments_of(world, device),
+        policy,
+        noise,
+        world.horizon,
+        num_episodes=num_episodes,
+        tasks=tasks,
+        dynamics=dynamics,
+    )
     return PolicyGradientTasks(collector, settings)
+
+
+def environments_of(world: World, device: torch.device) -> Environments:
+    """Environments of a world, built once for each number of them."""
+    return Environments(
+        lambda num_envs, generators: world.make_env(num_envs, generator=generators, device=device)
+    )
 
 
 def environments(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs import MazeTask
-from experiments.maze_adapt.episodes import episodes_of
+from experiments.maze_adapt.episodes import environments_of, episodes_of
 from experiments.maze_adapt.filming import film_stages
 from experiments.maze_adapt.kinds import Film, Loaded, Measurement
 from experiments.maze_adapt.learners import make_learner, make_policy
@@ -23,13 +23,7 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import AdaptationResult, evaluate_learner
 from metarl.meta import MetaLearner, Penalty
-from metarl.rl import (
-    AdaptablePolicy,
-    AdaptedAgent,
-    PolicyGradientTasks,
-    rollout_metrics,
-    start_entropy,
-)
+from metarl.rl import Policy, PolicyAgent, start_entropy
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
@@ -116,7 +110,7 @@ class GradientAdapter:
         world, num_mazes = self.settings.world(), steps + 1
         policy = policy_of(self.settings, world)
         weights = self.adapted_weights(task, steps, streams["test_episodes"])
-        agent = AdaptedAgent(policy, weights, streams["film"], greedy=greedy)
+        agent = PolicyAgent(policy, weights, streams["film"], greedy=greedy)
         return film_stages(world, task, agent, num_mazes, seed)
 
     def adapted_weights(self, task: MazeTask, steps: int, generator: torch.Generator) -> Params:
@@ -141,14 +135,14 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
     policy = policy_of(settings, world)
     learner = make_untrained(settings, policy, streams["init"], device)
     trainer = Trainer(learner, settings.learner.outer)
+    lent, penalty = environments_of(world, device), start_penalty(settings, policy)
 
     def iterate() -> Mapping[str, Tensor]:
         batch = world.train.sample(settings.meta_batch, streams["tasks"])
         tasks = episodes_of(
-            world, batch, settings.episodes, policy, settings.loss, streams["episodes"]
+            world, batch, settings.episodes, policy, settings.loss, streams["episodes"], lent
         )
-        found = trainer.step(tasks, start_penalty(tasks))
-        return {**found, **rollout_metrics(tasks.log)}
+        return trainer.step(tasks, penalty)
 
     batches = draws(settings.method, settings.learner.inner.num_steps)
     return MetaTraining(
@@ -168,10 +162,12 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
     )
 
 
-def start_penalty(tasks: PolicyGradientTasks) -> Penalty | None:
+def start_penalty(settings: TrainSettings, policy: Policy) -> Penalty | None:
     """What keeps the policy before adaptation from settling, if the settings want it."""
-    coef = tasks.settings.start_entropy_coef
-    return (lambda fast, slow: -coef * start_entropy(tasks, fast, slow)) if coef else None
+    coef = settings.loss.start_entropy_coef
+    if not coef:
+        return None
+    return lambda fast, slow, drawn: -coef * start_entropy(policy, drawn, fast, slow)
 
 
 def draws(method: Method, num_steps: int) -> int:
@@ -189,7 +185,7 @@ def draws(method: Method, num_steps: int) -> int:
             return num_steps + 1
 
 
-def policy_of(settings: TrainSettings, world: World) -> AdaptablePolicy:
+def policy_of(settings: TrainSettings, world: World) -> Policy:
     """The architecture."""
     return make_policy(
         settings.method,
@@ -206,7 +202,7 @@ def policy_of(settings: TrainSettings, world: World) -> AdaptablePolicy:
 
 def make_untrained(
     settings: TrainSettings,
-    policy: AdaptablePolicy,
+    policy: Policy,
     generator: torch.Generator,
     device: torch.device,
 ) -> MetaLearner:

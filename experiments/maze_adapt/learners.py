@@ -18,9 +18,8 @@ from metarl.meta import EMAML, KL_LIMIT, TRPO, LeapMetric, MetaLearner, ProMP
 from metarl.meta.linear_solvers import ConjugateGradient
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
-    AdaptablePolicy,
     Distribution,
-    FeedForwardPolicy,
+    Policy,
     mlp_policy,
     recurrent_policy,
 )
@@ -152,7 +151,7 @@ def make_policy(
     activation: Literal["relu", "tanh"],
     critic: bool,
     shared_trunk: bool,
-) -> AdaptablePolicy:
+) -> Policy:
     """A perceptron, with warp layers in the actor where the learner learns them; or a core.
 
     Actor and critic always share a core; the hidden layers of a perceptron where `shared_trunk`.
@@ -171,12 +170,12 @@ def make_policy(
         return plain
     assert isinstance(plain.actor, MLP)
     actor = WarpMLP(plain.actor, kind="tanh", start="identity")
-    return FeedForwardPolicy(actor, distribution, plain.critic)
+    return Policy(actor, distribution, plain.critic)
 
 
 def make_learner(
     method: Method,
-    policy: AdaptablePolicy,
+    policy: Policy,
     params: Params,
     settings: LearnerSettings,
     of_policies: PolicyLearnerSettings,

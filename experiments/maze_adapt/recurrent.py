@@ -33,7 +33,14 @@ from metarl.errors import UserError
 from metarl.evaluate.adaptation_evaluation import AdaptationResult, evaluate_agent
 from metarl.meta import TwoTimescale
 from metarl.nn import GRU, AssociativeMemory, RecurrentCore, WarpRNN
-from metarl.rl import ActorCritic, Collector, RecurrentAgent, ScoredTrials, Trials
+from metarl.rl import (
+    Collector,
+    Policy,
+    PolicyAgent,
+    PolicyGradientTasks,
+    actor_critic,
+    distribution_for,
+)
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
@@ -94,12 +101,13 @@ def build(settings: TrainSettings, runs: Sequence[RunDirectory]) -> MetaTraining
         device=device,
     )
     # A trial each on a task drawn anew.
-    collector = Collector(env, policy, generators, env.horizon, options={"tasks": None})
-    trials = Trials(collector, own.loss)
+    options = {"tasks": None}
+    collector = Collector(env, policy, generators, env.horizon, options=options, record=True)
+    trials = PolicyGradientTasks(collector, own.loss)
 
     def iterate() -> Mapping[str, Tensor]:
-        metrics = trainer.step(trials)
-        return {**metrics, **episode_metrics(learner.batch, settings.trial_episodes)}
+        metrics, rewards = trainer.step(trials), learner.batch.trajectory.rewards
+        return {**metrics, **episode_metrics(rewards, settings.trial_episodes)}
 
     return MetaTraining(
         trainer,
@@ -114,14 +122,17 @@ def build(settings: TrainSettings, runs: Sequence[RunDirectory]) -> MetaTraining
     )
 
 
-def episode_metrics(batch: ScoredTrials, num_episodes: int) -> dict[str, Tensor]:
+def episode_metrics(rewards: Tensor, num_episodes: int) -> dict[str, Tensor]:
     """Of the episodes in trials, ``[N]`` each, means over trials.
+
+    Args:
+        rewards: ``[N, T, B]``.
+        num_episodes: Of a trial.
 
     Returns:
         ``return_before``: of the first episode; ``return``: of the last; ``trial_return``: of all
         together; ``unrewarded``: the fraction of trials whose first episode paid nothing.
     """
-    rewards = batch.rollout.rewards  # [N, T, B]
     num_agents, num_steps, num_trials = rewards.shape
     horizon = num_steps // num_episodes
     episodes = rewards.view(num_agents, num_episodes, horizon, num_trials)
@@ -150,7 +161,7 @@ def make_trials(
     return VectorMetaObservation(trials, unused_input=False)
 
 
-def make_policy(settings: TrainSettings, world: World) -> ActorCritic:
+def make_policy(settings: TrainSettings, world: World) -> Policy:
     """The architecture.
 
     Raises:
@@ -166,7 +177,7 @@ def make_policy(settings: TrainSettings, world: World) -> ActorCritic:
         raise UserError("--recurrent.core is for --method rl2; warp-rnn has a core of its own")
     space = make_trials(world, 1, 1).single_observation_space
     assert isinstance(space, Box)
-    return ActorCritic(make_core(settings, space.shape[0]), int(actions.n))
+    return actor_critic(make_core(settings, space.shape[0]), distribution_for(actions))
 
 
 def make_core(settings: TrainSettings, num_inputs: int) -> RecurrentCore:
@@ -210,7 +221,7 @@ class RecurrentAdapter:
         device: Where it plays.
     """
 
-    policy: ActorCritic
+    policy: Policy
     params: Params
     settings: TrainSettings
     device: torch.device
@@ -222,7 +233,7 @@ class RecurrentAdapter:
         world = self.settings.world()
         many = [task for task in tasks for _ in range(how.episodes)]
         return evaluate_agent(
-            RecurrentAgent(self.policy, self.params, generator),
+            PolicyAgent(self.policy, stack([self.params]), generator, remembers="trial"),
             self._trials(world, len(many), how.steps, generator),
             len(tasks),
             how.steps + 1,
@@ -235,7 +246,9 @@ class RecurrentAdapter:
         """The episodes of one trial."""
         world = self.settings.world()
         environment, actions = spawn_generators(seed, ("environment", "actions")).values()
-        agent = RecurrentAgent(self.policy, self.params, actions, greedy=greedy)
+        agent = PolicyAgent(
+            self.policy, stack([self.params]), actions, greedy=greedy, remembers="trial"
+        )
         env = self._trials(world, 1, steps, environment)
         agent.begin(1)
         observation, _ = env.reset(options={"tasks": [task]})

@@ -5,7 +5,7 @@ Every task batch is a `TaskBatch`. What some learners ask beside that is a proto
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Literal, Protocol, Self, TypeGuard, TypeVar
 
 from torch import Tensor
@@ -111,6 +111,20 @@ class DataTaskBatch(TaskBatch[BatchT], Protocol):
 
     def draw(self, split: Split) -> BatchT:
         """What `sample` draws."""
+
+
+class MeasuredTaskBatch(TaskBatch[BatchT], Protocol):
+    """Tasks whose experience says more of itself than its loss, such as returns.
+
+    Their batches have ``metrics``, ``[N]`` each by name.
+    """
+
+    def measured(self, drawn: Sequence[tuple[Split, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+        """What the metrics of all batches that were drawn say of each task, ``[N]`` each.
+
+        Args:
+            drawn: The split and the metrics of every batch, in order.
+        """
 
 
 class Halves(Protocol[ReadT]):

@@ -24,10 +24,10 @@ from metarl.core import TaskBatch, share
 from metarl.evaluate.adaptation import Array, Stage, measure
 from metarl.evaluate.trials import play
 from metarl.meta import MetaLearner, NonFiniteLossError
-from metarl.rl.agent import Agent
-from metarl.rl.episodes import Episodes
-from metarl.rl.policy_gradient_tasks import ScoredEpisodes
-from metarl.rl.rollout import TensorVectorEnv
+from metarl.rl.agents import Agent
+from metarl.rl.collector import TensorVectorEnv
+from metarl.rl.tasks import ScoredTrajectory
+from metarl.rl.trajectory import Trajectory
 from metarl.stats import Interval, bootstrap_ci, crossed, iqm, mean
 
 
@@ -72,7 +72,7 @@ class AdaptationResult:
 
 def evaluate_learner(
     learner: MetaLearner,
-    tasks: TaskBatch[ScoredEpisodes],
+    tasks: TaskBatch[ScoredTrajectory],
     num_steps: int,
     *,
     has_goal: bool = True,
@@ -88,13 +88,13 @@ def evaluate_learner(
         chunk_size: Tasks that are stacked; None: all.
     """
 
-    def look(part: TaskBatch[ScoredEpisodes]) -> Callable[[Stage], dict[str, Tensor]]:
+    def look(part: TaskBatch[ScoredTrajectory]) -> Callable[[Stage], dict[str, Tensor]]:
         slow = share(learner.slow, part.num_tasks)
 
         def outcomes(stage: Stage) -> dict[str, Tensor]:
             last = stage.batch is None
             batch = part.sample(stage.fast, slow, "support") if last else stage.batch
-            return _outcomes(batch.episodes)
+            return _outcomes(batch.trajectory)
 
         return outcomes
 
@@ -204,9 +204,9 @@ def _tasks_first(values: NDArray[Any]) -> Array:
     return np.ascontiguousarray(values.swapaxes(0, 1), np.float64)
 
 
-def _outcomes(episodes: Episodes) -> dict[str, Tensor]:
+def _outcomes(played: Trajectory) -> dict[str, Tensor]:
     """Returns, steps until success or end, and successes, each ``[N, E]``."""
-    found = (episodes.rewards > 0) | episodes.terminated
+    found = (played.rewards > 0) | played.terminated
     success = found.any(1)
-    steps = torch.where(success, found.to(torch.int8).argmax(1) + 1, episodes.lengths)
-    return {"returns": episodes.returns, "lengths": steps, "successes": success}
+    steps = torch.where(success, found.to(torch.int8).argmax(1) + 1, played.lengths)
+    return {"returns": played.returns, "lengths": steps, "successes": success}

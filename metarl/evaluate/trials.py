@@ -1,6 +1,6 @@
 """Evaluation of adaptation: what an agent earns within trials on tasks it is given.
 
-The same evaluator serves every agent (`metarl.rl.agent.Agent`). It reports what a mean hides: the
+The same evaluator serves every agent (`metarl.rl.Agent`). It reports what a mean hides: the
 interval, the interquartile mean, how long the first find takes, and the curve within the trial,
 which is the picture of learning to learn.
 """
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.rl.agent import Agent
-from metarl.rl.rollout import TensorVectorEnv, in_tensors
+from metarl.rl.agents import Agent
+from metarl.rl.collector import TensorVectorEnv, in_tensors
 from metarl.stats import bootstrap_ci, interquartile_mean
 
 Array = NDArray[np.float64]

@@ -21,7 +21,7 @@ from metarl.meta.policy.trajectory_objectives import (
     TrajectoryObjective,
 )
 from metarl.meta.policy.trpo import TRPO
-from metarl.meta.recorded import Recorded
+from metarl.meta.recorded import Noted, Recorded
 from metarl.meta.regularised import Penalty, regularised_gradients
 from metarl.meta.reptile import Reptile
 from metarl.meta.two_timescale import TwoTimescale, TwoTimescaleSettings
@@ -54,6 +54,7 @@ __all__ = [
     "NeumannSeries",
     "NoMetaTraining",
     "NonFiniteLossError",
+    "Noted",
     "OfflineWarpGrad",
     "OnlineWarpGrad",
     "Penalty",

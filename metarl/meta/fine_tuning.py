@@ -86,10 +86,10 @@ class FineTuning(TaskwiseLearner):
             heads = fresh.expand(num_heads, *fresh.shape).clone().requires_grad_()
             self.params[f"heads.{name}"] = heads
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """``num_steps`` times: the gradient of the mean support loss."""
         for _ in range(self.num_steps):
-            yield from super().meta_gradients(tasks)
+            yield from super()._gradients(tasks)
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Of the body, the heads of these tasks and the slow parameters; the fresh head's is None.

@@ -46,6 +46,7 @@ from metarl.core import (
 )
 from metarl.core.update_rules import check_rule
 from metarl.errors import UserError
+from metarl.meta.recorded import Noted
 from metarl.meta.task_checks import check_metrics, check_offers, explained
 
 Metrics: TypeAlias = dict[str, Tensor]
@@ -211,7 +212,6 @@ class MetaLearner(ABC):
         """
         return [SideStep(side, skips) for side in self.sides]
 
-    @abstractmethod
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Learn from a meta-batch: add to ``.grad`` of the meta-parameters.
 
@@ -221,8 +221,19 @@ class MetaLearner(ABC):
         Yields:
             Metrics, each time a gradient is complete: the caller steps on it and zeroes it before
             going on. Most learners yield once a meta-batch. A meta-parameter whose gradient is not
-            due has ``.grad`` None.
+            due has ``.grad`` None. What the tasks say of all that was drawn so far, such as their
+            returns, is among the metrics (`core.MeasuredTaskBatch`).
         """
+        if isinstance(tasks, Noted) or not hasattr(tasks, "measured"):
+            yield from self._gradients(tasks)
+            return
+        noted: Noted[Any] = Noted(tasks)
+        for metrics in self._gradients(noted):
+            yield {**metrics, **noted.metrics}
+
+    @abstractmethod
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+        """What `meta_gradients` yields of the learner itself, each time a gradient is complete."""
 
     def initial_fast(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
         """Where adaptation to these tasks begins, stacked ``[N, ...]``."""
@@ -360,7 +371,7 @@ class TaskwiseLearner(MetaLearner):
             no gradient), and metrics.
         """
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Sum over chunks, mean over tasks, one step."""
         check_offers(tasks, self, *self.asks)
         metrics: list[Metrics] = []

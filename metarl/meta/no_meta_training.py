@@ -20,7 +20,7 @@ from metarl.meta.method import GradientMethod, Untrained
 class NoMetaTraining(MetaLearner):
     """A learner whose meta-gradient is never due."""
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Nothing is drawn and nothing is yielded."""
         yield from ()
 

@@ -1,13 +1,17 @@
-"""A task batch that remembers what was drawn, so that adaptation can be taken anew from elsewhere.
+"""Task batches that remember what was drawn of them.
 
-Updates that move the initialisation several times on the same experience (PPO's epochs, TRPO's line
-search) adapt from each candidate by the batches that were drawn at first.
+`Recorded` hands it out again, so that adaptation can be taken from elsewhere: updates that move the
+initialisation several times on the same experience (PPO's epochs, TRPO's line search) adapt from
+each candidate by the batches that were drawn at first. `Noted` keeps what the experience says of
+itself, such as the returns of every task, while a learner works on the tasks as it likes.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any, Generic, TypeAlias, TypeVar
 
+import torch
 from torch import Tensor
 
 from metarl.core import Params, Split, TaskBatch
@@ -59,3 +63,72 @@ class Recorded(Generic[BatchT]):
     def loss(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
         """That of the tasks ``[N]``."""
         return self.tasks.loss(fast, slow, batch)
+
+
+Drawn: TypeAlias = list[tuple[Split, Mapping[str, Tensor]]]
+"""What was drawn of some tasks, in order: each time the split, and metrics ``[N]``."""
+
+
+class Noted(Generic[BatchT]):
+    """Tasks in front of which it is noted what a learner draws, however it divides them.
+
+    For the time of one meta-batch. Everything else is the tasks' own.
+
+    Attributes:
+        tasks: Where batches come from.
+    """
+
+    def __init__(self, tasks: TaskBatch[BatchT]) -> None:
+        """Nothing has been drawn."""
+        self.tasks = tasks
+        self._place = 0  # the number of the first task in the whole meta-batch
+        self._drawn: dict[int, Drawn] = {}
+        self._first: dict[int, BatchT] = {}
+
+    @property
+    def num_tasks(self) -> int:
+        """N, or the size of a part."""
+        return self.tasks.num_tasks
+
+    def loss(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
+        """That of the tasks ``[N]``."""
+        return self.tasks.loss(fast, slow, batch)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the tasks have beside."""
+        if name == "tasks" or name.startswith("__"):
+            raise AttributeError(name)
+        own = getattr(self.tasks, name)
+        return self._select if name == "select" else own  # divisible where the tasks are
+
+    def sample(self, fast: Params, slow: Params, split: Split) -> BatchT:
+        """Draw and note."""
+        batch = self.tasks.sample(fast, slow, split)
+        metrics = getattr(batch, "metrics", {})
+        self._drawn.setdefault(self._place, []).append((split, metrics))
+        if split == "support":
+            self._first.setdefault(self._place, batch)
+        return batch
+
+    def _select(self, tasks: slice) -> Noted[BatchT]:
+        """These tasks alone; they note in the same place."""
+        divisible: Any = self.tasks
+        part: Noted[BatchT] = Noted(divisible.select(tasks))
+        part._place = self._place + tasks.indices(self.num_tasks)[0]
+        part._drawn, part._first = self._drawn, self._first
+        return part
+
+    @property
+    def first(self) -> list[BatchT]:
+        """The first batch to adapt by of every part that has drawn, in the order of the tasks."""
+        return [self._first[place] for place in sorted(self._first)]
+
+    @property
+    def metrics(self) -> dict[str, Tensor]:
+        """What tasks say of all that was drawn (`MeasuredTaskBatch`), ``[N]`` each."""
+        if not hasattr(self.tasks, "measured"):
+            return {}
+        parts = [self.tasks.measured(self._drawn[place]) for place in sorted(self._drawn)]
+        return (
+            {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+        )

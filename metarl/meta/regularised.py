@@ -5,7 +5,7 @@ What is minimised is the learner's own objective of theta, plus penalty(theta).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -13,9 +13,11 @@ from torch import Tensor
 
 from metarl.core import Params, TaskBatch, add_to_grads, gradients
 from metarl.meta.learner import MetaLearner, Metrics
+from metarl.meta.recorded import Noted
 
-Penalty: TypeAlias = Callable[[Params, Params], Tensor]
-"""Called with the fast and the slow meta-parameters, unstacked; returns a scalar to be small."""
+Penalty: TypeAlias = Callable[[Params, Params, Sequence[Any]], Tensor]
+"""A scalar to be small, of the fast and the slow meta-parameters, unstacked, and of the first
+batches to adapt by that the learner has drawn, one for each chunk of the tasks."""
 
 
 def regularised_gradients(
@@ -33,9 +35,10 @@ def regularised_gradients(
     Yields:
         The learner's metrics and ``penalty``, ``[1]``.
     """
-    for metrics in learner.meta_gradients(tasks):
+    noted: Noted[Any] = Noted(tasks)
+    for metrics in learner.meta_gradients(noted):
         due = {name: p for name, p in learner.params.items() if p.grad is not None}
         with torch.enable_grad():
-            value = penalty(learner.fast, learner.slow)
+            value = penalty(learner.fast, learner.slow, noted.first)
         add_to_grads(learner.params, gradients(value, due))
-        yield {**metrics, "penalty": value.detach().view(1)}
+        yield {**metrics, **noted.metrics, "penalty": value.detach().view(1)}

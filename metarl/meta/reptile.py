@@ -74,14 +74,14 @@ class Reptile(TaskwiseLearner):
             raise ValueError(f"scale must be finite and above 0, got {scale}")
         self.schedule, self.scale = schedule, scale
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Once for all tasks, or (serial) once for each, which they must be divisible for."""
         if self.schedule == "batch":
-            yield from super().meta_gradients(tasks)
+            yield from super()._gradients(tasks)
             return
         divisible: DivisibleTaskBatch[Any] = check_offers(tasks, self, "select")
         for i in range(tasks.num_tasks):
-            yield from super().meta_gradients(divisible.select(slice(i, i + 1)))
+            yield from super()._gradients(divisible.select(slice(i, i + 1)))
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """``scale * sum_i (theta - phi_K^i)``; K steps are taken, none is kept."""

@@ -1,13 +1,13 @@
-"""Policies, rollouts, returns and losses: recurrent agents on trials, adaptation on episodes.
+"""Policies, experience and losses: agents that remember, and agents that adapt by gradient.
 
-Agents that remember (`ActorCritic`, `Collector`, `Trials`) play trials; agents that adapt by policy
-gradient (`FeedForwardPolicy`, `RecurrentPolicy`, `EpisodeCollector`, `PolicyGradientTasks`) play
-episodes with weights of their own for every task.
+One `Policy` plays, one `Collector` plays with N sets of weights at once, one `Trajectory` holds
+what was played, and one `PolicyGradientTasks` scores it: trials of agents that remember (RL^2), and
+episodes to adapt to by policy gradient, with weights of their own for every task.
 """
 
-from metarl.rl.adaptable_policy import AdaptablePolicy, Player
-from metarl.rl.adapted_agent import AdaptedAgent
-from metarl.rl.agent import Agent, RecurrentAgent, UniformAgent
+from metarl.rl.agents import Agent, PolicyAgent, UniformAgent
+from metarl.rl.baseline import LinearBaseline
+from metarl.rl.collector import Collector, Environments, TensorVectorEnv
 from metarl.rl.distributions import (
     Bernoulli,
     Categorical,
@@ -15,61 +15,46 @@ from metarl.rl.distributions import (
     Gaussian,
     MultiCategorical,
 )
-from metarl.rl.episode_rollout import EpisodeCollector
-from metarl.rl.episodes import Episodes
-from metarl.rl.exploration import start_entropy
 from metarl.rl.host_env import HostVectorEnv
-from metarl.rl.linear_baseline import LinearBaseline
-from metarl.rl.mlp_policy import FeedForwardPolicy, mlp_policy
-from metarl.rl.policy import ActorCritic
-from metarl.rl.policy_gradient_settings import PolicyGradientSettings
-from metarl.rl.policy_gradient_tasks import (
-    Drawn,
-    PolicyGradientTasks,
-    ScoredEpisodes,
-    fraction_unrewarded,
-    rollout_metrics,
+from metarl.rl.losses import ActorCriticSettings, Estimator, PolicyGradientSettings
+from metarl.rl.policies import (
+    LinearHead,
+    Player,
+    Policy,
+    actor_critic,
+    mlp_policy,
+    recurrent_policy,
 )
-from metarl.rl.recurrent_policy import RecurrentPolicy, recurrent_policy
-from metarl.rl.rollout import Collector, Rollout, TensorVectorEnv
 from metarl.rl.spaces import distribution_for
-from metarl.rl.surrogates import Estimator
-from metarl.rl.trials import ActorCriticSettings, ScoredTrials, Trials
+from metarl.rl.tasks import PolicyGradientTasks, ScoredTrajectory, start_entropy
+from metarl.rl.trajectory import Trajectory
 
 __all__ = [
-    "ActorCritic",
     "ActorCriticSettings",
-    "AdaptablePolicy",
-    "AdaptedAgent",
     "Agent",
     "Bernoulli",
     "Categorical",
     "Collector",
     "Distribution",
-    "Drawn",
-    "EpisodeCollector",
-    "Episodes",
+    "Environments",
     "Estimator",
-    "FeedForwardPolicy",
     "Gaussian",
     "HostVectorEnv",
     "LinearBaseline",
+    "LinearHead",
     "MultiCategorical",
     "Player",
+    "Policy",
+    "PolicyAgent",
     "PolicyGradientSettings",
     "PolicyGradientTasks",
-    "RecurrentAgent",
-    "RecurrentPolicy",
-    "Rollout",
-    "ScoredEpisodes",
-    "ScoredTrials",
+    "ScoredTrajectory",
     "TensorVectorEnv",
-    "Trials",
+    "Trajectory",
     "UniformAgent",
+    "actor_critic",
     "distribution_for",
-    "fraction_unrewarded",
     "mlp_policy",
     "recurrent_policy",
-    "rollout_metrics",
     "start_entropy",
 ]

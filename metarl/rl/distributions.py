@@ -5,11 +5,12 @@
     Bernoulli         A bits                                    MultiBinary(A)
     Gaussian          A real numbers                            Box with one axis
 
-The outputs are one tensor ``[..., D]``: the logits, or the means followed by the logarithms of the
-deviations. All are sampled by adding noise to what the network says, so that a rollout adds and
-chooses, step by step, and leaves the probabilities for one pass at its end. A log-probability is
-that of the whole action: a sum over the action's dimensions. Outputs in half precision are
-calculated with in single precision, which the results then have.
+What describes a distribution is one tensor ``[..., D]``, its outputs: log-probabilities, logits of
+bits, or means and behind them the logarithms of deviations. All are sampled by adding noise to what
+the network says, so that a rollout adds and chooses, step by step, and leaves the probabilities for
+one pass at its end. A log-probability is that of the whole action: a sum over the action's
+dimensions. Outputs in half precision are calculated with in single precision, which the results
+then have.
 """
 
 from __future__ import annotations
@@ -59,13 +60,16 @@ class Distribution(Protocol):
     def entropy(self, outputs: Tensor) -> Tensor:
         """In nats, ``[...]``."""
 
+    def simpson(self, outputs: Tensor) -> Tensor:
+        """``E_a p(a)``, ``[...]``: the chance that two samples agree (Simpson 1949)."""
+
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
         """``KL(old || new)`` in nats, ``[...]``, of outputs ``[..., D]``."""
 
     def fisher(self, outputs: Tensor, tangent: Tensor) -> Tensor:
         """The Fisher information of the outputs times ``tangent``, ``[..., D]``.
 
-        It is the Hessian of `kl` with respect to ``new`` where both arguments are ``outputs``.
+        It is the Hessian of `kl` by ``new``, as far as the network moves it, at ``outputs`` twice.
         """
 
 
@@ -80,9 +84,32 @@ def gumbel(size: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return uniform.clamp_(min=1e-20).log_().neg_().log_().neg_()
 
 
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities ``[N, M, A]`` of logits, calculated where they lie in memory.
+
+    A softmax over a short innermost axis is slow; logits may be a view of ``[N, A, M]``.
+    """
+    dtype = wide(logits.dtype)
+    if logits.stride(-1) == 1:
+        return logits.log_softmax(-1, dtype)
+    return logits.movedim(-1, 1).log_softmax(1, dtype).movedim(1, -1)
+
+
+class Standard:
+    """What distributions share whose noise is of one size and that have no parameters."""
+
+    def init(self) -> dict[str, Tensor]:
+        """No parameters of its own."""
+        return {}
+
+    def perturbation(self, params: Params, noise: Tensor) -> Tensor:
+        """The noise as it is."""
+        return noise
+
+
 @dataclass(frozen=True)
-class Categorical:
-    """One of A actions, int64 ``[...]``; the outputs are logits.
+class Categorical(Standard):
+    """One of A actions, int64 ``[...]``; the outputs are log-probabilities.
 
     Attributes:
         num_actions: A.
@@ -92,59 +119,52 @@ class Categorical:
 
     @property
     def num_means(self) -> int:
-        """A logit for each action."""
+        """A."""
         return self.num_actions
 
     def draws(self, space: Space[Any]) -> bool:
         """``Discrete(A)``."""
         return isinstance(space, Discrete) and (space.n, space.start) == (self.num_actions, 0)
 
-    def init(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
     def outputs(self, params: Params, means: Tensor) -> Tensor:
-        """The logits as they are."""
-        return means
+        """``log softmax(z)``."""
+        return log_softmax(means)
 
     def noise(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Standard Gumbel noise."""
         return gumbel((*size, self.num_actions), generator)
-
-    def perturbation(self, params: Params, noise: Tensor) -> Tensor:
-        """The noise as it is."""
-        return noise
 
     def choose(self, means: Tensor) -> Tensor:
         """The largest."""
         return means.argmax(-1)
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
-        """``log softmax(z)_a``."""
-        log_p = outputs.log_softmax(-1, wide(outputs.dtype))
-        return log_p.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        """``log p_a``."""
+        return outputs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """``-sum_a p log p``."""
-        log_p = outputs.log_softmax(-1, wide(outputs.dtype))
-        return -(log_p.exp() * log_p).sum(-1)
+        return -(outputs.exp() * outputs).sum(-1)
+
+    def simpson(self, outputs: Tensor) -> Tensor:
+        """``sum_a p^2``, 1 / A to 1."""
+        return (2 * outputs).exp().sum(-1)
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
         """``sum_a p (log p - log q)``."""
-        log_p, log_q = (z.log_softmax(-1, wide(z.dtype)) for z in (old, new))
-        return (log_p.exp() * (log_p - log_q)).sum(-1)
+        return (old.exp() * (old - new)).sum(-1)
 
     def fisher(self, outputs: Tensor, tangent: Tensor) -> Tensor:
-        """``(diag(p) - p p^T) v``."""
-        p = outputs.softmax(-1, wide(outputs.dtype))
+        """``(diag(p) - p p^T) v``, of logits as of log-probabilities."""
+        p = outputs.exp()
         return p * (tangent - (p * tangent).sum(-1, keepdim=True))
 
 
 @dataclass(frozen=True)
-class MultiCategorical:
+class MultiCategorical(Standard):
     """One of A_d actions in each of D dimensions, int64 ``[..., D]``, independent of each other.
 
-    The outputs are the logits of the first dimension, then those of the second, and so on.
+    The outputs are the log-probabilities of the first dimension, then of the second, and so on.
 
     Attributes:
         num_choices: ``(A_1, ..., A_D)``.
@@ -179,34 +199,30 @@ class MultiCategorical:
             and not space.start.any()
         )
 
-    def init(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
     def outputs(self, params: Params, means: Tensor) -> Tensor:
-        """The logits as they are."""
-        return means
+        """``log softmax(z_d)`` of each dimension."""
+        return torch.cat([log_softmax(part) for _, part in self._dimensions(means)], -1)
 
     def noise(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Standard Gumbel noise."""
         return gumbel((*size, self.num_means), generator)
-
-    def perturbation(self, params: Params, noise: Tensor) -> Tensor:
-        """The noise as it is."""
-        return noise
 
     def choose(self, means: Tensor) -> Tensor:
         """The largest of each dimension."""
         return torch.stack([part.argmax(-1) for _, part in self._dimensions(means)], -1)
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
-        """``sum_d log softmax(z_d)_{a_d}``."""
+        """``sum_d log p_{d, a_d}``."""
         parts = zip(self._dimensions(outputs), actions.unbind(-1), strict=True)
         return torch.stack([one.log_prob(z, a) for (one, z), a in parts]).sum(0)
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """The sum over dimensions."""
         return torch.stack([one.entropy(z) for one, z in self._dimensions(outputs)]).sum(0)
+
+    def simpson(self, outputs: Tensor) -> Tensor:
+        """The product over dimensions."""
+        return torch.stack([one.simpson(z) for one, z in self._dimensions(outputs)]).prod(0)
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
         """The sum over dimensions."""
@@ -225,7 +241,7 @@ class MultiCategorical:
 
 
 @dataclass(frozen=True)
-class Bernoulli:
+class Bernoulli(Standard):
     """A independent bits, int64 ``[..., A]``; the outputs are the logits of the ones.
 
     Attributes:
@@ -243,10 +259,6 @@ class Bernoulli:
         """``MultiBinary(A)``."""
         return isinstance(space, MultiBinary) and space.shape == (self.num_actions,)
 
-    def init(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
     def outputs(self, params: Params, means: Tensor) -> Tensor:
         """The logits as they are."""
         return means
@@ -255,10 +267,6 @@ class Bernoulli:
         """Standard logistic noise: a bit is 1 where its logit plus noise is above 0."""
         shape = (*size, self.num_actions)
         return gumbel(shape, generator) - gumbel(shape, generator)
-
-    def perturbation(self, params: Params, noise: Tensor) -> Tensor:
-        """The noise as it is."""
-        return noise
 
     def choose(self, means: Tensor) -> Tensor:
         """1 where it is above 0."""
@@ -274,6 +282,11 @@ class Bernoulli:
         z = outputs.to(wide(outputs.dtype)).abs()  # even in z
         return (softplus(-z) + z * (-z).sigmoid()).sum(-1)
 
+    def simpson(self, outputs: Tensor) -> Tensor:
+        """``prod_a p^2 + (1 - p)^2``."""
+        p = outputs.to(wide(outputs.dtype)).sigmoid()
+        return (p.square() + (1 - p).square()).prod(-1)
+
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
         """``sum_a p (log p - log q) + (1 - p) (log(1 - p) - log(1 - q))``."""
         z, y = (logits.to(wide(logits.dtype)) for logits in (old, new))
@@ -288,14 +301,17 @@ class Bernoulli:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A independent normal variables, float ``[..., A]``; deviations do not depend on the state.
+    """A independent normal variables, float ``[..., A]``, whose deviations are parameters.
 
-    Its parameter ``log_std`` ``[A]`` is fast like the network's: tasks may narrow it in adaptation.
+    ``log_std`` ``[A]`` is fast like the network's: tasks may narrow it in adaptation.
 
     Attributes:
         num_actions: A, the dimensions of an action.
         initial_std: The deviation to begin with.
         min_std: The deviation is never smaller; below it ``log_std`` gets no gradient.
+
+    Raises:
+        ValueError: A deviation has no logarithm.
     """
 
     num_actions: int
@@ -303,7 +319,6 @@ class Gaussian:
     min_std: float = 1e-3
 
     def __post_init__(self) -> None:
-        """Refuse deviations without a logarithm."""
         if not 0 < self.min_std <= self.initial_std < math.inf:
             raise ValueError(
                 "deviations must satisfy 0 < min_std <= initial_std, got "
@@ -360,6 +375,11 @@ class Gaussian:
         """``sum_a log sigma + log(2 pi e) / 2``."""
         _, log_std = self._described(outputs)
         return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+    def simpson(self, outputs: Tensor) -> Tensor:
+        """``prod_a 1 / (2 sigma sqrt(pi))``, the integral of the squared density."""
+        _, log_std = self._described(outputs)
+        return (-(log_std + 0.5 * math.log(4 * math.pi)).sum(-1)).exp()
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
         """``sum_a log(s_q / s_p) + (s_p^2 + (mu_p - mu_q)^2) / (2 s_q^2) - 1/2``."""

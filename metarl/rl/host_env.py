@@ -38,7 +38,7 @@ Seeds = int | Sequence[int | None] | NDArray[np.integer[Any]] | None
 
 
 class HostVectorEnv:
-    """B environments on the host as a `rollout.TensorVectorEnv`.
+    """B environments on the host as a `collector.TensorVectorEnv`.
 
     ``reset(options={"tasks": [...]})`` sets the task of every environment, then starts an episode;
     other options are handed down. Observations are flattened to float32 ``[B, I]``, images and

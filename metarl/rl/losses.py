@@ -1,49 +1,257 @@
-"""Actor-critic losses on whole batches, one number an agent.
+"""Losses of policies and critics on whole trajectories, one number per task, and their settings.
 
-Axes ``[N, T, B]``, and ``[N, A, T, B]`` where there is a number for every action. Every loss is a
-mean over T and B, ``[N]``, so that N agents trained as one program get the gradients that each
-would get alone.
+Axes ``[N, T, B]``. Advantages, returns and the probabilities at the time of playing are constants.
+Every loss is of one task (or agent) alone, ``[N]``, so that N of them trained as one program get
+the gradients that each would get alone.
+
+Surrogates have the gradient ``E sum_t grad log pi(a_t|s_t) A_t``. A learner that differentiates
+through adaptation needs the *second* derivative too, and there they differ (in brackets the
+relative error of the expected Hessian for one process of 3 states and 2 steps and a table of
+logits):
+
+    logp         sum_t log pi_t A_t                                              biased (1.65)
+    lvc          sum_t pi_t / pi_old,t A_t: Rothfuss et al. 2019                 biased (0.24)
+    loaded_dice  sum_t (box(w_t) - box(v_t)) A_t: Farquhar et al. 2019           (1 - lambda) of it
+    dice         its case lambda = 1: Foerster et al. 2018                       exact
+
+with ``w_t = lambda w_{t-1} + log pi_t``, ``v_t = w_t - log pi_t`` and ``box(x) = exp(x - x_old)``,
+where x_old is made of the log-probabilities at the time of playing: a box is worth 1 there, and
+elsewhere it weighs the trajectory by its importance. The less bias, the more variance: LVC is the
+usual choice. With ``A_t = R_t`` and no discount, the `dice` sum is ``sum_t box(w_t) r_t`` up to a
+constant, by parts.
+
+The factor gamma^t, by which the true gradient of a discounted return weighs later steps less, is
+left out, as it is everywhere.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
 import torch
 from torch import Tensor
 
+from metarl.rl.distributions import Distribution
+from metarl.rl.trajectory import mean_over_time, sum_over_time
 
-def log_probabilities(logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of all actions ``[N, A, T, B]`` and of those taken ``[N, T, B]``."""
-    log_p = logits.log_softmax(1)
-    return log_p, log_p.gather(1, actions.unsqueeze(1)).squeeze(1)
+Estimator = Literal["logp", "lvc", "dice", "loaded_dice"]
 
-
-def policy_gradient(log_p_taken: Tensor, advantages: Tensor) -> Tensor:
-    """``-E[log pi(a) A]`` (Williams 1992); advantages are constants. Returns ``[N]``."""
-    return -(log_p_taken * advantages).mean((1, 2))
+Reduction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""From numbers of steps ``[N, T, B]`` and their mask to one number per task ``[N]``."""
 
 
-def clipped_surrogate(
-    log_p_taken: Tensor, old_log_p_taken: Tensor, advantages: Tensor, clip: float
+def surrogate(
+    estimator: Estimator,
+    log_p: Tensor,
+    old_log_p: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    lambda_: float = 1.0,
+    reduce: Reduction = sum_over_time,
 ) -> Tensor:
-    """``-E[min(r A, clip(r, 1 - clip, 1 + clip) A)]`` (Schulman et al. 2017, equation 7)."""
-    ratio = (log_p_taken - old_log_p_taken).exp()
-    clipped = ratio.clamp(1 - clip, 1 + clip)
-    return -torch.minimum(ratio * advantages, clipped * advantages).mean((1, 2))
+    """The surrogate of every task, to be made larger.
 
+    Args:
+        estimator: Which; see the module.
+        log_p: Log-probabilities of the actions taken ``[N, T, B]``, times 0 to T - 1, with graph.
+        old_log_p: The same at the time of playing, constants.
+        advantages: ``[N, T, B]``, constants.
+        mask: ``[N, T, B]``, 1 within an episode.
+        lambda_: Of loaded_dice, in [0, 1].
+        reduce: From steps to tasks.
 
-def squared_error(values: Tensor, returns: Tensor) -> Tensor:
-    """``E[(R - V)^2]`` of a critic; returns are constants. Returns ``[N]``."""
-    return (returns - values).square().mean((1, 2))
-
-
-def shannon_entropy(log_p: Tensor) -> Tensor:
-    """``E[-sum_a p log p]`` in nats, ``[N]``: at most log A."""
-    return -(log_p.exp() * log_p).sum(1).mean((1, 2))
-
-
-def simpson_index(log_p: Tensor) -> Tensor:
-    """``E[sum_a p^2]``, ``[N]``: the chance that two samples agree, 1 / A to 1 (Simpson 1949).
-
-    The maze papers minimise it and call it entropy.
+    Returns:
+        ``[N]``: by default sums over time, means over episodes.
     """
-    return (2 * log_p).exp().sum(1).mean((1, 2))
+    if estimator == "logp":
+        return reduce(log_p * advantages, mask)
+    change = (log_p - old_log_p) * mask  # 0 in the padding, whose exponential might overflow
+    if estimator == "lvc":
+        return reduce(change.exp() * advantages, mask)
+    decay = 1.0 if estimator == "dice" else lambda_
+    loaded = accumulated(change, decay)
+    return reduce((loaded.exp() - (loaded - change).exp()) * advantages, mask)
+
+
+def accumulated(change: Tensor, decay: float) -> Tensor:
+    """``w_t = decay w_{t-1} + c_t`` along the time axis of ``[N, T, B]``, ``w_{-1} = 0``."""
+    if decay == 1.0:
+        return change.cumsum(1)
+    t = torch.arange(change.shape[1], device=change.device)
+    lag = (t[:, None] - t).clamp(min=0)
+    weights = torch.full_like(change[0, 0, :1], decay).pow(lag).tril()  # [T, T]
+    return weights @ change
+
+
+def clipped(
+    log_p: Tensor,
+    old_log_p: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    clip: float,
+    reduce: Reduction = sum_over_time,
+) -> Tensor:
+    """``sum_t min(r_t A_t, clip(r_t, 1 - clip, 1 + clip) A_t)`` (Schulman et al. 2017, eq. 7).
+
+    Args and returns as of `surrogate`.
+    """
+    ratio = ((log_p - old_log_p) * mask).exp()
+    bounded = ratio.clamp(1 - clip, 1 + clip)
+    return reduce(torch.minimum(ratio * advantages, bounded * advantages), mask)
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """What every loss of a policy has.
+
+    Attributes:
+        gamma: Discount.
+        gae_lambda: Weight of longer returns in the advantage; 1 uses whole returns.
+        value_coef: Weight of the critic's squared error.
+        entropy_coef: Weight of the entropy term.
+
+    Raises:
+        ValueError: A discount is outside [0, 1], or a weight would turn its term around.
+    """
+
+    gamma: float = 0.99
+    gae_lambda: float = 1.0
+    value_coef: float = 0.5
+    entropy_coef: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "gae_lambda", "loaded_lambda"):
+            if not 0.0 <= getattr(self, name, 0.0) <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        for name in ("value_coef", "entropy_coef", "start_entropy_coef"):
+            value = getattr(self, name, 0.0)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and at least 0, got {value}")
+
+
+@dataclass(frozen=True)
+class ActorCriticSettings(LossSettings):
+    """The loss of a batch of trials: a mean over their steps.
+
+    Attributes:
+        algorithm: a2c, or ppo with its clipped ratio.
+        gamma: Discount.
+        gae_lambda: Weight of longer returns in the advantage; 1 uses whole returns.
+        value_coef: Weight of the critic's squared error.
+        entropy: simpson adds the Simpson index of the policy (the maze papers' term), shannon
+            subtracts its entropy.
+        entropy_coef: Weight of that term.
+        normalise_advantages: Scale each agent's advantages to mean 0 and deviation 1.
+        ppo_clip: Largest change of a probability ratio that is rewarded.
+        published_returns: Credit action t with the reward before it, as the published code did.
+        published_baseline: Use the value of maze 0 for every maze, as the published code did.
+    """
+
+    algorithm: Literal["a2c", "ppo"] = "a2c"
+    gamma: float = 0.9
+    value_coef: float = 0.1
+    entropy: Literal["simpson", "shannon"] = "simpson"
+    entropy_coef: float = 0.03
+    normalise_advantages: bool = False
+    ppo_clip: float = 0.2
+    published_returns: bool = False
+    published_baseline: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ppo_clip > 0:
+            raise ValueError(f"ppo_clip must be positive, got {self.ppo_clip}")
+
+    @property
+    def has_critic(self) -> bool:
+        """A critic is part of the loss."""
+        return True
+
+    @property
+    def divide_by_horizon(self) -> bool:
+        """A mean has been divided."""
+        return False
+
+    @property
+    def reduce(self) -> Reduction:
+        """From steps to tasks."""
+        return mean_over_time
+
+    def gain(self, log_p: Tensor, old_log_p: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+        """What is to be made larger, ``[N]``; arguments as of `surrogate`."""
+        if self.algorithm == "ppo":
+            return clipped(log_p, old_log_p, advantages, mask, self.ppo_clip, self.reduce)
+        return surrogate("logp", log_p, old_log_p, advantages, mask, reduce=self.reduce)
+
+    def settling(self, distribution: Distribution, outputs: Tensor) -> Tensor:
+        """How far policies have settled, which is to be made smaller, ``[N, T, B]``."""
+        if self.entropy == "simpson":
+            return distribution.simpson(outputs)
+        return -distribution.entropy(outputs)
+
+
+@dataclass(frozen=True)
+class PolicyGradientSettings(LossSettings):
+    """The loss of a batch of episodes to adapt by: sums over time, means over episodes.
+
+    Attributes:
+        gamma: Discount.
+        gae_lambda: Weight of longer returns in the advantage; 1 uses whole returns.
+        baseline: none; linear: `LinearBaseline`, fitted to each batch; critic: the policy's own,
+            whose squared error is part of the loss.
+        estimator: See `surrogate`.
+        loaded_lambda: Of the estimator loaded_dice.
+        normalise_advantages: To mean 0 and deviation 1 per task and batch. It changes the size of
+            every task's inner steps.
+        divide_by_horizon: Divide the sums over time by T, a constant, so that step sizes need not
+            depend on the horizon.
+        entropy_coef: Weight of the policy's entropy (nats a step), which is to be large.
+        start_entropy_coef: Weight of the entropy (nats a step) of the policy before adaptation, in
+            the meta-objective alone: it keeps looking where no goal of training was, and what is
+            not found cannot be adapted to (`start_entropy`).
+        value_coef: Weight of the critic's squared error.
+        auxiliary_critic: Beside another baseline, a critic of ``(1 - gamma) * return`` whose error
+            is in the loss of adaptation alone. It shares the actor's trunk, so that its gradient
+            tells the actor what a policy gradient hardly can (how far away a goal is). Nothing
+            but the meta-gradient through adaptation trains it.
+    """
+
+    baseline: Literal["none", "linear", "critic"] = "linear"
+    estimator: Estimator = "lvc"
+    loaded_lambda: float = 0.5
+    normalise_advantages: bool = True
+    divide_by_horizon: bool = False
+    start_entropy_coef: float = 0.0
+    auxiliary_critic: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.estimator not in get_args(Estimator):
+            raise ValueError(
+                f"estimator must be one of {', '.join(get_args(Estimator))}, got {self.estimator!r}"
+            )
+        if self.baseline not in ("none", "linear", "critic"):
+            raise ValueError(f"baseline must be none, linear or critic, got {self.baseline!r}")
+        if self.auxiliary_critic and self.baseline == "critic":
+            raise ValueError("auxiliary_critic goes with another baseline: linear or none")
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether a critic is part of the loss."""
+        return self.baseline == "critic" or self.auxiliary_critic
+
+    @property
+    def reduce(self) -> Reduction:
+        """From steps to tasks."""
+        return sum_over_time
+
+    def gain(self, log_p: Tensor, old_log_p: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+        """What is to be made larger, ``[N]``; arguments as of `surrogate`."""
+        return surrogate(self.estimator, log_p, old_log_p, advantages, mask, self.loaded_lambda)
+
+    def settling(self, distribution: Distribution, outputs: Tensor) -> Tensor:
+        """How far policies have settled, which is to be made smaller, ``[N, T, B]``."""
+        return -distribution.entropy(outputs)

@@ -15,7 +15,7 @@ from gymnasium import Space
 from numpy.typing import NDArray
 
 from metarl.core import Params
-from metarl.rl import AdaptablePolicy, AdaptedAgent
+from metarl.rl import Policy, PolicyAgent
 from metarl.rl.spaces import PlainActions, check_actions
 
 Arrays = NDArray[Any]
@@ -32,7 +32,7 @@ class AdaptedPolicy:
 
     def __init__(
         self,
-        policy: AdaptablePolicy,
+        policy: Policy,
         params: Params,
         action_space: Space[Any],
         generator: torch.Generator | None = None,
@@ -56,8 +56,8 @@ class AdaptedPolicy:
         self._device = next(iter(params.values())).device
         if generator is None:
             generator = torch.Generator(self._device).manual_seed(0)
-        self._greedy = AdaptedAgent(policy, params, generator, greedy=True)
-        self._random = AdaptedAgent(policy, params, generator)
+        self._greedy = PolicyAgent(policy, params, generator, greedy=True)
+        self._random = PolicyAgent(policy, params, generator)
 
     def predict(
         self,

@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 from torch import Tensor
 
 from metarl.rl import TensorVectorEnv
-from metarl.rl.rollout import in_tensors
+from metarl.rl.collector import in_tensors
 from metarl.rl.spaces import PlainActions
 from metarl.sb3.batched_vec_env import BatchedVecEnv, found
 from metarl.sb3.global_generators import child_seed

@@ -69,7 +69,7 @@ def test_parts_taken_in_a_loop_hold_their_own_tasks():
     parts = [some.select(slice(i, i + 1)) for i in range(3)]
     params = {n: p[None] for n, p in policy.init(generator).items()}
     for part, paid in zip(parts, (4.0, 0.0, 4.0), strict=True):
-        assert part.sample(params, {}, "support").episodes.returns.unique().tolist() == [paid]
+        assert part.sample(params, {}, "support").trajectory.returns.unique().tolist() == [paid]
 
 
 # A peer keyed its evaluation by the task's name: two equal tasks became one.
@@ -122,9 +122,9 @@ def test_tasks_and_episodes_are_drawn_by_generators_of_their_own(tmp_path, monke
         seen["tasks"].add(rng.initial_seed())
         return sample(self, n, rng)
 
-    def played(world, tasks, num_episodes, policy, settings, generator):
+    def played(world, tasks, num_episodes, policy, settings, generator, *lent):
         seen["episodes"].add(generator.initial_seed())
-        return made(world, tasks, num_episodes, policy, settings, generator)
+        return made(world, tasks, num_episodes, policy, settings, generator, *lent)
 
     monkeypatch.setattr(envs.BanditTasks, "sample", sampled)
     monkeypatch.setattr(gradient, "episodes_of", played)

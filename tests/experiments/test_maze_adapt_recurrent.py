@@ -19,7 +19,7 @@ from experiments.maze_adapt.settings import defaults, from_config
 from experiments.maze_adapt.worlds import make_world
 from metarl.errors import UserError
 from metarl.nn import GRU, AssociativeMemory, WarpRNN
-from metarl.rl import RecurrentAgent, Rollout, ScoredTrials
+from metarl.rl import PolicyAgent
 from metarl.runs.directory import find_runs
 
 SMALL = (
@@ -170,9 +170,7 @@ def test_a_trial_has_one_goal_to_train_on_and_every_trial_another(tmp_path, monk
 
 def test_returns_are_told_apart_by_episode():
     rewards = torch.tensor([[[1.0, 0.0], [0.0, 0.0], [2.0, 3.0], [4.0, 0.0]]])  # [1, 4, 2]
-    rollout = Rollout(torch.empty(0), torch.empty(0), rewards, None)
-    batch = ScoredTrials(rollout, rewards, rewards, rewards, {}, ())
-    means = {name: float(value) for name, value in episode_metrics(batch, 2).items()}
+    means = {name: float(value) for name, value in episode_metrics(rewards, 2).items()}
     assert means == {"return_before": 0.5, "return": 4.5, "trial_return": 5.0, "unrewarded": 0.5}
 
 
@@ -187,13 +185,13 @@ def test_learns_to_learn_a_bandit_and_its_twin_without_memory_does_not(
     (run,) = train(tmp_path / "run", *world, *budget, *steps, *discount)
     measure = ("--tasks", "100", "--episodes", "20")
     first, *_, last = summary_of(run.path, capsys, *measure)["return_mean"]
-    act = RecurrentAgent.act
+    act = PolicyAgent.act
 
     def forgetful(self, observations):
         self.begin(len(observations))
         return act(self, observations)
 
-    monkeypatch.setattr(RecurrentAgent, "act", forgetful)
+    monkeypatch.setattr(PolicyAgent, "act", forgetful)
     twin_first, *_, twin_last = summary_of(run.path, capsys, *measure)["return_mean"]
     assert last > first + 0.15
     assert twin_last < twin_first + 0.1

@@ -15,10 +15,10 @@ import tyro
 from experiments.maze import train as maze_train
 from experiments.maze.__main__ import main
 from experiments.maze.settings import Method, TrainSettings, defaults
-from metarl.rl import cuda_graph
+from metarl.core import cuda_graph
 from tests.experiments.test_maze import SMALL, assert_same, learned, train
 from tests.experiments.watch import MetaGenerator, NotCapturableError, Watch
-from tests.metarl.rl import tape
+from tests.metarl.core import tape
 
 METHODS = get_args(Method)
 VARIANTS = {
@@ -94,8 +94,8 @@ def test_what_is_captured_neither_waits_nor_reads_what_moves(on_meta, method, pr
     # The one number that an iteration waits for, whether loss and gradient are finite, is outside.
     with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta"):
         training.iterate()
-    play, repeat = training.learner._play, training.learner._repeat
-    torch.autograd.graph.increment_version(training.learner.params.values())  # a step
+    play, repeat = training.learner.learner._play, training.learner.learner._repeat
+    torch.autograd.graph.increment_version(training.learner.learner.params.values())  # a step
     repeat(*play.args, play.result[0])
     for function in (play, repeat):
         first, second = function.read

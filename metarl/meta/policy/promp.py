@@ -105,7 +105,7 @@ class ProMP(MetaLearner):
         """
         return {"kl_stops": int(self._stopped), "kl_exceeded": self._num_exceeded}
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Draw, then one gradient an epoch.
 
         Args:

@@ -89,7 +89,7 @@ class TRPO(MetaLearner):
         """``line_search_failed``: whether there was a gradient, but no step that may be taken."""
         return {"line_search_failed": int(self._failed)}
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Draw, find a step, and leave minus the step in ``.grad``.
 
         Args:

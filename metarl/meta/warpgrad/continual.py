@@ -67,7 +67,7 @@ class ContinualWarpGrad(MetaLearner):
         self._sums: dict[str, Tensor] = {}
         self._num_summed = 0
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Take ``num_steps`` fast steps; the same N tasks every time.
 
         Yields:

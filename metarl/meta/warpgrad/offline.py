@@ -89,7 +89,7 @@ class OfflineWarpGrad(MetaLearner):
         self.buffer = buffer if buffer is not None else ReplayBuffer()
         self._generator = stream(seed)
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Adapt, then one gradient of slow and rule every few draws, then one of the start.
 
         Yields:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from metarl.meta import ANIL, MAML, MetaLearner, Metrics, Reptile, regularised_g
 from tests.metarl.meta.problems import Problem, regression
 
 
-def half_square(fast: Params, slow: Params) -> Tensor:
+def half_square(fast: Params, slow: Params, drawn: Sequence[Any]) -> Tensor:
     """Its gradient is the parameter itself."""
     return 0.5 * torch.stack([p.square().sum() for p in (*fast.values(), *slow.values())]).sum()
 
@@ -42,7 +42,7 @@ def test_the_penalty_s_gradient_is_added_once(name: str) -> None:
         assert p.grad is not None
         assert other.grad is not None
         assert torch.allclose(other.grad, p.grad + p.detach(), atol=1e-14)
-    value = half_square(plain.fast, plain.slow)
+    value = half_square(plain.fast, plain.slow, [])
     assert torch.allclose(metrics["penalty"], value.detach())
     assert not metrics["penalty"].requires_grad
 
@@ -50,7 +50,7 @@ def test_the_penalty_s_gradient_is_added_once(name: str) -> None:
 class OneSide(MetaLearner):
     """Its first gradient is of the fast side alone, its second of both."""
 
-    def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         for sides in (("fast",), ("fast", "slow")):
             for name, p in self.params.items():
                 p.grad = torch.zeros_like(p) if name.split(".")[0] in sides else None

@@ -6,7 +6,8 @@ trajectories: whatever is made of trajectories is judged by it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
@@ -15,13 +16,14 @@ from torch import Tensor
 
 from metarl.core import Params, Split
 from metarl.rl import (
-    AdaptablePolicy,
     Categorical,
-    Episodes,
-    FeedForwardPolicy,
+    Environments,
+    Policy,
     PolicyGradientSettings,
     PolicyGradientTasks,
-    ScoredEpisodes,
+    ScoredTrajectory,
+    TensorVectorEnv,
+    Trajectory,
     mlp_policy,
 )
 
@@ -44,7 +46,7 @@ class TinyMDP:
     def select(self, tasks: slice) -> TinyMDP:
         return TinyMDP(self.transitions[tasks], self.rewards[tasks], self.num_steps)
 
-    def expected_return(self, policy: FeedForwardPolicy, params: Params) -> Tensor:
+    def expected_return(self, policy: Policy, params: Params) -> Tensor:
         """``[N]``, differentiable: V_t(s) = sum_a pi(a|s) (r(s, a) + sum_s' P(s'|s, a) V(s'))."""
         num_states = self.rewards.shape[1]
         eye = torch.eye(num_states, dtype=torch.float64).expand(self.num_tasks, 1, -1, -1)
@@ -79,11 +81,11 @@ def tiny_mdp(num_tasks: int = 3, seed: int = 0, num_steps: int = 2) -> TinyMDP:
     return TinyMDP(transitions / transitions.sum(-1, keepdim=True), rewards, num_steps)
 
 
-def tiny_policy(**options: object) -> FeedForwardPolicy:
+def tiny_policy(**options: object) -> Policy:
     return mlp_policy(3, Categorical(2), hidden=(4,), **options)  # type: ignore[arg-type]
 
 
-def draw(policy: AdaptablePolicy, seed: int = 0) -> dict[str, Tensor]:
+def draw(policy: Policy, seed: int = 0) -> dict[str, Tensor]:
     """Unstacked parameters, float64, away from zeros."""
     g = torch.Generator().manual_seed(seed)
     return {
@@ -97,7 +99,7 @@ class EveryTrajectory:
     """Stands in for a collector: each trajectory once."""
 
     mdp: TinyMDP
-    policy: AdaptablePolicy
+    policy: Policy
 
     @property
     def num_tasks(self) -> int:
@@ -106,7 +108,7 @@ class EveryTrajectory:
     def select(self, tasks: slice) -> EveryTrajectory:
         return EveryTrajectory(self.mdp.select(tasks), self.policy)
 
-    def collect(self, params: Params) -> Episodes:
+    def collect(self, params: Params) -> Trajectory:
         states, actions, rewards, _ = self.mdp.trajectories()
         observations = torch.nn.functional.one_hot(states, 3).double()
         observations = observations.expand(self.num_tasks, *observations.shape)
@@ -117,7 +119,7 @@ class EveryTrajectory:
         last[:, -1] = True
         log_p = self.policy.distribution.log_prob(outputs, actions)
         ones = torch.ones_like(rewards)
-        return Episodes(
+        return Trajectory(
             observations, actions, rewards, outputs, log_p, no, last, ones, observations[:, -1]
         )
 
@@ -125,10 +127,12 @@ class EveryTrajectory:
 class EnumeratedTasks(PolicyGradientTasks):
     """Every trajectory counts by its probability under the weights that played."""
 
-    def __init__(self, mdp: TinyMDP, policy: AdaptablePolicy, settings: PolicyGradientSettings):
+    def __init__(self, mdp: TinyMDP, policy: Policy, settings: PolicyGradientSettings):
         super().__init__(EveryTrajectory(mdp, policy), settings)  # type: ignore[arg-type]
 
-    def score(self, params: Params, episodes: Episodes, split: Split = "support") -> ScoredEpisodes:
+    def score(
+        self, params: Params, episodes: Trajectory, split: Split = "support"
+    ) -> ScoredTrajectory:
         scored = super().score(params, episodes, split)
         chances = self.collector.mdp.trajectories()[-1] * episodes.log_p.sum(1).exp()  # type: ignore[attr-defined]
         # The loss is a mean over episodes.
@@ -144,7 +148,7 @@ class ExactTasks:
     """The loss is minus the expected return, by dynamic programming: nothing is sampled."""
 
     mdp: TinyMDP
-    policy: FeedForwardPolicy
+    policy: Policy
 
     @property
     def num_tasks(self) -> int:
@@ -173,7 +177,7 @@ class SurrogateTasks:
     """The expectation of a surrogate by dynamic programming, with the derivatives it has."""
 
     mdp: TinyMDP
-    policy: FeedForwardPolicy
+    policy: Policy
     estimator: Literal["logp", "lvc"]
 
     @property
@@ -208,6 +212,18 @@ class SurrogateTasks:
         return SurrogateTasks(self.mdp.select(tasks), self.policy, self.estimator)
 
 
+def tiny_environments(mdp: TinyMDP, batch_size: int) -> Environments:
+    """Environments whose tasks are numbers of processes."""
+
+    def make(num_envs: int, generators: Sequence[torch.Generator] | None) -> TensorVectorEnv:
+        assert generators is not None
+        return TinyEnv(
+            mdp.select(slice(0, num_envs // batch_size)), batch_size, list(generators), mdp
+        )
+
+    return Environments(make)
+
+
 @dataclass
 class TinyEnv:
     """The processes as N * B tensor environments, each of the N its own generator."""
@@ -215,6 +231,7 @@ class TinyEnv:
     mdp: TinyMDP
     batch_size: int
     generators: list[torch.Generator]
+    every: TinyMDP | None = None  # of which the option "tasks" says the processes
     resets: list[object] = field(default_factory=list)
 
     @property
@@ -223,9 +240,19 @@ class TinyEnv:
 
     def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         self.resets.append(options)
+        if self.every is not None and options is not None:
+            chosen = options["tasks"][:: self.batch_size]
+            self.mdp = replace(
+                self.every,
+                transitions=self.every.transitions[chosen],
+                rewards=self.every.rewards[chosen],
+            )
         self.states = torch.zeros(self.mdp.num_tasks, self.batch_size, dtype=torch.int64)
         self.time = 0
         return self.observe(), {}
+
+    def use_generators(self, generators: Sequence[torch.Generator]) -> None:
+        self.generators = list(generators)
 
     def observe(self) -> Tensor:
         return torch.nn.functional.one_hot(self.states.flatten(), 3).double()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metarl.core import Params, Split, scope, unstack
 from metarl.nn import GRU, LSTM, RNN, RecurrentCore, WarpRNN
-from metarl.rl import Categorical, RecurrentPolicy, recurrent_policy
+from metarl.rl import Categorical, Policy, recurrent_policy
 from tests.metarl.rl.enumerable import TinyMDP
 
 H = 3
@@ -26,7 +26,7 @@ CORES: dict[str, Callable[[int, int], RecurrentCore]] = {
 }
 
 
-def remembering(name: str, *, critic: bool = False, num_inputs: int = 3) -> RecurrentPolicy:
+def remembering(name: str, *, critic: bool = False, num_inputs: int = 3) -> Policy:
     return recurrent_policy(CORES[name](num_inputs, H), Categorical(2), critic=critic)
 
 

@@ -8,20 +8,18 @@ import torch
 from torch import Tensor
 
 from metarl.rl import (
-    AdaptablePolicy,
-    EpisodeCollector,
-    FeedForwardPolicy,
+    Collector,
     Gaussian,
+    Policy,
     PolicyGradientSettings,
     PolicyGradientTasks,
-    TensorVectorEnv,
     mlp_policy,
 )
-from tests.metarl.rl.enumerable import TinyEnv, TinyMDP, generators
+from tests.metarl.rl.enumerable import TinyMDP, generators, tiny_environments
 
 
 def sampled(
-    policy: AdaptablePolicy,
+    policy: Policy,
     mdp: TinyMDP,
     *,
     batch_size: int = 8,
@@ -29,13 +27,15 @@ def sampled(
     settings: PolicyGradientSettings | None = None,
 ) -> PolicyGradientTasks:
     num_tasks = mdp.num_tasks
-    noise, dynamics = generators(num_tasks, seed + 1), generators(num_tasks, seed)
-
-    def divide(part: slice) -> tuple[TensorVectorEnv, None]:
-        return TinyEnv(mdp.select(part), batch_size, dynamics[part]), None
-
-    env, _ = divide(slice(None))
-    collector = EpisodeCollector(env, policy, noise, num_tasks, mdp.num_steps, divide=divide)
+    collector = Collector(
+        tiny_environments(mdp, batch_size),
+        policy,
+        generators(num_tasks, seed + 1),
+        mdp.num_steps,
+        num_episodes=batch_size,
+        tasks=torch.arange(num_tasks),
+        dynamics=generators(num_tasks, seed),
+    )
     return PolicyGradientTasks(collector, settings or PolicyGradientSettings(gamma=1.0))
 
 
@@ -60,8 +60,8 @@ class Aim:
 
 def aiming(
     seed: int = 0, settings: PolicyGradientSettings | None = None
-) -> tuple[FeedForwardPolicy, PolicyGradientTasks]:
+) -> tuple[Policy, PolicyGradientTasks]:
     """Three tasks of continuous actions."""
     policy = mlp_policy(3, Gaussian(2, initial_std=0.7), hidden=(4,))
-    collector = EpisodeCollector(Aim(), policy, generators(3, seed), 3, 1)
+    collector = Collector(Aim(), policy, generators(3, seed), 1)
     return policy, PolicyGradientTasks(collector, settings or PolicyGradientSettings(gamma=1.0))

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from torch import Tensor
 
-from metarl.rl import Episodes
-from metarl.rl.advantages import episode_advantages, normalised, returns_to_go
+from metarl.rl import Trajectory
+from metarl.rl.advantages import (
+    delayed_returns,
+    discounted_returns,
+    generalised_advantages,
+    normalised,
+    returns_to_go,
+    standardised,
+)
 
 T = 4
 
 
-def episodes(rewards: Tensor, lengths: list[int], how: list[str]) -> Episodes:
+def episodes(rewards: Tensor, lengths: list[int], how: list[str]) -> Trajectory:
     """One task; episode b lasts ``lengths[b]`` steps and ends ``how[b]``."""
     time = torch.arange(T)[:, None]
     mask = (time < torch.tensor(lengths)).double()[None]
@@ -19,7 +29,7 @@ def episodes(rewards: Tensor, lengths: list[int], how: list[str]) -> Episodes:
     terminated = last & torch.tensor([h == "terminated" for h in how])
     truncated = last & torch.tensor([h == "truncated" for h in how])
     blank = torch.zeros(1, T, len(lengths), 1)
-    return Episodes(
+    return Trajectory(
         blank,
         torch.zeros(1, T, len(lengths), dtype=torch.int64),
         rewards.double() * mask,
@@ -32,7 +42,7 @@ def episodes(rewards: Tensor, lengths: list[int], how: list[str]) -> Episodes:
     )
 
 
-def several(rewards: Tensor, lengths: list[int]) -> Episodes:
+def several(rewards: Tensor, lengths: list[int]) -> Trajectory:
     return episodes(rewards, lengths, ["truncated"] * len(lengths))
 
 
@@ -43,7 +53,7 @@ def test_generalised_advantages_by_hand() -> None:
     values = torch.tensor([[0.5, 1.5, 2.5, 7.0]], dtype=torch.float64).T.expand(T, 3)[None]
     last_values = torch.tensor([[10.0, 20.0, 30.0]], dtype=torch.float64)
     gamma, lambda_ = 0.9, 0.8
-    found = episode_advantages(played, values, last_values, gamma, lambda_)
+    found = generalised_advantages(played, values, last_values, gamma, lambda_)
     for b, after in enumerate([0.0, 20.0, 30.0]):
         steps = 4 if b == 2 else 3
         advantage = 0.0
@@ -58,7 +68,7 @@ def test_generalised_advantages_by_hand() -> None:
 def test_nothing_follows_for_a_baseline_of_time() -> None:
     rewards = torch.ones(1, T, 2)
     played = episodes(rewards, [4, 2], ["truncated", "terminated"])
-    found = episode_advantages(played, torch.zeros(1, T, 2).double(), None, 1.0, 1.0)
+    found = generalised_advantages(played, torch.zeros(1, T, 2).double(), None, 1.0, 1.0)
     assert found[0].T.tolist() == [[4, 3, 2, 1], [2, 1, 0, 0]]
     assert torch.equal(found, returns_to_go(played, 1.0))
 
@@ -67,7 +77,7 @@ def test_at_lambda_1_advantages_are_returns_minus_values() -> None:
     g = torch.Generator().manual_seed(0)
     played = several(torch.randn(1, T, 3, generator=g), [4, 2, 3])
     values = torch.randn(1, T, 3, generator=g).double()
-    found = episode_advantages(played, values, None, 0.9, 1.0)
+    found = generalised_advantages(played, values, None, 0.9, 1.0)
     expected = (returns_to_go(played, 0.9) - values) * played.mask
     assert torch.allclose(found, expected, atol=1e-12)
 
@@ -88,7 +98,7 @@ def test_normalised_to_mean_0_and_deviation_1_over_the_valid_steps() -> None:
 def test_every_task_is_normalised_on_its_own() -> None:
     g = torch.Generator().manual_seed(2)
     one, two = (several(torch.randn(1, T, 3, generator=g), [4, 4, 4]) for _ in range(2))
-    both = Episodes(*(torch.cat(pair) for pair in zip(one, two, strict=True)))
+    both = Trajectory(*(torch.cat(pair) for pair in zip(one[:9], two[:9], strict=True)))
     advantages = torch.cat((one.rewards, 1e4 * two.rewards))
     found = normalised(advantages, both)
     assert torch.allclose(found[:1], normalised(one.rewards, one))
@@ -118,3 +128,83 @@ def test_differences_of_rounding_are_no_signal() -> None:
     advantages = torch.full((1, T, 3), 0.1) + 5e-8 * torch.rand(1, T, 3, generator=g)
     assert advantages.unique().numel() > 2
     assert (normalised(advantages, played) == 0).all()
+
+
+def whole(rewards: Tensor) -> Trajectory:
+    """Stretches ``[N, T, B]`` or ``[T, B]`` that nothing ends."""
+    rewards = rewards if rewards.dim() == 3 else rewards[None]
+    no = torch.zeros_like(rewards, dtype=torch.bool)
+    blank, ones = torch.zeros(*rewards.shape, 1), torch.ones_like(rewards)
+    return Trajectory(blank, no.long(), rewards, blank, 0 * ones, no, no, ones, blank[:, -1])
+
+
+REWARDS = torch.tensor([[1.0, 0.0], [0.0, 0.0], [4.0, 8.0]])  # [T = 3, B = 2]
+
+
+def test_returns_by_hand() -> None:
+    returns = discounted_returns(REWARDS, 0.5)
+    assert returns.tolist() == [[2.0, 2.0], [2.0, 4.0], [4.0, 8.0]]
+
+
+def test_published_returns_are_one_step_late_and_lose_the_last_reward() -> None:
+    returns = delayed_returns(REWARDS, 0.5)
+    # r shifted by one: [0, 0], [1, 0], [0, 0]
+    assert returns.tolist() == [[0.5, 0.0], [1.0, 0.0], [0.0, 0.0]]
+
+
+def test_advantages_by_hand() -> None:
+    values = torch.tensor([[1.0], [2.0], [3.0]])
+    rewards = torch.tensor([[1.0], [0.0], [4.0]])
+    # deltas at gamma = 0.5: 1 + 1 - 1 = 1; 0 + 1.5 - 2 = -0.5; 4 - 3 = 1
+    # A at gamma * lambda = 0.25: 1 + 0.25 * (-0.25) = 0.9375; -0.5 + 0.25 = -0.25; 1
+    advantages = generalised_advantages(whole(rewards), values[None], None, 0.5, 0.5)
+    assert advantages.flatten().tolist() == [0.9375, -0.25, 1.0]
+
+
+def test_advantages_reduce_to_returns_minus_values_and_to_deltas() -> None:
+    g = torch.Generator().manual_seed(0)
+    rewards = torch.randn(2, 7, 3, generator=g, dtype=torch.float64)
+    values = torch.randn(2, 7, 3, generator=g, dtype=torch.float64)
+    played = whole(rewards)
+    monte_carlo = generalised_advantages(played, values, None, 0.9, 1.0)
+    torch.testing.assert_close(monte_carlo, discounted_returns(rewards, 0.9) - values)
+    one_step = generalised_advantages(played, values, None, 0.9, 0.0)
+    torch.testing.assert_close(one_step[:, -1], rewards[:, -1] - values[:, -1])
+    expected = rewards[:, :-1] + 0.9 * values[:, 1:] - values[:, :-1]
+    torch.testing.assert_close(one_step[:, :-1], expected)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "aligned"), [(discounted_returns, True), (delayed_returns, False)]
+)
+def test_a_reward_is_credited_to_its_action(
+    estimator: Callable[[Tensor, float], Tensor], aligned: bool
+) -> None:
+    """A reward at time 1 must reach the action at time 1; the published returns fail this."""
+    rewards = torch.tensor([[0.0], [1.0], [0.0]])
+    credit = estimator(rewards, 0.0)
+    assert (credit[1].item() == 1.0) is aligned
+
+
+def test_nothing_flows_back_over_a_start_and_standardised_steps_are_those_of_the_mask() -> None:
+    """Two episodes in one trajectory, the memory emptied between; the twin runs on."""
+    rewards = torch.tensor([[[1.0], [2.0], [4.0], [8.0]]])
+    starts = torch.tensor([[[True], [False], [True], [False]]])
+    cut = whole(rewards)._replace(starts=starts)
+    assert returns_to_go(cut, 0.5).flatten().tolist() == [2.0, 2.0, 8.0, 8.0]
+    assert returns_to_go(whole(rewards), 0.5).flatten().tolist() == [4.0, 6.0, 8.0, 8.0]
+    values = torch.tensor([[[10.0], [20.0], [30.0], [40.0]]])
+    found = generalised_advantages(cut, values, None, 1.0, 0.0).flatten().tolist()
+    assert found == [1 + 20 - 10, 2 - 20, 4 + 40 - 30, 8 - 40]
+    played = several(torch.rand(1, T, 3), [4, 2, 3])
+    steps = standardised(7 + torch.randn(1, T, 3).double() * played.mask, played.mask)
+    valid = steps[played.mask.bool()]
+    assert abs(valid.mean()) < 1e-9
+    assert abs(valid.std() - 1) < 1e-6
+    assert (steps[played.mask == 0] == 0).all()
+    full = torch.randn(2, T, 3).double()
+    ones = torch.ones_like(full)
+    expected = (full - full.mean((1, 2), keepdim=True)) / (
+        full.flatten(1).std(1).view(-1, 1, 1) + 1e-8
+    )
+    assert torch.allclose(standardised(full, ones), expected)

@@ -23,6 +23,11 @@ def outputs(distribution: Distribution, means: Tensor = LOGITS, scale: float = 1
     return flat.view(*means.shape[:3], -1)
 
 
+def described(distribution: Distribution, logits: Tensor) -> Tensor:
+    """Outputs of logits ``[..., A]``."""
+    return distribution.outputs({}, logits.reshape(1, -1, logits.shape[-1])).view(logits.shape)
+
+
 def reference(means: Tensor = LOGITS, scale: float = 1.0) -> distributions.Distribution:
     std = (scale * PARAMS["log_std"]).exp()[:, None, None].expand_as(means)
     return distributions.Independent(distributions.Normal(means, std), 1)
@@ -30,11 +35,12 @@ def reference(means: Tensor = LOGITS, scale: float = 1.0) -> distributions.Distr
 
 def test_categorical_is_that_of_torch() -> None:
     family, p, q = Categorical(3), distributions.Categorical(logits=LOGITS), OTHER
+    here, there = described(family, LOGITS), described(family, q)
     actions = torch.randint(3, LOGITS.shape[:-1], generator=G)
     other = distributions.Categorical(logits=q)
-    assert torch.allclose(family.log_prob(LOGITS, actions), p.log_prob(actions))
-    assert torch.allclose(family.entropy(LOGITS), p.entropy())
-    assert torch.allclose(family.kl(LOGITS, q), distributions.kl_divergence(p, other))
+    assert torch.allclose(family.log_prob(here, actions), p.log_prob(actions))
+    assert torch.allclose(family.entropy(here), p.entropy())
+    assert torch.allclose(family.kl(here, there), distributions.kl_divergence(p, other))
 
 
 def test_gaussian_is_that_of_torch_and_sums_over_the_dimensions_of_an_action() -> None:
@@ -65,6 +71,7 @@ def test_independent_choices_are_those_of_torch() -> None:
         [distributions.Categorical(logits=part) for part in logits.split(counts, -1)]
         for logits in (z, y)
     )
+    z, y = described(family, z), described(family, y)
     actions = torch.stack([torch.randint(n, (5,), generator=G) for n in counts], -1)
     parts = zip(p, actions.unbind(-1), strict=True)
     assert torch.allclose(family.log_prob(z, actions), sum(d.log_prob(a) for d, a in parts))
@@ -79,12 +86,14 @@ def test_independent_choices_are_those_of_torch() -> None:
 def test_sums_over_all_actions_say_the_same(family: Distribution, counts: tuple[int, ...]) -> None:
     """Probabilities add up to 1; entropy and divergence are what they are defined to be."""
     z, y = (torch.randn(family.num_means, generator=G, dtype=torch.float64) for _ in range(2))
+    z, y = described(family, z), described(family, y)
     every = torch.cartesian_prod(*(torch.arange(n) for n in counts))  # [M, D]
     log_p, log_q = (family.log_prob(logits.expand(len(every), -1), every) for logits in (z, y))
     assert log_p.exp().sum().item() == pytest.approx(1)
     assert family.entropy(z).item() == pytest.approx(-(log_p.exp() * log_p).sum().item())
     assert family.kl(z, y).item() == pytest.approx((log_p.exp() * (log_p - log_q)).sum().item())
     assert torch.equal(family.choose(z), every[log_p.argmax()])
+    assert family.simpson(z).item() == pytest.approx((2 * log_p).exp().sum().item())
 
 
 @pytest.mark.parametrize("family", [Bernoulli(3), MultiCategorical((2, 1)), Gaussian(3)])
@@ -142,8 +151,13 @@ def test_extreme_outputs_stay_finite_and_right(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fisher_is_the_hessian_of_the_divergence(family: Distribution) -> None:
+    """By logits, or by means and log deviations: log-probabilities cannot move by themselves."""
     at = outputs(family)[0, 0, 0]
-    hessian = torch.autograd.functional.hessian(lambda new: family.kl(at, new), at)
+
+    def divergence(new: Tensor) -> Tensor:
+        return family.kl(at, new if isinstance(family, Gaussian) else described(family, new))
+
+    hessian = torch.autograd.functional.hessian(divergence, at)
     v = torch.randn(at.shape, generator=G, dtype=torch.float64)
     assert torch.allclose(family.fisher(at, v), hessian @ v, atol=1e-12)
 
@@ -174,6 +188,23 @@ def test_the_deviation_has_a_floor() -> None:
     assert torch.allclose(out[..., 1], torch.tensor(math.log(0.1)))
     family.log_prob(out, torch.ones(1, 2, 1)).sum().backward()
     assert params["log_std"].grad == 0
+
+
+def test_probabilities_are_the_same_wherever_logits_lie() -> None:
+    """A view of ``[N, A, M]`` has the softmax of that axis, of the same values."""
+    lying = LOGITS.flatten(1, 2).transpose(1, 2).contiguous().transpose(1, 2)
+    for family in (Categorical(3), MultiCategorical((2, 1))):
+        plain = family.outputs({}, LOGITS.flatten(1, 2))
+        assert torch.allclose(family.outputs({}, lying), plain, rtol=1e-12)
+
+
+def test_the_simpson_index_of_a_density_is_the_integral_of_its_square() -> None:
+    family = Gaussian(1)
+    out = family.outputs({"log_std": torch.tensor([[0.3]])}, torch.zeros(1, 1, 1))
+    x = torch.linspace(-20, 20, 40001).view(1, -1, 1)
+    density = family.log_prob(out.expand(1, 40001, 2), x).exp()
+    integral = torch.trapezoid(density.square(), x[..., 0]).item()
+    assert family.simpson(out).item() == pytest.approx(integral, rel=1e-4)
 
 
 def test_deviations_that_mean_nothing_are_refused() -> None:

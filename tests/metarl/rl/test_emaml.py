@@ -10,7 +10,7 @@ from torch import Tensor
 from metarl.core import Params, Split, sgd, share
 from metarl.meta import EMAML, MAML
 from metarl.meta.policy.emaml import mean_of_others
-from metarl.rl import PolicyGradientTasks, ScoredEpisodes
+from metarl.rl import PolicyGradientTasks, ScoredTrajectory
 from tests.metarl.meta.problems import relative_error
 from tests.metarl.rl.enumerable import PLAIN, EnumeratedTasks, TinyMDP, draw, tiny_mdp, tiny_policy
 from tests.metarl.rl.sampled import sampled
@@ -29,7 +29,7 @@ class OneTrajectoryEach(EnumeratedTasks):
 
     weights: Tensor
 
-    def sample(self, fast: Params, slow: Params, split: Split) -> ScoredEpisodes:
+    def sample(self, fast: Params, slow: Params, split: Split) -> ScoredTrajectory:
         with torch.no_grad():
             everything = self.collector.collect({**fast, **slow})
             if split == "query":
@@ -40,14 +40,14 @@ class OneTrajectoryEach(EnumeratedTasks):
                 **{
                     n: torch.stack([part[i, :, i : i + 1] for i in range(NUM)])
                     for n, part in everything._asdict().items()
-                    if n != "last_observations"
+                    if n != "last_observations" and part is not None
                 }
             )
             chances = self.collector.mdp.trajectories()[-1][0]  # type: ignore[attr-defined]
             self.weights = chances * own.log_p.sum((1, 2)).exp()
             return PolicyGradientTasks.score(self, {**fast, **slow}, own)
 
-    def performance(self, batch: ScoredEpisodes) -> Tensor:
+    def performance(self, batch: ScoredTrajectory) -> Tensor:
         # The weights of the query's advantages hold the probability of trajectory i.
         return batch.advantages[:, 0].mean(1)
 
@@ -131,9 +131,9 @@ def test_every_inner_step_is_credited() -> None:
     calls: list[int] = []
 
     class Counting(PolicyGradientTasks):
-        def log_likelihood(self, fast: Params, slow: Params, batch: ScoredEpisodes) -> Tensor:
+        def log_likelihood(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
             value = super().log_likelihood(fast, slow, batch)
-            assert torch.allclose(value, batch.episodes.log_p.sum((1, 2)))
+            assert torch.allclose(value, batch.trajectory.log_p.sum((1, 2)))
             calls.append(len(calls))
             return value
 

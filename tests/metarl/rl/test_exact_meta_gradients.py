@@ -30,10 +30,9 @@ from metarl.meta import (
 from metarl.meta.policy.trust_region import TrustRegion
 from metarl.nn import MLP, WarpMLP
 from metarl.rl import (
-    AdaptablePolicy,
     Categorical,
-    EpisodeCollector,
-    FeedForwardPolicy,
+    Collector,
+    Policy,
     PolicyGradientTasks,
 )
 from tests.metarl.meta.problems import relative_error
@@ -54,9 +53,9 @@ DICE = replace(PLAIN, estimator="dice")
 MDP = tiny_mdp(3)
 Params = dict[str, Tensor]
 
-WARPED = FeedForwardPolicy(WarpMLP(MLP((3, 4, 2), "tanh"), kind="tanh"), Categorical(2))
+WARPED = Policy(WarpMLP(MLP((3, 4, 2), "tanh"), kind="tanh"), Categorical(2))
 
-LEARNERS: dict[str, Callable[[AdaptablePolicy, Params], MetaLearner]] = {
+LEARNERS: dict[str, Callable[[Policy, Params], MetaLearner]] = {
     "maml-1": lambda policy, p: MAML(p, rule=RULE, num_steps=1),
     "maml-3": lambda policy, p: MAML(p, rule=RULE, num_steps=3),
     "checkpointed": lambda policy, p: MAML(p, rule=RULE, num_steps=2, checkpoint=True),
@@ -78,7 +77,7 @@ def meta_gradient(learner: MetaLearner, tasks: Any) -> Params:
     return {n: p.grad for n, p in learner.params.items() if p.grad is not None}
 
 
-def policy_of(name: str) -> FeedForwardPolicy:
+def policy_of(name: str) -> Policy:
     return WARPED if name.startswith("warp") else tiny_policy()
 
 
@@ -158,7 +157,7 @@ def test_sampled_trajectories_agree_within_their_error(name: str) -> None:
     found: dict[str, list[Tensor]] = {n: [] for n in exact}
     sources = generators(2 * MDP.num_tasks, seed=7)
     env = TinyEnv(MDP, batch_size, sources[MDP.num_tasks :])
-    collector = EpisodeCollector(env, policy, sources[: MDP.num_tasks], MDP.num_tasks, 2)
+    collector = Collector(env, policy, sources[: MDP.num_tasks], 2, num_tasks=MDP.num_tasks)
     for _ in range(repeats):
         learner = LEARNERS[name](policy, draw(policy))
         for n, g in meta_gradient(learner, PolicyGradientTasks(collector, DICE)).items():

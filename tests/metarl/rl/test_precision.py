@@ -10,15 +10,13 @@ from metarl.core import share, stack
 from metarl.meta import StaleBatchError
 from metarl.nn import GRU, LSTM, RNN, WarpRNN
 from metarl.rl import (
-    ActorCritic,
     ActorCriticSettings,
     Categorical,
     Collector,
-    EpisodeCollector,
     Gaussian,
     PolicyGradientSettings,
     PolicyGradientTasks,
-    Trials,
+    actor_critic,
     distribution_for,
     mlp_policy,
     recurrent_policy,
@@ -68,7 +66,7 @@ def test_a_batch_played_outside_autocast_is_not_stale_inside():
         inside = tasks.sample(params, {}, "support")
         tasks.loss(params, {}, inside)
         tampered = tasks.sample(params, {}, "support")
-        tampered.episodes.actions.add_(1).remainder_(3)
+        tampered.trajectory.actions.add_(1).remainder_(3)
         with pytest.raises(StaleBatchError):
             tasks.loss(params, {}, tampered)
 
@@ -96,7 +94,7 @@ def test_steps_and_returns_are_counted_exactly(dtype):
     params = {
         n: p.to(dtype) for n, p in share(policy.init(torch.Generator().manual_seed(0)), 1).items()
     }
-    collector = EpisodeCollector(Long(), policy, [torch.Generator()], 1, 300)
+    collector = Collector(Long(), policy, [torch.Generator()], 300, num_tasks=1)
     episodes = collector.collect(params)
     assert episodes.lengths.tolist() == [[299.0, 299.0]]
     assert episodes.returns[0, 0].item() == pytest.approx(256 + 43 * 0.1)
@@ -110,7 +108,7 @@ def test_steps_and_returns_are_counted_exactly(dtype):
 
 @pytest.mark.parametrize("core", [RNN, GRU, LSTM, WarpRNN])
 def test_trials_are_played_and_learned_from_in_their_own_precision(core):
-    policy = ActorCritic(core(3, 4), 2)
+    policy = actor_critic(core(3, 4), Categorical(2))
     params = stack([policy.init(torch.Generator().manual_seed(0))])
     found = []
     for enabled in (False, True):
@@ -119,11 +117,12 @@ def test_trials_are_played_and_learned_from_in_their_own_precision(core):
             one.observation_space.seed(n)
         generators = [torch.Generator().manual_seed(0)]
         options = {"tasks": [0.0, 1.0, 0.0, 1.0]}
-        trials = Trials(Collector(env, policy, generators, 4, options), ActorCriticSettings())
+        collector = Collector(env, policy, generators, 4, options=options, record=True)
+        trials = PolicyGradientTasks(collector, ActorCriticSettings())
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             batch = trials.sample(params, {})
             found.append((batch, trials.loss(params, {}, batch)))
     (a, loss), (b, rounded) = found
-    assert torch.equal(a.rollout.actions, b.rollout.actions)
-    assert torch.equal(a.rollout.observations, b.rollout.observations)
+    assert torch.equal(a.trajectory.actions, b.trajectory.actions)
+    assert torch.equal(a.trajectory.observations, b.trajectory.observations)
     assert torch.allclose(loss, rounded, atol=0.02)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from metarl.core import Execution, sgd, share
-from metarl.meta import KL_LIMIT, MAML, ProMP, Recorded, StaleBatchError
-from metarl.rl import PolicyGradientSettings, ScoredEpisodes
+from metarl.meta import KL_LIMIT, MAML, Noted, ProMP, Recorded, StaleBatchError
+from metarl.rl import PolicyGradientSettings, ScoredTrajectory
 from tests.metarl.meta.problems import relative_error
 from tests.metarl.rl.enumerable import ExactTasks, draw, tiny_mdp, tiny_policy
 from tests.metarl.rl.sampled import aiming, sampled
@@ -34,28 +34,28 @@ def test_the_first_epoch_is_maml(num_steps: int) -> None:
 
 
 def plain_objective(
-    theta: Params, support: ScoredEpisodes, query: ScoredEpisodes, task: int, promp: ProMP
+    theta: Params, support: ScoredTrajectory, query: ScoredTrajectory, task: int, promp: ProMP
 ) -> Tensor:
     """One task, one inner step, written out."""
 
-    def log_p(params: Params, batch: ScoredEpisodes) -> tuple[Tensor, Tensor]:
+    def log_p(params: Params, batch: ScoredTrajectory) -> tuple[Tensor, Tensor]:
         h = torch.tanh(
-            batch.episodes.observations[task] @ params["actor.layers.0.weight"]
+            batch.trajectory.observations[task] @ params["actor.layers.0.weight"]
             + params["actor.layers.0.bias"]
         )
         logits = h @ params["actor.layers.1.weight"] + params["actor.layers.1.bias"]
         everything = logits.log_softmax(-1)
-        actions = batch.episodes.actions[task][..., None]
+        actions = batch.trajectory.actions[task][..., None]
         return everything, everything.gather(-1, actions)[..., 0]
 
     everything, taken = log_p(theta, support)
-    ratio = (taken - support.episodes.log_p[task]).exp()
+    ratio = (taken - support.trajectory.log_p[task]).exp()
     inner = -(ratio * support.advantages[task]).sum(0).mean()
     grads = torch.autograd.grad(inner, list(theta.values()), create_graph=True)
     phi = {n: p - LR * g for (n, p), g in zip(theta.items(), grads, strict=True)}
-    old = support.episodes.outputs[task].log_softmax(-1)
+    old = support.trajectory.outputs[task].log_softmax(-1)
     kl = (old.exp() * (old - everything)).sum(-1).mean()
-    ratio = (log_p(phi, query)[1] - query.episodes.log_p[task]).exp()
+    ratio = (log_p(phi, query)[1] - query.trajectory.log_p[task]).exp()
     advantages = query.advantages[task]
     bounded = ratio.clamp(1 - promp.clip, 1 + promp.clip) * advantages
     outer = -torch.minimum(ratio * advantages, bounded).sum(0).mean()
@@ -88,7 +88,7 @@ def test_later_epochs_adapt_anew_from_where_theta_is() -> None:
     assert clipped == 2  # what a forgotten adaptation would give is something else
 
 
-def stale_adaptation(promp: ProMP, support: ScoredEpisodes, query: ScoredEpisodes) -> Params:
+def stale_adaptation(promp: ProMP, support: ScoredTrajectory, query: ScoredTrajectory) -> Params:
     """The gradient at theta of the loss at the first phi: adaptation not taken anew."""
     tasks = sampled(POLICY, MDP)
     start = share(draw(POLICY), 3)
@@ -105,11 +105,11 @@ def stale_adaptation(promp: ProMP, support: ScoredEpisodes, query: ScoredEpisode
 
 
 def test_experience_is_drawn_once_for_all_epochs() -> None:
-    tasks = sampled(POLICY, MDP)
+    tasks = Noted(sampled(POLICY, MDP))
     learner = ProMP(draw(POLICY), rule=sgd(LR), num_steps=2, num_epochs=4)
     assert len(list(learner.meta_gradients(tasks))) == 4
     assert learner.incidents == {"kl_stops": 0, "kl_exceeded": 0}
-    assert [d.split for d in tasks.log] == ["support", "support", "query"]
+    assert [split for split, _ in tasks._drawn[0]] == ["support", "support", "query"]
 
 
 def test_chunks_give_the_same_gradients() -> None:

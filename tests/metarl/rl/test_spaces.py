@@ -15,17 +15,16 @@ from metarl.core import sgd
 from metarl.meta import ANIL, EMAML, MAML, TRPO, ProMP, Reptile
 from metarl.nn import GRU
 from metarl.rl import (
-    ActorCritic,
     Bernoulli,
     Categorical,
     Collector,
     Distribution,
-    EpisodeCollector,
     Gaussian,
     HostVectorEnv,
     MultiCategorical,
     PolicyGradientSettings,
     PolicyGradientTasks,
+    actor_critic,
     distribution_for,
     mlp_policy,
     recurrent_policy,
@@ -62,7 +61,7 @@ def host(actions, observations=None, num_envs=4, mode=AutoresetMode.NEXT_STEP):
 def tasks_of(env, policy, generator=None, **settings):
     generator = generator or torch.Generator().manual_seed(0)
     options = {"tasks": [task for task in (0.0, 1.0) for _ in range(env.num_envs // 2)]}
-    collector = EpisodeCollector(env, policy, [generator], 2, 4, options)
+    collector = Collector(env, policy, [generator], 4, num_tasks=2, options=options)
     return PolicyGradientTasks(collector, PolicyGradientSettings(**settings))
 
 
@@ -170,9 +169,9 @@ def test_trials_ask_the_same():
         core = GRU(observations, 3)
         env, _ = host(spaces.Discrete(2), spaces.Box(-1, 1, (4,)))
         with pytest.raises(ValueError, match="make the policy with"):
-            Collector(env, ActorCritic(core, actions), [torch.Generator()], 4)
-    fits = Collector(env, ActorCritic(GRU(4, 3), 2), [torch.Generator()], 4)
-    assert fits.shape == (1, 4, 4)
+            Collector(env, actor_critic(core, Categorical(actions)), [torch.Generator()], 4)
+    fits = Collector(env, actor_critic(GRU(4, 3), Categorical(2)), [torch.Generator()], 4)
+    assert (fits.num_tasks, fits.num_steps, fits.num_episodes) == (1, 4, 4)
 
 
 LEARNERS = {
@@ -220,10 +219,11 @@ def test_they_learn_what_pays(space):
     optimiser = torch.optim.Adam(learner.params.values(), lr=0.05)
     for _ in range(40):
         tasks = tasks_of(env, policy, generator)
-        for _ in learner.meta_gradients(tasks):
+        for metrics in learner.meta_gradients(tasks):
             optimiser.step()
             optimiser.zero_grad()
-    assert tasks.log[-1].metrics["return"][1] > 0.8 * 4 * 2
+            found = metrics["return"]
+    assert found[1] > 0.8 * 4 * 2
 
 
 def test_clipping_is_of_what_is_stepped_alone():
@@ -235,12 +235,12 @@ def test_clipping_is_of_what_is_stepped_alone():
         {},
         "support",
     )
-    drawn = batch.episodes.actions
+    drawn = batch.trajectory.actions
     stepped = torch.tensor(np.array([one.kept for one in made])).view(2, 2, 4, 2).transpose(1, 2)
     assert torch.equal(drawn.clamp(-0.1, 0.2), stepped)
     assert not torch.equal(drawn, stepped)
-    again = policy.distribution.log_prob(batch.episodes.outputs, drawn)
-    assert torch.equal(again, batch.episodes.log_p)
+    again = policy.distribution.log_prob(batch.trajectory.outputs, drawn)
+    assert torch.equal(again, batch.trajectory.log_p)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,16 @@ import torch
 from metarl.core import OptimiserSettings, stack
 from metarl.meta import TwoTimescale, TwoTimescaleSettings
 from metarl.nn import RNN
-from metarl.rl import ActorCritic, ActorCriticSettings, Collector, Trials
-from metarl.rl.returns import delayed_returns, discounted_returns
+from metarl.rl import (
+    ActorCriticSettings,
+    Categorical,
+    Collector,
+    Policy,
+    PolicyGradientTasks,
+    Trajectory,
+    actor_critic,
+)
+from metarl.rl.advantages import delayed_returns, discounted_returns
 from metarl.train.trainer import Trainer
 
 N, T, B = 2, 6, 3
@@ -18,15 +26,29 @@ SETTINGS = ActorCriticSettings(gamma=0.7, value_coef=0.3, entropy_coef=0.05)
 
 @pytest.fixture
 def setup(corridor):
-    policy = ActorCritic(RNN(3, 4), 2)
+    policy = actor_critic(RNN(3, 4), Categorical(2))
     params = stack([policy.init(torch.Generator().manual_seed(n)) for n in range(N)])
     params = {n: p.requires_grad_() for n, p in params.items()}
 
     def make(settings=SETTINGS):
         generators = [torch.Generator().manual_seed(10 + n) for n in range(N)]
-        return Trials(Collector(corridor(N * B), policy, generators, T), settings)
+        return PolicyGradientTasks(
+            Collector(corridor(N * B), policy, generators, T, record=True), settings
+        )
 
     return policy, params, make
+
+
+def judged(trials, rewards, values):
+    """Advantages and returns of whole trials with these rewards and values."""
+    no = torch.zeros_like(rewards, dtype=torch.bool)
+    blank, ones = torch.zeros(*rewards.shape, 2), torch.ones_like(rewards)
+    actions = torch.zeros(rewards.shape, dtype=torch.int64)
+    played = Trajectory(
+        blank, actions, rewards, blank, 0 * ones, no, no, ones, blank[:, -1], values=values
+    )
+    scored = trials.score({}, played)
+    return scored.advantages, scored.targets
 
 
 def independent_loss(policy, params, rollout, settings, agent):
@@ -54,7 +76,7 @@ def test_loss_and_gradient_equal_an_independent_computation(setup):
     batch = trials.sample(params, {})
     loss = trials.loss(params, {}, batch)
     gradients = torch.autograd.grad(loss.sum(), list(params.values()))
-    expected = [independent_loss(policy, params, batch.rollout, SETTINGS, n) for n in range(N)]
+    expected = [independent_loss(policy, params, batch.trajectory, SETTINGS, n) for n in range(N)]
     torch.testing.assert_close(loss, torch.stack(expected))
     expected_gradients = torch.autograd.grad(sum(expected), list(params.values()))
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
@@ -64,7 +86,7 @@ def test_loss_and_gradient_equal_an_independent_computation(setup):
 def test_rewards_are_the_consequence_of_actions(setup):
     """In the corridor the reward of step t is paid for the position that action t leads to."""
     _, params, make = setup
-    rollout = make().sample(params, {}).rollout
+    rollout = make().sample(params, {}).trajectory
     step = (2.0 * rollout.actions - 1).transpose(0, 1)  # [T, N, B]
     position = torch.zeros(N, B)
     for t in range(T):
@@ -78,10 +100,10 @@ def test_published_returns_and_baseline_by_hand(setup):
     rewards = torch.rand(N, T, B)
     values = torch.rand(N, T, B)
     trials = make(replace(SETTINGS, published_returns=True, published_baseline=True))
-    advantages, returns = trials.score(rewards, values)
+    advantages, returns = judged(trials, rewards, values)
     torch.testing.assert_close(returns, delayed_returns(rewards, SETTINGS.gamma))
     torch.testing.assert_close(advantages, returns - values[..., :1])
-    advantages, returns = make().score(rewards, values)
+    advantages, returns = judged(make(), rewards, values)
     torch.testing.assert_close(returns, discounted_returns(rewards, SETTINGS.gamma))
     torch.testing.assert_close(advantages, returns - values)
 
@@ -92,16 +114,16 @@ def test_the_published_baseline_trains_the_value_of_maze_0_alone(setup, publishe
     trials = make(replace(SETTINGS, published_baseline=published, entropy_coef=0.0))
     batch = trials.sample(params, {})
     seen = {}
-    outputs = ActorCritic.outputs
+    both = Policy.outputs_and_values
 
-    def spy(self, *args):
-        logits, values = outputs(self, *args)
+    def spy(self, *args, **options):
+        outputs, values = both(self, *args, **options)
         seen["values"] = values
         values.retain_grad()
-        return logits, values
+        return outputs, values
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ActorCritic, "outputs", spy)
+        patch.setattr(Policy, "outputs_and_values", spy)
         trials.loss(params, {}, batch).sum().backward()
     trained = seen["values"].grad.abs().sum((0, 1)) > 0  # [B]
     assert trained.tolist() == [True, not published, not published]
@@ -118,9 +140,9 @@ def test_ppo_records_again_once_the_weights_have_moved(setup):
     loss = trials.loss(params, {}, batch)
     hidden = policy.core.unrolled(
         {n.removeprefix("core."): p for n, p in params.items() if n.startswith("core.")},
-        batch.rollout.observations,
+        batch.trajectory.observations,
     )
-    torch.testing.assert_close(batch.rollout.trace["h"], hidden.detach())
+    torch.testing.assert_close(batch.trajectory.trace["h"], hidden.detach())
     assert loss.isfinite().all()
 
 
@@ -144,9 +166,9 @@ def test_ppo_takes_every_step_on_the_weights_at_hand(setup, optimiser):
             loss = trials.loss(fast, slow, batch)
             core = {n.removeprefix("core."): p for n, p in fast.items() if n.startswith("core.")}
             with torch.no_grad():
-                hidden = policy.core.unrolled(core, batch.rollout.observations)
+                hidden = policy.core.unrolled(core, batch.trajectory.observations)
             seen.append(hidden)
-            torch.testing.assert_close(batch.rollout.trace["h"], hidden)
+            torch.testing.assert_close(batch.trajectory.trace["h"], hidden)
             return loss
 
     trainer.step(Spy())
@@ -156,10 +178,9 @@ def test_ppo_takes_every_step_on_the_weights_at_hand(setup, optimiser):
 def test_normalised_advantages_have_mean_0_and_deviation_1_in_each_agent(setup):
     _, _, make = setup
     rewards = torch.rand(N, T, B) * torch.tensor([1.0, 50.0]).view(N, 1, 1)
-    plain, returns = make().score(rewards, torch.zeros(N, T, B))
-    advantages, same = make(replace(SETTINGS, normalise_advantages=True)).score(
-        rewards, torch.zeros(N, T, B)
-    )
+    zeros = torch.zeros(N, T, B)
+    plain, returns = judged(make(), rewards, zeros)
+    advantages, same = judged(make(replace(SETTINGS, normalise_advantages=True)), rewards, zeros)
     deviation, mean = torch.std_mean(advantages, (1, 2))
     torch.testing.assert_close(mean, torch.zeros(N), rtol=0, atol=1e-5)
     torch.testing.assert_close(deviation, torch.ones(N))
@@ -171,9 +192,9 @@ def test_both_entropy_terms_push_the_policy_apart(setup):
     """The loss falls as the policy gets more even, by the index of Simpson and by Shannon's."""
     policy, params, make = setup
     batch = make().sample(params, {})
-    logits, _ = policy.outputs(params, batch.rollout.observations)
-    p = logits.softmax(1)
-    terms = {"simpson": p.square().sum(1), "shannon": (p * p.log()).sum(1)}
+    log_p = policy.outputs(params, batch.trajectory.observations)
+    p = log_p.exp()
+    terms = {"simpson": p.square().sum(-1), "shannon": (p * log_p).sum(-1)}
     bare = make(replace(SETTINGS, entropy_coef=0.0)).loss(params, {}, batch)
     for entropy, term in terms.items():
         loss = make(replace(SETTINGS, entropy=entropy, entropy_coef=2.0)).loss(params, {}, batch)
@@ -183,17 +204,19 @@ def test_both_entropy_terms_push_the_policy_apart(setup):
 def test_normalised_advantages_are_zero_without_reward(setup):
     _, _, make = setup
     zeros = torch.zeros(N, T, B)
-    advantages, _ = make(replace(SETTINGS, normalise_advantages=True)).score(zeros, zeros)
+    advantages, _ = judged(make(replace(SETTINGS, normalise_advantages=True)), zeros, zeros)
     assert not advantages.any()
 
 
 def test_agents_trained_together_play_as_alone(setup, corridor):
     policy, params, make = setup
-    together = make().sample(params, {}).rollout
+    together = make().sample(params, {}).trajectory
     for n in range(N):
         generators = [torch.Generator().manual_seed(10 + n)]
-        alone = Trials(Collector(corridor(B), policy, generators, T), SETTINGS)
-        one = alone.sample({name: p[n : n + 1] for name, p in params.items()}, {}).rollout
+        alone = PolicyGradientTasks(
+            Collector(corridor(B), policy, generators, T, record=True), SETTINGS
+        )
+        one = alone.sample({name: p[n : n + 1] for name, p in params.items()}, {}).trajectory
         assert torch.equal(one.actions[0], together.actions[n])
         torch.testing.assert_close(one.trace["h"][0], together.trace["h"][n])
 

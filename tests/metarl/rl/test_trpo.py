@@ -12,12 +12,12 @@ from torch import Tensor
 from metarl.core import Params, UpdateRule, adam, scope, sgd, share
 from metarl.meta import TRPO, ConjugateGradient, Recorded, StaleBatchError
 from metarl.meta.policy.trust_region import TrustRegion
-from metarl.rl import FeedForwardPolicy, PolicyGradientSettings, PolicyGradientTasks
+from metarl.rl import Policy, PolicyGradientSettings, PolicyGradientTasks
 from tests.metarl.rl.enumerable import ExactTasks, draw, tiny_mdp, tiny_policy
 from tests.metarl.rl.sampled import aiming, sampled
 
 MDP = tiny_mdp(3, num_steps=3)
-Made = tuple[FeedForwardPolicy, PolicyGradientTasks]
+Made = tuple[Policy, PolicyGradientTasks]
 
 
 def tiny(settings: PolicyGradientSettings | None = None) -> Made:
@@ -196,8 +196,8 @@ class Squashed(PolicyGradientTasks):
 
     def sample(self, fast: Params, slow: Params, split: object) -> object:  # type: ignore[override]
         batch = super().sample(fast, slow, split)  # type: ignore[arg-type]
-        actions = batch.episodes.actions.clamp(-0.1, 0.1)
-        return batch._replace(episodes=batch.episodes._replace(actions=actions))
+        actions = batch.trajectory.actions.clamp(-0.1, 0.1)
+        return batch._replace(trajectory=batch.trajectory._replace(actions=actions))
 
 
 def test_probabilities_that_are_not_those_stored_are_refused() -> None:

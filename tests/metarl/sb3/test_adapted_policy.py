@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from envs import PointNavigationVectorEnv, PointTask
 from metarl.core import stack
 from metarl.nn import RNN
-from metarl.rl import AdaptedAgent, Categorical, Gaussian, mlp_policy, recurrent_policy
+from metarl.rl import Categorical, Gaussian, PolicyAgent, mlp_policy, recurrent_policy
 from metarl.sb3 import AdaptedPolicy, TaskVecEnv
 from tests.metarl.rl.remembering import remembering
 
@@ -48,7 +48,7 @@ def test_it_draws_and_chooses_like_the_agent_and_gives_the_state_back():
     for deterministic in (True, False):
         draws = [torch.Generator().manual_seed(2) for _ in range(2)]
         ours = AdaptedPolicy(policy, each, Discrete(3), draws[0])
-        agent = AdaptedAgent(policy, each, draws[1], greedy=deterministic)
+        agent = PolicyAgent(policy, each, draws[1], greedy=deterministic)
         state = (np.zeros(1),)
         actions, same = ours.predict(x.numpy(), state, np.ones(12, bool), deterministic)
         assert same is state
@@ -87,7 +87,7 @@ def test_what_is_remembered_goes_through_the_state_until_the_episode_ends(core):
     observations = torch.randn(30, 8, 3, generator=generator)
     over = torch.rand(30, 8, generator=generator) < 0.2
     draws = [torch.Generator().manual_seed(2) for _ in range(4)]
-    agent = AdaptedAgent(policy, each, draws[0])
+    agent = PolicyAgent(policy, each, draws[0])
     agent.begin(8)
     expected = []
     for x, ends in zip(observations, over, strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarl.core import OuterSettings, sgd
 from metarl.meta import MAML, NonFiniteLossError
-from metarl.rl import EpisodeCollector, PolicyGradientSettings, PolicyGradientTasks
+from metarl.rl import Collector, PolicyGradientSettings, PolicyGradientTasks
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
@@ -44,7 +44,7 @@ def training(
     streams = spawn_generators(0, ("noise", "env"), torch.device("cpu"))
     learner = Trainer(MAML(draw(POLICY), rule=sgd(0.1)), OuterSettings())
     env = FailingEnv(MDP, B, [streams["env"]] * 2)
-    collector = EpisodeCollector(env, POLICY, [streams["noise"]] * 2, 2, MDP.num_steps)
+    collector = Collector(env, POLICY, [streams["noise"]] * 2, MDP.num_steps, num_tasks=2)
 
     def iterate() -> dict[str, Tensor]:
         env.spoil = lambda reward: spoil(loop.iteration + 1, reward)

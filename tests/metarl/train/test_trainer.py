@@ -22,7 +22,7 @@ class Constant(MetaLearner):
         super().__init__(params, rule=sgd(0.5, learned="parameter"), num_steps=1, slow=("warp",))
         self.gradients = gradients
 
-    def meta_gradients(self, tasks):
+    def _gradients(self, tasks):
         for gradient in self.gradients:
             for name, value in gradient.items():
                 self.params[name].grad = torch.full_like(self.params[name], value)
@@ -114,7 +114,7 @@ class Noisy(Constant):
         super().__init__()
         self.generator = generator
 
-    def meta_gradients(self, tasks):
+    def _gradients(self, tasks):
         for name in ("fast.w", "slow.warp"):
             noise = torch.randn(2, generator=self.generator)
             self.params[name].grad = noise

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from metarl.core import cuda_graph
+from metarl.core.cuda_graph import Captured
 from metarl.errors import DeviceError
-from metarl.rl import cuda_graph
-from metarl.rl.cuda_graph import Captured
-from tests.metarl.rl import tape
+from tests.metarl.core import tape
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 
 from metarl.core import partition, stack
 from metarl.nn import MLP, WarpMLP
-from metarl.rl import Categorical, FeedForwardPolicy, Gaussian, mlp_policy
+from metarl.rl import Categorical, Gaussian, Policy, mlp_policy
 
 
 def test_every_task_has_weights_of_its_own() -> None:
@@ -36,7 +36,8 @@ def test_actor_and_critic_on_one_trunk() -> None:
     h = torch.tanh(x[0] @ params["trunk.layers.0.weight"] + params["trunk.layers.0.bias"])
     logits = h @ params["actor.layers.0.weight"] + params["actor.layers.0.bias"]
     value = h @ params["critic.layers.0.weight"] + params["critic.layers.0.bias"]
-    assert torch.allclose(policy.outputs(stack([params]), x)[0], logits, atol=1e-6)
+    log_p = logits.log_softmax(-1)
+    assert torch.allclose(policy.outputs(stack([params]), x)[0], log_p, atol=1e-6)
     assert torch.allclose(policy.values(stack([params]), x)[0], value[..., 0], atol=1e-6)
     assert policy.head == ("actor.layers.0.*", "critic.layers.0.*")
 
@@ -46,7 +47,7 @@ def test_fast_and_slow_sides() -> None:
     names = policy.init(torch.Generator())
     assert policy.slow == ()
     assert policy.head == ("actor.layers.2.*", "critic.layers.2.*", "log_std")
-    warped = FeedForwardPolicy(WarpMLP(MLP((3, 4, 2))), Categorical(2))
+    warped = Policy(WarpMLP(MLP((3, 4, 2))), Categorical(2))
     sides = partition(warped.init(torch.Generator()), slow=warped.slow)
     assert sides.slow == ("actor.warp.0.weight", "actor.warp.0.bias")
     assert "log_std" in names

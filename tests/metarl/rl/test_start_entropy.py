@@ -2,79 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
 
-from metarl.core import Execution, sgd
-from metarl.meta import MAML, Reptile, regularised_gradients
-from metarl.rl import EpisodeCollector, PolicyGradientSettings, PolicyGradientTasks, start_entropy
-from tests.metarl.rl.enumerable import TinyEnv, draw, generators, tiny_mdp, tiny_policy
+from metarl.core import Execution, Params, sgd, share
+from metarl.meta import MAML, Noted, Reptile, regularised_gradients
+from metarl.rl import (
+    Collector,
+    PolicyGradientSettings,
+    PolicyGradientTasks,
+    ScoredTrajectory,
+    start_entropy,
+)
+from tests.metarl.rl.enumerable import draw, generators, tiny_environments, tiny_mdp, tiny_policy
 
 N, B, STEPS = 3, 8, 5
 MDP, POLICY = tiny_mdp(N, num_steps=STEPS), tiny_policy()
 
 
 def tasks_with(coef: float) -> PolicyGradientTasks:
-    def divide(part: slice) -> tuple[TinyEnv, dict[str, object]]:
-        return TinyEnv(MDP.select(part), B, dynamics[part]), {}
-
-    dynamics = generators(N, 0)
-    env, options = divide(slice(None))
-    collector = EpisodeCollector(env, POLICY, generators(N, 1), N, STEPS, options, divide)
+    collector = Collector(
+        tiny_environments(MDP, B),
+        POLICY,
+        generators(N, 1),
+        STEPS,
+        num_episodes=B,
+        tasks=torch.arange(N),
+        dynamics=generators(N, 0),
+    )
     return PolicyGradientTasks(collector, PolicyGradientSettings(start_entropy_coef=coef))
 
 
-def by_hand(params: dict[str, Tensor], tasks: PolicyGradientTasks) -> Tensor:
+def by_hand(params: dict[str, Tensor], batch: ScoredTrajectory) -> Tensor:
     """A plain mean of -sum p log p over the states of the first policy."""
-    (episodes,) = tasks.starts
-    flat = episodes.observations.reshape(1, 1, -1, 3)
-    p = POLICY.outputs({n: v.unsqueeze(0) for n, v in params.items()}, flat).softmax(-1)
-    return -(p * p.log()).sum(-1).mean()
+    flat = batch.trajectory.observations.reshape(1, 1, -1, 3)
+    log_p = POLICY.outputs({n: v.unsqueeze(0) for n, v in params.items()}, flat)
+    return -(log_p.exp() * log_p).sum(-1).mean()
 
 
 def test_it_is_the_mean_entropy_on_the_first_episodes_to_adapt_by() -> None:
-    tasks = tasks_with(0.3)
-    params = draw(POLICY)
+    tasks, params = Noted(tasks_with(0.3)), draw(POLICY)
     list(MAML(params, rule=sgd(0.5), num_steps=3).meta_gradients(tasks))
-    assert len(tasks.starts) == 1  # of three inner steps and the episodes after them
-    found = start_entropy(tasks, params, {})
-    assert torch.allclose(found, by_hand(params, tasks), atol=1e-14)
-    assert tasks.log[0].metrics["entropy"].mean().item() == pytest.approx(float(found))
-    assert tasks.log[1].metrics["entropy"].mean().item() != pytest.approx(float(found))
-
-
-def test_nothing_is_kept_where_nobody_wants_it() -> None:
-    tasks = tasks_with(0.0)
-    list(MAML(draw(POLICY), rule=sgd(0.5), num_steps=2).meta_gradients(tasks))
-    assert tasks.starts == []
+    (first,) = tasks.first  # of three inner steps and the episodes after them
+    found = start_entropy(POLICY, [first], params, {})
+    assert torch.allclose(found, by_hand(params, first), atol=1e-14)
+    assert first.metrics["entropy"].mean().item() == pytest.approx(float(found))
 
 
 def test_episodes_after_adaptation_do_not_count() -> None:
-    tasks = tasks_with(0.3)
-    stacked = {n: p.expand(N, *p.shape) for n, p in draw(POLICY).items()}
-    tasks.sample(stacked, {}, "query")
-    assert tasks.starts == []
+    tasks = Noted(tasks_with(0.3))
+    tasks.sample(share(draw(POLICY), N), {}, "query")
+    assert tasks.first == []
 
 
 def test_its_gradient_joins_the_learner_s_whole_or_in_parts() -> None:
     coef, found = 0.3, []
+
+    def penalty(fast: Params, slow: Params, drawn: Sequence[ScoredTrajectory]) -> Tensor:
+        assert len(drawn) == (1 if chunk_size is None else 2)
+        return -coef * start_entropy(POLICY, drawn, fast, slow)
+
     for chunk_size in (None, 2):
-        tasks = tasks_with(coef)
         learner = MAML(
             draw(POLICY), rule=sgd(0.5), num_steps=2, execution=Execution(chunk_size=chunk_size)
         )
-        (metrics,) = regularised_gradients(
-            learner, tasks, lambda fast, slow, t=tasks: -coef * start_entropy(t, fast, slow)
-        )
-        assert len(tasks.starts) == (1 if chunk_size is None else 2)
+        (metrics,) = regularised_gradients(learner, tasks_with(coef), penalty)
         found.append({n: p.grad for n, p in learner.params.items()} | metrics)
     for name, value in found[0].items():
         assert torch.allclose(value, found[1][name], atol=1e-13), name
 
-    plain_tasks = tasks_with(coef)
+    plain_tasks = Noted(tasks_with(coef))
     plain = MAML(draw(POLICY), rule=sgd(0.5), num_steps=2)
     list(plain.meta_gradients(plain_tasks))
+    (first,) = plain_tasks.first
     params = {n: p.detach() for n, p in plain.fast.items()}
     for name, p in params.items():
         for index in range(p.numel()):
@@ -82,7 +85,7 @@ def test_its_gradient_joins_the_learner_s_whole_or_in_parts() -> None:
             for sign in (1, -1):
                 moved = p.clone()
                 moved.view(-1)[index] += sign * 1e-6
-                values.append(float(by_hand({**params, name: moved}, plain_tasks).detach()))
+                values.append(float(by_hand({**params, name: moved}, first).detach()))
             expected = -coef * (values[0] - values[1]) / 2e-6
             grad = plain.params[f"fast.{name}"].grad
             assert grad is not None
@@ -101,9 +104,10 @@ def test_with_it_the_first_policy_keeps_looking() -> None:
             for _ in regularised_gradients(
                 learner,
                 tasks,
-                lambda fast, slow, t=tasks, c=coef: -c * start_entropy(t, fast, slow),
+                lambda fast, slow, drawn, c=coef: -c * start_entropy(POLICY, drawn, fast, slow),
             ):
                 optimiser.step()
                 optimiser.zero_grad()
-        entropies.append(float(start_entropy(tasks, learner.fast, learner.slow).detach()))
+        first = [tasks.sample(share(learner.fast, N), {}, "support")]
+        entropies.append(float(start_entropy(POLICY, first, learner.fast, {}).detach()))
     assert entropies[0] < 0.2 < 0.5 < entropies[1]  # log 2 = 0.693

@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, Split, leaves, sgd, share
-from metarl.meta import EMAML, MAML, ImplicitMAML, MetaLearner, Reptile, StaleBatchError
+from metarl.meta import EMAML, MAML, ImplicitMAML, MetaLearner, Noted, Reptile, StaleBatchError
 from metarl.rl import (
-    EpisodeCollector,
-    FeedForwardPolicy,
+    Collector,
+    Policy,
     PolicyGradientSettings,
     PolicyGradientTasks,
-    ScoredEpisodes,
-    fraction_unrewarded,
+    ScoredTrajectory,
 )
 from metarl.rl.advantages import returns_to_go
-from metarl.rl.episodes import sum_over_time
+from metarl.rl.trajectory import sum_over_time
 from tests.metarl.rl.enumerable import TinyEnv, TinyMDP, draw, generators, tiny_mdp, tiny_policy
 
 N, B, STEPS = 3, 8, 5
@@ -27,15 +26,15 @@ MDP = tiny_mdp(N, num_steps=STEPS)
 
 
 def tasks_of(
-    policy: FeedForwardPolicy, mdp: TinyMDP = MDP, seed: int = 0, **settings: object
+    policy: Policy, mdp: TinyMDP = MDP, seed: int = 0, **settings: object
 ) -> PolicyGradientTasks:
     n = mdp.num_tasks
     env = TinyEnv(mdp, B, generators(n, seed))
-    collector = EpisodeCollector(env, policy, generators(n, seed + 1), n, mdp.num_steps)
+    collector = Collector(env, policy, generators(n, seed + 1), mdp.num_steps)
     return PolicyGradientTasks(collector, PolicyGradientSettings(**settings))  # type: ignore[arg-type]
 
 
-def weights(policy: FeedForwardPolicy, num_tasks: int = N) -> dict[str, Tensor]:
+def weights(policy: Policy, num_tasks: int = N) -> dict[str, Tensor]:
     return leaves(share(draw(policy), num_tasks))
 
 
@@ -47,8 +46,8 @@ def test_the_ratio_is_exactly_1_at_every_step_of_adaptation(baseline: str, estim
     learner = MAML(draw(policy), rule=sgd(0.1), num_steps=3)
     seen = 0
     for step in learner.adaptation(tasks, 3):
-        log_p = tasks._log_p(tasks.predictions(step.fast, {}, step.batch), step.batch.episodes)
-        ratio = (log_p - step.batch.episodes.log_p).exp()
+        log_p = tasks._log_p(tasks.predictions(step.fast, {}, step.batch), step.batch)
+        ratio = (log_p - step.batch.trajectory.log_p).exp()
         assert torch.equal(ratio, torch.ones_like(ratio))
         assert (tasks.largest_log_ratio(step.fast, {}, step.batch) == 0).all()
         assert (tasks.largest_log_ratio(step.next_fast, {}, step.batch) > 0).all()
@@ -62,10 +61,11 @@ def test_every_inner_step_has_episodes_of_its_own_played_with_its_own_weights() 
     policy = tiny_policy()
     tasks = tasks_of(policy)
     learner = MAML(draw(policy), rule=sgd(0.1), num_steps=3)
-    drawn = [step.batch.episodes for step in learner.adaptation(tasks, 3)]
+    drawn = [step.batch.trajectory for step in learner.adaptation(tasks, 3)]
     assert not torch.equal(drawn[0].actions, drawn[1].actions)
-    list(learner.meta_gradients(tasks))
-    assert [d.split for d in tasks.log] == ["support"] * 6 + ["query"]
+    noted = Noted(tasks)
+    list(learner.meta_gradients(noted))
+    assert [split for split, _ in noted._drawn[0]] == ["support"] * 3 + ["query"]
 
 
 def test_the_gradient_of_a_task_is_its_policy_gradient_and_no_other_task_s() -> None:
@@ -73,7 +73,7 @@ def test_the_gradient_of_a_task_is_its_policy_gradient_and_no_other_task_s() -> 
     tasks = tasks_of(policy, baseline="none", normalise_advantages=False, gamma=1.0)
     fast = weights(policy)
     batch = tasks.sample(fast, {}, "support")
-    episodes = batch.episodes
+    episodes = batch.trajectory
     to_go = episodes.rewards.flip(1).cumsum(1).flip(1)
     assert torch.allclose(batch.advantages, to_go)
     for i in range(N):
@@ -101,10 +101,10 @@ def test_horizon_entropy_and_critic_enter_the_loss_as_said() -> None:
         return PolicyGradientTasks(base.collector, settings).loss(fast, {}, batch)
 
     assert torch.allclose(loss(divide_by_horizon=True) * STEPS, plain)
-    outputs = policy.outputs(fast, batch.episodes.observations)
+    outputs = policy.outputs(fast, batch.trajectory.observations)
     entropy = policy.distribution.entropy(outputs).sum(1).mean(1)
     assert torch.allclose(loss(entropy_coef=0.1), plain - 0.1 * entropy)
-    values = policy.values(fast, batch.episodes.observations)
+    values = policy.values(fast, batch.trajectory.observations)
     error = (batch.targets - values).square().sum(1).mean(1)
     assert torch.allclose(loss(value_coef=0.5), plain + 0.5 * error)
 
@@ -168,8 +168,7 @@ def test_a_task_without_rewards_stands_still_and_is_counted() -> None:
         (gradient,) = torch.autograd.grad(loss.sum(), [fast["actor.layers.0.weight"]])
         assert (gradient[0] == 0).all()
         assert (gradient[1:].flatten(1).abs().amax(1) > 0).all()
-        assert tasks.log[0].metrics["unrewarded"].tolist() == [1, 0, 0]
-        assert fraction_unrewarded(tasks.log, "support").item() == pytest.approx(1 / 3)
+        assert batch.metrics["unrewarded"].tolist() == [1, 0, 0]
 
 
 def test_the_same_seeds_give_the_same_meta_gradient() -> None:
@@ -221,7 +220,7 @@ def test_the_critic_that_is_trained_is_the_one_that_judges() -> None:
 
     def error(fast: dict[str, Tensor]) -> Tensor:
         batch = tasks.sample(fast, {}, "query")
-        values = policy.values(fast, batch.episodes.observations)
+        values = policy.values(fast, batch.trajectory.observations)
         return (batch.targets - values).square().mean((1, 2))
 
     before, after = error(learner.adapt(tasks, 0)), error(learner.adapt(tasks, 30))
@@ -242,9 +241,9 @@ def test_a_baseline_stands_still_while_losses_are_compared(baseline: str) -> Non
     batch = tasks.sample(here, {}, "support")
     kept = batch.advantages.clone()
     log_p = policy.distribution.log_prob(
-        policy.outputs(there, batch.episodes.observations), batch.episodes.actions
+        policy.outputs(there, batch.trajectory.observations), batch.trajectory.actions
     )
-    ratio = (log_p - batch.episodes.log_p).exp()
+    ratio = (log_p - batch.trajectory.log_p).exp()
     expected = -(ratio * kept).sum(1).mean(1)
     assert torch.allclose(tasks.loss(there, {}, batch), expected)
     assert torch.equal(batch.advantages, kept)
@@ -256,11 +255,13 @@ class Reversed(PolicyGradientTasks):
 
     split: Split = "support"
 
-    def sample(self, fast: Params, slow: Params, split: Split) -> ScoredEpisodes:
+    def sample(self, fast: Params, slow: Params, split: Split) -> ScoredTrajectory:
         batch = super().sample(fast, slow, split)
         if split != self.split:
             return batch
-        return batch._replace(episodes=batch.episodes._replace(actions=1 - batch.episodes.actions))
+        return batch._replace(
+            trajectory=batch.trajectory._replace(actions=1 - batch.trajectory.actions)
+        )
 
 
 class ReversedAfterwards(Reversed):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from metarl.rl import cuda_graph
+from metarl.core import cuda_graph
 
 
 class Tape(TorchDispatchMode):

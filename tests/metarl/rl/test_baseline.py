@@ -17,7 +17,7 @@ def played(num_tasks: int = 1, observations: Tensor | None = None, lengths=(4,) 
     if observations is None:
         g = torch.Generator().manual_seed(num_tasks)
         observations = torch.randn(num_tasks, T, B, 2, generator=g)
-    grown = [part.expand(num_tasks, *part.shape[1:]) for part in one]
+    grown = [part.expand(num_tasks, *part.shape[1:]) for part in one if part is not None]
     return type(one)(observations, *grown[1:])
 
 

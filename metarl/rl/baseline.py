@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.rl.episodes import Episodes
+from metarl.rl.trajectory import Trajectory
 
 NUM_ATTEMPTS = 6
 
@@ -30,13 +30,15 @@ class LinearBaseline:
         reg: The ridge; where the normal equations are not positive definite in float64 it is
             multiplied by 10, up to five times.
         clip: Observations are clipped to +-clip.
+
+    Raises:
+        ValueError: There is no ridge (observations may be collinear: one-hot ones are), or no clip.
     """
 
     reg: float = 1e-5
     clip: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse a ridge that is none: observations may be collinear (one-hot ones are)."""
         if not (self.reg > 0 and self.clip > 0):
             raise ValueError(f"reg and clip must be above 0, got {self.reg} and {self.clip}")
 
@@ -49,19 +51,19 @@ class LinearBaseline:
         return torch.cat((o, o.square(), powers), -1)
 
     @torch.no_grad()
-    def values(self, episodes: Episodes, returns: Tensor) -> Tensor:
+    def values(self, trajectory: Trajectory, returns: Tensor) -> Tensor:
         """Fit, then predict.
 
         Args:
-            episodes: Of N tasks.
+            trajectory: Of N tasks.
             returns: Their returns to go ``[N, T, B]``, times 0 to T - 1.
 
         Returns:
             Expected returns to go ``[N, T, B]``, times 0 to T - 1, in the returns' dtype; 0 after
             an episode's end.
         """
-        mask = episodes.mask.double().unsqueeze(-1)
-        x = (self.features(episodes.observations) * mask).flatten(1, 2)  # [N, T * B, F]
+        mask = trajectory.mask.double().unsqueeze(-1)
+        x = (self.features(trajectory.observations) * mask).flatten(1, 2)  # [N, T * B, F]
         y = (returns.double().unsqueeze(-1) * mask).flatten(1, 2)  # [N, T * B, 1]
         weights = self._solve(x.mT @ x, x.mT @ y)
         return (x @ weights).view(returns.shape).to(returns.dtype)

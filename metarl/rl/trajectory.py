@@ -1,7 +1,9 @@
-"""Episodes of N tasks as one typed tuple, and what can be read from them.
+"""Experience of N tasks as one typed tuple: trials, episodes, and what can be read from them.
 
-One episode in each of B environments. An episode that ends before T leaves padding behind it,
-which the mask tells from the episode and which pays nothing.
+One stretch of experience in each of B environments per task, from a reset to its first end, which
+may come before T: what lies behind it is padding, which the mask tells apart and which pays
+nothing. A trial of several episodes is one stretch as well (`envs.VectorTrial`): its memory goes
+on, and nothing but its own end ends it.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metarl.nn import Trace
+from metarl.nn.recurrent import State
 
-class Episodes(NamedTuple):
-    """Episodes of N tasks. ``rewards[t]`` is the consequence of ``actions[t]``."""
+
+class Trajectory(NamedTuple):
+    """Experience of N tasks (or agents). ``rewards[t]`` is the consequence of ``actions[t]``."""
 
     observations: Tensor  # [N, T, B, I], times 0 to T - 1, before each action
     actions: Tensor  # [N, T, B] int64, or [N, T, B, A]
@@ -23,7 +28,11 @@ class Episodes(NamedTuple):
     terminated: Tensor  # [N, T, B] bool: this step reached a true end; False after it
     truncated: Tensor  # [N, T, B] bool: this step was cut off, and reached no true end
     mask: Tensor  # [N, T, B], 1 until the end, that step included, and 0 after it
-    last_observations: Tensor  # [N, B, I], after each episode's last step
+    last_observations: Tensor  # [N, B, I], after the last step of each stretch
+    values: Tensor | None = None  # [N, T, B], the critic's, where it looked while recording
+    starts: Tensor | None = None  # [N, T, B] bool: memory is empty before it; None: at step 0 alone
+    state: State | None = None  # of the core before step 0, each [N, B, ...]; None: empty
+    trace: Trace | None = None  # the core's activations, if recorded; the next rollout's too
 
     @property
     def num_tasks(self) -> int:
@@ -32,19 +41,35 @@ class Episodes(NamedTuple):
 
     @property
     def returns(self) -> Tensor:
-        """Undiscounted return of every episode, ``[N, B]``."""
+        """Undiscounted return of every stretch, ``[N, B]``."""
         return self.rewards.sum(1)
 
     @property
     def lengths(self) -> Tensor:
-        """Steps of every episode, ``[N, B]``, float."""
+        """Steps of every stretch, ``[N, B]``, float."""
         return self.mask.sum(1)
+
+    @property
+    def goes_on(self) -> Tensor:
+        """1 where the next step belongs to the same stretch and memory, ``[N, T, B]``."""
+        following = torch.zeros_like(self.mask)
+        following[:, :-1] = self.mask[:, 1:]
+        if self.starts is not None:
+            following[:, :-1] *= ~self.starts[:, 1:]
+        return following
+
+    @property
+    def is_last(self) -> Tensor:
+        """1 at the last step of every stretch, ``[N, T, B]``."""
+        last = self.mask.clone()
+        last[:, :-1] -= self.mask[:, 1:]
+        return last
 
     @property
     def all_observations(self) -> Tensor:
         """Those before each action, and right behind them the last one: ``[N, T + 1, B, I]``."""
         padded = torch.cat((self.observations, self.observations[:, -1:]), 1)
-        last = self.last_observations.unsqueeze(1)
+        last = self.last_observations.unsqueeze(1)  # [N, 1, B, I]
         return padded.scatter(1, self._end(last), last)
 
     def at_end(self, values: Tensor) -> Tensor:
@@ -52,7 +77,7 @@ class Episodes(NamedTuple):
         return values.gather(1, self._end(values[:, :1])).squeeze(1)
 
     def _end(self, like: Tensor) -> Tensor:
-        """Steps of every episode, as an index in the shape of ``like`` ``[N, 1, B, ...]``."""
+        """Steps of every stretch, as an index in the shape of ``like`` ``[N, 1, B, ...]``."""
         steps = self.lengths.to(torch.int64)
         return steps.view(len(steps), 1, -1, *(1,) * (like.dim() - 3)).expand_as(like)
 
@@ -64,18 +89,19 @@ class Episodes(NamedTuple):
         """
         return (self.rewards == 0).flatten(1).all(1).to(self.rewards.dtype)
 
-    def select(self, tasks: slice) -> Episodes:
-        """The episodes of these tasks alone (views)."""
-        return Episodes(*(part[tasks] for part in self))
-
 
 def sum_over_time(values: Tensor, mask: Tensor) -> Tensor:
-    """Sum within every episode, mean over episodes: ``[N, T, B]`` to ``[N]``.
+    """Sum within every stretch, mean over them: ``[N, T, B]`` to ``[N]``.
 
     A mean over time inside an episode would weigh the steps of short episodes more; where reaching
     a goal ends an episode, that is not the gradient of the return.
     """
     return (values * mask).sum(1).mean(1)
+
+
+def mean_over_time(values: Tensor, mask: Tensor) -> Tensor:
+    """`sum_over_time` divided by T, whatever the lengths: ``[N, T, B]`` to ``[N]``."""
+    return (values * mask).mean((1, 2))
 
 
 def mean_over_steps(values: Tensor, mask: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ from metarl.evaluate.trials import play
 from metarl.meta import EMAML, MAML
 from metarl.nn import GRU, WarpRNN
 from metarl.rl import (
-    AdaptablePolicy,
-    AdaptedAgent,
     Categorical,
-    EpisodeCollector,
+    Collector,
     Gaussian,
+    Policy,
+    PolicyAgent,
     PolicyGradientSettings,
     PolicyGradientTasks,
     mlp_policy,
@@ -32,7 +32,7 @@ N, T, B = 3, 5, 4
 MDP = tiny_mdp(N, num_steps=T)
 
 
-def each_its_own(policy: AdaptablePolicy, num_tasks: int = N) -> dict[str, Tensor]:
+def each_its_own(policy: Policy, num_tasks: int = N) -> dict[str, Tensor]:
     return stack([draw(policy, seed) for seed in range(num_tasks)])
 
 
@@ -47,7 +47,8 @@ def test_every_task_has_weights_of_its_own(core: str) -> None:
     outputs, values = policy.outputs(params, x), policy.values(params, x)
     for i in range(N):
         means, judged = one_task(core, {n: p[i] for n, p in params.items()}, x[i])
-        torch.testing.assert_close(outputs[i], means, rtol=1e-12, atol=1e-12)
+        log_p = means.log_softmax(-1)
+        torch.testing.assert_close(outputs[i], log_p, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(values[i], judged, rtol=1e-12, atol=1e-12)
 
 
@@ -109,13 +110,14 @@ def test_a_rollout_plays_what_it_says_it_played_and_forgets_between_episodes(cor
     policy = remembering(core)
     params = {n: 3 * p for n, p in each_its_own(policy).items()}
     env = TinyEnv(MDP, 50, generators(N))
-    collector = EpisodeCollector(env, policy, generators(N, 1), N, T)
+    collector = Collector(env, policy, generators(N, 1), T)
     again = generators(N, 1)
     for _ in range(2):
         episodes = collector.collect(params)
         noise = torch.cat([policy.distribution.noise((1, T, 50), g) for g in again])
         means = task_by_task(core, params, episodes.observations)
-        torch.testing.assert_close(episodes.outputs, means, rtol=1e-12, atol=1e-12)
+        log_p = means.log_softmax(-1)
+        torch.testing.assert_close(episodes.outputs, log_p, rtol=1e-12, atol=1e-12)
         assert torch.equal(episodes.actions, (means + noise).argmax(-1))
 
 
@@ -140,8 +142,8 @@ def test_the_likelihood_of_a_task_is_its_own_and_remembers(core: str) -> None:
     params = leaves(each_its_own(policy))
     batch = tasks.sample(params, {}, "support")
     found = tasks.log_likelihood(params, {}, batch)
-    log_p = task_by_task(core, params, batch.episodes.observations).log_softmax(-1)
-    expected = log_p.gather(-1, batch.episodes.actions[..., None]).sum((1, 2, 3))
+    log_p = task_by_task(core, params, batch.trajectory.observations).log_softmax(-1)
+    expected = log_p.gather(-1, batch.trajectory.actions[..., None]).sum((1, 2, 3))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     both = [torch.autograd.grad(x.sum(), list(params.values())) for x in (found, expected)]
     for a, b in zip(*both, strict=True):
@@ -154,7 +156,7 @@ def test_a_critic_remembers_the_episode_when_it_judges_what_was_cut_off(mode: st
     policy = remembering("lstm", critic=True, num_inputs=2)
     params = each_its_own(policy, 2)
     env, num_steps = TensorEndingEnv(mode), 6
-    collector = EpisodeCollector(env, policy, generators(2), 2, num_steps)
+    collector = Collector(env, policy, generators(2), num_steps)
     tasks = PolicyGradientTasks(collector, PolicyGradientSettings(baseline="critic", gamma=0.9))
     episodes = collector.collect(params)
     targets = tasks.score(params, episodes).targets
@@ -176,7 +178,7 @@ def test_the_evaluator_sees_what_the_exact_return_says() -> None:
     exact = HistoryTasks(mdp, "gru")
     tasks: PolicyGradientTasks = EnumeratedTasks(mdp, policy, PLAIN)
     adapted = MAML(draw(policy), rule=sgd(0.5), num_steps=1).adapt(tasks, 3)
-    agent = AdaptedAgent(policy, adapted, generators(1)[0])
+    agent = PolicyAgent(policy, adapted, generators(1)[0])
     rewards = play(agent, TinyEnv(mdp, 2000, generators(3)), mdp.num_steps)
     returns = torch.from_numpy(rewards).sum(0).view(3, 2000)
     error = returns.std(-1) / 2000**0.5
@@ -190,7 +192,7 @@ def test_an_agent_forgets_at_the_end_of_an_episode_and_of_a_trial() -> None:
     anew = task_by_task("rnn", params, x[:, 1:])[:, 0].argmax(-1)
     over = (going_on[:, 1] != anew).flatten()
     assert over.sum() >= 2
-    agent = AdaptedAgent(policy, params, torch.Generator(), greedy=True)
+    agent = PolicyAgent(policy, params, torch.Generator(), greedy=True)
     no, rewards = torch.zeros(N * B, dtype=torch.bool), torch.zeros(N * B)
     for ends in ((no, no), (over, no), (no, over)):
         agent.begin(N * B)
@@ -217,12 +219,12 @@ class Turning:
 
 
 def test_memory_is_adapted() -> None:
-    def returns(policy: AdaptablePolicy) -> Tensor:
-        collector = EpisodeCollector(Turning(), policy, generators(2), 2, 2)
+    def returns(policy: Policy) -> Tensor:
+        collector = Collector(Turning(), policy, generators(2), 2)
         tasks = PolicyGradientTasks(collector, PolicyGradientSettings(gamma=0.0))
         params = policy.init(torch.Generator().manual_seed(0))
         fast = MAML(params, rule=sgd(0.5), num_steps=1).adapt(tasks, 60)
-        return tasks.sample(fast, {}, "query").episodes.returns.mean(1)
+        return tasks.sample(fast, {}, "query").trajectory.returns.mean(1)
 
     assert (returns(recurrent_policy(GRU(1, 8), Categorical(2))) > 1.8).all()
     assert (returns(mlp_policy(1, Categorical(2), hidden=(8,))) < 1.3).all()

@@ -1,0 +1,311 @@
+"""Experience of N tasks in N * B environments with weights of their own, without a graph.
+
+The environment is a tensor program (or `host_env.HostVectorEnv` in front of one that is not) and
+nothing here waits for the device: all noise is drawn beforehand, one generator per task, and ends
+are looked for after the last step. Whatever an environment does after an end, be it nothing
+(DISABLED), the next episode (SAME_STEP) or a phantom step first (NEXT_STEP), is masked out: only
+the first stretch counts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params, along, own_precision
+from metarl.nn import Trace
+from metarl.nn.trace import NO_SLOT
+from metarl.rl.distributions import wide
+from metarl.rl.policies import Policy
+from metarl.rl.spaces import check_spaces
+from metarl.rl.trajectory import Trajectory
+
+
+class TensorVectorEnv(Protocol):
+    """What a rollout asks of an environment: Gymnasium's vector interface, on tensors."""
+
+    @property
+    def num_envs(self) -> int:
+        """N * B."""
+
+    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Start an episode everywhere; observations ``[N * B, I]``."""
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Take actions ``[N * B]``; observations, rewards, terminated, truncated, info."""
+
+
+def in_tensors(env: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The ``reset`` and ``step`` of an environment, with tensors even where it speaks NumPy.
+
+    The tensor environments that `gymnasium.make_vec` makes speak NumPy to everybody else, and have
+    ``reset_tensors`` and ``step_tensors`` beside.
+    """
+    return getattr(env, "reset_tensors", env.reset), getattr(env, "step_tensors", env.step)
+
+
+class Environments:
+    """Environments of one kind, built once for each number of them that is asked for.
+
+    A chunk of tasks is played in fewer of them than all tasks; chunks that are played at the same
+    time have each their own.
+    """
+
+    def __init__(
+        self, make: Callable[[int, Sequence[torch.Generator] | None], TensorVectorEnv]
+    ) -> None:
+        """Lend what ``make(num_envs, generators)`` makes.
+
+        Args:
+            make: Called with a number of environments and the generators that drive them, in rows.
+                An environment that can change them (``use_generators(generators)``) is kept.
+        """
+        self._make = make
+        self._idle: dict[int, list[TensorVectorEnv]] = defaultdict(list)
+
+    @contextmanager
+    def lend(
+        self, num_envs: int, generators: Sequence[torch.Generator] | None
+    ) -> Iterator[TensorVectorEnv]:
+        """So many environments, driven by these generators, for the time of a rollout."""
+        env: Any
+        if self._idle[num_envs]:
+            env = self._idle[num_envs].pop()
+            if generators is not None:
+                env.use_generators(generators)
+        else:
+            env = self._make(num_envs, generators)
+        yield env
+        if generators is None or hasattr(env, "use_generators"):
+            self._idle[num_envs].append(env)
+
+
+class Collector:
+    """Plays one stretch of experience in every environment."""
+
+    def __init__(
+        self,
+        env: TensorVectorEnv | Environments,
+        policy: Policy,
+        generators: Sequence[torch.Generator],
+        num_steps: int,
+        *,
+        num_tasks: int | None = None,
+        num_episodes: int | None = None,
+        tasks: Tensor | Sequence[Any] | None = None,
+        dynamics: Sequence[torch.Generator] | None = None,
+        options: dict[str, Any] | None = None,
+        record: bool = False,
+    ) -> None:
+        """Play in N * B environments, task-major: the first B are of task 0.
+
+        Args:
+            env: These environments, or where they are lent: the tasks can then be divided.
+            policy: Whose parameters come with each call.
+            generators: The noise of the N tasks: one generator each, so that the noise of a task
+                does not depend on its company, or fewer, each of which serves N / G tasks in a row.
+            num_steps: T, the longest stretch: no more than the environment's horizon.
+            num_tasks: N; None: one per generator.
+            num_episodes: B; None: as many as the environments given allow.
+            tasks: For every ``reset``: N tasks, or their numbers ``[N, D]``; None: the
+                environment's own, or ``options``.
+            dynamics: Generators of environments that are lent, as ``generators``; None: their own.
+            options: For every ``reset``, beside the tasks.
+            record: Keep the core's activations and the critic's values, for a loss that is
+                differentiated once; the next rollout writes over them.
+
+        Raises:
+            ValueError: Counts do not go together, or the policy is of other spaces.
+        """
+        self.env, self.policy, self.generators = env, policy, generators
+        self.num_tasks = len(generators) if num_tasks is None else num_tasks
+        self.num_steps, self.tasks, self.dynamics = num_steps, tasks, dynamics
+        self.options, self.record = options, record
+        if self.num_steps < 1 or self.num_tasks < 1:
+            raise ValueError(
+                "num_tasks and num_steps must be at least 1, got "
+                f"{self.num_tasks} and {self.num_steps}"
+            )
+        if not generators or self.num_tasks % len(generators):
+            raise ValueError(
+                f"{len(generators)} generators cannot serve {self.num_tasks} tasks evenly"
+            )
+        if isinstance(env, Environments):
+            if num_episodes is None:
+                raise ValueError("num_episodes says how many environments to lend: give it")
+            self.num_episodes = num_episodes
+        else:
+            if env.num_envs % self.num_tasks:
+                raise ValueError(
+                    f"{env.num_envs} environments cannot be shared evenly by {self.num_tasks} "
+                    "tasks: make num_tasks * episodes of them"
+                )
+            self.num_episodes = env.num_envs // self.num_tasks
+            self._check(env)
+        self._trace: Trace | None = None
+
+    def collect(self, params: Params) -> Trajectory:
+        """Play.
+
+        Args:
+            params: Stacked parameters ``[N, ...]``.
+
+        Returns:
+            The experience, on the parameters' device; what the policy sees and says in the
+            parameters' dtype, what is counted or summed in single precision at least. It is played
+            in the parameters' precision, whatever autocast says.
+        """
+        like = next(iter(params.values()))
+        with torch.no_grad():
+            with own_precision(like), self._at_hand() as env:
+                trace = self._buffers(like) if self.record else None
+                played = self._play(env, params, trace)
+            return self._assemble(params, *played, trace)
+
+    def select(self, tasks: slice) -> Collector:
+        """These tasks alone, in environments of their own, with the generators they have.
+
+        Raises:
+            ValueError: The tasks cannot be divided.
+        """
+        if not isinstance(self.env, Environments) or len(self.generators) != self.num_tasks:
+            raise ValueError(
+                "these tasks cannot be divided: give the collector `Environments` and one "
+                "generator for each task, or take all tasks at once (chunk_size=None)"
+            )
+        return Collector(
+            self.env,
+            self.policy,
+            self.generators[tasks],
+            self.num_steps,
+            num_episodes=self.num_episodes,
+            tasks=None if self.tasks is None else self.tasks[tasks],
+            dynamics=None if self.dynamics is None else self.dynamics[tasks],
+            options=self.options,
+            record=self.record,
+        )
+
+    @contextmanager
+    def _at_hand(self) -> Iterator[TensorVectorEnv]:
+        """The environments given, or lent ones."""
+        if not isinstance(self.env, Environments):
+            yield self.env
+            return
+        with self.env.lend(self.num_tasks * self.num_episodes, self.dynamics) as env:
+            self._check(env)
+            yield env
+
+    def _check(self, env: TensorVectorEnv) -> None:
+        check_spaces(env, self.policy.distribution, self.policy.num_inputs)
+
+    def _reset_options(self, env: Any) -> dict[str, Any] | None:
+        """For a reset, which takes options out of the dict: every task B times."""
+        chosen = dict(self.options or {})
+        if not (self.tasks is None or isinstance(self.tasks, Tensor)) and hasattr(
+            env, "task_tensor"
+        ):
+            self.tasks = env.task_tensor(self.tasks)  # [N, D], once for all resets
+        if isinstance(self.tasks, Tensor):
+            chosen["tasks"] = self.tasks.repeat_interleave(self.num_episodes, 0)  # [N * B, D]
+        elif self.tasks is not None:
+            chosen["tasks"] = [task for task in self.tasks for _ in range(self.num_episodes)]
+        return chosen or None
+
+    def _buffers(self, like: Tensor) -> Trace | None:
+        """Where the core's activations are written."""
+        core = self.policy.core
+        if core is None:
+            return None
+        shape = self.num_tasks, self.num_steps, self.num_episodes
+        if self._trace is None:
+            self._trace = core.new_trace(shape, like)
+        return self._trace
+
+    def _noise(self) -> Tensor:
+        """``[N, T, B, A]``, one stream per generator."""
+        share = self.num_tasks // len(self.generators)
+        size = (share, self.num_steps, self.num_episodes)
+        return torch.cat([self.policy.distribution.noise(size, g) for g in self.generators])
+
+    def _play(
+        self, env: TensorVectorEnv, params: Params, trace: Trace | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Observations, actions, rewards, ends and what each step led to, ``[N, T, B, ...]``."""
+        like, distribution = next(iter(params.values())), self.policy.distribution
+        shape, exact = (self.num_tasks, self.num_episodes), wide(like.dtype)
+        noise = self._noise().to(exact)  # before the environment draws: they may share a generator
+        perturbations = distribution.perturbation(params, noise).unbind(1)
+        slots = [NO_SLOT] * self.num_steps if trace is None else trace.slots
+        player = self.policy.begin(params, self.num_episodes, self.num_steps)
+        reset, step = in_tensors(env)
+        observation, _ = reset(options=self._reset_options(env))
+        observations, actions, after, results = [], [], [], []
+        for perturbation, slot in zip(perturbations, slots, strict=True):
+            x = observation.reshape(*shape, -1).to(like.dtype)  # [N, B, I]
+            action = distribution.choose(player.means(x, slot) + perturbation)  # [N, B, (A)]
+            observation, *result, info = step(action.flatten(0, 1))
+            observations.append(x)
+            actions.append(action)
+            after.append(final_observation(observation, info))
+            results.append(result)
+        rewards, terminated, truncated = (
+            # [T, N * B] to [N, T, B]
+            torch.stack(part).view(self.num_steps, *shape).transpose(0, 1)
+            for part in zip(*results, strict=True)
+        )
+        led_to = torch.stack(after).view(self.num_steps, *shape, -1).transpose(0, 1)
+        return (
+            torch.stack(observations, 1),
+            torch.stack(actions, 1),
+            rewards.to(exact),
+            terminated,
+            truncated,
+            led_to.to(like.dtype),
+        )
+
+    def _assemble(
+        self,
+        params: Params,
+        observations: Tensor,
+        actions: Tensor,
+        rewards: Tensor,
+        terminated: Tensor,
+        truncated: Tensor,
+        after: Tensor,
+        trace: Trace | None,
+    ) -> Trajectory:
+        """Find the ends, mask what lies behind them, and give every action its probability."""
+        ends = (terminated | truncated).to(torch.int64)
+        going = ends.cumsum(1) - ends == 0  # no end before this step
+        lengths = going.sum(1)  # [N, B], at least 1
+        last = (lengths - 1)[:, None, :, None].expand(-1, 1, -1, after.shape[-1])
+        # One pass for all steps, the same that a loss takes: its ratios begin at exactly 1.
+        outputs, values = self.policy.outputs_and_values(
+            params, observations, trace=trace, critic=self.record
+        )
+        return Trajectory(
+            observations=observations,
+            actions=actions,
+            rewards=torch.where(going, rewards, 0.0),
+            outputs=outputs,
+            log_p=self.policy.distribution.log_prob(outputs, actions),
+            terminated=terminated & going,
+            truncated=truncated & ~terminated & going,
+            mask=going.to(rewards.dtype),
+            last_observations=after.gather(1, last).squeeze(1),
+            values=values if self.record else None,
+            trace=trace,
+        )
+
+
+def final_observation(observation: Tensor, info: dict[str, Any]) -> Tensor:
+    """What the step led to, also where the environment has gone on to the next episode."""
+    final = info.get("final_obs")
+    if final is None:
+        return observation
+    return torch.where(along(info["_final_obs"], observation), final, observation)

@@ -1,0 +1,355 @@
+"""Tasks that policies play: rolled out with the weights at hand, scored by a loss.
+
+This is a `TaskBatch`, so that the learners of `metarl.meta` work on it as they are: those that
+adapt by policy gradient to episodes (`PolicyGradientSettings`), and those that step on whole trials
+of agents that remember (`ActorCriticSettings`; a task is then an agent with its B trials).
+Experience is drawn without a graph; the loss takes its log-probabilities again from the stored
+observations and actions, so that at the parameters that played, the ratio of new to stored
+probabilities is 1. The loss sees to it.
+
+One loss serves adaptation and the meta-objective: E over trajectories of the *adapted* policy
+(formulation I of Rothfuss et al. 2019). The credit of the trajectories before adaptation for what
+comes after it, formulation II, is `metarl.meta.EMAML`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params, Split, share
+from metarl.core.ratios import check_ratios
+from metarl.rl.advantages import (
+    delayed_returns,
+    generalised_advantages,
+    normalised,
+    returns_to_go,
+    standardised,
+)
+from metarl.rl.baseline import LinearBaseline
+from metarl.rl.collector import Collector
+from metarl.rl.losses import ActorCriticSettings, PolicyGradientSettings, clipped
+from metarl.rl.policies import Policy
+from metarl.rl.trajectory import Trajectory, mean_over_steps
+
+Drawn: TypeAlias = tuple[Split, Mapping[str, Tensor]]
+"""What was drawn for one split: the metrics ``[N]`` of its tasks."""
+
+
+class Played:
+    """The weights that played a trajectory, as long as nothing has been learned from it.
+
+    Behind its first loss an optimiser may have moved them in place, which not all of them tell
+    (torch's fused ones do not).
+    """
+
+    def __init__(self, params: Params, log_p: Tensor) -> None:
+        """These parameters, and log-probabilities that they gave."""
+        weights = (p.detach() for p in params.values())
+        self._weights = [(p, p._version) for p in weights]
+        self._rounding = rounding(log_p)
+
+    def are(self, params: Params) -> bool:
+        """Whether these are the tensors that played, or views of them, unchanged since."""
+        return len(params) == len(self._weights) and all(
+            p.data_ptr() == before.data_ptr() and p._version == version
+            for p, (before, version) in zip(params.values(), self._weights, strict=True)
+        )
+
+    def round_like(self, log_p: Tensor) -> bool:
+        """Whether log-probabilities are taken under the autocast that they were played under."""
+        return self._rounding == rounding(log_p)
+
+    def let_go(self) -> None:
+        """A loss has been taken: what comes now may have moved."""
+        self._weights = []
+
+
+def rounding(like: Tensor) -> tuple[bool, torch.dtype]:
+    """Whether autocast is on where a tensor lives, and to what: another rounds otherwise."""
+    kind = like.device.type
+    if not torch.amp.is_autocast_available(kind):
+        return False, like.dtype
+    return torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+
+
+class ScoredTrajectory(NamedTuple):
+    """Experience with the constants of its loss, ``[N, T, B]`` at times 0 to T - 1."""
+
+    trajectory: Trajectory
+    advantages: Tensor
+    targets: Tensor | None  # of the critic, if its error is part of the loss
+    metrics: dict[str, Tensor]  # [N]: return, length, unrewarded, entropy, with a critic its error
+    played: Played
+
+
+@dataclass(frozen=True)
+class PolicyGradientTasks:
+    """N tasks.
+
+    Attributes:
+        collector: Plays.
+        settings: The loss.
+
+    Raises:
+        ValueError: The loss has a critic's error, but the policy no critic.
+    """
+
+    collector: Collector
+    settings: PolicyGradientSettings | ActorCriticSettings
+
+    def __post_init__(self) -> None:
+        if self.settings.has_critic and self.policy.critic is None:
+            raise ValueError("the loss has a critic's error, but the policy no critic: give it one")
+
+    @property
+    def policy(self) -> Policy:
+        """Whose parameters are fast and slow."""
+        return self.collector.policy
+
+    @property
+    def num_tasks(self) -> int:
+        """N."""
+        return self.collector.num_tasks
+
+    @torch.no_grad()
+    def sample(self, fast: Params, slow: Params, split: Split = "support") -> ScoredTrajectory:
+        """Play a stretch in every environment; those of support and query are alike."""
+        params = {**fast, **slow}
+        return self.score(params, self.collector.collect(params), split)
+
+    @torch.no_grad()
+    def score(
+        self, params: Params, trajectory: Trajectory, split: Split = "support"
+    ) -> ScoredTrajectory:
+        """Advantages, the critic's targets and metrics of what these parameters have played."""
+        s = self.settings
+        targets: Tensor | None
+        if isinstance(s, ActorCriticSettings):
+            advantages, targets = self._judged_trials(s, params, trajectory)
+        else:
+            advantages, targets = self._judged_episodes(s, params, trajectory, split)
+        entropy = self.policy.distribution.entropy(trajectory.outputs)
+        metrics = {
+            "return": trajectory.returns.mean(1),
+            "length": trajectory.lengths.mean(1),
+            "unrewarded": trajectory.unrewarded,
+            "entropy": mean_over_steps(entropy, trajectory.mask),
+        }
+        if targets is not None and trajectory.values is not None:
+            error = (targets - trajectory.values).square()
+            metrics["value_error"] = mean_over_steps(error, trajectory.mask).sqrt()
+        played = Played(params, trajectory.log_p)
+        return ScoredTrajectory(trajectory, advantages, targets, metrics, played)
+
+    def loss(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
+        """Minus the gain, plus the critic's error and the entropy term, ``[N]``.
+
+        Raises:
+            StaleBatchError: The first loss of a batch, at the weights that played it, has a ratio
+                that is not 1.
+        """
+        trajectory, unmoved = batch.trajectory, batch.played.are({**fast, **slow})
+        outputs, values = self._now(fast, slow, batch)
+        log_p = self._log_p(outputs, batch)
+        # Recorded activations are those that played by construction.
+        if unmoved and trajectory.trace is None and batch.played.round_like(log_p):
+            check_ratios(((log_p.detach() - trajectory.log_p) * trajectory.mask).abs())
+        batch.played.let_go()
+        gain = self.settings.gain(log_p, trajectory.log_p, batch.advantages, trajectory.mask)
+        return self._with_extras(outputs, values, batch, gain)
+
+    def select(self, tasks: slice) -> PolicyGradientTasks:
+        """These tasks alone; the collector must be divisible."""
+        return PolicyGradientTasks(self.collector.select(tasks), self.settings)
+
+    # What PPO, TRPO and exploration ask beyond a `TaskBatch` ---------------------------------
+
+    def clipped_loss(
+        self, fast: Params, slow: Params, batch: ScoredTrajectory, clip: float
+    ) -> Tensor:
+        """`loss` with PPO's clipped surrogate, ``[N]``."""
+        outputs, values = self._now(fast, slow, batch)
+        log_p, trajectory = self._log_p(outputs, batch), batch.trajectory
+        batch.played.let_go()
+        gain = clipped(
+            log_p,
+            trajectory.log_p,
+            batch.advantages,
+            trajectory.mask,
+            clip,
+            self.settings.reduce,
+        )
+        return self._with_extras(outputs, values, batch, gain)
+
+    def predictions(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
+        """What describes the distributions over actions now, ``[N, T, B, D]``."""
+        return self._now(fast, slow, batch, critic=False)[0]
+
+    def divergence(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
+        """``KL(at the time of playing || now)``, nats a step, mean over a task's steps: ``[N]``."""
+        now, then = self.predictions(fast, slow, batch), batch.trajectory.outputs
+        return mean_over_steps(self.policy.distribution.kl(then, now), batch.trajectory.mask)
+
+    def fisher(self, batch: ScoredTrajectory, tangent: Tensor) -> Tensor:
+        """The Hessian of the summed `divergence` by the `predictions`, where it is 0, times v."""
+        mask = batch.trajectory.mask
+        product = self.policy.distribution.fisher(batch.trajectory.outputs, tangent)
+        weight = mask / mask.sum((1, 2), keepdim=True)
+        return product * weight.unsqueeze(-1)
+
+    def log_likelihood(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
+        """Log-probability of all actions of a task's experience together, ``[N]``."""
+        log_p = self._log_p(self.predictions(fast, slow, batch), batch)
+        return (log_p * batch.trajectory.mask).sum((1, 2))
+
+    def largest_log_ratio(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
+        """Largest ``|log pi_now - log pi_played|`` of a task's steps, ``[N]``."""
+        log_p = self._log_p(self.predictions(fast, slow, batch), batch)
+        change = (log_p - batch.trajectory.log_p) * batch.trajectory.mask
+        return change.abs().amax((1, 2))
+
+    def performance(self, batch: ScoredTrajectory) -> Tensor:
+        """Mean undiscounted return, ``[N]``."""
+        return batch.trajectory.returns.mean(1)
+
+    def measured(self, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
+        """What the metrics of all that a learner drew say of each task, ``[N]`` each.
+
+        The losses of normalised advantages are near 0 whatever is earned: this says what is earned.
+
+        Args:
+            drawn: Every split that was drawn of these tasks, in order.
+
+        Returns:
+            ``return_before``: of the experience to adapt by (of all inner steps); ``return``: of
+            that after adaptation, or of all where a learner draws none; ``unrewarded``: the
+            fraction of the experience to adapt by that paid nothing; ``length`` and ``entropy`` of
+            all. None where nothing was drawn.
+        """
+        support, query = ([m for s, m in drawn if s == side] for side in ("support", "query"))
+        sides = {"return": query or support, "length": [*support, *query]}
+        sides |= {"entropy": sides["length"], "unrewarded": support}
+        found = {name: _mean(name, side) for name, side in sides.items() if side}
+        return found | ({"return_before": _mean("return", support)} if support else {})
+
+    # How it is made --------------------------------------------------------------------------
+
+    def _judged_trials(
+        self, s: ActorCriticSettings, params: Params, trajectory: Trajectory
+    ) -> tuple[Tensor, Tensor]:
+        """Advantages and returns ``[N, T, B]``; nothing follows a trial."""
+        values = trajectory.values
+        if values is None:
+            values = self.policy.values(params, trajectory.observations)
+        values = self._baseline(values)
+        if s.published_returns:
+            returns = delayed_returns(trajectory.rewards, s.gamma)
+            advantages = returns - values
+        else:
+            advantages = generalised_advantages(trajectory, values, None, s.gamma, s.gae_lambda)
+            returns = advantages + values
+        if s.normalise_advantages:
+            advantages = standardised(advantages, trajectory.mask)
+        return advantages, returns
+
+    def _judged_episodes(
+        self, s: PolicyGradientSettings, params: Params, trajectory: Trajectory, split: Split
+    ) -> tuple[Tensor, Tensor | None]:
+        """Advantages, and the critic's targets where its error is part of the loss."""
+        values, last_values, targets = torch.zeros_like(trajectory.rewards), None, None
+        if s.baseline == "linear":
+            values = LinearBaseline().values(trajectory, returns_to_go(trajectory, s.gamma))
+        elif s.baseline == "critic":
+            after = self.policy.values(params, trajectory.all_observations)  # [N, T + 1, B]
+            values, last_values = after[:, :-1], trajectory.at_end(after)
+        advantages = generalised_advantages(trajectory, values, last_values, s.gamma, s.gae_lambda)
+        if s.baseline == "critic":
+            targets = advantages + values
+        elif s.auxiliary_critic and split == "support":
+            targets = (1 - s.gamma) * returns_to_go(trajectory, s.gamma)
+        if s.normalise_advantages:
+            advantages = normalised(advantages, trajectory)
+        return advantages, targets
+
+    def _now(
+        self, fast: Params, slow: Params, batch: ScoredTrajectory, *, critic: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Outputs and values under other weights; values where the loss has their error."""
+        params, seen = {**fast, **slow}, batch.trajectory
+        if seen.trace is not None and not batch.played.are(params):
+            # The weights have moved since the trials were played: their activations too.
+            self.policy.record_again(params, seen.observations, seen.state, seen.starts, seen.trace)
+        return self.policy.outputs_and_values(
+            params,
+            seen.observations,
+            seen.state,
+            seen.starts,
+            seen.trace,
+            critic=critic and batch.targets is not None,
+        )
+
+    def _log_p(self, outputs: Tensor, batch: ScoredTrajectory) -> Tensor:
+        return self.policy.distribution.log_prob(outputs, batch.trajectory.actions)
+
+    def _baseline(self, values: Tensor) -> Tensor:
+        """Values ``[N, T, B]`` as they enter the loss: the published code's are those of maze 0."""
+        if isinstance(self.settings, ActorCriticSettings) and self.settings.published_baseline:
+            return values[..., :1].expand_as(values)
+        return values
+
+    def _with_extras(
+        self, outputs: Tensor, values: Tensor | None, batch: ScoredTrajectory, gain: Tensor
+    ) -> Tensor:
+        """The loss of a gain: the critic's error and the entropy term added, the scale chosen."""
+        s, mask = self.settings, batch.trajectory.mask
+        loss = -gain
+        if batch.targets is not None and values is not None:
+            error = s.reduce((batch.targets - self._baseline(values)).square(), mask)
+            loss = loss + s.value_coef * error
+        if s.entropy_coef:
+            settling = s.settling(self.policy.distribution, outputs)
+            loss = loss + s.entropy_coef * s.reduce(settling, mask)
+        return loss / mask.shape[1] if s.divide_by_horizon else loss
+
+
+def _mean(name: str, drawn: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Mean ``[N]`` of a metric over all that was drawn."""
+    return torch.stack([metrics[name] for metrics in drawn]).mean(0)
+
+
+def start_entropy(
+    policy: Policy, batches: Sequence[ScoredTrajectory], fast: Params, slow: Params
+) -> Tensor:
+    """Mean entropy of a policy on the first experience that was drawn to adapt by.
+
+    Where rewards are rare, a task whose goal is not found before adaptation has no policy gradient,
+    and stays where it is. Meta-training makes that worse: it learns not to look where no goal of
+    the training tasks is. The entropy of all policies would help, but the adapted ones pay for it.
+    So the meta-objective gains the entropy of the first policy alone, on the states it visits:
+
+        (1/N) sum_i  l_query(phi_K^i)  -  c (1/N) sum_i  mean_{s in D_0^i} H(pi_theta(. | s))
+
+    which is the first half of the task-agnostic objective of Jamal & Qi (2019, entropy before
+    adaptation up, after it down), for policies. The states are taken as they were drawn.
+
+    Args:
+        policy: The architecture.
+        batches: Of all parts of the tasks, the first experience to adapt by.
+        fast: The parameters of the policy that adapt, unstacked.
+        slow: The others, unstacked.
+
+    Returns:
+        Nats a step, a scalar: a mean over the tasks of the mean over their steps.
+    """
+    entropies = []
+    for batch in batches:
+        seen = batch.trajectory
+        stacked = share({**fast, **slow}, seen.num_tasks)
+        outputs = policy.outputs(stacked, seen.observations)
+        entropies.append(mean_over_steps(policy.distribution.entropy(outputs), seen.mask))
+    return torch.cat(entropies).mean()
