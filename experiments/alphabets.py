@@ -34,7 +34,6 @@ from torch import Tensor
 from metarl.core import Execution
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.adaptation_curve import AdaptationCurve, adaptation_curve
 from metarl.evaluate.classification import (
     FIGURES,
     accuracies,
@@ -43,6 +42,7 @@ from metarl.evaluate.classification import (
     percent,
 )
 from metarl.evaluate.evaluation_result import EvaluationResult
+from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
 from metarl.meta.maml import SecondOrder
 from metarl.meta.method import GradientMethod, Untrained

@@ -25,9 +25,9 @@ from experiments import alphabets
 from metarl.core import Execution
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.adaptation_curve import AdaptationCurve, adaptation_curve
 from metarl.evaluate.classification import FIGURES, accuracies, describe_seeds, percent
 from metarl.evaluate.evaluation_result import EvaluationResult
+from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
 from metarl.meta.anil import ANILSettings
 from metarl.meta.maml import MAMLSettings

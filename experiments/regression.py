@@ -20,8 +20,9 @@ from torch import Tensor
 
 from metarl.devices import resolve_device
 from metarl.errors import UserError
+from metarl.evaluate.adaptation import Array
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.regression import Array, Errors, measure
+from metarl.evaluate.supervised import Errors, fit_errors
 from metarl.meta import MetaLearner
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod, LearnedLoss, Untrained
@@ -313,7 +314,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     untrained, learner = (untrained_of(run, trained, device) for _ in range(2))
     iteration = load_learner(run, learner)
     tasks, steps = draw_unseen_tasks(trained, settings, device)
-    errors, beside = measure(learner, tasks, steps), measure(untrained, tasks, steps)
+    errors, beside = fit_errors(learner, tasks, steps), fit_errors(untrained, tasks, steps)
     check_finite(errors, run)
     shown = {trained.method: errors}
     if np.isfinite(np.stack(beside)).all():  # initial parameters may be too much for the step size
@@ -330,7 +331,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         "untrained_mae": beside.absolute.mean(0).tolist(),
         "split": settings.split,
         "num_tasks": settings.tasks,
-        "num_points": tasks.source.draw("support").inputs.shape[1],
+        "num_points": num_points(trained, settings),
         "num_test_points": settings.test_points,
         "seed": settings.seed,
         "device": str(device),
@@ -356,13 +357,18 @@ def draw_unseen_tasks(
     steps = settings.steps or usual
     # Streams of the seed that no training has, whatever its seed.
     generator = spawn_generators(settings.seed, (*STREAMS, "test", "validation"))[settings.split]
-    points = settings.points or REGRESSION_FAMILIES[trained.family].num_points
+    points = num_points(trained, settings)
     inner = settings.inner_batch
     if inner is not None and inner > points:
         raise UserError(f"--inner-batch {inner} is more than the {points} points")
     batches = None if inner is None else (inner, steps)
     counts = points, settings.test_points
     return draw_tasks(trained, settings.tasks, counts, generator, device, batches), steps
+
+
+def num_points(trained: TrainSettings, settings: EvaluateSettings) -> int:
+    """Return how many points of a task there are to adapt with, whatever a step takes of them."""
+    return settings.points or REGRESSION_FAMILIES[trained.family].num_points
 
 
 def check_finite(errors: Errors, run: RunDirectory) -> None:

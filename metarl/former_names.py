@@ -17,7 +17,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 FORMER_NAMES = {
-    "metarl.adaptation_curve": "metarl.evaluate.adaptation_curve",
+    "metarl.adaptation_curve": "metarl.evaluate.supervised",
     "metarl.adaptation_evaluation": "metarl.evaluate.adaptation_evaluation",
     "metarl.checkpoint": "metarl.runs.checkpoint",
     "metarl.core.choices": "metarl.errors",

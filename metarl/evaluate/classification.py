@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from metarl.evaluate.adaptation import Array
-from metarl.evaluate.adaptation_curve import AdaptationCurve
+from metarl.evaluate.supervised import AdaptationCurve
 from metarl.stats import mean_and_interval
 
 SIDES = ("non_transductive", "transductive")

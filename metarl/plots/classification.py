@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.evaluate.adaptation_curve import AdaptationCurve
+from metarl.evaluate.supervised import AdaptationCurve
 from metarl.plots.lines import Curves, learning_curves, save_figure
 from metarl.runs.directory import RunDirectory
 from metarl.train.selection import VALIDATION

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.evaluate.regression import Errors
+from metarl.evaluate.adaptation import Stage, measure
+from metarl.evaluate.supervised import Errors, adapted_outputs
 from metarl.meta import MetaLearner
 from metarl.plots.lines import COLOURS, Curves, learning_curves
 from metarl.supervised.tasks import SupervisedTasks
@@ -112,14 +112,15 @@ def draw_training(metrics: Mapping[str, Any], title: str) -> Figure | None:
 def _fits(
     learner: MetaLearner, tasks: SupervisedTasks, x: Tensor, after: set[int]
 ) -> dict[int, NDArray[Any]]:
-    """The networks at x, after some numbers of steps."""
-    slow = {n: p.detach().expand(tasks.num_tasks, *p.shape) for n, p in learner.slow.items()}
-    fits = {}
-    for step in learner.adaptation(tasks, max(after) + 1):
-        if step.index in after:
-            with torch.no_grad():
-                fits[step.index] = tasks.outputs(step.fast, slow, x).cpu().numpy()
-    return fits
+    """Outputs of the networks at x, after some numbers of steps."""
+
+    def look(part: SupervisedTasks) -> Callable[[Stage], dict[str, Tensor]]:
+        at_x = adapted_outputs(learner, part, x)
+        return lambda stage: {"fit": at_x(stage.fast)}
+
+    found = measure(learner, tasks, max(after), look, at=after)
+    fits = found.figures["fit"]  # [N, S, B, 1]
+    return {index: fits[:, stage] for stage, index in enumerate(found.steps)}
 
 
 def _limits(curves: Sequence[NDArray[Any]]) -> tuple[float, float]:

@@ -232,7 +232,7 @@ def test_only_pictures_that_were_drawn_are_named(tmp_path, trained, capsys):
 def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, monkeypatch):
     """Training may tame a step size that is too much for the initial parameters."""
     (run,) = train(tmp_path / "run")
-    measured, drawn = regression.measure, []
+    measured, drawn = regression.fit_errors, []
 
     def diverging(learner, tasks, steps):
         errors = measured(learner, tasks, steps)
@@ -241,7 +241,7 @@ def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, m
         return errors if len(calls) == 1 else worse
 
     calls = []
-    monkeypatch.setattr(regression, "measure", diverging)
+    monkeypatch.setattr(regression, "fit_errors", diverging)
     monkeypatch.setattr(regression, "draw", lambda run, errors, *_: drawn.extend(errors))
     summary = summary_of(run, capsys)
     assert drawn == ["maml"]
@@ -273,6 +273,8 @@ def test_the_error_on_the_batch_is_the_loss_that_steps_lower(trained, capsys):
     assert summary["batch_loss"][40] < summary["batch_loss"][0]
     assert len(summary["mse"]) == 41
     assert summary["num_points"] == 3
+    summary = summary_of(trained, capsys, "--points", "3", "--inner-batch", "2")
+    assert summary["num_points"] == 3  # of which a step takes two
 
 
 def test_test_tasks_are_apart_from_trainings(trained):
@@ -362,7 +364,7 @@ def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
     learner, _ = trained_learner(trained, settings, cpu)
     step = next(iter(learner.adaptation(tasks.select(slice(None)), 1)))
     far = {n: p + 50 * n.endswith("1.bias") for n, p in step.fast.items()}
-    learner.adaptation = lambda *_: [replace(step, fast=far), replace(step, index=1)]
+    learner.adaptation = lambda *_: [replace(step, fast=far)]
     panel = draw_fit(learner, tasks, 1, "far").axes[0]
     far_away = panel.get_lines()[1].get_ydata()
     assert far_away.min() > panel.get_ylim()[1]
@@ -374,14 +376,14 @@ def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
 
 def test_daml_adapts_without_labels(tmp_path):
     """Its support set has no targets at all, and adaptation moves the fit."""
-    from metarl.evaluate.regression import measure
+    from metarl.evaluate.supervised import fit_errors
 
     (run,) = train(tmp_path / "daml", *of("daml"))
     settings, cpu = from_config(run.config), torch.device("cpu")
     tasks, _ = draw_unseen_tasks(settings, EvaluateSettings(run.path, tasks=5), cpu)
     assert tasks.source.draw("support").targets.isnan().all()
     learner, _ = trained_learner(run, settings, cpu)
-    errors = measure(learner, tasks, 1).squared
+    errors = fit_errors(learner, tasks, 1).squared
     assert (errors[:, 0] != errors[:, 1]).all()
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from metarl.core import sgd, share
-from metarl.evaluate.adaptation_curve import adaptation_curve
+from metarl.evaluate.supervised import adaptation_curve
 from metarl.meta import MAML
 from metarl.nn import ConvNet
 from metarl.supervised import Examples, FewShotBatch

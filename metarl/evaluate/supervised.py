@@ -1,4 +1,4 @@
-"""How well N supervised tasks are classified after 0, 1, ... inner steps.
+"""Accuracies and errors of adapted networks on N supervised tasks, after 0, 1, ... inner steps.
 
 Batch norm uses the statistics of a batch. Where those of the query images help to classify them,
 accuracy is *transductive*: every query is seen among the others. Where they are those of other
@@ -17,7 +17,7 @@ from torch import Tensor
 from metarl.core import Params, share
 from metarl.evaluate.adaptation import Array, Stage, measure
 from metarl.meta import MetaLearner
-from metarl.supervised.criteria import accuracy
+from metarl.supervised.criteria import accuracy, mean_absolute_error, mean_squared_error
 from metarl.supervised.examples import Examples
 from metarl.supervised.tasks import SupervisedTasks
 
@@ -38,6 +38,21 @@ class AdaptationCurve(NamedTuple):
     transductive: Array
     non_transductive: Array
     support_loss: Array
+
+
+class Errors(NamedTuple):
+    """Errors of N tasks after 0 to K gradient steps, each ``[N, K + 1]``: a view of `Adaptation`.
+
+    Attributes:
+        squared: Mean squared error at the test points.
+        absolute: Mean absolute error there.
+        batch: Loss on the batch that the next step learns from; at the end on that of one more
+            step. It is the family's, for DAML the learned one.
+    """
+
+    squared: Array
+    absolute: Array
+    batch: Array
 
 
 def adaptation_curve(
@@ -81,6 +96,34 @@ def adaptation_curve(
     first = tasks.select(slice(None))  # from their first batch on
     found = measure(learner, first, num_steps, look, at=at, chunk_size=chunk_size)
     return AdaptationCurve(found.steps, **found.figures, support_loss=found.losses)
+
+
+def fit_errors(learner: MetaLearner, tasks: SupervisedTasks, num_steps: int) -> Errors:
+    """Adapt to tasks, and measure how far their query points are missed on the way.
+
+    Args:
+        learner: Whose initialisation and update rule.
+        tasks: N tasks of regression.
+        num_steps: K.
+    """
+
+    def look(part: SupervisedTasks) -> Callable[[Stage], dict[str, Tensor]]:
+        query = part.source.draw("query")
+        at_query = adapted_outputs(learner, part, query.inputs)
+
+        def errors(stage: Stage) -> dict[str, Tensor]:
+            outputs = at_query(stage.fast)
+            return {
+                "squared": mean_squared_error(outputs, query.targets),
+                "absolute": mean_absolute_error(outputs, query.targets),
+            }
+
+        return errors
+
+    first = tasks.select(slice(None))  # from their first batch on
+    # One step more than is asked for: its loss is that of the batch after the last one.
+    found = measure(learner, first, num_steps + 1, look, at=range(num_steps + 1))
+    return Errors(**found.figures, batch=found.losses)
 
 
 @torch.no_grad()
