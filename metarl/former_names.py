@@ -58,6 +58,9 @@ FORMER_NAMES = {
 class FormerNames(MetaPathFinder, Loader):
     """Finds a module by its former name, and hands out today's."""
 
+    def __init__(self) -> None:
+        self._own: dict[str, ModuleSpec] = {}  # of modules that are being imported, by former name
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -69,14 +72,15 @@ class FormerNames(MetaPathFinder, Loader):
         today = _today(spec.name)
         assert today is not None
         warnings.warn(f"{spec.name} is {today} since version 0.2", DeprecationWarning, stacklevel=2)
-        return import_module(today)
+        module = import_module(today)
+        if module.__spec__ is not None:
+            self._own[spec.name] = module.__spec__
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module its own specification back; it has run under its name of today."""
-        name = module.__spec__.name if module.__spec__ else ""
-        today = _today(name)
-        if today is not None:
-            module.__spec__ = sys.modules[today].__spec__
+        if module.__spec__ is not None:  # that of the former name, as the import system set it
+            module.__spec__ = self._own.pop(module.__spec__.name, module.__spec__)
 
 
 def _today(name: str) -> str | None:
