@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from experiments.alphabets import (
     METHODS,
@@ -139,6 +139,11 @@ def resume(path: Path, wanted: TrainSettings) -> None:
     train(RECIPE, replace(asked, **changes), ("--iterations",))
 
 
+def settings_of(config: Mapping[str, Any]) -> TrainSettings:
+    """Settings that a run's `config.json` keeps."""
+    return RECIPE.settings_of(config)
+
+
 def known(job: Job) -> bool:
     """Whether a run was evaluated after its last iteration, as the sweep evaluates."""
     if not (job.path / "summary.json").exists():
@@ -162,4 +167,4 @@ def plain(settings: TrainSettings) -> TrainSettings:
     return replace(settings, network=network, learner=learner)
 
 
-SCRIPT = Script(begin, resume, evaluate, RECIPE.settings_of, plain=plain, known=known)
+SCRIPT = Script(begin, resume, evaluate, settings_of, plain=plain, known=known)

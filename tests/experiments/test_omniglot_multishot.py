@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 from dataclasses import replace
 from typing import get_args
 
@@ -334,6 +335,11 @@ def test_a_sweep_takes_the_folder_of_the_images_on_either_side(tmp_path):
     assert own.train.data == own.evaluate.data == tmp_path
     (other,) = sweep_module.jobs(settings, ("--data", "elsewhere"))
     assert str(other.train.data) == str(other.evaluate.data) == "elsewhere"
+
+
+def test_runs_of_a_sweep_reach_other_processes(tmp_path):
+    (job,) = sweep_module.jobs(sweep_module.SweepSettings(data=tmp_path, methods=("leap",)), ())
+    assert pickle.loads(pickle.dumps(job)) == job
 
 
 def test_the_advice_of_a_sweep_without_images_can_be_taken(tmp_path, capsys):
