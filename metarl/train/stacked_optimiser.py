@@ -25,11 +25,17 @@ STEP_COUNT = "step"
 
 
 class StackedOptimiser:
-    """An optimiser of parameters ``[N, ...]``, which it writes in place."""
+    """An optimiser of parameters ``[N, ...]``, which it writes in place.
 
-    def __init__(self, settings: OptimiserSettings, params: Params) -> None:
-        self.settings, self.params = settings, params
-        self._shares = {name: list(p.detach().unbind()) for name, p in params.items()}
+    Args:
+        settings: Of the optimiser.
+        params: By name.
+        stacked: Whether they have an axis of agents; otherwise there is one agent.
+    """
+
+    def __init__(self, settings: OptimiserSettings, params: Params, stacked: bool = True) -> None:
+        self.settings, self.params, self._stacked = settings, params, stacked
+        self._shares = {name: list(self._parts(p.detach())) for name, p in params.items()}
         self.forget()
 
     def forget(self) -> None:
@@ -42,22 +48,26 @@ class StackedOptimiser:
         """Make the learning rate so many times the setting's."""
         self._optimiser.param_groups[0]["lr"] = self.settings.lr * factor
 
-    def step(self, gradients: Params, skips: Tensor | None = None) -> None:
-        """Step on gradients ``[N, ...]``.
+    def step(self, gradients: Mapping[str, Tensor | None], skips: Tensor | None = None) -> None:
+        """Step on gradients, of the parameters' shapes.
 
         Args:
-            gradients: By name; what has none keeps weights and moments.
+            gradients: By name; what has none, or None, keeps weights and moments.
             skips: bool ``[N]``: agents that keep theirs altogether; None: nobody.
         """
         stay = None if skips is None else skips.tolist()
         for name, shares in self._shares.items():
             gradient = gradients.get(name)
-            parts = [None] * len(shares) if gradient is None else gradient.unbind()
+            parts = [None] * len(shares) if gradient is None else self._parts(gradient)
             for n, (share, part) in enumerate(zip(shares, parts, strict=True)):
                 share.grad = None if stay is not None and stay[n] else part
         self._optimiser.step()
         # A fused optimiser writes without a word; who kept activations must see that they are old.
         torch.autograd.graph.increment_version(self.params.values())
+
+    def _parts(self, values: Tensor) -> Sequence[Tensor]:
+        """The share of every agent."""
+        return values.unbind() if self._stacked else (values,)
 
     def agent_state(self, index: int) -> dict[str, dict[str, Tensor]]:
         """What is kept of one agent, without the leading axis."""

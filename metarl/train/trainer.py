@@ -122,10 +122,11 @@ class Trainer:
     ) -> None:
         self.learner, self.settings = learner, settings
         self.processes = processes or OneProcess()
+        self._stacked = learner.num_agents is not None
         self.skips = Skips(learner.num_agents or 1, max_skipped)
         self.optimisers = {
             side: StackedOptimiser(
-                settings.of_side(side), {n: self._stacked(learner.params[n]) for n in names}
+                settings.of_side(side), {n: learner.params[n] for n in names}, self._stacked
             )
             for side, names in learner.sides.items()
         }
@@ -168,7 +169,10 @@ class Trainer:
         skipped = next(iter(self.learner.params.values())).new_zeros(len(self.skips.in_a_row))
         skipped = skipped if skips is None else skipped.masked_fill(skips, 1)
         self.skips.end(skipped.tolist())
-        means = {name: torch.stack(values).mean(0) for name, values in seen.items()}
+        means = {
+            name: values[0] if len(values) == 1 else torch.stack(values).mean(0)
+            for name, values in seen.items()
+        }
         counts = {n: torch.full_like(skipped, k) for n, k in self.learner.incidents.items()}
         return {**means, **counts, "skipped": skipped}
 
@@ -220,7 +224,9 @@ class Trainer:
         """
         params = [p for p in self.learner.params.values() if p.grad is not None]
         num_agents = len(self.skips.in_a_row)
-        gradients = [self._stacked(p.grad) for p in params if p.grad is not None]
+        gradients = [p.grad for p in params if p.grad is not None]
+        if not self._stacked:
+            gradients = [g.unsqueeze(0) for g in gradients]  # [1, ...]
         gradients = self.processes.reduced(gradients)
         if self.settings.max_grad_norm is not None and gradients:
             gradients, norms = clip_gradients(gradients, self.settings.max_grad_norm)
@@ -230,15 +236,16 @@ class Trainer:
             norms = next(iter(self.learner.params.values())).new_zeros(num_agents)
         means = {n: value.detach().reshape(num_agents, -1).mean(1) for n, value in metrics.items()}
         means["grad_norm"] = norms
-        finite = torch.stack([mean.isfinite() for mean in means.values()]).all(0)
-        bad = ~self.processes.agreed(finite)  # [agents]
-        if bool(bad.any()):
+        finite = torch.stack(list(means.values())).isfinite().all(0)
+        finite = self.processes.agreed(finite)  # [agents]
+        if not bool(finite.all()):
+            bad = ~finite
             self.skips.note(bad if skips is None else bad & ~skips, means)
             skips = bad if skips is None else skips | bad
         if skips is not None:
             gradients = [torch.where(along(skips, g), 0.0, g) for g in gradients]
         for p, gradient in zip(params, gradients, strict=True):
-            p.grad = gradient if self.learner.num_agents is not None else gradient[0]
+            p.grad = gradient if self._stacked else gradient[0]
         return means, skips
 
     def _step(self, skips: Tensor | None) -> None:
@@ -246,10 +253,7 @@ class Trainer:
         params = self.learner.params
         for step in self.learner.due(skips):
             optimiser = self.optimisers[step.side]
-            own = {n: params[n].grad for n in optimiser.params}
-            optimiser.step(
-                {n: self._stacked(g) for n, g in own.items() if g is not None}, step.skips
-            )
+            optimiser.step({n: params[n].grad for n in optimiser.params}, step.skips)
             if step.restart is not None:
                 optimiser.forget()
                 with torch.no_grad():
@@ -257,10 +261,6 @@ class Trainer:
                         params[name].copy_(value)
         for p in params.values():
             p.grad = None
-
-    def _stacked(self, values: Tensor) -> Tensor:
-        """A parameter or its gradient with an axis of agents, ``[agents, ...]``."""
-        return values.detach() if self.learner.num_agents is not None else values.detach()[None]
 
 
 class Skips:
