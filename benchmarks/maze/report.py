@@ -24,10 +24,10 @@ import numpy as np
 
 from benchmarks.csv_file import read_csv, write_csv
 from experiments.maze.evaluate import references
-from experiments.plot import common_anchors
-from experiments.references import REFERENCES, explained
 from metarl.evaluate.trials import window_returns
 from metarl.plots.lines import Curves, learning_curves, save_figure, within_trial_curve
+from metarl.plots.references import REFERENCES, explained
+from metarl.plots.runs import common_anchors
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.stats import mean_and_interval
 
@@ -106,7 +106,7 @@ def learning(rows: Sequence[Row]) -> Any:
         at = {(row["seed"], int(row["iteration"])): float(row["return"]) for row in group}
         values = np.array([[at[seed, mark] for mark in iterations] for seed in seeds])
         curves.append(Curves(name, np.array(iterations), values))
-    anchors = common_anchors([RunDirectory.open(PRETRAINED)])
+    anchors = common_anchors([RunDirectory.open(PRETRAINED)]) or {}
     return learning_curves(
         curves,
         anchors=anchors,

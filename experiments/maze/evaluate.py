@@ -17,13 +17,13 @@ from envs.maze import anchors as oracle
 from experiments.maze.agents import make_env, make_policy, make_tasks
 from experiments.maze.settings import TrainSettings, from_config
 from experiments.maze.summary import describe, describe_seeds, kept_instead
-from experiments.references import REFERENCES, explained
 from metarl.core import Params, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
+from metarl.plots.references import REFERENCES, explained
 from metarl.rl import PolicyAgent
 from metarl.run.counts import Held
 from metarl.run.machine_memory import require_memory

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.references import REFERENCES
 from metarl.foreign_bytes import understood
+from metarl.plots.references import REFERENCES
 from metarl.runs.files import read_json
 
 QUESTION = ("num_tasks", "seed", "greedy", "window")

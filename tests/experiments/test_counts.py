@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import alphabets, maze, maze_adapt, omniglot, plot, regression
+from experiments import alphabets, maze, maze_adapt, omniglot, regression
 from experiments.alphabets_sweep import SweepSettings
 from experiments.maze import evaluate as maze_evaluate
 from experiments.maze import render as maze_render
@@ -20,6 +20,7 @@ from metarl.errors import RunDirectoryError, UserError
 from metarl.run import main
 from metarl.run.command_line import largest_of, told_in_one_line
 from metarl.run.counts import check_counts, check_memory, held, option, whole_numbers
+from metarl.run.plot import PlotSettings
 
 RUN = Path("runs/some")
 SETTINGS = {
@@ -39,7 +40,7 @@ SETTINGS = {
     "alphabets train": alphabets.TrainSettings(),
     "alphabets evaluate": alphabets.EvaluateSettings(RUN, steps=7),
     "alphabets sweep": SweepSettings(),
-    "plot": plot.PlotSettings((RUN,), smoothing=7),
+    "plot": PlotSettings((RUN,), smoothing=7),
 }
 ALL = [(name, path) for name, one in SETTINGS.items() for path, _ in whole_numbers(one)]
 

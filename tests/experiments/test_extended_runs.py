@@ -6,7 +6,7 @@ import pytest
 
 from experiments.maze.__main__ import main as maze
 from experiments.maze_adapt.__main__ import main as maze_adapt
-from experiments.plot import group_runs
+from metarl.plots.runs import group_runs
 from metarl.runs.directory import find_runs
 from metarl.train.loop import MetaTraining, Schedule
 from tests.experiments.omniglot_runs import assert_equal, tiny_archives

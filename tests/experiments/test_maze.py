@@ -238,7 +238,7 @@ def test_references_have_one_name_and_are_explained_in_the_picture(trained):
     import numpy as np
 
     from experiments.maze.evaluate import draw_within_trial, references
-    from experiments.references import REFERENCES
+    from metarl.plots.references import REFERENCES
 
     beside = references(trained)
     assert list(beside) == [REFERENCES[key] for key in ("ceiling", "localising", "random")]
