@@ -48,6 +48,7 @@ FORMER_NAMES = {
     "metarl.modules.warp_parameters": "metarl.modules.warp",
     "metarl.progress": "metarl.runs.progress",
     "metarl.provenance": "metarl.runs.provenance",
+    "metarl.rl.cuda_graph": "metarl.core.cuda_graph",
     "metarl.run_directory": "metarl.runs.directory",
     "metarl.statistics": "metarl.stats",
     "metarl.training": "metarl.train.loop",

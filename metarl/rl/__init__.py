@@ -5,6 +5,12 @@ what was played, and one `PolicyGradientTasks` scores it: trials of agents that 
 episodes to adapt to by policy gradient, with weights of their own for every task.
 """
 
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
 from metarl.rl.agents import Agent, PolicyAgent, UniformAgent
 from metarl.rl.baseline import LinearBaseline
 from metarl.rl.collector import Collector, Environments, TensorVectorEnv
@@ -58,3 +64,26 @@ __all__ = [
     "recurrent_policy",
     "start_entropy",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Collector of episodes under its name in version 0.1, with a `DeprecationWarning`."""
+    if name != "EpisodeCollector":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "metarl.rl.EpisodeCollector is metarl.rl.Collector since version 0.2",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return _episode_collector
+
+
+def _episode_collector(
+    env: TensorVectorEnv,
+    policy: Policy,
+    generators: Sequence[torch.Generator],
+    num_tasks: int,
+    num_steps: int,
+    options: dict[str, Any] | None = None,
+) -> Collector:
+    return Collector(env, policy, generators, num_steps, num_tasks=num_tasks, options=options)

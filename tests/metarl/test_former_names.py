@@ -5,8 +5,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+import metarl.rl
+from envs import BanditVectorEnv
+from metarl.core import stack
 from metarl.former_names import FORMER_NAMES
+from metarl.rl import Categorical, mlp_policy
 
 
 @pytest.mark.parametrize("former", [*sorted(FORMER_NAMES), "metarl.fewshot.criteria"])
@@ -23,6 +28,17 @@ assert module.__spec__.name == today
 assert today in str([str(w.message) for w in caught if w.category is DeprecationWarning])
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_collector_of_episodes_is_found_under_its_former_name() -> None:
+    env, policy = BanditVectorEnv(4, horizon=3), mlp_policy(1, Categorical(5))
+    generator = torch.Generator().manual_seed(0)
+    with pytest.warns(DeprecationWarning, match=r"metarl\.rl\.Collector"):
+        former = metarl.rl.EpisodeCollector
+    played = former(env, policy, [generator], 2, num_steps=3).collect(
+        stack([policy.init(generator) for _ in range(2)])
+    )
+    assert played.rewards.shape == (2, 3, 2)
 
 
 def test_other_names_are_as_unknown_as_ever() -> None:
