@@ -21,9 +21,9 @@ from metarl.meta.policy.trajectory_objectives import (
     TrajectoryObjective,
 )
 from metarl.meta.policy.trpo import TRPO
-from metarl.meta.recorded import Noted, Recorded
 from metarl.meta.regularised import Penalty, regularised_gradients
 from metarl.meta.reptile import Reptile
+from metarl.meta.task_views import Noted, Recorded
 from metarl.meta.two_timescale import TwoTimescale, TwoTimescaleSettings
 from metarl.meta.warpgrad.continual import ContinualWarpGrad
 from metarl.meta.warpgrad.offline import OfflineWarpGrad

@@ -46,8 +46,8 @@ from metarl.core import (
 )
 from metarl.core.update_rules import check_rule
 from metarl.errors import UserError
-from metarl.meta.recorded import Noted
 from metarl.meta.task_checks import check_metrics, check_offers, explained
+from metarl.meta.task_views import Noted
 
 Metrics: TypeAlias = dict[str, Tensor]
 """Metrics of every task, ``[N]``, without a graph."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metarl.core import Params, TaskBatch, add_to_grads, gradients
 from metarl.meta.learner import MetaLearner, Metrics
-from metarl.meta.recorded import Noted
+from metarl.meta.task_views import Noted
 
 Penalty: TypeAlias = Callable[[Params, Params, Sequence[Any]], Tensor]
 """A scalar to be small, of the fast and the slow meta-parameters, unstacked, and of the first

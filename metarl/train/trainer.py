@@ -240,7 +240,8 @@ class Trainer:
         finite = self.processes.agreed(finite)  # [agents]
         if not bool(finite.all()):
             bad = ~finite
-            self.skips.note(bad if skips is None else bad & ~skips, means)
+            new = (bad if skips is None else bad & ~skips).tolist()
+            self.skips.note(*_said([n for n, is_new in enumerate(new) if is_new], means))
             skips = bad if skips is None else skips | bad
         if skips is not None:
             gradients = [torch.where(along(skips, g), 0.0, g) for g in gradients]
@@ -263,6 +264,15 @@ class Trainer:
             p.grad = None
 
 
+def _said(agents: Sequence[int], found: Mapping[str, Tensor]) -> tuple[Sequence[int], str]:
+    """Agents without a finite gradient, and what was found of them, in words."""
+    values = (
+        f"{name} {', '.join(f'{float(value[n]):.4g}' for n in agents)}"
+        for name, value in found.items()
+    )
+    return agents, f"loss or gradient is not finite ({', '.join(values)})"
+
+
 class Skips:
     """Meta-batches without a finite gradient, agent by agent.
 
@@ -275,30 +285,22 @@ class Skips:
         self.most = most
         self.in_a_row = [0] * num_agents
 
-    def note(self, bad: Tensor, found: Mapping[str, Tensor]) -> None:
-        """Warn of gradients that are not finite.
+    def note(self, agents: Sequence[int], what: str) -> None:
+        """Warn of what is not finite.
 
         Args:
-            bad: bool, one per agent.
-            found: Metrics, one per agent.
+            agents: Whose meta-batch is skipped; nobody: nothing is said.
+            what: It, in words.
 
         Raises:
             NonFiniteLossError: For some agent it is one too many.
         """
-        agents = [n for n, is_bad in enumerate(bad.tolist()) if is_bad]
-        if not agents:
-            return
-        values = {
-            name: ", ".join(f"{float(value[n]):.4g}" for n in agents)
-            for name, value in found.items()
-        }
-        listed = ", ".join(f"{name} {value}" for name, value in values.items())
-        what = f"loss or gradient is not finite ({listed})"
         too_many = [n for n in agents if self.in_a_row[n] + 1 >= self.most]
         if too_many:
             again = f", {self.most} meta-batches in a row" if self.most > 1 else ""
             raise NonFiniteLossError(what + again, too_many)
-        logger.warning("a meta-batch was skipped: %s", what)
+        if agents:
+            logger.warning("a meta-batch was skipped: %s", what)
 
     def end(self, skipped: Sequence[float]) -> None:
         """Count a meta-batch, of which some agents were skipped."""

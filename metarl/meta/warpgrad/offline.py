@@ -40,9 +40,9 @@ from metarl.core import (
 )
 from metarl.core.replay import Key
 from metarl.meta.learner import MetaLearner, Metrics
-from metarl.meta.numbered_tasks import NumberedTasks
 from metarl.meta.policy.trajectory_objectives import TrajectoryObjective
 from metarl.meta.task_checks import check_offers
+from metarl.meta.task_views import NumberedTasks
 from metarl.meta.warpgrad.objectives import Look, Objective, check_settings, look
 from metarl.seeding import stream
 

@@ -1,20 +1,23 @@
-"""Task batches that remember what was drawn of them.
+"""Views of task batches: what was drawn of them is remembered, or their places are known.
 
 `Recorded` hands it out again, so that adaptation can be taken from elsewhere: updates that move the
 initialisation several times on the same experience (PPO's epochs, TRPO's line search) adapt from
 each candidate by the batches that were drawn at first. `Noted` keeps what the experience says of
 itself, such as the returns of every task, while a learner works on the tasks as it likes.
+`NumberedTasks` know their places in the meta-batch, however they are divided into chunks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from metarl.core import Params, Split, TaskBatch
+from metarl.core import DivisibleTaskBatch, Params, Split, TaskBatch
+from metarl.meta.task_checks import check_offers
 
 BatchT = TypeVar("BatchT")
 
@@ -132,3 +135,40 @@ class Noted(Generic[BatchT]):
         return (
             {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
         )
+
+
+@dataclass(frozen=True)
+class NumberedTasks:
+    """A task batch, or a chunk of one.
+
+    Attributes:
+        tasks: The tasks.
+        first: The number of the first of them in the whole meta-batch.
+    """
+
+    tasks: TaskBatch[Any]
+    first: int = 0
+
+    @property
+    def num_tasks(self) -> int:
+        """N, or the size of the chunk."""
+        return self.tasks.num_tasks
+
+    @property
+    def places(self) -> slice:
+        """The places of these tasks in the whole meta-batch."""
+        return slice(self.first, self.first + self.num_tasks)
+
+    def sample(self, fast: Params, slow: Params, split: Split) -> Any:
+        """What the tasks draw."""
+        return self.tasks.sample(fast, slow, split)
+
+    def loss(self, fast: Params, slow: Params, batch: Any) -> Tensor:
+        """Their losses ``[N]``."""
+        return self.tasks.loss(fast, slow, batch)
+
+    def select(self, tasks: slice) -> NumberedTasks:
+        """These tasks alone."""
+        divisible: DivisibleTaskBatch[Any] = check_offers(self.tasks, self, "select")
+        start, _, _ = tasks.indices(self.num_tasks)
+        return NumberedTasks(divisible.select(tasks), self.first + start)
