@@ -98,10 +98,9 @@ def test_train_leaves_a_whole_run_directory(trained):
     assert len(set.union(*parts)) == 5
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_resumes_bit_for_bit(tmp_path, data, method):
-    head = ("--head-reset",) if method in MAY_RESET_HEAD else ()
-    arguments = (*SMALL, "--method", method, *head)
+@pytest.mark.parametrize("method", MAY_RESET_HEAD)
+def test_random_heads_resume_bit_for_bit(tmp_path, data, method):
+    arguments = (*SMALL, "--method", method, "--head-reset")
     (whole,) = train(tmp_path / "whole", data, *arguments)
     (cut,) = train(tmp_path / "cut", data, *arguments)
     resume_before_the_last(cut)
@@ -292,10 +291,8 @@ def test_what_the_meta_loss_is_taken_on(data):
         (("--pretrain", "9"), "9 alphabets to meta-train on and 2 to test on"),
         (("--classes", "9"), "there are 0 of at least 9 characters"),
         (("--held-out", "4"), "4 of 4 drawings held out"),
-        (("--iterations", "0"), "--iterations must be at least 1"),
         (("--split-seed", "-1"), "--split-seed must not be negative"),
         (("--preset", "slow"), "is not one of fast, default, reference"),
-        (("--method", "maml++"), "is not one of maml"),
         (("--method", "maml", "--head-reset"), "maml learns its head"),
         (("--method", "leap", "--warp-epochs", "2"), "leap reads no such setting"),
         (
