@@ -31,7 +31,7 @@ __all__ = ["make_vector"]
 
 
 def __getattr__(folder: str) -> Callable[..., TensorEnv[Any]]:
-    """What makes the environments of a family, by the name of its folder."""
+    """Maker of the vector environments of a family, by the name of its folder."""
     if folder not in FAMILIES:
         raise AttributeError(f"module {__name__!r} has no attribute {folder!r}")
     family = import_module(f"{__package__}.{folder}")

@@ -1,4 +1,4 @@
-"""Bernoulli bandits, one at a time and as one tensor program: what has to be explored at least.
+"""Bernoulli bandits, one at a time and as one tensor program: the simplest thing to explore.
 
 Duan et al. (2016), section 3.1. A trial is an episode here: the arms stay the same for `horizon`
 pulls.
@@ -114,14 +114,10 @@ class BanditVectorEnv(TensorEnv[BanditTask]):
 
     Args:
         num_envs: Number of bandits, B.
-        num_arms: K, if `tasks` is not given.
-        tasks: Where bandits come from when none are set; uniform probabilities by default.
-        horizon: Pulls in an episode.
-        device: Where all tensors live.
-        generator: The source of bandits and rewards; see `envs.base.tensor`.
-        autoreset_mode: DISABLED, SAME_STEP or NEXT_STEP.
-        validate_actions: Refuse arms that do not exist. Done on the CPU only: elsewhere the check
-            would have to wait for the device.
+        num_arms, tasks, horizon: As in `BanditEnv`.
+        device, generator, autoreset_mode: As in `envs.base.tensor.TensorEnv`.
+        validate_actions: Refuse arms that do not exist. Done on the CPU only: elsewhere the
+            check would have to wait for the device.
 
     Raises:
         ValueError: If a setting is out of range.

@@ -135,15 +135,10 @@ class GridNaviVectorEnv(TensorEnv[GridNaviTask]):
 
     Args:
         num_envs: Number of grids, B.
-        size: Cells along a side, if `tasks` is not given.
-        tasks: Where goals come from when none are set; every goal by default.
-        horizon: Steps in an episode.
-        one_hot: See the cell as a one-hot vector instead of two coordinates.
-        device: Where all tensors live.
-        generator: The source of goals; see `envs.base.tensor`.
-        autoreset_mode: DISABLED, SAME_STEP or NEXT_STEP.
-        validate_actions: Refuse actions out of range. Done on the CPU only: elsewhere the check
-            would have to wait for the device.
+        size, tasks, horizon, one_hot: As in `GridNaviEnv`.
+        device, generator, autoreset_mode: As in `envs.base.tensor.TensorEnv`.
+        validate_actions: Refuse actions out of range. Done on the CPU only: elsewhere the
+            check would have to wait for the device.
 
     Raises:
         ValueError: If a setting is out of range.

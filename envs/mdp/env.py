@@ -126,15 +126,10 @@ class TabularMDPVectorEnv(TensorEnv[MDPTask]):
 
     Args:
         num_envs: Number of processes, B.
-        num_states: S, if `tasks` is not given.
-        num_actions: A, if `tasks` is not given.
-        tasks: Where processes come from when none are set; those of RL^2 by default.
-        horizon: Steps in an episode.
-        device: Where all tensors live.
-        generator: The source of processes, moves and noise; see `envs.base.tensor`.
-        autoreset_mode: DISABLED, SAME_STEP or NEXT_STEP.
-        validate_actions: Refuse actions out of range. Done on the CPU only: elsewhere the check
-            would have to wait for the device.
+        num_states, num_actions, tasks, horizon: As in `TabularMDPEnv`.
+        device, generator, autoreset_mode: As in `envs.base.tensor.TensorEnv`.
+        validate_actions: Refuse actions out of range. Done on the CPU only: elsewhere the
+            check would have to wait for the device.
 
     Raises:
         ValueError: If a setting is out of range.

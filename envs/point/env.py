@@ -1,4 +1,4 @@
-"""Points in the plane that look for a hidden goal: the 2D navigation of MAML, one or many.
+"""Points in the plane that look for a hidden goal: MAML's 2D navigation, one and many.
 
 Finn et al. (2017), section 5.3.1. As in the published environment a step is paid the distance that
 is left *after* the move and an episode ends near the goal, where "near" is a square.
@@ -155,15 +155,8 @@ class PointNavigationVectorEnv(TensorEnv[PointTask]):
 
     Args:
         num_envs: Number of points, B.
-        tasks: Where goals come from when none are set; uniform in [-0.5, 0.5]^2 by default.
-        horizon: Steps in an episode.
-        max_step: Largest change of a coordinate in a step.
-        goal_radius: How near the goal an episode ends; 0 for never.
-        action_scale: What an action is multiplied by to be a move; with `max_step` an action of 1
-            is the longest step.
-        device: Where all tensors live.
-        generator: The source of goals; see `envs.base.tensor`.
-        autoreset_mode: DISABLED, SAME_STEP, or, with ``goal_radius=0``, NEXT_STEP.
+        tasks, horizon, max_step, goal_radius, action_scale: As in `PointNavigationEnv`.
+        device, generator, autoreset_mode: As in `envs.base.tensor.TensorEnv`.
         validate_actions: Refuse actions that are not finite. Done on the CPU only: elsewhere the
             check would have to wait for the device.
 

@@ -1,4 +1,4 @@
-"""What our vector wrappers share: tensors within, and without what the environment speaks."""
+"""The base of our vector wrappers: tensors within, and outside what the environment speaks."""
 
 from __future__ import annotations
 
