@@ -102,11 +102,13 @@ def compare(comparable: Comparable, folder: Path, read: Read) -> dict[str, str]:
         if settings.report_only:
             return report(comparable, folder, comparison, planned, {}).failures
         keep(folder, comparison, planned)
+        before = comparison
     found = work_off(planned, settings.jobs)
     failures = {str(path.relative_to(folder)): why for path, why in found.items()}
     with held(folder, patience=PATIENCE):
         settings, comparison = read()
-        planned = jobs(comparable, comparison, folder, settings.device)
+        if comparison != before:
+            planned = jobs(comparable, comparison, folder, settings.device)
         return report(comparable, folder, comparison, planned, failures).failures
 
 
@@ -134,7 +136,7 @@ def report(
     keep(folder, comparison, planned, results=vars(compared))
     title = f"Adaptation on unseen tasks: {comparable.title(planned[0].train)}"
     text = as_markdown(compared, title)
-    write_bytes(folder / "comparison.csv", as_csv(compared).encode())
+    write_bytes(folder / "comparison.csv", as_csv(compared))
     write_bytes(folder / "comparison.md", text.encode())
     save_figure(draw(compared, title, comparable.families), folder / "comparison.png")
     print(text.partition("\n## Step by step")[0])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from io import StringIO
 from typing import Any
 
 from metarl.compare.results import Compared
+from metarl.compare.summaries import csv_of
 
 Row = dict[str, Any]
 MARK = "**"
@@ -47,15 +46,11 @@ def row(summary: dict[str, Any], k: int) -> Row:
     }
 
 
-def as_csv(compared: Compared) -> str:
-    """All rows."""
-    text = StringIO()
+def as_csv(compared: Compared) -> bytes:
+    """All rows, and one for each method that failed."""
     failed = [{"method": method, "num_seeds": 0} for method in compared.failed_methods]
     found = rows(compared)
-    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([*found, *failed])
-    return text.getvalue()
+    return csv_of(list(found[0]), [*found, *failed])
 
 
 def as_markdown(compared: Compared, title: str) -> str:

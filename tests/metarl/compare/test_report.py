@@ -70,7 +70,7 @@ def test_one_task_has_no_interval_and_no_mark():
     assert "| +1.00 [–] |" in text
     assert "No intervals: one task is no sample of tasks." in text
     assert "No intervals" not in as_markdown(by_hand(), "By hand")
-    last = list(csv.DictReader(as_csv(compared).splitlines()))[-1]
+    last = list(csv.DictReader(as_csv(compared).decode().splitlines()))[-1]
     assert (last["return_mean"], last["return_mean_low"], last["above_start_high"]) == (
         *("5.5", "", ""),
     )
@@ -80,7 +80,7 @@ def test_one_task_has_no_interval_and_no_mark():
 def test_no_score_is_a_dash():
     compared = one_task(oracle=0.0)
     assert "normalised_score" not in compared.methods[0]
-    assert next(csv.DictReader(as_csv(compared).splitlines()))["normalised_score"] == ""
+    assert next(csv.DictReader(as_csv(compared).decode().splitlines()))["normalised_score"] == ""
     assert "| – | +1.00" in as_markdown(compared, "No score")
 
 
@@ -123,7 +123,7 @@ def test_tables_say_who_is_above_whom():
     assert "| 200 | 2 |" in best
     assert "Not there: better/seed-3." in text
     assert "Failed: noisy/seed-1: it blew up." in text
-    lines = list(csv.DictReader(as_csv(compared).splitlines()))
+    lines = list(csv.DictReader(as_csv(compared).decode().splitlines()))
     assert len(lines) == 6
     heads = text.splitlines()[6].split(" | ")
     cells = best.split(" | ")
