@@ -37,6 +37,18 @@ class DeviceError(UserError):
     """A device was asked for that this machine or this torch does not have."""
 
 
+class NonFiniteLossError(ArithmeticError):
+    """A loss or gradient became NaN or infinite.
+
+    Attributes:
+        agents: Which of the stacked agents' it was; empty where that was not said.
+    """
+
+    def __init__(self, message: str, agents: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.agents = tuple(agents)
+
+
 def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """Check that an option has one of its values; a misspelt one is never taken for another.
 

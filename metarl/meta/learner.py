@@ -68,18 +68,6 @@ class SideStep(NamedTuple):
     restart: Params | None = None
 
 
-class NonFiniteLossError(ArithmeticError):
-    """A loss or gradient became NaN or infinite.
-
-    Attributes:
-        agents: Which of the stacked agents' it was; empty where that was not said.
-    """
-
-    def __init__(self, message: str, agents: Sequence[int] = ()) -> None:
-        super().__init__(message)
-        self.agents = tuple(agents)
-
-
 class MetaLearner(ABC):
     """Meta-parameters and what is done with them.
 
