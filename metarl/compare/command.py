@@ -53,7 +53,7 @@ def run_compare(comparable: Comparable, prog: str, arguments: Sequence[str]) -> 
 def asked_for(
     comparable: Comparable, prog: str, folder: Path, arguments: Sequence[str]
 ) -> tuple[CompareSettings, Comparison]:
-    """What the command line says, and what is compared by it and by what the folder holds now.
+    """Read the command line, and what is to be compared by it and by what the folder holds now.
 
     Raises:
         UserError: A setting is refused, or the folder holds something else.

@@ -56,7 +56,7 @@ class CpuClock:
 
 
 def cpu_seconds(path: Path) -> float | None:
-    """What a file says; None where it is missing."""
+    """Return the CPU seconds that a file holds; None where it is missing."""
     if not path.exists():
         return None
     content = read_json(path)

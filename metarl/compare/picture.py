@@ -1,6 +1,6 @@
 """The picture of a comparison: adaptation by family of methods, and where all of them end.
 
-On the left one small panel a family, all on the same axes, with the reference dotted in each and
+On the left one small panel per family, all on the same axes, with the reference dotted in each and
 the other families in grey; on the right every method in one line, from its return before adaptation
 to that after it.
 """
@@ -87,7 +87,7 @@ def families(
 
 
 def colours_of(panels: Mapping[str, Sequence[Summary]]) -> dict[str, str]:
-    """A colour a method, different within its panel."""
+    """Colours of the methods, different within a panel."""
     return {
         summary["method"]: COLOURS[index % len(COLOURS)]
         for members in panels.values()
@@ -107,7 +107,7 @@ def heights(compared: Compared) -> tuple[float, float]:
 
 
 def intervals(summary: Summary) -> list[Sequence[float]]:
-    """For every k; where there is none, as of one task, the mean itself."""
+    """Intervals of the mean return for every k; the mean itself where there is none."""
     found = zip(summary["return_mean"], summary["return_mean_ci95"], strict=True)
     return [ends or (mean, mean) for mean, ends in found]
 
@@ -121,7 +121,7 @@ def family(
     compared: Compared,
     limits: tuple[float, float],
 ) -> None:
-    """One panel."""
+    """Draw one panel: a family of methods, all others in grey behind them."""
     plain(axes)
     axes.set_title(name, loc="left", fontsize=10, color=INK)
     axes.set_ylim(*limits)

@@ -28,7 +28,7 @@ def _same_name(option: str) -> str:
 
 @dataclass(frozen=True)
 class Comparable:
-    """What a script hands over so that its methods can be compared.
+    """A script whose methods can be compared: what it hands over for that.
 
     Attributes:
         script: Trains and evaluates its runs.
@@ -58,7 +58,7 @@ class Comparable:
 
 
 def jobs(comparable: Comparable, comparison: Comparison, folder: Path, device: str) -> list[Job]:
-    """All runs, seeds outermost, so that all methods have a first seed soon.
+    """List all runs, seeds outermost, so that all methods have a first seed soon.
 
     Raises:
         UserError: An option is unknown, or not the method's; the methods would not have the same
@@ -138,7 +138,7 @@ def check_path(settings: Any, whose: str, path: Sequence[str], closed: Sequence[
     """Check that an option is there.
 
     Raises:
-        UserError: It is not, or it is the comparison's own.
+        UserError: There is none, or it is the comparison's own.
     """
     words = f"--override {whose}.{'.'.join(path)}"
     if path and path[0] in closed:

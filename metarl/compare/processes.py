@@ -68,7 +68,7 @@ def _start(job: Job) -> _Running:
 
 
 def _child(job: Job, words: Connection) -> None:
-    """One run in a process of its own; the exit status says how it ended."""
+    """Bring one run to its end, in a process of its own; the exit status says how it ended."""
     with small_networks():
         try:
             why = failure(job)
@@ -80,7 +80,7 @@ def _child(job: Job, words: Connection) -> None:
 
 
 def _last_words(one: _Running) -> str:
-    """What a process failed of."""
+    """Return what a process failed of, in words."""
     status = one.process.exitcode
     if status == FAILED:
         return str(one.words.recv())

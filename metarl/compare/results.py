@@ -1,4 +1,4 @@
-"""What the runs of a comparison measured, brought together: every number of the report.
+"""Results of the runs of a comparison, brought together: every number of the report.
 
 All methods are judged on the same tasks, so differences are paired by task. Bootstraps are over
 tasks and seeds (`metarl.stats`); with a few seeds their intervals are too narrow.
@@ -35,13 +35,13 @@ class Run:
     """One seed of a method.
 
     Attributes:
-        path: Its directory.
-        seed: Of training.
-        result: On the unseen tasks, ordered by name.
-        task_ids: Their names.
-        summary: What is read of its `summary.json`.
-        env_steps: Of training.
-        cpu_seconds: Of training; None where they were not counted.
+        path: Run directory.
+        seed: Seed of training.
+        result: Episodes on the unseen tasks, ordered by name.
+        task_ids: Names of the tasks.
+        summary: Entries of `summary.json` that are read.
+        env_steps: Environment steps of training.
+        cpu_seconds: CPU seconds of training; None where they were not counted.
     """
 
     path: Path
@@ -60,11 +60,11 @@ class Compared:
     Attributes:
         methods: `method_summary` of each method that has been evaluated.
         missing: Runs that are not evaluated yet.
-        reference: Who the others are compared with; None where it is not there.
-        floor: What `floor_return` is the return of.
-        floor_return: Of normalised score 0.
-        oracle_return: Of normalised score 1.
-        failures: What runs, which are missing, have failed of.
+        reference: Method that the others are compared with; None where it is not there.
+        floor: Name of who earns `floor_return`.
+        floor_return: Return of normalised score 0.
+        oracle_return: Return of normalised score 1.
+        failures: What missing runs have failed of, by name.
     """
 
     methods: list[dict[str, Any]]
@@ -86,7 +86,7 @@ def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) 
     """Sum up what has been evaluated.
 
     Args:
-        folder: Of the comparison.
+        folder: Folder of the comparison.
         comparison: What is compared.
         failures: Runs that failed now, and of what: what they left earlier does not count.
 
@@ -136,14 +136,14 @@ def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) 
 
 
 OF_SUMMARY = ("axis", "floor", "floor_return", "oracle_return", "iteration")
-"""What is read of a run's `summary.json`."""
+"""Entries that are read of a run's `summary.json`."""
 
 
 def read_run(path: Path, seed: int) -> Run:
-    """What one run left behind.
+    """Read what one run left behind.
 
     Raises:
-        UserError: Its files are damaged, or of another version.
+        UserError: The files are damaged, or of another version.
     """
     run = RunDirectory.open(path)
     remedy = f"delete {path / 'evaluated.json'}, and it is evaluated again"
@@ -175,14 +175,14 @@ def method_summary(
     """All numbers of a method; lists have an entry for every k.
 
     Args:
-        method: Its name.
-        runs: Its seeds.
-        reference: The seeds of who it is compared with; empty: nobody.
+        method: Name of the method.
+        runs: Seeds of the method.
+        reference: Seeds of the method it is compared with; empty: none.
         anchors: ``floor`` and ``oracle``.
-        seed: Of the bootstraps.
+        seed: Seed of the bootstraps.
 
     Returns:
-        Those of `adaptation_summary`, and: ``above_start``, return minus that at k = 0, and
+        What `adaptation_summary` returns, and: ``above_start``, return minus that at k = 0, and
         ``above_reference``, return minus the reference's at its last k (None for the reference
         itself), each with ``estimate``, ``low``, ``high`` (None of one task) and ``marked``:
         whether the interval excludes 0; ``env_steps`` and ``cpu_seconds`` of training, means over

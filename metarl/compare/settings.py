@@ -27,7 +27,7 @@ class EvaluationSettings:
         episodes: Episodes per task and step. Default: the method's usual number.
         chunk_size: Tasks that are stacked. None: all.
         split: validation to choose settings by, test to report on.
-        seed: Of tasks and episodes.
+        seed: Seed of tasks and episodes.
     """
 
     tasks: int = 40
@@ -95,13 +95,13 @@ class CompareSettings:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `comparison.json` keeps, so that more can be added.
+    """A comparison as `comparison.json` keeps it, so that more can be added.
 
     Attributes:
         env: The task distribution.
         methods: What is compared, in the order in which it was added.
         seeds: Training seeds.
-        options: Of `train`, for all methods that have them, as on the command line.
+        options: Options of `train`, for all methods that have them, as on the command line.
         override: Options of single methods, METHOD.OPTION=VALUE.
         evaluate: On unseen tasks.
         reference: Who the others are compared with.
@@ -128,10 +128,10 @@ class Comparison:
 
 
 def stored_in(folder: Path) -> Comparison | None:
-    """What a folder compares; None where there is nothing yet.
+    """Read what a folder compares; None where there is nothing yet.
 
     Raises:
-        RunDirectoryError: It holds something else, or a comparison of another version.
+        RunDirectoryError: The folder holds something else, or a comparison of another version.
     """
     path = folder / "comparison.json"
     if not path.exists():
@@ -153,7 +153,7 @@ def stored_in(folder: Path) -> Comparison | None:
 
 
 def _comparison(content: Mapping[str, Any]) -> Comparison:
-    """What JSON values say; raises what it likes where they are of another kind."""
+    """Build a comparison of JSON values; raises any error where they are of another kind."""
     how = dict(content.get("evaluate", {}))
     if "side" in how:  # the former name
         how.setdefault("split", how.pop("side"))
@@ -208,7 +208,7 @@ def in_words_of_today(stored: Comparison, today: Callable[[str], str]) -> Compar
 
 
 def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str]) -> Comparison:
-    """What is there, with what is asked for now.
+    """Join what is there with what is asked for now.
 
     Args:
         stored: What the folder compares.
@@ -216,7 +216,7 @@ def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str
         rest: Options of `train`.
 
     Raises:
-        UserError: It is another environment.
+        UserError: The environments differ.
     """
     before = stored or Comparison(asked.env, asked.methods, asked.seeds)
     if asked.env != before.env:

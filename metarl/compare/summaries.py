@@ -51,7 +51,7 @@ def seeds_of_lines(
     """Runs that differ in nothing but their seed, by ``names`` and a name for the legend.
 
     Args:
-        summaries: Of all runs; each has a ``method``.
+        summaries: Summaries of all runs; each has a ``method``.
         judged: Entries that say how a run was judged, in words; what differs in them is not
             averaged. The name for the legend is the method, and what of these differs within it.
         names: Further entries that tell lines apart.
@@ -74,7 +74,7 @@ def over_seeds(runs: Sequence[Summary], name: str, scale: float, digits: int) ->
 
 
 def curve_within(label: str, runs: Sequence[Summary], x: str, y: str) -> Curves:
-    """One row per run: a list ``y`` of its summary, where all runs have the places ``x`` of it."""
+    """Curves of runs: a list ``y`` of each summary, at the places ``x`` that all of them have."""
     common = sorted(set.intersection(*(set(run[x]) for run in runs)))
     at = [dict(zip(run[x], run[y], strict=True)) for run in runs]
     return Curves(label, np.asarray(common), np.array([[one[k] for k in common] for one in at]))
@@ -83,7 +83,7 @@ def curve_within(label: str, runs: Sequence[Summary], x: str, y: str) -> Curves:
 def curve_across(
     label: str, runs: Sequence[Summary], x: str, y: str, seed: str = "run_seed"
 ) -> Curves | None:
-    """One row per seed: a number ``y`` of its runs against another, ``x``.
+    """Curves of seeds: a number ``y`` of the runs of each against another, ``x``.
 
     Seeds that lack a run are left out; None where all do.
     """

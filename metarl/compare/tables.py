@@ -13,7 +13,7 @@ MARK = "**"
 
 
 def rows(compared: Compared) -> list[Row]:
-    """One for every method and k, flat, with plain numbers."""
+    """Rows for every method and k, flat, with plain numbers."""
     return [row(summary, k) for summary in compared.methods for k in summary["steps"]]
 
 
@@ -47,7 +47,7 @@ def row(summary: dict[str, Any], k: int) -> Row:
 
 
 def as_csv(compared: Compared) -> bytes:
-    """All rows, and one for each method that failed."""
+    """Table of all rows, and of one for each method that failed."""
     failed = [{"method": method, "num_seeds": 0} for method in compared.failed_methods]
     found = rows(compared)
     return csv_of(list(found[0]), [*found, *failed])
@@ -111,7 +111,7 @@ def table(found: Sequence[Row], reference: str | None, failed: Sequence[str] = (
 
 
 def notes(compared: Compared) -> list[str]:
-    """What the columns are, and what is not in them."""
+    """Notes below a table: what its columns are, and what is not in them."""
     versus = ""
     if compared.reference is not None:
         versus = f", and with the return of {compared.reference} at its last k"

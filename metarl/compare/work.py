@@ -27,10 +27,10 @@ FAILURES = (
     *(UserError, NonFiniteLossError, OSError, MemoryError),
     *(RuntimeError, ValueError, ArithmeticError),  # of torch: no memory, no distribution, singular
 )
-"""What one run may end in while the others go on."""
+"""Errors that one run may end in while the others go on."""
 
 Failures = dict[Path, str]
-"""What runs have failed of, in words, by their directories."""
+"""Reasons that runs have failed for, in words, by their directories."""
 
 PLACES = ("run_dir", "resume", "seeds", "device", "data", "json", "run")
 """Settings of training and evaluation that say where, and make no difference to what."""
@@ -46,7 +46,7 @@ def _never(job: Job) -> bool:
 
 @dataclass(frozen=True)
 class Script:
-    """What a script offers for its runs: functions of its module, so that any process finds them.
+    """A script as its runs need it: functions of a module, so that any process finds them.
 
     Attributes:
         train: Trains a new run, given its settings, which have ``run_dir``.
@@ -72,8 +72,8 @@ class Job:
     """One run, to be trained and evaluated.
 
     Attributes:
-        path: Its directory.
-        train: Its settings; among them ``method``, ``seeds`` and ``iterations``.
+        path: Run directory.
+        train: Settings of training; among them ``method``, ``seeds`` and ``iterations``.
         evaluate: Settings of its evaluation.
         script: Who does it.
     """
@@ -88,7 +88,7 @@ def check_same(job: Job) -> None:
     """Check that a run which is there can become the one that is wanted.
 
     Raises:
-        UserError: It has other settings, or more iterations.
+        UserError: The run has other settings, or more iterations.
     """
     if not (job.path / "config.json").exists():
         return
@@ -180,7 +180,7 @@ def finished(job: Job) -> bool:
 
 
 def _record(job: Job) -> dict[str, Any]:
-    """What was evaluated, how, and what it gave."""
+    """Record of what was evaluated, how, and with what result."""
     how = {n: v for n, v in vars(job.evaluate).items() if n not in PLACES}
     files = [job.path / name for name in job.script.results]
     digests = [hashlib.sha256(f.read_bytes()).hexdigest() if f.exists() else None for f in files]

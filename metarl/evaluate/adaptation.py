@@ -44,7 +44,7 @@ Look: TypeAlias = Callable[[Any], Callable[[Stage], Mapping[str, Tensor]]]
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """What was seen of N tasks at S stages of K steps of adaptation.
+    """Figures of N tasks at S stages of K steps of adaptation.
 
     Attributes:
         steps: Numbers of steps of the stages ``[S]``, rising.

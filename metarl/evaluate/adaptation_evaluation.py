@@ -33,10 +33,10 @@ from metarl.stats import Interval, bootstrap_ci, crossed, iqm, mean
 
 @dataclass(frozen=True, eq=False)
 class AdaptationResult:
-    """Episodes on N tasks after each of 0 to K steps, E a task and step, all ``[N, K + 1, E]``.
+    """Episodes on N tasks after each of 0 to K steps, E per task and step, all ``[N, K + 1, E]``.
 
     Attributes:
-        returns: Undiscounted.
+        returns: Undiscounted returns.
         lengths: Steps until the episode succeeded, or ended.
         successes: 1 for an episode that succeeded, else 0; None where nothing is a success.
         experience: Episodes on the task that lie behind each k, ``[K + 1]``.
@@ -48,7 +48,7 @@ class AdaptationResult:
     experience: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Refuse shapes that do not go together, and returns that are no numbers."""
+        """Check that the shapes go together and the returns are finite."""
         shape = self.returns.shape
         if len(shape) != 3 or not self.returns.size or len(self.experience) != shape[1]:
             raise ValueError(
@@ -118,10 +118,10 @@ def evaluate_agent(
     """Play trials of several episodes; k is the number of the episode in its trial.
 
     Args:
-        agent: Who plays, and remembers from episode to episode.
+        agent: Plays, and remembers from episode to episode.
         env: N * E trials, task-major, of episodes of one length that follow one another.
         num_tasks: N.
-        num_episodes: K + 1, episodes a trial.
+        num_episodes: K + 1, episodes per trial.
         horizon: Steps of an episode.
         has_goal: Whether a positive reward is a success.
         options: For the environment's ``reset``, e.g. its tasks.
@@ -146,13 +146,13 @@ def adaptation_summary(
     oracle: float | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What is reported of learners of one method, one a seed, on the same tasks.
+    """Report on learners of one method, one per seed, on the same tasks.
 
     Args:
-        results: One a seed.
+        results: One result per seed.
         floor: Return of normalised score 0.
         oracle: Return of normalised score 1.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
         JSON values; lists have an entry for every k from 0 to K. ``return_mean`` and ``return_iqm``
@@ -195,7 +195,7 @@ def adaptation_summary(
 
 
 def interval_ends(interval: Interval, num_tasks: int) -> list[float] | None:
-    """Both ends; None below two tasks, whose resamples are all the same."""
+    """Ends of an interval; None below two tasks, whose resamples are all the same."""
     return [interval.low, interval.high] if num_tasks > 1 else None
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation of one run or of several seeds comes to: a summary each, and one of all."""
+"""Result of an evaluation of one run or of several seeds: a summary each, and one of all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class EvaluationResult:
     Attributes:
         place: The run directory, or the folder of several.
         runs: The summary of every run, by the name of its directory.
-        summary: That of the one run, or of all, with those of the runs in a list under ``runs``.
+        summary: The summary of the one run, or one of all, with a list of all summaries under
+            ``runs``.
     """
 
     place: Path

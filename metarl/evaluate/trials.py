@@ -49,7 +49,7 @@ def play(
 
 @dataclass(frozen=True)
 class TrialStatistics:
-    """What B trials of T steps amount to.
+    """Statistics of B trials of T steps.
 
     Attributes:
         mean_return: Mean of the trials' returns.
@@ -63,9 +63,9 @@ class TrialStatistics:
         find_interval_mean: Mean number of steps from one positive reward to the next within a
             trial, over all such pairs; what the end of the trial cut off does not count. None
             where there are none.
-        window: Steps a point of `within_trial`.
+        window: Steps per point of `within_trial`.
         within_trial: Mean reward in each window of the trial.
-        within_trial_ci95: Its 95 % bootstrap intervals, one pair a window.
+        within_trial_ci95: Its 95 % bootstrap intervals, one pair per window.
     """
 
     mean_return: float
@@ -85,8 +85,8 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
 
     Args:
         rewards: ``rewards[t]`` is the consequence of the action at time t.
-        window: Steps a point of the within-trial curve; the last one may be shorter.
-        seed: Of the bootstrap.
+        window: Steps per point of the within-trial curve; the last one may be shorter.
+        seed: Seed of the bootstrap.
 
     Returns:
         The statistics.

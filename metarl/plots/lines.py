@@ -38,7 +38,7 @@ CUT = "intervals reach beyond the picture"
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of one method, one row a seed (or a trial).
+    """The curves of one method, one row per seed (or trial).
 
     Attributes:
         label: What the legend calls it.
@@ -72,7 +72,7 @@ def learning_curves(
     log: bool = False,
     note: str = "",
 ) -> Figure:
-    """Draw one line and one band a method: the mean over its seeds, and its t interval.
+    """Draw one line and one band per method: the mean over its seeds, and its t interval.
 
     Args:
         methods: What to compare. A method with one seed gets a line without a band.

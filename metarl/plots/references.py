@@ -1,4 +1,4 @@
-"""What returns in a maze are judged by: one name each, in pictures, tables and on the terminal."""
+"""References that returns in a maze are judged by: one name each, in pictures and in words."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ _EXPLAINED: Mapping[str, str] = {
 
 
 def explained(names: Iterable[str]) -> str:
-    """What stands behind references, a line each, for the legend of a picture."""
+    """Explain references, a line each, for the legend of a picture."""
     return "\n".join(f"{REFERENCES[n]}: {_EXPLAINED[n]}" for n in names if n in _EXPLAINED)

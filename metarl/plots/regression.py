@@ -19,7 +19,7 @@ from metarl.plots.lines import COLOURS, Curves, learning_curves
 from metarl.supervised.tasks import SupervisedTasks
 
 LOSSES = ("support_loss", "last_support_loss", "query_loss")
-"""What learners say of their training; each says some of it."""
+"""Losses that learners log in training; each logs some of them."""
 
 OwnError = Literal["squared", "absolute"]
 """The error that a family is learned with, and shown by."""

@@ -17,7 +17,7 @@ from metarl.plots.references import REFERENCES
 from metarl.runs.directory import RunDirectory
 
 METRICS = ("return", "validation_accuracy", "query_loss", "last_support_loss", "support_loss")
-"""What is drawn where nothing is asked for: the first that all runs have."""
+"""Metrics to draw where none is asked for: the first that all runs have."""
 
 BOOKKEEPING = {
     *("seed", "seeds", "run_dir", "resume", "device", "data", "provenance", "anchors"),
@@ -44,7 +44,7 @@ def group_runs(runs: Sequence[RunDirectory]) -> dict[str, list[RunDirectory]]:
 
 
 def curves(label: str, runs: Sequence[RunDirectory], x: str, metric: str) -> Curves:
-    """One row a run, at the iterations that all of them have logged."""
+    """Curves of one line: a row per run, at the iterations that all of them have logged."""
     columns = [_columns(run, x, metric) for run in runs]
     common = set.intersection(*(set(c["iteration"].tolist()) for c in columns))
     if not common:
@@ -104,7 +104,7 @@ def _columns(run: RunDirectory, x: str, metric: str) -> dict[str, Any]:
 
 
 def _method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the runs of one line share; under a schedule their length is a part of it."""
+    """Settings that the runs of one line share; under a schedule their length is one of them."""
     decays = [v for name, v in _flatten(config).items() if name.rpartition(".")[2] == "decay"]
     scheduled = any(decay != "constant" for decay in decays)
     ignored = BOOKKEEPING - {"iterations"} if scheduled else BOOKKEEPING

@@ -39,7 +39,7 @@ class PlotSettings:
     log: bool = False
     """Draw the logarithm, as suits a loss."""
     confidence: float = 0.95
-    """Of the interval over the seeds."""
+    """Confidence of the interval over the seeds."""
     anchors: bool = True
     """Draw the returns to judge by (random actions, oracle, ...) that the runs know of."""
     title: str = ""
