@@ -239,15 +239,17 @@ class Collector:
         like, distribution = next(iter(params.values())), self.policy.distribution
         shape, exact = (self.num_tasks, self.num_episodes), wide(like.dtype)
         noise = self._noise().to(exact)  # before the environment draws: they may share a generator
-        perturbations = distribution.perturbation(params, noise).unbind(1)
-        slots = [NO_SLOT] * self.num_steps if trace is None else trace.slots
         player = self.policy.begin(params, self.num_episodes, self.num_steps)
+        shifts = player.shifts(distribution.perturbation(params, noise))
+        slots = [NO_SLOT] * self.num_steps if trace is None else trace.slots
         reset, step = in_tensors(env)
         observation, _ = reset(options=self._reset_options(env))
         observations, actions, after, results = [], [], [], []
-        for perturbation, slot in zip(perturbations, slots, strict=True):
-            x = observation.reshape(*shape, -1).to(like.dtype)  # [N, B, I]
-            action = distribution.choose(player.means(x, slot) + perturbation)  # [N, B, (A)]
+        for shift, slot in zip(shifts, slots, strict=True):
+            x = observation.reshape(*shape, -1)  # [N, B, I]
+            if x.dtype != like.dtype:
+                x = x.to(like.dtype)
+            action = player.choose(x, shift, slot)  # [N, B, (A)]
             observation, *result, info = step(action.flatten(0, 1))
             observations.append(x)
             actions.append(action)

@@ -92,7 +92,7 @@ def log_softmax(logits: Tensor) -> Tensor:
     dtype = wide(logits.dtype)
     if logits.stride(-1) == 1:
         return logits.log_softmax(-1, dtype)
-    return logits.movedim(-1, 1).log_softmax(1, dtype).movedim(1, -1)
+    return logits.transpose(1, 2).log_softmax(1, dtype).transpose(1, 2)
 
 
 class Standard:

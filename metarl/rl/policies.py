@@ -258,6 +258,7 @@ class Player:
                 self._weights = policy.core.fuse(core)
                 self.state = policy.core.initial_state(self._weights, batch_size, num_steps)
         self._empty = self.state
+        self._head = self._params["actor"].get("weight", next(iter(params.values())))
 
     def means(self, observations: Tensor, slot: Any = NO_SLOT) -> Tensor:
         """What the actor gives for the next observations.
@@ -269,12 +270,37 @@ class Player:
         Returns:
             ``[N, B, num_means]``.
         """
-        policy, x = self._policy, observations
+        hidden = self._hidden(observations, slot)
+        return self._policy.actor(self._params["actor"], hidden)
+
+    def _hidden(self, x: Tensor, slot: Any) -> Tensor:
+        """What the heads stand on, ``[N, B, H]``."""
+        policy = self._policy
         if policy.trunk is not None:
             x = policy.trunk(self._params["trunk"], x)
         if policy.core is not None:
             x, self.state = policy.core.step(self._weights, x, self.state, slot)
-        return policy.actor(self._params["actor"], x)
+        return x
+
+    def shifts(self, perturbations: Tensor) -> tuple[Tensor, ...]:
+        """What `choose` takes at each of T steps, of perturbations ``[N, T, B, num_means]``."""
+        if isinstance(self._policy.actor, LinearHead):  # the bias is added once for all steps
+            perturbations = perturbations + self._params["actor"]["bias"][:, None, None]
+        return perturbations.unbind(1)
+
+    def choose(self, observations: Tensor, shift: Tensor, slot: Any = NO_SLOT) -> Tensor:
+        """Actions ``[N, B]`` or ``[N, B, A]`` for the next observations.
+
+        Args:
+            observations: ``[N, B, I]``.
+            shift: What `shifts` gave for this step.
+            slot: Of a trace, to write the core's activations into.
+        """
+        policy = self._policy
+        if isinstance(policy.actor, LinearHead):
+            hidden = self._hidden(observations, slot)
+            return policy.distribution.choose(torch.baddbmm(shift, hidden, self._head))
+        return policy.distribution.choose(self.means(observations, slot) + shift)
 
     def forget(self, over: Tensor) -> None:
         """Empty the memory where a stretch is over, bool ``[N, B]``."""

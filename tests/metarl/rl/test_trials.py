@@ -10,8 +10,11 @@ from metarl.meta import TwoTimescale, TwoTimescaleSettings
 from metarl.nn import RNN
 from metarl.rl import (
     ActorCriticSettings,
+    Bernoulli,
     Categorical,
     Collector,
+    Gaussian,
+    MultiCategorical,
     Policy,
     PolicyGradientTasks,
     Trajectory,
@@ -224,3 +227,79 @@ def test_agents_trained_together_play_as_alone(setup, corridor):
 def test_settings_refuse_what_is_no_discount():
     with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\], got 1.5"):
         ActorCriticSettings(gamma=1.5)
+
+
+class Guess:
+    """B guesses per step at a hidden action of every space: 1 for the right one; ends when found.
+
+    Observations ``[B, 2]``: whether the last guess was right, and time.
+    """
+
+    def __init__(self, num_envs, right, *, ends=False):
+        self.num_envs, self.right, self.ends = num_envs, right, ends
+
+    def reset(self, *, options=None):
+        self.time, self.over = 0, torch.zeros(self.num_envs, dtype=torch.bool)
+        return torch.zeros(self.num_envs, 2), {}
+
+    def step(self, actions):
+        self.time += 1
+        found = self.right(actions)
+        self.over = self.over | (found if self.ends else False)
+        seen = torch.stack((found.float(), torch.full((self.num_envs,), self.time / T)), -1)
+        last = torch.full_like(self.over, self.time == T)
+        return seen, found.float(), self.over, last & ~self.over, {}
+
+
+SPACES = {
+    "bits": (Bernoulli(2), lambda a: (a == torch.tensor([1, 0])).all(-1)),
+    "several": (MultiCategorical((3, 2)), lambda a: (a == torch.tensor([2, 1])).all(-1)),
+    "real": (Gaussian(1), lambda a: a[..., 0] > 0.5),
+    "one of": (Categorical(3), lambda a: a == 2),
+}
+
+
+def guessing(name, batch_size, settings, *, ends=False):
+    distribution, right = SPACES[name]
+    policy = actor_critic(RNN(2, 8), distribution)
+    collector = Collector(
+        Guess(batch_size, right, ends=ends),
+        policy,
+        [torch.Generator().manual_seed(1)],
+        T,
+        record=True,
+    )
+    return policy, PolicyGradientTasks(collector, settings)
+
+
+@pytest.mark.parametrize("entropy", ["simpson", "shannon"])
+@pytest.mark.parametrize("name", SPACES)
+def test_trials_of_every_action_space_are_learned(name, entropy):
+    """From chance to four in five, by hand-written back-propagation."""
+    policy, trials = guessing(name, 64, ActorCriticSettings(entropy=entropy, entropy_coef=1e-3))
+    settings = TwoTimescaleSettings(fast=OptimiserSettings(lr=0.03))
+    params = stack([policy.init(torch.Generator().manual_seed(0))])
+    trainer = Trainer(TwoTimescale(params, [], settings), settings)
+    returns = [trainer.step(trials)["return"].item() for _ in range(60)]
+    assert sum(returns[-5:]) / 5 > 0.8 * T
+    assert sum(returns[:5]) / 5 < 0.7 * T
+
+
+def test_a_trial_that_terminates_pays_and_teaches_nothing_behind_its_end():
+    """Steps behind the end leave no trace in the loss, whatever they hold; its scale is T."""
+    policy, trials = guessing("one of", 16, SETTINGS, ends=True)
+    params = {n: p.requires_grad_() for n, p in stack([policy.init(torch.Generator())]).items()}
+    batch = trials.sample(params, {})
+    played = batch.trajectory
+    assert played.terminated.any()
+    assert played.lengths.unique().numel() > 1
+    assert batch.metrics["length"].item() == pytest.approx(played.lengths.mean().item())
+    outputs, values = policy.outputs_and_values(params, played.observations)
+    steps = played.mask.bool()
+    log_p = outputs.gather(-1, played.actions[..., None])[..., 0]
+    per_step = -(log_p * batch.advantages) + SETTINGS.value_coef * (batch.targets - values) ** 2
+    per_step = per_step + SETTINGS.entropy_coef * outputs.exp().square().sum(-1)
+    expected = per_step[steps].sum() / (T * 16)
+    torch.testing.assert_close(trials.loss(params, {}, batch)[0], expected)
+    assert (batch.advantages[~steps] == 0).all()
+    assert (played.rewards[~steps] == 0).all()
