@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from experiments.alphabets import (
-    METHODS,
     RECIPE,
     EvaluateSettings,
-    Preset,
-    TrainSettings,
-    defaults,
     evaluate,
     load_images,
     make_network,
     points,
 )
 from experiments.alphabets_report import write_report
+from experiments.alphabets_settings import METHODS, Preset, TrainSettings, defaults
 from metarl.compare.work import Failures, Job, Script, check_same, finished, work_off
 from metarl.errors import UserError
 from metarl.nn import WarpConvNet

@@ -12,45 +12,40 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-import tyro
 from torch import Tensor
 
 from experiments import alphabets
-from metarl.core import Execution
+from experiments.omniglot_settings import METHODS, Side, TrainSettings, defaults
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.classification import FIGURES, accuracies, describe_seeds, percent
+from metarl.evaluate.classification import (
+    FIGURES,
+    accuracies,
+    describe_characters,
+    describe_seeds,
+)
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
-from metarl.meta.anil import ANILSettings
-from metarl.meta.maml import MAMLSettings
 from metarl.meta.meta_sgd import MetaSGDSettings
-from metarl.meta.method import GradientMethod, Untrained
-from metarl.methods import gradient_methods_for, method_named
+from metarl.meta.method import Untrained
 from metarl.nn import Network
-from metarl.nn.conv_settings import (
-    ReducedConvNetSettings,
-    WarpLayers,
-    WarpReducedSettings,
-    stacked,
-)
-from metarl.plots.classification import draw_classification, drawn
+from metarl.plots.classification import draw_classification
 from metarl.run import (
+    EvaluationSettings,
     Recipe,
-    RunSettings,
     Training,
     at_least,
     command,
     in_turn,
     main,
-    one_of,
+    supervised_training,
     write_summaries,
 )
 from metarl.run.counts import Held
@@ -68,142 +63,13 @@ from metarl.supervised.criteria import cross_entropy
 from metarl.supervised.minibatches import in_minibatches
 from metarl.supervised.omniglot.download import default_folder, download
 from metarl.supervised.tasks import Source, SupervisedTasks
-from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.loop import MetaTraining
 from metarl.train.selection import SelectedLearner, load_selected
 from metarl.train.trainer import Trainer
 
-METHODS = gradient_methods_for("data")
 STREAMS = ("init", "tasks")
 VALIDATION_SEED = 20_000
 """Of the numbered tasks of validation."""
-
-Side = Literal["train", "validation", "test"]
-
-
-# ---------------------------------------------------------------------------------- settings
-
-
-@dataclass(frozen=True)
-class TrainSettings(RunSettings):
-    """Meta-train a network that tells characters apart from a few drawings."""
-
-    method: Annotated[str, one_of(METHODS)] = "maml"
-    learner: Annotated[GradientMethod, tyro.conf.arg(name="")] = field(default_factory=MAMLSettings)
-    ways: int = 5
-    """Characters in a task."""
-    shots: int = 1
-    """Drawings of each to learn from."""
-    train_shots: int | None = None
-    """The same in meta-training. Default: as many; for reptile 10."""
-    query_shots: int | None = None
-    """Other drawings of each to be judged by. Default: as many as --shots."""
-    inner_batch: int | None = None
-    """Drawings per inner step in meta-training. None: all of the task. Default for reptile: 10."""
-    iterations: int = 60_000
-    log_every: int = 50
-    meta_batch: int = 32
-    """Tasks per iteration."""
-    test_steps: int = 3
-    """Inner steps in validation, and in evaluation if it is not told otherwise."""
-    network: Annotated[ReducedConvNetSettings, tyro.conf.arg(name="")] = field(
-        default_factory=ReducedConvNetSettings
-    )
-    rotations: bool = True
-    """Count a character turned by 90, 180 and 270 degrees as three more."""
-    train_characters: int = 1100
-    """Characters to meta-train on."""
-    validation_characters: int = 100
-    """Characters to choose the best checkpoint by; the rest is for the test."""
-    validate_every: int = 500
-    """Iterations between validations; the learner that does best is kept."""
-    validate_by: Literal["transductive", "non-transductive"] = "transductive"
-    """The accuracy that validation chooses by: queries normalised together, or as the support set
-    is."""
-    validation_tasks: int = 200
-    """Tasks of a validation, the same every time."""
-    data: Path | None = None
-    """Folder with the images. Default: $METARL_DATA/omniglot, else data/omniglot."""
-    complete: bool = True
-    """Refuse data of fewer or more characters than their authors publish."""
-
-    HELD: ClassVar[Held] = (
-        (784, "meta_batch", "ways", "shots"),  # a byte for every pixel of an image
-        (784, "meta_batch", "ways", "train_shots"),
-        (784, "meta_batch", "ways", "query_shots"),
-        (784, "validation_tasks", "ways", "shots"),
-    )
-
-    def __post_init__(self) -> None:
-        """Check, before any work starts, what can be trained."""
-        super().__post_init__()
-        counts = ("shots", "train_shots", "query_shots", "inner_batch", "meta_batch", "test_steps")
-        characters = ("train_characters", "validation_characters", "validate_every")
-        at_least(1, self, *counts, *characters, "validation_tasks")
-        at_least(2, self, "ways")
-        method_named(self.method, METHODS)
-        support = self.ways * (self.train_shots or self.shots)
-        if self.inner_batch is not None and self.inner_batch > support:
-            raise UserError(
-                f"--inner-batch {self.inner_batch} exceeds the {support} drawings of a task"
-            )
-        if isinstance(self.network, WarpLayers) != self.learner.warped:
-            raise UserError(f"--method {self.method} has another network: see `defaults`")
-
-    def counts(self, side: Side) -> tuple[int, int, int]:
-        """Return ways, shots and query shots of the tasks of a side."""
-        shots = (side == "train" and self.train_shots) or self.shots
-        return self.ways, shots, self.query_shots or self.shots
-
-    def execution(self, device: torch.device, *, training: bool) -> Execution:
-        """Return how many tasks are worked on at a time, in meta-training or when judged."""
-        ways, shots, _ = self.counts("train" if training else "test")
-        asked, images = self.learner.execution, (training and self.inner_batch) or ways * shots
-        shared = isinstance(self.learner, ANILSettings)
-        found = stacked(asked, device, images, self.network.filters, shared=shared)
-        if not training and asked.chunk_size == "auto" and found.stacked is None:
-            # There are many more of them than in meta-training, whose memory is known to suffice.
-            return replace(found, chunk_size=self.meta_batch)
-        return found
-
-
-def defaults(method: str = "maml", ways: int = 5) -> TrainSettings:
-    """Return the published settings of a method, for so many characters in a task."""
-    many, learner = ways >= 20, method_named(method, METHODS)()
-    settings = TrainSettings(
-        method=method,
-        learner=learner.having(chunk_size="auto"),
-        network=WarpReducedSettings() if learner.warped else ReducedConvNetSettings(),
-        ways=ways,
-        meta_batch=16 if many else 32,
-        test_steps=5 if many else 3,
-    )
-    if method in ("reptile", "leap"):
-        return far(settings, many=many)
-    steps, lr = (5, 0.1) if many else (1, 0.4)
-    if method == "imaml":
-        # Rajeswaran et al. 2019: so many steps; lambda 2 and 5 iterations are the usual ones.
-        steps, lr = 25 if many else 16, 0.1
-    elif learner.warped:
-        # Five steps are of the size that MAML takes where it takes five.
-        steps, lr = 5, 0.1
-    if steps > 5 or learner.warped:
-        settings = replace(settings, test_steps=steps)
-    return replace(settings, learner=settings.learner.having(inner_lr=lr, inner_steps=steps))
-
-
-def far(settings: TrainSettings, *, many: bool) -> TrainSettings:
-    """Return the settings of learners that go far: Nichol et al. 2018, appendix A."""
-    lr, steps, batch = (5e-4, 10, 20) if many else (1e-3, 5, 10)
-    inner = {"inner_rule": "adam", "inner_lr": lr, "inner_steps": steps, "inner_beta1": 0.0}
-    return replace(
-        settings,
-        learner=settings.learner.having(**inner, decay="linear"),
-        meta_batch=5,
-        train_shots=10,
-        inner_batch=batch,
-        test_steps=50,
-        iterations=200_000 if many else 100_000,
-    )
 
 
 # ---------------------------------------------------------------------------------- training
@@ -234,23 +100,8 @@ def build(settings: TrainSettings, omniglot: Omniglot, run: RunDirectory) -> Met
         batch = tasks.sample(settings.meta_batch, streams["tasks"])
         return trainer.step(training_tasks(settings, batch, streams["tasks"]))
 
-    return MetaTraining(
-        trainer,
-        iterate,
-        [run],
-        [streams],
-        settings.meta_batch,
-        LoopSettings(
-            settings.iterations,
-            settings.log_every,
-            settings.checkpoint_every,
-            settings.learner.schedule,
-        ),
-        headline=("query_loss", "support_loss", "last_support_loss", "validation_accuracy"),
-        counter="tasks_seen",
-        description=f"training seed {seed}",
-        at_the_end=trainer.validate_at_the_end,
-    )
+    shown = ("query_loss", "support_loss", "last_support_loss", "validation_accuracy")
+    return supervised_training(settings, trainer, iterate, run, streams, settings.meta_batch, shown)
 
 
 def load_images(settings: TrainSettings) -> Omniglot:
@@ -358,9 +209,9 @@ def measure(
 # -------------------------------------------------------------------------------- evaluation
 
 SPLITS = {
-    "test": ("unseen characters", "unseen classes", "steps.png", "summary.json"),
+    "test": ("unseen characters", "steps.png", "summary.json"),
     "validation": (
-        *("characters for validation", "classes for validation", "steps-validation.png"),
+        *("characters for validation", "steps-validation.png"),
         "summary-validation.json",
     ),
 }
@@ -368,14 +219,12 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class EvaluateSettings:
+class EvaluateSettings(EvaluationSettings):
     """Adapt to unseen characters, and sum the accuracy up in summary.json.
 
     Inner steps and step size may be chosen with --split validation, before the test is looked at.
     """
 
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
-    """A run directory, or a folder of seed-N runs."""
     split: Literal["test", "validation"] = "test"
     """The characters of the test, or those that training chose its checkpoint by, which steps and
     step size may be chosen on: these results go to summary-validation.json."""
@@ -389,14 +238,8 @@ class EvaluateSettings:
     """Drawings of each character to be judged by together. Default: the run's."""
     checkpoint: Literal["best", "last"] = "best"
     """The learner as it did best in validation, or as it was at the end."""
-    seed: int = 10_000
-    """Of tasks and images."""
     data: Path | None = None
     """Folder with the images. Default: the run's."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    json: bool = False
-    """Print the summary as one line of JSON, the last of standard output."""
 
     HELD: ClassVar[Held] = (
         (784, "tasks", "query_shots"),  # a byte for every pixel of an image
@@ -405,8 +248,8 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         """Check counts and step size."""
+        super().__post_init__()
         at_least(1, self, "tasks", "steps", "query_shots")
-        at_least(0, self, "seed")
         if self.inner_lr is not None and not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
             raise UserError(f"--inner-lr must be finite and above 0, got {self.inner_lr}")
 
@@ -439,7 +282,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluationResult:
     return write_summaries(
         settings.run,
         partial(evaluate_run, settings=settings),
-        describe,
+        describe_characters,
         FIGURES,
         describe_seeds,
         as_json=settings.json,
@@ -458,7 +301,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     tasks = make_tasks(trained, images, split, device, settings.tasks, settings.seed)
     curve = measure(trained, learner, tasks[:])
     name = f"{trained.method}, {trained.ways}-way {trained.shots}-shot"
-    draw_classification(run, curve, name, SPLITS[split][0], SPLITS[split][2])
+    draw_classification(run, curve, name, *SPLITS[split][:2])
     return {
         "protocol": "fewshot",
         "split": split,
@@ -477,27 +320,6 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
         "wall_seconds": time.perf_counter() - started,
     }
-
-
-def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
-    """Return the summary in a few lines."""
-    steps, split = summary["steps"], summary["split"]
-    best = max(steps, key=lambda k: summary["transductive_curve"][k])
-    chosen = (f"  transductive accuracy is highest after {best} inner steps",)
-    return "\n".join(
-        (
-            f"{run.path}: {summary['ways']}-way {summary['shots']}-shot, {summary['num_tasks']}"
-            f" tasks of {summary['num_classes']} {SPLITS[split][1]}, {steps[-1]} inner steps,"
-            f" {summary['query_shots']} queries per class",
-            f"  transductive (queries normalised together)      {percent(summary, 'transductive')}",
-            f"  non-transductive (as the support set is)        "
-            f"{percent(summary, 'non_transductive')}",
-            *(chosen if split == "validation" else ()),
-            f"  {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
-            f" of {summary['trained_iterations']}",
-            f"  drawn: {drawn(run)}",
-        )
-    )
 
 
 @dataclass(frozen=True)

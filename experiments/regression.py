@@ -20,17 +20,17 @@ from torch import Tensor
 
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.adaptation import Array
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.supervised import Errors, fit_errors
+from metarl.evaluate.fits import FIGURES, check_finite, describe, describe_seeds, error_columns
+from metarl.evaluate.supervised import fit_errors
 from metarl.meta import MetaLearner
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod, LearnedLoss, Untrained
 from metarl.methods import gradient_methods_for, method_named
 from metarl.nn import MLP, Network, WarpMLP
-from metarl.plots.lines import save_figure
-from metarl.plots.regression import OwnError, draw_fit, draw_steps, draw_training
+from metarl.plots.regression import draw_fits
 from metarl.run import (
+    EvaluationSettings,
     Recipe,
     RunSettings,
     Training,
@@ -40,17 +40,16 @@ from metarl.run import (
     in_turn,
     main,
     one_of,
+    supervised_training,
     write_summaries,
 )
 from metarl.run.counts import Held
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
-from metarl.stats import mean_and_interval
 from metarl.supervised import REGRESSION_FAMILIES
-from metarl.supervised.criteria import mean_absolute_error
 from metarl.supervised.minibatches import in_minibatches
 from metarl.supervised.tasks import ShowingTasks, Source
-from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.loop import MetaTraining
 from metarl.train.trainer import Trainer, load_learner
 
 Family = Literal["sine", "sine-phase", "sine-domain", "logistic"]
@@ -193,23 +192,8 @@ def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
             draw_tasks(settings, settings.meta_batch, points, streams["tasks"], device, batches)
         )
 
-    loop = LoopSettings(
-        settings.iterations,
-        settings.log_every,
-        settings.checkpoint_every,
-        settings.learner.schedule,
-    )
-    return MetaTraining(
-        trainer,
-        iterate,
-        [run],
-        [streams],
-        settings.meta_batch,
-        loop,
-        headline=("query_loss", "support_loss", "last_support_loss"),
-        counter="tasks_seen",
-        description=f"training seed {run.seed}",
-    )
+    shown = ("query_loss", "support_loss", "last_support_loss")
+    return supervised_training(settings, trainer, iterate, run, streams, settings.meta_batch, shown)
 
 
 def make_network(settings: TrainSettings) -> Network:
@@ -259,11 +243,9 @@ def draw_tasks(
 
 
 @dataclass(frozen=True)
-class EvaluateSettings:
+class EvaluateSettings(EvaluationSettings):
     """Adapt to unseen functions, and sum the errors up in summary.json."""
 
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
-    """A run directory, or a folder of seed-N runs."""
     tasks: int = 1000
     """Functions, none of them from training's stream of tasks."""
     steps: int | None = None
@@ -276,12 +258,6 @@ class EvaluateSettings:
     """Other points of it, which the error is measured at."""
     split: Annotated[Literal["validation", "test"], tyro.conf.arg(aliases=("--side",))] = "test"
     """test: the functions that results are of; validation: others, to choose settings by."""
-    seed: int = 10_000
-    """Of tasks and points."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    json: bool = False
-    """Print the summary as one line of JSON, the last of standard output."""
 
     HELD: ClassVar[Held] = (
         (4, "tasks", "test_points"),
@@ -291,8 +267,8 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         """Check the counts."""
+        super().__post_init__()
         at_least(1, self, "tasks", "steps", "points", "inner_batch", "test_points")
-        at_least(0, self, "seed")
 
 
 def evaluate(settings: EvaluateSettings) -> EvaluationResult:
@@ -301,7 +277,7 @@ def evaluate(settings: EvaluateSettings) -> EvaluationResult:
         settings.run,
         partial(evaluate_run, settings=settings),
         describe,
-        ("mse", "mae", "batch_loss"),
+        FIGURES,
         describe_seeds,
         as_json=settings.json,
     )
@@ -319,16 +295,12 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
     shown = {trained.method: errors}
     if np.isfinite(np.stack(beside)).all():  # initial parameters may be too much for the step size
         shown["no meta-training"] = beside
-    draw(run, shown, learner, tasks)
+    draw_fits(run, shown, learner, tasks)
     return {
         "family": trained.family,
         "method": trained.method,
         "steps": list(range(steps + 1)),
-        **columns("mse", errors.squared),
-        **columns("mae", errors.absolute),
-        **columns("batch_loss", errors.batch),
-        "untrained_mse": beside.squared.mean(0).tolist(),
-        "untrained_mae": beside.absolute.mean(0).tolist(),
+        **error_columns(errors, beside),
         "split": settings.split,
         "num_tasks": settings.tasks,
         "num_points": num_points(trained, settings),
@@ -369,76 +341,6 @@ def draw_unseen_tasks(
 def num_points(trained: TrainSettings, settings: EvaluateSettings) -> int:
     """Return how many points of a task there are to adapt with, whatever a step takes of them."""
     return settings.points or REGRESSION_FAMILIES[trained.family].num_points
-
-
-def check_finite(errors: Errors, run: RunDirectory) -> None:
-    """Check that fits have not left the numbers.
-
-    Raises:
-        UserError: After some gradient step an error is not finite.
-    """
-    left = np.any(~np.isfinite(np.stack(errors)), axis=0)  # [N, K + 1]
-    if left.any():
-        first = int(left.any(0).argmax())
-        raise UserError(
-            f"{run.path}: after step {first} of {left.shape[1] - 1} the errors of "
-            f"{left[:, first].sum()} of {left.shape[0]} functions are not finite: take "
-            "fewer --steps, or train with a smaller --inner-lr"
-        )
-
-
-def draw(
-    run: RunDirectory, errors: dict[str, Errors], learner: MetaLearner, tasks: ShowingTasks
-) -> None:
-    """Write `fit.png`, `steps.png` and, where there are losses, `training.png`."""
-    title = f"{run.config['family']}, {run.config['method']}"
-    num_steps = next(iter(errors.values())).squared.shape[1] - 1
-    own: OwnError = "absolute" if tasks.criterion is mean_absolute_error else "squared"
-    save_figure(draw_fit(learner, tasks, num_steps, title), run.path / "fit.png")
-    save_figure(draw_steps(errors, own, title), run.path / "steps.png")
-    training = draw_training(run.read_metrics(), title)
-    if training is not None:
-        save_figure(training, run.path / "training.png")
-
-
-def describe(run: RunDirectory, summary: dict[str, Any]) -> str:
-    """Return the summary in a few lines."""
-    last = len(summary["steps"]) - 1
-    shown = sorted({k for k in (0, 1, 2, 5, 10, 20, 32) if k <= last} | {last})
-
-    def row(values: list[float]) -> str:
-        return " ".join(f"{values[k]:8.3f}" for k in shown)
-
-    drawn = [n for n in ("fit.png", "steps.png", "training.png") if (run.path / n).exists()]
-    return "\n".join(
-        (
-            f"{run.path}: {summary['num_tasks']} unseen functions ({summary['split']}) from"
-            f" {summary['num_points']} points, after {summary['iteration']} iterations",
-            f"  gradient steps    {' '.join(f'{k:8d}' for k in shown)}",
-            f"  squared error     {row(summary['mse'])}",
-            f"  95 % interval   ± {row(summary['mse_ci95'])}",
-            f"  absolute error    {row(summary['mae'])}",
-            f"  loss on batch     {row(summary['batch_loss'])}",
-            f"  no meta-training  {row(summary['untrained_mse'])}",
-            f"  drawn: {run.path}/{', '.join(drawn)}",
-        )
-    )
-
-
-def describe_seeds(summary: dict[str, Any]) -> str:
-    """Return the squared error after the last step, over several runs, in a line."""
-    low, high = (ends[-1] for ends in summary["mse_over_runs_ci95"])
-    return (
-        f"mean of {summary['num_runs']} runs: squared error {summary['mse'][-1]:.3f}"
-        f" [{low:.3f}, {high:.3f}] after {summary['steps'][-1]} steps"
-        " (95 % t interval over the runs)"
-    )
-
-
-def columns(name: str, errors: Array) -> dict[str, list[float]]:
-    """Return the mean over tasks after every step, and half the width of its 95 % interval."""
-    mean, _, high = mean_and_interval(errors)
-    return {name: mean.tolist(), f"{name}_ci95": (high - mean).tolist()}
 
 
 RECIPE = Recipe(

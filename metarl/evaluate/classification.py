@@ -9,6 +9,7 @@ import numpy as np
 
 from metarl.evaluate.adaptation import Array
 from metarl.evaluate.supervised import AdaptationCurve
+from metarl.runs.directory import RunDirectory
 from metarl.stats import mean_and_interval
 
 SIDES = ("non_transductive", "transductive")
@@ -34,6 +35,53 @@ def percent(summary: Mapping[str, Any], name: str) -> str:
     mean, half = summary[f"{name}_accuracy"], summary[f"{name}_ci95"]
     interval = f" ± {100 * half:.2f}" if half is not None and np.isfinite(half) else ""
     return f"{100 * mean:.2f}{interval} %"
+
+
+def describe_characters(run: RunDirectory, summary: Mapping[str, Any]) -> str:
+    """Return the summary of a few-shot learner in a few lines."""
+    steps, validated = summary["steps"], summary["split"] == "validation"
+    classes = "classes for validation" if validated else "unseen classes"
+    best = max(steps, key=lambda k: summary["transductive_curve"][k])
+    chosen = (f"  transductive accuracy is highest after {best} inner steps",)
+    return "\n".join(
+        (
+            f"{run.path}: {summary['ways']}-way {summary['shots']}-shot, {summary['num_tasks']}"
+            f" tasks of {summary['num_classes']} {classes}, {steps[-1]} inner steps,"
+            f" {summary['query_shots']} queries per class",
+            f"  transductive (queries normalised together)      {percent(summary, 'transductive')}",
+            f"  non-transductive (as the support set is)        "
+            f"{percent(summary, 'non_transductive')}",
+            *(chosen if validated else ()),
+            f"  {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
+            f" of {summary['trained_iterations']}",
+            f"  drawn: {drawn(run)}",
+        )
+    )
+
+
+def describe_alphabets(run: RunDirectory, summary: Mapping[str, Any]) -> str:
+    """Return the summary of a learner of alphabets in a few lines."""
+    return "\n".join(
+        (
+            f"{run.path}: {summary['method']} ({summary['preset']}), {summary['pretrain']}"
+            f" alphabets to meta-train on, {summary['num_tasks']} unseen ones,"
+            f" {summary['steps'][-1]} steps",
+            f"  non-transductive (normalised as training images) "
+            f"{percent(summary, 'non_transductive')}",
+            f"  transductive (held-out images together)          "
+            f"{percent(summary, 'transductive')}",
+            f"  mean training loss on the way {summary['area_under_training_loss']:.3f};"
+            f" {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
+            f" of {summary['trained_iterations']}",
+            f"  drawn: {drawn(run)}",
+        )
+    )
+
+
+def drawn(run: RunDirectory) -> str:
+    """Return the pictures of a run that there are, in words."""
+    pictures = (run.path / name for name in ("steps.png", "training.png"))
+    return ", ".join(str(picture) for picture in pictures if picture.exists())
 
 
 def describe_seeds(summary: Mapping[str, Any]) -> str:

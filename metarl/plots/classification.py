@@ -56,9 +56,3 @@ def draw_validation(run: RunDirectory, title: str) -> Figure | None:
         ylabel="accuracy",
         title=title,
     )
-
-
-def drawn(run: RunDirectory) -> str:
-    """Return the pictures of a run that there are, in words."""
-    pictures = (run.path / name for name in ("steps.png", "training.png"))
-    return ", ".join(str(picture) for picture in pictures if picture.exists())

@@ -15,7 +15,9 @@ from torch import Tensor
 from metarl.evaluate.adaptation import Stage, measure
 from metarl.evaluate.supervised import Errors, adapted_outputs
 from metarl.meta import MetaLearner
-from metarl.plots.lines import COLOURS, Curves, learning_curves
+from metarl.plots.lines import COLOURS, Curves, learning_curves, save_figure
+from metarl.runs.directory import RunDirectory
+from metarl.supervised.criteria import mean_absolute_error
 from metarl.supervised.tasks import SupervisedTasks
 
 LOSSES = ("support_loss", "last_support_loss", "query_loss")
@@ -28,6 +30,20 @@ NUM_SHOWN = 6
 """Functions in the picture of fits."""
 
 _INK = "#333333"
+
+
+def draw_fits(
+    run: RunDirectory, errors: Mapping[str, Errors], learner: MetaLearner, tasks: SupervisedTasks
+) -> None:
+    """Write `fit.png`, `steps.png` and, where there are losses, `training.png`."""
+    title = f"{run.config['family']}, {run.config['method']}"
+    num_steps = next(iter(errors.values())).squared.shape[1] - 1
+    own: OwnError = "absolute" if tasks.criterion is mean_absolute_error else "squared"
+    save_figure(draw_fit(learner, tasks, num_steps, title), run.path / "fit.png")
+    save_figure(draw_steps(errors, own, title), run.path / "steps.png")
+    training = draw_training(run.read_metrics(), title)
+    if training is not None:
+        save_figure(training, run.path / "training.png")
 
 
 def draw_fit(learner: MetaLearner, tasks: SupervisedTasks, num_steps: int, title: str) -> Figure:

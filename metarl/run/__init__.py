@@ -3,11 +3,12 @@
 from metarl.run.command_line import command, main
 from metarl.run.recipe import Command, Recipe, Training, in_turn, side_by_side
 from metarl.run.results import write_summaries
-from metarl.run.settings import RunSettings, at_least, check_option, one_of
-from metarl.run.training import train
+from metarl.run.settings import EvaluationSettings, RunSettings, at_least, check_option, one_of
+from metarl.run.training import supervised_training, train
 
 __all__ = [
     "Command",
+    "EvaluationSettings",
     "Recipe",
     "RunSettings",
     "Training",
@@ -18,6 +19,7 @@ __all__ = [
     "main",
     "one_of",
     "side_by_side",
+    "supervised_training",
     "train",
     "write_summaries",
 ]

@@ -66,6 +66,24 @@ class RunSettings:
             )
 
 
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Settings of an evaluation: of which run, by which noise, where."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory, or a folder of seed-N runs."""
+    seed: int = 10_000
+    """Of the tasks to be judged by, and of all that is drawn of them."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the summary as one line of JSON, the last of standard output."""
+
+    def __post_init__(self) -> None:
+        """Check the seed."""
+        at_least(0, self, "seed")
+
+
 def at_least(least: int, settings: object, *names: str) -> None:
     """Check that settings are not too small; None is none.
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+
+import torch
+from torch import Tensor
 
 from metarl.core import check_compiler
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.run.recipe import Recipe, RunT
+from metarl.run.settings import RunSettings
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.selection import SelectedLearner
+from metarl.train.trainer import Trainer
 
 
 def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> list[RunDirectory]:
@@ -40,6 +47,46 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
         runs = create_runs(place, settings.seeds, settings, device=device, **beside)
     training(runs, settings.iterations if settings.resume else None)
     return runs
+
+
+def supervised_training(
+    settings: RunSettings,
+    trainer: Trainer | SelectedLearner,
+    iterate: Callable[[], Mapping[str, Tensor]],
+    run: RunDirectory,
+    streams: Mapping[str, torch.Generator],
+    num_tasks: int,
+    headline: Sequence[str],
+) -> MetaTraining:
+    """Return the training of one seed that counts tasks.
+
+    Args:
+        settings: Of the run.
+        trainer: Of the learner; one that selects validates after the last iteration too.
+        iterate: Works on one meta-batch.
+        run: Where it goes.
+        streams: Random streams by name, saved and restored with the run.
+        num_tasks: Tasks per iteration.
+        headline: Metrics that the progress bar shows.
+    """
+    at_the_end = trainer.validate_at_the_end if isinstance(trainer, SelectedLearner) else dict
+    return MetaTraining(
+        trainer,
+        iterate,
+        [run],
+        [streams],
+        num_tasks,
+        LoopSettings(
+            settings.iterations,
+            settings.log_every,
+            settings.checkpoint_every,
+            settings.learner.schedule,
+        ),
+        headline=headline,
+        counter="tasks_seen",
+        description=f"training seed {run.seed}",
+        at_the_end=at_the_end,
+    )
 
 
 def _resumed(

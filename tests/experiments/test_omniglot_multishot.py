@@ -14,11 +14,9 @@ from experiments import alphabets
 from experiments import alphabets_report as sweep_report
 from experiments import alphabets_sweep as sweep_module
 from experiments.alphabets import (
-    MAY_RESET_HEAD,
     METHODS,
     RECIPE,
     EvaluateSettings,
-    Preset,
     defaults,
     draw_tasks,
     load_images,
@@ -26,6 +24,7 @@ from experiments.alphabets import (
     new_learner,
     sides,
 )
+from experiments.alphabets_settings import MAY_RESET_HEAD, Preset
 from metarl import run as scripts
 from metarl.compare.work import Job, finished
 from metarl.core import num_parameters, partition, share

@@ -21,6 +21,7 @@ from experiments.regression import (
     untrained_of,
 )
 from metarl import run as scripts
+from metarl.plots import regression as pictures
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
 from metarl.train.trainer import load_learner
@@ -221,7 +222,7 @@ def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, m
 
     calls = []
     monkeypatch.setattr(regression, "fit_errors", diverging)
-    monkeypatch.setattr(regression, "draw", lambda run, errors, *_: drawn.extend(errors))
+    monkeypatch.setattr(regression, "draw_fits", lambda run, errors, *_: drawn.extend(errors))
     summary = summary_of(run, capsys)
     assert drawn == ["maml"]
     assert summary["untrained_mse"] == [None] * 11
@@ -229,8 +230,8 @@ def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, m
 
 def test_the_picture_of_steps_shows_the_family_s_own_error(tmp_path, capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr(regression, "draw_steps", lambda _, own, __: shown.append(own))
-    monkeypatch.setattr(regression, "save_figure", lambda *_: None)
+    monkeypatch.setattr(pictures, "draw_steps", lambda _, own, __: shown.append(own))
+    monkeypatch.setattr(pictures, "save_figure", lambda *_: None)
     for name, of_method in (("daml", of("daml")), ("maml", ())):
         summary_of(train(tmp_path / name, *of_method)[0], capsys)
     assert shown == ["absolute", "squared"]
