@@ -1,4 +1,4 @@
-"""What `gymnasium.make_vec` makes of our ids: vector environments as Gymnasium's users know them.
+"""Vector entry points of our ids for `gymnasium.make_vec`, in Gymnasium's own conventions.
 
     >>> mazes = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=64)                   # NumPy
     >>> mazes = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=64, device="cuda")    # tensors

@@ -21,7 +21,7 @@ import torch
 __all__ = ["Algorithm", "gittins", "greedy", "play_bandits", "thompson", "ucb1"]
 
 Algorithm = Callable[[torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
-"""From successes and failures, float [B, K], and a generator to arms, int64 [B]."""
+"""An algorithm: successes and failures, float [B, K], and a generator to arms, int64 [B]."""
 
 
 def thompson(

@@ -179,7 +179,7 @@ class BanditVectorEnv(TensorEnv[BanditTask]):
 def bandit_settings(
     num_arms: int, tasks: TaskSource[BanditTask] | Sequence[BanditTask] | None
 ) -> tuple[TaskSource[BanditTask], int]:
-    """Where bandits come from, and how many arms they have.
+    """Returns the source of bandits, and the number of their arms.
 
     Raises:
         ValueError: If bandits of a set differ in their number of arms.

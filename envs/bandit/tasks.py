@@ -2,7 +2,7 @@
 
 The tasks of Duan et al. (2016), "RL^2", section 3.1: every arm pays 1 with its own probability, and
 the probabilities are independent and uniform in [0, 1). They use 5, 10 and 50 arms and 10, 100 and
-500 pulls a trial. Exact here:
+500 pulls per trial. Exact here:
 
     random    n / 2                        pulls blindly
     oracle    n K / (K + 1)                knows the best of K arms
@@ -128,7 +128,7 @@ class BanditReturns(NamedTuple):
 def bandit_reference_returns(
     tasks: BanditTasks | TaskSet[BanditTask] | Sequence[BanditTask], *, horizon: int = 100
 ) -> BanditReturns:
-    """What random pulls and the best arm earn in `horizon` pulls, averaged over `tasks`.
+    """Returns of random pulls and of the best arm in `horizon` pulls, averaged over `tasks`.
 
     Raises:
         ValueError: If there are no tasks or `horizon` is below 1.

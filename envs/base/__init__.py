@@ -1,1 +1,1 @@
-"""What environments share: tasks as values, the single and the tensor base, randomness."""
+"""The base of all environments: tasks as values, single and tensor environments, randomness."""

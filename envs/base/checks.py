@@ -108,7 +108,7 @@ def check_seeds(seeds: Any, num_seeds: int) -> list[int | None]:
 
 
 def torch_seed(seed: int) -> int:
-    """What a torch generator is seeded with: below 2^32 the seed itself, above it a hash.
+    """The seed of a torch generator: below 2^32 the seed itself, above it a hash.
 
     A generator on the CPU reads the lowest 32 bits of its seed alone, which would make 2^32 and 0
     the same seed.
@@ -251,7 +251,7 @@ def check_horizon(horizon: int) -> int:
 
 
 def check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:
-    """Refuses a render mode that is not known.
+    """Checks that a render mode is known.
 
     Raises:
         ValueError: If it is neither None nor known.

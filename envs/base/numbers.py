@@ -37,7 +37,7 @@ class TaskNumbers:
 
     @property
     def sizes(self) -> list[int]:
-        """How many numbers each array of a task has; together D."""
+        """Counts of numbers in each array of a task; together D."""
         return [prod(shape) for shape in self.shapes.values()]
 
     def rows(self, tasks: Sequence[Task]) -> torch.Tensor:

@@ -55,7 +55,7 @@ class Window:
 
     Args:
         title: The window's title.
-        fps: Pictures a second, at most: `show` waits.
+        fps: Pictures per second, at most: `show` waits.
 
     Raises:
         gymnasium.error.Error: If there is no display to show them on.

@@ -1,4 +1,4 @@
-"""What the single environments share: episodes on a task that stays until another is set.
+"""The base of single environments: episodes on a task that stays until another is set.
 
 An environment derives from `TaskEnv` and says three things: how an episode begins, what an action
 does and what the agent sees. Tasks, seeds, options, budgets, pictures and errors are handled here.
@@ -97,7 +97,7 @@ class TaskEnv(OneClock, gymnasium.Env[Observation, ActT], Generic[T, ActT]):
 
     @abstractmethod
     def _observe(self) -> Observation:
-        """What the agent sees now, a new array."""
+        """The agent's observation now, a new array."""
 
     @abstractmethod
     def _text(self) -> str:

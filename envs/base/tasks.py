@@ -101,7 +101,7 @@ T_co = TypeVar("T_co", bound=Task, covariant=True)
 
 
 class TaskSource(Protocol[T_co]):
-    """What an environment draws its tasks from."""
+    """A source that an environment draws its tasks from."""
 
     def sample(self, n: int, rng: np.random.Generator | torch.Generator) -> tuple[T_co, ...]:
         """Draws `n` tasks independently."""
@@ -292,7 +292,7 @@ class TaskFamily(ABC, Generic[PlainT]):
     def split(
         self, *, train: float = 0.8, validation: float = 0.0, test: float = 0.2, salt: str = ""
     ) -> Any:
-        """Refuses, but for families with parts that can be named.
+        """Raises ValueError, but in families with parts that can be named.
 
         What keeps test tasks apart in a continuum is that no task is drawn twice, not a split.
 
@@ -335,7 +335,7 @@ def check_task_type(task: Any, task_type: type[ItemT]) -> ItemT:
 
 
 def check_count(n: int) -> None:
-    """Refuses a negative number of tasks.
+    """Checks that a number of tasks is not negative.
 
     Raises:
         ValueError: If `n` is negative.

@@ -1,4 +1,4 @@
-"""What the tensor environments share: B episodes, each on its own task, as one tensor program.
+"""The base of tensor environments: B episodes, each on its own task, as one tensor program.
 
 The twin of `envs.base.single`. An environment derives from `TensorEnv` and says how episodes start,
 what a step does and what is seen. Everything stays on the device and a step never waits for it: the
@@ -151,7 +151,7 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
 
     @abstractmethod
     def _observe(self) -> torch.Tensor:
-        """What is seen, float32 [B, ...], a new tensor."""
+        """The observations now, float32 [B, ...], a new tensor."""
 
     @abstractmethod
     def _check_parameters(self, *parameters: torch.Tensor) -> None:
@@ -336,7 +336,7 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
     # What is asked of a reset ---------------------------------------------------------------
 
     def _read_options(self, chosen: dict[str, Any]) -> Read:
-        """What `_start_all` needs of the options, checked. Changes nothing."""
+        """Checks and returns the options that `_start_all` needs. Changes nothing."""
         fixed = self._read_fixed(chosen)
         same = fixed is KEEP and bool(chosen.get("same_task"))
         if same and self._fixed is None:

@@ -220,7 +220,7 @@ class GridNaviVectorEnv(TensorEnv[GridNaviTask]):
 
 
 def grid_navi_settings(size: int, tasks: Goals | None) -> tuple[TaskSet[GridNaviTask], int]:
-    """Where goals come from, and the size of the grid.
+    """Returns the source of goals, and the size of the grid.
 
     Raises:
         ValueError: If the goals are of grids of different sizes, or there are none.
@@ -251,7 +251,7 @@ def check_size(task: GridNaviTask, size: int) -> GridNaviTask:
 
 
 def grid_navi_observations(size: int, one_hot: bool) -> NDArray[np.float32]:
-    """What is seen on each cell: float32 [size^2, 2], or [size^2, size^2] if `one_hot`."""
+    """The observation on each cell: float32 [size^2, 2], or [size^2, size^2] if `one_hot`."""
     if one_hot:
         return np.eye(size**2, dtype=np.float32)
     return np.array([divmod(cell, size) for cell in range(size**2)], dtype=np.float32)

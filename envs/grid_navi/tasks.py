@@ -1,8 +1,8 @@
 """Goals of GridNavi, and what is to be earned there.
 
 The grid world of Zintgraf et al. (2020), "VariBAD", section 5.1: 5 x 5 cells, start in a corner,
-the goal on any cell that is not within a king's move of the start. 15 steps an episode, 4 episodes
-a trial, 1 for each step that ends on the goal and -0.1 for any other. Exact, per episode:
+the goal on any cell that is not within a king's move of the start. 15 steps per episode, 4 episodes
+per trial, 1 for each step that ends on the goal and -0.1 for any other. Exact, per episode:
 
     random    -1.17    uniform random actions
     oracle    11.07    the shortest way to a known goal, and staying there
@@ -109,7 +109,7 @@ class GridNaviReturns(NamedTuple):
 def grid_navi_reference_returns(
     tasks: TaskSet[GridNaviTask] | Sequence[GridNaviTask], *, horizon: int = 15
 ) -> GridNaviReturns:
-    """What random actions and the oracle earn in an episode, averaged over `tasks`.
+    """Returns of random actions and of the oracle in an episode, averaged over `tasks`.
 
     Raises:
         ValueError: If there are no tasks or `horizon` is below 1.
@@ -126,7 +126,7 @@ def grid_navi_reference_returns(
 def explorer_return(
     tour: Sequence[str], tasks: TaskSet[GridNaviTask] | Sequence[GridNaviTask], *, horizon: int = 15
 ) -> float:
-    """What a trial earns along a tour, until the goal is found and after, averaged over `tasks`.
+    """Return of a trial along a tour, until the goal is found and after, averaged over `tasks`.
 
     Args:
         tour: One string for each episode, of U, R, D, L and - (stay), at most `horizon` long. Who

@@ -1,4 +1,4 @@
-"""What is to be earned in a maze: exact returns to judge an agent by.
+"""Anchors of a maze: exact returns to judge an agent by.
 
 Four policies, all exact expectations over the goals of a task set:
 
@@ -188,7 +188,7 @@ def normalised_score(
     horizon: int = 200,
     reward: float = 10.0,
 ) -> Score:
-    """Where returns lie between the random policy, 0, and explore-then-exploit, 1.
+    """Scores of returns: 0 is the random policy, 1 is explore-then-exploit.
 
     Args:
         returns: A return or an array of returns.
@@ -351,7 +351,7 @@ def _planned_tour(
 
 @lru_cache(maxsize=64)
 def _worth_of_visits(layout: Layout, start: Cell, horizon: int, exploiter: Exploiter) -> Array:
-    """What entering a cell first at step t is worth, float64 [T + 1, F]; 0 at `NEVER`."""
+    """The worth of entering a cell first at step t, float64 [T + 1, F]; 0 at `NEVER`."""
     cells = range(layout.num_free)
     goals = Goals(layout, start, tuple(c for c in cells if c != layout.cell_number(start)))
     after_find = _after_find(goals, horizon, exploiter)

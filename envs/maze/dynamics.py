@@ -1,4 +1,4 @@
-"""What a move does: a layout compiled to look-up tables, and the pure transitions on them.
+"""The dynamics of a maze: a layout compiled to look-up tables, and the pure transitions on them.
 
 Number the places an agent can be. A maze then is three tables, and a step of B mazes is two
 gathers, a compare and a masked teleport:
@@ -41,7 +41,7 @@ NUM_ACTIONS = len(MOVES)
 PATCH_SIZE = 9
 
 TeleportMode = Literal["free", "interior"]
-"""Where a found goal sends the agent, always uniformly and never to the goal itself.
+"""Destinations of an agent that finds the goal, drawn uniformly and never the goal itself.
 
 ``"free"``: any free cell. ``"interior"``: any cell inside the border, pillars too, which is a
 fault of the published WarpGrad code (a fifth of its teleports at 13 x 13 end inside a pillar),

@@ -61,7 +61,7 @@ def pillar_maze(size: int = 13) -> Layout:
 GENERATORS: dict[str, Callable[[int], Layout]] = {
     "pillars": pillar_maze,
 }
-"""From the name of a maze, as environments take it, and its size to its layout."""
+"""Mazes by name, as environments take it: each a function from the size to a layout."""
 
 
 def make_layout(maze: str, size: int) -> Layout:

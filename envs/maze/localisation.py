@@ -1,4 +1,4 @@
-"""What a find is worth to an agent that knows the goal but not where the find has sent it.
+"""The worth of a find to an agent that knows the goal but not where the find has sent it.
 
 A find teleports the agent to a cell it cannot see the number of: it sees the 3 x 3 walls around
 it, and has to work out where it is while it walks. Its knowledge is a belief: the set of cells,

@@ -20,16 +20,16 @@ __all__ = ["GoalRule", "MazeSettings", "Start", "check_task"]
 Tasks = TaskSet[MazeTask] | Sequence[MazeTask]
 
 Start = Literal["centre", "random"]
-"""Where episodes start: on the task's start cell (the centre, if it names none), or each on a free
+"""Starts of episodes: on the task's start cell (the centre, if it names none), or each on a free
 cell other than the goal, all equally likely."""
 
 GoalRule = Literal["teleports", "ends"]
-"""What the goal does when it has paid: send the agent elsewhere, or end the episode."""
+"""Rules of a goal that has paid: send the agent elsewhere, or end the episode."""
 
 
 @dataclass(frozen=True)
 class MazeSettings:
-    """What a grid maze environment was made with, complete and valid.
+    """The settings that a grid maze environment was made with, complete and valid.
 
     Attributes:
         layout: The walls.

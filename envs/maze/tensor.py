@@ -78,7 +78,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             step returns the next episode's first observation, and ``info["final_obs"]`` the last
             of this one. NEXT_STEP: the step after the last ignores its actions and resets.
         render_mode: None or ``"rgb_array"`` (frames of the first 16 mazes).
-        validate_actions: Refuse actions out of range, which costs about 3 us a step. Done on the
+        validate_actions: Refuse actions out of range, which costs about 3 us per step. Done on the
             CPU only: elsewhere the check would have to wait for the device.
 
     Raises:
@@ -292,7 +292,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         return {"goals": self._params[0], **super()._info()}
 
     def _next_targets(self) -> Iterator[torch.Tensor]:
-        """Where finds in the next steps send the agents, int64 [B] each."""
+        """Yields the places to which finds in the next steps send the agents, int64 [B] each."""
         draws = self._random.block("teleports")  # [T', B]
         return iter(teleport_targets(draws, self._goals).unbind(0))
 

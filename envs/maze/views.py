@@ -1,4 +1,4 @@
-"""What an agent sees of a maze: the walls around it, and, if it is to know it, its place.
+"""The views of a maze: the walls around the agent, and, if it is to know it, its place.
 
 A policy without memory cannot tell one place of a maze from another by the 3 x 3 walls around it.
 With its place written beside them it can, and what is left to find out is the goal.
@@ -37,7 +37,7 @@ def view_space(observe: View) -> Box[Any]:
 
 
 def views(tables: MazeTables, observe: View) -> NDArray[np.float32]:
-    """What is seen from each place, float32 [C, I]; read-only."""
+    """The view from each place, float32 [C, I]; read-only."""
     if observe == "walls":
         return tables.patch
     places = torch.tensor(tables.places, dtype=torch.float32)  # [C, 2]

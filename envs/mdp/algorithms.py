@@ -22,7 +22,7 @@ __all__ = ["Algorithm", "Belief", "best_policy", "greedy", "myopic", "play_mdps"
 
 
 class Belief(NamedTuple):
-    """What was seen of B processes: visits, float [B, S, A, S'], sums of rewards, [B, S, A]."""
+    """A belief on B processes: visits, float [B, S, A, S'], sums of rewards, [B, S, A]."""
 
     visits: torch.Tensor
     rewards: torch.Tensor
@@ -34,12 +34,12 @@ class Belief(NamedTuple):
 
     @property
     def variances(self) -> torch.Tensor:
-        """Their posterior variances, float [B, S, A]."""
+        """Posterior variances of the mean rewards, float [B, S, A]."""
         return 1.0 / (1.0 + self.visits.sum(-1))
 
 
 Algorithm = Callable[[Belief, int, torch.Generator], torch.Tensor]
-"""From a belief, the steps T that are left and a generator to a policy, int64 [T, B, S]."""
+"""An algorithm: a belief, the T steps left and a generator to a policy, int64 [T, B, S]."""
 
 
 def psrl(belief: Belief, steps: int, generator: torch.Generator) -> torch.Tensor:

@@ -217,7 +217,7 @@ def mdp_settings(
     num_actions: int,
     tasks: TaskSource[MDPTask] | Sequence[MDPTask] | None,
 ) -> tuple[TaskSource[MDPTask], int, int]:
-    """Where processes come from, and their numbers of states and actions.
+    """Returns the source of processes, and their numbers of states and actions.
 
     Raises:
         ValueError: If processes of a set differ in size.

@@ -139,7 +139,7 @@ class MDPReturns(NamedTuple):
 def mdp_reference_returns(
     tasks: TaskSet[MDPTask] | Sequence[MDPTask], *, horizon: int = 10
 ) -> MDPReturns:
-    """What random actions and the optimal policy earn in an episode, averaged over `tasks`.
+    """Returns of random actions and of the optimal policy in an episode, averaged over `tasks`.
 
     With V_k the expected return of k more steps: V_k(s) = mean_a or max_a of
     ``r(s, a) + sum_s' p(s' | s, a) V_{k-1}(s')``. The optimal policy knows the task.

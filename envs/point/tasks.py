@@ -173,7 +173,7 @@ def point_reference_returns(
     max_step: float = 0.1,
     goal_radius: float = 0.01,
 ) -> PointReturns:
-    """What standing still and the oracle earn in an episode, averaged over the goals.
+    """Returns of standing still and of the oracle in an episode, averaged over the goals.
 
     The oracle knows the goal and moves each coordinate as far towards it as it may: at every step
     no policy is nearer, so none earns more. Over a region the average is by a quadrature with

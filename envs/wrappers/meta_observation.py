@@ -1,4 +1,4 @@
-"""What a meta-learner sees: the environment's observation, and what it just did and got.
+"""A meta-learner's observations: the environment's, with the last action and reward beside them.
 
 A learner that adapts through its hidden state has to be told its own last action and reward (Wang
 et al. 2016; Duan et al. 2016). The inputs, in this order, are those of the maze experiment of
@@ -39,7 +39,7 @@ Observation = NDArray[np.float32]
 
 
 class InputSlots(NamedTuple):
-    """Where each input lies in the vector of `width` numbers; `one_hot` of discrete actions."""
+    """Places of the inputs in the vector of `width` numbers; `one_hot` for discrete actions."""
 
     patch: int
     bias: int
@@ -58,7 +58,7 @@ class InputSlots(NamedTuple):
         return cls(patch, bias, bias + 1, bias + 2, bias + 3, bias + 3 + size, one_hot)
 
     def rows(self, horizon: int) -> NDArray[np.float32]:
-        """What follows the patch, but for the reward.
+        """The inputs that follow the patch, but for the reward.
 
         Returns:
             float32 [horizon + 1, A, width - patch], a row for each discrete action;

@@ -39,7 +39,7 @@ class TensorWrapper(TensorProgram, VectorWrapper[Any, Any, Any, Any, Any]):
 
     @property
     def speaks_numpy(self) -> bool:  # type: ignore[override]
-        """Whether the environment does."""
+        """Whether `reset` and `step` return NumPy arrays instead of tensors."""
         spoken: bool = self._base.speaks_numpy
         return spoken
 
