@@ -354,6 +354,7 @@ RECIPE = Recipe(
         "sweep": alphabets.SWEEP,
     },
     may_move=("data",),
+    elsewhere={"protocol": "characters are learned here, alphabets by experiments.alphabets"},
 )
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def validations(name: str, run: RunDirectory) -> Iterable[Row]:
     """Accuracy in validation, as training went on."""
     columns = run.read_metrics()
     seen = np.isfinite(columns["validation_accuracy"].astype(float))
-    head = {"run": name, "seed": run.seed, "protocol": run.config["protocol"]}
+    head = {"run": name, "seed": run.seed, "protocol": run.read_summary()["protocol"]}
     for i in np.flatnonzero(seen):
         yield {**head, **{key: columns[key][i] for key in TRAINING[1:]}}
 

@@ -10,6 +10,7 @@ rule has learned). A learner turns a meta-batch of tasks into their gradient; an
         optimiser.zero_grad()
 
 To add a learner, subclass `TaskwiseLearner` and write `task_gradients`: `maml.py` is the example.
+Its settings stand beside it, and a line in `metarl.methods` gives it to every script.
 """
 
 from __future__ import annotations

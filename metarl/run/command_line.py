@@ -25,9 +25,11 @@ from metarl.errors import UserError
 from metarl.foreign_bytes import first_line
 from metarl.meta import NonFiniteLossError
 from metarl.run.counts import check_counts, check_memory
+from metarl.run.counts import option as setting_option
 from metarl.run.machine_memory import is_too_large
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
+from metarl.runs.config import renamed
 from metarl.runs.directory import RunDirectory
 from metarl.runs.place import holds_runs
 
@@ -87,6 +89,7 @@ def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) ->
     given = {name: value for name, value in vars(read).items() if value is not None}
     picked = {n: _number(n, v) if hints[n] is int else v for n, v in given.items()}
     default: RunT = recipe.defaults(**picked)
+    _refuse_former(recipe, arguments)
     _refuse_foreign(recipe, default, arguments)
     return parse(type(default), prog, arguments, default)
 
@@ -96,6 +99,22 @@ def _number(name: str, word: str) -> int:
         return int(word)
     except ValueError:
         raise UserError(f"--{name} must be a whole number, got {word!r}") from None
+
+
+def _refuse_former(recipe: Recipe[Any], arguments: Sequence[str]) -> None:
+    """Name what an option of version 0.1 is called today, or which recipe has it.
+
+    Raises:
+        UserError: There is such an option.
+    """
+    for name, words in by_option(arguments):
+        given = words[0].partition("=")[0]
+        if name in recipe.elsewhere:
+            raise UserError(f"{given}: {recipe.elsewhere[name]}")
+        path = given.removeprefix("--").removeprefix("no-").replace("-", "_")
+        today = setting_option(renamed(path))
+        if today != f"--{path.replace('_', '-')}":
+            raise UserError(f"{given} is {today} since version 0.2")
 
 
 def _refuse_foreign(recipe: Recipe[Any], settings: Any, arguments: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ class Recipe(Generic[RunT]):
         commands: The other commands by name.
         train: What `train` does, in a few words.
         may_move: Settings that a resume may change, such as where the data are.
+        elsewhere: Options of version 0.1 that another recipe has now: which, in words.
         beside: Makes further entries of `config.json` from settings, such as ``anchors``.
     """
 
@@ -64,6 +65,7 @@ class Recipe(Generic[RunT]):
     commands: Mapping[str, Command] = field(default_factory=dict)
     train: str = "meta-train learners into a run directory"
     may_move: tuple[str, ...] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[[RunT], Mapping[str, object]] = lambda _: {}
 
     def settings_of(self, config: Mapping[str, Any]) -> RunT:

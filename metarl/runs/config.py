@@ -73,6 +73,11 @@ def recipe_of(config: Mapping[str, Any]) -> str | None:
     return next((recipe for name, recipe in telling.items() if name in config), None)
 
 
+def renamed(path: str) -> str:
+    """Return where a setting of version 0.1, such as ``learner.inner.lr``, is today."""
+    return _today(path, _MOVED)
+
+
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run of version 0.1 under the names of today."""
     moved = dict(_MOVED)
