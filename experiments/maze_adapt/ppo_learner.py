@@ -20,9 +20,8 @@ from experiments.maze_adapt.episodes import environments
 from experiments.maze_adapt.settings import TrainSettings
 from experiments.maze_adapt.worlds import Tasks, World
 from metarl.meta import KL_LIMIT, NonFiniteLossError
-from metarl.rl import Gaussian
+from metarl.rl import Gaussian, Trajectory
 from metarl.sb3 import (
-    PlayedEpisodes,
     TaskVecEnv,
     draw_seed,
     play_episodes,
@@ -215,16 +214,16 @@ def make_model(settings: TrainSettings, generator: torch.Generator, device: torc
         )
 
 
-def episode_metrics(played: PlayedEpisodes, num_tasks: int) -> dict[str, Tensor]:
+def episode_metrics(played: Trajectory, num_tasks: int) -> dict[str, Tensor]:
     """Of the episodes that were learned from, ``[1]`` each, means over tasks and episodes.
 
     Returns:
         ``return``; ``length``; ``unrewarded``: the fraction of tasks whose episodes paid nothing.
     """
-    paid = (played.rewards != 0).any(0).reshape(num_tasks, -1).any(1)
+    paid = (played.rewards != 0).any(1).view(num_tasks, -1).any(1).double()  # [N]
     values = {
         "return": played.returns.mean(),
-        "length": played.num_steps.mean(),
+        "length": played.lengths.mean(),
         "unrewarded": 1.0 - paid.mean(),
     }
     return {name: torch.tensor([float(value)]) for name, value in values.items()}

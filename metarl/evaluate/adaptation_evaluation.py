@@ -91,12 +91,12 @@ def evaluate_learner(
     def look(part: TaskBatch[ScoredTrajectory]) -> Callable[[Stage], dict[str, Tensor]]:
         slow = share(learner.slow, part.num_tasks)
 
-        def outcomes(stage: Stage) -> dict[str, Tensor]:
+        def at_stage(stage: Stage) -> dict[str, Tensor]:
             last = stage.batch is None
             batch = part.sample(stage.fast, slow, "support") if last else stage.batch
-            return _outcomes(batch.trajectory)
+            return outcomes(batch.trajectory)
 
-        return outcomes
+        return at_stage
 
     found = measure(learner, tasks, num_steps, look, chunk_size=chunk_size).figures
     num_episodes = found["returns"].shape[-1]
@@ -204,7 +204,7 @@ def _tasks_first(values: NDArray[Any]) -> Array:
     return np.ascontiguousarray(values.swapaxes(0, 1), np.float64)
 
 
-def _outcomes(played: Trajectory) -> dict[str, Tensor]:
+def outcomes(played: Trajectory) -> dict[str, Tensor]:
     """Returns, steps until success or end, and successes, each ``[N, E]``."""
     found = (played.rewards > 0) | played.terminated
     success = found.any(1)

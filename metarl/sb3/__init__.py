@@ -13,7 +13,7 @@ task (`fine_tune`). Nothing else in the package imports SB3, and ``import metarl
 
 from metarl.sb3.adapted_policy import AdaptedPolicy
 from metarl.sb3.agent import SB3Agent
-from metarl.sb3.episodes import PlayedEpisodes, play_episodes, rollout_buffer
+from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.fine_tuning import FineTuning, adaptation, copy_of, fine_tune
 from metarl.sb3.global_generators import draw_seed, seeded
 from metarl.sb3.task_vec_env import TaskVecEnv
@@ -21,7 +21,6 @@ from metarl.sb3.task_vec_env import TaskVecEnv
 __all__ = [
     "AdaptedPolicy",
     "FineTuning",
-    "PlayedEpisodes",
     "SB3Agent",
     "TaskVecEnv",
     "adaptation",

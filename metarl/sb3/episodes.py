@@ -7,7 +7,6 @@ buffer holds the episodes one after the other, as if a single environment had pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,60 +18,24 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from metarl.rl.trajectory import Trajectory
+
 Arrays = NDArray[Any]
 
 BUFFERED = ("observations", "actions", "rewards", "values", "log_probs", "advantages", "returns")
 
 
-@dataclass(frozen=True, eq=False)
-class PlayedEpisodes:
-    """One episode in each of E environments, T steps the longest. What lies behind an end is void.
-
-    Attributes:
-        observations: Before each action, ``[T, E, ...]``.
-        actions: As the policy drew them, before any clipping, ``[T, E]`` or ``[T, E, A]``.
-        rewards: ``rewards[t]`` is the consequence of ``actions[t]``, ``[T, E]``; 0 after the end.
-        values: The critic's, ``[T, E]``.
-        log_p: Log-probability of each action, ``[T, E]``.
-        num_steps: Of each episode, ``[E]``.
-        terminated: Whether it reached a true end, ``[E]``; if not, it was truncated.
-        last_observations: What its last step led to, ``[E, ...]``.
-    """
-
-    observations: Arrays
-    actions: Arrays
-    rewards: Arrays
-    values: Arrays
-    log_p: Arrays
-    num_steps: Arrays
-    terminated: Arrays
-    last_observations: Arrays
-
-    @property
-    def returns(self) -> Arrays:
-        """Undiscounted, ``[E]``, float64."""
-        total: Arrays = self.rewards.astype(np.float64).sum(0)
-        return total
-
-    @property
-    def successes(self) -> Arrays:
-        """1 where a step paid something positive, or the end was a true one, ``[E]``."""
-        return ((self.rewards > 0).any(0) | self.terminated).astype(np.float64)
-
-    @property
-    def lengths(self) -> Arrays:
-        """Steps until the episode succeeded, or ended, ``[E]``, float64."""
-        paid = self.rewards > 0
-        steps = np.where(paid.any(0), paid.argmax(0) + 1, self.num_steps)
-        return steps.astype(np.float64)
-
-
-def play_episodes(policy: ActorCriticPolicy, env: VecEnv) -> PlayedEpisodes:
+def play_episodes(policy: ActorCriticPolicy, env: VecEnv) -> Trajectory:
     """Play one episode in every environment; draws from torch's global generator.
 
     Args:
         policy: Of SB3's PPO or A2C.
         env: E environments, whose episodes all end some time.
+
+    Returns:
+        One task (N = 1) with E episodes, on the CPU: observations as the policy sees them, actions
+        as it drew them, before any clipping; rewards in float64; nothing of its distributions but
+        the log-probabilities.
     """
     policy.set_training_mode(False)
     num_envs = env.num_envs
@@ -95,8 +58,24 @@ def play_episodes(policy: ActorCriticPolicy, env: VecEnv) -> PlayedEpisodes:
             num_steps[n] = len(steps)
             terminated[n] = not infos[n].get("TimeLimit.truncated", False)
             last[n] = infos[n]["terminal_observation"]
-    seen, actions, rewards, values, log_p = (np.stack(part) for part in zip(*steps, strict=True))
-    return PlayedEpisodes(seen, actions, rewards, values, log_p, num_steps, terminated, last)
+    seen, actions, rewards, values, log_p = (
+        torch.as_tensor(np.stack(part))[None] for part in zip(*steps, strict=True)
+    )  # [1, T, E, ...]
+    time = torch.arange(len(steps))[:, None]  # [T, 1]
+    is_last = (time == torch.as_tensor(num_steps) - 1)[None]
+    true_end = torch.as_tensor(terminated)
+    return Trajectory(
+        observations=seen,
+        actions=actions,
+        rewards=rewards.double(),
+        outputs=log_p.new_empty(*log_p.shape, 0),
+        log_p=log_p,
+        terminated=is_last & true_end,
+        truncated=is_last & ~true_end,
+        mask=(time < torch.as_tensor(num_steps))[None].double(),
+        last_observations=torch.as_tensor(last)[None],
+        values=values,
+    )
 
 
 def to_env(policy: ActorCriticPolicy, actions: Arrays) -> Arrays:
@@ -108,27 +87,30 @@ def to_env(policy: ActorCriticPolicy, actions: Arrays) -> Arrays:
     return np.clip(actions, policy.action_space.low, policy.action_space.high)
 
 
-def rollout_buffer(model: PPO, played: PlayedEpisodes) -> RolloutBuffer:
-    """The episodes for ``model.train()``, with advantages; see the module.
+def rollout_buffer(model: PPO, played: Trajectory) -> RolloutBuffer:
+    """The episodes of one task for ``model.train()``, with advantages; see the module.
 
     An episode that was truncated is not over: the value of what its last step led to is added to
     its last reward, as SB3 does.
     """
-    longest, num_envs = played.rewards.shape
-    void = np.arange(longest)[:, None] >= played.num_steps  # [T, E]
+    void = ~played.mask[0].bool().numpy()  # [T, E]
+    longest, num_envs = void.shape
     with torch.no_grad():
-        x, _ = model.policy.obs_to_tensor(played.last_observations)
+        x, _ = model.policy.obs_to_tensor(played.last_observations[0].numpy())
         beyond = model.policy.predict_values(x).cpu().numpy().reshape(-1)
-    rewards = played.rewards.astype(np.float32)
-    cut = np.flatnonzero(~played.terminated)
-    rewards[played.num_steps[cut] - 1, cut] += model.gamma * beyond[cut]
+    rewards = played.rewards[0].float().numpy()
+    num_steps = played.lengths[0].long().numpy()
+    cut = np.flatnonzero(~played.terminated[0].any(0).numpy())
+    rewards[num_steps[cut] - 1, cut] += model.gamma * beyond[cut]
     padded = _buffer(model, longest, num_envs)
-    padded.observations[:] = played.observations.reshape(padded.observations.shape)
-    padded.actions[:] = played.actions.reshape(padded.actions.shape)
-    padded.rewards[:], padded.values[:], padded.log_probs[:] = rewards, played.values, played.log_p
+    padded.observations[:] = played.observations[0].reshape(padded.observations.shape)
+    padded.actions[:] = played.actions[0].reshape(padded.actions.shape)
+    assert played.values is not None
+    padded.rewards[:], padded.values[:] = rewards, played.values[0]
+    padded.log_probs[:] = played.log_p[0]
     padded.episode_starts[:] = void  # nothing flows back from behind an end
     padded.compute_returns_and_advantage(torch.zeros(num_envs), np.ones(num_envs))
-    whole = _buffer(model, int(played.num_steps.sum()), 1)
+    whole = _buffer(model, int(num_steps.sum()), 1)
     for name in BUFFERED:
         values = getattr(padded, name).swapaxes(0, 1)  # [E, T, ...]
         getattr(whole, name)[:, 0] = values[~void.T]

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from metarl.evaluate.adaptation_evaluation import AdaptationResult
-from metarl.sb3.episodes import PlayedEpisodes, play_episodes, rollout_buffer
+from metarl.evaluate.adaptation_evaluation import AdaptationResult, outcomes
+from metarl.rl.trajectory import Trajectory
+from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.global_generators import child_seed, seeded
 
 
@@ -86,7 +88,7 @@ def fine_tune(
             steps = adaptation(
                 model, env, num_steps, seed=child_seed(seed, n, 1), settings=settings
             )
-            tasks.append([(e.returns, e.lengths, e.successes) for _, e in steps])
+            tasks.append([torch.cat(tuple(outcomes(e).values())).numpy() for _, e in steps])
         finally:
             env.close()
     returns, lengths, successes = np.moveaxis(np.array(tasks), 2, 0)  # each [N, K + 1, E]
@@ -101,7 +103,7 @@ def adaptation(
     *,
     seed: int,
     settings: FineTuning | None = None,
-) -> Iterator[tuple[PPO, PlayedEpisodes]]:
+) -> Iterator[tuple[PPO, Trajectory]]:
     """The copy of a model after 0 to K steps on one task, and the episodes it plays there.
 
     Args:

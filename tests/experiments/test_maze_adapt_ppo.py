@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,9 +140,10 @@ def test_episodes_that_end_at_the_goal_are_not_learned_from_beyond_it():
     model = ppo.make_model(settings, torch.Generator(), CPU)
     with seeded(0):
         played = play_episodes(model.policy, ppo.env_on(world, tasks, 4, [1, 2, 3], CPU))
-    assert len(set(played.num_steps.tolist())) > 2
-    np.testing.assert_array_equal(played.returns, played.terminated.astype(float))
-    assert (played.num_steps[~played.terminated] == 30).all()
+    assert len(set(played.lengths.flatten().tolist())) > 2
+    found = played.terminated.any(1)
+    assert torch.equal(played.returns, found.double())
+    assert (played.lengths[~found] == 30).all()
 
 
 def test_the_point_is_moved_in_units_of_its_longest_step():
@@ -173,21 +173,24 @@ def spoiled(monkeypatch, spoils):
 
     def spoil(policy, env):
         played = play_episodes(policy, env)
-        return replace(played, rewards=spoils(next(count), played.rewards))
+        return played._replace(rewards=spoils(next(count), played.rewards))
 
     monkeypatch.setattr(ppo_learner, "play_episodes", spoil)
 
 
 def test_an_iteration_that_is_not_finite_is_undone_and_counted(tmp_path, monkeypatch, caplog):
     spoiled(
-        monkeypatch, lambda k, rewards: np.full_like(rewards, np.nan) if k in (3, 4) else rewards
+        monkeypatch,
+        lambda k, rewards: torch.full_like(rewards, torch.nan) if k in (3, 4) else rewards,
     )
     fine = ("--env", "maze", "--size", "5", "--log-every", "1", "--checkpoint-every", "1")
     (run,) = train(tmp_path / "run", *fine, "--iterations", "4")
     assert metrics(run)["skipped"] == [0.0, 0.0, 1.0, 1.0]
     monkeypatch.undo()
     (before,) = train(tmp_path / "before", *fine, "--iterations", "2", "--ppo.schedule.final", "1")
-    spoiled(monkeypatch, lambda k, rewards: np.full_like(rewards, np.nan) if k > 2 else rewards)
+    spoiled(
+        monkeypatch, lambda k, rewards: torch.full_like(rewards, torch.nan) if k > 2 else rewards
+    )
     again = ("--iterations", "4", "--ppo.schedule.final", "1")
     (after,) = train(tmp_path / "after", *fine, *again)
     one, two = (r.load_checkpoint()["learner"] for r in (before, after))
@@ -216,7 +219,9 @@ def test_weights_that_the_last_step_spoils_are_undone_too(trained, monkeypatch):
 
 
 def test_ten_in_a_row_stop_the_run_and_name_the_iteration(tmp_path, monkeypatch, capsys):
-    spoiled(monkeypatch, lambda k, rewards: np.full_like(rewards, np.nan) if k > 2 else rewards)
+    spoiled(
+        monkeypatch, lambda k, rewards: torch.full_like(rewards, torch.nan) if k > 2 else rewards
+    )
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "run", "--env", "maze", "--size", "5", "--iterations", "20")
     assert exit_.value.code == 1
@@ -226,7 +231,7 @@ def test_ten_in_a_row_stop_the_run_and_name_the_iteration(tmp_path, monkeypatch,
     (run,) = find_runs(tmp_path / "run")
     assert run.load_checkpoint()["iteration"] == 9
     assert run.load_checkpoint()["learner"]["skipped_in_a_row"] == 7
-    spoiled(monkeypatch, lambda k, rewards: np.full_like(rewards, np.nan))
+    spoiled(monkeypatch, lambda k, rewards: torch.full_like(rewards, torch.nan))
     with pytest.raises(SystemExit):
         main(["train", "--resume", str(run.path)])
     assert "iteration 12: " in capsys.readouterr().err

@@ -6,6 +6,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from envs import PointNavigationVectorEnv
+from metarl.evaluate.adaptation_evaluation import outcomes
 from metarl.sb3 import TaskVecEnv, copy_of, play_episodes, seeded
 from metarl.sb3.episodes import rollout_buffer
 from tests.metarl.rl.ending_env import ENDS, TensorEndingEnv
@@ -29,12 +30,14 @@ def test_one_episode_in_each_environment_and_nothing_behind_its_end(mode):
     model = small_ppo(env, n_steps=4)
     with seeded(0):
         played = play_episodes(model.policy, env)
-    assert played.num_steps.tolist() == LENGTHS
-    assert played.returns.tolist() == REWARDS
-    assert played.terminated.tolist() == [how in ("terminated", "both") for _, how in ENDS]
-    assert played.last_observations.tolist() == [[0, length] for length in LENGTHS]
-    assert played.successes.tolist() == [1, 1, 1, 1, 1, 1]
-    assert played.lengths.tolist() == [2, 2, 2, 1, 2, 2]  # paid at the second step, or ended
+    assert played.lengths[0].tolist() == LENGTHS
+    assert played.returns[0].tolist() == REWARDS
+    true_ends = [how in ("terminated", "both") for _, how in ENDS]
+    assert played.terminated[0].any(0).tolist() == true_ends
+    assert played.last_observations[0].tolist() == [[0, length] for length in LENGTHS]
+    found = outcomes(played)
+    assert found["successes"][0].tolist() == [1, 1, 1, 1, 1, 1]
+    assert found["lengths"][0].tolist() == [2, 2, 2, 1, 2, 2]  # paid at the second step, or ended
 
 
 @pytest.mark.parametrize("mode", ["same_step", "disabled"])
@@ -53,7 +56,10 @@ def test_the_buffer_holds_these_episodes_with_advantages_by_hand(mode):
         last = torch.tensor([[0.0, length]])
         with torch.no_grad():
             beyond = float(model.policy.predict_values(last))
-        values = [*played.values[:length, e], 0.0 if how in ("terminated", "both") else beyond]
+        values = [
+            *played.values[0, :length, e].tolist(),
+            0.0 if how in ("terminated", "both") else beyond,
+        ]
         advantage, expected = 0.0, []
         for t in reversed(range(length)):
             delta = t + model.gamma * values[t + 1] - values[t]
@@ -77,7 +83,7 @@ def test_where_all_episodes_end_together_it_is_sb3s_own_iteration():
         with seeded(7):
             played = play_episodes(model.policy, mazes(tasks=TASKS))
             if model is twin:
-                played.terminated[:] = True
+                played = played._replace(terminated=played.terminated | played.truncated)
             model.rollout_buffer = rollout_buffer(model, played)
             model.train()
     expected, found, wrong = params_of(theirs), params_of(ours), params_of(twin)
@@ -93,8 +99,8 @@ def test_actions_are_learned_from_as_drawn_and_taken_as_clipped():
     model = small_ppo(env, n_steps=4, batch_size=4)
     with seeded(0):
         played = play_episodes(model.policy, env)
-    assert np.abs(played.actions).max() > 0.1
-    moves = np.diff(played.observations, axis=0)
-    np.testing.assert_allclose(moves, played.actions[:-1].clip(-0.1, 0.1), atol=1e-6)
+    assert played.actions.abs().max() > 0.1
+    moves = np.diff(played.observations[0].numpy(), axis=0)
+    np.testing.assert_allclose(moves, played.actions[0, :-1].clip(-0.1, 0.1).numpy(), atol=1e-6)
     buffer = rollout_buffer(model, played)
-    np.testing.assert_array_equal(buffer.actions[:4, 0], played.actions[:, 0])
+    np.testing.assert_array_equal(buffer.actions[:4, 0], played.actions[0, :, 0].numpy())
