@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
 from torch import Tensor
 
 from envs import MazeTask, VectorMetaObservation, VectorTrial
@@ -39,7 +39,6 @@ from metarl.rl import (
     PolicyAgent,
     PolicyGradientTasks,
     actor_critic,
-    distribution_for,
 )
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
@@ -165,19 +164,13 @@ def make_policy(settings: TrainSettings, world: World) -> Policy:
     """The architecture.
 
     Raises:
-        UserError: Actions are continuous, or the core is not the method's.
+        UserError: The core is not the method's.
     """
-    actions = world.make_env(1).single_action_space
-    if not isinstance(actions, Discrete):
-        raise UserError(
-            f"{settings.method} chooses among finitely many actions, and those of --env "
-            f"{settings.env} are continuous: take --env maze, gridnavi, bandit or mdp"
-        )
     if settings.method == "warp-rnn" and settings.recurrent.core != "gru":
         raise UserError("--recurrent.core is for --method rl2; warp-rnn has a core of its own")
     space = make_trials(world, 1, 1).single_observation_space
     assert isinstance(space, Box)
-    return actor_critic(make_core(settings, space.shape[0]), distribution_for(actions))
+    return actor_critic(make_core(settings, space.shape[0]), world.distribution)
 
 
 def make_core(settings: TrainSettings, num_inputs: int) -> RecurrentCore:

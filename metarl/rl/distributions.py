@@ -85,13 +85,11 @@ def gumbel(size: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def log_softmax(logits: Tensor) -> Tensor:
-    """Log-probabilities ``[N, M, A]`` of logits, calculated where they lie in memory.
-
-    A softmax over a short innermost axis is slow; logits may be a view of ``[N, A, M]``.
-    """
+    """Log-probabilities ``[N, M, A]``, where the logits lie: perhaps a view of ``[N, A, M]``."""
     dtype = wide(logits.dtype)
     if logits.stride(-1) == 1:
         return logits.log_softmax(-1, dtype)
+    # A softmax over a short innermost axis is slow.
     return logits.transpose(1, 2).log_softmax(1, dtype).transpose(1, 2)
 
 

@@ -268,10 +268,18 @@ def test_the_config_gives_the_settings_back(trained):
     )
 
 
+def test_actions_may_be_real_numbers(tmp_path, capsys):
+    """The plane: the deviation of its Gaussian policy is learned with the rest."""
+    (run,) = train(tmp_path / "run", "--env", "point", "--meta-batch", "2")
+    params = learned(run)
+    assert params["actor.weight"].shape == (4, 2)
+    assert "log_std" in params
+    assert summary_of(run.path, capsys)["num_tasks"] == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "rl2"], "rl2 chooses among finitely many actions"),
         (["--method", "rl2", *MAZE, "--episodes", "3"], "--episodes is for maml, fomaml"),
         (["--method", "rl2", *MAZE, "--loss.gamma", "0.5"], "--loss is for maml, fomaml"),
         (["--method", "warp-rnn", *MAZE, "--hidden", "8"], "--hidden is for maml, fomaml"),
