@@ -36,7 +36,6 @@ from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
 from metarl.meta.method import Untrained
 from metarl.nn import Network
-from metarl.plots.classification import draw_classification
 from metarl.run import (
     Command,
     EvaluationSettings,
@@ -262,6 +261,9 @@ def evaluate(settings: EvaluateSettings) -> EvaluationResult:
 
 def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
     """Return the summary of one run; draws its pictures."""
+    # Half a second, of which training has no need.
+    from metarl.plots.classification import draw_classification
+
     started = time.perf_counter()
     trained = RECIPE.settings_of(run.config)
     steps, data = settings.steps or trained.test_steps, settings.data or trained.data

@@ -36,7 +36,6 @@ from metarl.meta import MetaLearner
 from metarl.meta.meta_sgd import MetaSGDSettings
 from metarl.meta.method import Untrained
 from metarl.nn import Network
-from metarl.plots.classification import draw_classification
 from metarl.run import (
     EvaluationSettings,
     Recipe,
@@ -292,6 +291,9 @@ def evaluate(settings: EvaluateSettings) -> EvaluationResult:
 
 def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
     """Return the summary of one run; draws its pictures."""
+    # Half a second, of which training has no need.
+    from metarl.plots.classification import draw_classification
+
     started = time.perf_counter()
     trained = settings.applied(RECIPE.settings_of(run.config))
     device, seed = resolve_device(settings.device), run.seed

@@ -28,7 +28,6 @@ from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod, LearnedLoss, Untrained
 from metarl.methods import gradient_methods_for, method_named
 from metarl.nn import MLP, Network, WarpMLP
-from metarl.plots.regression import draw_fits
 from metarl.run import (
     EvaluationSettings,
     Recipe,
@@ -285,6 +284,9 @@ def evaluate(settings: EvaluateSettings) -> EvaluationResult:
 
 def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
     """Return the summary of one run; draws its pictures."""
+    # Half a second, of which training has no need.
+    from metarl.plots.regression import draw_fits
+
     started = time.perf_counter()
     trained, device = RECIPE.settings_of(run.config), resolve_device(settings.device)
     untrained, learner = (untrained_of(run, trained, device) for _ in range(2))

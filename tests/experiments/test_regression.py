@@ -222,7 +222,7 @@ def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, m
 
     calls = []
     monkeypatch.setattr(regression, "fit_errors", diverging)
-    monkeypatch.setattr(regression, "draw_fits", lambda run, errors, *_: drawn.extend(errors))
+    monkeypatch.setattr(pictures, "draw_fits", lambda run, errors, *_: drawn.extend(errors))
     summary = summary_of(run, capsys)
     assert drawn == ["maml"]
     assert summary["untrained_mse"] == [None] * 11
