@@ -69,7 +69,7 @@ class BanditTask(PlainTask):
 
     @property
     def num_arms(self) -> int:
-        """K."""
+        """Number of arms, K."""
         return len(self.probabilities)
 
     def arrays(self) -> Arrays:

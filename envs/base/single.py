@@ -144,7 +144,7 @@ class TaskEnv(OneClock, gymnasium.Env[Observation, ActT], Generic[T, ActT]):
         return self._observe(), {"task_id": task.task_id}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Does `action`.
+        """Takes a step by `action`.
 
         Returns:
             The observation, the reward of this action, terminated, truncated (at the horizon,

@@ -91,7 +91,7 @@ class GridNaviEnv(TaskEnv[GridNaviTask, np.int64]):
 
     @property
     def position(self) -> Point:
-        """(x, y)."""
+        """Position of the agent, (x, y)."""
         if self._elapsed is None:
             raise gymnasium.error.ResetNeeded("the agent is nowhere yet: call reset()")
         return self._cell // self.size, self._cell % self.size

@@ -3,9 +3,9 @@
 The tasks of Duan et al. (2016), "RL^2", section 3.2 (after Osband et al. 2013): from every state
 and action the next state is drawn with probabilities from a flat Dirichlet distribution; the mean
 of the reward is drawn from N(1, 1) and the reward itself from N(mean, 1). 10 states, 5 actions,
-episodes of 10 steps, several of them a trial. Over the whole family random actions earn exactly
-1 a step, and who knows the process about 21.8 an episode; for given tasks the random policy and the
-optimal one are solved by dynamic programming.
+episodes of 10 steps, several of them per trial. Over the whole family random actions earn exactly
+1 per step, and an agent that knows the process about 21.8 per episode; for given tasks the random
+policy and the optimal one are solved by dynamic programming.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class MDPTask(PlainTask):
 
     @property
     def num_states(self) -> int:
-        """S."""
+        """Number of states, S."""
         return len(self.reward_means)
 
     @property
     def num_actions(self) -> int:
-        """A."""
+        """Number of actions, A."""
         return len(self.reward_means[0])
 
     def arrays(self) -> Arrays:

@@ -30,7 +30,7 @@ Found: TypeAlias = tuple[dict[str, Tensor], dict[str, Tensor]]
 """Gradients and metrics by name."""
 
 Work: TypeAlias = Callable[[Params, TaskBatch[Any]], Found]
-"""Of leaf parameters and tasks; it depends on nothing else."""
+"""A function of leaf parameters and tasks, which depends on nothing else."""
 
 REMEDY = "leave out `compile` (--compile)"
 
@@ -51,7 +51,7 @@ class CompiledGradients:
         self._lock = threading.Lock()
 
     def __call__(self, params: Params, tasks: TaskBatch[Any]) -> Found:
-        """What ``work`` finds, up to rounding.
+        """Return the gradients and metrics of ``work``, up to rounding.
 
         Raises:
             UserError: The tasks are no data set, the work cannot be traced, or there is no
@@ -74,7 +74,7 @@ class CompiledGradients:
             return program(given.tensors)
 
     def _draw(self, kind: Hashable, params: Params, tasks: DataTaskBatch[Any]) -> list[Any]:
-        """What the work will ask for, in its order; the first time it is rehearsed."""
+        """Draw the batches the work will ask for, in its order; the first time it is rehearsed."""
         if kind in self._splits:
             return [tasks.draw(split) for split in self._splits[kind]]
         rehearsal = _Given(tasks)
@@ -179,7 +179,7 @@ class _Arguments:
 
 
 def _places(objects: Sequence[Any]) -> tuple[int, ...]:
-    """Of each object, its place among the distinct ones."""
+    """Return the place of each object among the distinct ones."""
     places: dict[int, int] = {}
     return tuple(places.setdefault(id(one), len(places)) for one in objects)
 

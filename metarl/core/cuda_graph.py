@@ -107,7 +107,7 @@ def record(
 
 
 def require_cuda(device: torch.device) -> None:
-    """Refuse any other device.
+    """Check that the device is a CUDA device.
 
     Raises:
         DeviceError: It is another one.

@@ -1,4 +1,4 @@
-"""How a meta-batch is worked on: all tasks at once, a few at a time, or a few in each thread.
+"""Execution of a meta-batch: all tasks at once, a few at a time, or a few in each thread.
 
 The result does not depend on it, time and memory do. Stacked matrix products win for small
 networks; for large convolutions on a CPU one task after the other (a stack of convolutions of
@@ -30,7 +30,7 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True)
 class Execution:
-    """How many tasks are worked on at a time.
+    """Numbers of tasks that are worked on at a time.
 
     Attributes:
         chunk_size: Tasks that are stacked into one program; None stacks all. auto: left to the
@@ -47,7 +47,7 @@ class Execution:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse counts that mean nothing."""
+        """Check the counts of tasks and threads."""
         if isinstance(self.chunk_size, int) and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}")
         if self.num_threads < 1:
@@ -119,7 +119,7 @@ class Execution:
 
 
 def _obstacle(*parts: Any) -> str | None:
-    """Why work cannot be shared between threads, in words; None: it can."""
+    """Return in words why work cannot be shared between threads; None: it can."""
     mode = bound_mode()
     if mode is not None:
         return f"{mode} is bound to the thread that entered it"

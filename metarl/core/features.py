@@ -1,4 +1,4 @@
-"""What is slow is run once: features of a batch are slow parameters of the loss that is left.
+"""Features of a batch are computed once, and are slow parameters of the loss that is left.
 
 Where adaptation moves the last stages of a network alone (ANIL), the stages before them make the
 same of the same batch in every inner step. What they make, the features, stands still like a slow
@@ -22,7 +22,7 @@ from metarl.core.params import Params, share
 from metarl.core.tasks import BatchT, Halves, Split, TaskBatch, is_staged
 
 PREFIX = "features."
-"""Of the names of features among the slow parameters; what follows is the split."""
+"""The prefix of features among the slow parameters; the name of the split follows."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FeatureTasks(Generic[BatchT]):
     batches: Mapping[Split, BatchT]
 
     def sample(self, fast: Params, slow: Params, split: Split) -> BatchT:
-        """What was drawn."""
+        """Return the batch of a split that was drawn."""
         return self.batches[split]
 
     def loss(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:

@@ -25,7 +25,7 @@ BatchT = TypeVar("BatchT")
 
 @dataclass(frozen=True)
 class Point(Generic[BatchT]):
-    """Where N tasks stood before a step: all it takes to take the step again.
+    """The point at which N tasks stood before a step: all it takes to take the step again.
 
     Attributes:
         fast: phi_k, stacked ``[N, ...]``.
@@ -64,7 +64,7 @@ class InnerStep(Generic[BatchT]):
 
     @property
     def point(self) -> Point[BatchT]:
-        """Where the step began, without the step."""
+        """The point where the step began, without the step."""
         return Point(self.fast, self.state, self.batch)
 
 
@@ -97,7 +97,7 @@ def inner_step(
         if tuple(loss.shape) != (tasks.num_tasks,):
             raise ValueError(
                 f"the loss of {type(tasks).__name__} has shape {tuple(loss.shape)} where it must "
-                f"be ({tasks.num_tasks},): one number a task, a mean within the task, never over "
+                f"be ({tasks.num_tasks},): one number per task, a mean within the task, never over "
                 "tasks"
             )
         grads = gradients(loss.sum(), here, create_graph=exact)
@@ -113,7 +113,7 @@ def inner_step(
 
 
 def _versions(*groups: Params) -> list[int]:
-    """How often each tensor, or one that shares its numbers, has been written in place."""
+    """Return the counts of writes in place to each tensor, or to one that shares its numbers."""
     return [p._version for group in groups for p in group.values()]
 
 

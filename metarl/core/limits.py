@@ -23,13 +23,13 @@ class ClipByNorm(Transform):
     max_norm: float
 
     def __post_init__(self) -> None:
-        """Refuse to leave nothing."""
+        """Check that the norm is positive."""
         _check_positive("max_norm", self.max_norm)
 
     def update(
         self, grads: Params, fast: Params, state: State, params: Params
     ) -> tuple[Params, State]:
-        """One factor per task."""
+        """Scale gradients by one factor per task."""
         factors = (self.max_norm / (task_norms(grads.values()) + 1e-6)).clamp(max=1.0)
         return {n: g * along(factors, g) for n, g in grads.items()}, EMPTY
 
@@ -45,7 +45,7 @@ class ClipByValue(Transform):
     max_value: float
 
     def __post_init__(self) -> None:
-        """Refuse to leave nothing."""
+        """Check that the value is positive."""
         _check_positive("max_value", self.max_value)
 
     def update(
@@ -69,7 +69,7 @@ class WeightDecay(Transform):
     decay: float
 
     def __post_init__(self) -> None:
-        """Refuse what makes parameters grow."""
+        """Check that the decay does not make parameters grow."""
         if not (math.isfinite(self.decay) and self.decay >= 0):
             raise ValueError(f"weight decay must be finite and at least 0, got {self.decay}")
 

@@ -63,7 +63,7 @@ def _map(gradient: Tensor, name: str, params: Params) -> Tensor:
     if gradient.dim() < 3:
         return gradient * params[f"diagonal.{name}"]
     shape = gradient.shape
-    g = gradient.reshape(len(gradient), *_axes(shape[1:]))
+    g = gradient.reshape(len(gradient), *_axes(shape[1:]))  # [N, O, I, k * k] of a convolution
     with own_precision(g):  # products of float32 stay in float32
         for axis in range(g.dim() - 1):
             g = (g.movedim(axis + 1, -1) @ params[f"axis{axis}.{name}"].mT).movedim(-1, axis + 1)

@@ -24,7 +24,7 @@ class Momentum(Transform):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a sum that grows without end."""
+        """Check that the momentum lies below 1, so that its sum is bounded."""
         _check_decay("momentum", self.beta)
 
     def init(self, fast: Params) -> State:
@@ -58,7 +58,7 @@ class Adam(Transform):
     detach_second_moment: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse moments that grow without end, and a root that may be cancelled."""
+        """Check that both decays lie below 1, and that eps keeps the root above 0."""
         _check_decay("beta1", self.beta1)
         _check_decay("beta2", self.beta2)
         _check_eps(self.eps)
@@ -104,7 +104,7 @@ class RMSprop(Transform):
     centered: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a mean that grows without end, and a root that may be cancelled."""
+        """Check that the decay lies below 1, and that eps keeps the root above 0."""
         _check_decay("alpha", self.alpha)
         _check_eps(self.eps)
 

@@ -16,7 +16,7 @@ from metarl.core.update_rules import Chain, Transform, UpdateRule
 
 
 def chain(*links: Transform) -> UpdateRule:
-    """One link after the other; a rule among them counts as its own links.
+    """Chain links into a rule, in order; a rule among them counts as its own links.
 
     Raises:
         TypeError: Something is no link.

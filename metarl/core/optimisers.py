@@ -15,7 +15,7 @@ from metarl.core.params import along, precise
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """Which optimiser, and how large its steps are.
+    """The choice of an optimiser, and the size of its steps.
 
     Adam and RMSprop act on each number alone, so that N stacked agents stay N agents.
 
@@ -36,7 +36,7 @@ class OptimiserSettings:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse, before any work starts, what no optimiser takes."""
+        """Check the numbers, before any work starts, as torch's optimisers would."""
         for name in ("lr", "eps", "weight_decay"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -66,7 +66,7 @@ def gradient_norms(gradients: Sequence[Tensor]) -> Tensor:
     """
     # Agent by agent: how a sum is rounded depends on the shape of the tensor it is taken in.
     parts = [precise(part) for g in gradients for part in g.unbind()]
-    norms = torch.stack(torch._foreach_norm(parts)).view(len(gradients), -1)
+    norms = torch.stack(torch._foreach_norm(parts)).view(len(gradients), -1)  # [P, N]
     return torch.stack([torch.linalg.vector_norm(own) for own in norms.T.contiguous().unbind()])
 
 

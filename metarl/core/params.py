@@ -238,7 +238,7 @@ def task_norms(tensors: Iterable[Tensor]) -> Tensor:
     Nothing over- or underflows on the way, half precision is lifted to float32, and where all
     numbers are 0 the norm is 0 and its derivative, which does not exist, is taken for 0.
     """
-    flat = [precise(t).reshape(t.shape[0], -1) for t in tensors if t.numel()]
+    flat = [precise(t).reshape(t.shape[0], -1) for t in tensors if t.numel()]  # [N, D] each
     largest = torch.stack([f.detach().abs().amax(1) for f in flat]).amax(0)
     some = largest > 0
     unit = torch.where(some, largest, 1.0)

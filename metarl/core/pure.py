@@ -1,4 +1,4 @@
-"""What may run in several threads at once: pure functions, told apart from what is not known.
+"""Pure functions may run in several threads at once; they are told apart from all others.
 
 A function that swaps a module's parameters (`torch.func.functional_call`), counts its calls or
 draws from torch's one generator gives other results when a second thread runs it meanwhile, and
@@ -62,7 +62,7 @@ def is_ours(value: Any) -> bool:
 
 
 def _said(value: Any) -> bool | None:
-    """What a function, or the very class of a value, says of itself."""
+    """Return ``thread_safe`` of a function, or of the very class of a value; None: not said."""
     if isinstance(value, types.FunctionType):
         return getattr(value, "thread_safe", None)
     return bool(value.thread_safe) if "thread_safe" in vars(type(value)) else None
@@ -85,7 +85,7 @@ def _of_package(module: str) -> bool:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """What a value holds, and may call."""
+    """Yield the values that a value holds, and may call."""
     match value:
         case types.FunctionType():
             yield from (cell.cell_contents for cell in value.__closure__ or ())

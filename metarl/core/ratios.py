@@ -1,4 +1,4 @@
-"""The ratio of probabilities taken anew to those that were stored begins at exactly 1.
+"""The ratio of probabilities computed again to those that were stored begins at exactly 1.
 
 Surrogates of a policy gradient weigh actions by this ratio. At the weights that played a batch it
 is 1, or something stands between what was drawn and what is learned from.
@@ -11,20 +11,20 @@ from torch import Tensor
 
 
 class StaleBatchError(RuntimeError):
-    """The probabilities taken anew are not those that were stored when the batch was played."""
+    """The probabilities computed again are not those that were stored when the batch was played."""
 
 
 MAX_LOG_RATIO = 1e-4
-"""What is taken for rounding on an accelerator, which may add up in another order each time."""
+"""The largest rounding on an accelerator, which may add up in another order each time."""
 
 
 def tolerance(device: torch.device) -> float:
-    """How far a log-ratio may be from 0: on the CPU the same program gives the same bits."""
+    """Return the largest log-ratio: on the CPU 0, where the same program gives the same bits."""
     return 0.0 if device.type == "cpu" else MAX_LOG_RATIO
 
 
 def check_ratios(largest: Tensor) -> None:
-    """Refuse a batch whose ratios of new to stored probabilities do not begin at 1.
+    """Check that a batch's ratios of new to stored probabilities begin at 1.
 
     Args:
         largest: Largest ``|log p_now - log p_played|`` at the weights that played, any shape. Not a
@@ -39,5 +39,5 @@ def check_ratios(largest: Tensor) -> None:
         raise StaleBatchError(
             "at the weights that played a batch, the probabilities of its actions must be those "
             f"that were stored, but a log-ratio is {worst:.3g}: look for actions that are changed "
-            "after they are drawn, for observations normalised anew, and for other weights"
+            "after they are drawn, for observations normalised again, and for other weights"
         )

@@ -97,7 +97,7 @@ class ReplayBuffer:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many visits are kept."""
+        """Return the number of visits that are kept."""
         return len(self._visits)
 
     def __bool__(self) -> bool:

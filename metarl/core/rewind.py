@@ -2,7 +2,7 @@
 
 With J_k the Jacobian of step k and v the gradient of a function at phi_K, its gradient where the
 loop began is ``J_0^T J_1^T ... J_{K-1}^T v``. Each product is a vector-Jacobian product of one
-step, which is taken anew from the recorded phi_k, rule state and batch: activation checkpointing
+step, which is taken again from the recorded phi_k, rule state and batch: activation checkpointing
 at the level of inner steps.
 """
 

@@ -1,4 +1,4 @@
-"""What has no second derivative in torch, or a wrong one: found in the graph, refused by name.
+"""Second derivatives that torch lacks, or gets wrong: found in the graph, refused by name.
 
 A meta-gradient of second order goes backward twice. Fused kernels, compiled functions and custom
 ones may not allow it, and say so in torch's words, in the outer backward pass, far from the cause.
@@ -50,7 +50,7 @@ _REMEDIES = {
         "let its backward be differentiated: no once_differentiable there",
     ),
 }
-"""By a word in the name of a node or in a message of torch: what it is, and the remedy."""
+"""Operations and their remedies, by a word in the name of a node or in a message of torch."""
 
 _NO_DERIVATIVE = {
     "torch::autograd::NotImplemented",
@@ -66,14 +66,14 @@ _WRONG = "WeightNormInterfaceBackward0"
 """The node of the fused weight norm: its backward pass has a wrong derivative."""
 
 _ERROR = "torch::autograd::Error"
-"""That of once_differentiable."""
+"""The node of once_differentiable."""
 
 _AT_ONCE = {_ERROR, "SparseCooTensorWithDimsAndTensorsBackward0"}
-"""Where it cannot wait: `torch.autograd.grad` leaves the term of the first out and raises nothing;
-behind the second, a backward pass fails before it comes here."""
+"""Nodes to refuse at once: `torch.autograd.grad` leaves the term of the first out and raises
+nothing; behind the second, a backward pass fails before it comes here."""
 
 _WORDS = ("derivative for", "double backward", "differentiate twice")
-"""In the messages of torch where a second derivative is missing."""
+"""Words in torch's messages where a second derivative is missing."""
 
 
 @contextmanager
@@ -97,7 +97,7 @@ class SecondOrderError(NotImplementedError):
 
 
 def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Params) -> None:
-    """Refuse a backward pass, ours or not, through gradients that cannot be differentiated.
+    """Check that a backward pass, ours or not, can go through gradients.
 
     It is refused when it comes, so that adaptation can be evaluated without one.
 

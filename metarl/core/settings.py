@@ -24,7 +24,7 @@ from metarl.core.update_rules import UpdateRule
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rates change over a run, as a factor.
+    """The change of the learning rates over a run, as a factor.
 
     Attributes:
         decay: constant; or linear or cosine, down to the final factor.
@@ -59,7 +59,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class OuterSettings:
-    """How the meta-parameters step on their gradient.
+    """The steps of the meta-parameters on their gradient.
 
     Attributes:
         optimiser: Of all sides; its learning rate is the initialisation's.
@@ -343,7 +343,7 @@ class SlowSide(OuterLoop):
 
 @dataclass(frozen=True)
 class Executed(Method):
-    """How many tasks are worked on at a time.
+    """Numbers of tasks that are worked on at a time.
 
     Attributes:
         chunk_size: Tasks that are stacked into one program. None: all; auto: what suits network

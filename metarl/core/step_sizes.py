@@ -47,7 +47,7 @@ class StepSize(Transform):
     learned: Learned = "no"
 
     def __post_init__(self) -> None:
-        """Refuse a step size without a logarithm."""
+        """Check that learned step sizes have a logarithm."""
         check_choice("learned", self.learned, get_args(Learned))
         own = self.lr
         if isinstance(own, Mapping):
@@ -154,7 +154,7 @@ class LaterSteps(Transform):
     factor: float
 
     def __post_init__(self) -> None:
-        """Refuse a factor that turns steps around, or takes none."""
+        """Check that the factor is positive, so that later steps are taken, and the same way."""
         if not (math.isfinite(self.factor) and self.factor > 0):
             raise ValueError(f"the factor of later steps must be above 0, got {self.factor}")
 

@@ -1,4 +1,4 @@
-"""What a learner sees of a meta-batch of tasks, whether images or mazes.
+"""A meta-batch of tasks as a learner sees it, whether images or mazes.
 
 Every task batch is a `TaskBatch`. What some learners ask beside that is a protocol of its own.
 """
@@ -26,7 +26,7 @@ class TaskBatch(Protocol[BatchT]):
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
 
     def sample(self, fast: Params, slow: Params, split: Split) -> BatchT:
         """Draw experience for every task, without a graph."""
@@ -43,7 +43,7 @@ class DivisibleTaskBatch(TaskBatch[BatchT], Protocol):
     """
 
     def select(self, tasks: slice) -> Self:
-        """These tasks alone."""
+        """Return a batch of these tasks alone."""
 
 
 def is_divisible(tasks: TaskBatch[BatchT]) -> TypeGuard[DivisibleTaskBatch[BatchT]]:
@@ -81,7 +81,7 @@ class PolicyTaskBatch(TaskBatch[BatchT], Protocol):
         """The loss with PPO's clipped ratio to the probabilities when it was played, ``[N]``."""
 
     def predictions(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
-        """What describes the distributions over actions now, ``[N, ...]``."""
+        """Return the parameters of the distributions over actions now, ``[N, ...]``."""
 
     def divergence(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
         """``KL(when it was played || now)`` in nats, a mean over a task's steps: ``[N]``."""
@@ -110,7 +110,7 @@ class DataTaskBatch(TaskBatch[BatchT], Protocol):
         """Equal where the loss is the same function of parameters and experience."""
 
     def draw(self, split: Split) -> BatchT:
-        """What `sample` draws."""
+        """Draw the batch that `sample` draws."""
 
 
 class MeasuredTaskBatch(TaskBatch[BatchT], Protocol):
@@ -120,7 +120,7 @@ class MeasuredTaskBatch(TaskBatch[BatchT], Protocol):
     """
 
     def measured(self, drawn: Sequence[tuple[Split, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
-        """What the metrics of all batches that were drawn say of each task, ``[N]`` each.
+        """Return the metrics of all batches that were drawn, as each task's own, ``[N]`` each.
 
         Args:
             drawn: The split and the metrics of every batch, in order.
@@ -131,7 +131,7 @@ class Halves(Protocol[ReadT]):
     """A loss in two halves: features that no fast parameter reaches, and what is left."""
 
     def features(self, slow: Params, batch: ReadT) -> Tensor:
-        """What the first half makes of a batch, ``[N, B, ...]``.
+        """Compute the features of a batch, ``[N, B, ...]``, by the first half.
 
         Args:
             slow: Slow parameters, unstacked.

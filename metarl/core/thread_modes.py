@@ -56,7 +56,7 @@ class ThreadModes:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """This thread in these modes; afterwards in its own again."""
+        """Put this thread in these modes; afterwards in its own again."""
         before = ThreadModes.of_this_thread()
         with ExitStack() as modes:
             modes.enter_context(torch.inference_mode(self.inference))

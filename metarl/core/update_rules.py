@@ -66,7 +66,7 @@ class Chain(Transform):
     links: tuple[Transform, ...]
 
     def parameters(self, fast: Params) -> dict[str, Tensor]:
-        """Those of the links, prefixed ``0.``, ``1.``, ..."""
+        """Initial values of the links' learned parameters, prefixed ``0.``, ``1.``, ..."""
         fast = _lifted(fast)
         return {
             f"{i}.{name}": value
@@ -75,7 +75,7 @@ class Chain(Transform):
         }
 
     def init(self, fast: Params) -> State:
-        """Those of the links, prefixed alike."""
+        """States of the links before the first step, with the same prefixes."""
         fast = _lifted(fast)
         return {
             f"{i}.{name}": value
@@ -131,7 +131,7 @@ UpdateRule: TypeAlias = Chain
 
 
 def check_rule(rule: object) -> None:
-    """Refuse what is no rule: a step size alone, or one link of a chain.
+    """Check that a rule is whole: neither a step size alone, nor one link of a chain.
 
     Raises:
         TypeError: See above.

@@ -1,4 +1,4 @@
-"""What adaptation to tasks of classification comes to: accuracies, for summaries and in words."""
+"""Results of adaptation to tasks of classification: accuracies, for summaries and in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metarl.stats import mean_and_interval
 SIDES = ("non_transductive", "transductive")
 
 FIGURES = tuple(f"{side}_{what}" for side in SIDES for what in ("accuracy", "curve"))
-"""What is averaged over several runs."""
+"""Figures that are averaged over several runs."""
 
 
 def accuracies(curve: AdaptationCurve) -> dict[str, Any]:

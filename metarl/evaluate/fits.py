@@ -1,4 +1,4 @@
-"""How well functions are fitted: errors by gradient step, for summaries and in words."""
+"""Fits of functions: errors by gradient step, for summaries and in words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PICTURES = ("fit.png", "steps.png", "training.png")
 """Files that `plots.regression.draw_fits` writes."""
 
 FIGURES = ("mse", "mae", "batch_loss")
-"""What is averaged over several runs."""
+"""Figures that are averaged over several runs."""
 
 
 def error_columns(errors: Errors, untrained: Errors) -> dict[str, list[float]]:

@@ -74,11 +74,11 @@ class LearnedLossTasks:
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return self.tasks.num_tasks
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Drawn:
-        """What the tasks draw."""
+        """Draw a batch of the tasks."""
         return Drawn(split, self.tasks.sample(fast, self._own(slow), split))
 
     def loss(self, fast: Params, slow: Params, batch: Drawn) -> Tensor:
@@ -89,7 +89,7 @@ class LearnedLossTasks:
         return self.network(scope(slow, OBJECTIVE), features).square().flatten(1).mean(1)
 
     def select(self, tasks: slice) -> LearnedLossTasks:
-        """These tasks alone."""
+        """Return a batch of these tasks alone."""
         return LearnedLossTasks(self.tasks.select(tasks), self.network)
 
     @staticmethod

@@ -70,7 +70,7 @@ class FineTuning(TaskwiseLearner):
             head: Name patterns of the head (`nn.Network.head`).
             num_heads: M, training tasks.
             rule: How a new task adapts.
-            num_steps: Joint gradients a meta-batch, each on new support experience: the same
+            num_steps: Joint gradients per meta-batch, each on new support experience: the same
                 experience as K inner steps of another learner.
             slow: Name patterns of what learns jointly and does not adapt.
             execution: How many tasks are worked on at a time.
@@ -92,7 +92,7 @@ class FineTuning(TaskwiseLearner):
             yield from super()._gradients(tasks)
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
-        """Of the body, the heads of these tasks and the slow parameters; the fresh head's is None.
+        """Gradients of body, heads of these tasks and slow parameters; the fresh head's is None.
 
         The heads of other tasks get a gradient of zeros: gradient descent leaves them alone, an
         optimiser with momentum lets them coast.

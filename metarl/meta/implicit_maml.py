@@ -66,12 +66,12 @@ class Proximal(Transform):
     strength: float
 
     def __post_init__(self) -> None:
-        """Refuse what holds nothing."""
+        """Check that the strength is positive."""
         if not (math.isfinite(self.strength) and self.strength > 0):
             raise ValueError(f"the proximal strength must be above 0, got {self.strength}")
 
     def init(self, fast: Params) -> State:
-        """phi_0."""
+        """Keep phi_0, the point that holds."""
         return dict(fast)
 
     def update(

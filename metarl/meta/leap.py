@@ -57,7 +57,7 @@ Distance: TypeAlias = Literal["length", "energy"]
 
 @dataclass(frozen=True)
 class LeapMetric:
-    """What the length of a path is.
+    """The metric by which the length of a path is measured.
 
     Attributes:
         distance: length: p = 1; energy: p = 2.
@@ -87,15 +87,15 @@ class Point(Protocol):
 
     @property
     def fast(self) -> Params:
-        """phi_k ``[N, ...]``."""
+        """Parameters phi_k ``[N, ...]``."""
 
     @property
     def loss(self) -> Tensor:
-        """l(phi_k) ``[N]``."""
+        """Losses l(phi_k) ``[N]``."""
 
     @property
     def grads(self) -> Params:
-        """Its gradient ``[N, ...]``; of a path's last point nothing is read."""
+        """The loss's gradient ``[N, ...]``; that of a path's last point is not read."""
 
 
 class EndPoint(NamedTuple):
@@ -196,7 +196,7 @@ class Leap(TaskwiseLearner):
 
 @dataclass(frozen=True)
 class Path(InnerSteps):
-    """What the length of the path of adaptation is.
+    """The path of adaptation and the metric of its length.
 
     Attributes:
         leap_distance: length: sum of distances; energy: sum of their squares.
@@ -224,7 +224,7 @@ class Path(InnerSteps):
 
     @property
     def metric(self) -> LeapMetric:
-        """What is measured."""
+        """The metric of the path's length."""
         return LeapMetric(self.leap_distance, self.leap_loss, self.leap_stabiliser, self.leap_eps)
 
 

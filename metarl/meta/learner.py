@@ -1,4 +1,4 @@
-"""What every meta-learner is: meta-parameters, a meta-gradient, and adaptation to new tasks.
+"""The contract of meta-learners: meta-parameters, a meta-gradient, adaptation to new tasks.
 
 The meta-parameters have three sides, told apart by the prefix of their names: ``fast.`` (where
 adaptation begins), ``slow.`` (what stands still while it goes on) and ``rule.`` (what the update
@@ -78,7 +78,7 @@ class MetaLearner(ABC):
         frozen: Parameters of a module that had ``requires_grad=False``, by name: networks read them
             as they read slow ones, but nothing adapts or learns them.
         rule: The update rule of the inner loop.
-        num_steps: K, inner steps a task in meta-training.
+        num_steps: K, inner steps per task in meta-training.
         execution: How many tasks are worked on at a time.
         compilable: The meta-gradient branches on no value, so that it can be compiled.
         asks: Names of what it asks of tasks beside what every `TaskBatch` has.
@@ -144,17 +144,17 @@ class MetaLearner(ABC):
 
     @property
     def fast(self) -> dict[str, Tensor]:
-        """Where adaptation begins, unstacked; what is frozen as well, by the model's names."""
+        """Parameters where adaptation begins, unstacked; the frozen too, by the model's names."""
         return {**scope(self.params, "fast"), **self.frozen}
 
     @property
     def adapting(self) -> dict[str, Tensor]:
-        """What inner steps move, unstacked: the fast parameters but for the frozen."""
+        """Parameters that inner steps move, unstacked: the fast ones but for the frozen."""
         return scope(self.params, "fast")
 
     @property
     def slow(self) -> dict[str, Tensor]:
-        """What all tasks share, unstacked; what is frozen as well."""
+        """Parameters that all tasks share, unstacked; the frozen as well."""
         return {**scope(self.params, "slow"), **self.frozen}
 
     @property
@@ -169,12 +169,12 @@ class MetaLearner(ABC):
 
     @property
     def rule_params(self) -> dict[str, Tensor]:
-        """What the rule has learned."""
+        """Parameters that the rule has learned."""
         return scope(self.params, "rule")
 
     @property
     def incidents(self) -> dict[str, int]:
-        """What went otherwise than planned in the last meta-batch, counted by name.
+        """Counts of incidents in the last meta-batch, by name: all that did not go as planned.
 
         It was survived: a run's metrics say how often it happens.
         """
@@ -189,7 +189,7 @@ class MetaLearner(ABC):
         return sides
 
     def due(self, skips: Tensor | None) -> Sequence[SideStep]:
-        """Which sides step on a gradient that is complete: all that have one, unless overridden.
+        """Return the sides that step on a gradient that is complete: all that have one, by default.
 
         Called by what drives the learner, between `meta_gradients`' yield and the step, when
         ``.grad`` has been clipped and found finite; a learner that lets gradients pile up takes
@@ -209,9 +209,9 @@ class MetaLearner(ABC):
 
         Yields:
             Metrics, each time a gradient is complete: the caller steps on it and zeroes it before
-            going on. Most learners yield once a meta-batch. A meta-parameter whose gradient is not
-            due has ``.grad`` None. What the tasks say of all that was drawn so far, such as their
-            returns, is among the metrics (`core.MeasuredTaskBatch`).
+            going on. Most learners yield once per meta-batch. A meta-parameter whose gradient is
+            not due has ``.grad`` None. What the tasks say of all that was drawn so far, such as
+            their returns, is among the metrics (`core.MeasuredTaskBatch`).
         """
         if isinstance(tasks, Noted) or not hasattr(tasks, "measured"):
             yield from self._gradients(tasks)
@@ -222,10 +222,10 @@ class MetaLearner(ABC):
 
     @abstractmethod
     def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
-        """What `meta_gradients` yields of the learner itself, each time a gradient is complete."""
+        """Yield the learner's own metrics, each time a gradient is complete."""
 
     def initial_fast(self, tasks: TaskBatch[Any]) -> dict[str, Tensor]:
-        """Where adaptation to these tasks begins, stacked ``[N, ...]``."""
+        """Return the parameters where adaptation to these tasks begins, stacked ``[N, ...]``."""
         return share(self.adapting, tasks.num_tasks)
 
     def standing_still(

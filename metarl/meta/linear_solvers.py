@@ -18,7 +18,7 @@ Product: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Solution(NamedTuple):
-    """What a solver reached.
+    """A solver's result.
 
     Attributes:
         x: ``[N, D]``.
@@ -52,11 +52,11 @@ class ConjugateGradient:
     tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the number of iterations and the tolerance."""
         _check(self.num_iterations, self.tolerance)
 
     def solve(self, product: Product, b: Tensor) -> Solution:
-        """From x = 0, for all systems at once."""
+        """Solve all systems at once, from x = 0."""
         x, r, p = torch.zeros_like(b), b, b
         rr = _dot(r, r)
         stop = self.tolerance**2 * rr
@@ -93,7 +93,7 @@ class NeumannSeries:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the number of iterations, the tolerance and the scale."""
         _check(self.num_iterations, self.tolerance)
         if not self.scale > 0:
             raise ValueError(f"scale must be above 0, got {self.scale}")
@@ -121,7 +121,7 @@ def _check(num_iterations: int, tolerance: float) -> None:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """``[N, 1]``."""
+    """Inner products of the rows, ``[N, 1]``."""
     return (a * b).sum(1, keepdim=True)
 
 

@@ -91,7 +91,7 @@ class MAML(TaskwiseLearner):
 
     @property
     def num_first_order(self) -> int:
-        """How many steps come before those that are differentiated through."""
+        """The number of first-order steps, before those that are differentiated through."""
         return 0 if self.truncate is None else max(self.num_steps - self.truncate, 0)
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:

@@ -1,4 +1,4 @@
-"""What every method that adapts by gradient steps is: its settings, its facts and its learner.
+"""Methods that adapt by gradient steps: their settings, their facts and their learners.
 
 A learner's settings stand beside it, `MAMLSettings` beside `MAML`, and `metarl.methods` lists them.
 """
@@ -25,7 +25,7 @@ class LearnedLoss(NamedTuple):
 
 
 class Architecture(Protocol):
-    """What the parameters of a model are, by name patterns: a network, or a policy."""
+    """Name patterns that say what the parameters of a model are: a network, or a policy."""
 
     @property
     def slow(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Architecture(Protocol):
 
 @dataclass(frozen=True)
 class Untrained:
-    """What a learner is built from.
+    """The untrained model that a learner is built from.
 
     Attributes:
         params: Initial parameters of the model, unstacked, on their device.

@@ -21,7 +21,7 @@ class NoMetaTraining(MetaLearner):
     """A learner whose meta-gradient is never due."""
 
     def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
-        """Nothing is drawn and nothing is yielded."""
+        """Yield nothing, and draw nothing."""
         yield from ()
 
 

@@ -15,7 +15,7 @@ training); half of Leap's gradient with the energy of the parameters alone (`lea
 What it does not move: slow parameters and what the rule has learned.
 
 # Deviation: the published code carries Adam's second moment from task to task; here every task
-# starts the rule anew, so that a task's result does not depend on its place in the batch.
+# starts the rule again, so that a task's result does not depend on its place in the batch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Reptile(TaskwiseLearner):
     """The initialisation nearest to where the tasks lead.
 
     Attributes:
-        schedule: batch: one gradient a meta-batch; serial: one a task, each task adapting from
+        schedule: batch: one gradient per meta-batch; serial: one per task, each task adapting from
             where the last one's step left the initialisation.
         scale: Factor of the gradient.
     """

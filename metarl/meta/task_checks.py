@@ -1,4 +1,4 @@
-"""What is wrong with a task batch, in words: what learners count on, and errors of torch in it."""
+"""Faults of task batches, in words: what learners count on, and errors of torch in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metarl.core import FeatureTasks, Params, TaskBatch, nested_tensors, run_onc
 from metarl.core.second_order import twice_differentiable
 
 BASIC = ("num_tasks", "sample", "loss")
-"""What every task batch has."""
+"""Attributes that every task batch has."""
 
 FOREIGN = {
     ("vmap", "Batching rule", "batched tensor"): (
@@ -31,7 +31,7 @@ FOREIGN = {
         "functions"
     ),
 }
-"""By words in the messages of torch: what it means here, and the remedy."""
+"""Meanings and remedies of torch's messages, by words in them."""
 
 
 def check_offers(tasks: object, learner: object, *names: str) -> Any:

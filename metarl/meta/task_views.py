@@ -31,14 +31,14 @@ class Recorded(Generic[BatchT]):
     """
 
     def __init__(self, tasks: TaskBatch[BatchT]) -> None:
-        """Nothing has been drawn."""
+        """Begin without batches."""
         self.tasks = tasks
         self.batches: list[tuple[Split, BatchT]] = []
         self._next: int | None = None
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return self.tasks.num_tasks
 
     def replay(self) -> None:
@@ -64,12 +64,12 @@ class Recorded(Generic[BatchT]):
         return self.batches[self._next - 1][1]
 
     def loss(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
-        """That of the tasks ``[N]``."""
+        """Return the tasks' losses ``[N]``."""
         return self.tasks.loss(fast, slow, batch)
 
 
 Drawn: TypeAlias = list[tuple[Split, Mapping[str, Tensor]]]
-"""What was drawn of some tasks, in order: each time the split, and metrics ``[N]``."""
+"""Draws of some tasks, in order: each time the split, and metrics ``[N]``."""
 
 
 class Noted(Generic[BatchT]):
@@ -82,7 +82,7 @@ class Noted(Generic[BatchT]):
     """
 
     def __init__(self, tasks: TaskBatch[BatchT]) -> None:
-        """Nothing has been drawn."""
+        """Begin without batches."""
         self.tasks = tasks
         self._place = 0  # the number of the first task in the whole meta-batch
         self._drawn: dict[int, Drawn] = {}
@@ -94,11 +94,11 @@ class Noted(Generic[BatchT]):
         return self.tasks.num_tasks
 
     def loss(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
-        """That of the tasks ``[N]``."""
+        """Return the tasks' losses ``[N]``."""
         return self.tasks.loss(fast, slow, batch)
 
     def __getattr__(self, name: str) -> Any:
-        """What the tasks have beside."""
+        """Return an attribute of the tasks."""
         if name == "tasks" or name.startswith("__"):
             raise AttributeError(name)
         own = getattr(self.tasks, name)
@@ -114,7 +114,7 @@ class Noted(Generic[BatchT]):
         return batch
 
     def _select(self, tasks: slice) -> Noted[BatchT]:
-        """These tasks alone; they note in the same place."""
+        """Return these tasks alone; they note in the same place."""
         divisible: Any = self.tasks
         part: Noted[BatchT] = Noted(divisible.select(tasks))
         part._place = self._place + tasks.indices(self.num_tasks)[0]
@@ -128,7 +128,7 @@ class Noted(Generic[BatchT]):
 
     @property
     def metrics(self) -> dict[str, Tensor]:
-        """What tasks say of all that was drawn (`MeasuredTaskBatch`), ``[N]`` each."""
+        """Metrics of all draws, as the tasks sum them up (`MeasuredTaskBatch`), ``[N]`` each."""
         if not hasattr(self.tasks, "measured"):
             return {}
         parts = [self.tasks.measured(self._drawn[place]) for place in sorted(self._drawn)]
@@ -160,15 +160,15 @@ class NumberedTasks:
         return slice(self.first, self.first + self.num_tasks)
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Any:
-        """What the tasks draw."""
+        """Draw a batch of the tasks."""
         return self.tasks.sample(fast, slow, split)
 
     def loss(self, fast: Params, slow: Params, batch: Any) -> Tensor:
-        """Their losses ``[N]``."""
+        """Return the tasks' losses ``[N]``."""
         return self.tasks.loss(fast, slow, batch)
 
     def select(self, tasks: slice) -> NumberedTasks:
-        """These tasks alone."""
+        """Return a batch of these tasks alone."""
         divisible: DivisibleTaskBatch[Any] = check_offers(self.tasks, self, "select")
         start, _, _ = tasks.indices(self.num_tasks)
         return NumberedTasks(divisible.select(tasks), self.first + start)

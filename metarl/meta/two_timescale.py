@@ -27,7 +27,7 @@ Function: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True)
 class TwoTimescaleSettings:
-    """How the two sides step.
+    """Settings of the steps of both sides.
 
     Attributes:
         fast: Optimiser of the fast weights.
@@ -35,7 +35,7 @@ class TwoTimescaleSettings:
         warp_period: Episodes between two slow steps.
         max_grad_norm: Each episode's gradient is clipped to this norm over all weights; None does
             not clip.
-        num_epochs: Fast steps an episode, each on the loss recomputed (PPO).
+        num_epochs: Fast steps per episode, each on the loss recomputed (PPO).
         reset_fast: meta-batch returns the fast weights and their optimiser to the start after
             every slow step, so that the slow weights learn to make fast ones adapt from there;
             never lets them live on, as published.
@@ -116,13 +116,13 @@ class TwoTimescale:
         return {side: names for side, names in sides.items() if names}
 
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
-        """Play one episode on a batch of tasks an agent: write the gradient of its loss.
+        """Play one episode on a batch of tasks per agent: write the gradient of its loss.
 
         Args:
             tasks: The tasks of N agents.
 
         Yields:
-            Metrics ``[N]``, once an epoch: ``loss``, and those that the experience has.
+            Metrics ``[N]``, once per epoch: ``loss``, and those that the experience has.
         """
         self._epoch = 0
         self.batch, loss, gradients = self._play(tasks)
@@ -217,5 +217,5 @@ class TwoTimescale:
         self._num_summed = int(states[0]["num_summed"])
 
     def _tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What is kept of every agent, ``[N, ...]``."""
+        """Tensors that are kept for every agent, ``[N, ...]``."""
         return {"params": self.params, "sums": self._sums, "initial_fast": self._initial_fast}

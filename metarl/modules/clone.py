@@ -74,7 +74,7 @@ class Clone:
         return Part(self._run, self._model)
 
     def __getattr__(self, name: str) -> Any:
-        """What the model has and the clone has not, with adapted parameters."""
+        """An attribute of the model that the clone does not have, with adapted parameters."""
         if name.startswith("__") or "_model" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self.module, name)
@@ -155,7 +155,7 @@ class Clone:
         if all(g is None for g in found):
             raise ValueError(
                 "the loss depends on none of the clone's adapting parameters: compute it with "
-                "clone(...), not with the model, and anew after every adapt()"
+                "clone(...), not with the model, and again after every adapt()"
             )
         if not first_order:
             refuse_second_derivative(loss, [g for g in found if g is not None], self._fast)
@@ -186,7 +186,7 @@ class Clone:
             yield name, self._fast[name] if name in self._fast else self._still[name]
 
     def parameters(self) -> Iterator[Tensor]:
-        """Those of `named_parameters`."""
+        """Iterate over the parameters of `named_parameters`."""
         return (p for _, p in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
@@ -228,7 +228,7 @@ def _dense(x: Tensor) -> Tensor:
 
 
 def _stacked(params: Params) -> dict[str, Tensor]:
-    """One task, as update rules take it: ``[1, ...]``."""
+    """Return parameters as update rules take them, for one task: ``[1, ...]``."""
     return {name: p.unsqueeze(0) for name, p in params.items()}
 
 
@@ -236,7 +236,7 @@ Run = Callable[..., Any]
 """``run(function, *args, **kwargs)`` calls the function while the model has adapted parameters."""
 
 _OF_MODULES = frozenset(dir(nn.Module())) - {"forward", "training"}
-"""What every module has: it would change the model, or tell of the model's own parameters."""
+"""Attributes of every module: they would change the model, or tell of its own parameters."""
 
 
 class Part:
@@ -273,7 +273,7 @@ class Part:
         return self._seen(self._run(getattr, self._module, name))
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
-        """Refuse to set what would be the model's."""
+        """Raise AttributeError: it would be set on the model."""
         raise AttributeError(f"{name!r} cannot be set through a clone: set it on the model")
 
     def __getitem__(self, index: Any) -> Any:
@@ -285,7 +285,7 @@ class Part:
         return iter([self._seen(entry) for entry in self._run(lambda: [*self._module])])
 
     def __len__(self) -> int:
-        """How many entries a container of modules has."""
+        """Number of entries of a container of modules."""
         return len(self._module)
 
     def __bool__(self) -> bool:
@@ -293,7 +293,7 @@ class Part:
         return True
 
     def __dir__(self) -> list[str]:
-        """What the module has of its own."""
+        """Names of the module's own attributes."""
         return sorted(set(dir(self._module)) - _OF_MODULES)
 
     def __repr__(self) -> str:
@@ -305,7 +305,7 @@ class Part:
 
 
 def seen(run: Run, value: Any) -> Any:
-    """What a clone gives out: nothing that would use the model's own parameters later.
+    """Return a value as a clone gives it out: it never uses the model's own parameters later.
 
     Args:
         run: Calls a function with adapted parameters.

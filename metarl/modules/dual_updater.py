@@ -1,13 +1,13 @@
-"""How a `Warp` learns from a meta-batch: warp layers and initialisation, each by its objective.
+"""Learning of a `Warp` from a meta-batch: warp layers and initialisation, by an objective each.
 
 The meta-objective of Flennerhag et al. 2020, eq. 13 and 15: J(phi, theta_0) = L(phi) + C(theta_0),
 by their Algorithm 2. L is one of `metarl.meta.warpgrad.objectives`, C one of
 `metarl.meta.policy.trajectory_objectives`. `metarl.meta.OfflineWarpGrad` does the same to a whole
 meta-batch as one tensor program.
 
-# Deviation: what the trajectory objectives need of a path is evaluated on batches drawn anew, since
-# a user's own loop does not say which it took; with one batch a task it is the same. So is, for the
-# objective maml, the Jacobian of every step.
+# Deviation: what the trajectory objectives need of a path is evaluated on batches drawn again,
+# since a user's own loop does not say which it took; with one batch per task it is the same. So is,
+# for the objective maml, the Jacobian of every step.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class DualUpdater:
     def _path_gradient(
         self, collected: Collected, path: TaskPath, objective: TrajectoryObjective
     ) -> dict[str, Tensor]:
-        """What one path says about where it began ``[1, ...]``."""
+        """Gradient ``[1, ...]`` of the objective of one path, by its initial parameters."""
         follower = objective.begin()
         evaluate = self.init_objective in ("leap", "maml")
         step: InnerStep[Any]
@@ -247,16 +247,16 @@ def _forget(collected: Collected) -> None:
 
 @dataclass(frozen=True)
 class Collected:
-    """What there is to learn from, and what is to learn.
+    """The paths and points to learn from, and the parameters that learn.
 
     Attributes:
         model: The module.
         init: Where adaptation begins: the model's own parameters of the adapting modules.
         slow: The model's parameters of the warp modules.
         learned: What the rule has learned.
-        paths: One a task.
+        paths: One per task.
         buffer: The points of all of them.
-        turn: How many meta-batches came before.
+        turn: The number of meta-batches before.
     """
 
     model: nn.Module
@@ -269,16 +269,16 @@ class Collected:
 
     @property
     def device(self) -> torch.device:
-        """Of the parameters."""
+        """The device of the parameters."""
         return next(iter(self.init.values())).device
 
     def task(self, number: int, criterion: Criterion) -> ModuleTask:
-        """One of the tasks."""
+        """Return one of the tasks."""
         path = self.paths[number]
         return ModuleTask(self.model, criterion, path.source, path.modes)
 
     def stacked(self, params: Params) -> dict[str, Tensor]:
-        """One point, as tasks take it: ``[1, ...]``, on the device."""
+        """Return one point as tasks take it: ``[1, ...]``, on the device."""
         return {name: p.unsqueeze(0).to(self.device) for name, p in params.items()}
 
     def steps(

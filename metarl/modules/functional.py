@@ -21,7 +21,7 @@ from metarl.core.second_order import composed, nodes_of
 
 RECOMPUTED = (
     "activation checkpointing (torch.utils.checkpoint) and other saved-tensor hooks cannot be used "
-    "inside or around a clone or a Warp: the backward pass would compute activations anew, with "
+    "inside or around a clone or a Warp: the backward pass would compute activations again, with "
     "the model's own parameters instead of the adapted ones. Switch it off in the model; "
     "first_order=True saves the memory of the inner graph"
 )
@@ -118,7 +118,7 @@ def _refuse_reentrant(
 
 
 def lock_of(model: nn.Module) -> threading.RLock:
-    """What to hold while the model's own parameters are read, lest they be another thread's."""
+    """The lock to hold while the model's own parameters are read, lest they be another thread's."""
     with _NEW_LOCK:
         return _LOCKS.setdefault(model, threading.RLock())
 
@@ -172,7 +172,7 @@ def _evaluating(model: nn.Module, buffers: Params) -> Iterator[tuple[str, Tensor
 
 
 class NamedTree(nn.Module):
-    """What `core` calls `Params`, as an `nn.Module` with the same names.
+    """`Params` of `core` as an `nn.Module` with the same names.
 
     A module's own parameters may have no dot in their names; a tree of modules may. Cast to half
     precision with the model around it, they stay in float32: logarithms of step sizes, logits and

@@ -111,7 +111,7 @@ class MAML(nn.Module):
         learned = self.learned.params()
         unknown = self.rule.parameters(own).keys() - learned.keys() if learned else set()
         if unknown:
-            raise ValueError(f"frozen when wrapped, wrap the model anew: {sorted(unknown)}")
+            raise ValueError(f"frozen when wrapped, wrap the model again: {sorted(unknown)}")
         return Clone(
             self.model,
             own,

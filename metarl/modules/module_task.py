@@ -129,7 +129,7 @@ Criterion: TypeAlias = Callable[[Any, Any], Tensor]
 """The model's output and the targets in, a scalar out."""
 
 Modes: TypeAlias = Mapping[str, bool]
-"""Of every module, whether it is in training mode."""
+"""The modes of modules by name: whether each is in training mode."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class ModuleTask:
 
     @property
     def num_tasks(self) -> int:
-        """One."""
+        """N = 1."""
         return 1
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Batch:

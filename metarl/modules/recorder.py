@@ -46,7 +46,7 @@ class TaskPath:
 
     @property
     def num_steps(self) -> int:
-        """K."""
+        """Number of steps, K."""
         return len(self.rules)
 
     def has_moved(self, fast: Params) -> bool:
@@ -187,7 +187,7 @@ class Recorder:
             self._check.before(optimiser, state_of(rule, watch.fast, index, optimiser))
 
     def after(self, optimiser: Optimizer) -> None:
-        """It has stepped."""
+        """Note that the optimiser has stepped."""
         self._stepping = None
         if self._check:
             self._check.after(optimiser)
@@ -230,7 +230,7 @@ class Recorder:
         path.close_point(self.buffer, rule, self._state(path, optimiser))
 
     def _rule(self, optimiser: Optimizer | None) -> UpdateRule | None:
-        """By which a step is taken: what learns, the named optimiser's, the one given, the seen."""
+        """Return a step's rule: what learns, the named optimiser's, the one given, the seen."""
         assert self._watch is not None
         if self.rule and (self.learned() or self.optimizer is None):
             return self.rule

@@ -1,4 +1,4 @@
-"""Which parameters of a module are meant: by module, by a module's name, by a name pattern.
+"""Selection of parameters of a module: by module, by a module's name, by a name pattern.
 
 Parameters under several names (tied weights) are one parameter, called by the first of them, as
 `nn.Module.named_parameters` does.
@@ -39,7 +39,7 @@ def select(model: nn.Module, selectors: Selector | Iterable[Selector]) -> tuple[
 
 
 def check_module(model: object) -> None:
-    """Refuse a function, a class, or parameters without a module.
+    """Check that the model is a module: no function, no class, no parameters alone.
 
     Raises:
         TypeError: It is no module.

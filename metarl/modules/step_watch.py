@@ -27,20 +27,20 @@ from metarl.core.update_rules import State
 
 
 class Watcher(Protocol):
-    """What is told of steps."""
+    """A listener that is told of steps."""
 
     def before(self, optimiser: Optimizer, *, has_closure: bool) -> None:
         """An optimiser is about to step; with a closure it calls the loss first."""
 
     def after(self, optimiser: Optimizer) -> None:
-        """It has stepped."""
+        """Note that the optimiser has stepped."""
 
 
 class StepWatch:
     """Tells a watcher of steps on parameters until it is closed. Steps by hand go unseen."""
 
     def __init__(self, watcher: Watcher, fast: Params) -> None:
-        """Begin.
+        """Begin to watch.
 
         Args:
             watcher: What is told; the watch does not keep it alive.
@@ -55,7 +55,7 @@ class StepWatch:
         _WATCHES.remove(self)
 
     def sees(self, optimiser: Optimizer) -> Watcher | None:
-        """Who is to be told of the optimiser's steps, if they move the parameters."""
+        """Return the watcher of the optimiser's steps, if they move the parameters."""
         held = {id(p) for group in optimiser.param_groups for p in group["params"]}
         return self._watcher() if any(id(p) in held for p in self.fast.values()) else None
 
@@ -87,7 +87,7 @@ _WATCHES = _Watches()
 
 
 def num_watches() -> int:
-    """How many watches there are in this process."""
+    """Return the number of watches in this process."""
     return len(list(_WATCHES))
 
 
@@ -154,7 +154,7 @@ class StepCheck:
 
     @torch.no_grad()
     def after(self, optimiser: Optimizer) -> None:
-        """Compare.
+        """Compare the step that was taken with the rule's.
 
         Raises:
             ValueError: The optimiser went elsewhere.
@@ -174,7 +174,7 @@ class StepCheck:
                 f"step {self._num_seen}, but {self.rule}, the rule that its steps are taken again "
                 f"with, would by {float(update.norm()):.4g} ({float(apart):.2g} apart): give "
                 "DualUpdater(rule=...) the rule of the optimiser, or the optimiser to "
-                "warp.register_optimizer; where step sizes are learned, make it anew for every "
+                "warp.register_optimizer; where step sizes are learned, make a new one for every "
                 "task from warp.optimizer_parameter_groups()"
             )
 

@@ -46,7 +46,7 @@ class LearnedMomentum(Transform):
     beta: float
 
     def __post_init__(self) -> None:
-        """Refuse what has no logit."""
+        """Check that the momentum has a logit."""
         if not 0 < self.beta < 1:
             raise ValueError(f"a learned momentum must lie between 0 and 1, got {self.beta}")
 
@@ -143,7 +143,7 @@ def rule_of(optimiser: Optimizer, fast: Params) -> UpdateRule:
 
 
 def _step_sizes(optimiser: Optimizer, fast: Params) -> dict[str, float]:
-    """By name, as they act on the undamped sum of gradients."""
+    """Return step sizes by name, as they act on the undamped sum of gradients."""
     groups = {id(p): group for group in optimiser.param_groups for p in group["params"]}
     strangers = [name for name, p in fast.items() if id(p) not in groups]
     if strangers:
@@ -165,7 +165,7 @@ def _undamped(optimiser: Optimizer, p: Tensor, group: Mapping[str, Any]) -> floa
 
 
 def _settings(optimiser: Optimizer) -> dict[str, Any]:
-    """What all groups have in common."""
+    """Return the settings that all groups have in common."""
     passed_over = (*_BY_GROUP, *_WITHOUT_EFFECT)
     settings = [
         {k: v for k, v in group.items() if k not in passed_over} for group in optimiser.param_groups

@@ -73,23 +73,23 @@ class WarpParameters(nn.Module):
         return iter(self._adapted.values())
 
     def named_adapt_parameters(self) -> NamedParameters:
-        """Those of `adapt_parameters`."""
+        """Pairs of names and `adapt_parameters`."""
         return iter(self._adapted.items())
 
     def init_parameters(self) -> Iterator[nn.Parameter]:
-        """Where adaptation begins."""
+        """The parameters where adaptation begins."""
         return iter(self._init().values())
 
     def named_init_parameters(self) -> NamedParameters:
-        """Those of `init_parameters`."""
+        """Pairs of names and `init_parameters`."""
         return iter(self._init().items())
 
     def warp_parameters(self) -> Iterator[nn.Parameter]:
-        """What stands still during adaptation."""
+        """The parameters that stand still during adaptation."""
         return iter(self._slow().values())
 
     def named_warp_parameters(self) -> NamedParameters:
-        """Those of `warp_parameters`."""
+        """Pairs of names and `warp_parameters`."""
         return iter(self._slow().items())
 
     def optimizer_parameters(self) -> Iterator[nn.Parameter]:
@@ -97,7 +97,7 @@ class WarpParameters(nn.Module):
         return self.learned.parameters()
 
     def named_optimizer_parameters(self) -> NamedParameters:
-        """Those of `optimizer_parameters`, named after the links of the update rule."""
+        """Pairs of names, after the links of the update rule, and `optimizer_parameters`."""
         return self.learned.named_parameters()
 
     def meta_parameters(self) -> Iterator[nn.Parameter]:
@@ -105,7 +105,7 @@ class WarpParameters(nn.Module):
         return (p for _, p in self.named_meta_parameters())
 
     def named_meta_parameters(self) -> NamedParameters:
-        """Those of `meta_parameters`: the rule's, then where adaptation begins, then the warp's."""
+        """Pairs of names and `meta_parameters`: the rule's, the initial ones, then the warp's."""
         yield from self.named_optimizer_parameters()
         yield from self.named_init_parameters()
         yield from self.named_warp_parameters()
@@ -147,7 +147,7 @@ class WarpParameters(nn.Module):
         self._task_buffers = copy_buffers(self.model)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move: the copies are made anew."""
+        """Move, and make the copies again."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._copy()
         return self

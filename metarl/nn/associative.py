@@ -69,7 +69,7 @@ class AssociativeMemory(RecurrentCore):
         }
 
     def fuse(self, params: Params) -> Weights:
-        """In the order of `NAMES`; biases ``[N, 1, ...]``."""
+        """Arrange weights in the order of `NAMES`; biases ``[N, 1, ...]``."""
         return tuple(params[n].unsqueeze(-2) if "bias" in n else params[n] for n in NAMES)
 
     def initial_state(
@@ -85,7 +85,7 @@ class AssociativeMemory(RecurrentCore):
         """The equations of the module's docstring."""
         before, memory = state
         query, value = self._query(weights, x), self._value(weights, x)
-        memory = memory + before.unsqueeze(-1) * value.unsqueeze(-2)
+        memory = memory + before.unsqueeze(-1) * value.unsqueeze(-2)  # [N, B, K, V]
         read = (query.unsqueeze(-2) @ memory).squeeze(-2)  # [N, B, V]
         return self._output(weights, read, x), (query, memory)
 
@@ -100,7 +100,7 @@ class AssociativeMemory(RecurrentCore):
         """The same for all steps at once: ``M_t^T q_t = sum_{s <= t} (q_t . q_{s-1}) v_s``.
 
         The sum goes over the steps since the last start; before the first one, M_{-1} is read too.
-        Costs T^2 numbers a trial where one step after another costs T K V.
+        Costs T^2 numbers per trial where one step after another costs T K V.
         """
         weights = self.fuse(params)
         num_tasks, num_steps, batch_size, _ = inputs.shape
@@ -110,10 +110,10 @@ class AssociativeMemory(RecurrentCore):
         values = self._value(weights, x).view(shape)  # [N, B, T, V]
         keys = torch.nn.functional.pad(queries[:, :, :-1], (0, 0, 1, 0))  # of the step before
         if state is not None:
-            keys = torch.cat((state[0].unsqueeze(2), keys[:, :, 1:]), 2)
+            keys = torch.cat((state[0].unsqueeze(2), keys[:, :, 1:]), 2)  # [N, B, T, K]
         if starts is not None:
             starts = starts.transpose(1, 2)  # [N, B, T]
-            keys = keys.masked_fill(starts.unsqueeze(-1), 0)
+            keys = keys.masked_fill(starts.unsqueeze(-1), 0)  # [N, B, T, 1]
         scores = (queries @ keys.transpose(-1, -2)).tril()  # [N, B, T, T]
         if starts is not None:
             stretch = starts.cumsum(-1)  # [N, B, T]: which one a step belongs to
@@ -125,15 +125,15 @@ class AssociativeMemory(RecurrentCore):
                 read = read.masked_fill((stretch > 0).unsqueeze(-1), 0)
             weighted = weighted + read
         hidden = self._output(weights, weighted.flatten(1, 2), x)  # [N, B * T, H]
-        return hidden.view(*shape[:3], self.hidden_size).transpose(1, 2)
+        return hidden.view(*shape[:3], self.hidden_size).transpose(1, 2)  # [N, T, B, H]
 
     def _query(self, weights: Weights, x: Tensor) -> Tensor:
-        """What inputs ``[N, M, I]`` ask: q ``[N, M, K]``."""
+        """Compute the queries of inputs ``[N, M, I]``: q ``[N, M, K]``."""
         asked = torch.baddbmm(weights[1], x, weights[0]).tanh()
         return asked / math.sqrt(self.key_size)
 
     def _value(self, weights: Weights, x: Tensor) -> Tensor:
-        """What they have to tell: v ``[N, M, V]``."""
+        """Compute the values of inputs ``[N, M, I]``: v ``[N, M, V]``."""
         return (x @ weights[2]) * (x @ weights[3])
 
     def _output(self, weights: Weights, read: Tensor, x: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class ConvNet:
     pool_first: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse sizes that leave nothing of the image."""
+        """Check that all sizes are positive, and that something of the image is left."""
         for name in ("num_outputs", "filters", "num_blocks", "image_size", "in_channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -72,7 +72,7 @@ class ConvNet:
 
     @property
     def num_features(self) -> int:
-        """What the head sees of an image."""
+        """Number of features of an image that the head sees."""
         if self.reduction == "stride":
             return self.filters
         return self.filters * (self.image_size >> self.num_blocks) ** 2
@@ -140,13 +140,13 @@ class ConvNet:
         return F.max_pool2d(h, 2) if self.reduction == "pool" and not self.pool_first else h
 
     def leave(self, h: Tensor, num_tasks: int, stop: int) -> Tensor:
-        """From activations ``[B, N C, ...]`` to what stage ``stop`` takes, ``[N, B, ...]``."""
+        """Turn activations ``[B, N C, ...]`` into the input of stage ``stop``, ``[N, B, ...]``."""
         return apart(h, num_tasks) if stop < self.num_blocks else self.features(h, num_tasks)
 
     def features(self, h: Tensor, num_tasks: int) -> Tensor:
-        """What the head sees, ``[N, B, F]``, of the last activations ``[B, N C, ...]``."""
+        """Features ``[N, B, F]`` for the head, of the last activations ``[B, N C, ...]``."""
         features = h.mean((2, 3)) if self.reduction == "stride" else h.flatten(1)
-        return features.reshape(len(h), num_tasks, -1).transpose(0, 1)
+        return features.reshape(len(h), num_tasks, -1).transpose(0, 1)  # [B, N, F] to [N, B, F]
 
 
 def side_by_side(inputs: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ def side_by_side(inputs: Tensor) -> Tensor:
 
 def apart(h: Tensor, num_tasks: int) -> Tensor:
     """The inverse of `side_by_side`."""
-    return h.reshape(len(h), num_tasks, -1, *h.shape[2:]).transpose(0, 1)
+    return h.reshape(len(h), num_tasks, -1, *h.shape[2:]).transpose(0, 1)  # [B, N, C, ...] first
 
 
 def convolution(params: Params, name: str, h: Tensor, num_tasks: int, *, stride: int = 1) -> Tensor:
@@ -178,7 +178,7 @@ def convolution(params: Params, name: str, h: Tensor, num_tasks: int, *, stride:
     if len(weight) == 1 < num_tasks:
         images = h.reshape(len(h) * num_tasks, -1, *h.shape[2:])  # [B N, C, ...]
         out = F.conv2d(images, weight[0], bias[0], stride, padding)
-        return out.reshape(len(h), -1, *out.shape[2:])
+        return out.reshape(len(h), -1, *out.shape[2:])  # [B N, O, ...] to [B, N O, ...]
     return F.conv2d(h, weight.flatten(0, 1), bias.flatten(), stride, padding, groups=num_tasks)
 
 
@@ -205,4 +205,4 @@ def batch_norm(params: Params, name: str, h: Tensor, num_reference: int = 0) -> 
 def per_channel(values: Tensor, h: Tensor) -> Tensor:
     """Values ``[N, C]`` or ``[1, C]`` for each channel of activations ``[B, N C, ...]``."""
     num_tasks = h.shape[1] // values.shape[1]
-    return values.expand(num_tasks, -1).flatten()
+    return values.expand(num_tasks, -1).flatten()  # [N * C]

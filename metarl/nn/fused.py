@@ -24,7 +24,7 @@ from metarl.nn.trace import Trace, TraceSpec, segment_length
 
 @dataclass(frozen=True)
 class Past:
-    """What the steps of a recorded sequence found in memory, for the way back.
+    """Memory found by the steps of a recorded sequence, for the way back.
 
     Attributes:
         state: The state before the first step; None: zeros.

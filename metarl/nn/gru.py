@@ -46,10 +46,10 @@ class GRU(FusedCore):
     def fuse(self, params: Params) -> Weights:
         """Order the input's columns n, r, z, so that r and z lie together on both sides."""
         return (
-            params["weight_ih"].roll(self.hidden_size, -1),
-            params["weight_hh"],
-            params["bias_ih"].roll(self.hidden_size, -1).unsqueeze(-2),
-            params["bias_hh"].unsqueeze(-2),
+            params["weight_ih"].roll(self.hidden_size, -1),  # [N, I, 3H]
+            params["weight_hh"],  # [N, H, 3H]
+            params["bias_ih"].roll(self.hidden_size, -1).unsqueeze(-2),  # [N, 1, 3H]
+            params["bias_hh"].unsqueeze(-2),  # [N, 1, 3H]
         )
 
     def initial_state(
@@ -103,7 +103,7 @@ class GRU(FusedCore):
         return transposed(weights[0]), transposed(weights[1])
 
     def prepare(self, weights: Weights, trace: Trace, part: Trace, past: Past) -> None:
-        """What each gate's gradient is to dh', into ``gates``: n, r, z, and W_hn h + b_hn."""
+        """Write each gate's derivative by dh' into ``gates``: n, r, z, and W_hn h + b_hn."""
         num_hidden = self.hidden_size
         n, h, wh_n = part["n"], part["before"], part["wh"][..., 2 * num_hidden :]
         rz = part["rz"]
@@ -140,4 +140,4 @@ class GRU(FusedCore):
 
     def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
         """``dx = W_ih^T (dn, dr, dz)``."""
-        return part.gradients["wx"] @ weights[0].unsqueeze(1)
+        return part.gradients["wx"] @ weights[0].unsqueeze(1)  # [N, t, B, 3H] @ [N, 1, 3H, I]

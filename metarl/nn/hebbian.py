@@ -47,11 +47,11 @@ class HebbianRNN(FusedCore):
 
     @abstractmethod
     def rule_buffers(self) -> tuple[dict[str, int], dict[str, int]]:
-        """What `show` keeps of a step, and which gradients of it the rule's are made of."""
+        """Widths of the buffers of `show`, and of the gradients that make up the rule's."""
 
     @abstractmethod
     def show(self, rule: Weights, h: Tensor, out: Any) -> Tensor:
-        """What neurons of output h ``[N, B, H]`` show to their connections; its slot is ``k``."""
+        """Signals that neurons of output h ``[N, B, H]`` show to their connections; slot ``k``."""
 
     @abstractmethod
     def write(
@@ -93,9 +93,9 @@ class HebbianRNN(FusedCore):
         """Give each parameter the axes of what it meets."""
         return (
             params["weight_ih"],
-            params["bias"].unsqueeze(-2),
+            params["bias"].unsqueeze(-2),  # [N, 1, H]
             params["weight_hh"].unsqueeze(-3),  # [N, 1, H, H]
-            params["alpha"].unsqueeze(-3),
+            params["alpha"].unsqueeze(-3),  # [N, 1, H, H]
             *self.fuse_rule(params),
         )
 
@@ -146,7 +146,7 @@ class HebbianRNN(FusedCore):
     def backward(
         self, weights: Weights, trace: Trace, past: Past, grad: Tensor, *, inputs: bool
     ) -> tuple[Weights, Tensor | None]:
-        """As of every core, with alpha's gradient summed over mazes at the end."""
+        """Go back as every core does; alpha's gradient is summed over mazes at the end."""
         alpha = trace.segments[0].gradients.slots[0].alpha.zero_()  # [N, B, H, H]
         grads, dx = super().backward(weights, trace, past, grad, inputs=inputs)
         torch.sum(alpha, 1, keepdim=True, out=grads[3])
@@ -195,9 +195,9 @@ class HebbianRNN(FusedCore):
         dz = part.gradients.flat("z")
         add_outer(grads[0], part.flat("x"), dz)
         add_sum(grads[1], dz)
-        add_outer(grads[2].squeeze(1), part.flat("before"), dz)
+        add_outer(grads[2].squeeze(1), part.flat("before"), dz)  # [N, H, H]
         self.add_rule_gradients(part, grads[4:])
 
     def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
         """``dx = W_ih^T dz``."""
-        return part.gradients["z"] @ weights[0].unsqueeze(1)
+        return part.gradients["z"] @ weights[0].unsqueeze(1)  # [N, t, B, H] @ [N, 1, H, I]

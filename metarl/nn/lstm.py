@@ -61,7 +61,7 @@ def cell(
 
 
 def cell_factors(part: Trace, trace: Trace, past: Past) -> None:
-    """What `cell_backward` multiplies by, for all steps of a segment, into the gradient slots.
+    """Write the factors of `cell_backward`, for all steps of a segment, into the gradient slots.
 
     The gradient by every gate is dh' or dc' times a factor that the forward pass has fixed::
 
@@ -148,7 +148,7 @@ class LSTM(FusedCore):
         """Stack the two matrices and add the two biases."""
         return (
             torch.cat((params["weight_ih"], params["weight_hh"]), -2),  # [N, I + H, 4H]
-            (params["bias_ih"] + params["bias_hh"]).unsqueeze(-2),
+            (params["bias_ih"] + params["bias_hh"]).unsqueeze(-2),  # [N, 1, 4H]
         )
 
     def initial_state(
@@ -165,7 +165,7 @@ class LSTM(FusedCore):
         return TraceSpec({**spec.buffers, **sizes}, spec.views)
 
     def gradient_spec(self) -> TraceSpec:
-        """The cell's."""
+        """Gradients of the cell."""
         return cell_gradient_spec(self.hidden_size)
 
     def step(
@@ -205,4 +205,4 @@ class LSTM(FusedCore):
 
     def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
         """``dx = W_ih^T (do, di, df, dg)``."""
-        return part.gradients["gates"] @ weights[0].unsqueeze(1)
+        return part.gradients["gates"] @ weights[0].unsqueeze(1)  # [N, t, B, 4H] @ [N, 1, 4H, I]

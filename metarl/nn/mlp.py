@@ -32,18 +32,18 @@ class MLP:
     activate_last: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a network without a layer."""
+        """Check that there is a layer, and that all sizes are positive."""
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise ValueError(f"sizes must be at least two positive counts, got {self.sizes}")
 
     @property
     def num_inputs(self) -> int:
-        """I."""
+        """Number of inputs, I."""
         return self.sizes[0]
 
     @property
     def num_layers(self) -> int:
-        """Linear layers."""
+        """Number of linear layers."""
         return len(self.sizes) - 1
 
     @property

@@ -69,7 +69,7 @@ class ModulatedRNN(HebbianRNN):
         self, rule: Weights, hebb: Tensor, h: Tensor, k: Tensor, out: Tensor | None
     ) -> Tensor:
         """``clip(Hebb + h k^T, -1, 1)``."""
-        hebb = torch.addcmul(hebb, h.unsqueeze(-1), k.unsqueeze(-2), out=out)
+        hebb = torch.addcmul(hebb, h.unsqueeze(-1), k.unsqueeze(-2), out=out)  # [N, B, H, H]
         return F.hardtanh(hebb) if out is None else F.hardtanh_(hebb)
 
     def write_backward(self, weights: Weights, r: Tensor, hebb: Sequence[Tensor], d: Any) -> None:
@@ -85,7 +85,7 @@ class ModulatedRNN(HebbianRNN):
         return torch.addcmul(dk * slot.rate, d_m, w_m.mT)
 
     def add_rule_gradients(self, part: Trace, grads: Weights) -> None:
-        """By W_m, b_m, v and c."""
+        """Add the gradients by W_m, b_m, v and c."""
         d_m, d_rate = part.gradients.flat("m"), part.gradients.flat("rate")
         add_outer(grads[0], part.flat("h"), d_m)
         add_sum(grads[1], d_m)

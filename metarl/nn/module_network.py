@@ -25,7 +25,7 @@ from metarl.core.second_order import composed
 from metarl.nn.reference import by_reference
 
 Modes: TypeAlias = tuple[bool, ...]
-"""Of every module within a module, whether it is in training mode."""
+"""The modes of a module's parts: whether each is in training mode."""
 
 
 class ModuleNetwork:
@@ -147,7 +147,7 @@ def stacked(module: nn.Module, params: Params, buffers: Params, inputs: Tensor) 
 
 
 def one_by_one(module: nn.Module, params: Params, buffers: Params, inputs: Tensor) -> Tensor:
-    """One network after the other."""
+    """Call one network after the other."""
     each = [
         _call(module, {name: p[i] for name, p in params.items()}, buffers, x)
         for i, x in enumerate(inputs)

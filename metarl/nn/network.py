@@ -53,7 +53,7 @@ class StagedNetwork(Network, Protocol):
 
     @property
     def num_stages(self) -> int:
-        """Stages."""
+        """Number of stages."""
 
     def stage_of(self, name: str) -> int:
         """The stage that reads a parameter; 0 for a name that is none of the network's."""

@@ -51,15 +51,15 @@ class PlasticRNN(HebbianRNN):
         self, rule: Weights, hebb: Tensor, h: Tensor, k: Tensor, out: Tensor | None
     ) -> Tensor:
         """``(1 - eta) Hebb + h k^T``."""
-        kept = torch.mul(hebb, 1 - rule[0].unsqueeze(-1), out=out)
+        kept = torch.mul(hebb, 1 - rule[0].unsqueeze(-1), out=out)  # [N, B, H, H]
         return torch.addcmul(kept, h.unsqueeze(-1), k.unsqueeze(-2), out=out)
 
     def write_backward(self, weights: Weights, r: Tensor, hebb: Sequence[Tensor], d: Any) -> None:
         """``R (1 - eta)``; the decay's gradient is ``-<alpha R, Hebb>`` in each maze."""
-        eta = weights[4].unsqueeze(-1)
+        eta = weights[4].unsqueeze(-1)  # [N, 1, 1, 1]
         outer = torch.mul(r, weights[3], out=d.outer)
         decay = torch.mul(outer, hebb[0], out=d.scratch).sum((-2, -1))  # [N, B]
-        torch.neg(decay.unsqueeze(-1), out=d.decay)
+        torch.neg(decay.unsqueeze(-1), out=d.decay)  # [N, B, 1]
         r.mul_(1 - eta)
 
     def show_backward(self, rule: Weights, dk: Tensor, slot: Any, d: Any) -> Tensor:
@@ -68,7 +68,7 @@ class PlasticRNN(HebbianRNN):
         return dk * rule[0]
 
     def add_rule_gradients(self, part: Trace, grads: Weights) -> None:
-        """By eta: through k = eta h, and through the decay."""
+        """Add the gradients by eta: through k = eta h, and through the decay."""
         d = part.gradients
         add_sum(grads[0], (d.flat("k") * part.flat("h")).sum(-1, keepdim=True))
         add_sum(grads[0], d.flat("decay"))

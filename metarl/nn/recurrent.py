@@ -27,10 +27,10 @@ from metarl.core import Params, along
 from metarl.nn.trace import NO_SLOT, Trace, TraceSpec, segment_length
 
 State: TypeAlias = tuple[Tensor, ...]
-"""What a core remembers: tensors ``[N, B, ...]``."""
+"""The memory of a core: tensors ``[N, B, ...]``."""
 
 Weights: TypeAlias = tuple[Tensor, ...]
-"""What `RecurrentCore.fuse` makes of parameters: tensors ``[N, ...]``."""
+"""Parameters as `RecurrentCore.fuse` arranges them: tensors ``[N, ...]``."""
 
 
 class RecurrentCore(ABC):

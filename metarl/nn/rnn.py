@@ -36,7 +36,7 @@ class RNN(FusedCore):
     def fuse(self, params: Params) -> Weights:
         """Stack the two matrices, so that a step is one product."""
         w_xh = torch.cat((params["weight_ih"], params["weight_hh"]), -2)  # [N, I + H, H]
-        return w_xh, params["bias"].unsqueeze(-2)
+        return w_xh, params["bias"].unsqueeze(-2)  # and [N, 1, H]
 
     def initial_state(
         self, weights: Weights, batch_size: int, num_steps: int | None = None
@@ -69,7 +69,7 @@ class RNN(FusedCore):
     def step_backward(
         self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
     ) -> State:
-        """From h' = tanh(z) to z = [W_ih, W_hh] [x, h] + b, and on to h."""
+        """Go back from h' = tanh(z) to z = [W_ih, W_hh] [x, h] + b, and on to h."""
         # dz = dh' (1 - h'^2)
         dz = tanh_backward(after[0], slot.h, d.z)
         if before is None:
@@ -85,4 +85,4 @@ class RNN(FusedCore):
 
     def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
         """``dx = W_ih^T dz``."""
-        return part.gradients["z"] @ weights[0].unsqueeze(1)
+        return part.gradients["z"] @ weights[0].unsqueeze(1)  # [N, t, B, H] @ [N, 1, H, I]

@@ -42,7 +42,7 @@ class Columns(NamedTuple):
     blocks: int = 1
 
     def of(self, buffers: Mapping[str, Tensor]) -> Tensor:
-        """Their view ``[N, T, B, width]`` or ``[N, T, B, blocks, width]``."""
+        """View of these columns, ``[N, T, B, width]`` or ``[N, T, B, blocks, width]``."""
         columns = buffers[self.buffer][..., self.start : self.stop]
         if self.blocks == 1:
             return columns
@@ -63,7 +63,7 @@ class Large:
     keep: Literal["all", "sparse", "one"]
 
     def piece(self, t: int, segment: int) -> int:
-        """Which piece of memory step t writes to, when a segment has that many steps."""
+        """Number of the piece of memory that step t writes to, in segments of so many steps."""
         if self.keep == "all":
             return t
         is_kept = self.keep == "sparse" and (t + 1) % segment == 0
@@ -72,7 +72,7 @@ class Large:
 
 @dataclass(frozen=True)
 class TraceSpec:
-    """What a trace holds.
+    """Names and sizes of the tensors that a trace holds.
 
     Attributes:
         buffers: Name to width.

@@ -71,7 +71,7 @@ class WarpConvNet:
     start: Literal["random", "identity"] = "random"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Check that the network can be built."""
         if self.num_layers < 1 or self.width < 1:
             raise ValueError(
                 f"num_layers and filters must be at least 1, got {self.num_layers}, {self.width}"
@@ -115,7 +115,7 @@ class WarpConvNet:
 
     @property
     def num_features(self) -> int:
-        """What the head sees of an image."""
+        """Number of features of an image that the head sees."""
         return self.base.num_features
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -179,7 +179,7 @@ class WarpConvNet:
         if self.kind == "scaling":
             scale = per_channel(params[f"{name}.conv.weight"], x)
             shift = per_channel(params[f"{name}.conv.bias"], x)
-            x = x * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)
+            x = x * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)  # [N C, 1, 1] by channel
         else:
             x = convolution(params, f"{name}.conv", x, num_tasks)
         x = ACTIVATIONS[self.activation](x)

@@ -36,13 +36,13 @@ class WarpMLP:
     start: Literal["random", "identity"] = "random"
 
     def __post_init__(self) -> None:
-        """Refuse a network without a place for a warp layer."""
+        """Check that there is a place for a warp layer."""
         if self.base.num_layers < 2:
             raise ValueError(f"warp layers follow hidden layers, got sizes {self.base.sizes}")
 
     @property
     def num_inputs(self) -> int:
-        """The base's."""
+        """Number of inputs of the base."""
         return self.base.num_inputs
 
     @property

@@ -72,7 +72,7 @@ class WarpRNN(FusedCore):
             params["weight_hh"],
             params["bias"].unsqueeze(-2),  # [N, 1, H]
             torch.cat((params["warp_lstm_ih"], params["warp_lstm_hh"]), -2),  # [N, I + 2H, 4H]
-            (params["warp_lstm_bias_ih"] + params["warp_lstm_bias_hh"]).unsqueeze(-2),
+            (params["warp_lstm_bias_ih"] + params["warp_lstm_bias_hh"]).unsqueeze(-2),  # [N, 1, 4H]
             project,  # [N, H, I + 4H]
         )
 

@@ -112,7 +112,7 @@ def _method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_execution(key: str) -> bool:
-    """How many tasks were stacked makes no difference to what is learned."""
+    """Whether a setting only says how tasks are stacked, which changes nothing learned."""
     _, _, name = key.removeprefix("learner.execution.").rpartition(".")
     return key.startswith("learner.") and name in ("chunk_size", "num_threads", "compile")
 

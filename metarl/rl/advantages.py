@@ -91,7 +91,7 @@ def generalised_advantages(
     following = following * trajectory.goes_on
     if last_values is not None:
         cut = trajectory.is_last * ~trajectory.terminated
-        following = following + cut * last_values.unsqueeze(1)
+        following = following + cut * last_values.unsqueeze(1)  # [N, 1, B]: over steps
     delta = (trajectory.rewards + gamma * following - values) * mask
     return _within(trajectory, delta, gamma * lambda_)
 
@@ -138,17 +138,17 @@ def normalised(advantages: Tensor, trajectory: Trajectory) -> Tensor:
     """
     mask = trajectory.mask
     centred = (advantages - mean_over_steps(advantages, mask).view(-1, 1, 1)) * mask
-    deviation = mean_over_steps(centred.square(), mask).sqrt()
+    deviation = mean_over_steps(centred.square(), mask).sqrt()  # [N]
     size = mean_over_steps(advantages.square(), mask).sqrt()
     rounding = 10 * torch.finfo(advantages.dtype).eps * size
     silent = (deviation <= rounding) | _uneventful(trajectory)
     scale = torch.where(silent, 0.0, 1 / (deviation + 1e-8))
-    return centred * scale.view(-1, 1, 1)
+    return centred * scale.view(-1, 1, 1)  # [N] as [N, 1, 1]
 
 
 def _uneventful(trajectory: Trajectory) -> Tensor:
     """Whether all rewards of a task are equal and its episodes equally long, bool ``[N]``."""
     first = trajectory.rewards[:, :1, :1]
-    equal = ((trajectory.rewards == first) | (trajectory.mask == 0)).flatten(1).all(1)
+    equal = ((trajectory.rewards == first) | (trajectory.mask == 0)).flatten(1).all(1)  # [N]
     lengths = trajectory.lengths
     return equal & (lengths == lengths[:, :1]).all(1)

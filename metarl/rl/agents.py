@@ -1,4 +1,4 @@
-"""How an agent meets its evaluator: begin a trial, act, observe.
+"""Agents as an evaluator meets them: begin a trial, act, observe.
 
 One protocol serves agents that adapt through their hidden state and agents that adapt by gradient
 steps: an evaluator calls `begin`, then `act` and `observe` in turn, and never asks which it is.
@@ -82,6 +82,7 @@ class PolicyAgent:
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
         """Actions ``[B]`` or ``[B, A]`` for observations ``[B, I]``, B the trials of all tasks."""
+        # [B, I] to [N, B / N, I]
         x = observations.reshape(self.num_tasks, len(observations) // self.num_tasks, -1)
         with own_precision(self._like):
             means = self._player.means(x.to(self._like.dtype))  # [N, B / N, A]
@@ -90,7 +91,7 @@ class PolicyAgent:
                 return distribution.choose(means).flatten(0, 1)
             if isinstance(distribution, Categorical):  # one random number per action, not A
                 probabilities = means.flatten(0, 1).softmax(-1)  # [B, A]
-                drawn = torch.multinomial(probabilities, 1, generator=self.generator)
+                drawn = torch.multinomial(probabilities, 1, generator=self.generator)  # [B, 1]
                 return drawn.squeeze(-1)
             noise = distribution.noise(tuple(means.shape[:2]), self.generator)
             noise = noise.to(wide(self._like.dtype))
@@ -104,11 +105,11 @@ class PolicyAgent:
 
     def forget(self, over: Tensor) -> None:
         """Empty the memory where an episode is over, bool ``[B]``."""
-        self._player.forget(over.view(self.num_tasks, -1))
+        self._player.forget(over.view(self.num_tasks, -1))  # [N, B / N]
 
     @property
     def state(self) -> State:
-        """What the policy remembers, each ``[N, B / N, ...]``."""
+        """The policy's memory, each tensor ``[N, B / N, ...]``."""
         return self._player.state
 
     def resume(self, state: State) -> None:
@@ -124,7 +125,7 @@ class UniformAgent:
         self.num_actions, self.generator = num_actions, generator
 
     def begin(self, num_trials: int) -> None:
-        """Nothing to forget."""
+        """Begin: there is nothing to forget."""
 
     def act(self, observations: Tensor) -> Tensor:
         """Draw without looking."""
@@ -133,4 +134,4 @@ class UniformAgent:
         return torch.randint(self.num_actions, size, generator=self.generator, device=device)
 
     def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
-        """Nothing to learn."""
+        """Observe: there is nothing to learn."""

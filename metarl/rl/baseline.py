@@ -62,11 +62,11 @@ class LinearBaseline:
             Expected returns to go ``[N, T, B]``, times 0 to T - 1, in the returns' dtype; 0 after
             an episode's end.
         """
-        mask = trajectory.mask.double().unsqueeze(-1)
+        mask = trajectory.mask.double().unsqueeze(-1)  # [N, T, B, 1]
         x = (self.features(trajectory.observations) * mask).flatten(1, 2)  # [N, T * B, F]
         y = (returns.double().unsqueeze(-1) * mask).flatten(1, 2)  # [N, T * B, 1]
         weights = self._solve(x.mT @ x, x.mT @ y)
-        return (x @ weights).view(returns.shape).to(returns.dtype)
+        return (x @ weights).view(returns.shape).to(returns.dtype)  # [N, T * B, 1] to [N, T, B]
 
     def _solve(self, gram: Tensor, target: Tensor) -> Tensor:
         """Weights ``[N, F, 1]`` with the smallest ridge that serves, without asking the device."""
@@ -77,6 +77,7 @@ class LinearBaseline:
             ridge = self.reg * 10.0**attempt
             factor, failed = torch.linalg.cholesky_ex(gram + ridge * identity)
             found = torch.cholesky_solve(target, factor)
+            # [N, 1, 1] each
             serves = (failed == 0).view(-1, 1, 1) & found.isfinite().all(1, keepdim=True)
             weights = torch.where(serves & ~solved, found, weights)
             solved = solved | serves

@@ -27,7 +27,7 @@ from metarl.rl.trajectory import Trajectory
 
 
 class TensorVectorEnv(Protocol):
-    """What a rollout asks of an environment: Gymnasium's vector interface, on tensors."""
+    """The environment of a rollout: Gymnasium's vector interface, on tensors."""
 
     @property
     def num_envs(self) -> int:
@@ -72,7 +72,7 @@ class Environments:
     def lend(
         self, num_envs: int, generators: Sequence[torch.Generator] | None
     ) -> Iterator[TensorVectorEnv]:
-        """So many environments, driven by these generators, for the time of a rollout."""
+        """Lend ``num_envs`` environments, driven by these generators, for the time of a rollout."""
         env: Any
         if self._idle[num_envs]:
             env = self._idle[num_envs].pop()
@@ -150,7 +150,7 @@ class Collector:
         self._trace: Trace | None = None
 
     def collect(self, params: Params) -> Trajectory:
-        """Play.
+        """Play a batch of episodes.
 
         Args:
             params: Stacked parameters ``[N, ...]``.
@@ -168,7 +168,7 @@ class Collector:
             return self._assemble(params, *played, trace)
 
     def select(self, tasks: slice) -> Collector:
-        """These tasks alone, in environments of their own, with the generators they have.
+        """Return a collector of these tasks alone, with environments and generators of their own.
 
         Raises:
             ValueError: The tasks cannot be divided.
@@ -204,7 +204,7 @@ class Collector:
         check_spaces(env, self.policy.distribution, self.policy.num_inputs)
 
     def _reset_options(self, env: Any) -> dict[str, Any] | None:
-        """For a reset, which takes options out of the dict: every task B times."""
+        """Return options for a reset, which takes entries out of the dict: every task B times."""
         chosen = dict(self.options or {})
         if not (self.tasks is None or isinstance(self.tasks, Tensor)) and hasattr(
             env, "task_tensor"
@@ -217,7 +217,7 @@ class Collector:
         return chosen or None
 
     def _buffers(self, like: Tensor) -> Trace | None:
-        """Where the core's activations are written."""
+        """Return the buffers where the core's activations are written."""
         core = self.policy.core
         if core is None:
             return None
@@ -250,7 +250,7 @@ class Collector:
             if x.dtype != like.dtype:
                 x = x.to(like.dtype)
             action = player.choose(x, shift, slot)  # [N, B, (A)]
-            observation, *result, info = step(action.flatten(0, 1))
+            observation, *result, info = step(action.flatten(0, 1))  # [N * B, (A)]
             observations.append(x)
             actions.append(action)
             after.append(final_observation(observation, info))
@@ -260,7 +260,7 @@ class Collector:
             torch.stack(part).view(self.num_steps, *shape).transpose(0, 1)
             for part in zip(*results, strict=True)
         )
-        led_to = torch.stack(after).view(self.num_steps, *shape, -1).transpose(0, 1)
+        led_to = torch.stack(after).view(self.num_steps, *shape, -1).transpose(0, 1)  # [N, T, B, I]
         return (
             torch.stack(observations, 1),
             torch.stack(actions, 1),
@@ -285,7 +285,7 @@ class Collector:
         ends = (terminated | truncated).to(torch.int64)
         going = ends.cumsum(1) - ends == 0  # no end before this step
         lengths = going.sum(1)  # [N, B], at least 1
-        last = (lengths - 1)[:, None, :, None].expand(-1, 1, -1, after.shape[-1])
+        last = (lengths - 1)[:, None, :, None].expand(-1, 1, -1, after.shape[-1])  # [N, 1, B, I]
         # One pass for all steps, the same that a loss takes: its ratios begin at exactly 1.
         outputs, values = self.policy.outputs_and_values(
             params, observations, trace=trace, critic=self.record
@@ -299,14 +299,14 @@ class Collector:
             terminated=terminated & going,
             truncated=truncated & ~terminated & going,
             mask=going.to(rewards.dtype),
-            last_observations=after.gather(1, last).squeeze(1),
+            last_observations=after.gather(1, last).squeeze(1),  # [N, B, I]
             values=values if self.record else None,
             trace=trace,
         )
 
 
 def final_observation(observation: Tensor, info: dict[str, Any]) -> Tensor:
-    """What the step led to, also where the environment has gone on to the next episode."""
+    """Return the observation a step led to, also where the next episode has begun."""
     final = info.get("final_obs")
     if final is None:
         return observation

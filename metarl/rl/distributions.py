@@ -49,7 +49,7 @@ class Distribution(Protocol):
         """Standard noise of shape ``(*size, A)``, float32, on the generator's device."""
 
     def perturbation(self, params: Params, noise: Tensor) -> Tensor:
-        """What is added to the network's means: noise ``[N, ..., A]`` on the right scale."""
+        """Scale noise ``[N, ..., A]``: the result is added to the network's means."""
 
     def choose(self, means: Tensor) -> Tensor:
         """Actions ``[...]`` or ``[..., A]`` of perturbed means; of bare ones, greedy ones."""
@@ -58,7 +58,7 @@ class Distribution(Protocol):
         """Log-probability (or density) of whole actions, ``[...]``, of outputs ``[..., D]``."""
 
     def entropy(self, outputs: Tensor) -> Tensor:
-        """In nats, ``[...]``."""
+        """Entropy in nats, ``[...]``."""
 
     def simpson(self, outputs: Tensor) -> Tensor:
         """``E_a p(a)``, ``[...]``: the chance that two samples agree (Simpson 1949)."""
@@ -90,11 +90,11 @@ def log_softmax(logits: Tensor) -> Tensor:
     if logits.stride(-1) == 1:
         return logits.log_softmax(-1, dtype)
     # A softmax over a short innermost axis is slow.
-    return logits.transpose(1, 2).log_softmax(1, dtype).transpose(1, 2)
+    return logits.transpose(1, 2).log_softmax(1, dtype).transpose(1, 2)  # [N, A, M] and back
 
 
 class Standard:
-    """What distributions share whose noise is of one size and that have no parameters."""
+    """Distributions whose noise is of one size and that have no parameters."""
 
     def init(self) -> dict[str, Tensor]:
         """No parameters of its own."""
@@ -107,7 +107,7 @@ class Standard:
 
 @dataclass(frozen=True)
 class Categorical(Standard):
-    """One of A actions, int64 ``[...]``; the outputs are log-probabilities.
+    """Choice of one of A actions, int64 ``[...]``; the outputs are log-probabilities.
 
     Attributes:
         num_actions: A.
@@ -117,11 +117,11 @@ class Categorical(Standard):
 
     @property
     def num_means(self) -> int:
-        """A."""
+        """Number of logits, A."""
         return self.num_actions
 
     def draws(self, space: Space[Any]) -> bool:
-        """``Discrete(A)``."""
+        """Whether the space is ``Discrete(A)``."""
         return isinstance(space, Discrete) and (space.n, space.start) == (self.num_actions, 0)
 
     def outputs(self, params: Params, means: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class Categorical(Standard):
         return gumbel((*size, self.num_actions), generator)
 
     def choose(self, means: Tensor) -> Tensor:
-        """The largest."""
+        """The action of the largest perturbed logit."""
         return means.argmax(-1)
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class Categorical(Standard):
 
 @dataclass(frozen=True)
 class MultiCategorical(Standard):
-    """One of A_d actions in each of D dimensions, int64 ``[..., D]``, independent of each other.
+    """Choice of one of A_d actions in each of D dimensions, int64 ``[..., D]``, independently.
 
     The outputs are the log-probabilities of the first dimension, then of the second, and so on.
 
@@ -189,7 +189,7 @@ class MultiCategorical(Standard):
         return sum(self.num_choices)
 
     def draws(self, space: Space[Any]) -> bool:
-        """``MultiDiscrete((A_1, ..., A_D))``."""
+        """Whether the space is ``MultiDiscrete((A_1, ..., A_D))``."""
         return (
             isinstance(space, MultiDiscrete)
             and space.nvec.shape == (len(self.num_choices),)
@@ -254,7 +254,7 @@ class Bernoulli(Standard):
         return self.num_actions
 
     def draws(self, space: Space[Any]) -> bool:
-        """``MultiBinary(A)``."""
+        """Whether the space is ``MultiBinary(A)``."""
         return isinstance(space, MultiBinary) and space.shape == (self.num_actions,)
 
     def outputs(self, params: Params, means: Tensor) -> Tensor:
@@ -267,7 +267,7 @@ class Bernoulli(Standard):
         return gumbel(shape, generator) - gumbel(shape, generator)
 
     def choose(self, means: Tensor) -> Tensor:
-        """1 where it is above 0."""
+        """1 where a perturbed logit is above 0."""
         return (means > 0).to(torch.int64)
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
@@ -337,7 +337,7 @@ class Gaussian:
         )
 
     def init(self) -> dict[str, Tensor]:
-        """``log_std`` ``[A]``."""
+        """Initial ``log_std`` ``[A]``."""
         return {"log_std": torch.full((self.num_actions,), math.log(self.initial_std))}
 
     def log_std(self, params: Params) -> Tensor:
@@ -350,8 +350,7 @@ class Gaussian:
 
     def noise(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Standard normal noise."""
-        shape = (*size, self.num_actions)
-        return torch.randn(shape, generator=generator, device=generator.device)
+        return torch.randn(*size, self.num_actions, generator=generator, device=generator.device)
 
     def perturbation(self, params: Params, noise: Tensor) -> Tensor:
         """``sigma * noise``."""
@@ -371,13 +370,11 @@ class Gaussian:
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """``sum_a log sigma + log(2 pi e) / 2``."""
-        _, log_std = self._described(outputs)
-        return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+        return (self._described(outputs)[1] + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
     def simpson(self, outputs: Tensor) -> Tensor:
         """``prod_a 1 / (2 sigma sqrt(pi))``, the integral of the squared density."""
-        _, log_std = self._described(outputs)
-        return (-(log_std + 0.5 * math.log(4 * math.pi)).sum(-1)).exp()
+        return (-(self._described(outputs)[1] + 0.5 * math.log(4 * math.pi)).sum(-1)).exp()
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
         """``sum_a log(s_q / s_p) + (s_p^2 + (mu_p - mu_q)^2) / (2 s_q^2) - 1/2``."""

@@ -101,7 +101,7 @@ class HostVectorEnv:
 
     @property
     def num_envs(self) -> int:
-        """B."""
+        """Number of environments, B."""
         return self.env.num_envs
 
     def reset(
@@ -110,7 +110,7 @@ class HostVectorEnv:
         """Start an episode everywhere; see the class.
 
         Args:
-            seed: As Gymnasium's: environment i begins its own randomness anew from ``seed + i``,
+            seed: As Gymnasium's: environment i begins its own randomness again from ``seed + i``,
                 or from the i-th of B seeds; None: it goes on.
             options: ``tasks`` and what the environments understand.
 
@@ -165,7 +165,7 @@ class HostVectorEnv:
             led_to = self._led_to(np.array(as_array(observations)), info)
             check_finite("observation", led_to, ~ended)
             check_finite("reward", paid, ~ended)
-            where = ended.reshape(-1, *(1,) * (led_to.ndim - 1))
+            where = ended.reshape(-1, *(1,) * (led_to.ndim - 1))  # [B, 1, ...]
             self._observations = np.where(where, self._observations, led_to)
             rewards = np.where(ended, 0.0, paid)
             self._terminated = np.where(ended, self._terminated, terminated)
@@ -183,7 +183,7 @@ class HostVectorEnv:
 
     @property
     def _single(self) -> SyncVectorEnv | AsyncVectorEnv:
-        """What holds single environments, below all vector wrappers."""
+        """Return the vector of single environments, below all vector wrappers."""
         base = self.env.unwrapped
         if not isinstance(base, SyncVectorEnv | AsyncVectorEnv):
             raise ValueError(
@@ -208,7 +208,7 @@ class HostVectorEnv:
             ) from error
 
     def _try_tasks(self, tasks: Sequence[Any], options: dict[str, Any]) -> None:
-        """At the first two tasks that differ, see whether they make a difference."""
+        """Check, at the first two tasks that differ, that they make a difference."""
         if self._seen_tasks is None:
             return
         pair = two_different([*self._seen_tasks, *tasks])
@@ -252,7 +252,7 @@ class HostVectorEnv:
         return as_array(observations)
 
     def _led_to(self, observations: Arrays, info: Any) -> Arrays:
-        """What the step led to, not where an environment has begun anew."""
+        """Return the observations that a step led to, not those of the next episode."""
         if not isinstance(info, dict):
             raise ValueError(
                 f"the info of a step must be a dict, got a {type(info).__name__}: leave the "
@@ -273,7 +273,7 @@ class HostVectorEnv:
         return found
 
     def _tensor(self, observations: Arrays) -> Tensor:
-        flat = observations.reshape(self.num_envs, math.prod(observations.shape[1:]))
+        flat = observations.reshape(self.num_envs, math.prod(observations.shape[1:]))  # [B, I]
         return torch.tensor(flat, dtype=torch.float32, device=self.device)
 
 
@@ -297,7 +297,7 @@ def as_array(observations: Any) -> Arrays:
 
 
 def check_finite(what: str, values: Arrays, going: NDArray[np.bool_]) -> None:
-    """Refuse infinite values and those that are not numbers, of episodes that go on."""
+    """Check that values of episodes that go on are finite."""
     finite = np.isfinite(values).reshape(len(values), math.prod(values.shape[1:])).all(1)
     wrong = np.flatnonzero(~finite & going)
     if len(wrong):

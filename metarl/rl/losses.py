@@ -40,7 +40,7 @@ from metarl.rl.trajectory import mean_over_time, sum_over_time
 Estimator = Literal["logp", "lvc", "dice", "loaded_dice"]
 
 Reduction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""From numbers of steps ``[N, T, B]`` and their mask to one number per task ``[N]``."""
+"""A sum or mean of numbers of steps ``[N, T, B]`` and their mask, per task ``[N]``."""
 
 
 def surrogate(
@@ -105,7 +105,7 @@ def clipped(
 
 @dataclass(frozen=True)
 class LossSettings:
-    """What every loss of a policy has.
+    """Settings of every loss of a policy.
 
     Attributes:
         gamma: Discount.
@@ -177,17 +177,17 @@ class ActorCriticSettings(LossSettings):
 
     @property
     def reduce(self) -> Reduction:
-        """From steps to tasks."""
+        """The reduction from steps to tasks."""
         return mean_over_time
 
     def gain(self, log_p: Tensor, old_log_p: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-        """What is to be made larger, ``[N]``; arguments as of `surrogate`."""
+        """The gain that is to be made larger, ``[N]``; arguments as of `surrogate`."""
         if self.algorithm == "ppo":
             return clipped(log_p, old_log_p, advantages, mask, self.ppo_clip, self.reduce)
         return surrogate("logp", log_p, old_log_p, advantages, mask, reduce=self.reduce)
 
     def settling(self, distribution: Distribution, outputs: Tensor) -> Tensor:
-        """How far policies have settled, which is to be made smaller, ``[N, T, B]``."""
+        """The certainty of policies, which is to be made smaller, ``[N, T, B]``."""
         if self.entropy == "simpson":
             return distribution.simpson(outputs)
         return -distribution.entropy(outputs)
@@ -208,10 +208,10 @@ class PolicyGradientSettings(LossSettings):
             every task's inner steps.
         divide_by_horizon: Divide the sums over time by T, a constant, so that step sizes need not
             depend on the horizon.
-        entropy_coef: Weight of the policy's entropy (nats a step), which is to be large.
-        start_entropy_coef: Weight of the entropy (nats a step) of the policy before adaptation, in
-            the meta-objective alone: it keeps looking where no goal of training was, and what is
-            not found cannot be adapted to (`start_entropy`).
+        entropy_coef: Weight of the policy's entropy (nats per step), which is to be large.
+        start_entropy_coef: Weight of the entropy (nats per step) of the policy before adaptation,
+            in the meta-objective alone: it keeps looking where no goal of training was, and what
+            is not found cannot be adapted to (`start_entropy`).
         value_coef: Weight of the critic's squared error.
         auxiliary_critic: Beside another baseline, a critic of ``(1 - gamma) * return`` whose error
             is in the loss of adaptation alone. It shares the actor's trunk, so that its gradient
@@ -245,13 +245,13 @@ class PolicyGradientSettings(LossSettings):
 
     @property
     def reduce(self) -> Reduction:
-        """From steps to tasks."""
+        """The reduction from steps to tasks."""
         return sum_over_time
 
     def gain(self, log_p: Tensor, old_log_p: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-        """What is to be made larger, ``[N]``; arguments as of `surrogate`."""
+        """The gain that is to be made larger, ``[N]``; arguments as of `surrogate`."""
         return surrogate(self.estimator, log_p, old_log_p, advantages, mask, self.loaded_lambda)
 
     def settling(self, distribution: Distribution, outputs: Tensor) -> Tensor:
-        """How far policies have settled, which is to be made smaller, ``[N, T, B]``."""
+        """The certainty of policies, which is to be made smaller, ``[N, T, B]``."""
         return -distribution.entropy(outputs)

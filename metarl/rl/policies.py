@@ -94,7 +94,7 @@ class Policy:
 
     @property
     def _parts(self) -> dict[str, Network | RecurrentCore]:
-        """By the name that their parameters begin with, in the order of drawing them."""
+        """The parts by the name that their parameters begin with, in the order of drawing them."""
         parts = {
             "trunk": self.trunk,
             "core": self.core,
@@ -134,7 +134,7 @@ class Policy:
         return Player(self, params, batch_size, num_steps)
 
     def outputs(self, params: Params, observations: Tensor) -> Tensor:
-        """What describes the distributions over actions, ``[N, T, B, D]``.
+        """Compute the parameters of the distributions over actions, ``[N, T, B, D]``.
 
         Args:
             params: Stacked parameters ``[N, ...]``.
@@ -151,7 +151,7 @@ class Policy:
         if self.critic is None:
             raise ValueError("this policy has no critic: give it one, or take another baseline")
         seen = self._seen(params, observations).flatten(1, 2)  # [N, T * B, H]
-        values = self.critic(scope(params, "critic"), seen)
+        values = self.critic(scope(params, "critic"), seen)  # [N, T * B, 1]
         return values.view(observations.shape[:3])
 
     def outputs_and_values(
@@ -164,7 +164,7 @@ class Policy:
         *,
         critic: bool = True,
     ) -> tuple[Tensor, Tensor | None]:
-        """What describes the distributions over actions, and the critic's estimates, in one pass.
+        """Compute the parameters of the distributions over actions, and the critic's estimates.
 
         Args:
             params: Stacked parameters ``[N, ...]``.
@@ -178,13 +178,13 @@ class Policy:
             ``[N, T, B, D]``, and ``[N, T, B]`` or None: there is no critic, or it was not asked.
         """
         time = observations.shape[1:3]
-        seen = self._seen(params, observations, state, starts, trace).flatten(1, 2)
+        seen = self._seen(params, observations, state, starts, trace).flatten(1, 2)  # [N, T * B, H]
         values: Tensor | None = None
         if isinstance(self.actor, LinearHead) and isinstance(self.critic, LinearHead):
             # Both heads in one product, actions before time: [N, A + 1, H] @ [N, H, T * B]
             weight = torch.cat((params["actor.weight"], params["critic.weight"]), -1)
             bias = torch.cat((params["actor.bias"], params["critic.bias"]), -1).unsqueeze(-1)
-            weight = weight.transpose(1, 2).contiguous()
+            weight = weight.transpose(1, 2).contiguous()  # [N, A + 1, H]
             heads = torch.baddbmm(bias, weight, seen.transpose(1, 2))
             # [N, T * B, A] as a view, and [N, T * B]
             means, values = heads[:, :-1].transpose(1, 2), heads[:, -1]
@@ -193,7 +193,7 @@ class Policy:
             if critic and self.critic is not None:
                 values = self.critic(scope(params, "critic"), seen)  # [N, T * B, 1]
         described = self.distribution.outputs(params, means)  # [N, T * B, D]
-        outputs = described.view(len(means), *time, described.shape[-1])
+        outputs = described.view(len(means), *time, described.shape[-1])  # [N, T, B, D]
         return outputs, None if values is None else values.reshape(len(values), *time)
 
     def _seen(
@@ -204,7 +204,7 @@ class Policy:
         starts: Tensor | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
-        """What the heads stand on, ``[N, T, B, H]``."""
+        """Compute the inputs of the heads, ``[N, T, B, H]``."""
         seen = self._encoded(params, observations)
         if self.core is None:
             return seen
@@ -215,12 +215,12 @@ class Policy:
             return self.core.sequence(core_params, seen, state, starts, trace)
 
     def _encoded(self, params: Params, observations: Tensor) -> Tensor:
-        """What the core is given, ``[N, T, B, ...]``."""
+        """Compute the inputs of the core, ``[N, T, B, ...]``."""
         if self.trunk is None:
             return observations
         num_tasks, *time = observations.shape[:3]
         seen = self.trunk(scope(params, "trunk"), observations.flatten(1, 2))  # [N, T * B, H]
-        return seen.view(num_tasks, *time, -1)
+        return seen.view(num_tasks, *time, -1)  # [N, T, B, H]
 
     def record_again(
         self,
@@ -261,7 +261,7 @@ class Player:
         self._head = self._params["actor"].get("weight", next(iter(params.values())))
 
     def means(self, observations: Tensor, slot: Any = NO_SLOT) -> Tensor:
-        """What the actor gives for the next observations.
+        """Compute the actor's output for the next observations.
 
         Args:
             observations: ``[N, B, I]``.
@@ -274,7 +274,7 @@ class Player:
         return self._policy.actor(self._params["actor"], hidden)
 
     def _hidden(self, x: Tensor, slot: Any) -> Tensor:
-        """What the heads stand on, ``[N, B, H]``."""
+        """Compute the inputs of the heads, ``[N, B, H]``."""
         policy = self._policy
         if policy.trunk is not None:
             x = policy.trunk(self._params["trunk"], x)
@@ -283,7 +283,7 @@ class Player:
         return x
 
     def shifts(self, perturbations: Tensor) -> tuple[Tensor, ...]:
-        """What `choose` takes at each of T steps, of perturbations ``[N, T, B, num_means]``."""
+        """Arguments of `choose` at each of T steps, of perturbations ``[N, T, B, num_means]``."""
         if isinstance(self._policy.actor, LinearHead):  # the bias is added once for all steps
             perturbations = perturbations + self._params["actor"]["bias"][:, None, None]
         return perturbations.unbind(1)

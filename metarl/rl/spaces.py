@@ -56,7 +56,7 @@ def distribution_for(space: Space[Any]) -> Distribution:
 
 
 def no_policy(space: Space[Any]) -> str:
-    """What is said of actions that are none of arrays."""
+    """The message about actions that are not arrays."""
     return (
         f"no policy draws the actions of {space}: wrap the environment in an ActionWrapper that "
         "makes them of one Discrete, MultiDiscrete, MultiBinary or float Box space"
@@ -107,7 +107,7 @@ def check_actions(distribution: Distribution, space: Space[Any]) -> None:
 
 
 def array_remedy(space: Space[Any]) -> str:
-    """How observations of a space become arrays."""
+    """The remedy that turns observations of a space into arrays."""
     if isinstance(space, Dict):
         if any(type(part).__module__.startswith("minigrid") for part in space.values()):
             return (
@@ -161,7 +161,7 @@ class PlainActions:
 
     @cached_property
     def plain(self) -> Space[Any]:
-        """What a policy is to draw."""
+        """The space of actions that a policy draws."""
         return plain(self.space)
 
     def taken(self, actions: Arrays) -> Arrays:
@@ -188,7 +188,7 @@ class PlainActions:
                 f"actions have shape {actions.shape}, those of {space} must have "
                 f"{(len(actions), *expected)}: make the policy with {distribution_for(self.plain)}"
             )
-        shaped = actions.reshape(len(actions), *space.shape)
+        shaped = actions.reshape(len(actions), *space.shape)  # [B, *shape]
         if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
             bounded: Arrays = np.clip(shaped, space.low, space.high).astype(space.dtype)
             return bounded

@@ -1,4 +1,4 @@
-"""Whether tasks reach an environment: two that differ must make a difference.
+"""A check that tasks reach an environment: two that differ must make a difference.
 
 An environment that ignores an option, or reads an attribute when it is built and never again, plays
 one task under many names, and nothing else would say so. An option that nobody looks at is an
@@ -55,27 +55,27 @@ class WatchedOptions(dict[str, Any]):
         return super().__iter__()
 
     def get(self, key: str, default: Any = None) -> Any:
-        """As a dict's."""
+        """The dict's value of a key, which is noted as read."""
         self._look(key)
         return super().get(key, default)
 
     def pop(self, key: str, *default: Any) -> Any:
-        """As a dict's."""
+        """The dict's value of a key, which is taken out and noted as read."""
         self._look(key)
         return super().pop(key, *default)
 
     def keys(self) -> Any:
-        """As a dict's."""
+        """The dict's keys, all noted as read."""
         self.seen = True
         return super().keys()
 
     def items(self) -> Any:
-        """As a dict's."""
+        """The dict's items, all noted as read."""
         self.seen = True
         return super().items()
 
     def values(self) -> Any:
-        """As a dict's."""
+        """The dict's values, all noted as read."""
         self.seen = True
         return super().values()
 
@@ -91,7 +91,7 @@ class WatchedOptions(dict[str, Any]):
 
 
 def ignored_option(name: str) -> str:
-    """What is said of an option that nobody looks at."""
+    """The message about a reset option that no environment reads."""
     return (
         f"the environments do not look at the reset option {name!r}, so that every task is the "
         "same to them: give task_name= an option that their reset reads, or an attribute with "
@@ -142,7 +142,7 @@ def check_difference(
 
 
 def behaviour(env: AnyEnv, via: Via, name: str, task: Any, options: Any) -> Iterator[Any]:
-    """What an environment shows on a task, step by step: the same actions at every call.
+    """Yield an environment's outputs on a task, step by step: the same actions at every call.
 
     Raises:
         ValueError: It does not look at the option.

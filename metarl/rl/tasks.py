@@ -37,7 +37,7 @@ from metarl.rl.policies import Policy
 from metarl.rl.trajectory import Trajectory, mean_over_steps
 
 Drawn: TypeAlias = tuple[Split, Mapping[str, Tensor]]
-"""What was drawn for one split: the metrics ``[N]`` of its tasks."""
+"""A draw for one split: the metrics ``[N]`` of its tasks."""
 
 
 class Played:
@@ -48,7 +48,7 @@ class Played:
     """
 
     def __init__(self, params: Params, log_p: Tensor) -> None:
-        """These parameters, and log-probabilities that they gave."""
+        """Keep the parameters that played, and the rounding of their log-probabilities."""
         weights = (p.detach() for p in params.values())
         self._weights = [(p, p._version) for p in weights]
         self._rounding = rounding(log_p)
@@ -70,7 +70,7 @@ class Played:
 
 
 def rounding(like: Tensor) -> tuple[bool, torch.dtype]:
-    """Whether autocast is on where a tensor lives, and to what: another rounds otherwise."""
+    """Return whether autocast is on where a tensor lives, and to which type it rounds."""
     kind = like.device.type
     if not torch.amp.is_autocast_available(kind):
         return False, like.dtype
@@ -89,7 +89,7 @@ class ScoredTrajectory(NamedTuple):
 
 @dataclass(frozen=True)
 class PolicyGradientTasks:
-    """N tasks.
+    """N tasks of policies, learned from the trajectories of a collector.
 
     Attributes:
         collector: Plays.
@@ -108,12 +108,12 @@ class PolicyGradientTasks:
 
     @property
     def policy(self) -> Policy:
-        """Whose parameters are fast and slow."""
+        """The policy whose parameters are fast and slow."""
         return self.collector.policy
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return self.collector.num_tasks
 
     @torch.no_grad()
@@ -164,7 +164,7 @@ class PolicyGradientTasks:
         return self._with_extras(outputs, values, batch, gain)
 
     def select(self, tasks: slice) -> PolicyGradientTasks:
-        """These tasks alone; the collector must be divisible."""
+        """Return a batch of these tasks alone; the collector must be divisible."""
         return PolicyGradientTasks(self.collector.select(tasks), self.settings)
 
     # What PPO, TRPO and exploration ask beyond a `TaskBatch` ---------------------------------
@@ -187,11 +187,11 @@ class PolicyGradientTasks:
         return self._with_extras(outputs, values, batch, gain)
 
     def predictions(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
-        """What describes the distributions over actions now, ``[N, T, B, D]``."""
+        """Parameters of the distributions over actions now, ``[N, T, B, D]``."""
         return self._now(fast, slow, batch, critic=False)[0]
 
     def divergence(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
-        """``KL(at the time of playing || now)``, nats a step, mean over a task's steps: ``[N]``."""
+        """``KL(when played || now)``, nats per step, mean over a task's steps: ``[N]``."""
         now, then = self.predictions(fast, slow, batch), batch.trajectory.outputs
         return mean_over_steps(self.policy.distribution.kl(then, now), batch.trajectory.mask)
 
@@ -200,7 +200,7 @@ class PolicyGradientTasks:
         mask = batch.trajectory.mask
         product = self.policy.distribution.fisher(batch.trajectory.outputs, tangent)
         weight = mask / mask.sum((1, 2), keepdim=True)
-        return product * weight.unsqueeze(-1)
+        return product * weight.unsqueeze(-1)  # [N, T, B, 1]
 
     def log_likelihood(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
         """Log-probability of all actions of a task's experience together, ``[N]``."""
@@ -218,7 +218,7 @@ class PolicyGradientTasks:
         return batch.trajectory.returns.mean(1)
 
     def measured(self, drawn: Sequence[Drawn]) -> dict[str, Tensor]:
-        """What the metrics of all that a learner drew say of each task, ``[N]`` each.
+        """Return the metrics of all that a learner drew, as each task's own, ``[N]`` each.
 
         The losses of normalised advantages are near 0 whatever is earned: this says what is earned.
 
@@ -344,7 +344,7 @@ def start_entropy(
         slow: The others, unstacked.
 
     Returns:
-        Nats a step, a scalar: a mean over the tasks of the mean over their steps.
+        Nats per step, a scalar: a mean over the tasks of the mean over their steps.
     """
     entropies = []
     for batch in batches:

@@ -36,7 +36,7 @@ class Trajectory(NamedTuple):
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return len(self.rewards)
 
     @property
@@ -67,18 +67,18 @@ class Trajectory(NamedTuple):
 
     @property
     def all_observations(self) -> Tensor:
-        """Those before each action, and right behind them the last one: ``[N, T + 1, B, I]``."""
+        """The observations before each action, followed by the last one: ``[N, T + 1, B, I]``."""
         padded = torch.cat((self.observations, self.observations[:, -1:]), 1)
         last = self.last_observations.unsqueeze(1)  # [N, 1, B, I]
         return padded.scatter(1, self._end(last), last)
 
     def at_end(self, values: Tensor) -> Tensor:
-        """Of values ``[N, T + 1, B, ...]`` those of the last observations, ``[N, B, ...]``."""
+        """Values ``[N, B, ...]`` of the last observations, out of ``[N, T + 1, B, ...]``."""
         return values.gather(1, self._end(values[:, :1])).squeeze(1)
 
     def _end(self, like: Tensor) -> Tensor:
         """Steps of every stretch, as an index in the shape of ``like`` ``[N, 1, B, ...]``."""
-        steps = self.lengths.to(torch.int64)
+        steps = self.lengths.to(torch.int64)  # [N, B]
         return steps.view(len(steps), 1, -1, *(1,) * (like.dim() - 3)).expand_as(like)
 
     @property
@@ -87,7 +87,7 @@ class Trajectory(NamedTuple):
 
         Where every reward is zero, so is the policy gradient: adaptation stands still.
         """
-        return (self.rewards == 0).flatten(1).all(1).to(self.rewards.dtype)
+        return (self.rewards == 0).flatten(1).all(1).to(self.rewards.dtype)  # [N, T * B] to [N]
 
 
 def sum_over_time(values: Tensor, mask: Tensor) -> Tensor:

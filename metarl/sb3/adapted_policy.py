@@ -23,7 +23,7 @@ State = tuple[Arrays, ...] | None
 
 
 class AdaptedPolicy:
-    """SB3's ``predict`` with one set of weights a task.
+    """SB3's ``predict`` with one set of weights per task.
 
     The observations of N * B environments are task-major: the first B are of task 0. One set of
     weights (N = 1) serves any number of environments, a single one included. What a policy

@@ -58,4 +58,4 @@ class SB3Agent:
         return torch.as_tensor(actions, device=observations.device)
 
     def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
-        """Nothing to do: what a recurrent model needs to know is in its observations."""
+        """Observe: there is nothing to do, since observations hold all a recurrent model needs."""

@@ -16,7 +16,7 @@ Arrays = NDArray[Any]
 
 
 class BatchedVecEnv(VecEnv):
-    """What can be asked of B environments that share all their settings.
+    """The interface of B environments that share all their settings.
 
     Attributes:
         env: The tensor environment.
@@ -43,7 +43,7 @@ class BatchedVecEnv(VecEnv):
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refused.
+        """Raise AttributeError: environments that share all settings cannot be set one by one.
 
         Raises:
             AttributeError: Always.

@@ -1,7 +1,7 @@
 """PPO fine-tuned to tasks: the baseline of every learner that adapts by gradient (SB3 2.9).
 
-A model that was trained on a mixture of tasks goes on learning on one, from as many episodes a step
-as a gradient learner sees in an inner step. PPO uses them for several epochs.
+A model that was trained on a mixture of tasks goes on learning on one, from as many episodes per
+step as a gradient learner sees in an inner step. PPO uses them for several epochs.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from metarl.sb3.global_generators import child_seed, seeded
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How a copy of a model goes on learning. None: as the model itself.
+    """Settings of a copy of a model that goes on learning. None: as the model itself.
 
     Attributes:
-        lr: Learning rate of its optimiser, which starts anew.
+        lr: Learning rate of its optimiser, which starts afresh.
         num_epochs: Passes over the episodes of a step.
         batch_size: Transitions a minibatch.
     """
@@ -40,7 +40,7 @@ class FineTuning:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse, before any work starts, what cannot be learned with."""
+        """Check all numbers, before any work starts."""
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr >= 0):
             raise ValueError(f"lr must be finite and at least 0, got {self.lr}")
         for name in ("num_epochs", "batch_size"):

@@ -40,7 +40,7 @@ SOURCE_REMEDY = (
 
 
 class TaskSource(Protocol):
-    """Where tasks are drawn from."""
+    """A source that tasks are drawn from."""
 
     def sample(self, n: int, rng: torch.Generator) -> Sequence[Any]:
         """Draw n tasks."""

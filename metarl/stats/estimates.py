@@ -110,7 +110,7 @@ def student_t_quantile(probability: float, degrees: int) -> float:
 
 
 def check_finite(values: FloatArray) -> None:
-    """Refuse an empty array, and values that are not finite.
+    """Check that there are values, and that they are finite.
 
     Raises:
         ValueError: There are no values, or one is not finite.
@@ -122,7 +122,7 @@ def check_finite(values: FloatArray) -> None:
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse a confidence that is no probability.
+    """Check that a confidence is a probability.
 
     Raises:
         ValueError: It does not lie between 0 and 1.

@@ -1,4 +1,4 @@
-"""Which items of a data set belong to which class: built once, then only looked up."""
+"""Index of the items of a data set by class: built once, then only looked up."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ClassIndex:
         return cls(kept, order, starts[rows], counts[rows])
 
     def check(self, ways: int, examples: int) -> None:
-        """Refuse tasks of more classes, or more examples of a class, than there are.
+        """Check that there are enough classes, and enough examples of each.
 
         Raises:
             ValueError: There are too few.

@@ -1,4 +1,4 @@
-"""What tasks are made from: any data set of (input, class) pairs, read by item or as arrays.
+"""Data sets that tasks are made from: (input, class) pairs, read by item or as arrays.
 
 Nothing is remembered of a data set: it may say something else the next time. An item that is read
 for a task says its class once more, and a class other than the task was made for is an error.
@@ -18,10 +18,10 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 
 class MapDataset(Protocol):
-    """What `torch.utils.data` calls a map-style data set, of pairs ``(input, class)``."""
+    """A map-style data set, as `torch.utils.data` calls it, of pairs ``(input, class)``."""
 
     def __len__(self) -> int:
-        """How many items there are."""
+        """Return the number of items."""
 
     def __getitem__(self, index: int, /) -> Any:
         """Item `index`, from 0: an input and its class."""
@@ -155,7 +155,7 @@ def inputs_of(dataset: MapDataset, items: Sequence[int], classes: Tensor, *, che
 
 
 def _targets_of(dataset: Any) -> Tensor | None:
-    """What the data set says itself, unchecked; None where that is not a class for each item."""
+    """Return the data set's own classes, unchecked; None where it has not one for each item."""
     if type(dataset) is Subset:
         whole = _targets_of(dataset.dataset)
         return None if whole is None else whole[torch.as_tensor(list(dataset.indices))]
@@ -204,7 +204,7 @@ def _class_of(dataset: MapDataset, item: int) -> int:
 
 
 def _whole(label: Any, item: int) -> int:
-    """Refuse what `int` would cut off or read from text."""
+    """Return a label as an int; raise ValueError if `int` would cut it off or read it from text."""
     if isinstance(label, Tensor | np.ndarray) and math.prod(label.shape) == 1:
         label = label.item()
     try:

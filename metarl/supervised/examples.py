@@ -23,7 +23,7 @@ class Examples(NamedTuple):
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return self.inputs.shape[0]
 
     def to(self, device: torch.device | str) -> Examples:
@@ -48,7 +48,7 @@ class FewShotBatch(NamedTuple):
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return self.support.num_tasks
 
     @property

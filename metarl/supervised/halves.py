@@ -29,7 +29,7 @@ class NetworkHalves:
     start: int
 
     def features(self, slow: Params, batch: Examples) -> Tensor:
-        """What the first half makes of the inputs, ``[N, B, ...]``."""
+        """Compute the features of the inputs, ``[N, B, ...]``, by the first half."""
         return self.of_inputs(slow, batch.inputs)
 
     def of_inputs(self, slow: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
@@ -44,7 +44,7 @@ class NetworkHalves:
     def outputs(
         self, fast: Params, slow: Params, features: Tensor, num_reference: int = 0
     ) -> Tensor:
-        """What the second half makes of features, ``[N, B, D]``; parameters are stacked."""
+        """Compute outputs ``[N, B, D]`` of features by the second half; parameters are stacked."""
         return self.network.run({**fast, **slow}, features, num_reference, start=self.start)
 
     def loss(self, fast: Params, slow: Params, features: Tensor, batch: Examples) -> Tensor:

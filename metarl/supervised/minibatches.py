@@ -25,7 +25,7 @@ class Minibatches:
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return self.query.num_tasks
 
     def draw(self, split: Split) -> Examples:
@@ -37,7 +37,7 @@ class Minibatches:
         return Examples(self.batches.inputs[:, here], self.batches.targets[:, here])
 
     def select(self, tasks: slice) -> Minibatches:
-        """These tasks alone, from the first batch on."""
+        """Return minibatches of these tasks alone, from the first batch on."""
         return Minibatches(self.batches.select(tasks), self.query.select(tasks))
 
 

@@ -31,7 +31,7 @@ class RegressionFamily(ABC):
 
     Attributes:
         inputs: Range of x, which is uniform.
-        num_points: Points a task is usually learned from.
+        num_points: Usual number of points to learn a task from.
     """
 
     criterion: ClassVar[Criterion]
@@ -91,7 +91,7 @@ def uniform(shape: tuple[int, ...], bounds: Range, generator: torch.Generator) -
 
 
 def check_range(name: str, bounds: Range) -> None:
-    """Refuse a range that is none.
+    """Check that a range is finite and in order.
 
     Raises:
         ValueError: It is infinite or upside down.

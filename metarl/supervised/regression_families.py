@@ -30,7 +30,7 @@ class Sine(RegressionFamily):
 
     Attributes:
         inputs: Range of x.
-        num_points: Points a task is usually learned from.
+        num_points: Usual number of points to learn a task from.
         amplitude: Range of a.
         phase: Range of b, radians.
     """
@@ -42,7 +42,7 @@ class Sine(RegressionFamily):
     phase: Range = (0.0, math.pi)
 
     def __post_init__(self) -> None:
-        """Refuse ranges that are none."""
+        """Check the ranges."""
         for name in ("inputs", "amplitude", "phase"):
             check_range(name, getattr(self, name))
 
@@ -67,7 +67,7 @@ class PhaseSine(RegressionFamily):
 
     Attributes:
         inputs: Range of x.
-        num_points: Points a task is usually learned from.
+        num_points: Usual number of points to learn a task from.
     """
 
     criterion: ClassVar[Criterion] = staticmethod(mean_absolute_error)
@@ -75,7 +75,7 @@ class PhaseSine(RegressionFamily):
     num_points: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse ranges that are none."""
+        """Check the range."""
         check_range("inputs", self.inputs)
 
     def sample(
@@ -108,7 +108,7 @@ class TwoDomainSine(PhaseSine):
     signal: Range = (math.pi / 4, math.pi / 2)
 
     def __post_init__(self) -> None:
-        """Refuse ranges that are none, and signals without a sign."""
+        """Check the ranges, and that the signal is above 0."""
         check_range("inputs", self.inputs)
         check_range("signal", self.signal)
         if self.signal[0] <= 0:
@@ -143,7 +143,7 @@ class Logistic(RegressionFamily):
 
     Attributes:
         inputs: Range of x.
-        num_points: Points a task is usually learned from.
+        num_points: Usual number of points to learn a task from.
         maximum: Range of L.
         steepness: Range of k.
         midpoint: Range of x0.
@@ -157,7 +157,7 @@ class Logistic(RegressionFamily):
     midpoint: Range = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
-        """Refuse ranges that are none."""
+        """Check the ranges."""
         for name in ("inputs", "maximum", "steepness", "midpoint"):
             check_range(name, getattr(self, name))
 

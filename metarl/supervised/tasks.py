@@ -20,7 +20,7 @@ from metarl.supervised.halves import NetworkHalves, network_halves
 
 
 class Source(Protocol):
-    """Where the examples of N tasks come from.
+    """A source of the examples of N tasks.
 
     A few-shot batch gives the same support and query sets every time; a larger data set draws a
     minibatch. What a task draws does not depend on which other tasks are there. A source that
@@ -29,13 +29,13 @@ class Source(Protocol):
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
 
     def draw(self, split: Split) -> Examples:
         """Inputs ``[N, B, ...]`` and targets ``[N, B, ...]``."""
 
     def select(self, tasks: slice) -> Self:
-        """These tasks alone."""
+        """Return a source of these tasks alone."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SupervisedTasks:
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return self.source.num_tasks
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Examples:
@@ -73,7 +73,7 @@ class SupervisedTasks:
 
     @property
     def loss_identity(self) -> Hashable:
-        """What the loss is, beside parameters and examples."""
+        """The identity of the loss, without parameters and examples."""
         return type(self), self.network, self.criterion
 
     def loss(self, fast: Params, slow: Params, batch: Examples) -> Tensor:
@@ -81,7 +81,7 @@ class SupervisedTasks:
         return self.criterion(self.outputs(fast, slow, batch.inputs), batch.targets)
 
     def outputs(self, fast: Params, slow: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
-        """What the networks make of inputs ``[N, B, ...]``: ``[N, B, D]``.
+        """Compute the networks' outputs for inputs ``[N, B, ...]``: ``[N, B, D]``.
 
         Raises:
             ValueError: There are reference examples, and the network takes no notice of them though
@@ -112,7 +112,7 @@ class SupervisedTasks:
         return network_halves(self.network, self.criterion, fast) if own else None
 
     def select(self, tasks: slice) -> SupervisedTasks:
-        """These tasks alone."""
+        """Return a batch of these tasks alone."""
         return replace(self, source=self.source.select(tasks))
 
 

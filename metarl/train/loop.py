@@ -40,11 +40,11 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """When the loop ends, writes and saves.
+    """Settings of the loop: its end, its logging and its checkpoints.
 
     Attributes:
         iterations: Iterations in all, those before a resume included.
-        log_every: Iterations a line of metrics; each line is the mean over them.
+        log_every: Iterations per line of metrics; each line is the mean over them.
         checkpoint_every: Iterations between checkpoints; the last iteration is always saved.
         schedule: Of the learning rates.
     """
@@ -55,7 +55,7 @@ class LoopSettings:
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
-        """Refuse counts that mean nothing."""
+        """Check that all counts are positive."""
         for name in ("iterations", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -110,7 +110,7 @@ class MetaTraining:
         The settings may ask for another number of iterations than the runs were made for: with a
         constant schedule they become, bit for bit, what they would have been if made for it;
         another schedule follows the new number from here on. A run that is at its last iteration is
-        left as it is. One that was killed before its first checkpoint was whole begins anew.
+        left as it is. One that was killed before its first checkpoint was whole begins again.
 
         Raises:
             UserError: A checkpoint is missing, damaged, or not of these settings; more has been
@@ -188,7 +188,7 @@ class MetaTraining:
             raise NonFiniteLossError(
                 f"{', '.join(str(run.path) for run in whose)}: iteration {self.iteration + 1}: "
                 f"{error}; the last checkpoint is untouched, but a resume would end here again: "
-                "train anew with a smaller --lr",
+                "train again with a smaller --lr",
                 error.agents,
             ) from error
 
@@ -270,7 +270,7 @@ class MetaTraining:
             whose = ", ".join(f"{self.runs[n].path} ({found[n]})" for n in agents)
             raise NonFiniteLossError(
                 f"iteration {self.iteration}: what was learned is not finite: {whose}; nothing was "
-                "saved, the checkpoint before stands: train anew with a smaller --lr",
+                "saved, the checkpoint before stands: train again with a smaller --lr",
                 agents,
             )
 

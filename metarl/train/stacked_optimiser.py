@@ -70,7 +70,7 @@ class StackedOptimiser:
         return values.unbind() if self._stacked else (values,)
 
     def agent_state(self, index: int) -> dict[str, dict[str, Tensor]]:
-        """What is kept of one agent, without the leading axis."""
+        """State of one agent, without the leading axis."""
         return {
             name: {
                 key: value.clone()

@@ -43,7 +43,7 @@ MAX_SKIPPED = 10
 
 
 class Learner(Protocol):
-    """What a trainer trains: a `MetaLearner`, or agents that are stacked `[N, ...]`."""
+    """A learner as a trainer sees it: a `MetaLearner`, or agents that are stacked `[N, ...]`."""
 
     @property
     def params(self) -> dict[str, Tensor]:
@@ -59,13 +59,13 @@ class Learner(Protocol):
 
     @property
     def incidents(self) -> Mapping[str, int]:
-        """What was survived in the last meta-batch, counted by name."""
+        """Counts of incidents in the last meta-batch, by name."""
 
     def meta_gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Write ``.grad``; yields each time a gradient is complete."""
 
     def due(self, skips: Tensor | None) -> Sequence[SideStep]:
-        """Which sides step on it."""
+        """Return the sides that step on a gradient."""
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything agent ``index`` needs to go on."""
@@ -75,7 +75,7 @@ class Learner(Protocol):
 
 
 class Steps(Protocol):
-    """How the sides of a learner step: `OuterSettings`, or a learner's own settings."""
+    """Settings of a learner's steps: `OuterSettings`, or a learner's own."""
 
     @property
     def max_grad_norm(self) -> float | None:
@@ -97,7 +97,7 @@ class OneProcess:
         return gradients
 
     def agreed(self, finite: Tensor) -> Tensor:
-        """Which agents ``[N]`` have a finite gradient in every process."""
+        """Return which agents ``[N]`` have a finite gradient in every process."""
         return finite
 
 
@@ -328,8 +328,8 @@ def train_in_turn(
     """Train one seed after the other, each in its run directory.
 
     Args:
-        runs: One a seed.
-        build: All that trains a seed; called when its turn comes.
+        runs: One per seed.
+        build: Makes the trainer of a seed; called when its turn comes.
         resume_to: Go on to so many iterations where each run stopped: one that is finished is left
             alone, one that has not begun begins. None: the runs are new.
 

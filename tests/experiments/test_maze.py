@@ -535,7 +535,7 @@ def test_an_exploding_run_ends_in_one_line_and_keeps_its_checkpoint(tmp_path, ca
     error = capsys.readouterr().err.splitlines()[-1]
     assert "iteration 2: loss" in error
     assert error.startswith(f"error: {tmp_path / 'run'}: iteration 2: loss")
-    assert "train anew with a smaller --lr" in error
+    assert "train again with a smaller --lr" in error
     (run,) = find_runs(tmp_path / "run")
     assert all(value.isfinite().all() for value in learned(run).values())
 

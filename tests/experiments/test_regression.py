@@ -463,7 +463,7 @@ def test_an_exploding_run_ends_in_one_line_and_keeps_its_checkpoint(tmp_path, ca
     assert exit_.value.code == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "iteration 11: loss or gradient is not finite" in error  # ten in a row
-    assert "train anew with a smaller --lr" in error
+    assert "train again with a smaller --lr" in error
     (run,) = find_runs(tmp_path / "run")
     assert all(value.isfinite().all() for value in state(run)["params"].values())
 

@@ -86,7 +86,7 @@ class EMAML(TaskwiseLearner):
 
 
 def mean_of_others(values: Tensor) -> Tensor:
-    """For each of ``[N]`` values the mean of all others; 0 where there is no other."""
+    """Return for each of ``[N]`` values the mean of all others; 0 where there is no other."""
     return (values.sum() - values) / max(len(values) - 1, 1) if len(values) > 1 else 0.0 * values
 
 

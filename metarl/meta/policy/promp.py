@@ -1,7 +1,7 @@
 """Proximal meta-policy search, ProMP (Rothfuss et al. 2019): PPO on the initialisation.
 
 Trajectories are drawn once: D_0 ... D_{K-1} of the K inner steps, and D_K after adaptation. Then
-theta moves for several epochs on them, adapting anew from where it is (their Algorithm 1, eq. 16):
+theta moves for several epochs on them, adapting again from where it is (their Algorithm 1, eq. 16):
 
     phi_{k+1} = U(phi_k, grad l(phi_k; D_k)),   phi_0 = theta
     minimise  (1/N) sum_i  l_clip(phi_K; D_K)  +  eta (1/K) sum_k KL(played_k || pi_{phi_k})
@@ -51,17 +51,17 @@ from metarl.meta.task_views import Recorded
 logger = logging.getLogger(__name__)
 
 KL_LIMIT = 2.0
-"""Nats a step that no meta-batch should move policies by: far beyond what training needs."""
+"""Nats per step that no meta-batch should move policies by: far beyond what training needs."""
 
 
 class ProMP(MetaLearner):
-    """An initialisation that takes several steps on each meta-batch; one yield an epoch.
+    """An initialisation that takes several steps on each meta-batch; one yield per epoch.
 
     Attributes:
-        num_epochs: Gradients a meta-batch.
+        num_epochs: Gradients per meta-batch.
         clip: Largest change of a probability ratio that is rewarded.
-        inner_kl_coef: eta, per nat a step.
-        max_divergence: A step after which the mean divergence (nats a step) of the adapted
+        inner_kl_coef: eta, per nat per step.
+        max_divergence: A step after which the mean divergence (nats per step) of the adapted
             policies from those that played exceeds this is taken back, and ends the epochs. The
             optimiser's moments keep its gradient. None: all epochs, and all steps stay.
     """
@@ -98,7 +98,7 @@ class ProMP(MetaLearner):
 
     @property
     def incidents(self) -> dict[str, int]:
-        """What the last meta-batch survived.
+        """Counts of incidents in the last meta-batch.
 
         ``kl_stops``: whether a step was taken back, because policies had diverged further than the
         bound; ``kl_exceeded``: steps after which they had diverged by more than `KL_LIMIT`.
@@ -106,7 +106,7 @@ class ProMP(MetaLearner):
         return {"kl_stops": int(self._stopped), "kl_exceeded": self._num_exceeded}
 
     def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
-        """Draw, then one gradient an epoch.
+        """Draw, then yield one gradient per epoch.
 
         Args:
             tasks: N tasks, a `PolicyTaskBatch`.
@@ -157,7 +157,7 @@ class ProMP(MetaLearner):
 
     @torch.no_grad()
     def _divergence_of_part(self, recorded: Recorded[Any]) -> Tensor:
-        """Of the policies that adapt from where theta is, from those that played: ``[N]``."""
+        """Divergence ``[N]`` of policies that adapt from theta, from those that played."""
         tasks: PolicyTaskBatch[Any] = check_offers(recorded.tasks, self, *self.asks)
         recorded.replay()
         adapted = self.adapt(recorded, self.num_steps)
@@ -204,10 +204,10 @@ class ProMPSettings(Executed, RuleSide, LearnedSteps, InnerLoop, GradientMethod)
     Attributes:
         num_epochs: Steps per meta-batch.
         clip: Largest change of a probability ratio that is rewarded.
-        inner_kl_coef: Weight of the divergence before adaptation, per nat a step.
-        max_divergence: A step that moves the adapted policies further than this, in nats a step, is
-            taken back and ends the epochs (`kl_stops` counts them). The usual one is for blow-ups;
-            a large number is no bound.
+        inner_kl_coef: Weight of the divergence before adaptation, per nat per step.
+        max_divergence: A step that moves the adapted policies further than this, in nats per step,
+            is taken back and ends the epochs (`kl_stops` counts them). The usual one is for
+            blow-ups; a large number is no bound.
     """
 
     name: ClassVar[str] = "promp"

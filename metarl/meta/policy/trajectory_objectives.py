@@ -1,4 +1,4 @@
-"""What a trajectory says about the initialisation it began from: C(theta_0) beside a warp.
+"""Objectives of the initialisation, C(theta_0) beside a warp, on the trajectory it began.
 
 WarpGrad learns slow parameters and leaves open how the initialisation is learned (Flennerhag et
 al. 2020, eq. 13 and 15): J(phi, theta_0) = L(phi) + lambda C(theta_0). Warp-Leap takes Leap for C,
@@ -48,7 +48,7 @@ class Trajectory(Protocol):
 
 
 class TrajectoryObjective(Protocol):
-    """How the initialisation is learned."""
+    """The objective by which the initialisation is learned."""
 
     def begin(self) -> Trajectory:
         """Start to follow a trajectory."""

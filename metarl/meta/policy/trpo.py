@@ -5,8 +5,8 @@ With pi_i the policy of task i *after* adaptation from theta, one step solves
     minimise  (1/N) sum_i l_i(theta)   subject to   (1/N) sum_i KL(played_i || pi_i(theta)) <= delta
 
 to first and second order: direction x = F^-1 g by conjugate gradient, scaled to the bound, then
-shortened until the loss falls and the divergence keeps to it, adapting anew by the recorded batches
-at each candidate.
+shortened until the loss falls and the divergence keeps to it, adapting again by the recorded
+batches at each candidate.
 
 F is the Hessian of the divergence. Where the batches were played the divergence and its gradient
 are 0, so that F is exactly J^T M J: J the derivative of the adapted policies' outputs by theta,
@@ -38,14 +38,14 @@ from metarl.meta.task_views import Recorded
 class TRPO(MetaLearner):
     """An initialisation that moves by trust-region steps.
 
-    It yields once a meta-batch, and what it leaves in ``.grad`` is minus the step it found: give it
-    ``torch.optim.SGD(lr=1)`` and neither clip nor schedule. Where no step was found it is 0.
+    It yields once per meta-batch, and what it leaves in ``.grad`` is minus the step it found: give
+    it ``torch.optim.SGD(lr=1)`` and neither clip nor schedule. Where no step was found it is 0.
 
     All meta-parameters must act on the policy (a critic does not): a direction in which nothing
     diverges has no bound.
 
     Attributes:
-        max_divergence: delta, nats a step.
+        max_divergence: delta, nats per step.
         damping: Added to F's diagonal.
         solver: Of ``(F + damping) x = g``, in float64.
         num_backtracks: Candidates of the line search.
@@ -139,12 +139,12 @@ class TRPO(MetaLearner):
 
 
 class Candidate(NamedTuple):
-    """What a line search found.
+    """The result of a line search.
 
     Attributes:
         step: What is to be taken off theta, flat.
         improvement: How much smaller the loss is there.
-        divergence: Mean over tasks, nats a step.
+        divergence: Mean over tasks, nats per step.
         tried: Candidates that were tried.
         accepted: Whether there is a step.
     """
@@ -161,7 +161,7 @@ class TRPOSettings(LearnedSteps, InnerLoop, GradientMethod):
     """Take steps within a trust region; it finds their length, on all tasks at once.
 
     Attributes:
-        max_divergence: Radius of the trust region, nats a step.
+        max_divergence: Radius of the trust region, nats per step.
         damping: Added to the diagonal of the Fisher matrix.
         solver_iterations: Iterations of conjugate gradient.
         num_backtracks: Candidates of the line search.
@@ -181,7 +181,7 @@ class TRPOSettings(LearnedSteps, InnerLoop, GradientMethod):
 
     @property
     def outer(self) -> OuterSettings:
-        """What takes the step that has been found."""
+        """Settings of the optimiser that takes the step that has been found."""
         return OuterSettings(OptimiserSettings("sgd", lr=1.0, beta1=0.0))
 
     def build(self, model: Untrained) -> TRPO:

@@ -56,7 +56,7 @@ class ContinualWarpGrad(MetaLearner):
         objective: Objective = "exact",
         warp_period: int = 1,
     ) -> None:
-        """Copy a model's parameters; ``num_steps`` fast steps a meta-batch. See `MetaLearner`."""
+        """Copy a model's parameters; ``num_steps`` fast steps per meta-batch. See `MetaLearner`."""
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
         check_choice("objective", objective, OBJECTIVES)
         if warp_period < 1:

@@ -45,7 +45,7 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 
 class Look(NamedTuple):
-    """What was seen from one sample theta of N tasks.
+    """The quantities seen from one sample theta of N tasks.
 
     Attributes:
         step: The inner step from theta to theta', without a graph.
@@ -118,7 +118,7 @@ def look(
 
 
 def check_settings(objective: Objective, learned: Params, initialisation: object) -> None:
-    """Refuse an unknown objective, and a learner that would learn nothing.
+    """Check that the objective is known, and that the learner learns something.
 
     Args:
         objective: Which.

@@ -166,7 +166,7 @@ class OfflineWarpGrad(MetaLearner):
         return {name: torch.cat([m[name] for m in metrics]) for name in metrics[0]}
 
     def _look(self, tasks: TaskBatch[Any], key: Key) -> Look:
-        """One recorded point, seen with the slow parameters of now."""
+        """Look at one recorded point with the slow parameters of now."""
         divisible: DivisibleTaskBatch[Any] = check_offers(tasks, self, *self.asks)
         visit = self.buffer[key]
         device = next(iter(self.params.values())).device

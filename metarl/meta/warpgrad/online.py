@@ -1,4 +1,4 @@
-"""WarpGrad online (Flennerhag et al. 2020, Algorithm 1): one slow step a meta-batch.
+"""WarpGrad online (Flennerhag et al. 2020, Algorithm 1): one slow step per meta-batch.
 
 Fast parameters theta adapt to each task through layers that stand still; the slow parameters phi of
 those warp layers precondition every gradient that passes back through them. phi is learned so that

@@ -1,4 +1,4 @@
-"""Minibatches of alphabets: every image is distorted anew whenever it is drawn."""
+"""Minibatches of alphabets: every image is distorted again whenever it is drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metarl.supervised.omniglot.images import Ink, pixels
 
 @dataclass(frozen=True)
 class AlphabetSettings:
-    """How the images of an alphabet are drawn.
+    """Settings of the draws of images of an alphabet.
 
     Attributes:
         batch_size: Images in a minibatch.
@@ -33,13 +33,13 @@ class AlphabetSettings:
     ink: Ink = 0
 
     def __post_init__(self) -> None:
-        """Refuse empty batches."""
+        """Check that batches are not empty."""
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
 
 
 class TaskDraws:
-    """What one task draws, and how far it has got."""
+    """The draws of one task, and how far it has got."""
 
     def __init__(self, num_images: int, settings: AlphabetSettings, key: tuple[int, ...]) -> None:
         self._num_images, self._settings = num_images, settings
@@ -100,7 +100,7 @@ class AlphabetBatches:
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return len(self.chosen)
 
     def draw(self, split: Split) -> Examples:
@@ -123,7 +123,7 @@ class AlphabetBatches:
         return self._examples(self.tasks.held_out, order, distortions)
 
     def select(self, tasks: slice) -> AlphabetBatches:
-        """These tasks alone; wherever they draw next, they go on from where they are."""
+        """Return batches of these tasks alone, which go on from where they are."""
         return replace(self, chosen=self.chosen[tasks], draws=self.draws[tasks])
 
     def _examples(

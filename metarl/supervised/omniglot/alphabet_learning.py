@@ -1,4 +1,4 @@
-"""Alphabets as a learner sees them: minibatches, numbers for life, heads drawn anew."""
+"""Alphabets as a learner sees them: minibatches, numbers for life, heads drawn again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrainingImages:
 
     @property
     def num_tasks(self) -> int:
-        """N."""
+        """Number of tasks, N."""
         return self.batches.num_tasks
 
     def draw(self, split: Split) -> Examples:
@@ -32,7 +32,7 @@ class TrainingImages:
         return self.batches.minibatch()
 
     def select(self, tasks: slice) -> TrainingImages:
-        """These tasks alone."""
+        """Return images of these tasks alone."""
         return TrainingImages(self.batches.select(tasks))
 
 
@@ -57,7 +57,7 @@ class AlphabetBatch(SupervisedTasks):
         return super().outputs({**fast, **shifted}, slow, inputs, num_reference)
 
     def select(self, tasks: slice) -> AlphabetBatch:
-        """These tasks alone."""
+        """Return a batch of these tasks alone."""
         return replace(
             self,
             source=self.source.select(tasks),

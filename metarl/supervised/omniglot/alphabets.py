@@ -1,7 +1,7 @@
 """Multi-shot Omniglot: each alphabet is a task of 20 characters, learned from many minibatches.
 
 Flennerhag et al. (2019, Leap; 2020, WarpGrad, section 5.1): of the 20 drawings of a character 15
-are for training and 5 are held out; every image is distorted anew whenever it is drawn. The "100
+are for training and 5 are held out; every image is distorted again whenever it is drawn. The "100
 shots" in the papers' tables are 100 steps of adaptation.
 """
 

@@ -1,4 +1,4 @@
-"""Where the Omniglot drawings are: in the authors' two zip archives, or in folders laid out alike.
+"""The Omniglot drawings in the authors' two zip archives, or in folders laid out alike.
 
     images_background/<Alphabet>/characterNN/XXXX_YY.png      964 characters of 30 alphabets
     images_evaluation/<Alphabet>/characterNN/XXXX_YY.png      659 characters of 20 alphabets
@@ -33,10 +33,10 @@ PARTS = {"images_background": 964, "images_evaluation": 659}
 DRAWING = re.compile(r"(?P<part>\w+)/(?P<character>[^/]+/character\d+)/\d+_\d+\.png")
 
 MAX_ARCHIVE = 2**26
-"""Of an archive, bytes; the authors' larger one has 9.5 million."""
+"""The largest archive in bytes; the authors' larger one has 9.5 million."""
 
 MAX_TOTAL = 2**26
-"""Of all files in a part, bytes; the authors' larger one has 4.8 million."""
+"""The largest sum of all files in a part, bytes; the authors' larger one has 4.8 million."""
 
 
 class DataError(UserError):
@@ -83,7 +83,7 @@ class ArchivePart(Part):
     """A zip archive."""
 
     def fingerprint(self) -> str:
-        """From the archive's size and time of change."""
+        """Fingerprint of the archive's size and time of change."""
         status = self.path.stat()
         return f"{self.path.name} {status.st_size} {status.st_mtime_ns}"
 
@@ -138,10 +138,10 @@ class ArchivePart(Part):
 
 
 class FolderPart(Part):
-    """A folder."""
+    """A part of the data set in a folder."""
 
     def fingerprint(self) -> str:
-        """From the names, sizes and times of change of all files."""
+        """Fingerprint of the names, sizes and times of change of all files."""
         digest = hashlib.sha256()
         for name, path in self._files().items():
             with self._readable(path):
@@ -231,7 +231,7 @@ def find_parts(folder: Path) -> list[Part]:
 
 
 def remedy(path: Path) -> str:
-    """What to do about a damaged file."""
+    """The remedy for a damaged file."""
     return (
         f"Delete {path} and run `python -m experiments.omniglot download --data {path.parent}`, or "
         f"name another folder with --data DIR."

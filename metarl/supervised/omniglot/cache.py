@@ -28,13 +28,13 @@ FORMAT = 2
 """Raise it when the file's contents or the way they are made change."""
 
 MAX_DRAWINGS = 100_000
-"""In both parts; the authors have 32,460."""
+"""The largest number of drawings in both parts; the authors have 32,460."""
 
 _MAX_HEADER = 2**24  # names of characters
 
 
 class Table(NamedTuple):
-    """What the file holds: images uint8 ``[C, 20, S, S]``, and C characters and parts."""
+    """Contents of the file: images uint8 ``[C, 20, S, S]``, and C characters and parts."""
 
     images: Tensor
     characters: tuple[str, ...]
@@ -68,7 +68,7 @@ def load_cached(
 
 
 def cache_folder(folder: Path, cache: Path | None) -> Path | None:
-    """Where the resized images are kept: `cache`, else beside the data, else the user's cache.
+    """Folder of the resized images: `cache`, else beside the data, else the user's cache.
 
     None where the data cannot be written to and the user has no home.
     """

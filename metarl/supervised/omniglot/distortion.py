@@ -20,7 +20,7 @@ from metarl.supervised.regression import Range, check_range, uniform
 
 @dataclass(frozen=True)
 class Distortion:
-    """How far images are distorted; all draws are uniform.
+    """Bounds of the distortion of images; all draws are uniform.
 
     Attributes:
         degrees: Range of the angle.
@@ -36,7 +36,7 @@ class Distortion:
     fill: Literal["paper", "black"] = "paper"
 
     def __post_init__(self) -> None:
-        """Refuse what is no distortion."""
+        """Check the ranges of the distortion."""
         check_range("degrees", self.degrees)
         check_range("scale", self.scale)
         if self.scale[0] <= 0:

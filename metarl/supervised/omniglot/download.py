@@ -42,7 +42,7 @@ ARCHIVES = (
 
 
 def default_folder() -> Path:
-    """Where the images are looked for: ``$METARL_DATA/omniglot``, else ``data/omniglot``."""
+    """Default folder of the images: ``$METARL_DATA/omniglot``, else ``data/omniglot``."""
     return Path(os.environ.get("METARL_DATA") or "data") / "omniglot"
 
 

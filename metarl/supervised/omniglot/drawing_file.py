@@ -17,10 +17,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 MAX_BYTES = 2**18
-"""Of a file; the authors' largest has 522."""
+"""The largest file in bytes; the authors' largest has 522."""
 
 MAX_SIDE = 512
-"""Of a drawing, pixels; the authors' have 105."""
+"""The longest side of a drawing, pixels; the authors' have 105."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

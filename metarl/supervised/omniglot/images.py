@@ -45,7 +45,7 @@ class Omniglot:
         return {alphabet: tuple(names) for alphabet, names in found.items()}
 
     def select(self, characters: Iterable[str]) -> Omniglot:
-        """These characters alone, in this order.
+        """Return the images of these characters alone, in this order.
 
         Raises:
             ValueError: There is no such character.

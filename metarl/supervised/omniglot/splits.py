@@ -1,4 +1,4 @@
-"""Which characters, and which alphabets, are for training, for choosing settings, for the test.
+"""Splits of characters, and of alphabets: for training, for choosing settings, for the test.
 
 A split is a fact, not a matter of luck: it follows from names and numbers alone, the same on every
 machine, whatever order a file system lists things in.

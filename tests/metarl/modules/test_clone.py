@@ -178,7 +178,7 @@ def test_losses_that_cannot_be_adapted_to_are_refused() -> None:
         clone.adapt(F.mse_loss(model(x), y))
     stale = F.mse_loss(clone(x), y)
     clone.adapt(F.mse_loss(clone(x), y))
-    with pytest.raises(ValueError, match="anew after every adapt"):
+    with pytest.raises(ValueError, match="again after every adapt"):
         clone.adapt(stale)
     assert clone.num_steps == 1
 

@@ -114,7 +114,7 @@ def test_learned_step_sizes_are_those_of_the_optimiser() -> None:
     play(warp, optimiser)
     with torch.no_grad():
         next(warp.optimizer_parameters()).add_(1.0)  # a meta-step
-    with pytest.raises(ValueError, match="anew for every task"):
+    with pytest.raises(ValueError, match="a new one for every task"):
         play(warp, optimiser)
 
 

@@ -183,7 +183,7 @@ def test_a_loss_that_is_not_finite_names_iteration_and_seed_and_keeps_the_checkp
     with pytest.raises(NonFiniteLossError, match=r"iteration 9: loss \[nan\].*untouched") as caught:
         loop.run()
     assert re.findall(r"seed-\d+", str(caught.value)) == named
-    assert "a resume would end here again: train anew with a smaller" in str(caught.value)
+    assert "a resume would end here again: train again with a smaller" in str(caught.value)
     assert all(r.load_checkpoint()["iteration"] == 5 for r in find_runs(tmp_path / "run"))
 
 
