@@ -41,7 +41,7 @@ ENDLESS = ("iterations", "log_every", "checkpoint_every", "validate_every", "war
 
 
 def check_counts(settings: Any) -> None:
-    """Refuse whole numbers that are too large to be meant.
+    """Check that whole numbers are not too large to be meant.
 
     Args:
         settings: A dataclass, whose settings may be dataclasses.
@@ -57,7 +57,7 @@ def check_counts(settings: Any) -> None:
 
 
 def check_memory(settings: Any) -> None:
-    """Refuse settings that hold more than this machine has, by their `HELD`.
+    """Check that settings hold no more than this machine has, by their `HELD`.
 
     Raises:
         UserError: They do.
