@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         sgd,
         weight_decay,
     )
+    from metarl.methods.loading import load
     from metarl.modules import (
         ANIL,
         MAML,
@@ -61,6 +62,7 @@ __all__ = [
     "chain",
     "clip_by_norm",
     "clip_by_value",
+    "load",
     "meta_curvature",
     "rmsprop",
     "sgd",
@@ -81,6 +83,7 @@ _HOMES = {
         "weight_decay",
     ),
     "metarl.supervised": ("TaskDataset",),
+    "metarl.methods.loading": ("load",),
     "metarl.modules": (
         "ANIL",
         "MAML",

@@ -13,8 +13,9 @@ import torch
 from benchmarks.csv_file import read_csv, write_csv
 from envs import BanditTasks
 from envs.bandit.algorithms import Algorithm, gittins, greedy, play_bandits, thompson, ucb1
-from experiments.maze_adapt.settings import from_config
-from experiments.maze_adapt.streams import STREAMS, TEST_STREAMS
+from experiments.maze_adapt import RECIPE
+from metarl.methods.gradient import STREAMS, TEST_STREAMS
+from metarl.rl.problem import unseen_tasks
 from metarl.runs.directory import find_runs
 from metarl.seeding import spawn_generators
 
@@ -46,14 +47,15 @@ def row(run: Path) -> dict[str, Any]:
     The summary says how many bandits and trials, and of which seed.
     """
     summary = json.loads((run / "summary.json").read_text())
-    trained = from_config(find_runs(run)[0].config)
-    pulls, arms = trained.horizon, trained.arms
+    trained = RECIPE.settings_of(find_runs(run)[0].config)
+    problem: Any = trained.learning().problem
+    pulls, arms = problem.horizon, problem.arms
     streams = spawn_generators(summary["seed"], NAMES)
-    tasks = trained.world().unseen_tasks("test", summary["num_tasks"], streams["test_tasks"])
+    tasks = unseen_tasks(problem, "test", summary["num_tasks"], streams["test_tasks"])
     earned = algorithms(tasks, pulls, summary["episodes_per_step"], streams["algorithms"])
     (mean,), ((low, high),) = summary["return_mean"], summary["return_mean_ci95"]
     found = {
-        **{"pulls": pulls, "arms": arms, "core": trained.recurrent.core},
+        **{"pulls": pulls, "arms": arms, "core": getattr(trained.agent, "core", "none")},
         "iterations": summary["iteration"],
         **{"num_tasks": summary["num_tasks"], "trials_per_task": summary["episodes_per_step"]},
         **{"return_mean": mean, "return_mean_low": low, "return_mean_high": high},

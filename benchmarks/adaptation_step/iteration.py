@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from envs import PointTask
-from experiments.maze_adapt.episodes import episodes_of
-from experiments.maze_adapt.worlds import World, make_world
+from experiments.environments import Point
 from metarl.core import Execution, OptimiserSettings, OuterSettings, sgd
 from metarl.meta import MAML
+from metarl.methods.agents import AdaptingPolicy
+from metarl.methods.gradient import Episodes
 from metarl.rl import (
+    Gaussian,
     Policy,
     PolicyGradientSettings,
     PolicyGradientTasks,
@@ -60,14 +62,14 @@ class Setting:
     outer_lr = 3e-3
 
     @property
-    def world(self) -> World:
+    def world(self) -> Point:
         """2D navigation."""
-        return make_world("point", horizon=self.horizon, size=9, num_arms=5, std=1.0)
+        return Point(horizon=self.horizon)
 
     @property
     def policy(self) -> Policy:
         """A perceptron with tanh."""
-        return mlp_policy(2, self.world.distribution, hidden=self.hidden)
+        return mlp_policy(2, Gaussian(2, initial_std=1.0), hidden=self.hidden)
 
     def params(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Before the first iteration."""
@@ -80,7 +82,7 @@ class Setting:
 
     def tasks(self, generator: torch.Generator) -> tuple[PointTask, ...]:
         """A meta-batch of goals."""
-        return self.world.train.sample(self.num_tasks, generator)
+        return tuple(self.world.train.sample(self.num_tasks, generator))
 
 
 def learner_of(setting: Setting, dtype: torch.dtype = torch.float32) -> MAML:
@@ -97,8 +99,10 @@ def learner_of(setting: Setting, dtype: torch.dtype = torch.float32) -> MAML:
 def meta_batch(setting: Setting, generator: torch.Generator) -> PolicyGradientTasks:
     """Tasks with episodes to adapt by."""
     loss = PolicyGradientSettings(divide_by_horizon=True, estimator=setting.estimator)
-    tasks, episodes = setting.tasks(generator), setting.episodes
-    return episodes_of(setting.world, tasks, episodes, setting.policy, loss, generator)
+    agent = AdaptingPolicy(episodes=setting.episodes, loss=loss)
+    place = torch.device(setting.device)
+    episodes = Episodes(setting.world, setting.policy, agent, place)
+    return episodes.of(setting.tasks(generator), generator)
 
 
 def own(setting: Setting) -> Iteration:

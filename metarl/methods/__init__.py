@@ -10,7 +10,7 @@ attributes (``name``, ``family``, ``suits``), and `build` makes the learner. Thr
   `metarl.core.settings` or as fields of its own, names itself and a ``build`` of what its trainer
   needs. Who trains, evaluates or films asks ``isinstance``.
 
-The former are added to `GRADIENT`, the others to `METHODS`, and every recipe whose tasks it
+The former are added to `GRADIENT`, the latter to `OTHERS`, and every recipe whose tasks it
 ``suits`` offers it: ``--method NAME`` picks the dataclass, and ``--help`` shows its fields.
 """
 
@@ -40,6 +40,8 @@ from metarl.meta.warpgrad.method import (
     WarpReptileSettings,
     WarpSettings,
 )
+from metarl.methods.ppo import PPOSettings
+from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 
 MethodT = TypeVar("MethodT", bound=Method)
 
@@ -68,7 +70,12 @@ GRADIENT: Mapping[str, type[GradientMethod]] = {
 }
 """Methods that adapt by gradient steps."""
 
-METHODS: Mapping[str, type[Method]] = {**GRADIENT}
+OTHERS: Mapping[str, type[Method]] = {
+    method.name: method for method in (RL2Settings, WarpRNNSettings, PPOSettings)
+}
+"""Methods whose memory is a hidden state, or that are fine-tuned."""
+
+METHODS: Mapping[str, type[Method]] = {**GRADIENT, **OTHERS}
 
 
 def methods_for(*kinds: str) -> dict[str, type[Method]]:

@@ -21,6 +21,7 @@ from metarl.rl.distributions import (
     Gaussian,
     MultiCategorical,
 )
+from metarl.rl.gymnasium_problem import GymnasiumProblem
 from metarl.rl.host_env import HostVectorEnv
 from metarl.rl.losses import ActorCriticSettings, Estimator, PolicyGradientSettings
 from metarl.rl.policies import (
@@ -31,6 +32,7 @@ from metarl.rl.policies import (
     mlp_policy,
     recurrent_policy,
 )
+from metarl.rl.problem import Anchors, Problem, TaskSource
 from metarl.rl.spaces import distribution_for
 from metarl.rl.tasks import PolicyGradientTasks, ScoredTrajectory, start_entropy
 from metarl.rl.trajectory import Trajectory
@@ -38,6 +40,7 @@ from metarl.rl.trajectory import Trajectory
 __all__ = [
     "ActorCriticSettings",
     "Agent",
+    "Anchors",
     "Bernoulli",
     "Categorical",
     "Collector",
@@ -45,6 +48,7 @@ __all__ = [
     "Environments",
     "Estimator",
     "Gaussian",
+    "GymnasiumProblem",
     "HostVectorEnv",
     "LinearBaseline",
     "LinearHead",
@@ -54,7 +58,9 @@ __all__ = [
     "PolicyAgent",
     "PolicyGradientSettings",
     "PolicyGradientTasks",
+    "Problem",
     "ScoredTrajectory",
+    "TaskSource",
     "TensorVectorEnv",
     "Trajectory",
     "UniformAgent",

@@ -119,6 +119,8 @@ def _resumed(
         _check_same_iterations(runs)
     if asked.device != "auto":
         changes["device"] = asked.device
+    for run in runs:  # before anything is locked
+        resume.check_total(run, changes.get("iterations", kept.iterations))
     seeds = tuple(run.seed for run in runs)
     return replace(kept, resume=asked.resume, seeds=seeds, **changes), runs
 

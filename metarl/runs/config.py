@@ -21,10 +21,11 @@ from cattrs import Converter, transform_error
 
 from metarl.errors import RunDirectoryError, UserError
 from metarl.foreign_bytes import understood
+from metarl.runs.former_agents import FORMER_GROUPS, moved_agents
 
 SettingsT = TypeVar("SettingsT")
 
-OWN = ("recipe", "seed", "provenance", "resumed", "anchors")
+OWN = ("recipe", "seed", "provenance", "resumed", "anchors", "spaces")
 """Entries of `config.json` that are no settings."""
 
 _INNER = ("rule", "lr", "momentum", "beta1", "beta2", "weight_decay", "clip_norm", "learned")
@@ -80,7 +81,8 @@ def renamed(path: str) -> str:
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run of version 0.1 under the names of today."""
-    moved = dict(_MOVED)
+    config, moved = moved_agents(config) or (dict(config), {})
+    moved = {**_MOVED, **moved}
     group = _OF_METHOD.get(config.get("method", ""))
     if group is not None:
         moved |= {f"{group}.num_iterations": "learner.solver_iterations", group: "learner"}
@@ -96,6 +98,14 @@ def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
                 raise TypeError(f"{place} is {here!r}")
         here[name] = value
     return found
+
+
+def today(option: str) -> str:
+    """Return what an option of version 0.1, such as ``learner.inner.lr``, is called now."""
+    groups = dict.fromkeys(_OF_METHOD.values(), "learner")
+    groups |= {f"{g}.num_iterations": "learner.solver_iterations" for g in list(groups)}
+    path = _today(option.replace("-", "_"), {**_MOVED, **FORMER_GROUPS, **groups})
+    return path.removeprefix("learner.").removeprefix("agent.").replace("_", "-")
 
 
 def restored(

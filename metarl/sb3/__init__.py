@@ -16,11 +16,13 @@ from metarl.sb3.agent import SB3Agent
 from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.fine_tuning import FineTuning, adaptation, copy_of, fine_tune
 from metarl.sb3.global_generators import draw_seed, seeded
+from metarl.sb3.learner import PPOLearner
 from metarl.sb3.task_vec_env import TaskVecEnv
 
 __all__ = [
     "AdaptedPolicy",
     "FineTuning",
+    "PPOLearner",
     "SB3Agent",
     "TaskVecEnv",
     "adaptation",

@@ -9,28 +9,22 @@ import pytest
 
 from experiments import alphabets, maze, maze_adapt, omniglot, regression
 from experiments.alphabets_sweep import SweepSettings
-from experiments.maze import evaluate as maze_evaluate
-from experiments.maze import render as maze_render
-from experiments.maze import settings as maze_settings
-from experiments.maze_adapt import evaluate as adapt_evaluate
-from experiments.maze_adapt import render as adapt_render
-from experiments.maze_adapt import settings as adapt_settings
 from metarl.compare.settings import EvaluationSettings
 from metarl.errors import RunDirectoryError, UserError
-from metarl.run import main
+from metarl.run import adaptation, main, trials
 from metarl.run.command_line import largest_of, told_in_one_line
 from metarl.run.counts import check_counts, check_memory, held, option, whole_numbers
 from metarl.run.plot import PlotSettings
 
 RUN = Path("runs/some")
 SETTINGS = {
-    "maze train": maze_settings.TrainSettings(),
-    "maze evaluate": maze_evaluate.EvaluateSettings(RUN, tasks=7, window=7),
-    "maze render": maze_render.RenderSettings(RUN, steps=7, cell_size=7),
-    "maze_adapt train": adapt_settings.TrainSettings(env="maze"),
-    "maze_adapt train rl2": adapt_settings.defaults("bandit", "rl2"),
-    "maze_adapt evaluate": adapt_evaluate.EvaluateSettings(RUN, steps=7, episodes=7, chunk_size=7),
-    "maze_adapt render": adapt_render.RenderSettings(RUN, steps=7, cell_size=7),
+    "maze train": maze.TrainSettings(),
+    "maze evaluate": trials.EvaluateSettings(RUN, tasks=7, window=7),
+    "maze render": trials.RenderSettings(RUN, steps=7, cell_size=7),
+    "maze_adapt train": maze_adapt.defaults("maze", "maml"),
+    "maze_adapt train rl2": maze_adapt.defaults("bandit", "rl2"),
+    "maze_adapt evaluate": adaptation.EvaluateSettings(RUN, steps=7, episodes=7, chunk_size=7),
+    "maze_adapt render": adaptation.RenderSettings(RUN, steps=7, cell_size=7),
     "maze_adapt compare": EvaluationSettings(steps=7, episodes=7, chunk_size=7),
     "regression train": regression.TrainSettings(inner_batch=5),
     "regression evaluate": regression.EvaluateSettings(RUN, steps=7, points=7, inner_batch=5),
@@ -117,12 +111,13 @@ def test_scripts_refuse_before_anything_is_written(
 
 
 def test_a_config_with_such_a_number_is_not_of_this_version():
-    config = dataclasses.asdict(maze_settings.TrainSettings()) | {
+    config = dataclasses.asdict(maze.TrainSettings()) | {
         "hidden_size": 10**30,
         "seeds": [0],
+        "recipe": "experiments.maze",
     }
     with pytest.raises(RunDirectoryError, match="--hidden-size must be at most"):
-        maze_settings.from_config(config)
+        maze.RECIPE.settings_of(config)
 
 
 def test_memory_that_does_not_suffice_after_all_is_told_in_one_line(capsys):

@@ -7,10 +7,8 @@ import pytest
 
 from experiments import plot
 from experiments.alphabets import RECIPE as ALPHABETS
-from experiments.maze import __main__ as maze
-from experiments.maze import settings as maze_settings
-from experiments.maze_adapt import __main__ as maze_adapt
-from experiments.maze_adapt import settings as adapt_settings
+from experiments.maze import RECIPE as MAZE
+from experiments.maze_adapt import RECIPE as MAZE_ADAPT
 from experiments.omniglot import RECIPE as OMNIGLOT
 from experiments.regression import RECIPE as REGRESSION
 from metarl.compare.settings import CompareSettings, Comparison, stored_in
@@ -18,12 +16,12 @@ from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
 from tests.damage import as_bytes, damaged_bytes, damaged_values
-from tests.experiments.scripts import regression
+from tests.experiments.scripts import maze, maze_adapt, regression
 
 READERS = {
-    "maze": (maze_settings.defaults(), maze_settings.from_config),
-    "maze_adapt": (adapt_settings.defaults("maze", "warp"), adapt_settings.from_config),
-    "rl2": (adapt_settings.defaults("mdp", "rl2"), adapt_settings.from_config),
+    "experiments.maze": (MAZE.defaults(), MAZE.settings_of),
+    "experiments.maze_adapt": (MAZE_ADAPT.defaults("maze", "warp"), MAZE_ADAPT.settings_of),
+    "experiments.maze_adapt rl2": (MAZE_ADAPT.defaults("mdp", "rl2"), MAZE_ADAPT.settings_of),
     **{r.name: (r.defaults(), r.settings_of) for r in (REGRESSION, OMNIGLOT, ALPHABETS)},
     "experiments.omniglot warp": (OMNIGLOT.defaults("warp"), OMNIGLOT.settings_of),
 }
@@ -32,7 +30,7 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_settings(tmp_path, name):
     settings, read = READERS[name]
-    extra = {"recipe": name.split()[0]} if name.startswith("experiments.") else {}
+    extra = {"recipe": name.split()[0]}
     run = RunDirectory.create(tmp_path / "run", settings, seed=0, **extra)
     whole = json.loads((run.path / "config.json").read_bytes())
     assert read(whole) == settings
@@ -49,14 +47,13 @@ def test_damaged_settings(tmp_path, name):
 
 
 def test_whole_numbers_may_be_written_with_a_point_and_other_kinds_are_named():
-    config = to_json(vars(maze_settings.defaults()), "config")
-    assert maze_settings.from_config({**config, "size": 13.0}).size == 13
-    assert type(maze_settings.from_config({**config, "size": 13.0}).size) is int
+    config = {**to_json(vars(MAZE.defaults()), "config"), "recipe": MAZE.name}
+    size = MAZE.settings_of({**config, "hidden_size": 13.0}).hidden_size
+    assert size == 13
+    assert type(size) is int
     for value in (13.5, "13", True, [13], None):
-        with pytest.raises(
-            UserError, match=rf"config\.json is not .*size is {value!r}".replace("[", r"\[")
-        ):
-            maze_settings.from_config({**config, "size": value})
+        with pytest.raises(UserError, match=r"config\.json is not .*hidden_size"):
+            MAZE.settings_of({**config, "hidden_size": value})
 
 
 def test_a_damaged_comparison(tmp_path):
@@ -85,10 +82,10 @@ TINY_POINT = (
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    maze.main(["train", *TINY_MAZE, "--run-dir", str(folder / "maze")])
-    maze.main(["evaluate", str(folder / "maze"), "--tasks", "2"])
+    maze(["train", *TINY_MAZE, "--run-dir", str(folder / "maze")])
+    maze(["evaluate", str(folder / "maze"), "--tasks", "2"])
     regression(["train", *TINY_FIT, "--run-dir", str(folder / "regression")])
-    maze_adapt.main(["train", *TINY_POINT, "--run-dir", str(folder / "adapt")])
+    maze_adapt(["train", *TINY_POINT, "--run-dir", str(folder / "adapt")])
     return folder
 
 
@@ -96,18 +93,18 @@ def commands(run, output):
     at = str(run)
     own = {
         "maze": (
-            (maze.main, ["evaluate", at, "--tasks", "2"]),
-            (maze.main, ["render", at, "--output", f"{output}.png"]),
-            (maze.main, ["export", at, "--output", f"{output}"]),
-            (maze.main, ["train", "--resume", at]),
+            (maze, ["evaluate", at, "--tasks", "2"]),
+            (maze, ["render", at, "--output", f"{output}.png"]),
+            (maze, ["export", at, "--output", f"{output}"]),
+            (maze, ["train", "--resume", at]),
         ),
         "regression": (
             (regression, ["evaluate", at, "--tasks", "2", "--steps", "1"]),
             (regression, ["train", "--resume", at]),
         ),
         "adapt": (
-            (maze_adapt.main, ["evaluate", at, "--tasks", "2", "--steps", "1", "--episodes", "2"]),
-            (maze_adapt.main, ["train", "--resume", at]),
+            (maze_adapt, ["evaluate", at, "--tasks", "2", "--steps", "1", "--episodes", "2"]),
+            (maze_adapt, ["train", "--resume", at]),
         ),
     }
     return *own[run.name], (plot.main, [at, "--output", f"{output}.png"])

@@ -5,28 +5,28 @@ import json
 import pytest
 
 from experiments import regression as regression_script
-from experiments.maze import evaluate as maze_evaluate
-from experiments.maze.__main__ import main as maze
-from experiments.maze_adapt import evaluate as adapt_evaluate
-from experiments.maze_adapt.__main__ import main as maze_adapt
+from experiments.maze import RECIPE as MAZE
+from experiments.maze_adapt import RECIPE as MAZE_ADAPT
 from metarl.evaluate.evaluation_result import EvaluationResult
-from tests.experiments.scripts import regression
+from metarl.run import adaptation, trials
+from tests.experiments.scripts import maze, maze_adapt, regression
 
 SCRIPTS = {
     "maze": (
         maze,
-        maze_evaluate,
+        trials,
         ("--size", "5", "--horizon", "5", "--batch-size", "2", "--hidden-size", "3"),
         "mean_return",
     ),
     "maze_adapt": (
         maze_adapt,
-        adapt_evaluate,
+        adaptation,
         ("--env", "bandit", "--horizon", "3", "--meta-batch", "2", "--episodes", "2"),
         "return_mean",
     ),
     "regression": (regression, regression_script, ("--meta-batch", "2", "--hidden", "3"), "mse"),
 }
+READERS = {"maze": (MAZE.settings_of,), "maze_adapt": (MAZE_ADAPT.settings_of,)}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -37,7 +37,7 @@ def test_seeds_are_summed_up_together(name, tmp_path, capsys):
     main(["train", *options, *train])
     settings = script.EvaluateSettings(place, tasks=3, device="cpu", json=True)
     capsys.readouterr()
-    result = script.evaluate(settings)
+    result = script.evaluate(settings, *READERS.get(name, ()))
     said = capsys.readouterr().out.splitlines()
     assert isinstance(result, EvaluationResult)
     assert list(result.runs) == ["seed-0", "seed-1"]
@@ -48,5 +48,6 @@ def test_seeds_are_summed_up_together(name, tmp_path, capsys):
         json.loads((place / seed / "summary.json").read_text())[figure] for seed in result.runs
     ]
     assert any("2 runs" in line or "2 seeds" in line for line in said[:-1])
-    alone = script.evaluate(script.EvaluateSettings(place / "seed-1", tasks=3, device="cpu"))
+    alone = script.EvaluateSettings(place / "seed-1", tasks=3, device="cpu")
+    alone = script.evaluate(alone, *READERS.get(name, ()))
     assert alone.summary[figure] == result.runs["seed-1"][figure]

@@ -4,23 +4,21 @@ import json
 
 import pytest
 
-from experiments.maze.__main__ import main as maze
-from experiments.maze_adapt.__main__ import main as maze_adapt
 from metarl.plots.runs import group_runs
 from metarl.runs.directory import find_runs
 from metarl.train.loop import MetaTraining, Schedule
 from tests.experiments.omniglot_runs import assert_equal, tiny_archives
-from tests.experiments.scripts import alphabets, omniglot, regression
+from tests.experiments.scripts import alphabets, maze, maze_adapt, omniglot, regression
 
 EVERY = ("--log-every", "3", "--checkpoint-every", "2", "--device", "cpu")
-CONSTANT = ("--learner.schedule.decay", "constant")
+CONSTANT = ("--decay", "constant")
 MAZE = ("--size", "5", "--horizon", "4", "--batch-size", "2", "--hidden-size", "4")
-MAZE += ("--schedule.decay", "constant", *EVERY)
+MAZE += ("--decay", "constant", *EVERY)
 ADAPT = ("--env", "gridnavi", "--horizon", "3", "--meta-batch", "2", *EVERY)
 GRADIENT = (*ADAPT, "--episodes", "2", "--hidden", "3", *CONSTANT)
-TRIALS = (*ADAPT, "--trial-episodes", "2", "--recurrent.hidden-size", "4")
-TRIALS += ("--recurrent.schedule.decay", "constant")
-PPO = (*ADAPT, "--episodes", "2", "--hidden", "3", "--ppo.schedule.decay", "constant")
+TRIALS = (*ADAPT, "--trial-episodes", "2", "--hidden-size", "4")
+TRIALS += ("--decay", "constant")
+PPO = (*ADAPT, "--episodes", "2", "--hidden", "3", "--decay", "constant")
 CURVES = ("--meta-batch", "2", "--points", "4", "--query-points", "3", "--hidden", "4")
 CURVES += ("--decay", "constant", *EVERY)
 CHARACTERS = ("--no-complete", "--meta-batch", "2", "--filters", "2", "--validate-every", "3")
@@ -172,8 +170,7 @@ def test_the_usual_number_of_iterations_counts_as_any_other(start, command, monk
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
 @pytest.mark.parametrize("name", ["maze warp", "adapt maml", "adapt ppo", "regression leap"])
 def test_a_schedule_follows_the_new_total_from_there_on(start, command, monkeypatch, name, decay):
-    owner = {"maze warp": "schedule.", "adapt ppo": "ppo.schedule.", "regression leap": ""}
-    option = (f"--{owner.get(name, 'learner.schedule.')}decay", decay)
+    option = ("--decay", decay)
     whole, cut = start(name, "whole", 8, *option), start(name, "cut", 4, *option)
     seen = []
     iterate = MetaTraining._iterate

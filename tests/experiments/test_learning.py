@@ -7,9 +7,10 @@ import pytest
 
 from envs import pillar_maze
 from envs.maze import anchors as oracle
-from experiments.maze.settings import defaults
-from experiments.maze.train import train
-from metarl.rl import trials
+from experiments.environments import HiddenGoals
+from experiments.maze import RECIPE, defaults
+from metarl.rl import tasks
+from metarl.run import train
 
 HORIZON = 40
 
@@ -18,14 +19,13 @@ def final_return(path, method):
     settings = replace(
         defaults("default", method),
         run_dir=path,
-        size=5,
-        horizon=HORIZON,
+        environment=HiddenGoals(size=5, horizon=HORIZON),
         iterations=500,
         batch_size=30,
         hidden_size=32,
         device="cpu",
     )
-    (run,) = train(settings)
+    (run,) = train(RECIPE, settings)
     return float(np.mean(run.read_metrics()["return"][-5:]))
 
 
@@ -34,13 +34,13 @@ def final_return(path, method):
 def test_an_agent_learns_and_its_twin_with_shuffled_credit_does_not(tmp_path, monkeypatch, method):
     random = oracle.random_return(pillar_maze(5), horizon=HORIZON)
     learned = final_return(tmp_path / "whole", method)
-    true = trials.generalised_advantages
+    true = tasks.generalised_advantages
 
-    def shuffled(rewards, values, gamma, lambda_):
+    def shuffled(*args):
         """Every maze gets the advantages of its neighbour."""
-        return true(rewards, values, gamma, lambda_).roll(1, -1)
+        return true(*args).roll(1, -1)
 
-    monkeypatch.setattr(trials, "generalised_advantages", shuffled)
+    monkeypatch.setattr(tasks, "generalised_advantages", shuffled)
     twin = final_return(tmp_path / "twin", method)
     assert learned > 1.5 * random
     assert twin < 1.1 * random

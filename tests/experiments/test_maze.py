@@ -9,18 +9,19 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
 
 from envs.maze import anchors as oracle
-from experiments.maze.__main__ import main
-from experiments.maze.settings import Method, defaults, from_config
+from experiments.environments import HiddenGoals
+from experiments.maze import CORES, RECIPE, defaults
 from metarl.core import num_parameters, partition
 from metarl.runs.directory import RunDirectory, find_runs
+from tests.experiments.scripts import maze as main
 
-METHODS = get_args(Method)
+METHODS = CORES
+from_config = RECIPE.settings_of
 SMALL = (
     *("--size", "5", "--horizon", "12", "--batch-size", "3", "--hidden-size", "6"),
     *("--iterations", "30", "--log-every", "4", "--checkpoint-every", "7", "--device", "cpu"),
@@ -55,13 +56,13 @@ def trained(tmp_path_factory):
 
 
 def test_long_planning_before_training_is_announced(monkeypatch, capsys):
-    from experiments.maze.train import anchors
+    from experiments.maze import beside
 
     returns = oracle.ReferenceReturns(1.0, 2.0, 3.0, 4.0)
     monkeypatch.setattr(oracle, "reference_returns", lambda *_, **__: returns)
-    anchors(replace(defaults(), size=13))
+    beside(replace(defaults(), environment=HiddenGoals(size=13)))
     assert not capsys.readouterr().err
-    anchors(replace(defaults(), size=15))
+    beside(replace(defaults(), environment=HiddenGoals(size=15)))
     assert "planning the best walks of a 15 x 15 maze" in capsys.readouterr().err
 
 
@@ -75,7 +76,7 @@ def test_train_leaves_a_whole_run_directory(trained):
 
 def test_what_training_imports_leaves_the_drawing_libraries_out():
     program = (
-        "import sys, experiments.maze.train; "
+        "import sys, experiments.maze; "
         "heavy = {'matplotlib', 'pygame', 'minigrid', 'stable_baselines3', 'tensorboard'}; "
         "sys.exit(len(heavy & sys.modules.keys()))"
     )
@@ -152,9 +153,9 @@ def test_a_killed_process_resumes_bit_for_bit(tmp_path, method, number):
 
 
 OTHER_LEARNERS = {
-    "reset-fast": ("--learner.reset-fast", "meta-batch", "--learner.warp-period", "5"),
+    "reset-fast": ("--reset-fast", "meta-batch", "--warp-period", "5"),
     "ppo": ("--preset", "ppo"),
-    "rmsprop": ("--learner.fast.name", "rmsprop", "--learner.slow.name", "sgd"),
+    "rmsprop": ("--optimiser", "rmsprop", "--slow-lr", "0.01"),
     "paper": ("--preset", "paper"),
 }
 
@@ -210,7 +211,11 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
 
 
 def test_a_summary_is_told_in_whole_phrases():
-    from experiments.maze.summary import describe, describe_seeds
+    from experiments.maze import MazeReferences
+    from metarl.run.trials import describe, describe_seeds
+
+    references = MazeReferences(HiddenGoals(), ())
+
     from metarl.evaluate.evaluation_result import evaluation_result
 
     summary = {
@@ -220,12 +225,14 @@ def test_a_summary_is_told_in_whole_phrases():
         **{"first_find_rate": 0.25, "first_find_mean": 3.0, "first_find_median": None},
         **{"find_interval_mean": None},
     }
-    said = describe("run", summary)
+    said = describe("run", summary, references)
     assert "best known with these inputs 9.0; explore, then exploit 9.0; oracle 9.0" in said
     assert "in 25.0 % of the trials, mean step 3.0 of these (too few for a median" in said
-    said = describe("run", {**summary, "first_find_rate": 1.0, "first_find_median": 2.5})
+    said = describe(
+        "run", {**summary, "first_find_rate": 1.0, "first_find_median": 2.5}, references
+    )
     assert "mean step 3.0 of these, median step 2.5;" in said
-    said = describe("run", {**summary, "first_find_rate": 0.0, "first_find_mean": None})
+    said = describe("run", {**summary, "first_find_rate": 0.0, "first_find_mean": None}, references)
     assert "first find: in none of the trials;" in said
     seeds = {str(x): {"mean_return": x} for x in (170.0, 171.0, 172.0)}
     result = evaluation_result(Path("runs"), seeds, ("mean_return",))
@@ -235,17 +242,13 @@ def test_a_summary_is_told_in_whole_phrases():
 
 
 def test_references_have_one_name_and_are_explained_in_the_picture(trained):
-    import numpy as np
-
-    from experiments.maze.evaluate import draw_within_trial, references
     from metarl.plots.references import REFERENCES
 
-    beside = references(trained)
+    references = from_config(trained.config).references()
+    beside = references.curves()
     assert list(beside) == [REFERENCES[key] for key in ("ceiling", "localising", "random")]
-    figure = draw_within_trial({"warp": np.zeros((12, 3))}, beside, 4)
-    words = figure.legends[0].get_title().get_text()
-    assert "best known with these inputs: the best walk found" in words
-    assert "oracle" not in words
+    assert "best known with these inputs: the best walk found" in references.note
+    assert "oracle" not in references.note
 
 
 def test_evaluation_repeats_and_leaves_the_run_as_it_was(trained):
@@ -296,13 +299,12 @@ def test_a_trial_of_one_step_has_no_normalised_score(tmp_path, capsys):
 
 
 def test_held_out_goals_are_disjoint_and_named(tmp_path, capsys):
-    from experiments.maze.agents import make_tasks
-
     (run,) = train(tmp_path / "run", "--goals", "split", "--size", "7")
     main(["evaluate", str(run.path), "--tasks", "20", "--json"])
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["protocol"] == "held-out goals"
-    training, test = make_tasks(from_config(run.config))
+    mazes = from_config(run.config).environment
+    training, test = mazes.train, mazes.test
     assert not set(training) & set(test)
     assert summary["num_goals"] == len(test) > 0
     # What training's curve is judged by is earned on the goals that it trains on.
@@ -341,7 +343,7 @@ def test_an_exported_run_is_small_and_evaluates_alike(trained, tmp_path, capsys)
 
 
 def test_an_exported_run_tells_nothing_of_the_machines_folders(trained):
-    from experiments.maze.export import without_folders
+    from metarl.run.export import without_folders
 
     command = "/opt/venv/bin/python -m experiments.maze train --size 5 --run-dir=/home/me/warp"
     config = {**trained.config, "provenance": {"git_commit": "abc", "command_line": command}}
@@ -358,8 +360,7 @@ def test_the_config_gives_the_settings_back(trained):
     assert settings == replace(
         defaults(),
         run_dir=trained.path,
-        size=5,
-        horizon=12,
+        environment=HiddenGoals(size=5, horizon=12),
         batch_size=3,
         hidden_size=6,
         iterations=30,
@@ -372,39 +373,37 @@ def test_the_config_gives_the_settings_back(trained):
 def test_presets():
     paper = defaults("paper")
     assert paper.learner.warp_period == 30
-    assert paper.learner.fast.lr == paper.learner.slow.lr == 1e-3
+    assert (paper.learner.lr, paper.learner.slow_lr) == (1e-3, None)
     assert paper.learner.max_grad_norm is None
     assert paper.published_faults
     assert paper.loss.published_returns
     assert paper.loss.published_baseline
     assert not defaults().published_faults
     baseline = defaults("paper", "rnn")
-    assert (baseline.learner.fast.lr, baseline.learner.fast.eps) == (1e-4, 1e-4)
+    assert (baseline.learner.lr, baseline.learner.eps) == (1e-4, 1e-4)
     assert baseline.learner.max_grad_norm == 4.0
     assert baseline.loss.published_baseline
     assert not baseline.loss.published_returns
     assert not baseline.published_faults
     ppo = defaults("ppo")
-    assert (ppo.loss.algorithm, ppo.learner.num_epochs, ppo.learner.fast.lr) == ("ppo", 3, 2e-3)
-    assert defaults("ppo", "rnn").learner.fast.lr == defaults("default", "rnn").learner.fast.lr
+    assert (ppo.loss.algorithm, ppo.learner.num_epochs, ppo.learner.lr) == ("ppo", 3, 2e-3)
+    assert defaults("ppo", "rnn").learner.lr == defaults("default", "rnn").learner.lr
     with pytest.raises(SystemExit):
         main(["train", "--preset", "unknown"])
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_the_faults_of_maze_and_network_come_with_the_paper_preset_alone(preset):
-    from experiments.maze.agents import make_env, make_policy, make_tasks
-
     settings, published = defaults(preset), preset == "paper"
-    device = torch.device("cpu")
-    tasks, _ = make_tasks(settings)
-    env = make_env(settings, tasks, 2, torch.Generator(), device, training=True)
-    assert env.unwrapped.settings.teleport == ("interior" if published else "free")
-    measured_in = make_env(settings, tasks, 2, torch.Generator(), device)
-    assert measured_in.unwrapped.settings.teleport == "free"
-    observation, _ = env.reset()
+    of_training, measured = (
+        one.trials(2, [torch.Generator()], torch.device("cpu"))
+        for one in (settings.trained(), settings.measured())
+    )
+    assert of_training.env.unwrapped.settings.teleport == ("interior" if published else "free")
+    assert measured.env.unwrapped.settings.teleport == "free"
+    observation, _ = of_training.reset()
     assert observation[:, 13:].tolist() == [[float(published), 0, 0, 0]] * 2
-    policy = make_policy(settings)
+    policy = settings.trained().policy()
     fast, slow = partition(p := policy.init(torch.Generator()), slow=policy.slow).split(p)
     assert num_parameters(fast) == 12_305
     assert num_parameters(slow) == (139_300 if published else 129_300)
@@ -421,20 +420,25 @@ def test_paper_preset_trains(tmp_path):
     [
         (["train", "--size", "12"], "--size must be odd and at least 5, got 12"),
         (["train", "--size", "3"], "--size must be odd and at least 5, got 3"),
-        (["train", "--method", "transformer"], "--method 'transformer' is not one of warp, rnn"),
+        (
+            ["train", "--method", "transformer"],
+            "--method 'transformer' is not one of warp-rnn, rl2, rnn",
+        ),
         (["train", "--preset", "best"], "--preset 'best' is not one of default, ppo, demo, paper"),
         (["train", "--iterations", "0"], "--iterations must be at least 1, got 0"),
         (["train", "--batch-size", "-3"], "--batch-size must be at least 1, got -3"),
         (["train", "--seeds", "1", "1"], "--seeds must be different"),
         (["train", "--reward", "0"], "--reward must be above 0, got 0.0"),
         (["train", "--wall-penalty", "-1"], "--wall-penalty is taken off: at least 0, got -1.0"),
-        (["train", "--learner.fast.lr", "-1"], "lr must be finite and at least 0, got -1.0"),
-        (["train", "--learner.slow.beta2", "1"], "beta2 must lie in [0, 1), got 1.0"),
-        (["train", "--schedule.warmup", "-5"], "warmup must be at least 0, got -5"),
+        (["train", "--lr", "-1"], "lr must be finite and at least 0, got -1.0"),
+        (["train", "--beta2", "1"], "beta2 must lie in [0, 1), got 1.0"),
+        (["train", "--warp-period", "2", "--method", "gru"], "--warp-period is for warp-rnn"),
+        (["train", "--method", "warp-rnn", "--core", "gru"], "--core gru has no slow weights"),
+        (["train", "--warmup", "-5"], "warmup must be at least 0, got -5"),
         (["train", "--loss.entropy-coef", "-1"], "entropy_coef must be finite and at least 0"),
-        (["train", "--learner.max-grad-norm", "nan"], "max_grad_norm must be above 0, or None"),
-        (["train", "--learner.max-grad-norm", "0"], "max_grad_norm must be above 0, or None"),
-        (["train", "--learner.warp-period", "0"], "warp_period must be at least 1, got 0"),
+        (["train", "--max-grad-norm", "nan"], "--max-grad-norm must be finite and above 0"),
+        (["train", "--max-grad-norm", "0"], "--max-grad-norm must be finite and above 0"),
+        (["train", "--warp-period", "0"], "--warp-period must be at least 1, got 0"),
         (["train", "--loss.gamma", "1.5"], r"gamma must lie in [0, 1], got 1.5"),
         (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
@@ -485,7 +489,7 @@ def test_ctrl_c_before_there_is_a_run_promises_no_resume(tmp_path, monkeypatch, 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.maze.train.create_runs", interrupted)
+    monkeypatch.setattr("metarl.run.training.create_runs", interrupted)
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "run")
     assert exit_.value.code == 130
@@ -512,7 +516,7 @@ def test_resume_refuses_other_settings(trained, capsys):
     for given, named in (
         (("--size", "7"), "drop --size"),
         (("--batch-size", "7", "--preset", "demo"), "drop --batch-size, --preset"),
-        (("--learner.fast.lr", "1", "--method", "rnn"), "drop --learner.fast.lr, --method"),
+        (("--lr", "1", "--method", "rnn"), "drop --lr, --method"),
     ):
         with pytest.raises(SystemExit):
             main(["train", "--resume", str(trained.path), *given])
@@ -530,7 +534,7 @@ def test_a_folder_that_lacks_a_seed_is_not_resumed_without_it(tmp_path, capsys):
 
 def test_an_exploding_run_ends_in_one_line_and_keeps_its_checkpoint(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
-        train(tmp_path / "run", "--learner.fast.lr", "1e30")
+        train(tmp_path / "run", "--lr", "1e30")
     assert exit_.value.code == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "iteration 2: loss" in error
@@ -553,8 +557,8 @@ def test_a_corrupt_checkpoint_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"method": "warp", "ways": 5}, "not that of a maze run of this version (it has no size)"),
-        ({"method": "walk", "size": 5, "hidden_size": 6, "horizon": 9}, "'walk' is not one of"),
+        ({"method": "warp", "ways": 5}, "is not that of a run of `python -m experiments.maze`"),
+        ({"method": "walk", "wall_penalty": 0.0, "learner": {}, "preset": "demo"}, "'walk' is not"),
     ],
 )
 def test_a_foreign_run_is_named(tmp_path, capsys, config, message):

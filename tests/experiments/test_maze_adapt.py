@@ -1,35 +1,38 @@
-"""The scripts of adaptation by policy gradient, run as a user runs them: small, but whole."""
+"""Adaptation, as a user runs it: small, but whole, over environments, methods and cores."""
 
 import json
 import os
-import signal
+import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from experiments.maze_adapt.__main__ import main
-from experiments.maze_adapt.episodes import episodes_of
-from experiments.maze_adapt.gradient import draws, load, policy_of, start_penalty
-from experiments.maze_adapt.methods import METHODS_OF
-from experiments.maze_adapt.settings import ENVS, defaults, from_config
-from experiments.maze_adapt.streams import SIDE_STREAMS, STREAMS
-from metarl.core import share
-from metarl.errors import RunDirectoryError
-from metarl.rl import PolicyGradientTasks
+from experiments.environments import ENVIRONMENTS, environment_named
+from experiments.maze_adapt import METHODS, RECIPE, defaults
+from metarl.methods.gradient import GradientLearning
+from metarl.nn import CORES
+from metarl.rl.problem import is_finite, task_name
+from metarl.run.adaptation import STREAMS
 from metarl.runs.directory import RunDirectory, find_runs
+from metarl.train.trainer import Trainer
+from tests.experiments.scripts import maze_adapt as main
 
-SMALL = (
-    *("--hidden", "4", "--meta-batch", "2", "--episodes", "3", "--horizon", "6"),
-    *("--iterations", "5", "--log-every", "2", "--checkpoint-every", "3", "--device", "cpu"),
-)
+EVERY = ("--iterations", "5", "--log-every", "2", "--checkpoint-every", "3", "--device", "cpu")
+BATCH = ("--meta-batch", "2", "--horizon", "6")
+PLAYED = ("--episodes", "3", "--hidden", "4")
+TRIALS = ("--trial-episodes", "2", "--hidden-size", "4")
 EVALUATE = ("--tasks", "4", "--steps", "2", "--episodes", "3", "--device", "cpu", "--json")
+MAZE = ("--env", "maze", "--size", "7")
+MEMORIES = ("rl2", "warp-rnn")
 
 
-def train(path, *arguments):
-    main(["train", *SMALL, "--run-dir", str(path), *arguments])
+def options(method):
+    return (*EVERY, *BATCH, *(TRIALS if method in MEMORIES else PLAYED), "--method", method)
+
+
+def train(path, method="maml", *arguments):
+    main(["train", *options(method), "--run-dir", str(path), *arguments])
     return find_runs(path)
 
 
@@ -56,309 +59,235 @@ def summary_of(path, capsys, *arguments):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    (run,) = train(tmp_path_factory.mktemp("runs") / "maml", "--env", "maze", "--size", "5")
+    (run,) = train(tmp_path_factory.mktemp("runs") / "maml", "maml", *MAZE)
     return run
 
 
-def test_train_leaves_a_whole_run_directory(trained):
-    names = {p.name.split(".")[0] for p in trained.path.iterdir()}
-    assert {"config", "metrics", "checkpoint", "events"} <= names
-    assert metrics(trained)["iteration"] == [2, 4, 5]
-    assert metrics(trained)["env_steps"][-1] == 5 * (3 + 1) * 2 * 3 * 6
-    assert {"return", "return_before", "unrewarded", "query_loss"} <= metrics(trained).keys()
+# Contracts: every method, environment and core ---------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS_OF["gradient"])
-def test_every_method_resumes_bit_for_bit_and_draws_as_it_says(tmp_path, monkeypatch, method):
-    """From the checkpoint before the last, between two lines of metrics."""
-    counts = set()
-    measured = PolicyGradientTasks.measured
-    monkeypatch.setattr(
-        PolicyGradientTasks,
-        "measured",
-        lambda self, drawn: counts.add(len(drawn)) or measured(self, drawn),
-    )
-    arguments = ("--env", "gridnavi", "--method", method)
-    (whole,) = train(tmp_path / "whole", *arguments)
-    (cut,) = train(tmp_path / "cut", *arguments)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_resumes_bit_for_bit_and_is_measured(tmp_path, capsys, method):
+    (whole,) = train(tmp_path / "whole", method, *MAZE)
+    (cut,) = train(tmp_path / "cut", method, *MAZE)
     os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
     assert cut.load_checkpoint()["iteration"] == 3
     main(["train", "--resume", str(cut.path)])
     assert_same(cut, whole)
-    expected = draws(method, from_config(whole.config).learner.inner.num_steps)
-    assert counts == ({expected} if expected else set())
+    one, other = (RECIPE.settings_of(run.config) for run in (cut, whole))
+    assert one == replace(other, run_dir=cut.path)
+    summary = summary_of(cut.path, capsys)
+    assert (summary["env"], summary["method"], summary["num_tasks"]) == ("maze", method, 4)
+    assert len(summary["return_mean"]) == len(summary["untrained_return_mean"]) == 3
+    assert summary == summary_of(cut.path, capsys) | {"wall_seconds": summary["wall_seconds"]}
 
 
-@pytest.mark.parametrize("env", ENVS)
-def test_every_world_trains_and_is_evaluated(tmp_path, capsys, env):
-    (run,) = train(tmp_path / env, "--env", env, "--method", "fomaml")
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+@pytest.mark.parametrize("method", ["maml", "rl2", "ppo"])
+def test_every_environment_trains_and_is_evaluated(tmp_path, capsys, env, method):
+    if (env, method) == ("point", "rl2"):
+        with pytest.raises(SystemExit):
+            train(tmp_path / "run", method, "--env", env)
+        assert "chooses among finitely many actions" in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+        return
+    (run,) = train(tmp_path / "run", method, "--env", env)
     summary = summary_of(run.path, capsys)
-    assert summary["floor_return"] < summary["oracle_return"]
-    assert ("success_rate" in summary) == (env in ("maze", "point", "gridnavi"))
-    assert len(summary["return_mean"]) == 3
+    assert summary["floor_return"] <= summary["oracle_return"]
+    assert ("success_rate" in summary) == (env not in ("bandit", "mdp"))
 
 
-@pytest.mark.parametrize("env", ENVS)
-def test_train_and_test_tasks_are_apart(env):
-    world = defaults(env).world()
-    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    seen = {task.task_id for task in world.train.sample(300, generators[0])}
-    unseen = world.unseen_tasks("test", 50, generators[1])
-    choose = world.unseen_tasks("validation", 50, generators[1])
-    assert not {task.task_id for task in choose} & (seen | {task.task_id for task in unseen})
-    assert len({task.task_id for task in unseen}) == len(unseen) > 0
-    assert not seen & {task.task_id for task in unseen}
-    if env in ("maze", "point"):
-        assert all(task in world.test and task not in world.train for task in unseen)
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("method", ["maml", "rl2"])
+def test_every_core_trains_resumes_and_is_filmed(tmp_path, core, method):
+    size = () if method == "rl2" else ("--core-size", "4", "--hidden", "64", "64")
+    core_of = (*MAZE, "--core", core, *size)
+    (whole,) = train(tmp_path / "whole", method, *core_of)
+    (cut,) = train(tmp_path / "cut", method, *core_of)
+    os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
+    main(["train", "--resume", str(cut.path)])
+    assert_same(cut, whole)
+    main(["render", str(cut.path), "--output", str(tmp_path / "film.png"), "--steps", "1"])
+    assert (tmp_path / "film.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("method", ["maml", "rl2", "ppo"])
+def test_seeds_together_equal_seeds_alone_and_are_summed_up(tmp_path, capsys, method):
+    size = ("--hidden-size", "32", "--meta-batch", "8") if method == "rl2" else ()
+    together = train(tmp_path / "together", method, *MAZE, *size, "--seeds", "0", "4")
+    for run, seed in zip(together, (0, 4), strict=True):
+        (alone,) = train(tmp_path / f"{seed}", method, *MAZE, *size, "--seeds", str(seed))
+        assert_same(run, alone)
+    assert summary_of(tmp_path / "together", capsys)["num_seeds"] == 2
+    assert (tmp_path / "together" / "adaptation.png").exists()
+
+
+@pytest.mark.parametrize("method", ["maml", "rl2", "ppo"])
+@pytest.mark.parametrize("ending", [".gif", ".png"])
+def test_render_films_the_same_maze_at_every_step(tmp_path, capsys, method, ending):
+    (run,) = train(tmp_path / "run", method, *MAZE)
+    said = []
+    for name in ("one", "two"):
+        film = tmp_path / f"{name}{ending}"
+        main(["render", str(run.path), "--output", str(film), "--steps", "1"])
+        said.append(capsys.readouterr().out.splitlines()[-1].partition(" (")[2])
+        assert film.stat().st_size > 1000
+    assert said[0] == said[1]
+    names = ("episode 1", "episode 2") if method == "rl2" else ("before adaptation", "after 1 step")
+    assert all(name in said[0] for name in names)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_help_shows_what_the_method_reads_alone(capsys, method):
+    with pytest.raises(SystemExit):
+        main(["train", "--method", method, "--help"])
+    said = capsys.readouterr().out
+    assert said.count("\n") < 220
+    assert ("--trial-episodes" in said) == (method in MEMORIES)
+    assert ("--inner-lr" in said) == (method not in (*MEMORIES, "ppo"))
+    assert ("--slow-lr" in said) == (method in ("anil", "warp", "warp-rnn"))
+    assert ("--fine-tuning.lr" in said) == (method == "ppo")
+    for other in ("--leap", "--strength" if method != "imaml" else "--leap"):
+        assert other not in said
+
+
+# Tasks and draws ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_train_and_unseen_tasks_are_apart(env):
+    problem = environment_named(env).problem(env)
+    sides = (problem.train, problem.validation, problem.test)
+    names = [
+        {
+            task_name(t)
+            for t in (s if is_finite(s) else s.sample(50, torch.Generator().manual_seed(n)))
+        }
+        for n, s in enumerate(sides)
+    ]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not names[one] & names[other]
 
 
 def test_tests_have_streams_of_their_own():
-    assert not set(STREAMS) & set(SIDE_STREAMS)
+    assert STREAMS[:3] == ("init", "tasks", "episodes")
+    assert len(set(STREAMS)) == len(STREAMS)
 
 
-def test_settings_are_chosen_on_a_side_of_their_own(tmp_path, capsys):
-    (run,) = train(tmp_path / "run", "--env", "maze", "--size", "5", "--method", "fomaml")
-    ids = {}
-    for option, side in (("--split", "validation"), ("--side", "validation"), ("--split", "test")):
-        summary = summary_of(run.path, capsys, option, side)
-        assert summary["split"] == side
-        ids[side] = set(json.loads((run.path / "adaptation.json").read_text())["task_ids"])
-    assert ids["validation"].isdisjoint(ids["test"])
-
-
-def test_a_run_that_does_not_say_how_its_tasks_were_dealt_out_is_refused(tmp_path):
-    (run,) = train(tmp_path / "run", "--env", "maze", "--size", "5", "--method", "fomaml")
-    config = {name: value for name, value in run.config.items() if name != "salt"}
-    with pytest.raises(RunDirectoryError, match="salt"):
-        from_config(config)
-
-
-@pytest.mark.parametrize("method", ["maml", "reptile", "promp"])
+@pytest.mark.parametrize("method", ["maml", "promp", "warp"])
 def test_training_does_not_depend_on_chunks(tmp_path, method):
-    arguments = ("--env", "maze", "--size", "5", "--meta-batch", "3", "--method", method)
-    (whole,) = train(tmp_path / "whole", *arguments)
-    (chunks,) = train(tmp_path / "chunks", *arguments, "--learner.execution.chunk-size", "2")
+    (whole,) = train(tmp_path / "whole", method, *MAZE, "--meta-batch", "3")
+    (chunked,) = train(
+        tmp_path / "chunked", method, *MAZE, "--meta-batch", "3", "--chunk-size", "2"
+    )
     for name, value in state(whole)["params"].items():
-        torch.testing.assert_close(value, state(chunks)["params"][name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(value, state(chunked)["params"][name], rtol=1e-4, atol=1e-6)
 
 
-def test_seeds_train_in_turn_equal_seeds_alone_and_are_summed_up(tmp_path, capsys):
-    together = train(tmp_path / "together", "--seeds", "0", "4")
-    assert [run.path.name for run in together] == ["seed-0", "seed-4"]
-    (alone,) = train(tmp_path / "alone", "--seeds", "4")
-    assert_same(together[1], alone)
-    summary = summary_of(tmp_path / "together", capsys)
-    assert summary["num_seeds"] == 2
-    means = [one["return_mean"] for one in summary["runs"]]
-    assert summary["return_mean"] == pytest.approx(np.mean(means, 0))
-    assert (tmp_path / "together" / "adaptation.png").stat().st_size > 5000
+def test_environments_are_made_once_and_not_once_per_iteration(tmp_path, monkeypatch):
+    from experiments.environments import Maze
+
+    made = []
+    make = Maze.make_env
+    monkeypatch.setattr(
+        Maze,
+        "make_env",
+        lambda self, n, *place, **on: made.append(n) or make(self, n, *place, **on),
+    )
+    train(tmp_path / "run", "maml", *MAZE)
+    assert made.count(6) == 1
 
 
-def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
+def test_every_draw_that_a_method_counts_is_a_meta_batch_of_steps(trained):
+    assert metrics(trained)["env_steps"][-1] == 5 * 2 * 3 * 6 * (3 + 1)
+
+
+# Evaluation ------------------------------------------------------------------------------------
+
+
+def test_evaluate_leaves_summary_episodes_and_picture(trained, capsys):
+    before = trained.checkpoint_path.read_bytes()
     summary = summary_of(trained.path, capsys)
     assert summary == json.loads((trained.path / "summary.json").read_text())
-    for name in (
-        *("return_mean", "return_mean_ci95", "return_iqm", "return_iqm_ci95", "percentile20"),
-        *("percent_improved", "length_mean", "length_ratio", "success_rate"),
-        *("normalised_score", "untrained_return_mean", "experience"),
-    ):
-        assert len(summary[name]) == 3, name
-    assert summary["experience"] == [0, 3, 6]
-    assert (summary["env"], summary["method"], summary["iteration"]) == ("maze", "maml", 5)
-    every = json.loads((trained.path / "adaptation.json").read_text())
-    returns = np.array(every["returns"])
-    assert returns.shape == (summary["num_tasks"], 3, 3)
-    assert len(set(every["task_ids"])) == summary["num_tasks"]
-    assert summary["return_mean"] == pytest.approx(returns.mean((0, 2)))
+    assert {"axis", "floor", "oracle_return", "return_iqm_ci95", "salt", "split"} <= summary.keys()
+    episodes = json.loads((trained.path / "adaptation.json").read_text())
+    assert torch.tensor(episodes["returns"]).shape == (4, 3, 3)
+    assert len(set(episodes["task_ids"])) == 4
+    assert (trained.path / "adaptation.png").stat().st_size > 0
+    chunked = summary_of(trained.path, capsys, "--chunk-size", "3")
+    assert chunked["return_mean"] == summary["return_mean"]
+    assert trained.checkpoint_path.read_bytes() == before
+    assert summary_of(trained.path, capsys, "--side", "validation")["split"] == "validation"
 
 
 def test_of_one_unseen_task_evaluate_says_that_there_is_no_interval(trained, capsys):
-    """A 5 x 5 maze has one unseen goal; its resamples would all be the same."""
-    path = str(trained.path)
-    main(["evaluate", path, *EVALUATE[:-1]])
-    said = capsys.readouterr().out
-    assert "1 unseen test tasks" in said
-    assert "no intervals: one task is no sample of tasks" in said
-    (line,) = [line for line in said.splitlines() if "95 % from" in line]
-    assert line.split()[-3:] == ["–"] * 3
-    summary = json.loads((trained.path / "summary.json").read_text())
-    assert summary["return_mean_ci95"] == [None] * 3
-    rows = {line[2:22].strip(): line[22:].split() for line in said.splitlines()}
-    for words, name in (("length, mean", "length_mean"), ("length / that at 0", "length_ratio")):
-        assert [float(v) for v in rows[words]] == pytest.approx(summary[name], abs=1e-3)
-    assert rows["length / that at 0"][0] == "1.000"
+    main(["evaluate", str(trained.path), *EVALUATE, "--tasks", "1"])
+    assert "no intervals: one task is no sample of tasks" in capsys.readouterr().out
 
 
-def test_evaluation_repeats_in_chunks_too_and_leaves_the_run_as_it_was(trained, capsys):
-    before = trained.checkpoint_path.read_bytes()
-    one, two, chunks, other = (
-        summary_of(trained.path, capsys, *extra)
-        for extra in ((), (), ("--chunk-size", "1"), ("--seed", "1"))
-    )
-    for summary in (one, two, chunks):
-        assert summary.pop("wall_seconds") > 0
-    assert one == two
-    assert chunks["return_mean"] == pytest.approx(one["return_mean"])
-    assert one["length_mean"] != other["length_mean"]
-    assert trained.checkpoint_path.read_bytes() == before
-
-
-def test_without_meta_training_nothing_is_learned(tmp_path, capsys):
-    (run,) = train(tmp_path / "none", "--method", "none")
+def test_a_trial_is_measured_by_its_episodes(tmp_path, capsys):
+    (run,) = train(tmp_path / "run", "rl2", *MAZE)
     summary = summary_of(run.path, capsys)
-    assert summary["return_mean"] == summary["untrained_return_mean"]
-
-
-def test_render_films_the_same_maze_at_every_step(trained, tmp_path, capsys):
-    picture, film = tmp_path / "steps.png", tmp_path / "steps.gif"
-    for path in (picture, film):
-        main(["render", str(trained.path), "--steps", "2", "--output", str(path)])
-    said = capsys.readouterr().out
-    assert all(f"{title}: return" in said for title in ("before adaptation", "after 2 steps"))
-    with Image.open(picture) as image, Image.open(film) as frames:
-        assert image.size == frames.size
-        assert frames.n_frames >= 6
-    width = 5 * 82 * 3 + 2 * 16  # three mazes of five cells, and the gaps between them
-    assert image.size[0] == width
-
-
-def test_render_refuses_what_is_no_maze(tmp_path, capsys):
-    (run,) = train(tmp_path / "point", "--env", "point")
+    assert (summary["axis"], summary["experience"]) == ("episodes before", [0, 1, 2])
     with pytest.raises(SystemExit):
-        main(["render", str(run.path)])
-    assert "only mazes are filmed" in capsys.readouterr().err
+        main(["evaluate", str(run.path), "--chunk-size", "2"])
+    assert "--chunk-size: rl2 plays all its trials at once" in capsys.readouterr().err
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_the_resume_finishes(tmp_path, monkeypatch, capsys):
-    from metarl.train.trainer import Trainer
-
-    (whole,) = train(tmp_path / "whole")
-    update, calls = Trainer.step, []
-
-    def interrupted(self, tasks, penalty=None):
-        calls.append(1)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return update(self, tasks, penalty)
-
-    monkeypatch.setattr(Trainer, "step", interrupted)
-    with pytest.raises(SystemExit) as exit_:
-        train(tmp_path / "cut")
-    assert exit_.value.code == 130
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "saved at iteration 2" in said
-    assert said.endswith(f"python -m experiments.maze_adapt train --resume {tmp_path / 'cut'}")
-    main(["train", "--resume", str(tmp_path / "cut")])
-    assert_same(find_runs(tmp_path / "cut")[0], whole)
-
-
-def test_an_environment_that_fails_leaves_a_checkpoint_to_go_on_from(tmp_path, monkeypatch):
-    from envs import PointNavigationVectorEnv
-
-    step, calls = PointNavigationVectorEnv.step_tensors, []
-
-    def failing(self, actions):
-        calls.append(1)
-        if len(calls) == 3 * 12 + 2:  # in the fourth iteration
-            raise RuntimeError("broken")
-        return step(self, actions)
-
-    (whole,) = train(tmp_path / "whole")
-    monkeypatch.setattr(PointNavigationVectorEnv, "step_tensors", failing)
-    with pytest.raises(RuntimeError, match="broken"):
-        train(tmp_path / "cut")
-    main(["train", "--resume", str(tmp_path / "cut")])
-    assert_same(find_runs(tmp_path / "cut")[0], whole)
+# Settings --------------------------------------------------------------------------------------
 
 
 def test_the_config_gives_the_settings_back(trained):
-    assert from_config(trained.config) == replace(
-        defaults("maze"),
+    settings = RECIPE.settings_of(trained.config)
+    usual = defaults("maze", "maml")
+    assert settings == replace(
+        usual,
         run_dir=trained.path,
-        size=5,
-        hidden=(4,),
+        environment=replace(usual.environment, size=7, horizon=6),
+        agent=replace(usual.agent, hidden=(4,), episodes=3),
+        **{"iterations": 5, "log_every": 2, "checkpoint_every": 3, "device": "cpu"},
         meta_batch=2,
-        episodes=3,
-        horizon=6,
-        iterations=5,
-        log_every=2,
-        checkpoint_every=3,
-        device="cpu",
     )
+    assert isinstance(settings.learning(), GradientLearning)
 
 
-def test_the_first_policy_keeps_looking_longer_the_more_it_is_asked_to(tmp_path):
-    """Ten large steps: minus the entropy is what is added to what is minimised."""
-    entropies = []
-    for coef in ("0", "30"):
-        arguments = ("--env", "maze", "--size", "5", "--iterations", "10")
-        (run,) = train(
-            tmp_path / coef,
-            *arguments,
-            *("--learner.outer.optimiser.lr", "0.1", "--loss.start-entropy-coef", coef),
-        )
-        loaded = load(run, from_config(run.config), torch.device("cpu"))
-        learner, settings = loaded.trained.learner, loaded.trained.settings
-        world = settings.world()
-        policy = policy_of(settings, world)
-        tasks = episodes_of(
-            world, world.train.tasks[:4], 5, policy, settings.loss, torch.Generator()
-        )
-        stacked = share({**learner.fast, **learner.slow}, 4)
-        batch = tasks.sample(stacked, {}, "support")
-        entropies.append(float(batch.metrics["entropy"].mean()))
-        assert (start_penalty(settings, policy) is None) == (coef == "0")
-    assert entropies[0] < entropies[1] - 0.01
-    assert entropies[1] > 1.38  # log 4 = 1.386
-
-
-def test_a_run_outlives_other_defaults_of_other_learners(trained):
-    other = {**trained.config["of_policies"], "exploration_coef": 7.0}
-    assert from_config({**trained.config, "of_policies": other}) == from_config(trained.config)
-    with pytest.raises(RunDirectoryError, match="of this version"):
-        from_config({"env": "maze", "method": "maml"})
+def test_defaults_suit_environment_and_method():
+    assert defaults("point", "maml").learner.inner_steps == 1
+    assert defaults("point", "warp").learner.inner_steps == 3
+    assert defaults("maze", "maml").agent.loss.start_entropy_coef == 1.0
+    assert defaults("maze", "trpo-maml").agent.loss.start_entropy_coef == 0.0
+    assert defaults("maze", "reptile").learner.optimiser == "adam"
+    assert defaults("mdp", "rl2").agent.core == "associative"
+    assert defaults("mdp", "warp-rnn").agent.core == "warp"
+    assert defaults("point", "ppo").learner.entropy_coef == 0.0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--method", "sgd"], "--method 'sgd' is not one of maml, fomaml"),
-        (["train", "--env", "mars"], "--env 'mars' is not one of maze, point"),
-        (["train", "--iterations", "0"], "--iterations must be at least 1, got 0"),
-        (["train", "--env", "bandit", "--arms", "1"], "--arms must be at least 2, got 1: one arm"),
-        (["train", "--episodes", "0"], "--episodes must be at least 1, got 0"),
-        (["train", "--env", "maze", "--size", "6"], "--size must be odd and at least 5, got 6"),
-        (["train", "--size", "7"], "--size is for --env maze; point has none"),
-        (["train", "--env", "maze", "--arms", "7"], "--arms is for --env bandit; maze has none"),
-        (["train", "--hidden", "0"], "--hidden must be positive counts"),
-        (["train", "--initial-std", "0"], "--initial-std must be at least 0.001"),
-        (["train", "--seeds", "1", "1"], "--seeds must be different"),
-        (["train", "--loss.gamma", "2"], "gamma must lie in [0, 1], got 2.0"),
-        (["train", "--learner.inner.num-steps", "-1"], "num_steps must be at least 1, got -1"),
-        (["train", "--learner.order", "serial"], "--learner.order is for reptile"),
-        (["train", "--of-policies.promp.clip", "0.1"], "--of-policies.promp is for promp; maml"),
-        (
-            ["train", "--method", "trpo-maml", "--learner.execution.chunk-size", "2"],
-            "trpo-maml takes all tasks at once",
-        ),
-        (
-            ["train", "--method", "trpo-maml", "--learner.outer.optimiser.lr", "0.1"],
-            "trpo-maml finds its own step",
-        ),
-        (
-            ["train", "--method", "trpo-maml", "--loss.start-entropy-coef", "1"],
-            "--loss.start-entropy-coef is a term of the gradient",
-        ),
-        (
-            ["train", "--loss.start-entropy-coef", "-1"],
-            "start_entropy_coef must be finite and at least 0, got -1.0",
-        ),
-        (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
-        (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
-        (["evaluate", "x", "--steps", "-1"], "--steps must be at least 0, got -1"),
-        (["evaluate", "x", "--tasks", "0"], "--tasks must be at least 1, got 0"),
-        (["render", "x", "--output", "x.txt"], "--output x.txt must end in .gif, .mp4, .png"),
-        (["fly"], "unknown command 'fly'"),
+        (["--env", "labyrinth"], "--env 'labyrinth' is not one of maze, point, gridnavi"),
+        (["--env", "no_such_module:make"], "No module named 'no_such_module'"),
+        (["--env", "math:pi"], "pi is a float, not a factory"),
+        (["--env", "math:sqrt"], "a factory is called without arguments"),
+        (["--env", "collections:Counter"], "Counter is no problem, it has no name, observation"),
+        (["--method", "leap"], "--method leap is for tasks that are labelled data"),
+        (["--method", "sarsa"], "--method 'sarsa' is not one of maml"),
+        (["--method", "rl2", "--inner-lr", "1"], "--inner-lr is for maml, fomaml"),
+        (["--method", "maml", "--slow-lr", "1"], "--slow-lr is for anil, warp, warp-rnn"),
+        (["--method", "warp", "--core", "gru"], "--core gru has none: take --core warp"),
+        (["--method", "warp-rnn", "--core", "gru", "--env", "maze"], "has no slow weights"),
+        (["--core-size", "3"], "--core-size is for --core rnn|gru"),
+        (["--core", "gru", "--hidden", "3"], "--hidden is for --core none"),
+        (["--env", "maze", "--initial-std", "2"], "--initial-std is of Gaussian policies"),
+        (["--method", "rl2", "--compress-read", "--env", "maze"], "is for --core associative"),
+        (["--env", "maze", "--size", "6"], "--size must be odd and at least 5, got 6"),
+        (["--env", "bandit", "--arms", "1"], "--arms must be at least 2"),
+        (["--episodes", "0"], "--episodes must be at least 1"),
+        (["--compile"], "cannot be compiled: leave out --compile"),
+        (["--method", "fomaml", "--loss.auxiliary-critic"], "--loss.auxiliary-critic"),
+        (["--method", "trpo-maml", "--loss.baseline", "critic"], "a critic moves none"),
+        (["--method", "trpo-maml", "--loss.start-entropy-coef", "1"], "set it to 0"),
+        (["--resume", "no-such-run"], "there is no run directory no-such-run"),
     ],
 )
 def test_bad_input_is_refused_in_one_line_before_work_starts(
@@ -366,55 +295,74 @@ def test_bad_input_is_refused_in_one_line_before_work_starts(
 ):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit_:
-        main(arguments)
+        main(["train", *arguments])
     assert exit_.value.code == 2
-    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
 
 
-def test_bad_settings_of_policies_leave_no_run_behind(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        train(tmp_path / "run", "--method", "promp", "--of-policies.promp.clip", "0")
-    assert "clip must be above 0" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_resume_refuses_other_settings_and_foreign_runs(trained, tmp_path, capsys):
-    foreign = RunDirectory.create(tmp_path / "other", {"method": "warp", "size": 13, "seed": 0})
-    foreign.save_checkpoint({"iteration": 0})
-    for arguments, message in (
-        (["train", "--resume", str(trained.path), "--episodes", "7"], "drop --episodes"),
-        (["train", "--resume", str(trained.path), "--method", "anil"], "drop --method"),
-        (["train", "--resume", str(foreign.path)], "not that of a run of maze_adapt"),
-        (["evaluate", str(foreign.path)], "not that of a run of maze_adapt"),
-        (["train", *SMALL, "--run-dir", str(trained.path)], "--resume"),
-    ):
-        with pytest.raises(SystemExit) as exit_:
-            main(arguments)
-        assert exit_.value.code == 2
-        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", str(trained.path), "--inner-lr", "1"])
+    assert "drop --inner-lr" in capsys.readouterr().err
+    foreign = RunDirectory.create(tmp_path / "x", {"recipe": "experiments.maze", "seed": 0})
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(foreign.path)])
+    assert "it is that of `python -m experiments.maze`" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_agent_is_named(trained, tmp_path, capsys):
+    (other,) = train(tmp_path / "other", "maml", *MAZE, "--hidden", "5")
+    other.checkpoint_path.write_bytes(trained.checkpoint_path.read_bytes())
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(other.path)])
+    assert re.search(r"does not fit the settings in its config\.json", capsys.readouterr().err)
+
+
+# Learning ----------------------------------------------------------------------------------------
+
+
+def last_gain(path, *arguments):
+    few = ("--env", "point", "--iterations", "60", "--meta-batch", "10", "--log-every", "20")
+    few += ("--episodes", "10", "--horizon", "20", "--hidden", "16", "--device", "cpu")
+    main(["train", *few, "--run-dir", str(path), *arguments])
+    found = find_runs(path)[0].read_metrics()
+    return found["return"][-1] - found["return_before"][-1]
 
 
 @pytest.mark.slow
 def test_maml_learns_to_adapt_and_its_twin_with_mixed_up_tasks_does_not(tmp_path, monkeypatch):
-    """The twin is judged by policies that adapted to other goals."""
-    from metarl.rl import PolicyGradientTasks
+    gain = last_gain(tmp_path / "whole")
+    step = Trainer.step
 
-    def returns(path):
-        budget = ("--iterations", "40", "--meta-batch", "10", "--horizon", "50")
-        main(["train", *budget, "--device", "cpu", "--run-dir", str(path)])
-        main(["evaluate", str(path), "--tasks", "20", "--steps", "1", "--device", "cpu"])
-        return json.loads((path / "summary.json").read_text())["return_mean"]
+    def mixed_up(self, tasks, penalty=None):
+        """What is adapted to is not what is judged by."""
+        sample = tasks.sample
 
-    sample = PolicyGradientTasks.sample
+        def rolled(fast, slow, split="support"):
+            tasks.collector.tasks = tasks.collector.tasks.roll(1, 0)
+            return sample(fast, slow, split)
 
-    def mixed_up(self, fast, slow, split):
-        if split == "query":
-            fast = {name: p.roll(1, 0) for name, p in fast.items()}
-        return sample(self, fast, slow, split)
+        object.__setattr__(tasks, "sample", rolled)
+        return step(self, tasks, penalty)
 
-    before, after = returns(tmp_path / "whole")
-    monkeypatch.setattr(PolicyGradientTasks, "sample", mixed_up)
-    _, of_twin = returns(tmp_path / "twin")
-    assert after > before + 5.0
-    assert after > of_twin + 3.0
+    monkeypatch.setattr(Trainer, "step", mixed_up)
+    assert gain > 2 * abs(last_gain(tmp_path / "twin"))
+
+
+@pytest.mark.slow
+def test_rl2_learns_to_learn_a_bandit_and_its_twin_without_memory_does_not(tmp_path, monkeypatch):
+    from metarl.nn import GRU
+
+    few = ("--env", "bandit", "--arms", "2", "--horizon", "10", "--iterations", "150")
+    few += ("--meta-batch", "64", "--hidden-size", "16", "--log-every", "50")
+    whole = train(tmp_path / "whole", "rl2", *few)
+    step = GRU.step
+
+    def forgets(self, weights, x, state, *slot):
+        return step(self, weights, x, tuple(torch.zeros_like(s) for s in state), *slot)
+
+    monkeypatch.setattr(GRU, "step", forgets)
+    twin = train(tmp_path / "twin", "rl2", *few)
+    learned, forgetful = (run[0].read_metrics()["return"][-1] for run in (whole, twin))
+    assert learned > forgetful + 0.3

@@ -13,8 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.maze_adapt import compare as script
-from experiments.maze_adapt.__main__ import main
+from experiments import maze_adapt_compare as script
 from metarl.compare import work
 from metarl.compare.command import asked_for
 from metarl.compare.cpu_clock import cpu_seconds
@@ -25,6 +24,7 @@ from metarl.run.training import by_option
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
 from metarl.train.trainer import Trainer
+from tests.experiments.scripts import maze_adapt as main
 
 SMALL = (
     *("--env", "bandit", "--arms", "2", "--horizon", "3", "--hidden", "3", "--meta-batch", "2"),
@@ -49,7 +49,7 @@ def refused(capsys, *arguments, status=2):
 def _no_picture_of_each_run():
     """Those are tested with `evaluate`, and take the longest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.maze_adapt.evaluate.draw", lambda *_: None)
+        patch.setattr("metarl.run.adaptation.draw", lambda *_: None)
         yield
 
 
@@ -86,7 +86,7 @@ def count(monkeypatch):
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare") / "bandit"
-    own = ("--override", "reptile.learner.order=serial", "--override", "none.evaluate.steps=2")
+    own = ("--override", "reptile.order=serial", "--override", "none.evaluate.steps=2")
     compare(folder, *SMALL, "--methods", "fomaml", "reptile", "none", "--seeds", "0", "1", *own)
     return folder
 
@@ -95,7 +95,7 @@ def test_it_leaves_runs_numbers_tables_and_a_picture(compared):
     kept = json.loads((compared / "comparison.json").read_text())
     assert kept["comparison"]["methods"] == ["fomaml", "reptile", "none"]
     assert kept["settings"]["reptile"]["learner"]["order"] == "serial"
-    assert {kept["settings"][m]["hidden"][0] for m in kept["settings"]} == {3}
+    assert {kept["settings"][m]["agent"]["hidden"][0] for m in kept["settings"]} == {3}
     results = kept["results"]
     assert (results["reference"], results["missing"], results["failures"]) == (
         "none",
@@ -142,7 +142,7 @@ def test_what_is_done_is_left_alone_and_what_is_new_is_added(compared, count):
         "none",
         "anil",
     ]
-    assert more["settings"]["anil"]["hidden"] == [3]
+    assert more["settings"]["anil"]["agent"]["hidden"] == [3]
     compare(compared, *SMALL, "--evaluate.seed", "5")
     assert count() == (8, 8)  # each run is opened, found trained, and evaluated anew
     assert cpu_seconds(compared / "anil" / "seed-0" / "cost.json") < 60
@@ -181,7 +181,7 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path, monkeyp
 
 def test_a_comparison_goes_on_to_more_iterations_as_one_that_was_made_for_them(tmp_path, capsys):
     arguments = (*SMALL, "--methods", "maml", "none", "--seeds", "0")
-    constant = ("--learner.schedule.decay", "constant")
+    constant = ("--decay", "constant")
     long = compare(tmp_path / "whole", *arguments, *constant, "--iterations", "6")
     folder = tmp_path / "cut"
     compare(folder, *arguments, *constant)
@@ -223,7 +223,7 @@ def test_a_kill_before_the_first_iteration_or_the_evaluation_loses_nothing(tmp_p
             if place == "evaluate":
                 patch_script(patch, evaluate=killed)
             else:
-                patch.setattr("experiments.maze_adapt.gradient.train_in_turn", killed)
+                patch.setattr("metarl.methods.gradient.train_in_turn", killed)
             with pytest.raises(SystemError):
                 compare(folder, *arguments)
         assert (folder / "none" / "seed-0" / "config.json").exists()
@@ -313,7 +313,7 @@ ADDING = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from experiments.maze_adapt.__main__ import main
+from tests.experiments.scripts import maze_adapt as main
 from metarl.compare import command
 report = command.report
 def slow(*arguments):
@@ -370,20 +370,20 @@ def test_two_processes_do_what_one_does(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--override", "maml.learner.innr.lr=1"], "there is no innr, but inner, outer"),
-        (["--override", "maml.learner.inner=1"], "name one of rule, lr, num_steps"),
+        (["--override", "maml.innr-lr=1"], "there is no innr_lr, but method, "),
+        (["--override", "maml.loss=1"], "name one of gamma, gae_lambda"),
         (["--override", "maml.lr"], "must be METHOD.OPTION=VALUE"),
-        (["--override", "mamel.learner.inner.lr=1"], "mamel is no method"),
-        (["--override", "reptile.learner.inner.lr=1"], "reptile is not among --methods; add it"),
+        (["--override", "mamel.inner-lr=1"], "mamel is no method"),
+        (["--override", "reptile.inner-lr=1"], "reptile is not among --methods; add it"),
         (["--override", "maml.seeds=1"], "seeds is the whole comparison's"),
         (["--override", "maml.evaluate.step=1"], "there is no step, but tasks, steps"),
-        (["--override", "maml.learner.inner.lr=fast"], "--learner.inner.lr"),
-        (["--override", "maml.learner.order=serial"], "--learner.order is for reptile"),
+        (["--override", "maml.inner-lr=fast"], "--inner-lr"),
+        (["--override", "maml.order=serial"], "there is no order"),
         (["--override", "none.horizon=7"], "maml has horizon 10, none 7"),
-        (["--learner.order", "serial"], "--learner.order is for reptile"),
+        (["--order", "serial"], "--order: none of maml, none has it"),
         (["--sise", "7"], "--sise"),
-        (["--methods", "mamel"], "--methods"),
-        (["--size", "7"], "--size is for --env maze; bandit has none"),
+        (["--methods", "mamel"], "'mamel' is not one of"),
+        (["--size", "7"], "--size"),
         (["--resume", "x"], "--resume is not for `compare`"),
         (["--seeds", "1", "1"], "--seeds must be different"),
         (["--jobs", "0"], "--jobs must be at least 1"),
@@ -403,7 +403,7 @@ def test_other_settings_and_foreign_folders_are_refused(compared, tmp_path, caps
     place = ("--run-dir", str(compared))
     kept = (compared / "comparison.json").read_bytes()
     assert "seed-0 has done 4 iterations" in refused(capsys, *place, "--iterations", "3")
-    own = ("--override", "fomaml.learner.inner.lr=9")
+    own = ("--override", "fomaml.inner-lr=9")
     assert "seed-0 was trained with another learner" in refused(capsys, *place, *own)
     assert "compares on --env bandit" in refused(capsys, *place, "--env", "mdp")
     assert (compared / "comparison.json").read_bytes() == kept

@@ -6,29 +6,30 @@ repeats them without Python (`tape`); and, where there is one, a GPU.
 
 import os
 from types import SimpleNamespace
-from typing import get_args
 
 import pytest
 import torch
 import tyro
 
-from experiments.maze import train as maze_train
-from experiments.maze.__main__ import main
-from experiments.maze.settings import Method, TrainSettings, defaults
+from experiments import maze as recipe
+from experiments.maze import CORES, TrainSettings, defaults
 from metarl.core import cuda_graph
+from metarl.methods import recurrent
+from metarl.train.loop import LoopSettings
+from tests.experiments.scripts import maze as main
 from tests.experiments.test_maze import SMALL, assert_same, learned, train
 from tests.experiments.watch import MetaGenerator, NotCapturableError, Watch
 from tests.metarl.core import tape
 
-METHODS = get_args(Method)
+METHODS = [core for core in CORES if core != "associative"]
 VARIANTS = {
     "default": (),
     "ppo": (),
-    "paper": ("--learner.burn-in", "3", "--learner.num-epochs", "2"),
+    "paper": ("--burn-in", "3", "--num-epochs", "2"),
     "demo": (
         *("--loss.entropy", "shannon", "--loss.normalise-advantages", "--wall-penalty", "0.1"),
-        *("--loss.gae-lambda", "0.9", "--learner.num-epochs", "2", "--goals", "split"),
-        *("--learner.reset-fast", "meta-batch", "--seeds", "0", "1"),
+        *("--loss.gae-lambda", "0.9", "--num-epochs", "2", "--goals", "split"),
+        *("--reset-fast", "meta-batch", "--seeds", "0", "1"),
     ),
 }
 """By preset, what is asked beside it."""
@@ -72,7 +73,9 @@ def on_meta(monkeypatch):
             default=defaults(preset, method),
         )
         runs = [SimpleNamespace(seed=seed, config={"seed": seed}) for seed in settings.seeds]
-        return maze_train.build(settings, runs)
+        loop = LoopSettings(settings.iterations, schedule=settings.learner.schedule)
+        what = settings.trained()
+        return what.build(runs, loop, settings.batch_size, "meta", cuda_graph=True)
 
     def streams(seed, names, device):
         return {
@@ -82,9 +85,10 @@ def on_meta(monkeypatch):
             for number, name in enumerate(names)
         }
 
-    monkeypatch.setattr(maze_train, "resolve_device", lambda name: torch.device("meta"))
-    monkeypatch.setattr(maze_train, "spawn_generators", streams)
-    monkeypatch.setattr(maze_train, "Captured", Watched)
+    monkeypatch.setattr(recurrent, "resolve_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr(recurrent, "require_cuda", lambda device: None)
+    monkeypatch.setattr(recurrent, "spawn_generators", streams)
+    monkeypatch.setattr(recurrent, "Captured", Watched)
     return make
 
 
@@ -143,7 +147,7 @@ def test_the_watch_sees_what_no_graph_records(fault):
 @pytest.fixture
 def on_tape(monkeypatch):
     """`--cuda-graph` on the CPU: a tape in place of a graph."""
-    for module in (cuda_graph, maze_train):
+    for module in (cuda_graph, recurrent, recipe):
         monkeypatch.setattr(module, "require_cuda", lambda device: None)
     monkeypatch.setattr(cuda_graph, "record", tape.record)
 

@@ -1,1 +1,0 @@
-"""The maze, end to end: `python -m experiments.maze train | evaluate | render | export`."""

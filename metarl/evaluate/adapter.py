@@ -1,0 +1,61 @@
+"""What every family of methods offers, to be measured and filmed: the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from metarl.evaluate.adaptation_evaluation import AdaptationResult
+from metarl.evaluate.film import Scene
+
+
+class Measurement(NamedTuple):
+    """How adaptation is measured.
+
+    Attributes:
+        steps: K, steps of adaptation: k is 0 to K.
+        episodes: E, episodes per task and k.
+        chunk_size: Tasks that are stacked, where tasks are. None: all.
+    """
+
+    steps: int
+    episodes: int
+    chunk_size: int | None = None
+
+
+class Adapter(Protocol):
+    """What has been learned, ready to be measured."""
+
+    def adapt(
+        self, tasks: Sequence[Any], how: Measurement, generator: torch.Generator
+    ) -> AdaptationResult:
+        """Adapt to N tasks; leaves what has been learned untouched.
+
+        Args:
+            tasks: The tasks.
+            how: How long, and by how many episodes.
+            generator: Draws all noise: of tasks, where they have any, and of actions.
+        """
+
+    def film(self, task: Any, steps: int, seed: int, *, greedy: bool) -> list[Scene]:
+        """Adapt to one task, and play an episode at every k from 0 to ``steps``."""
+
+
+class Loaded(NamedTuple):
+    """A run, ready to be measured.
+
+    Attributes:
+        trained: From its checkpoint.
+        untrained: The same before its first iteration.
+        iteration: Of the checkpoint.
+        usual: How it is measured where nothing is asked for.
+        axis: What k counts.
+    """
+
+    trained: Adapter
+    untrained: Adapter
+    iteration: int
+    usual: Measurement
+    axis: str

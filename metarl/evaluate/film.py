@@ -1,0 +1,277 @@
+"""Films of episodes: what is noted while they are played, and the pictures put side by side.
+
+What a picture shows is the problem's affair (`Filmed`): of a maze the cells that the agent was on,
+of other environments the pictures that they draw of themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarl.errors import UserError
+from metarl.rl.agents import Agent
+from metarl.rl.collector import in_tensors
+from metarl.rl.problem import Problem, TensorEnv
+
+Frame = NDArray[np.uint8]
+"""A picture, ``[height, width, 3]``."""
+
+FORMATS = (".gif", ".mp4", ".png")
+"""Endings of films, and of one picture of a whole episode."""
+
+GAP = 16
+"""Pixels between pictures side by side."""
+
+COLOURS = 128
+"""Of a .gif."""
+
+MAX_SAMPLED = 24
+"""Frames, at most, that the palette of a .gif is taken from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One episode of T steps.
+
+    Attributes:
+        title: Who played.
+        task: What on.
+        seen: What was noted before the first step and after each, ``[T + 1, ...]``.
+        actions: ``[T, ...]``.
+        rewards: ``[T]``; ``rewards[t]`` is the consequence of ``actions[t]``.
+    """
+
+    title: str
+    task: Any
+    seen: NDArray[Any]
+    actions: NDArray[Any]
+    rewards: NDArray[np.float64]
+
+    def earned(self, t: int) -> float:
+        """Rewards of the first t steps together."""
+        return float(self.rewards[:t].sum())
+
+    def found(self, t: int) -> bool:
+        """Whether step t (from 1) paid."""
+        return t > 0 and bool(self.rewards[t - 1] > 0)
+
+
+@runtime_checkable
+class Filmed(Protocol):
+    """A problem whose episodes can be filmed."""
+
+    def watch(self, env: Any) -> Tensor:
+        """What pictures need of environments as they are now, ``[B, ...]``."""
+
+    def pictures(self, scene: Scene, t: int, cell_size: int | None) -> Sequence[Frame]:
+        """Pictures after t steps: one, or more where something is shown one after the other."""
+
+    def whole(self, scene: Scene, t: int, cell_size: int | None) -> Frame:
+        """One picture of the first t steps."""
+
+
+def require_filmed(problem: Any) -> Filmed:
+    """The problem, if it can be filmed.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if isinstance(problem, Filmed):
+        return problem
+    raise UserError(
+        f"{problem.name} is not filmed: give the problem watch, pictures and whole "
+        "(metarl.evaluate.film.Filmed); `evaluate` draws its curve"
+    )
+
+
+class Watched:
+    """Environments that are watched: what they show is noted at every reset and step.
+
+    Attributes:
+        episodes: What was noted, a list for each episode, each ``[B, ...]``.
+        actions: The actions of each episode, each ``[B, ...]``.
+        rewards: Its rewards, each ``[B]``.
+    """
+
+    def __init__(self, env: TensorEnv, problem: Filmed) -> None:
+        """Watch these environments."""
+        self.env, self.problem = env, problem
+        self._reset, self._step = in_tensors(env)
+        self.single_observation_space = env.single_observation_space
+        self.single_action_space = env.single_action_space
+        self.episodes: list[list[Tensor]] = []
+        self.actions: list[list[Tensor]] = []
+        self.rewards: list[list[Tensor]] = []
+
+    @property
+    def num_envs(self) -> int:
+        """B."""
+        return self.env.num_envs
+
+    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Start an episode."""
+        found: tuple[Tensor, dict[str, Any]] = self._reset(options=options)
+        self.episodes.append([self.problem.watch(self.env)])
+        self.actions.append([])
+        self.rewards.append([])
+        return found
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """Act."""
+        found: tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]] = self._step(actions)
+        self.episodes[-1].append(self.problem.watch(self.env))
+        self.actions[-1].append(actions)
+        self.rewards[-1].append(found[1])
+        return found
+
+    def scenes(self, task: Any, titles: Sequence[str]) -> list[Scene]:
+        """The episodes of all environments, those of the first reset first.
+
+        Args:
+            task: What was played on.
+            titles: One for each; what was played behind them is left out.
+        """
+        parts = zip(self.episodes, self.actions, self.rewards, strict=True)
+        rows = [
+            row  # of one environment: [T + 1, ...], [T, ...], [T]
+            for seen, actions, rewards in parts
+            if actions
+            for row in zip(
+                *(torch.stack(part, 1).cpu().numpy() for part in (seen, actions, rewards)),
+                strict=True,
+            )
+        ]
+        return [
+            Scene(title, task, seen, actions, rewards.astype(np.float64))
+            for title, (seen, actions, rewards) in zip(titles, rows, strict=False)
+        ]
+
+
+def play_stages(
+    problem: Problem, task: Any, agent: Agent, num_stages: int, seed: int, device: torch.device
+) -> list[Scene]:
+    """Play an episode of each stage of adaptation, side by side.
+
+    Args:
+        problem: Whose environments; it can be filmed.
+        task: What is played on.
+        agent: Plays K + 1 trials side by side: trial k as it is after k steps.
+        num_stages: K + 1.
+        seed: Of the environments: all stages meet the same random numbers.
+        device: Where.
+    """
+    same = [torch.Generator(device).manual_seed(seed) for _ in range(num_stages)]
+    watched = Watched(problem.make_env(num_stages, same, device), require_filmed(problem))
+    agent.begin(num_stages)
+    observation, _ = watched.reset(options={"tasks": [task] * num_stages})
+    for _ in range(problem.horizon):
+        observation, *_ = watched.step(agent.act(observation))
+    names = ("before adaptation", "after 1 step")
+    return watched.scenes(
+        task, [names[k] if k < 2 else f"after {k} steps" for k in range(num_stages)]
+    )
+
+
+def write(
+    scenes: Sequence[Scene],
+    problem: Filmed,
+    output: Path,
+    *,
+    num_steps: int,
+    fps: int,
+    cell_size: int | None,
+) -> None:
+    """Write scenes side by side: a film, or (.png) one picture.
+
+    Args:
+        scenes: What was played.
+        problem: Draws it.
+        output: Where to.
+        num_steps: The first steps, which are shown.
+        fps: Steps a second.
+        cell_size: Pixels of a cell; None: by the size of the maze.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix == ".png":
+        from PIL import Image
+
+        whole = [problem.whole(scene, num_steps, cell_size) for scene in scenes]
+        Image.fromarray(side_by_side(whole)).save(output)
+    else:
+        write_film(frames_of(scenes, problem, num_steps, cell_size), output, fps)
+
+
+def frames_of(
+    scenes: Sequence[Scene], problem: Filmed, num_steps: int, cell_size: int | None
+) -> list[Frame]:
+    """Pictures of all scenes side by side, step by step."""
+    frames = []
+    for t in range(num_steps + 1):
+        shown = [problem.pictures(scene, t, cell_size) for scene in scenes]
+        for n in range(max(map(len, shown))):  # who has less to show waits
+            frames.append(side_by_side([one[min(n, len(one) - 1)] for one in shown]))
+    return frames
+
+
+def side_by_side(pictures: Sequence[Frame]) -> Frame:
+    """Pictures of one height, with gaps."""
+    gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
+    spaced = [part for picture in pictures for part in (gap, picture)][1:]
+    return np.concatenate(spaced, axis=1)
+
+
+def write_film(frames: Sequence[Frame], path: Path, fps: int) -> None:
+    """Write a .gif (which loops for ever) or an .mp4."""
+    if path.suffix == ".gif":
+        images = in_one_palette(frames)
+        images[0].save(
+            path,
+            save_all=True,
+            append_images=images[1:],
+            duration=round(1000 / fps),
+            loop=0,
+            optimize=True,
+        )
+    else:
+        import imageio.v3 as iio
+
+        height, width, _ = frames[0].shape  # the codec takes even sizes
+        to_even = (0, 0), (0, height % 2), (0, width % 2), (0, 0)
+        padded = np.pad(np.stack(frames), to_even, constant_values=255)
+        iio.imwrite(path, padded, fps=fps, macro_block_size=2)
+
+
+def in_one_palette(frames: Sequence[Frame]) -> list[Any]:
+    """Pillow images of frames in the same few colours: nothing changes its colour in a film.
+
+    The octree keeps the colours that are drawn flat as they are, the small star's among them; a
+    median cut of every frame would blend it with the floor.
+    """
+    from PIL import Image
+
+    every = -(-len(frames) // MAX_SAMPLED)
+    sheet = Image.fromarray(np.concatenate(frames[::every]))
+    palette = sheet.quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
+    return [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+
+
+def captioned(picture: Frame, caption: str) -> Frame:
+    """A picture with words below it."""
+    from PIL import Image, ImageDraw
+
+    lines = caption.split("\n")
+    image = Image.new("RGB", (max(picture.shape[1], 200), picture.shape[0] + 14 * len(lines) + 6))
+    image.paste((255, 255, 255), (0, 0, *image.size))
+    image.paste(Image.fromarray(picture), (0, 0))
+    pen = ImageDraw.Draw(image)
+    for n, line in enumerate(lines):
+        pen.text((4, picture.shape[0] + 3 + 14 * n), line, fill=(38, 46, 62))
+    return np.asarray(image, np.uint8)

@@ -1,0 +1,169 @@
+"""Who plays: networks with their settings, the experience that they learn from, and its loss.
+
+The flags of an agent are the fields of its dataclass; how it learns is said by the method.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import tyro
+
+from metarl.errors import UserError
+from metarl.methods.rl2 import CoreName
+from metarl.nn import CORES, AssociativeMemory, RecurrentCore, WarpRNN
+from metarl.rl import ActorCriticSettings, Gaussian, PolicyGradientSettings, distribution_for
+from metarl.rl.problem import Problem
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Who plays; each kind of method has agents of its own."""
+
+
+@dataclass(frozen=True)
+class PolicyNetwork(Agent):
+    """A policy's perceptron, and what else any policy has.
+
+    Attributes:
+        hidden: Units of each hidden layer of a perceptron.
+        activation: Between the layers.
+        initial_std: Deviation of a Gaussian policy to begin with, for continuous actions.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    activation: Literal["relu", "tanh"] = "tanh"
+    initial_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.hidden) < 1:
+            raise UserError(f"--hidden must be positive counts, at least one, got {self.hidden}")
+        if not (math.isfinite(self.initial_std) and self.initial_std >= 1e-3):
+            raise UserError(f"--initial-std must be at least 0.001, got {self.initial_std}")
+
+    def distribution(self, problem: Problem) -> Any:
+        """Distribution over the actions of a problem.
+
+        Raises:
+            UserError: There is none, or the deviation is for others.
+        """
+        try:
+            found = distribution_for(problem.actions)
+        except ValueError as error:
+            raise UserError(f"{problem.name}: {error}") from error
+        if isinstance(found, Gaussian):
+            return Gaussian(found.num_means, initial_std=self.initial_std)
+        if self.initial_std != type(self).initial_std:
+            raise UserError(
+                f"--initial-std is of Gaussian policies, and the actions of {problem.name} are "
+                f"{problem.actions}"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class MixturePolicy(PolicyNetwork):
+    """A policy, and the episodes that it learns from.
+
+    Attributes:
+        episodes: Episodes per task and step, and as many to be judged by.
+    """
+
+    episodes: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.episodes < 1:
+            raise UserError(f"--episodes must be at least 1, got {self.episodes}")
+
+
+@dataclass(frozen=True)
+class AdaptingPolicy(MixturePolicy):
+    """A policy whose weights adapt, the memory that it may have, and the loss of its episodes.
+
+    Attributes:
+        core: Recurrent network that remembers what it saw in the episode, whose weights adapt
+            (those of warp's LSTM stand still where --method is warp); none: a perceptron.
+        core_size: Hidden units of the core.
+        loss: Of the episodes, in adaptation and after it. With lvc and normalised advantages (the
+            usual ones) support_loss and query_loss are 0 but for rounding: the returns tell
+            progress.
+    """
+
+    core: CoreName | Literal["none"] = "none"
+    core_size: int = 64
+    loss: PolicyGradientSettings = field(
+        default_factory=lambda: PolicyGradientSettings(divide_by_horizon=True)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.core_size < 1:
+            raise UserError(f"--core-size must be at least 1, got {self.core_size}")
+        if self.core == "none" and self.core_size != type(self).core_size:
+            cores = "|".join(CORES)
+            raise UserError(f"--core-size is for --core {cores}; a perceptron has --hidden")
+        for name in ("hidden", "activation"):
+            if self.core != "none" and getattr(self, name) != getattr(type(self), name):
+                raise UserError(
+                    f"--{name} is for --core none, a perceptron; --core {self.core} has --core-size"
+                )
+
+
+@dataclass(frozen=True)
+class TrialAgent(Agent):
+    """An agent with a memory, and the loss of its trials.
+
+    Attributes:
+        core: The memory; warp has slow weights, which warp-rnn needs.
+        hidden_size: Hidden units.
+        compress_read: Whether what is read of the associative memory goes through asinh, for
+            trials of many steps in one state (a bandit), whose sum it is.
+        published_split: Of the core warp: the published code's split into fast and slow.
+        loss: The actor-critic, on whole trials.
+    """
+
+    core: CoreName = "gru"
+    hidden_size: int = 64
+    compress_read: bool = False
+    published_split: tyro.conf.Suppress[bool] = False
+    loss: ActorCriticSettings = field(
+        default_factory=lambda: ActorCriticSettings(
+            algorithm="ppo", gamma=0.99, gae_lambda=0.95, normalise_advantages=True
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if self.hidden_size < 1:
+            raise UserError(f"--hidden-size must be at least 1, got {self.hidden_size}")
+        if self.compress_read and self.core != "associative":
+            raise UserError(
+                f"--compress-read is for --core associative; {self.core} is not read so"
+            )
+
+    def make_core(self, num_inputs: int) -> RecurrentCore:
+        """Make the memory."""
+        size = num_inputs, self.hidden_size
+        if self.core == "associative":
+            return AssociativeMemory(*size, compress_read=self.compress_read)
+        if self.core == "warp":
+            return WarpRNN(*size, published_split=self.published_split)
+        return CORES[self.core](*size)
+
+
+@dataclass(frozen=True)
+class TrialsAgent(TrialAgent):
+    """An agent with a memory, whose trials have several episodes.
+
+    Attributes:
+        trial_episodes: Episodes of a trial, over which memory and discounting run on.
+    """
+
+    trial_episodes: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trial_episodes < 1:
+            raise UserError(f"--trial-episodes must be at least 1, got {self.trial_episodes}")

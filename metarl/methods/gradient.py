@@ -1,0 +1,328 @@
+"""Policies that adapt by policy gradient steps: how they are trained, measured and filmed.
+
+A meta-batch is N tasks of a problem with E episodes each to adapt by; any learner of
+`metarl.meta` works on it (`metarl.rl.PolicyGradientTasks`). What a task draws does not depend on
+its company: it has a generator for the policy's noise and one for its environments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.core import Params, share, stack
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.evaluate.adaptation_evaluation import AdaptationResult, evaluate_learner
+from metarl.evaluate.adapter import Loaded, Measurement
+from metarl.evaluate.film import Scene, play_stages
+from metarl.meta import MetaLearner, Penalty
+from metarl.meta.method import GradientMethod, Untrained
+from metarl.methods.agents import AdaptingPolicy
+from metarl.nn import CORES, MLP, WarpMLP
+from metarl.rl import (
+    Collector,
+    Environments,
+    Policy,
+    PolicyAgent,
+    PolicyGradientTasks,
+    mlp_policy,
+    recurrent_policy,
+    start_entropy,
+)
+from metarl.rl.problem import Problem
+from metarl.runs.directory import RunDirectory
+from metarl.seeding import spawn_generators
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import Trainer, load_learner, train_in_turn
+
+STREAMS = ("init", "tasks", "episodes")
+"""Random streams of a seed in training."""
+
+TEST_STREAMS = ("test_tasks", "test_episodes")
+"""Those of evaluation: after those of training, so that no training has them, whatever its seed."""
+
+USUAL_STEPS = 3
+"""Of adaptation, to be measured by."""
+
+MAX_SEED = 2**62
+
+
+@dataclass(frozen=True)
+class GradientLearning:
+    """A learner of `metarl.meta` on one problem.
+
+    Attributes:
+        problem: What is learned.
+        method: The learner's settings.
+        agent: The policy, its episodes and their loss.
+    """
+
+    problem: Problem
+    method: GradientMethod
+    agent: AdaptingPolicy
+
+    def check(self, device: str) -> None:
+        """Check that all can be made, and that the method reads what it is given.
+
+        Raises:
+            UserError: It cannot.
+        """
+        method, loss = self.method, self.agent.loss
+        if loss.auxiliary_critic and not method.through_adaptation:
+            raise UserError(
+                "--loss.auxiliary-critic is trained by a meta-gradient through adaptation, which "
+                f"{method.name} has not"
+            )
+        if method.name == "trpo-maml" and loss.baseline == "critic":
+            raise UserError(
+                "--loss.baseline critic: trpo-maml bounds how far policies move, and a critic "
+                "moves none: take --loss.baseline linear or none"
+            )
+        if method.name == "trpo-maml" and loss.start_entropy_coef:
+            raise UserError(
+                "--loss.start-entropy-coef is a term of the gradient, and trpo-maml's step is "
+                "found without it: set it to 0"
+            )
+        if method.execution.compile:
+            raise UserError("episodes of environments cannot be compiled: leave out --compile")
+        if method.warped and self.agent.core not in ("none", "warp"):
+            raise UserError(
+                f"--method warp learns weights that stand still in adaptation; --core "
+                f"{self.agent.core} has none: take --core warp, or none, a perceptron with warp "
+                "layers"
+            )
+        self.learner(self.policy(), torch.Generator(), resolve_device(device))
+
+    def train(
+        self,
+        runs: Sequence[RunDirectory],
+        loop: LoopSettings,
+        meta_batch: int,
+        device: str,
+        *,
+        resume_to: int | None,
+    ) -> None:
+        """Train one learner per seed, one after the other.
+
+        Args:
+            runs: One per seed.
+            loop: When it ends, writes and saves.
+            meta_batch: Tasks per iteration.
+            device: Where.
+            resume_to: Iterations in all, where runs go on from their checkpoints; None: they are
+                new.
+
+        Raises:
+            KeyboardInterrupt: Interrupted, after saving.
+        """
+        place = resolve_device(device)
+        train_in_turn(
+            runs,
+            lambda run: self.build(run, loop, meta_batch, place),
+            resume_to=resume_to,
+        )
+
+    def build(
+        self, run: RunDirectory, loop: LoopSettings, meta_batch: int, device: torch.device
+    ) -> MetaTraining:
+        """Make everything that trains one seed; see `train`."""
+        streams = spawn_generators(run.seed, STREAMS, device)
+        policy = self.policy()
+        trainer = Trainer(self.learner(policy, streams["init"], device), self.method.outer)
+        episodes = Episodes(self.problem, policy, self.agent, device)
+        penalty = start_penalty(policy, self.agent.loss.start_entropy_coef)
+
+        def iterate() -> Mapping[str, Tensor]:
+            batch = self.problem.train.sample(meta_batch, streams["tasks"])
+            return trainer.step(episodes.of(batch, streams["episodes"]), penalty)
+
+        return MetaTraining(
+            trainer,
+            iterate,
+            [run],
+            [streams],
+            meta_batch * self.agent.episodes * self.problem.horizon * self.method.draws(),
+            loop,
+            headline=("return_before", "return"),
+            description=f"training seed {run.seed}",
+        )
+
+    def policy(self) -> Policy:
+        """Make the architecture: a perceptron, with warp layers where they are learned; or a core.
+
+        Actor and critic always share a core; the hidden layers of a perceptron where an auxiliary
+        critic is to tell the actor something.
+        """
+        agent, distribution = self.agent, self.agent.distribution(self.problem)
+        num_inputs = math.prod(self.problem.observation.shape or ())
+        if agent.core != "none":
+            core = CORES[agent.core](num_inputs, agent.core_size)
+            return recurrent_policy(core, distribution, critic=agent.loss.has_critic)
+        plain = mlp_policy(
+            num_inputs,
+            distribution,
+            hidden=agent.hidden,
+            activation=agent.activation,
+            critic=agent.loss.has_critic,
+            shared_trunk=agent.loss.auxiliary_critic,
+        )
+        if not self.method.warped:
+            return plain
+        assert isinstance(plain.actor, MLP)
+        actor = WarpMLP(plain.actor, kind="tanh", start="identity")
+        return Policy(actor, distribution, plain.critic)
+
+    def learner(
+        self, policy: Policy, generator: torch.Generator, device: torch.device
+    ) -> MetaLearner:
+        """Make the learner before its first iteration.
+
+        Args:
+            policy: The architecture.
+            generator: Draws the initial parameters.
+            device: Where they live.
+
+        Raises:
+            UserError: The settings do not suit the policy.
+        """
+        params = {name: p.to(device) for name, p in policy.init(generator).items()}
+        try:
+            return self.method.build(Untrained(params, policy))
+        except ValueError as error:
+            raise UserError(f"--method {self.method.name}: {error}") from error
+
+    def load(self, run: RunDirectory, device: torch.device) -> Loaded:
+        """Load the learner of a run's checkpoint, and the same before its first iteration.
+
+        Raises:
+            UserError: The checkpoint is missing, damaged or another learner's.
+        """
+        policy = self.policy()
+        trained, untrained = (
+            self.learner(policy, spawn_generators(run.seed, STREAMS)["init"], device)
+            for _ in range(2)
+        )
+        iteration = load_learner(run, trained)
+        usual = Measurement(USUAL_STEPS, self.agent.episodes)
+        sides = [GradientAdapter(self, policy, one, device) for one in (trained, untrained)]
+        return Loaded(sides[0], sides[1], iteration, usual, "gradient steps")
+
+
+class Episodes:
+    """Meta-batches of a problem: tasks with episodes to adapt by, as learners take them.
+
+    Environments are made once, and set to the tasks and generators of each meta-batch.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        policy: Policy,
+        agent: AdaptingPolicy,
+        device: torch.device,
+        num_episodes: int | None = None,
+    ) -> None:
+        """Prepare meta-batches.
+
+        Args:
+            problem: Whose tasks.
+            policy: Plays.
+            agent: Says by how many episodes, and their loss.
+            device: Where.
+            num_episodes: Per task and gradient step; None: as the agent says.
+        """
+        self.problem, self.policy, self.loss, self.device = problem, policy, agent.loss, device
+        self.num_episodes = agent.episodes if num_episodes is None else num_episodes
+        self._lent = Environments(partial(problem.make_env, device=device))
+        one = problem.make_env(1, [torch.Generator(device)], device)
+        self._numbers = getattr(one, "task_tensor", tuple)  # [N, D], where environments take them
+
+    def of(self, tasks: Sequence[Any], generator: torch.Generator) -> PolicyGradientTasks:
+        """N tasks to adapt to, divisible; what a task draws does not depend on its company.
+
+        Args:
+            tasks: N tasks.
+            generator: Draws two seeds per task: of its policy's noise and of its environments.
+        """
+        size = (2, len(tasks))
+        seeds = torch.randint(MAX_SEED, size, generator=generator, device=generator.device)
+        noise, dynamics = (
+            [torch.Generator(self.device).manual_seed(seed) for seed in row]
+            for row in seeds.tolist()
+        )
+        collector = Collector(
+            self._lent,
+            self.policy,
+            noise,
+            self.problem.horizon,
+            num_episodes=self.num_episodes,
+            tasks=self._numbers(tasks),
+            dynamics=dynamics,
+        )
+        return PolicyGradientTasks(collector, self.loss)
+
+
+def start_penalty(policy: Policy, coef: float) -> Penalty | None:
+    """What keeps the policy before adaptation from settling, if its weight is not 0."""
+    if not coef:
+        return None
+    return lambda fast, slow, drawn: -coef * start_entropy(policy, drawn, fast, slow)
+
+
+@dataclass(frozen=True)
+class GradientAdapter:
+    """A learner (`metarl.evaluate.adapter.Adapter`): k counts gradient steps.
+
+    Attributes:
+        learning: What it was trained with.
+        policy: The architecture.
+        learner: Whose initialisation and update rule.
+        device: Where it plays.
+    """
+
+    learning: GradientLearning
+    policy: Policy
+    learner: MetaLearner
+    device: torch.device
+
+    def adapt(
+        self, tasks: Sequence[Any], how: Measurement, generator: torch.Generator
+    ) -> AdaptationResult:
+        """Take gradient steps on N tasks."""
+        problem, agent = self.learning.problem, self.learning.agent
+        episodes = Episodes(problem, self.policy, agent, self.device, how.episodes)
+        return evaluate_learner(
+            self.learner,
+            episodes.of(tasks, generator),
+            how.steps,
+            has_goal=problem.has_goal,
+            chunk_size=how.chunk_size,
+        )
+
+    def film(self, task: Any, steps: int, seed: int, *, greedy: bool) -> list[Scene]:
+        """Play an episode with the weights before adaptation and after each step."""
+        names = (*STREAMS, *TEST_STREAMS, "film")
+        streams = spawn_generators(seed, names, self.device)
+        weights = self.adapted_weights(task, steps, streams["test_episodes"])
+        agent = PolicyAgent(self.policy, weights, streams["film"], greedy=greedy)
+        return play_stages(self.learning.problem, task, agent, steps + 1, seed, self.device)
+
+    def adapted_weights(self, task: Any, steps: int, generator: torch.Generator) -> Params:
+        """Weights of the policy after 0 to K gradient steps on one task, ``[K + 1, ...]``."""
+        learner = self.learner
+        tasks = Episodes(self.learning.problem, self.policy, self.learning.agent, self.device).of(
+            [task], generator
+        )
+        with torch.no_grad():
+            passed = [learner.initial_fast(tasks)]
+        passed += [step.next_fast for step in learner.adaptation(tasks, steps)]
+        fast = stack([{name: p[0].detach() for name, p in fast.items()} for fast in passed])
+        slow = {name: p.detach() for name, p in share(learner.slow, len(passed)).items()}
+        return {**fast, **slow}

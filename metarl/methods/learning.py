@@ -1,0 +1,92 @@
+"""A method on a problem: trained, loaded and measured alike, whatever it adapts by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+
+from metarl.core.settings import Method
+from metarl.evaluate.adapter import Loaded
+from metarl.meta.method import GradientMethod
+from metarl.methods.agents import AdaptingPolicy, Agent, MixturePolicy, TrialsAgent
+from metarl.methods.ppo import PPOSettings
+from metarl.methods.rl2 import RL2Settings
+from metarl.rl.problem import Problem
+from metarl.runs.directory import RunDirectory
+from metarl.train.loop import LoopSettings
+
+
+class Learning(Protocol):
+    """A method, an agent and a problem."""
+
+    @property
+    def problem(self) -> Problem:
+        """What is learned."""
+
+    def check(self, device: str) -> None:
+        """Check that all can be made, before there is a run directory.
+
+        Raises:
+            UserError: It cannot.
+        """
+
+    def train(
+        self,
+        runs: Sequence[RunDirectory],
+        loop: LoopSettings,
+        meta_batch: int,
+        device: str,
+        *,
+        resume_to: int | None,
+    ) -> None:
+        """Train a learner per run, from its seed or from where its checkpoint stopped.
+
+        Raises:
+            KeyboardInterrupt: Interrupted, after saving.
+        """
+
+    def load(self, run: RunDirectory, device: torch.device) -> Loaded:
+        """Load what a run has learned.
+
+        Raises:
+            UserError: Its checkpoint is missing, damaged or another learner's.
+        """
+
+
+def learning(problem: Problem, method: Method, agent: Agent) -> Learning:
+    """Return how a method learns a problem; imports no other way.
+
+    Raises:
+        TypeError: The agent is of another kind of methods, or the method of no kind.
+    """
+    match method, agent:
+        case GradientMethod(), AdaptingPolicy():
+            from metarl.methods.gradient import GradientLearning
+
+            return GradientLearning(problem, method, agent)
+        case RL2Settings(), TrialsAgent():
+            from metarl.methods.recurrent import RecurrentLearning
+
+            return RecurrentLearning(problem, method, agent, agent.trial_episodes, max_skipped=10)
+        case PPOSettings(), MixturePolicy():
+            from metarl.methods.fine_tuned import FineTunedLearning
+
+            return FineTunedLearning(problem, method, agent)
+    raise TypeError(f"{type(agent).__name__} does not learn by {type(method).__name__}")
+
+
+def agent_for(method: type[Method]) -> Agent:
+    """Return the usual agent of a method.
+
+    Raises:
+        TypeError: The method is of no kind.
+    """
+    if issubclass(method, GradientMethod):
+        return AdaptingPolicy()
+    if issubclass(method, RL2Settings):
+        return TrialsAgent(core=method.core)
+    if issubclass(method, PPOSettings):
+        return MixturePolicy()
+    raise TypeError(f"{method.__name__} has no agent: it is of no kind that plays")

@@ -1,0 +1,389 @@
+"""RL^2 (Duan et al. 2016) and the Warp-RNN: agents that adapt through their hidden state.
+
+A trial is several episodes on one task; the agent sees, beside the observation, its last action and
+reward, the time in the trial and whether an episode has just begun (`metarl.rl.trial_env`). Its
+hidden state is carried over the episodes of a trial and emptied between trials. What is maximised
+is the discounted return of the trial: the end of an episode is no boundary. So the agent may
+explore in the first episode for the sake of the later ones.
+
+The Warp-RNN of Flennerhag et al. 2020 is such an agent with two timescales: the weights of its core
+are slow, those of the heads fast (`metarl.meta.TwoTimescale`). The published maze is a trial of one
+episode.
+
+Deviation: trained by actor-critic or PPO in place of the paper's TRPO, on trials of which each has
+a task of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from gymnasium.spaces import Discrete
+from torch import Tensor
+
+from metarl.core import Params, stack
+from metarl.core.cuda_graph import Captured, require_cuda
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.evaluate.adaptation_evaluation import AdaptationResult, evaluate_agent
+from metarl.evaluate.adapter import Loaded, Measurement
+from metarl.evaluate.film import Scene, Watched, require_filmed
+from metarl.meta import TwoTimescale
+from metarl.methods.agents import TrialAgent
+from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
+from metarl.rl import (
+    Categorical,
+    Collector,
+    Policy,
+    PolicyAgent,
+    PolicyGradientTasks,
+    actor_critic,
+    distribution_for,
+)
+from metarl.rl.problem import Problem, TensorEnv
+from metarl.rl.trial_env import TrialEnv, num_trial_inputs
+from metarl.runs.directory import RunDirectory
+from metarl.seeding import spawn_generators
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import Trainer
+
+USUAL_TRIALS = 20
+"""Per task, to be measured by."""
+
+
+@dataclass(frozen=True)
+class RecurrentLearning:
+    """Agents with a memory, on one problem.
+
+    Attributes:
+        problem: What is learned.
+        method: How the weights step.
+        agent: Who learns.
+        trial_episodes: Episodes of a trial.
+        published_inputs: The inputs of the published maze, with an unused one and without a flag,
+            for trials of one episode.
+        first_action_zero_is_set: A fault of the published inputs.
+        streams: Names of the random streams, in their order; ``init`` is one.
+        actions: The stream that draws actions.
+        environments: The stream that draws what environments draw.
+        max_skipped: Batches in a row without a finite gradient that stop training.
+    """
+
+    problem: Problem
+    method: RL2Settings
+    agent: TrialAgent
+    trial_episodes: int = 1
+    published_inputs: bool = False
+    first_action_zero_is_set: bool = False
+    streams: tuple[str, ...] = ("init", "tasks", "episodes")
+    actions: str = "episodes"
+    environments: str = "episodes"
+    max_skipped: int = 1
+
+    def check(self, device: str) -> None:
+        """Check that all can be made.
+
+        Raises:
+            UserError: It cannot.
+        """
+        resolve_device(device)
+        policy = self.policy()
+        if isinstance(self.method, WarpRNNSettings) and not policy.slow:
+            raise UserError(
+                f"--core {self.agent.core} has no slow weights, which --method warp-rnn learns at "
+                f"another pace: take --core warp, or --method rl2 --core {self.agent.core}"
+            )
+
+    def train(
+        self,
+        runs: Sequence[RunDirectory],
+        loop: LoopSettings,
+        batch_size: int,
+        device: str,
+        *,
+        resume_to: int | None,
+        cuda_graph: bool = False,
+    ) -> None:
+        """Train one agent per seed, all as one program.
+
+        Args:
+            runs: One per seed.
+            loop: When it ends, writes and saves.
+            batch_size: Trials per agent and iteration, each on a task of its own.
+            device: Where.
+            resume_to: Iterations in all, where runs go on from their checkpoints; None: they are
+                new.
+            cuda_graph: Run each rollout with its loss and gradient as one CUDA graph.
+
+        Raises:
+            KeyboardInterrupt: Interrupted, after saving.
+        """
+        training = self.build(runs, loop, batch_size, device, cuda_graph=cuda_graph)
+        try:
+            if resume_to is not None:
+                training.resume()
+            training.run()
+        finally:
+            for run in runs:
+                run.close()
+
+    def build(
+        self,
+        runs: Sequence[RunDirectory],
+        loop: LoopSettings,
+        batch_size: int,
+        device: str,
+        *,
+        cuda_graph: bool = False,
+    ) -> MetaTraining:
+        """Make everything that trains; see `train`."""
+        place = resolve_device(device)
+        streams = [spawn_generators(run.seed, self.streams, place) for run in runs]
+        policy = self.policy()
+        initial = stack([policy.init(s["init"]) for s in streams])
+        captured = (
+            [_captured(streams, (self.actions, self.environments), place)] if cuda_graph else []
+        )
+        params = {name: p.to(place) for name, p in initial.items()}
+        timescales = self.method.timescales
+        learner = TwoTimescale(params, policy.slow, timescales, *captured)
+        trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
+        trials = PolicyGradientTasks(
+            Collector(
+                self.trials(len(runs) * batch_size, [s[self.environments] for s in streams], place),
+                policy,
+                [s[self.actions] for s in streams],
+                self.num_steps,
+                options={"tasks": None},  # each on one of training's, drawn again
+                record=True,
+            ),
+            self.agent.loss,
+        )
+
+        def iterate() -> Mapping[str, Tensor]:
+            metrics = trainer.step(trials)
+            if self.trial_episodes > 1:
+                rewards = learner.batch.trajectory.rewards
+                metrics |= episode_metrics(rewards, self.trial_episodes)
+            return metrics
+
+        return MetaTraining(
+            trainer,
+            iterate,
+            runs,
+            streams,
+            batch_size * self.num_steps,
+            loop,
+            headline=("return_before", "return"),
+        )
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of a trial."""
+        return self.trial_episodes * self.problem.horizon
+
+    def policy(self) -> Policy:
+        """Make the architecture.
+
+        Raises:
+            UserError: Actions are continuous.
+        """
+        actions = distribution_for(self.problem.actions)
+        if not isinstance(actions, Categorical):
+            raise UserError(
+                f"--method {self.method.name} chooses among finitely many actions, and those of "
+                f"{self.problem.name} are {self.problem.actions}: take an environment with "
+                "Discrete actions, or a method that adapts by gradient steps, such as maml"
+            )
+        return actor_critic(self.agent.make_core(self.num_inputs), actions)
+
+    @property
+    def num_inputs(self) -> int:
+        """Numbers that the agent sees."""
+        seen, actions = self.problem.observation, self.problem.actions
+        assert isinstance(actions, Discrete)
+        return num_trial_inputs(math.prod(seen.shape or ()), int(actions.n))
+
+    def trials(
+        self,
+        num_envs: int,
+        generators: Sequence[torch.Generator],
+        device: torch.device,
+        *,
+        num_episodes: int | None = None,
+        watched: bool = False,
+    ) -> TrialEnv:
+        """Make trials as the agent sees them.
+
+        Args:
+            num_envs: Trials side by side.
+            generators: Of the environments.
+            device: Where.
+            num_episodes: Of a trial; None: as in training.
+            watched: Note what is shown, for films (`Watched`).
+        """
+        env: TensorEnv = self.problem.make_env(num_envs, generators, device)
+        return TrialEnv(
+            Watched(env, require_filmed(self.problem)) if watched else env,
+            self.problem.horizon,
+            self.trial_episodes if num_episodes is None else num_episodes,
+            device=device,
+            episode_flag=not self.published_inputs,
+            unused_input=self.published_inputs,
+            first_action_zero_is_set=self.first_action_zero_is_set,
+        )
+
+    def load(self, run: RunDirectory, device: torch.device) -> Loaded:
+        """Load the agent of a run's checkpoint, and the same before its first iteration.
+
+        Raises:
+            UserError: The checkpoint is missing, damaged or another agent's.
+        """
+        policy = self.policy()
+        untrained = policy.init(spawn_generators(run.seed, self.streams)["init"])
+        trained, iteration = trained_params(run, untrained)
+        sides = [
+            RecurrentAdapter(self, policy, {n: p.to(device) for n, p in params.items()}, device)
+            for params in (trained, untrained)
+        ]
+        usual = Measurement(self.trial_episodes - 1, USUAL_TRIALS)
+        return Loaded(sides[0], sides[1], iteration, usual, "episodes before")
+
+
+def trained_params(run: RunDirectory, like: Params) -> tuple[Params, int]:
+    """Parameters of a run's checkpoint (no leading axis), and its iteration.
+
+    Args:
+        run: A run.
+        like: What the settings ask for, by name.
+
+    Raises:
+        UserError: They are not those of the settings, or the file is another script's.
+    """
+    state = run.load_checkpoint()
+    with run.fits_settings():
+        params = dict(state["learner"]["params"])
+        asked, there = ({n: tuple(p.shape) for n, p in of.items()} for of in (like, params))
+        for name in sorted(asked.keys() | there.keys()):
+            found, wanted = there.get(name, "missing"), asked.get(name, "nothing")
+            if found != wanted:
+                raise ValueError(f"{name} is {found}, the settings ask for {wanted}")
+    return params, int(state["iteration"])
+
+
+@dataclass(frozen=True)
+class RecurrentAdapter:
+    """An agent (`metarl.evaluate.adapter.Adapter`): k counts the episodes of its trial before.
+
+    The clock that it sees runs as in training; in trials that are longer than those it runs slower.
+
+    Attributes:
+        learning: What it was trained with.
+        policy: The architecture.
+        params: Of one agent.
+        device: Where it plays.
+    """
+
+    learning: RecurrentLearning
+    policy: Policy
+    params: Params
+    device: torch.device
+
+    def adapt(
+        self, tasks: Sequence[Any], how: Measurement, generator: torch.Generator
+    ) -> AdaptationResult:
+        """Play trials on N tasks, ``how.episodes`` on each."""
+        learning = self.learning
+        if how.chunk_size is not None:
+            raise UserError(f"--chunk-size: {learning.method.name} plays all its trials at once")
+        many = [task for task in tasks for _ in range(how.episodes)]
+        return evaluate_agent(
+            self.agent(generator),
+            learning.trials(
+                len(many), [generator], self.device, num_episodes=self._num_episodes(how.steps)
+            ),
+            len(tasks),
+            how.steps + 1,
+            learning.problem.horizon,
+            has_goal=learning.problem.has_goal,
+            options={"tasks": many},
+        )
+
+    def film(self, task: Any, steps: int, seed: int, *, greedy: bool) -> list[Scene]:
+        """Play the episodes of one trial."""
+        streams = spawn_generators(seed, ("environment", "actions"), self.device)
+        agent = self.agent(streams["actions"], greedy=greedy)
+        titles = [f"episode {k + 1}" for k in range(steps + 1)]
+        return self.scenes(
+            agent, task, titles, streams["environment"], num_episodes=self._num_episodes(steps)
+        )
+
+    def agent(self, generator: torch.Generator, *, greedy: bool = False) -> PolicyAgent:
+        """Make who plays."""
+        return PolicyAgent(
+            self.policy, stack([self.params]), generator, greedy=greedy, remembers="trial"
+        )
+
+    def scenes(
+        self,
+        agent: PolicyAgent,
+        task: Any,
+        titles: Sequence[str],
+        generator: torch.Generator,
+        *,
+        num_episodes: int,
+    ) -> list[Scene]:
+        """The first episodes of one trial, as many as there are titles."""
+        env = self.learning.trials(
+            1, [generator], self.device, num_episodes=num_episodes, watched=True
+        )
+        watched = env.env
+        assert isinstance(watched, Watched)
+        agent.begin(1)
+        observation, _ = env.reset(options={"tasks": [task]})
+        for _ in range(len(titles) * self.learning.problem.horizon):
+            observation, *_ = env.step(agent.act(observation))
+        return watched.scenes(task, titles)
+
+    def _num_episodes(self, steps: int) -> int:
+        return max(steps + 1, self.learning.trial_episodes)
+
+
+def episode_metrics(rewards: Tensor, num_episodes: int) -> dict[str, Tensor]:
+    """Metrics of the episodes in trials, ``[N]`` each, means over trials.
+
+    Args:
+        rewards: ``[N, T, B]``.
+        num_episodes: Of each trial.
+
+    Returns:
+        ``return_before``: of the first episode; ``return``: of the last; ``trial_return``: of all
+        together; ``unrewarded``: the fraction of trials whose first episode paid nothing.
+    """
+    num_agents, num_steps, num_trials = rewards.shape
+    # [N, episodes, steps, B]
+    episodes = rewards.view(num_agents, num_episodes, num_steps // num_episodes, num_trials)
+    returns = episodes.sum(2)
+    return {
+        "return_before": returns[:, 0].mean(-1),
+        "return": returns[:, -1].mean(-1),
+        "trial_return": returns.sum(1).mean(-1),
+        "unrewarded": (episodes[:, 0] <= 0).all(1).float().mean(-1),
+    }
+
+
+def _captured(
+    streams: Sequence[Mapping[str, torch.Generator]], names: Sequence[str], device: torch.device
+) -> Any:
+    """How rollout, loss and gradient are run as one CUDA graph.
+
+    Raises:
+        UserError: There is no CUDA device.
+    """
+    require_cuda(device)
+    return partial(Captured, generators=[s[name] for s in streams for name in dict.fromkeys(names)])

@@ -1,0 +1,94 @@
+"""Settings of agents that adapt through their hidden state: rl2 and warp-rnn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import tyro
+
+from metarl.core import OptimiserSettings
+from metarl.core.settings import OuterLoop, SlowSide
+from metarl.meta import TwoTimescaleSettings
+
+CoreName = Literal["rnn", "gru", "lstm", "warp", "plastic", "modulated", "associative"]
+"""Names of `metarl.nn.CORES`."""
+
+
+@dataclass(frozen=True)
+class RL2Settings(OuterLoop):
+    """Remember the task in the hidden state of a recurrent network, within a trial.
+
+    Attributes:
+        num_epochs: Steps on each batch of trials.
+        burn_in: Iterations at the start without a step, whose gradients pile up.
+    """
+
+    name: ClassVar[str] = "rl2"
+    family: ClassVar[str] = "through the hidden state"
+    suits: ClassVar[frozenset[str]] = frozenset({"policy"})
+    core: ClassVar[CoreName] = "gru"
+
+    lr: float = 1e-2
+    max_grad_norm: float | None = 1.0
+    decay: Literal["constant", "linear", "cosine"] = "linear"
+    num_epochs: int = 3
+    burn_in: int = 0
+
+    def check(self) -> None:
+        """Check what both timescales step with."""
+        super().check()
+        _ = self.timescales
+
+    @property
+    def timescales(self) -> TwoTimescaleSettings:
+        """How fast weights step, and slow ones where there are any."""
+        outer = self.outer
+        return TwoTimescaleSettings(
+            fast=outer.optimiser,
+            slow=outer.of_side("slow"),
+            max_grad_norm=self.max_grad_norm,
+            num_epochs=self.num_epochs,
+            burn_in=self.burn_in,
+        )
+
+
+@dataclass(frozen=True)
+class WarpRNNSettings(RL2Settings, SlowSide):
+    """Remember the task in a network whose recurrent weights are slow, and whose heads are fast.
+
+    Attributes:
+        warp_period: Iterations between two slow steps.
+        reset_fast: meta-batch returns the fast weights and their optimiser to the start after
+            every slow step, so that the slow weights learn to make fast ones adapt from there;
+            never lets them live on, as published.
+        slow_gradient: Step the slow weights on the mean of the gradients, or on their sum.
+        slow_phase: Shifts the slow steps by that many iterations (the published code's 1).
+        slow: Optimiser of the slow weights, where it is another altogether, as runs of version 0.1
+            could have it; no flag.
+    """
+
+    name: ClassVar[str] = "warp-rnn"
+    core: ClassVar[CoreName] = "warp"
+
+    warp_period: int = 3
+    reset_fast: Literal["never", "meta-batch"] = "never"
+    slow_gradient: Literal["mean", "sum"] = "mean"
+    slow_phase: int = 0
+    slow: tyro.conf.Suppress[OptimiserSettings | None] = None
+
+    @property
+    def timescales(self) -> TwoTimescaleSettings:
+        """How fast and slow weights step."""
+        outer = self.outer
+        return TwoTimescaleSettings(
+            fast=outer.optimiser,
+            slow=self.slow or outer.of_side("slow"),
+            warp_period=self.warp_period,
+            max_grad_norm=self.max_grad_norm,
+            num_epochs=self.num_epochs,
+            reset_fast=self.reset_fast,
+            slow_gradient=self.slow_gradient,
+            burn_in=self.burn_in,
+            slow_phase=self.slow_phase,
+        )

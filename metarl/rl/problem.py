@@ -1,0 +1,196 @@
+"""Problems: a distribution of tasks, the environments that play them, and what is earned at best.
+
+A *problem* is all that a method has to know of what it learns. Whatever has the attributes of
+`Problem` is one; nothing has to be inherited. `metarl.rl.GymnasiumProblem` makes one of any
+Gymnasium environments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from gymnasium.spaces import Space
+
+from metarl.errors import UserError
+from metarl.rl.collector import TensorVectorEnv
+
+Split = Literal["validation", "test"]
+"""Of the tasks that are not trained on: those to choose settings by, and those to report on."""
+
+
+class TaskSource(Protocol):
+    """Where tasks come from; one that has a length is finite, and is iterated over."""
+
+    def sample(self, n: int, generator: torch.Generator, /) -> Sequence[Any]:
+        """Draw n tasks independently, with replacement where they are finitely many."""
+
+
+class Anchors(NamedTuple):
+    """Expected returns of an episode, means over some tasks.
+
+    Attributes:
+        floor: Of somebody who does not look.
+        oracle: Of somebody who knows the task.
+        floor_name: What the floor is the return of.
+    """
+
+    floor: float
+    oracle: float
+    floor_name: str = "random actions"
+
+
+class TensorEnv(TensorVectorEnv, Protocol):
+    """Environments of a problem, side by side as one tensor program.
+
+    ``reset`` understands the options ``tasks`` (one for each environment, kept for later resets;
+    None: they are drawn from the problem's training tasks) and ``same_task`` (another episode on
+    the tasks at hand).
+    """
+
+    @property
+    def single_observation_space(self) -> Space[Any]:
+        """Of one environment."""
+
+    @property
+    def single_action_space(self) -> Space[Any]:
+        """Of one environment."""
+
+
+class Problem(Protocol):
+    """A distribution of tasks, as methods see it."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+
+    @property
+    def observation(self) -> Space[Any]:
+        """Of one environment: a ``Box``."""
+
+    @property
+    def actions(self) -> Space[Any]:
+        """Of one environment, as policies draw actions (`metarl.rl.distribution_for`)."""
+
+    @property
+    def horizon(self) -> int:
+        """Steps of an episode, at most."""
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether an episode succeeds when it pays, or ends early."""
+
+    @property
+    def train(self) -> TaskSource:
+        """Tasks to train on."""
+
+    @property
+    def validation(self) -> TaskSource:
+        """Other tasks, to choose settings by."""
+
+    @property
+    def test(self) -> TaskSource:
+        """Others again, to report on."""
+
+    def make_env(
+        self, num_envs: int, generators: Sequence[torch.Generator], device: torch.device
+    ) -> TensorEnv:
+        """Make environments.
+
+        Args:
+            num_envs: B.
+            generators: G generators on ``device`` for all that the environments draw; each serves
+                B / G of them in a row, which do not depend on the others.
+            device: Where the tensors live.
+        """
+
+    def anchors(self, tasks: Sequence[Any]) -> Anchors | None:
+        """What is earned on some tasks at worst and at best; None where nobody knows."""
+
+
+NEEDED = (
+    *("name", "observation", "actions", "horizon", "has_goal"),
+    *("train", "validation", "test", "make_env", "anchors"),
+)
+"""Attributes of a problem."""
+
+
+def is_finite(source: TaskSource) -> bool:
+    """Whether a source of tasks has finitely many, which can be counted and gone through."""
+    return hasattr(source, "__len__")
+
+
+def source_of(problem: Problem, split: Split) -> TaskSource:
+    """Where tasks come from that are not trained on."""
+    return problem.test if split == "test" else problem.validation
+
+
+def unseen_tasks(
+    problem: Problem, split: Split, num_tasks: int, generator: torch.Generator
+) -> tuple[Any, ...]:
+    """Tasks of one side: each once where there are finitely many, at most ``num_tasks``.
+
+    Args:
+        problem: Whose tasks.
+        split: ``validation`` or ``test``.
+        num_tasks: How many.
+        generator: Draws them, or the order of the finitely many.
+    """
+    source: Any = source_of(problem, split)
+    if not is_finite(source):
+        return tuple(source.sample(num_tasks, generator))
+    tasks = tuple(source)
+    order = torch.randperm(len(tasks), generator=generator, device=generator.device)
+    return tuple(tasks[i] for i in order[:num_tasks].tolist())
+
+
+def check_problem(problem: Any) -> Problem:
+    """Check that something is a problem, and that its sides are apart.
+
+    Raises:
+        UserError: An attribute is missing, a finite side is empty, or a task is on two sides.
+    """
+    missing = [name for name in NEEDED if not hasattr(problem, name)]
+    if missing:
+        raise UserError(
+            f"{type(problem).__name__} is no problem, it has no {', '.join(missing)}: see "
+            "metarl.rl.Problem, or make a metarl.rl.GymnasiumProblem of environments"
+        )
+    found: Problem = problem
+    sources: dict[str, Any] = {
+        "train": found.train,
+        "validation": found.validation,
+        "test": found.test,
+    }
+    ids = {n: {task_name(t) for t in s} for n, s in sources.items() if is_finite(s)}
+    for name, tasks in ids.items():
+        if not tasks:
+            raise UserError(
+                f"{found.name} has no tasks for {name}: split them otherwise (a built-in one: "
+                "name another --salt)"
+            )
+    for one, other in combinations(ids, 2):
+        shared = ids[one] & ids[other]
+        if shared:
+            raise UserError(
+                f"{len(shared)} of {len(ids[other])} {other} tasks are {one} tasks too, such as "
+                f"{min(shared)}: split the tasks again"
+            )
+    return found
+
+
+def task_name(task: Any) -> str:
+    """Name of a task: its ``task_id``, or how it is written."""
+    return str(getattr(task, "task_id", None) or repr(task))
+
+
+def task_json(task: Any) -> Any:
+    """JSON value of a task: what its ``to_json`` writes, itself, or how it is written."""
+    if hasattr(task, "to_json"):
+        return json.loads(task.to_json())
+    if isinstance(task, str | int | float | bool | Mapping | list | tuple):
+        return task
+    return repr(task)

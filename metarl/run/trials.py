@@ -1,0 +1,349 @@
+"""`evaluate` and `render` of agents that learn within one trial, and what to judge them by."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+import tyro
+
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
+from metarl.evaluate.film import FORMATS, require_filmed, write
+from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
+from metarl.foreign_bytes import understood
+from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
+from metarl.plots.lines import Curves, save_figure, within_trial_curve
+from metarl.run.counts import Held
+from metarl.run.machine_memory import require_memory
+from metarl.run.settings import at_least
+from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.files import read_json, to_json, write_json
+from metarl.seeding import spawn_generators
+
+STREAMS = ("tasks", "environment", "policy")
+"""Random streams of the seed of an evaluation, or of a film."""
+
+FIGURES = (
+    *("mean_return", "iqm", "normalised_score", "first_find_rate", "find_interval_mean"),
+    "within_trial",
+)
+"""What is averaged over several runs."""
+
+QUESTION = ("num_tasks", "seed", "greedy", "window")
+"""What was asked of an agent: the same question has the same answer."""
+
+
+class References(Protocol):
+    """What returns are judged by, for some tasks."""
+
+    def figures(self, mean_return: float) -> Mapping[str, float | None]:
+        """Entries of a summary: ``NAME_return``, ``normalised_score``."""
+
+    def beside(self, summary: Mapping[str, Any]) -> str:
+        """The same in words."""
+
+    def curves(self) -> Mapping[str, Array]:
+        """Expected rewards ``[T, 1]`` by name, for the picture."""
+
+    @property
+    def note(self) -> str:
+        """What stands behind the names."""
+
+
+class Trained(Protocol):
+    """Settings of a run."""
+
+    @property
+    def core(self) -> str:
+        """What to call the agent."""
+
+    @property
+    def batch_size(self) -> int:
+        """Trials per iteration."""
+
+    def measured(self) -> RecurrentLearning:
+        """What was trained, on the problem that it is measured on."""
+
+    def references(self) -> References:
+        """What its returns are judged by."""
+
+
+Read = Callable[[Mapping[str, Any]], Trained]
+"""Reads the settings of a run from its `config.json`."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Play trials on tasks the agent is given, and sum them up in summary.json."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory, or a folder of seed-N runs."""
+    tasks: int = 1000
+    """Trials, each on a goal of its own; from the held-out goals, if the run has any."""
+    seed: int = 10_000
+    """Of tasks, teleports and actions: apart from training's."""
+    greedy: bool = False
+    """Take the most probable action instead of drawing from the policy."""
+    window: int = 20
+    """Steps a point of the within-trial curve."""
+    output: Path | None = None
+    """Write summary and picture into this folder (seed-N in it, for several runs). Default: into
+    the run, unless the same agent's summary of more trials, or of the same ones, is there."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the summary as one line of JSON, the last of standard output."""
+
+    HELD: ClassVar[Held] = ((8, "tasks"),)
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "tasks", "window")
+        at_least(0, self, "seed")
+
+
+def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
+    """Evaluate every run, and seeds together.
+
+    Each run gets `summary.json` and `within_trial.png`; a folder of several a `summary.json`.
+
+    Args:
+        settings: Which runs, and how.
+        read: Reads their settings.
+    """
+    summaries = {}
+    runs = find_runs(settings.run)
+    for run in runs:
+        trained = read(run.config)
+        references = trained.references()
+        measured, rewards = evaluate_run(run, trained, references, settings)
+        summary = to_json(measured, "summary")
+        print(describe(run.path, summary, references))
+        place = run.path
+        if settings.output is not None:
+            place = settings.output if len(runs) == 1 else settings.output / run.path.name
+        if replaces(place / "summary.json", summary, settings):
+            place.mkdir(parents=True, exist_ok=True)
+            write_json(place / "summary.json", summary)
+            draw_within_trial(place, {trained.core: rewards}, references, settings.window)
+        summaries[run.path.name] = summary
+    result = evaluation_result(settings.run, summaries, FIGURES)
+    if result.several:
+        print(describe_seeds(result.summary))
+        folder = settings.output or settings.run
+        if replaces(folder / "summary.json", result.summary, settings):
+            result.write(folder)
+    if settings.json:
+        print(result.as_line())
+    return result
+
+
+def evaluate_run(
+    run: RunDirectory, trained: Trained, references: References, settings: EvaluateSettings
+) -> tuple[dict[str, Any], Array]:
+    """The summary of one run, and the rewards ``[T, B]`` of its agent."""
+    started = time.perf_counter()
+    device = resolve_device(settings.device)
+    learning = trained.measured()
+    problem = learning.problem
+    require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", learning.num_steps)))
+    streams = spawn_generators(settings.seed, STREAMS, device)
+    tasks = problem.test.sample(settings.tasks, streams["tasks"])
+    loaded = learning.load(run, device)
+    agent = adapter(loaded.trained).agent(streams["policy"], greedy=settings.greedy)
+    env = learning.trials(settings.tasks, [streams["environment"]], device)
+    rewards = play(agent, env, learning.num_steps, {"tasks": tasks})
+    statistics = trial_statistics(rewards, window=settings.window, seed=settings.seed)
+    test: Any = problem.test
+    summary = {
+        **dataclasses.asdict(statistics),
+        **references.figures(statistics.mean_return),
+        "num_tasks": settings.tasks,
+        "num_goals": len(test),
+        "protocol": "fresh trials, all goals" if test is problem.train else "held-out goals",
+        "seed": settings.seed,
+        "greedy": settings.greedy,
+        "device": str(device),
+        "iteration": loaded.iteration,
+        "env_steps": loaded.iteration * trained.batch_size * learning.num_steps,
+        "wall_seconds": time.perf_counter() - started,
+    }
+    return summary, rewards
+
+
+def adapter(one: Any) -> RecurrentAdapter:
+    """What a run of agents with a memory loads."""
+    assert isinstance(one, RecurrentAdapter)
+    return one
+
+
+def replaces(path: Path, summary: Mapping[str, Any], settings: EvaluateSettings) -> bool:
+    """Whether a summary is written, or an earlier one stays, which is said."""
+    kept = kept_instead(path, summary) if settings.output is None else None
+    if kept is not None:
+        print(f"  {path} stays, {kept}; write this one with --output FOLDER")
+    return kept is None
+
+
+def kept_instead(path: Path, summary: Mapping[str, Any]) -> str | None:
+    """Why an earlier summary of the same agent stays, in words; None where the new one is written.
+
+    Args:
+        path: Of the earlier one, if there is any.
+        summary: The new one.
+    """
+    if not path.is_file():
+        return None
+    earlier = read_json(path)
+    if earlier.get("iteration") != summary.get("iteration"):
+        return None
+    with understood(path, "is not a summary", "delete it"):
+        more = (earlier.get("num_tasks") or 0) > summary["num_tasks"]
+    if more:
+        return f"it is of {earlier['num_tasks']} trials"
+    if all(earlier.get(name) == summary[name] for name in QUESTION):
+        return "it is of the same trials"
+    return None
+
+
+def describe(place: Path, summary: Mapping[str, Any], references: References) -> str:
+    """A summary in a few lines."""
+    low, high = summary["ci95"]
+    return "\n".join(
+        (
+            f"{place}: {summary['num_tasks']} trials, {summary['protocol']}"
+            f" ({summary['num_goals']} goals), after {summary['iteration']} iterations",
+            f"  return {summary['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
+            f" interquartile mean {summary['iqm']:.1f},"
+            f" normalised score {_number(summary['normalised_score'], '.3f')}",
+            f"  beside: {references.beside(summary)}",
+            f"  {_first_find(summary)};"
+            f" steps from find to find: {_number(summary['find_interval_mean'], '.1f')}",
+        )
+    )
+
+
+def describe_seeds(summary: Mapping[str, Any]) -> str:
+    """The mean return over several runs, and its interval, in a line.
+
+    Args:
+        summary: Of all runs.
+    """
+    low, high = summary["mean_return_over_runs_ci95"]
+    return (
+        f"mean of {summary['num_runs']} runs: return {summary['mean_return']:.1f}"
+        f" [{low:.1f}, {high:.1f}] (95 % t interval over the runs)"
+    )
+
+
+def _first_find(summary: Mapping[str, Any]) -> str:
+    """When the goal is first found; half of the trials must find it, or there is no median."""
+    rate = f"{100 * summary['first_find_rate']:.1f} % of the trials"
+    if not summary["first_find_rate"]:
+        return "first find: in none of the trials"
+    mean = f"mean step {summary['first_find_mean']:.1f}"
+    if summary["first_find_median"] is None:
+        return f"first find: in {rate}, {mean} of these (too few for a median over all)"
+    return f"first find: in {rate}, {mean} of these, median step {summary['first_find_median']:g}"
+
+
+def _number(value: float | None, how: str) -> str:
+    return "–" if value is None else format(value, how)
+
+
+def draw_within_trial(
+    place: Path, rewards: Mapping[str, Array], references: References, window: int
+) -> None:
+    """Write `within_trial.png`, the picture of learning to learn: return in each whole window.
+
+    Args:
+        place: The folder.
+        rewards: Of trials, ``[T, B]`` by name.
+        references: What they are judged by.
+        window: Steps a point.
+    """
+    curves = []
+    width = min(window, *map(len, rewards.values()))
+    for name, trials in {**rewards, **references.curves()}.items():  # [T, B]
+        values = window_returns(trials, width).T[:, : len(trials) // width]  # [B, windows]
+        ends = width * np.arange(1, values.shape[1] + 1)
+        curves.append(Curves(name, ends, values))
+    picture = place / "within_trial.png"
+    title = "within one trial"
+    save_figure(
+        within_trial_curve(curves, window=width, title=title, note=references.note), picture
+    )
+    print(f"  drawn: {picture}")
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """Draw or film one trial of a trained agent: the maze, its trail, the hidden goal."""
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    """A run directory."""
+    output: Path = Path("trial.gif")
+    """.gif or .mp4: a film; .png: the whole trial in one picture."""
+    side_by_side: bool = False
+    """Show the same agent before training beside it, in the same maze."""
+    seed: int = 0
+    """Of the goal, the teleports and the actions."""
+    steps: int | None = None
+    """Show only the first steps of the trial. Default: all."""
+    fps: int = 10
+    """Steps a second."""
+    cell_size: int | None = None
+    """Pixels a cell. Default: by the size of the maze."""
+    greedy: bool = False
+    """Take the most probable action instead of drawing from the policy."""
+
+    HELD: ClassVar[Held] = ((75, "cell_size", "cell_size"),)  # 5 x 5 cells in three colours
+
+    def __post_init__(self) -> None:
+        if self.output.suffix not in FORMATS:
+            raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
+        at_least(0, self, "seed")
+        at_least(1, self, "fps", "steps")
+        at_least(4, self, "cell_size")
+
+
+def render(settings: RenderSettings, read: Read) -> None:
+    """Play the trial and write the picture.
+
+    The same seed gives the same goal and teleports, whoever plays.
+
+    Args:
+        settings: Which run, and what to show.
+        read: Reads its settings.
+    """
+    run = RunDirectory.open(settings.run)
+    learning = read(run.config).measured()
+    problem = require_filmed(learning.problem)
+    loaded = learning.load(run, torch.device("cpu"))
+    players = [(f"trained, {loaded.iteration:,} iterations", adapter(loaded.trained))]
+    if settings.side_by_side:
+        players.insert(0, ("untrained", adapter(loaded.untrained)))
+    scenes = []
+    for title, player in players:
+        streams = spawn_generators(settings.seed, STREAMS)
+        (task,) = learning.problem.test.sample(1, streams["tasks"])
+        agent = player.agent(streams["policy"], greedy=settings.greedy)
+        scenes += player.scenes(agent, task, [title], streams["environment"], num_episodes=1)
+    num_steps = min(settings.steps or learning.num_steps, learning.num_steps)
+    write(
+        scenes,
+        problem,
+        settings.output,
+        num_steps=num_steps,
+        fps=settings.fps,
+        cell_size=settings.cell_size,
+    )
+    found = ", ".join(f"{scene.title}: return {scene.earned(num_steps):g}" for scene in scenes)
+    print(f"drawn: {settings.output} ({found})")
