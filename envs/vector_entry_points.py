@@ -51,10 +51,10 @@ def make_vector(
     """An environment of `kind` for `gymnasium.make_vec`.
 
     Args:
-        kind: Its class.
+        kind: Class of the environment.
         num_envs: Number of environments, B.
-        device: Where the tensors live; None for arrays of NumPy (computed on the CPU).
-        autoreset_mode: What happens at the end of an episode.
+        device: Device of the tensors; None for arrays of NumPy (computed on the CPU).
+        autoreset_mode: Behaviour at the end of an episode.
         max_episode_steps: The horizon, by its name in Gymnasium.
         render_mode: One of the class's, or None.
         settings: The others of `kind`.

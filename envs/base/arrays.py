@@ -72,7 +72,7 @@ class TensorProgram:
         """Does one action everywhere.
 
         Args:
-            actions: On the environment's device; anything ``torch.as_tensor`` takes is converted.
+            actions: Actions on the environment's device, or what ``torch.as_tensor`` converts.
 
         Returns:
             Observations float32 [B, ...], the rewards of these actions float32 [B], terminated

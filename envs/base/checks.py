@@ -49,7 +49,7 @@ def whole_number(value: Any, name: str, *, least: int = 1, most: int = LARGEST) 
     Args:
         value: An integer of Python, NumPy or torch, or a float without a fraction (13.0, as JSON
             may have it).
-        name: What the caller calls it.
+        name: The caller's name for it.
         least: The smallest value allowed.
         most: The largest value allowed.
 
@@ -87,7 +87,7 @@ def check_seeds(seeds: Any, num_seeds: int) -> list[int | None]:
 
     Args:
         seeds: An integer s for s, s + 1, ..., or a sequence of seeds and None.
-        num_seeds: How many are wanted.
+        num_seeds: Number of seeds.
 
     Raises:
         ValueError: If there is another number of them, or one is negative.
@@ -160,7 +160,7 @@ def json_object(text: Any, name: str) -> dict[str, Any]:
 
     Args:
         text: The JSON, text or bytes.
-        name: What the object is, for the error message.
+        name: Name of the object, for the error message.
 
     Raises:
         ValueError: If it is no JSON, no object, holds NaN or an infinity, names a field twice, or
@@ -182,7 +182,7 @@ def as_cell(cell: Any, role: str) -> tuple[int, int]:
 
     Args:
         cell: Two whole numbers, of whatever type.
-        role: What the caller calls this cell, for the error message.
+        role: The caller's name for this cell, for the error message.
 
     Raises:
         ValueError: If it is anything else.
@@ -227,9 +227,9 @@ def check_discrete(action: Any, num_actions: int, names: str = "") -> np.int64:
     """The action as an integer.
 
     Args:
-        action: What was given.
-        num_actions: How many there are.
-        names: What they are called, for the error message.
+        action: The action given.
+        num_actions: Number of actions.
+        names: Names of the actions, for the error message.
 
     Raises:
         ValueError: If it is not a whole number in [0, num_actions).

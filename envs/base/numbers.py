@@ -27,8 +27,8 @@ class TaskNumbers:
 
     Attributes:
         shapes: Names of a task's arrays, and their shapes, in order.
-        dtype: Of all of them.
-        device: Where tensors live.
+        dtype: Type of all numbers.
+        device: Device of the tensors.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -51,7 +51,7 @@ class TaskNumbers:
 
         Args:
             numbers: A tensor or an array.
-            num_tasks: How many rows it must have.
+            num_tasks: Number of rows it must have.
 
         Raises:
             ValueError: If it has another shape or type.

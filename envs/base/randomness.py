@@ -33,7 +33,7 @@ class GeneratorBlocks:
     Args:
         generator: One generator, several, or None for an own one with a random seed.
         num_envs: Number of environments, B; a multiple of the number of generators.
-        device: Where the draws are made; the generators must live there.
+        device: Device of the draws and of the generators.
 
     Raises:
         ValueError: If they cannot be shared equally, a generator is on another device, or torch
@@ -158,9 +158,9 @@ class StepRandomness:
 
     Args:
         kinds: ``"uniforms"`` in [0, 1) and ``"normals"``, float32; others are whole numbers.
-        generators: Where numbers that are not given come from.
+        generators: Source of the numbers that are not given.
         horizon: Steps in an episode, T.
-        bounds: Of whole numbers: kind k lies in [0, bounds[k]).
+        bounds: Bounds of whole numbers: kind k lies in [0, bounds[k]).
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class StepRandomness:
         return tuple(self._row(kind) for kind in self.kinds)
 
     def block(self, kind: str) -> torch.Tensor:
-        """The numbers of one kind of the next T' steps, [T', B], for who does not call `next`."""
+        """The numbers of one kind of the next T' steps, [T', B], where `next` is not called."""
         block = self._given.get(kind)
         if block is None:
             left = self.horizon - self._covered[kind]

@@ -44,12 +44,12 @@ class TaskEnv(OneClock, gymnasium.Env[Observation, ActT], Generic[T, ActT]):
     Attributes:
         task_type: The kind of task it takes.
         step_options: Reset options with one random number for each step, in place of own draws.
-        bounds: Of those that are whole numbers: option k lies in [0, bounds[k]).
+        bounds: Bounds of whole numbers: option k lies in [0, bounds[k]).
         may_terminate: Whether an episode can end before the horizon.
         reward_range: The least and the largest reward of a step.
 
     Args:
-        tasks: Where tasks come from when none is set.
+        tasks: Source of tasks when none is set.
         horizon: Steps in an episode, at least 1.
         render_mode: None or one of ``metadata["render_modes"]``.
 

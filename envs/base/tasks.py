@@ -170,7 +170,7 @@ class TaskSet(Generic[T]):
         """Draws `n` tasks independently and uniformly, with replacement.
 
         Args:
-            n: How many, at least 0.
+            n: Number of tasks, at least 0.
             rng: A NumPy or a (CPU or GPU) torch generator. The two give different tasks.
 
         Raises:
@@ -276,7 +276,7 @@ class TaskFamily(ABC, Generic[PlainT]):
         """Draws `n` tasks independently.
 
         Args:
-            n: How many, at least 0.
+            n: Number of tasks, at least 0.
             rng: A NumPy or a (CPU or GPU) torch generator. The two give different tasks.
 
         Raises:
@@ -351,7 +351,7 @@ def deal_out(
 
     Args:
         items: Pairs of a name and what is dealt out by it.
-        fractions: Of the three parts.
+        fractions: Sizes of the three parts, as fractions.
         salt: Another string gives another split.
 
     Raises:

@@ -68,16 +68,16 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
 
     Args:
         num_envs: Number of environments, B, at least 1.
-        tasks: Where tasks come from when none are set.
+        tasks: Source of tasks when none are set.
         horizon: Steps in an episode, at least 1.
         parameter_shapes: See above.
-        observation_space: Of one environment.
-        action_space: Of one environment.
-        device: Where all tensors live.
+        observation_space: Observations of one environment.
+        action_space: Actions of one environment.
+        device: Device of all tensors.
         generator: One generator on `device`, or G of them, of which each drives B / G
             environments in a row. By default the environment's own.
-        autoreset_mode: What happens at the end of an episode.
-        bounds: Of step options that are whole numbers: option k lies in [0, bounds[k]).
+        autoreset_mode: Behaviour at the end of an episode.
+        bounds: Bounds of whole-numbered step options: option k lies in [0, bounds[k]).
 
     Raises:
         ValueError: If a setting is out of range.
@@ -325,7 +325,7 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
         """Draws by other generators from the next reset on, as if it had been made with them.
 
         Args:
-            generator: As at construction; their number may be another. Set tasks stay set.
+            generator: Like that of construction; their number may differ. Set tasks stay set.
 
         Raises:
             ValueError: If they cannot be shared equally or are on another device.

@@ -115,8 +115,8 @@ def random_return(
         tasks: See `reference_returns`.
         horizon: Steps in the episode, at least 1.
         reward: Paid on entering the goal, above 0.
-        start: Where episodes start.
-        goal: What the goal does when it has paid.
+        start: The start of episodes.
+        goal: The goal's rule when it has paid.
 
     Raises:
         ValueError: As in `reference_returns`.
@@ -362,7 +362,7 @@ def _worth_of_visits(layout: Layout, start: Cell, horizon: int, exploiter: Explo
 
 @lru_cache(maxsize=64)
 def _after_find(goals: Goals, horizon: int, exploiter: Exploiter) -> Array:
-    """W_k of who exploits, float64 [T + 1, G]; read-only."""
+    """W_k of an exploiting agent, float64 [T + 1, G]; read-only."""
     if exploiter == "oracle":
         worth = _values(goals, horizon, "oracle").after_find
     else:

@@ -127,7 +127,7 @@ def step_one(tables: MazeTables, cell: int, action: int, goal: int) -> tuple[int
     Args:
         tables: The compiled layout.
         cell: Place of the agent, in [0, C).
-        action: In [0, 4).
+        action: The action, in [0, 4).
         goal: Cell number of the goal, in [0, F).
 
     Returns:

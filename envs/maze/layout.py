@@ -124,7 +124,7 @@ class Layout:
 
         Args:
             cell: (row, column).
-            role: What the caller calls this cell, for the error message.
+            role: The caller's name for this cell, for the error message.
 
         Raises:
             ValueError: If the cell is outside the grid or in a wall.

@@ -33,14 +33,14 @@ class MazeSettings:
 
     Attributes:
         layout: The walls.
-        tasks: Where a task comes from when none is set.
+        tasks: Source of tasks when none is set.
         horizon: Steps in an episode.
         reward: Paid on entering the goal.
         wall_penalty: Taken off when a wall blocks a move.
-        teleport: Where a found goal sends the agent.
-        start: Where episodes start.
-        goal: What the goal does when it has paid.
-        observe: What an agent sees.
+        teleport: Destinations of an agent that finds the goal.
+        start: The start of episodes.
+        goal: The goal's rule when it has paid.
+        observe: The view of an agent.
         tables: The compiled layout.
     """
 

@@ -59,22 +59,22 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         num_envs: Number of mazes, B.
         maze: Name of the maze, if neither `layout` nor `tasks` is given; see
             `envs.maze.generators`.
-        size: Its side.
+        size: Side of the maze.
         layout: The walls.
         horizon: Steps in an episode.
         reward: Paid on entering the goal.
         wall_penalty: Taken off when a wall blocks a move.
-        tasks: Where goals come from when none are set: a `TaskSet` or a sequence of `MazeTask` to
+        tasks: Source of goals when none are set: a `TaskSet` or a sequence of `MazeTask` to
             draw from uniformly. Every goal but the start by default.
         teleport: ``"free"`` or ``"interior"``, see `envs.maze.dynamics.TeleportMode`.
-        start: Where episodes start, see `envs.maze.settings.Start`.
-        goal: What the goal does when it has paid, see `envs.maze.settings.GoalRule`.
-        observe: What an agent sees, see `envs.maze.views.View`.
-        device: Where all tensors live.
+        start: The start of episodes, see `envs.maze.settings.Start`.
+        goal: The goal's rule when it has paid, see `envs.maze.settings.GoalRule`.
+        observe: The view of an agent, see `envs.maze.views.View`.
+        device: Device of all tensors.
         generator: The source of tasks and teleports: one generator on `device`, or G of them, of
             which each drives B / G mazes in a row exactly as it would drive an environment of
             B / G mazes alone. By default the environment's own, seeded by ``reset(seed=...)``.
-        autoreset_mode: What happens at the horizon. DISABLED: call ``reset``. SAME_STEP: the last
+        autoreset_mode: Behaviour at the horizon. DISABLED: call ``reset``. SAME_STEP: the last
             step returns the next episode's first observation, and ``info["final_obs"]`` the last
             of this one. NEXT_STEP: the step after the last ignores its actions and resets.
         render_mode: None or ``"rgb_array"`` (frames of the first 16 mazes).

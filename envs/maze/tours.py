@@ -74,7 +74,7 @@ def first_visits(
             at least 0, falling with t, row 0 unused. The tour is to maximise the sum.
         width: Walks kept at every step. More is slower and rarely much better: at 13 x 13 a width
             of 16,000 gains 0.06 %.
-        seed: Of the hash by which walks with the same cells visited are recognised.
+        seed: Seed of the hash that recognises walks with the same cells visited.
 
     Returns:
         int64 [F], in 1..T; `NEVER` for the start and for cells not reached within T steps.

@@ -180,7 +180,7 @@ def point_reference_returns(
     `QUADRATURE`^2 points a cell.
 
     Args:
-        tasks: Where the goals come from.
+        tasks: Source of the goals.
         horizon: Steps in an episode.
         max_step: Largest change of a coordinate in a step.
         goal_radius: An episode ends when both coordinates are nearer than this.
@@ -209,7 +209,7 @@ def cell_corners(cells: tuple[int, ...]) -> NDArray[np.int64]:
 
 
 def _return(goals: Array, horizon: int, max_step: float, goal_radius: float) -> float:
-    """Mean return of who goes straight to the goal with steps of `max_step`."""
+    """Mean return of an agent that goes straight to the goal with steps of `max_step`."""
     away, total = np.abs(goals), np.zeros(len(goals))
     running = np.ones(len(goals), dtype=bool)
     for step in range(horizon):

@@ -39,7 +39,7 @@ class CompiledGradients:
     """A meta-gradient that is compiled when it meets tasks of a new shape.
 
     Args:
-        work: What is compiled. It may branch on shapes, not on values.
+        work: Function to compile. It may branch on shapes, not on values.
     """
 
     thread_safe: ClassVar[bool] = True  # it traces under a lock

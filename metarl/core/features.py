@@ -31,8 +31,8 @@ class FeatureTasks(Generic[BatchT]):
 
     Attributes:
         num_tasks: N.
-        halves: Of the loss.
-        batches: What was drawn; no other batch has features.
+        halves: Both halves of the loss.
+        batches: The batches drawn; no other batch has features.
     """
 
     num_tasks: int
@@ -58,7 +58,7 @@ def run_once(
         tasks: N tasks.
         fast: Names of the fast parameters.
         slow: Slow parameters, unstacked; in grad mode what comes back has a graph to them.
-        splits: What the inner loop draws.
+        splits: Splits that the inner loop draws.
 
     Returns:
         Tasks and slow parameters ``[N, ...]`` for these splits, the same loss: with features where

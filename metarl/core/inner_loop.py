@@ -48,7 +48,7 @@ class InnerStep(Generic[BatchT]):
         state: The rule's state before the step.
         batch: The support experience of the step.
         loss: l(phi_k) on that batch ``[N]``.
-        grads: Its gradient with respect to phi_k ``[N, ...]``.
+        grads: Gradient of the loss with respect to phi_k ``[N, ...]``.
         next_fast: phi_{k+1}.
         next_state: The rule's state after the step.
     """
@@ -152,7 +152,7 @@ def inner_steps(
         slow: Slow parameters, stacked ``[N, ...]``; they stand still.
         rule: The update rule.
         num_steps: K.
-        rule_params: What the rule has learned, unstacked.
+        rule_params: Learned parameters of the rule, unstacked.
         create_graph: Keep the graph through all steps (second order). Without it every step begins
             from a detached phi_k, memory does not grow with K, and the caller's grad mode does not
             matter.

@@ -63,7 +63,7 @@ class WeightDecay(Transform):
     moments and step size it is decoupled: Adam, then this, is AdamW (Loshchilov & Hutter 2019).
 
     Attributes:
-        decay: Its strength, at least 0.
+        decay: Strength of the decay, at least 0.
     """
 
     decay: float

@@ -67,4 +67,4 @@ def _map(gradient: Tensor, name: str, params: Params) -> Tensor:
     with own_precision(g):  # products of float32 stay in float32
         for axis in range(g.dim() - 1):
             g = (g.movedim(axis + 1, -1) @ params[f"axis{axis}.{name}"].mT).movedim(-1, axis + 1)
-    return g.reshape(shape)
+    return g.reshape(shape)  # [N, O, I, k, k]

@@ -61,7 +61,7 @@ def sgd(
 
     Args:
         lr: Step size: a number, one for each step, or either by name pattern (`step_sizes.Sizes`).
-        momentum: Of `torch.optim.SGD`, as are ``nesterov`` and ``weight_decay``.
+        momentum: As of `torch.optim.SGD`, and so are ``nesterov`` and ``weight_decay``.
         nesterov: Look ahead.
         weight_decay: Coupled.
         learned: Meta-learn the step sizes: no; parameter: one for each tensor; element: one for

@@ -219,7 +219,7 @@ def own_precision(like: Tensor) -> AbstractContextManager[object]:
     Rounding adds up over the steps of a sequence, and back-propagation by hand knows one dtype.
 
     Args:
-        like: On the device.
+        like: A tensor on the device.
     """
     kind = like.device.type
     if not torch.amp.is_autocast_available(kind):  # such as meta, where shapes alone are worked out

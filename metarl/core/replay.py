@@ -77,7 +77,7 @@ class ReplayBuffer:
             capacity: Most visits that are kept.
             stride: Every how many steps a path is recorded.
             include_final: Record phi_K.
-            seed: Of the priorities.
+            seed: Seed of the priorities.
         """
         for count in (stride, *(() if capacity is None else (capacity,))):
             if not isinstance(count, int) or count < 1:
@@ -126,7 +126,7 @@ class ReplayBuffer:
         """Pass the steps of N tasks on and record what they visit.
 
         Args:
-            steps: From `inner_steps`.
+            steps: Steps of `inner_steps`.
             first_task: The number of the first of the N tasks.
 
         Yields:

@@ -33,12 +33,12 @@ def rewind(
 
     Args:
         tasks: The tasks the steps were taken on.
-        path: Where the steps 0 to K - 1, taken without a graph, began; steps that are the identity
-            may be left out.
+        path: Points where steps 0 to K - 1, taken without a graph, began; steps that are the
+            identity may be left out.
         slow: Slow parameters, stacked ``[N, ...]``.
         rule: The update rule.
         cotangent: The gradient with respect to phi_K ``[N, ...]``.
-        rule_params: What the rule has learned, unstacked.
+        rule_params: Learned parameters of the rule, unstacked.
         num_first_order: So many of the path's first steps are of first order (`inner_steps`).
 
     Returns:

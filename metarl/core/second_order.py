@@ -103,7 +103,7 @@ def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Param
 
     Args:
         loss: The loss.
-        grads: Its gradients, with their graph.
+        grads: Gradients of the loss, with their graph.
         until: The parameters that both were made from.
 
     Raises:
@@ -186,7 +186,7 @@ def composed(model: nn.Module) -> Iterator[None]:
     and gives second derivatives that are off by some percent.
 
     Args:
-        model: Its calls; others in the same thread are composed too.
+        model: Module whose calls are composed; so are others in the same thread.
     """
     if not any(map(_has_weight_norm, model.modules())):
         yield

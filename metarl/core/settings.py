@@ -62,7 +62,7 @@ class OuterSettings:
     """The steps of the meta-parameters on their gradient.
 
     Attributes:
-        optimiser: Of all sides; its learning rate is the initialisation's.
+        optimiser: Optimiser of all sides; its learning rate is the initialisation's.
         slow_lr: Learning rate of the slow parameters. None: the optimiser's.
         rule_lr: Learning rate of what the update rule learns. None: the optimiser's.
         max_grad_norm: Clip the meta-gradient, over all sides, to this norm. None: never.
@@ -94,7 +94,7 @@ class Method:
     """The settings of one method, and what there is to know of it.
 
     Attributes:
-        name: What ``--method`` calls it.
+        name: Name for ``--method``.
         family: Methods of one family share a panel in pictures.
         suits: Kinds of tasks that it learns from, of `TASKS`; one of them is enough.
         warped: The network needs layers that stand still while it adapts.
@@ -201,7 +201,7 @@ class InnerLoop(InnerSteps):
 
     Attributes:
         inner_rule: Update rule; all but sgd as in `torch.optim`.
-        inner_momentum: Of the rules momentum and nesterov.
+        inner_momentum: Momentum of the rules momentum and nesterov.
         inner_beta1: Adam's decay of the first moment.
         inner_beta2: Adam's and RMSprop's decay of the second moment.
     """

@@ -148,7 +148,7 @@ class LaterSteps(Transform):
     steps overshoot; the first step still goes all the way.
 
     Attributes:
-        factor: Of the steps after the first, above 0.
+        factor: Factor of the steps after the first, above 0.
     """
 
     factor: float

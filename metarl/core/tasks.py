@@ -135,7 +135,7 @@ class Halves(Protocol[ReadT]):
 
         Args:
             slow: Slow parameters, unstacked.
-            batch: Of N tasks.
+            batch: A batch of N tasks.
         """
 
     def later(self, slow: Params) -> dict[str, Tensor]:

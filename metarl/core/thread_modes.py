@@ -29,7 +29,7 @@ class ThreadModes:
         grad: Gradients are recorded.
         forward_grad: Forward-mode derivatives are.
         inference: Inference mode.
-        autocast: Of each kind of device, whether its operations are cast, and to what type.
+        autocast: Casts by kind of device: whether its operations are cast, and to what type.
         autocast_cache: Cast parameters are kept.
     """
 

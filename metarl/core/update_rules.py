@@ -51,7 +51,7 @@ class Transform(ABC):
         Args:
             grads: Gradients, or what the link before made of them ``[N, ...]``.
             fast: The fast parameters ``[N, ...]`` the gradient was taken at.
-            state: What `init` or the last `update` returned.
+            state: The state that `init` or the last `update` returned.
             params: The learned parameters, unstacked.
 
         Returns:
@@ -112,7 +112,7 @@ class Chain(Transform):
             fast: phi ``[N, ...]``.
             grads: The gradient there ``[N, ...]``; for a step of first order without a graph.
             state: Before the step.
-            params: What is learned, unstacked.
+            params: The learned parameters, unstacked.
             first_order: Take u for a constant in phi, so that d phi' / d phi is the identity. What
                 the rule has learned and its state are differentiated through all the same.
 

@@ -48,7 +48,7 @@ class Adaptation:
 
     Attributes:
         steps: Numbers of steps of the stages ``[S]``, rising.
-        figures: What was looked at, by name, ``[N, S, ...]``.
+        figures: Figures by name, ``[N, S, ...]``.
         losses: Loss on the batch that each of the K steps learned from, ``[N, K]``.
     """
 
@@ -95,7 +95,7 @@ def measure(
         learner: Whose initialisation and update rule.
         tasks: N tasks; divisible where N exceeds ``chunk_size``.
         num_steps: K, at least 0.
-        look: How to look; called once per chunk, before its first step, without a graph.
+        look: Prepares to look; called once per chunk, before its first step, without a graph.
         at: After which numbers of steps to look, out of 0 to K; all if None.
         chunk_size: Tasks that are stacked; all if None.
 

@@ -24,8 +24,8 @@ def error_columns(errors: Errors, untrained: Errors) -> dict[str, list[float]]:
     """Return errors after every step for a summary: mean over tasks, half a 95 % interval.
 
     Args:
-        errors: Of a learner that was trained.
-        untrained: Of the same before its first iteration.
+        errors: Errors of a learner that was trained.
+        untrained: Errors of the same before its first iteration.
     """
     return {
         **_columns("mse", errors.squared),

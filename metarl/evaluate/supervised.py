@@ -138,7 +138,7 @@ def adapted_outputs(
         learner: Whose slow parameters the networks share.
         tasks: N tasks.
         inputs: ``[N, B, ...]``.
-        num_reference: How many of them normalisation looks at; 0: all (`nn.Network`).
+        num_reference: Number of them that normalisation looks at; 0: all (`nn.Network`).
 
     Returns:
         The function; its outputs are ``[N, B, D]``.

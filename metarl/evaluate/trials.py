@@ -28,7 +28,7 @@ def play(
     """Play one trial in every environment.
 
     Args:
-        agent: Who plays.
+        agent: The agent that plays.
         env: B environments.
         num_steps: Steps T of a trial.
         options: For the environment's ``reset``, e.g. its tasks.

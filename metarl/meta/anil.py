@@ -43,11 +43,11 @@ class ANIL(MAML):
         """Copy a model's parameters.
 
         Args:
-            params: Of one network.
+            params: Parameters of one network.
             head: Name patterns of what adapts (`nn.Network.head`).
             rule: See `MAML`, as for the rest.
             num_steps: K.
-            execution: How many tasks are worked on at a time.
+            execution: Number of tasks that are worked on at a time.
             first_order: Take the Jacobian of adaptation for the identity.
             truncate: Go back through the last so many steps alone.
             checkpoint: Memory of one inner step.

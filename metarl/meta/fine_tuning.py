@@ -66,14 +66,14 @@ class FineTuning(TaskwiseLearner):
         """Copy a model's parameters; M copies of its head.
 
         Args:
-            params: Of one network.
+            params: Parameters of one network.
             head: Name patterns of the head (`nn.Network.head`).
             num_heads: M, training tasks.
-            rule: How a new task adapts.
+            rule: Update rule by which a new task adapts.
             num_steps: Joint gradients per meta-batch, each on new support experience: the same
                 experience as K inner steps of another learner.
             slow: Name patterns of what learns jointly and does not adapt.
-            execution: How many tasks are worked on at a time.
+            execution: Number of tasks that are worked on at a time.
         """
         params = named_params(params)
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)

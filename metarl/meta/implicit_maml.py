@@ -88,7 +88,7 @@ class ImplicitMAML(TaskwiseLearner):
 
     Attributes:
         strength: lambda.
-        solver: Of the linear system.
+        solver: Solver of the linear system.
     """
 
     def __init__(

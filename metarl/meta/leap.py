@@ -111,7 +111,7 @@ def leap_gradient(points: Iterable[Point], metric: LeapMetric) -> dict[str, Tens
 
     Args:
         points: At least two, in order; read once, two held at a time.
-        metric: What is measured.
+        metric: Metric of the length.
 
     Returns:
         The gradient with respect to phi_0 ``[N, ...]``, without a graph.
@@ -149,7 +149,7 @@ class Leap(TaskwiseLearner):
     """The initialisation from which the paths of adaptation are shortest.
 
     Attributes:
-        metric: What is measured.
+        metric: Metric of the length.
         include_final: phi_K is a point of the path: K segments, else K - 1.
     """
 

@@ -58,8 +58,8 @@ class SideStep(NamedTuple):
     """A step of one side of the meta-parameters on what lies in their ``.grad``.
 
     Attributes:
-        side: Which, of `MetaLearner.sides`.
-        skips: bool, one per agent: who keeps weights and moments; None: nobody.
+        side: One of `MetaLearner.sides`.
+        skips: bool, one per agent: those that keep weights and moments; None: no agent.
         restart: Values by name that the parameters go back to after the step, where also the
             optimiser begins again; None: it goes on.
     """
@@ -79,7 +79,7 @@ class MetaLearner(ABC):
             as they read slow ones, but nothing adapts or learns them.
         rule: The update rule of the inner loop.
         num_steps: K, inner steps per task in meta-training.
-        execution: How many tasks are worked on at a time.
+        execution: Number of tasks that are worked on at a time.
         compilable: The meta-gradient branches on no value, so that it can be compiled.
         asks: Names of what it asks of tasks beside what every `TaskBatch` has.
         num_agents: Agents that are stacked on a leading axis of ``params``; None: there is one
@@ -102,12 +102,12 @@ class MetaLearner(ABC):
         """Copy a model's parameters, split by the name patterns of the slow ones.
 
         Args:
-            params: Of one network, by name; or a module, for its own. They are copied: the model
+            params: Those of one network, by name; or a module. They are copied: the model
                 itself stays as it is (`model_params` goes back into it).
-            rule: How fast parameters adapt.
+            rule: Update rule by which fast parameters adapt.
             num_steps: K.
             slow: Name patterns of what stands still while tasks adapt.
-            execution: How many tasks are worked on at a time.
+            execution: Number of tasks that are worked on at a time.
 
         Raises:
             ValueError: ``num_steps`` is below 1, or nothing adapts: all is slow or frozen.
@@ -237,7 +237,7 @@ class MetaLearner(ABC):
 
         Args:
             tasks: N tasks.
-            splits: What is drawn of the tasks that come back.
+            splits: Splits to be drawn of the tasks that come back.
 
         Returns:
             The tasks, and slow parameters ``[N, ...]``, in grad mode with their graph.
@@ -373,14 +373,14 @@ class TaskwiseLearner(MetaLearner):
 
     def _checked_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """The meta-gradient of some tasks; what is wrong with them is said in words."""
-        work = self._compiled_gradients if self.execution.compile else self.task_gradients
         with self.explained(tasks):
-            grads, metrics = work(tasks)
+            if self.execution.compile:
+                every = {**self.params, **prefixed(self.frozen, "frozen")}
+                grads, metrics = self._compiled(every, tasks)
+            else:
+                grads, metrics = self.task_gradients(tasks)
         check_metrics(tasks, metrics)
         return grads, metrics
-
-    def _compiled_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
-        return self._compiled({**self.params, **prefixed(self.frozen, "frozen")}, tasks)
 
     @cached_property
     def _compiled(self) -> CompiledGradients:

@@ -47,12 +47,12 @@ class MetaSGD(MAML):
         """Copy a model's parameters.
 
         Args:
-            params: Of one network.
-            lr: Where step sizes begin: a number, or by name pattern numbers and tensors of the
+            params: Parameters of one network.
+            lr: Initial step sizes: a number, or by name pattern numbers and tensors of the
                 parameters' shapes; a list in place of a number learns one for each step.
             num_steps: K.
             slow: See `MAML`, as for the rest.
-            execution: How many tasks are worked on at a time.
+            execution: Number of tasks that are worked on at a time.
             first_order: Take the Jacobian of adaptation for the identity.
             truncate: Go back through the last so many steps alone.
             checkpoint: Memory of one inner step.

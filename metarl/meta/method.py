@@ -42,10 +42,10 @@ class Untrained:
 
     Attributes:
         params: Initial parameters of the model, unstacked, on their device.
-        architecture: Which of them stand still in adaptation, and which are the head.
+        architecture: Names of those that stand still in adaptation, and of the head.
         learned_loss: Loss to adapt with where tasks show no labels.
         num_tasks: Training tasks, where they are met again.
-        seed: Of draws of the learner's own.
+        seed: Seed of the learner's own draws.
     """
 
     params: Params

@@ -98,7 +98,7 @@ def explain(error: Exception, tasks: TaskBatch[Any], fast: Params, slow: Params)
     """Say what an error in the middle of a learner has to do with the tasks, if it has.
 
     Args:
-        error: What was raised; it gets a note if it came out of the loss.
+        error: The error raised; it gets a note if it came out of the loss.
         tasks: The N tasks of it.
         fast: Fast parameters, stacked ``[N, ...]``.
         slow: Slow parameters, stacked ``[N, ...]``.

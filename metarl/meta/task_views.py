@@ -26,8 +26,8 @@ class Recorded(Generic[BatchT]):
     """Draws and notes; from the first `replay` on it hands out what was noted, in order.
 
     Attributes:
-        tasks: Where batches come from.
-        batches: What was drawn, in order, each with its split.
+        tasks: Source of the batches.
+        batches: The batches drawn, in order, each with its split.
     """
 
     def __init__(self, tasks: TaskBatch[BatchT]) -> None:
@@ -78,7 +78,7 @@ class Noted(Generic[BatchT]):
     For the time of one meta-batch. Everything else is the tasks' own.
 
     Attributes:
-        tasks: Where batches come from.
+        tasks: Source of the batches.
     """
 
     def __init__(self, tasks: TaskBatch[BatchT]) -> None:

@@ -91,10 +91,10 @@ class TwoTimescale:
         """Take parameters ``[N, ...]``, which are copied.
 
         Args:
-            params: Of N agents.
+            params: Parameters of N agents.
             slow: Name patterns of the slow ones.
-            settings: How the two sides step.
-            captured: How to run what leads from tasks to gradients, given as a function that always
+            settings: Settings of the steps of both sides.
+            captured: Runs what leads from tasks to gradients, given as a function that always
                 gets the same objects: as a CUDA graph, for one.
         """
         self.settings = settings

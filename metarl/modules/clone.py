@@ -101,7 +101,7 @@ class Clone:
 
         Args:
             loss: A scalar that was computed with this clone.
-            first_order: Of this step, instead of the clone's.
+            first_order: Setting of this step, instead of the clone's.
 
         Raises:
             ValueError: The loss is no scalar, has no graph, or depends on none of the parameters

@@ -70,10 +70,10 @@ class DualUpdater:
             (the published code's); reptile; maml; none: the initialisation stays as it is.
         distance: Leap minimises the length of the paths, or their energy.
         include_final: Leap's paths end at theta_K (the published code's at theta_{K-1}).
-        epochs: How often every recorded point is drawn for the warp objective.
+        epochs: Number of draws of every recorded point for the warp objective.
         batch_size: Points that make one step of the warp layers; None: all.
         eps: Added to the norm that Leap's length divides by; the published code has 1e-9.
-        seed: Of the order in which points are drawn, at least 0.
+        seed: Seed of the order in which points are drawn, at least 0.
     """
 
     criterion: Criterion
@@ -251,9 +251,9 @@ class Collected:
 
     Attributes:
         model: The module.
-        init: Where adaptation begins: the model's own parameters of the adapting modules.
+        init: Initial parameters of adaptation: the model's own of the adapting modules.
         slow: The model's parameters of the warp modules.
-        learned: What the rule has learned.
+        learned: Learned parameters of the rule.
         paths: One per task.
         buffer: The points of all of them.
         turn: The number of meta-batches before.
@@ -287,7 +287,7 @@ class Collected:
         """The steps of a path from one recorded point to the next, without a graph.
 
         Args:
-            path: Of one task.
+            path: The path of one task.
             criterion: The loss.
             evaluate: Draw a batch for every point and take loss and gradient there; else both
                 are zero.

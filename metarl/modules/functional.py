@@ -51,13 +51,13 @@ def call(
     Args:
         model: The module; it is not changed, not by a forward pass that writes into its weights
             either.
-        params: By name, the caller's own copies: they are written into where the forward pass
+        params: The caller's own copies by name: they are written into where the forward pass
             writes into weights. What is missing is copied from the model. A tied parameter goes by
             its first name.
-        buffers: By name; not written to.
-        args: Of the call.
-        kwargs: Of the call.
-        function: What is called instead of the model: something that uses its modules.
+        buffers: Buffers by name; not written to.
+        args: Arguments of the call.
+        kwargs: Keyword arguments of the call.
+        function: Function to call instead of the model: something that uses its modules.
 
     Returns:
         The output, and the buffers after the call (batch norm moves its running statistics).
@@ -139,7 +139,7 @@ def warn_of_unmoved_statistics(model: nn.Module, buffers: Params) -> None:
 
     Args:
         model: The module.
-        buffers: What it is called with, by name.
+        buffers: Buffers of the call, by name.
     """
     if model in _WARNED:
         return

@@ -52,7 +52,7 @@ class MAML(nn.Module):
     Attributes:
         model: The user's module: the initialisation theta. Only an optimiser changes it.
         rule: The update rule of the inner steps.
-        learned: What the rule has learned.
+        learned: Learned parameters of the rule.
         first_order: Take the Jacobian of adaptation for the identity.
     """
 
@@ -73,8 +73,8 @@ class MAML(nn.Module):
             first_order: Take the Jacobian of adaptation for the identity.
             rule: Another update rule, e.g. ``metarl.adam(0.01)``; its state is carried from step
                 to step and differentiated through.
-            adapt: What adapts: modules, names or patterns. The rest stands still in clones and is
-                learned by the outer optimiser all the same.
+            adapt: Modules, names or patterns of parameters that adapt. The rest stands still in
+                clones and is learned by the outer optimiser all the same.
 
         Raises:
             TypeError: ``rule`` is no update rule.
@@ -166,7 +166,7 @@ class MetaSGD(MAML):
 
         Args:
             model: The module.
-            lr: Where step sizes begin: a number, or by parameter name (or name pattern) numbers and
+            lr: Initial step sizes: a number, or by parameter name (or name pattern) numbers and
                 tensors of the parameters' shapes; a list in place of a number learns one for each
                 step.
             first_order: See `MAML`.

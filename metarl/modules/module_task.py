@@ -75,8 +75,8 @@ class TaskSource:
 
         Args:
             split: Support or query experience.
-            device: Where the batch is wanted.
-            policy: Who acts, in tasks that ask for it.
+            device: Device of the batch.
+            policy: The policy that acts, in tasks that ask for it.
 
         Raises:
             TypeError: It is no pair.

@@ -25,10 +25,10 @@ class TaskPath:
     """A path theta_0, ..., theta_K that grows while a task is adapted to.
 
     Attributes:
-        task: Its number in the meta-batch.
+        task: Number of the task in the meta-batch.
         source: The task's batches.
         modes: The modes of the model's modules at the first point.
-        rules: Of every step, the rule that took it, where one is known.
+        rules: Rule of every step, where one is known.
         end: The last point seen.
         end_state: The rule's state there.
         last: The last point noted, until adaptation is over.
@@ -94,9 +94,9 @@ class Recorder:
     """Paths that are complete, and one that may be growing.
 
     Attributes:
-        buffer: Where the points go.
+        buffer: Memory of the points.
         rule: The rule that steps are taken by, where it is known beforehand.
-        learned: What the rule has learned; if anything, it is another than the optimiser's.
+        learned: Learned parameters of the rule; if any, it is another than the optimiser's.
         checks: Steps are taken again, so that they must be the rule's.
         paths: One for each task.
         optimizer: The optimiser that was named for the present task.

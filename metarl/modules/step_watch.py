@@ -43,7 +43,7 @@ class StepWatch:
         """Begin to watch.
 
         Args:
-            watcher: What is told; the watch does not keep it alive.
+            watcher: Listener that is told; the watch does not keep it alive.
             fast: The parameters themselves, by name.
         """
         self.fast = fast
@@ -128,7 +128,7 @@ class StepCheck:
 
         Args:
             rule: The rule.
-            learned: What it has learned.
+            learned: Learned parameters of the rule.
             fast: The adapting parameters themselves.
         """
         self.rule, self.learned, self.fast = rule, learned, fast

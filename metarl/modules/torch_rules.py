@@ -40,7 +40,7 @@ class LearnedMomentum(Transform):
     """``m' = beta m + g``, u = m', with one learned beta a parameter.
 
     Attributes:
-        beta: Its initial value.
+        beta: Initial value of the momentum.
     """
 
     beta: float
@@ -189,7 +189,7 @@ def state_of(
         rule: The rule.
         fast: The parameters, by name.
         step: The number of the step, from 0.
-        optimiser: What steps on the parameters, where it is known.
+        optimiser: Optimiser of the parameters, where it is known.
 
     Returns:
         Unstacked.
@@ -231,13 +231,11 @@ def _moments(link: Transform, fast: Params, optimiser: Optimizer) -> State:
                 if link.centered:
                     found[f"mean.{name}"] = kept.get("grad_avg", zeros)
             case _:
-                scale = _undamped(optimiser, p, _group(optimiser, p))
+                groups = optimiser.param_groups
+                group = next(g for g in groups if any(q is p for q in g["params"]))
+                scale = _undamped(optimiser, p, group)
                 found[name] = kept.get("momentum_buffer", zeros) / scale
     if isinstance(link, AdamMoments):
         # A parameter that has not stepped yet has moments of 0, whatever the count.
         found["t"] = max(steps).to(precise(next(iter(found.values()))))
     return found
-
-
-def _group(optimiser: Optimizer, p: Tensor) -> Mapping[str, Any]:
-    return next(g for g in optimiser.param_groups if any(q is p for q in g["params"]))

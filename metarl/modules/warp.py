@@ -168,7 +168,7 @@ class Warp(WarpParameters):
     """A model some of whose modules adapt to a task through others that warp them.
 
     Attributes:
-        updater: How it learns.
+        updater: The updater by which it learns.
         buffer: The points of the present meta-batch.
         turn: Meta-batches learned from so far.
     """
@@ -188,10 +188,10 @@ class Warp(WarpParameters):
 
         Args:
             model: The module. Parameters that do not require a gradient stand still.
-            adapt_modules: What adapts to a task: modules, their names, or name patterns.
-            warp_modules: What stands still meanwhile and is learned; may be empty.
-            updater: How warp modules and initialisation learn.
-            buffer: Where points are kept; by default in memory, and all of them.
+            adapt_modules: Modules that adapt to a task, their names, or name patterns.
+            warp_modules: Modules that stand still meanwhile and are learned; may be empty.
+            updater: The updater of warp modules and initialisation.
+            buffer: Memory of the points; by default in memory, and all of them.
             optimizer_parameters: Learn step sizes and momenta too; adapt with
                 ``SGD(warp.optimizer_parameter_groups())``.
 

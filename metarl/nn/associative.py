@@ -117,12 +117,12 @@ class AssociativeMemory(RecurrentCore):
         scores = (queries @ keys.transpose(-1, -2)).tril()  # [N, B, T, T]
         if starts is not None:
             stretch = starts.cumsum(-1)  # [N, B, T]: which one a step belongs to
-            scores = scores.masked_fill(stretch.unsqueeze(-1) != stretch.unsqueeze(-2), 0)
+            scores = scores.masked_fill(stretch.unsqueeze(-1) != stretch.unsqueeze(-2), 0)  # T by T
         weighted = scores @ values  # [N, B, T, V]
         if state is not None:
             read = queries @ state[1]  # [N, B, T, V]
             if starts is not None:
-                read = read.masked_fill((stretch > 0).unsqueeze(-1), 0)
+                read = read.masked_fill((stretch > 0).unsqueeze(-1), 0)  # [N, B, T, 1]
             weighted = weighted + read
         hidden = self._output(weights, weighted.flatten(1, 2), x)  # [N, B * T, H]
         return hidden.view(*shape[:3], self.hidden_size).transpose(1, 2)  # [N, T, B, H]

@@ -145,7 +145,7 @@ class ConvNet:
 
     def features(self, h: Tensor, num_tasks: int) -> Tensor:
         """Features ``[N, B, F]`` for the head, of the last activations ``[B, N C, ...]``."""
-        features = h.mean((2, 3)) if self.reduction == "stride" else h.flatten(1)
+        features = h.mean((2, 3)) if self.reduction == "stride" else h.flatten(1)  # [B, N F]
         return features.reshape(len(h), num_tasks, -1).transpose(0, 1)  # [B, N, F] to [N, B, F]
 
 
@@ -165,10 +165,10 @@ def convolution(params: Params, name: str, h: Tensor, num_tasks: int, *, stride:
     Args:
         params: ``NAME.weight`` ``[N, O, C, k, k]`` with odd k, and ``NAME.bias`` ``[N, O]``; or
             ``[1, ...]``, the same for all tasks: then their images are those of one convolution.
-        name: Of the layer.
+        name: Name of the layer.
         h: ``[B, N C, height, width]``.
         num_tasks: N.
-        stride: In both directions.
+        stride: Stride in both directions.
 
     Returns:
         ``[B, N O, ...]``.
@@ -187,7 +187,7 @@ def batch_norm(params: Params, name: str, h: Tensor, num_reference: int = 0) -> 
 
     Args:
         params: ``NAME.weight`` and ``NAME.bias`` ``[N, C]``, or ``[1, C]``.
-        name: Of the layer.
+        name: Name of the layer.
         h: ``[B, N C, height, width]``.
         num_reference: Images to take mean and variance from, the first ones; 0 takes all. Their
             statistics are constants then: for evaluation, not for learning.

@@ -73,7 +73,7 @@ class WarpLayers(ConvNetSettings):
         warp_kind: scaling: a factor and a shift per channel; or a 1x1 or 3x3 convolution.
         warp_layers: Warp layers after each block.
         warp_filters: Channels between the layers of a stack. None: as many as the blocks have.
-        warp_activation: Of every warp layer.
+        warp_activation: Activation of every warp layer.
         warp_residual: Add a warp layer's input to its output.
         warp_batch_norm: Normalise what enters a warp layer and, with a residual, what leaves it.
         warp_head: The linear layer that makes the classes is a warp layer too.
@@ -149,10 +149,10 @@ def stacked(
     """Return an execution whose number of stacked tasks is known.
 
     Args:
-        execution: As it was asked for; what it says is kept, ``auto`` becomes a number.
-        device: What the tasks are worked on with: on a GPU all are stacked.
+        execution: Execution as asked for; its numbers are kept, ``auto`` becomes one.
+        device: Device of the tasks: on a GPU all are stacked.
         num_images: Images of a task in one inner step.
-        filters: Of each convolution.
+        filters: Filters of each convolution.
         shared: The convolutions are those of all tasks: adaptation leaves them alone.
     """
     if execution.chunk_size != "auto":

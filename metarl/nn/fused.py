@@ -66,10 +66,10 @@ class FusedCore(RecurrentCore):
         """Work out what is worked out for all steps of a segment at once; nothing by default.
 
         Args:
-            weights: What `fuse` returned.
+            weights: Weights that `fuse` returned.
             trace: The activations of the whole sequence.
             part: The segment.
-            past: What the sequence began with.
+            past: State that the sequence began with.
         """
 
     @abstractmethod
@@ -79,7 +79,7 @@ class FusedCore(RecurrentCore):
         """Back-propagate one step.
 
         Args:
-            weights: What `laid_out` returned.
+            weights: Weights that `laid_out` returned.
             after: The gradients by the state after the step.
             slot: The step's activations.
             d: The step's gradient slots, with what `prepare` put there.
@@ -99,7 +99,7 @@ class FusedCore(RecurrentCore):
         """The gradient by the inputs of a segment, ``[N, t, B, I]``.
 
         Args:
-            weights: What `laid_out` returned.
+            weights: Weights that `laid_out` returned.
             part: The segment.
         """
 
@@ -161,9 +161,9 @@ class FusedCore(RecurrentCore):
         over its steps.
 
         Args:
-            weights: What `fuse` returned.
+            weights: Weights that `fuse` returned.
             trace: The activations of the sequence.
-            past: What it began with.
+            past: State that it began with.
             grad: Gradient of the loss by the outputs, ``[N, T, B, H]``.
             inputs: Whether the gradient by the inputs is wanted.
 

@@ -43,8 +43,8 @@ def cell(
         c: Memory ``[N, B, H]``.
         weight: ``[N, Y, 4H]``, gates in the order o, i, f, g.
         bias: ``[N, 1, 4H]``.
-        out_h: Where to write h', or None.
-        slot: Where to write the rest, or `NO_SLOT`.
+        out_h: Memory for h', or None.
+        slot: Memory for the rest, or `NO_SLOT`.
 
     Returns:
         h' and c', each ``[N, B, H]``.
@@ -71,7 +71,7 @@ def cell_factors(part: Trace, trace: Trace, past: Past) -> None:
     Args:
         part: The segment.
         trace: The whole sequence.
-        past: What it began with; the cell's memory is last in the state.
+        past: State that it began with; the cell's memory is last in the state.
     """
     d = part.gradients
     tanh_backward(part["o"], part["tanh_c"], d["carry"])

@@ -37,7 +37,7 @@ class Network(Protocol):
         Args:
             params: Stacked parameters ``[N, ...]``.
             inputs: ``[N, B, ...]``.
-            num_reference: How many of the B inputs normalisation takes its statistics from, the
+            num_reference: Number of the B inputs that normalisation takes its statistics from, the
                 first ones; 0 takes all.
 
         Returns:
@@ -72,7 +72,7 @@ class StagedNetwork(Network, Protocol):
         Args:
             params: Parameters of these stages at least, stacked ``[N, ...]``; or ``[1, ...]``,
                 the same for all tasks.
-            inputs: Of stage ``start``, ``[N, B, ...]``.
+            inputs: Inputs of stage ``start``, ``[N, B, ...]``.
             num_reference: See `Network.__call__`.
             start: The first stage.
             stop: The stage before which to stop; None: after the last one.
@@ -107,8 +107,8 @@ def stage_in(name: str, groups: Mapping[str, int]) -> int:
     """The stage of a parameter ``GROUP.I...``: I, or 0 for a name of no group.
 
     Args:
-        name: Of the parameter.
-        groups: By the first part of a name, how many numbers I its second part may be.
+        name: Name of the parameter.
+        groups: Counts I of numbers in the second part of a name, by its first part.
     """
     group, _, rest = name.partition(".")
     number = rest.partition(".")[0]

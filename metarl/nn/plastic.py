@@ -52,7 +52,7 @@ class PlasticRNN(HebbianRNN):
     ) -> Tensor:
         """``(1 - eta) Hebb + h k^T``."""
         kept = torch.mul(hebb, 1 - rule[0].unsqueeze(-1), out=out)  # [N, B, H, H]
-        return torch.addcmul(kept, h.unsqueeze(-1), k.unsqueeze(-2), out=out)
+        return torch.addcmul(kept, h.unsqueeze(-1), k.unsqueeze(-2), out=out)  # [N, B, H, H]
 
     def write_backward(self, weights: Weights, r: Tensor, hebb: Sequence[Tensor], d: Any) -> None:
         """``R (1 - eta)``; the decay's gradient is ``-<alpha R, Hebb>`` in each maze."""

@@ -61,9 +61,9 @@ class RecurrentCore(ABC):
         """The state at the start of a trial.
 
         Args:
-            weights: What `fuse` returned.
+            weights: Weights that `fuse` returned.
             batch_size: B.
-            num_steps: How many steps the trial has at most, for a core that keeps something of
+            num_steps: Largest number of steps of the trial, for a core that keeps something of
                 each; None: not known.
 
         Returns:
@@ -77,7 +77,7 @@ class RecurrentCore(ABC):
         """One step of N networks on B sequences each.
 
         Args:
-            weights: What `fuse` returned.
+            weights: Weights that `fuse` returned.
             x: Inputs ``[N, B, I]``.
             state: The state before the step.
             slot: A slot of a `Trace` to write the activations into, without a graph; by default
@@ -106,11 +106,11 @@ class RecurrentCore(ABC):
         """The trace of whole sequences, run without a graph where there is something to keep.
 
         Args:
-            weights: What `fuse` returned.
+            weights: Weights that `fuse` returned.
             inputs: ``[N, T, B, I]``.
             state: See `sequence`.
             starts: See `sequence`.
-            trace: Where to write the activations; None allocates.
+            trace: Memory for the activations; None allocates.
         """
         num_tasks, num_steps, batch_size = inputs.shape[:3]
         return trace or self.new_trace((num_tasks, num_steps, batch_size), inputs)
@@ -130,8 +130,8 @@ class RecurrentCore(ABC):
             inputs: ``[N, T, B, I]``.
             state: The state before the first step; None: that of `initial_state`.
             starts: bool ``[N, T, B]``: before these steps the state is emptied; None: nowhere.
-            trace: What a rollout has recorded of these inputs, state and starts under these
-                parameters: it is not computed again. None runs the sequence.
+            trace: Activations that a rollout has recorded of these inputs, state and starts under
+                these parameters: they are not computed again. None runs the sequence.
 
         Returns:
             Outputs ``[N, T, B, H]``; ``outputs[:, t]`` has seen the inputs since the last start up

@@ -22,8 +22,8 @@ def by_reference(
     Args:
         network: Called with inputs ``[N, B, ...]``.
         inputs: Reference examples first.
-        num_reference: How many; 0: no check.
-        name: Of the network, in words.
+        num_reference: Number of reference inputs; 0: no check.
+        name: Name of the network, in words.
 
     Returns:
         ``[N, B, ...]``.

@@ -54,7 +54,7 @@ class Large:
     """A tensor ``[N, B, *shape]`` of a step.
 
     Attributes:
-        shape: Its shape in one maze.
+        shape: Shape in one maze.
         keep: ``"all"``: of every step; ``"sparse"``: only what the last step of each segment
             writes, the rest is written over; ``"one"``: working memory that all steps share.
     """
@@ -97,7 +97,7 @@ class Trace:
         slots: For each step an object with every buffer and view of the spec, ``[N, B, width]``,
             and everything large, as an attribute.
         segments: The same, ``segment_length(T)`` steps at a time.
-        gradients: Of a segment: the gradients of its steps.
+        gradients: Gradients of the steps of a segment.
     """
 
     slots: list[Any]

@@ -47,10 +47,10 @@ class WarpConvNet:
 
     Attributes:
         base: The plain network.
-        kind: What a warp layer may do: scale and shift channels, or a convolution.
+        kind: Kind of warp layers: scale and shift channels, or a convolution.
         num_layers: Warp layers after each block.
         filters: Channels between the warp layers of a stack; None: as many as the blocks have.
-        activation: Of every warp layer.
+        activation: Activation of every warp layer.
         residual: Add the layer's input to its output.
         batch_norm: Normalise what enters a warp layer and, with a residual, what leaves it.
         warped_head: The fast head keeps the number of features and a slow linear layer makes the

@@ -196,7 +196,7 @@ class WarpRNN(FusedCore):
         w_ih_t, _, _, w_x_t, _ = weights
         d = part.gradients
         dx_p, dx_lstm = d["u"] @ w_ih_t.unsqueeze(1), d["gates"] @ w_x_t.unsqueeze(1)
-        return torch.addcmul(dx_lstm, dx_p, part["p1"])
+        return torch.addcmul(dx_lstm, dx_p, part["p1"])  # [N, t, B, I]
 
     def _blocks(
         self, buffer: str, start: int, names: Sequence[str], together: str

@@ -18,10 +18,10 @@ def draw_classification(
 
     Args:
         run: Whose folder the pictures go to.
-        curve: What adaptation comes to.
-        name: Of the learner, in words.
-        side: Of the tasks, in words.
-        file: Of the picture by inner step.
+        curve: Results of adaptation.
+        name: Name of the learner, in words.
+        side: Side of the tasks, in words.
+        file: Name of the picture by inner step.
     """
     method, steps = run.config["method"], np.asarray(curve.steps)
     lines = [

@@ -41,7 +41,7 @@ class Curves:
     """The curves of one method, one row per seed (or trial).
 
     Attributes:
-        label: What the legend calls it.
+        label: Name in the legend.
         x: [n], rising: environment steps, iterations, or the last step of each window of a trial.
         values: [num_seeds, n], finite.
     """
@@ -75,16 +75,16 @@ def learning_curves(
     """Draw one line and one band per method: the mean over its seeds, and its t interval.
 
     Args:
-        methods: What to compare. A method with one seed gets a line without a band.
+        methods: Methods to compare. A method with one seed gets a line without a band.
         anchors: Horizontal lines to judge by, name → value, such as the random policy. One that is
             far above or below the curves is named at the edge, with an arrow.
         smoothing: Each seed's curve is averaged over its last `smoothing` points (at the start,
             over those there are) before the mean is taken. The legend says so.
-        confidence: Of the band.
+        confidence: Confidence of the band.
         xlabel: Words under the picture.
         ylabel: Words beside it.
         title: Words above it.
-        over: What the rows are, for the legend: seeds, or tasks.
+        over: Name of the rows, for the legend: seeds, or tasks.
         log: The values are positive, and their logarithm is drawn.
         note: A further line of the legend, such as what the anchors are.
     """
@@ -125,13 +125,13 @@ def within_trial_curve(
     """Draw the return in each window of a trial: flat for an agent that does not learn in it.
 
     Args:
-        agents: What to compare; `x` is the last step of each window, `values` [num_trials, windows]
-            the return within the window.
+        agents: Agents to compare; `x` is the last step of each window, `values`
+            [num_trials, windows] the return within the window.
         window: Steps in a window.
         anchors: Horizontal lines, name → return in a window.
         references: Curves to judge by, one row each, drawn broken and grey.
-        confidence: Of the bands.
-        over: What the rows are, for the legend: trials, or seeds.
+        confidence: Confidence of the bands.
+        over: Name of the rows, for the legend: trials, or seeds.
         title: Words above it.
         note: A further line of the legend, such as what the references are.
     """

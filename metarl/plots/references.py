@@ -12,7 +12,7 @@ REFERENCES: Mapping[str, str] = {
 }
 """Fields of `envs.maze.anchors.ReferenceReturns`, kept in `config.json` and `summary.json`.
 
-``localising`` is the best walk that was found for who sees what the agent sees; it bounds nothing.
+``localising`` is the best walk found for the agent's own observations; it bounds nothing.
 """
 
 _EXPLAINED: Mapping[str, str] = {

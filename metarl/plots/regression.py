@@ -82,7 +82,7 @@ def draw_steps(errors: Mapping[str, Errors], shown: OwnError, title: str) -> Fig
     """Error against gradient steps: at unseen points of unseen functions, and on the batch.
 
     Args:
-        errors: Of what is compared, by name.
+        errors: Errors of the learners compared, by name.
         shown: The family's own error; the loss on the batch is what the steps descend.
         title: Words above it.
     """

@@ -131,7 +131,7 @@ def normalised(advantages: Tensor, trajectory: Trajectory) -> Tensor:
 
     Args:
         advantages: ``[N, T, B]``.
-        trajectory: They belong to.
+        trajectory: Trajectory of the advantages.
 
     Returns:
         ``[N, T, B]``; 0 after an end.

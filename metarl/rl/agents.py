@@ -92,7 +92,7 @@ class PolicyAgent:
             if isinstance(distribution, Categorical):  # one random number per action, not A
                 probabilities = means.flatten(0, 1).softmax(-1)  # [B, A]
                 drawn = torch.multinomial(probabilities, 1, generator=self.generator)  # [B, 1]
-                return drawn.squeeze(-1)
+                return drawn.squeeze(-1)  # [B]
             noise = distribution.noise(tuple(means.shape[:2]), self.generator)
             noise = noise.to(wide(self._like.dtype))
             means = means + distribution.perturbation(self.params, noise)

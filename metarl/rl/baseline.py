@@ -55,8 +55,8 @@ class LinearBaseline:
         """Fit, then predict.
 
         Args:
-            trajectory: Of N tasks.
-            returns: Their returns to go ``[N, T, B]``, times 0 to T - 1.
+            trajectory: Trajectory of N tasks.
+            returns: Returns to go ``[N, T, B]``, times 0 to T - 1.
 
         Returns:
             Expected returns to go ``[N, T, B]``, times 0 to T - 1, in the returns' dtype; 0 after

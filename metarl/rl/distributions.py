@@ -138,7 +138,7 @@ class Categorical(Standard):
 
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """``log p_a``."""
-        return outputs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        return outputs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)  # [..., 1] to [...]
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """``-sum_a p log p``."""
@@ -356,7 +356,7 @@ class Gaussian:
         """``sigma * noise``."""
         log_std = self.log_std(params)
         std = log_std.to(wide(log_std.dtype)).exp()
-        return noise * std.view(len(std), *(1,) * (noise.dim() - 2), -1)
+        return noise * std.view(len(std), *(1,) * (noise.dim() - 2), -1)  # [N, 1, ..., A]
 
     def choose(self, means: Tensor) -> Tensor:
         """The perturbed mean is the action."""

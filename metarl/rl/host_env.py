@@ -47,8 +47,8 @@ class HostVectorEnv:
     ``Box`` (the log-probability stays that of the action before it is clipped, as usual).
 
     Attributes:
-        single_observation_space: Of one environment, flat.
-        single_action_space: Of one environment, as policies draw actions: from 0, in one row.
+        single_observation_space: Observations of one environment, flat.
+        single_action_space: Actions of one environment, as policies draw them: from 0, in one row.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class HostVectorEnv:
 
         Args:
             env: A Gymnasium vector environment, or vector wrappers around one.
-            device: Where the tensors live.
-            task_via: How an environment is told its task: by an attribute (``set_attr``, before the
+            device: Device of the tensors.
+            task_via: Way to tell an environment its task: by an attribute (``set_attr``, before the
                 reset), or by an option of its ``reset``.
-            task_name: Of the attribute or option. An attribute behind wrappers is found; it must
+            task_name: Name of attribute or option. An attribute behind wrappers is found; it must
                 be there from the beginning.
             check_tasks: Whether the first two tasks that differ are tried in two environments made
                 for it, which must behave differently (`task_check`).
@@ -110,8 +110,8 @@ class HostVectorEnv:
         """Start an episode everywhere; see the class.
 
         Args:
-            seed: As Gymnasium's: environment i begins its own randomness again from ``seed + i``,
-                or from the i-th of B seeds; None: it goes on.
+            seed: Seed as Gymnasium's: environment i begins its own randomness again from
+                ``seed + i``, or from the i-th of B seeds; None: it goes on.
             options: ``tasks`` and what the environments understand.
 
         Raises:
@@ -299,7 +299,7 @@ def as_array(observations: Any) -> Arrays:
 def check_finite(what: str, values: Arrays, going: NDArray[np.bool_]) -> None:
     """Check that values of episodes that go on are finite."""
     finite = np.isfinite(values).reshape(len(values), math.prod(values.shape[1:])).all(1)
-    wrong = np.flatnonzero(~finite & going)
+    wrong = np.flatnonzero(~finite & going)  # numbers of environments
     if len(wrong):
         raise ValueError(
             f"environment {wrong[0]} gave the {what} {values[wrong[0]].tolist()}, which is not "

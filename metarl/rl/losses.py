@@ -55,13 +55,13 @@ def surrogate(
     """The surrogate of every task, to be made larger.
 
     Args:
-        estimator: Which; see the module.
+        estimator: Name of the estimator; see the module.
         log_p: Log-probabilities of the actions taken ``[N, T, B]``, times 0 to T - 1, with graph.
         old_log_p: The same at the time of playing, constants.
         advantages: ``[N, T, B]``, constants.
         mask: ``[N, T, B]``, 1 within an episode.
-        lambda_: Of loaded_dice, in [0, 1].
-        reduce: From steps to tasks.
+        lambda_: Decay of loaded_dice, in [0, 1].
+        reduce: Reduction from steps to tasks.
 
     Returns:
         ``[N]``: by default sums over time, means over episodes.
@@ -203,7 +203,7 @@ class PolicyGradientSettings(LossSettings):
         baseline: none; linear: `LinearBaseline`, fitted to each batch; critic: the policy's own,
             whose squared error is part of the loss.
         estimator: See `surrogate`.
-        loaded_lambda: Of the estimator loaded_dice.
+        loaded_lambda: Decay of the estimator loaded_dice.
         normalise_advantages: To mean 0 and deviation 1 per task and batch. It changes the size of
             every task's inner steps.
         divide_by_horizon: Divide the sums over time by T, a constant, so that step sizes need not

@@ -82,7 +82,7 @@ class Policy:
             (`nn.WarpMLP`) those are slow.
         distribution: Over actions.
         critic: Gives one number for every observation; None: no critic.
-        trunk: What everything else looks at the observation through; None: they see it itself.
+        trunk: Network between the observation and all else; None: they see it itself.
         core: The memory, whose slow weights (`nn.WarpRNN`) are the policy's; None: none.
     """
 
@@ -138,7 +138,7 @@ class Policy:
 
         Args:
             params: Stacked parameters ``[N, ...]``.
-            observations: Of B stretches from their first step on, ``[N, T, B, I]``.
+            observations: Observations of B stretches from their first step on, ``[N, T, B, I]``.
         """
         return self.outputs_and_values(params, observations, critic=False)[0]
 
@@ -152,7 +152,7 @@ class Policy:
             raise ValueError("this policy has no critic: give it one, or take another baseline")
         seen = self._seen(params, observations).flatten(1, 2)  # [N, T * B, H]
         values = self.critic(scope(params, "critic"), seen)  # [N, T * B, 1]
-        return values.view(observations.shape[:3])
+        return values.view(observations.shape[:3])  # [N, T, B]
 
     def outputs_and_values(
         self,
@@ -169,7 +169,7 @@ class Policy:
         Args:
             params: Stacked parameters ``[N, ...]``.
             observations: ``[N, T, B, I]``.
-            state: Of the core before step 0; None: empty.
+            state: State of the core before step 0; None: empty.
             starts: bool ``[N, T, B]``: where memory is emptied before a step; None: nowhere.
             trace: The core's activations on all this under these parameters, if recorded.
             critic: Whether its estimates are wanted.
@@ -185,7 +185,7 @@ class Policy:
             weight = torch.cat((params["actor.weight"], params["critic.weight"]), -1)
             bias = torch.cat((params["actor.bias"], params["critic.bias"]), -1).unsqueeze(-1)
             weight = weight.transpose(1, 2).contiguous()  # [N, A + 1, H]
-            heads = torch.baddbmm(bias, weight, seen.transpose(1, 2))
+            heads = torch.baddbmm(bias, weight, seen.transpose(1, 2))  # [N, A + 1, T * B]
             # [N, T * B, A] as a view, and [N, T * B]
             means, values = heads[:, :-1].transpose(1, 2), heads[:, -1]
         else:
@@ -241,7 +241,7 @@ class Player:
     """A policy playing B stretches of experience of each of N tasks, step by step.
 
     Attributes:
-        state: What is remembered of them, each ``[N, B, ...]``; empty where nothing is.
+        state: Memory of them, each ``[N, B, ...]``; empty where nothing is.
     """
 
     def __init__(
@@ -265,7 +265,7 @@ class Player:
 
         Args:
             observations: ``[N, B, I]``.
-            slot: Of a trace, to write the core's activations into.
+            slot: Slot of a trace, to write the core's activations into.
 
         Returns:
             ``[N, B, num_means]``.
@@ -293,8 +293,8 @@ class Player:
 
         Args:
             observations: ``[N, B, I]``.
-            shift: What `shifts` gave for this step.
-            slot: Of a trace, to write the core's activations into.
+            shift: The shift that `shifts` gave for this step.
+            slot: Slot of a trace, to write the core's activations into.
         """
         policy = self._policy
         if isinstance(policy.actor, LinearHead):

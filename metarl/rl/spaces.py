@@ -69,7 +69,7 @@ def check_spaces(env: object, distribution: Distribution, num_inputs: int | None
     Args:
         env: May have ``single_action_space`` and ``single_observation_space``.
         distribution: The policy's.
-        num_inputs: What the policy looks at; None: not known.
+        num_inputs: Number of inputs of the policy; None: not known.
 
     Raises:
         ValueError: The actions drawn are not those of the space, or the observations are not arrays
@@ -154,7 +154,7 @@ class PlainActions:
     """The way of actions from a policy into a space.
 
     Attributes:
-        space: Of one environment, as it declares it.
+        space: Actions of one environment, as it declares them.
     """
 
     space: Space[Any]

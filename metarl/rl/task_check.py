@@ -1,7 +1,7 @@
 """A check that tasks reach an environment: two that differ must make a difference.
 
 An environment that ignores an option, or reads an attribute when it is built and never again, plays
-one task under many names, and nothing else would say so. An option that nobody looks at is an
+one task under many names, and nothing else would say so. An option that no environment reads is an
 error. Beyond that, two environments made for the purpose are told two tasks and play the same
 actions from the same seed; where they behave alike that is a warning, for the tasks may differ
 later than anybody looked.
@@ -114,8 +114,8 @@ def check_difference(
     Args:
         first: Is told the first task.
         second: Made in the same way; is told the second.
-        via: How they are told.
-        name: Of the attribute or option.
+        via: Way in which tasks are told.
+        name: Name of the attribute or option.
         tasks: Differ.
         options: Others, for ``reset``.
 

@@ -339,7 +339,7 @@ def start_entropy(
 
     Args:
         policy: The architecture.
-        batches: Of all parts of the tasks, the first experience to adapt by.
+        batches: First experience to adapt by, of all parts of the tasks.
         fast: The parameters of the policy that adapt, unstacked.
         slow: The others, unstacked.
 

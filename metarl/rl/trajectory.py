@@ -74,7 +74,7 @@ class Trajectory(NamedTuple):
 
     def at_end(self, values: Tensor) -> Tensor:
         """Values ``[N, B, ...]`` of the last observations, out of ``[N, T + 1, B, ...]``."""
-        return values.gather(1, self._end(values[:, :1])).squeeze(1)
+        return values.gather(1, self._end(values[:, :1])).squeeze(1)  # [N, B, ...]
 
     def _end(self, like: Tensor) -> Tensor:
         """Steps of every stretch, as an index in the shape of ``like`` ``[N, 1, B, ...]``."""

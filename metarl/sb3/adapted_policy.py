@@ -42,7 +42,7 @@ class AdaptedPolicy:
         Args:
             policy: The architecture.
             params: Parameters stacked over tasks ``[N, ...]`` (`core.stack` makes one, N = 1).
-            action_space: Of one environment; actions are shifted to where it counts from, and
+            action_space: Actions of one environment; they are shifted to where it counts from, and
                 clipped to a ``Box``, as SB3 does.
             generator: Draws actions that are not deterministic; on the parameters' device.
                 Default: its own, seeded with 0.
@@ -70,9 +70,9 @@ class AdaptedPolicy:
 
         Args:
             observation: ``[N * B, I]``, or ``[I]`` where there is one set of weights.
-            state: What the step before returned; None: all episodes begin. A policy without
+            state: State that the step before returned; None: all episodes begin. A policy without
                 memory gives it back as it is.
-            episode_start: Which episodes begin, bool ``[N * B]``; what was remembered is forgotten
+            episode_start: Episodes that begin, bool ``[N * B]``; what was remembered is forgotten
                 there. None: none does.
             deterministic: Take the most probable action (the mean) instead of drawing one.
 

@@ -23,8 +23,8 @@ class BatchedVecEnv(VecEnv):
 
     Args:
         env: The tensor environment.
-        observation_space: Of one environment.
-        action_space: Of one environment.
+        observation_space: Observations of one environment.
+        action_space: Actions of one environment.
     """
 
     def __init__(

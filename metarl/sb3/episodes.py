@@ -29,7 +29,7 @@ def play_episodes(policy: ActorCriticPolicy, env: VecEnv) -> Trajectory:
     """Play one episode in every environment; draws from torch's global generator.
 
     Args:
-        policy: Of SB3's PPO or A2C.
+        policy: Policy of SB3's PPO or A2C.
         env: E environments, whose episodes all end some time.
 
     Returns:

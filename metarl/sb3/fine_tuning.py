@@ -70,8 +70,8 @@ def fine_tune(
             environments on that task, which are closed afterwards.
         num_tasks: N.
         num_steps: K, at least 0.
-        seed: Of all draws.
-        settings: Of the learning. Default: as the model itself.
+        seed: Seed of all draws.
+        settings: Settings of the learning. Default: as the model itself.
         has_goal: Whether a true end or a positive reward is a success.
 
     Returns:
@@ -110,8 +110,8 @@ def adaptation(
         model: Trained; it stays as it is.
         env: E environments on the task.
         num_steps: K.
-        seed: Of all draws of the copy.
-        settings: Of the learning. Default: as the model itself.
+        seed: Seed of all draws of the copy.
+        settings: Settings of the learning. Default: as the model itself.
 
     Yields:
         The copy, which the next step changes, and its episodes, which the next step learns from.
@@ -132,7 +132,7 @@ def copy_of(model: PPO, settings: FineTuning | None = None) -> PPO:
 
     Args:
         model: Stays as it is.
-        settings: Of the copy. Default: as the model itself.
+        settings: Settings of the copy. Default: as the model itself.
 
     Raises:
         ValueError: It explores with gSDE, whose noise belongs to a rollout of fixed length.

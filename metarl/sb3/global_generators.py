@@ -21,8 +21,8 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Within, the global generators of Python, NumPy and torch begin at a seed; see the module.
 
     Args:
-        seed: In ``[0, 2**32)``.
-        device: Of the model; its generator is lent beside the CPU's.
+        seed: Seed in ``[0, 2**32)``.
+        device: Device of the model; its generator is lent beside the CPU's.
     """
     place = torch.device(device)
     cuda = [place] if place.type == "cuda" else []

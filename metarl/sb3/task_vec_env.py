@@ -57,8 +57,9 @@ class TaskVecEnv(BatchedVecEnv):
 
     Args:
         env: Any `TensorVectorEnv`.
-        observation_space: Of one environment. Default: ``env.single_observation_space``.
-        action_space: Of one environment. Default: ``env.single_action_space``.
+        observation_space: Observations of one environment. Default:
+            ``env.single_observation_space``.
+        action_space: Actions of one environment. Default: ``env.single_action_space``.
         tasks: B tasks that are kept.
         source: Draws a task for every episode, where all episodes end together.
         generator: Draws from the source; on the CPU. Default: its own.

@@ -81,7 +81,7 @@ def bootstrap_ci(
         rng: Draws the resamples.
         resampling: `independent`, `clustered`, `crossed` or `stratified`.
         confidence: Between 0 and 1.
-        num_resamples: How often to resample.
+        num_resamples: Number of resamples.
         statistic: `mean`, `iqm`, or any function [R, ...] → [R].
 
     Returns:
@@ -121,7 +121,7 @@ def crossed_difference_ci(
         second: [seeds, tasks], finite; as many tasks, in the same order.
         rng: Draws the resamples.
         confidence: Between 0 and 1.
-        num_resamples: How often to resample.
+        num_resamples: Number of resamples.
     """
     sides = [np.asarray(side, dtype=np.float64) for side in (first, second)]
     for side in sides:

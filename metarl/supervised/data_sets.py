@@ -125,8 +125,8 @@ def inputs_of(dataset: MapDataset, items: Sequence[int], classes: Tensor, *, che
     """The inputs of some items ``[len(items), ...]``.
 
     Args:
-        dataset: Where they are.
-        items: Their numbers.
+        dataset: Data set of the items.
+        items: Numbers of the items.
         classes: The class of every item, int64 ``[M]``.
         check: Whether the items must say the same.
 

@@ -14,8 +14,8 @@ def draw_distinct(population: Tensor, num: int, generator: torch.Generator) -> T
 
     Args:
         population: int64 ``[...]``, each at least ``num``: draw from ``0 .. population - 1``.
-        num: How many of each.
-        generator: On the population's device.
+        num: Number of draws of each.
+        generator: Generator on the population's device.
 
     Returns:
         int64 ``[..., num]``, distinct along the last axis.

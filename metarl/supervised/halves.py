@@ -19,8 +19,8 @@ class NetworkHalves:
     """The stages of a network before and from ``start`` on, and a criterion.
 
     Attributes:
-        network: In stages.
-        criterion: Of its outputs.
+        network: Network in stages.
+        criterion: Criterion of the network's outputs.
         start: The first stage of the second half, at least 1.
     """
 

@@ -53,9 +53,9 @@ class TaskDataset:
         shots: Support examples of a class.
         query_shots: Query examples of a class.
         classes: The classes that tasks are made of; all of them if None.
-        num_tasks: How many tasks there are; endless if None.
-        seed: Which numbered tasks, at least 0; not used by `sample` where tasks are endless.
-        device: Where tasks live.
+        num_tasks: Number of tasks; endless if None.
+        seed: Seed of numbered tasks, at least 0; not used by `sample` where tasks are endless.
+        device: Device of the tasks.
         labels: The class of every item, where it is known, or should be another than the items
             say: spares the pass over a map-style data set that finds them. ``dataset.targets``
             spares it too. Classes are those at the time the tasks are made: after a change of the
@@ -144,7 +144,7 @@ class TaskDataset:
 
         Args:
             num_tasks: N.
-            generator: On the CPU, so that the same seed gives the same tasks on every device.
+            generator: Generator on the CPU: the same seed gives the same tasks on every device.
 
         Returns:
             N tasks: support ``[N, ways * shots, ...]``, query ``[N, ways * query_shots, ...]``.

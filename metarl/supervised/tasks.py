@@ -45,7 +45,7 @@ class SupervisedTasks:
     Attributes:
         network: One of `metarl.nn`; a module, which stands for `nn.ModuleNetwork` of it; or any
             function of ``(params, inputs)`` like them, which may take ``num_reference`` as well.
-        source: Where examples come from.
+        source: Source of the examples.
         criterion: The loss of each task.
     """
 

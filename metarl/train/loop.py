@@ -46,7 +46,7 @@ class LoopSettings:
         iterations: Iterations in all, those before a resume included.
         log_every: Iterations per line of metrics; each line is the mean over them.
         checkpoint_every: Iterations between checkpoints; the last iteration is always saved.
-        schedule: Of the learning rates.
+        schedule: Schedule of the learning rates.
     """
 
     iterations: int
@@ -71,11 +71,11 @@ class MetaTraining:
             (a validation): a line has the mean over the iterations that gave it.
         runs: One run directory an agent.
         generators: For each agent its random streams by name; saved and restored with it.
-        steps_per_iteration: What one agent counts in one iteration.
+        steps_per_iteration: Count of one agent in one iteration.
         settings: When to end, write and save.
         headline: The metrics that the progress bar shows.
-        counter: What is counted: environment steps, or (supervised) tasks.
-        description: What the progress bar calls it.
+        counter: The things counted: environment steps, or (supervised) tasks.
+        description: Name in the progress bar.
         at_the_end: Judges what was learned, once, after the last iteration; its metrics ``[N]`` go
             into the last line. It draws nothing from ``generators``.
     """

@@ -33,8 +33,8 @@ class SelectedLearner:
         """Wrap a trainer.
 
         Args:
-            trainer: Of a learner with one agent.
-            validate: How good it is now: a larger number is better. It draws nothing from the
+            trainer: Trainer of a learner with one agent.
+            validate: Judges the learner now: a larger number is better. It draws nothing from the
                 streams of training.
             every: Iterations between validations.
         """
@@ -89,9 +89,9 @@ def load_selected(
     """Give a learner what its run has learned.
 
     Args:
-        run: Of the learner.
-        learner: As it was before its first iteration; changed in place.
-        which: As it was when it did best in validation, or at the end.
+        run: Run of the learner.
+        learner: Learner as it was before its first iteration; changed in place.
+        which: Its state at the best validation, or at the end.
 
     Returns:
         For the summary: which checkpoint, its ``iteration``, and its ``validation_accuracy``.

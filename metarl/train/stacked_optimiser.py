@@ -28,8 +28,8 @@ class StackedOptimiser:
     """An optimiser of parameters ``[N, ...]``, which it writes in place.
 
     Args:
-        settings: Of the optimiser.
-        params: By name.
+        settings: Settings of the optimiser.
+        params: Parameters by name.
         stacked: Whether they have an axis of agents; otherwise there is one agent.
     """
 
@@ -52,8 +52,8 @@ class StackedOptimiser:
         """Step on gradients, of the parameters' shapes.
 
         Args:
-            gradients: By name; what has none, or None, keeps weights and moments.
-            skips: bool ``[N]``: agents that keep theirs altogether; None: nobody.
+            gradients: Gradients by name; parameters without one keep weights and moments.
+            skips: bool ``[N]``: agents that keep theirs altogether; None: no agent.
         """
         stay = None if skips is None else skips.tolist()
         for name, shares in self._shares.items():

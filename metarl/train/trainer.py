@@ -106,10 +106,10 @@ class Trainer:
 
     Args:
         learner: Whose parameters are learned, in place.
-        settings: How they step.
+        settings: Settings of their steps.
         max_skipped: n: the n-th meta-batch of an agent in a row without a finite gradient ends the
             training; 1: the first one does.
-        processes: Who else works on the meta-batch.
+        processes: Processes that share the meta-batch.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class Trainer:
         """Make of ``.grad`` what is stepped on: reduced, clipped, 0 where an agent skips.
 
         Args:
-            metrics: Of the learner.
+            metrics: Metrics of the learner.
             skips: bool, one per agent: who skips already.
 
         Returns:
@@ -278,7 +278,7 @@ class Skips:
 
     Attributes:
         most: So many in a row end the training.
-        in_a_row: How many each agent has skipped since its last good one.
+        in_a_row: Number that each agent has skipped since its last good one.
     """
 
     def __init__(self, num_agents: int = 1, most: int = MAX_SKIPPED) -> None:
@@ -289,8 +289,8 @@ class Skips:
         """Warn of what is not finite.
 
         Args:
-            agents: Whose meta-batch is skipped; nobody: nothing is said.
-            what: It, in words.
+            agents: Agents whose meta-batch is skipped; none: nothing is said.
+            what: The event, in words.
 
         Raises:
             NonFiniteLossError: For some agent it is one too many.

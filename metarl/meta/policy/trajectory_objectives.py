@@ -43,7 +43,7 @@ class Trajectory(Protocol):
             tasks: The N tasks.
             slow: Slow parameters, stacked ``[N, ...]``.
             rule: The update rule.
-            rule_params: What it has learned, unstacked.
+            rule_params: Learned parameters of the rule, unstacked.
         """
 
 
@@ -68,7 +68,7 @@ class LeapObjective:
     """Leap's eq. 8 (`leap_gradient`).
 
     Attributes:
-        metric: What is measured; `SIMPLIFIED` is the published Warp-Leap's.
+        metric: Metric of the length; `SIMPLIFIED` is the published Warp-Leap's.
         include_final: phi_K is a point of the path: K segments, else K - 1 (the published code).
     """
 

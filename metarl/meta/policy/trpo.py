@@ -47,7 +47,7 @@ class TRPO(MetaLearner):
     Attributes:
         max_divergence: delta, nats per step.
         damping: Added to F's diagonal.
-        solver: Of ``(F + damping) x = g``, in float64.
+        solver: Solver of ``(F + damping) x = g``, in float64.
         num_backtracks: Candidates of the line search.
         backtrack: Each is this much of the one before.
     """
@@ -142,8 +142,8 @@ class Candidate(NamedTuple):
     """The result of a line search.
 
     Attributes:
-        step: What is to be taken off theta, flat.
-        improvement: How much smaller the loss is there.
+        step: The step to be taken off theta, flat.
+        improvement: Decrease of the loss there.
         divergence: Mean over tasks, nats per step.
         tried: Candidates that were tried.
         accepted: Whether there is a step.

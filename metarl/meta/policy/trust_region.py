@@ -30,7 +30,7 @@ class TrustRegion:
     Attributes:
         support_loss: Before adaptation ``[N]``.
         loss: After it ``[N]``.
-        gradient: Of the mean loss.
+        gradient: Gradient of the mean loss.
     """
 
     def __init__(self, learner: MetaLearner, recorded: Recorded[Any]) -> None:

@@ -40,7 +40,7 @@ class ContinualWarpGrad(MetaLearner):
     Adaptation to *other* tasks (`adapt`) begins where these began.
 
     Attributes:
-        objective: Of the slow parameters and of the rule's own.
+        objective: Objective of the slow parameters and of the rule's own.
         warp_period: Fast steps between two slow steps.
         live: The fast parameters of now, ``[N, ...]``; empty before the first step.
     """

@@ -72,13 +72,13 @@ def look(
     """Evaluate an objective on freshly sampled experience.
 
     Args:
-        objective: Which.
+        objective: Name of the objective.
         tasks: N tasks.
         fast: The sample theta ``[N, ...]``; it is not written to, no gradient flows into it.
         state: The rule's state there.
         slow: phi, unstacked.
         rule: The update rule U.
-        rule_params: What it has learned, unstacked.
+        rule_params: Learned parameters of the rule, unstacked.
         index: k, for the step that comes back.
 
     Returns:
@@ -113,17 +113,24 @@ def look(
             query = tasks.sample(_detached(adapted), _detached(stacked), "query")
         loss = tasks.loss(adapted, stacked, query)
     grads = gradients(loss.sum(), {**prefixed(shared, "slow"), **prefixed(learned, "rule")})
-    step = _without_graph(step)
-    return Look(step, grads, {"query_loss": loss.detach()})
+    without_graph = replace(
+        step,
+        fast=_detached(step.fast),
+        loss=step.loss.detach(),
+        grads=_detached(step.grads),
+        next_fast=_detached(step.next_fast),
+        next_state=_detached(step.next_state),
+    )
+    return Look(without_graph, grads, {"query_loss": loss.detach()})
 
 
 def check_settings(objective: Objective, learned: Params, initialisation: object) -> None:
     """Check that the objective is known, and that the learner learns something.
 
     Args:
-        objective: Which.
+        objective: Name of the objective.
         learned: The parameters that it trains: slow ones, and the rule's own.
-        initialisation: How the initialisation is learned, or None.
+        initialisation: Objective of the initialisation, or None.
 
     Raises:
         ValueError: See above.
@@ -156,17 +163,6 @@ def _replay(
         next_fast, next_state = rule.step(fast, grads, state, learned)
     step = InnerStep(index, dict(fast), state, batch, loss.detach(), grads, next_fast, next_state)
     return Look(step, prefixed(scope(found, "slow"), "slow"), {})
-
-
-def _without_graph(step: InnerStep[Any]) -> InnerStep[Any]:
-    return replace(
-        step,
-        fast=_detached(step.fast),
-        loss=step.loss.detach(),
-        grads=_detached(step.grads),
-        next_fast=_detached(step.next_fast),
-        next_state=_detached(step.next_state),
-    )
 
 
 def _detached(params: Params) -> dict[str, Tensor]:

@@ -51,12 +51,12 @@ class OfflineWarpGrad(MetaLearner):
     """Slow parameters that make the steps of adaptation good ones, learned from recorded points.
 
     Attributes:
-        objective: Of the slow parameters and of the rule's own.
-        initialisation: How the initialisation is learned; None: it stays, and every task still
+        objective: Objective of the slow parameters and of the rule's own.
+        initialisation: Objective of the initialisation; None: it stays, and every task still
             begins from it.
         iterates_per_step: Draws that make one slow gradient; None: all that are recorded.
-        num_epochs: How many times every recorded point is drawn.
-        buffer: Where points are recorded: its capacity, stride, whether theta_K belongs to them.
+        num_epochs: Number of draws of every recorded point.
+        buffer: Memory of the points: its capacity, stride, whether theta_K belongs to them.
     """
 
     asks: ClassVar[tuple[str, ...]] = ("select",)

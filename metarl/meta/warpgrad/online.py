@@ -35,8 +35,8 @@ class OnlineWarpGrad(TaskwiseLearner):
     """Slow parameters that make the steps of adaptation good ones, learned on the way.
 
     Attributes:
-        objective: Of the slow parameters and of the rule's own.
-        initialisation: How the initialisation is learned; None: it stays, and every task still
+        objective: Objective of the slow parameters and of the rule's own.
+        initialisation: Objective of the initialisation; None: it stays, and every task still
             begins from it.
     """
 

@@ -22,7 +22,7 @@ class AlphabetSettings:
 
     Attributes:
         batch_size: Images in a minibatch.
-        distortion: How every image is distorted; not at all if None.
+        distortion: Distortion of every image; not at all if None.
         distort_held_out: Distort the held-out images too, as the published code does.
         ink: Value of ink, paper has the other; the published code has 0.
     """
@@ -76,8 +76,8 @@ class AlphabetBatches:
     Attributes:
         tasks: All alphabets of a side.
         chosen: The N of this meta-batch; one may be there several times, and draws differently.
-        settings: How images are drawn.
-        draws: Where each task has got to.
+        settings: Settings of the draws of images.
+        draws: The draws of each task.
     """
 
     tasks: AlphabetTasks

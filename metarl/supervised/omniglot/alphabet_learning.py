@@ -41,8 +41,8 @@ class AlphabetBatch(SupervisedTasks):
     """N alphabets.
 
     Attributes:
-        indices: Their numbers among the training alphabets, int64 ``[N]``.
-        fresh_heads: What is added to the parameters of every task's head, ``[N, ...]``: with
+        indices: Numbers of the alphabets among the training alphabets, int64 ``[N]``.
+        fresh_heads: Numbers added to the parameters of every task's head, ``[N, ...]``: with
             a random head less the learner's, the task begins with the random one, and adapts it by
             the same gradients. Empty: heads begin as they were learned.
     """
@@ -73,9 +73,9 @@ def fresh_heads(
 
     Args:
         network: Draws the random ones.
-        learned: Where adaptation would begin, unstacked.
+        learned: Parameters where adaptation would begin, unstacked.
         num_tasks: N.
-        generator: On the CPU.
+        generator: Generator on the CPU.
     """
     drawn = [network.init(generator) for _ in range(num_tasks)]
     names = [name for name in learned if name.startswith("head.")]

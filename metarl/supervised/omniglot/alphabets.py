@@ -52,7 +52,7 @@ def alphabet_tasks(
         alphabets: The characters of each, in the order of the classes.
         num_held_out: Drawings of each character that are held out: those of the first people.
             Which of the 20 people come first is the same for all characters of an alphabet.
-        device: Where the images live.
+        device: Device of the images.
 
     Raises:
         ValueError: There are no alphabets, they differ in their number of characters, or there is

@@ -26,7 +26,7 @@ class Distortion:
         degrees: Range of the angle.
         translate: Largest move in each direction, as a part of the side.
         scale: Range of the size.
-        fill: What appears from outside the image: ``paper``, or ``black``, the ink, as in the
+        fill: Colour from outside the image: ``paper``, or ``black``, the ink, as in the
             published code.
     """
 

@@ -54,7 +54,7 @@ def download(
     Args:
         folder: Made where it does not exist.
         report: Told of the progress; lines on standard error if None.
-        files: What to get.
+        files: Files to get.
 
     Raises:
         DataError: The folder cannot be made, a file could not be had, or is not the authors'; the

@@ -31,7 +31,7 @@ def decode_png(data: bytes, size: int, method: Image.Resampling) -> NDArray[np.u
     Args:
         data: The file.
         size: Side of the result, pixels.
-        method: How it is resized.
+        method: Method of resizing.
 
     Returns:
         Grey values uint8 ``[size, size]``.

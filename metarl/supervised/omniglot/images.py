@@ -99,7 +99,7 @@ def load_omniglot(
         size: Side of the square images, pixels.
         resize: ``lanczos`` on the grey image, or ``nearest``, which keeps two colours. Published
             code asks for Lanczos and gets nearest, since the files have one bit a pixel.
-        cache: Where to keep the resized images; if None, `folder`, or where that cannot be
+        cache: Folder for the resized images; if None, `folder`, or where that cannot be
             written to, the user's cache folder.
         complete: Refuse data of fewer or more characters than the authors publish.
 
@@ -149,9 +149,9 @@ def omniglot_tasks(
         query_shots: Other drawings of each to be judged by.
         rotations: Count each character turned by 90, 180 and 270 degrees as one more.
         ink: Value of ink, see `pixels`.
-        num_tasks: How many tasks there are; endless if None.
-        seed: Which tasks, where they are numbered.
-        device: Where the images and the tasks live.
+        num_tasks: Number of tasks; endless if None.
+        seed: Seed of the tasks, where they are numbered.
+        device: Device of images and tasks.
     """
     images, labels = (omniglot.rotated() if rotations else omniglot).examples()
     return TaskDataset(

@@ -61,7 +61,7 @@ class AlphabetSplit:
     """Alphabets as tasks: each with the characters that are its classes, in the order of classes.
 
     Attributes:
-        seed: What the split was drawn from.
+        seed: Seed of the split.
         pretrain: Alphabets to meta-train on.
         validation: Alphabets to choose settings by.
         test: Alphabets to report on.
@@ -91,7 +91,7 @@ def split_alphabets(
 
     Args:
         omniglot: All characters.
-        seed: Which split.
+        seed: Seed of the split.
         num_pretrain: Alphabets to meta-train on.
         num_test: Alphabets to report on; the rest is for validation.
         num_characters: Characters of each.
