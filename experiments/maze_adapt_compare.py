@@ -56,7 +56,7 @@ def title(settings: TrainSettings) -> str:
     """Return the task distribution in words."""
     side = getattr(settings.environment, "size", None)
     size = f" {side} x {side}" if side else ""
-    return f"{settings.env}{size}, {settings.learning().problem.horizon} steps an episode"
+    return f"{settings.env}{size}, {settings.learning().problem.horizon} steps per episode"
 
 
 SCRIPT = Script(train_one, resume, evaluate, settings_of, ("summary.json", "adaptation.json"))

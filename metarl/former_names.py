@@ -18,7 +18,7 @@ from types import ModuleType
 
 FORMER_NAMES = {
     "metarl.adaptation_curve": "metarl.evaluate.supervised",
-    "metarl.adaptation_evaluation": "metarl.evaluate.adaptation_evaluation",
+    "metarl.adaptation_evaluation": "metarl.evaluate.returns",
     "metarl.checkpoint": "metarl.runs.checkpoint",
     "metarl.core.choices": "metarl.errors",
     "metarl.core.nested": "metarl.core.params",

@@ -16,7 +16,7 @@ import numpy as np
 from metarl.compare.cpu_clock import cpu_seconds
 from metarl.compare.settings import Comparison
 from metarl.errors import UserError
-from metarl.evaluate.adaptation_evaluation import (
+from metarl.evaluate.returns import (
     AdaptationResult,
     adaptation_summary,
     interval_ends,

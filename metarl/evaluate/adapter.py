@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.evaluate.film import Scene
+from metarl.evaluate.returns import AdaptationResult
 
 
 class Measurement(NamedTuple):

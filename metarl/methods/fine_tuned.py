@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.adaptation_evaluation import AdaptationResult
 from metarl.evaluate.adapter import Loaded, Measurement
 from metarl.evaluate.film import Scene, play_stages
+from metarl.evaluate.returns import AdaptationResult
 from metarl.methods.agents import MixturePolicy
 from metarl.methods.gradient import STREAMS, USUAL_STEPS
 from metarl.methods.ppo import PPOSettings

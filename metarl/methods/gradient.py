@@ -19,9 +19,10 @@ from torch import Tensor
 from metarl.core import Params, share, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.adaptation_evaluation import AdaptationResult, evaluate_learner
+from metarl.evaluate.adaptation import stages
 from metarl.evaluate.adapter import Loaded, Measurement
 from metarl.evaluate.film import Scene, play_stages
+from metarl.evaluate.returns import AdaptationResult, evaluate_learner
 from metarl.meta import MetaLearner, Penalty
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.methods.agents import AdaptingPolicy
@@ -320,9 +321,7 @@ class GradientAdapter:
         tasks = Episodes(self.learning.problem, self.policy, self.learning.agent, self.device).of(
             [task], generator
         )
-        with torch.no_grad():
-            passed = [learner.initial_fast(tasks)]
-        passed += [step.next_fast for step in learner.adaptation(tasks, steps)]
+        passed = [stage.fast for stage in stages(learner, tasks, steps)]
         fast = stack([{name: p[0].detach() for name, p in fast.items()} for fast in passed])
         slow = {name: p.detach() for name, p in share(learner.slow, len(passed)).items()}
         return {**fast, **slow}

@@ -30,9 +30,9 @@ from metarl.core import Params, stack
 from metarl.core.cuda_graph import Captured, require_cuda
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.adaptation_evaluation import AdaptationResult, evaluate_agent
 from metarl.evaluate.adapter import Loaded, Measurement
 from metarl.evaluate.film import Scene, Watched, require_filmed
+from metarl.evaluate.returns import AdaptationResult, evaluate_agent
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.evaluate.adaptation_evaluation import AdaptationResult
+from metarl.evaluate.returns import AdaptationResult
 from metarl.plots.lines import Curves, learning_curves
 
 

@@ -13,10 +13,10 @@ import tyro
 
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.adaptation_evaluation import AdaptationResult, adaptation_summary
 from metarl.evaluate.adapter import Measurement
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.film import FORMATS, require_filmed, write
+from metarl.evaluate.returns import AdaptationResult, adaptation_summary
 from metarl.methods.learning import Learning
 from metarl.plots.adaptation import draw_adaptation
 from metarl.plots.lines import save_figure

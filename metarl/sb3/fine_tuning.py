@@ -19,7 +19,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from metarl.evaluate.adaptation_evaluation import AdaptationResult, outcomes
+from metarl.evaluate.returns import AdaptationResult, outcomes
 from metarl.rl.trajectory import Trajectory
 from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.global_generators import child_seed, seeded

@@ -11,7 +11,7 @@ import pytest
 from metarl.compare.picture import apart, draw
 from metarl.compare.results import Compared, Run, method_summary, read_run
 from metarl.compare.tables import as_csv, as_markdown
-from metarl.evaluate.adaptation_evaluation import AdaptationResult
+from metarl.evaluate.returns import AdaptationResult
 from metarl.runs.directory import RunDirectory
 
 

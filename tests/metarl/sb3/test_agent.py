@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from metarl.evaluate.adaptation_evaluation import evaluate_agent
+from metarl.evaluate.returns import evaluate_agent
 from metarl.rl import Agent
 from metarl.sb3 import SB3Agent
 from tests.metarl.sb3.models import GOALS, mazes, small_ppo

@@ -6,7 +6,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from envs import PointNavigationVectorEnv
-from metarl.evaluate.adaptation_evaluation import outcomes
+from metarl.evaluate.returns import outcomes
 from metarl.sb3 import TaskVecEnv, copy_of, play_episodes, seeded
 from metarl.sb3.episodes import rollout_buffer
 from tests.metarl.rl.ending_env import ENDS, TensorEndingEnv

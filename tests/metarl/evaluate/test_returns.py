@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from metarl.core import sgd, share
-from metarl.evaluate.adaptation_evaluation import (
+from metarl.evaluate.returns import (
     AdaptationResult,
     adaptation_summary,
     evaluate_agent,
