@@ -68,7 +68,7 @@ class CompareSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds of every method."""
     override: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """An option for one method, such as maml.learner.inner.lr=0.1 or maml.evaluate.steps=5; may be
+    """An option for one method, such as maml.inner-lr=0.1 or maml.evaluate.steps=5; may be
     given many times."""
     evaluate: EvaluationSettings = field(default_factory=EvaluationSettings)
     """On unseen tasks."""
