@@ -109,12 +109,12 @@ class BanditTasks(TaskFamily[BanditTask]):
         return BanditTask
 
     def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
-        """float32 [n, K], probabilities."""
+        """Probabilities of `n` bandits, float32 [n, K]."""
         shape = (n, self.num_arms)
         return (torch.rand(shape, generator=generator, device=device, dtype=torch.float32),)
 
     def draw_arrays(self, n: int, rng: np.random.Generator) -> Arrays:
-        """float32 [n, K], probabilities."""
+        """Probabilities of `n` bandits, float32 [n, K]."""
         return (rng.random((n, self.num_arms), dtype=np.float32),)
 
 

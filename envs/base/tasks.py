@@ -262,7 +262,7 @@ class TaskFamily(ABC, Generic[PlainT]):
     @property
     @abstractmethod
     def task_type(self) -> type[PlainT]:
-        """The kind of its tasks."""
+        """The class of the tasks."""
 
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
@@ -270,7 +270,7 @@ class TaskFamily(ABC, Generic[PlainT]):
 
     @abstractmethod
     def draw_arrays(self, n: int, rng: np.random.Generator) -> Arrays:
-        """The same with NumPy."""
+        """The arrays of `n` tasks drawn independently with NumPy, [n, ...] each."""
 
     def sample(self, n: int, rng: np.random.Generator | torch.Generator) -> tuple[PlainT, ...]:
         """Draws `n` tasks independently.

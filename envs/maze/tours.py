@@ -57,7 +57,7 @@ class Moves(NamedTuple):
     code: NDArray[np.uint64]
 
     def rows(self, rows: NDArray[np.int64]) -> Moves:
-        """Some of them."""
+        """The moves of these rows."""
         parent, cell, new, value, code = self
         return Moves(parent[rows], cell[rows], new[rows], value[rows], code[rows])
 

@@ -123,7 +123,7 @@ class MDPTasks(TaskFamily[MDPTask]):
         return numbers / numbers.sum(dim=-1, keepdim=True), means + 1.0
 
     def draw_arrays(self, n: int, rng: np.random.Generator) -> Arrays:
-        """The same with NumPy."""
+        """The arrays of `n` processes drawn with NumPy."""
         shape = (n, self.num_states, self.num_actions)
         transitions = rng.dirichlet(np.ones(self.num_states), size=shape)
         return transitions.astype(np.float32), rng.normal(1.0, 1.0, shape).astype(np.float32)

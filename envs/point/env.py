@@ -101,7 +101,7 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
 
     @property
     def position(self) -> Vector:
-        """float32 [2], (x, y)."""
+        """Position of the agent, float32 [2], (x, y)."""
         if self._elapsed is None:
             raise gymnasium.error.ResetNeeded("the point is nowhere yet: call reset()")
         return self._position.copy()

@@ -128,7 +128,7 @@ class PointTasks(TaskFamily[PointTask]):
         return (((places * (2 / (CELLS * LATTICE)) - 1) * self.half_width).float(),)
 
     def draw_arrays(self, n: int, rng: np.random.Generator) -> Arrays:
-        """float32 [n, 2], goals."""
+        """Goals of `n` tasks, float32 [n, 2]."""
         self._check_draw(n)
         corners = cell_corners(self.cells)[rng.integers(len(self.cells), size=n)]
         places = corners * LATTICE + rng.integers(LATTICE, size=(n, 2)) + 0.5

@@ -144,7 +144,7 @@ class _Given:
         return self._tasks.loss(fast, slow, batch)
 
     def __getattr__(self, name: str) -> Any:
-        """Such as the features that a learned loss sees."""
+        """Return an attribute of the tasks, such as the features that a learned loss sees."""
         return getattr(self._tasks, name)
 
 

@@ -51,7 +51,7 @@ class ClipByValue(Transform):
     def update(
         self, grads: Params, fast: Params, state: State, params: Params
     ) -> tuple[Params, State]:
-        """Number by number."""
+        """Clip every number of the gradients."""
         return {n: g.clamp(-self.max_value, self.max_value) for n, g in grads.items()}, EMPTY
 
 

@@ -28,7 +28,7 @@ class Momentum(Transform):
         _check_decay("momentum", self.beta)
 
     def init(self, fast: Params) -> State:
-        """M = 0."""
+        """Start at M = 0."""
         return {name: torch.zeros_like(p) for name, p in fast.items()}
 
     def update(
@@ -73,7 +73,7 @@ class Adam(Transform):
     def update(
         self, grads: Params, fast: Params, state: State, params: Params
     ) -> tuple[Params, State]:
-        """Both moments move, then the corrected ratio."""
+        """Move both moments, then take their corrected ratio."""
         t = state["t"] + 1
         after, updates = {"t": t}, {}
         for name, g in grads.items():
@@ -109,7 +109,7 @@ class RMSprop(Transform):
         _check_eps(self.eps)
 
     def init(self, fast: Params) -> State:
-        """All moving means are 0."""
+        """Start all moving means at 0."""
         _check_real("RMSprop", fast)
         kinds = ("v", "mean") if self.centered else ("v",)
         return {f"{kind}.{n}": torch.zeros_like(p) for kind in kinds for n, p in fast.items()}
@@ -117,7 +117,7 @@ class RMSprop(Transform):
     def update(
         self, grads: Params, fast: Params, state: State, params: Params
     ) -> tuple[Params, State]:
-        """The moving means, then the ratio."""
+        """Move the means, then take their ratio."""
         after, updates = {}, {}
         for name, g in grads.items():
             v = self.alpha * state[f"v.{name}"] + (1 - self.alpha) * g.square()

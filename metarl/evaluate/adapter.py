@@ -1,4 +1,4 @@
-"""What every family of methods offers, to be measured and filmed: the same for all."""
+"""The interface by which every family of methods is measured and filmed: the same for all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metarl.evaluate.returns import AdaptationResult
 
 
 class Measurement(NamedTuple):
-    """How adaptation is measured.
+    """The extent of a measurement of adaptation.
 
     Attributes:
         steps: K, steps of adaptation: k is 0 to K.
@@ -26,7 +26,7 @@ class Measurement(NamedTuple):
 
 
 class Adapter(Protocol):
-    """What has been learned, ready to be measured."""
+    """A trained learner, ready to be measured."""
 
     def adapt(
         self, tasks: Sequence[Any], how: Measurement, generator: torch.Generator
@@ -35,7 +35,7 @@ class Adapter(Protocol):
 
         Args:
             tasks: The tasks.
-            how: How long, and by how many episodes.
+            how: Number of steps, and of episodes.
             generator: Draws all noise: of tasks, where they have any, and of actions.
         """
 
@@ -47,11 +47,11 @@ class Loaded(NamedTuple):
     """A run, ready to be measured.
 
     Attributes:
-        trained: From its checkpoint.
+        trained: The learner of the checkpoint.
         untrained: The same before its first iteration.
-        iteration: Of the checkpoint.
-        usual: How it is measured where nothing is asked for.
-        axis: What k counts.
+        iteration: Iteration of the checkpoint.
+        usual: Measurement where nothing else is asked for.
+        axis: Name of the things that k counts.
     """
 
     trained: Adapter

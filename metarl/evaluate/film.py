@@ -31,7 +31,7 @@ GAP = 16
 """Pixels between pictures side by side."""
 
 COLOURS = 128
-"""Of a .gif."""
+"""Number of colours of a .gif."""
 
 MAX_SAMPLED = 24
 """Frames, at most, that the palette of a .gif is taken from."""
@@ -42,9 +42,9 @@ class Scene:
     """One episode of T steps.
 
     Attributes:
-        title: Who played.
-        task: What on.
-        seen: What was noted before the first step and after each, ``[T + 1, ...]``.
+        title: Name of the agent.
+        task: The task played on.
+        seen: Notes from before the first step and after each, ``[T + 1, ...]``.
         actions: ``[T, ...]``.
         rewards: ``[T]``; ``rewards[t]`` is the consequence of ``actions[t]``.
     """
@@ -69,7 +69,7 @@ class Filmed(Protocol):
     """A problem whose episodes can be filmed."""
 
     def watch(self, env: Any) -> Tensor:
-        """What pictures need of environments as they are now, ``[B, ...]``."""
+        """Notes that pictures need of environments as they are now, ``[B, ...]``."""
 
     def pictures(self, scene: Scene, t: int, cell_size: int | None) -> Sequence[Frame]:
         """Pictures after t steps: one, or more where something is shown one after the other."""
@@ -96,9 +96,9 @@ class Watched:
     """Environments that are watched: what they show is noted at every reset and step.
 
     Attributes:
-        episodes: What was noted, a list for each episode, each ``[B, ...]``.
+        episodes: Notes, a list for each episode, each ``[B, ...]``.
         actions: The actions of each episode, each ``[B, ...]``.
-        rewards: Its rewards, each ``[B]``.
+        rewards: The rewards of each episode, each ``[B]``.
     """
 
     def __init__(self, env: TensorEnv, problem: Filmed) -> None:
@@ -136,7 +136,7 @@ class Watched:
         """The episodes of all environments, those of the first reset first.
 
         Args:
-            task: What was played on.
+            task: The task played on.
             titles: One for each; what was played behind them is left out.
         """
         parts = zip(self.episodes, self.actions, self.rewards, strict=True)
@@ -162,11 +162,11 @@ def play_stages(
 
     Args:
         problem: Whose environments; it can be filmed.
-        task: What is played on.
+        task: The task to play on.
         agent: Plays K + 1 trials side by side: trial k as it is after k steps.
         num_stages: K + 1.
-        seed: Of the environments: all stages meet the same random numbers.
-        device: Where.
+        seed: Seed of the environments: all stages meet the same random numbers.
+        device: Device of the tensors.
     """
     same = [torch.Generator(device).manual_seed(seed) for _ in range(num_stages)]
     watched = Watched(problem.make_env(num_stages, same, device), require_filmed(problem))
@@ -192,9 +192,9 @@ def write(
     """Write scenes side by side: a film, or (.png) one picture.
 
     Args:
-        scenes: What was played.
+        scenes: The episodes played.
         problem: Draws it.
-        output: Where to.
+        output: Path of the film.
         num_steps: The first steps, which are shown.
         fps: Steps a second.
         cell_size: Pixels of a cell; None: by the size of the maze.

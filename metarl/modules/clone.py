@@ -218,7 +218,7 @@ class _Dense(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        """The same numbers."""
+        """Return the gradient as a dense tensor."""
         return grads[0].to_dense()
 
 

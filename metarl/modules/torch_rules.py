@@ -56,7 +56,7 @@ class LearnedMomentum(Transform):
         return {f"logit.{n}": torch.full_like(p.new_empty(()), logit) for n, p in fast.items()}
 
     def init(self, fast: Params) -> State:
-        """M = 0."""
+        """Start at M = 0."""
         return {name: torch.zeros_like(p) for name, p in fast.items()}
 
     def update(

@@ -101,7 +101,7 @@ class WarpParameters(nn.Module):
         return self.learned.named_parameters()
 
     def meta_parameters(self) -> Iterator[nn.Parameter]:
-        """All three: for the meta-optimiser."""
+        """All meta-learned parameters: for the meta-optimiser."""
         return (p for _, p in self.named_meta_parameters())
 
     def named_meta_parameters(self) -> NamedParameters:
@@ -111,12 +111,12 @@ class WarpParameters(nn.Module):
         yield from self.named_warp_parameters()
 
     def zero_meta_grads(self) -> None:
-        """No gradient of what is meta-learned."""
+        """Drop the gradients of all meta-learned parameters."""
         for p in self.meta_parameters():
             p.grad = None
 
     def zero_task_grads(self) -> None:
-        """No gradient of the copies that adapt."""
+        """Drop the gradients of the copies that adapt."""
         for p in self.adapt_parameters():
             p.grad = None
 

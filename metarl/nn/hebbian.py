@@ -168,7 +168,7 @@ class HebbianRNN(FusedCore):
     def step_backward(
         self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
     ) -> State:
-        """Through the equations, the last one first; adds to alpha's gradient.
+        """Go back through the equations, the last one first; adds to alpha's gradient.
 
         Of the state's gradients, the one by the Hebbian trace is carried as R.
         """

@@ -183,13 +183,13 @@ class LSTM(FusedCore):
         return transposed(w_ih), transposed(w_hh)
 
     def prepare(self, weights: Weights, trace: Trace, part: Trace, past: Past) -> None:
-        """The cell's factors."""
+        """Write the factors of the cell."""
         cell_factors(part, trace, past)
 
     def step_backward(
         self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
     ) -> State:
-        """Through the cell, and on to h through its product."""
+        """Go back through the cell, and on to h through its product."""
         dh, dc = after
         dc = cell_backward(dh, dc, slot, d)
         if before is None:

@@ -78,7 +78,7 @@ class ModulatedRNN(HebbianRNN):
         torch.mul(r, weights[3], out=d.outer)
 
     def show_backward(self, rule: Weights, dk: Tensor, slot: Any, d: Any) -> Tensor:
-        """Through h itself and through the modulator."""
+        """Go back through h itself and through the modulator."""
         w_m, _, v, _ = rule
         d_rate = torch.mul(dk, slot.h, out=d.rate)
         d_m = tanh_backward(torch.bmm(d_rate, v.mT), slot.m, d.m)

@@ -67,7 +67,7 @@ class StagedNetwork(Network, Protocol):
         start: int = 0,
         stop: int | None = None,
     ) -> Tensor:
-        """Some of the stages.
+        """Run some of the stages.
 
         Args:
             params: Parameters of these stages at least, stacked ``[N, ...]``; or ``[1, ...]``,

@@ -159,7 +159,7 @@ class WarpRNN(FusedCore):
     def step_backward(
         self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
     ) -> State:
-        """Through the three equations, the last one first."""
+        """Go back through the three equations, the last one first."""
         w_ih_t, w_hh_t, w_project_t, _, w_ha_t = weights
         dh, da, dc = after
         # h' = tanh(u p3 + v p4 + b p5)

@@ -23,9 +23,9 @@ def draw_adaptation(
 
     Args:
         methods: Results by name, one a seed.
-        control: Of learners that were not trained.
+        control: Results of learners that were not trained.
         anchors: Returns to judge by.
-        axis: What the steps are.
+        axis: Name of the steps.
         title: Words above.
     """
     lines = []

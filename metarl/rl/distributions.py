@@ -97,11 +97,11 @@ class Standard:
     """Distributions whose noise is of one size and that have no parameters."""
 
     def init(self) -> dict[str, Tensor]:
-        """No parameters of its own."""
+        """Return no parameters: the distribution has none."""
         return {}
 
     def perturbation(self, params: Params, noise: Tensor) -> Tensor:
-        """The noise as it is."""
+        """Return the noise as it is."""
         return noise
 
 
@@ -258,7 +258,7 @@ class Bernoulli(Standard):
         return isinstance(space, MultiBinary) and space.shape == (self.num_actions,)
 
     def outputs(self, params: Params, means: Tensor) -> Tensor:
-        """The logits as they are."""
+        """Return the logits as they are."""
         return means
 
     def noise(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:

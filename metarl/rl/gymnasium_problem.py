@@ -27,7 +27,7 @@ from metarl.rl.host_env import HostVectorEnv
 from metarl.rl.problem import Anchors, TaskSource
 
 MAX_SEED = 2**31 - 1
-"""Of a Gymnasium environment; some keep 32 bits with a sign."""
+"""The largest seed of a Gymnasium environment; some keep 32 bits with a sign."""
 
 PARTS = {"train": range(7), "validation": range(7, 8), "test": range(8, 10)}
 """Last digits of the seeds of each side."""
@@ -62,11 +62,11 @@ class GymnasiumProblem:
         train: Tasks to train on; None: seeds.
         validation: Tasks to choose settings by; None: seeds.
         test: Tasks to report on; None: seeds.
-        task_via: How an environment is told its task: by an attribute, an option, or a seed.
-        task_name: Of the attribute or option.
+        task_via: Way to tell an environment its task: by an attribute, an option, or a seed.
+        task_name: Name of the attribute or option.
         max_steps: Steps of an episode, at most; None: the environment's ``max_episode_steps``.
         has_goal: Whether an episode succeeds when it pays, or ends early.
-        name: What to call it.
+        name: Name of the problem.
         reference: Expected returns of an episode on given tasks, where somebody knows them.
 
     Raises:
@@ -101,12 +101,12 @@ class GymnasiumProblem:
 
     @property
     def observation(self) -> Space[Any]:
-        """Flat, of one environment."""
+        """Observations of one environment, flat."""
         return self._one.single_observation_space
 
     @property
     def actions(self) -> Space[Any]:
-        """Plain, of one environment."""
+        """Actions of one environment, plain."""
         return self._one.single_action_space
 
     @cached_property
@@ -131,7 +131,7 @@ class GymnasiumProblem:
         return HostTasks(host, self.train, generators, by_seed=self.task_via == "seed")
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors | None:
-        """What the reference says."""
+        """Anchors of the reference."""
         return self.reference(tasks)
 
     def watch(self, env: HostTasks) -> Tensor:
@@ -193,7 +193,7 @@ class HostTasks:
 
         Args:
             host: B environments.
-            source: Of their tasks, where none are set.
+            source: Source of their tasks, where none are set.
             generators: G of them, each for B / G environments in a row.
             by_seed: A task is the seed of a reset.
         """
@@ -251,7 +251,7 @@ class HostTasks:
 
 
 def problem_of(path: str, max_steps: int | None = None) -> Any:
-    """What ``module:factory`` makes: a problem as it is, Gymnasium environments as one.
+    """The problem that ``module:factory`` makes, itself or out of Gymnasium environments.
 
     Args:
         path: A module that can be imported, and the name of a function (or class) in it.

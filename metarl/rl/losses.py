@@ -172,7 +172,7 @@ class ActorCriticSettings(LossSettings):
 
     @property
     def divide_by_horizon(self) -> bool:
-        """A mean has been divided."""
+        """Whether to divide by the horizon: no, a mean has been divided."""
         return False
 
     @property

@@ -54,7 +54,7 @@ class LinearHead:
 
     @property
     def head(self) -> tuple[str, ...]:
-        """All of it."""
+        """All parameters of the layer."""
         return ("weight", "bias")
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:

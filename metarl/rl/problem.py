@@ -19,11 +19,11 @@ from metarl.errors import UserError
 from metarl.rl.collector import TensorVectorEnv
 
 Split = Literal["validation", "test"]
-"""Of the tasks that are not trained on: those to choose settings by, and those to report on."""
+"""Tasks that are not trained on: those to choose settings by, and those to report on."""
 
 
 class TaskSource(Protocol):
-    """Where tasks come from; one that has a length is finite, and is iterated over."""
+    """A source of tasks; one that has a length is finite, and is iterated over."""
 
     def sample(self, n: int, generator: torch.Generator, /) -> Sequence[Any]:
         """Draw n tasks independently, with replacement where they are finitely many."""
@@ -33,9 +33,9 @@ class Anchors(NamedTuple):
     """Expected returns of an episode, means over some tasks.
 
     Attributes:
-        floor: Of somebody who does not look.
-        oracle: Of somebody who knows the task.
-        floor_name: What the floor is the return of.
+        floor: Return of an agent that does not observe.
+        oracle: Return of an agent that knows the task.
+        floor_name: Name of the floor's agent.
     """
 
     floor: float
@@ -53,11 +53,11 @@ class TensorEnv(TensorVectorEnv, Protocol):
 
     @property
     def single_observation_space(self) -> Space[Any]:
-        """Of one environment."""
+        """Observations of one environment."""
 
     @property
     def single_action_space(self) -> Space[Any]:
-        """Of one environment."""
+        """Actions of one environment."""
 
 
 class Problem(Protocol):
@@ -65,15 +65,15 @@ class Problem(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Name of the problem."""
 
     @property
     def observation(self) -> Space[Any]:
-        """Of one environment: a ``Box``."""
+        """Observations of one environment: a ``Box``."""
 
     @property
     def actions(self) -> Space[Any]:
-        """Of one environment, as policies draw actions (`metarl.rl.distribution_for`)."""
+        """Actions of one environment, as policies draw them (`metarl.rl.distribution_for`)."""
 
     @property
     def horizon(self) -> int:
@@ -93,7 +93,7 @@ class Problem(Protocol):
 
     @property
     def test(self) -> TaskSource:
-        """Others again, to report on."""
+        """Third tasks, to report on."""
 
     def make_env(
         self, num_envs: int, generators: Sequence[torch.Generator], device: torch.device
@@ -104,11 +104,11 @@ class Problem(Protocol):
             num_envs: B.
             generators: G generators on ``device`` for all that the environments draw; each serves
                 B / G of them in a row, which do not depend on the others.
-            device: Where the tensors live.
+            device: Device of the tensors.
         """
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors | None:
-        """What is earned on some tasks at worst and at best; None where nobody knows."""
+        """Returns on some tasks at worst and at best; None where they are not known."""
 
 
 NEEDED = (
@@ -124,7 +124,7 @@ def is_finite(source: TaskSource) -> bool:
 
 
 def source_of(problem: Problem, split: Split) -> TaskSource:
-    """Where tasks come from that are not trained on."""
+    """The source of tasks that are not trained on."""
     return problem.test if split == "test" else problem.validation
 
 
@@ -136,7 +136,7 @@ def unseen_tasks(
     Args:
         problem: Whose tasks.
         split: ``validation`` or ``test``.
-        num_tasks: How many.
+        num_tasks: Number of tasks.
         generator: Draws them, or the order of the finitely many.
     """
     source: Any = source_of(problem, split)

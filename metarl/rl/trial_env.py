@@ -1,4 +1,4 @@
-"""What an agent sees that adapts through its hidden state: trials of several episodes on one task.
+"""Trials of several episodes on one task, for agents that adapt through their hidden state.
 
 A learner without gradients has to be told its own last action and reward (Wang et al. 2016; Duan et
 al. 2016). The inputs, in this order, D being the numbers of an observation and A the actions:
@@ -53,8 +53,8 @@ class TrialEnv:
         Args:
             env: B environments with finitely many actions.
             horizon: Steps of an episode.
-            num_episodes: Of a trial.
-            device: Where the environments' tensors live.
+            num_episodes: Episodes of a trial.
+            device: Device of the environments' tensors.
             episode_flag: Say where an episode has just begun.
             unused_input: Keep the unused 0 of the published maze (17 inputs instead of 16).
             first_action_zero_is_set: Set the bit of action 0 at t = 0, as the published code does.

@@ -63,7 +63,7 @@ class TaskVecEnv(BatchedVecEnv):
         tasks: B tasks that are kept.
         source: Draws a task for every episode, where all episodes end together.
         generator: Draws from the source; on the CPU. Default: its own.
-        wait: Where single episodes end and the environment begins no others, let those wait until
+        wait: If single episodes end and the environment begins no others, let those wait until
             all have ended, instead of refusing. `play_episodes` leaves the wait out; SB3's own
             rollouts would learn from it.
 

@@ -53,7 +53,7 @@ class FewShotBatch(NamedTuple):
 
     @property
     def repeats(self) -> bool:
-        """Every draw of a split is the same."""
+        """Whether every draw of a split is the same: yes."""
         return True
 
     def draw(self, split: Split) -> Examples:

@@ -182,7 +182,7 @@ class OfflineWarpGrad(MetaLearner):
         )
 
     def _only_due(self, *sides: str) -> None:
-        """No gradient, not a zero one, for the rest: an optimiser with momentum would drift."""
+        """Drop gradients of the other sides: at zeros an optimiser with momentum would drift."""
         for name, p in self.params.items():
             if name.split(".", 1)[0] not in sides:
                 p.grad = None
