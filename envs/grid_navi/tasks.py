@@ -129,9 +129,9 @@ def explorer_return(
     """Return of a trial along a tour, until the goal is found and after, averaged over `tasks`.
 
     Args:
-        tour: One string for each episode, of U, R, D, L and - (stay), at most `horizon` long. Who
-            finds the goal stays there, and goes straight to it in later episodes; who does not
-            stays where the string ends.
+        tour: One string for each episode, of U, R, D, L and - (stay), at most `horizon` long. An
+            agent that finds the goal stays there, and goes straight to it in later episodes; one
+            that does not stays where the string ends.
         tasks: Goals of one size.
         horizon: Steps in an episode.
 

@@ -118,7 +118,7 @@ def _refuse_reentrant(
 
 
 def lock_of(model: nn.Module) -> threading.RLock:
-    """The lock to hold while the model's own parameters are read, lest they be another thread's."""
+    """The lock to hold while the model's own parameters are read: a thread may swap them."""
     with _NEW_LOCK:
         return _LOCKS.setdefault(model, threading.RLock())
 

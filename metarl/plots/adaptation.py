@@ -19,10 +19,10 @@ def draw_adaptation(
     axis: str,
     title: str,
 ) -> Figure:
-    """One line a method, with its interval over tasks, or over seeds where there are several.
+    """One line per method, with its interval over tasks, or over seeds where there are several.
 
     Args:
-        methods: Results by name, one a seed.
+        methods: Results by name, one per seed.
         control: Results of learners that were not trained.
         anchors: Returns to judge by.
         axis: Name of the steps.

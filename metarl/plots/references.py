@@ -16,7 +16,7 @@ REFERENCES: Mapping[str, str] = {
 """
 
 _EXPLAINED: Mapping[str, str] = {
-    "localising": "the best walk found for who sees what the agent sees",
+    "localising": "the best walk found with the agent's own view",
     "ceiling": "is told where it is",
     "oracle": "is told the goal",
 }

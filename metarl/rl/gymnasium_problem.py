@@ -67,7 +67,7 @@ class GymnasiumProblem:
         max_steps: Steps of an episode, at most; None: the environment's ``max_episode_steps``.
         has_goal: Whether an episode succeeds when it pays, or ends early.
         name: Name of the problem.
-        reference: Expected returns of an episode on given tasks, where somebody knows them.
+        reference: Expected returns of an episode on given tasks, where they are known.
 
     Raises:
         UserError: There is no telling how long an episode is, or tasks need a source.

@@ -8,7 +8,7 @@ Each side of the meta-parameters (``fast``, ``slow``, ``rule``, ...: `MetaLearne
 optimiser of its own, so that each may have its own learning rate. Agents (seeds) may be stacked:
 each is clipped, checked and stepped as it would be alone.
 
-A gradient that is not finite never reaches the weights: it counts as 0, its agent sits out the rest
+A gradient that is not finite never reaches the weights: it counts as 0, its agent skips the rest
 of the meta-batch, and that is counted (``skipped``); too many in a row end the training.
 """
 
