@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from envs import (
     point_reference_returns,
 )
 from envs.maze import anchors as oracle
-from envs.maze.dynamics import NUM_ACTIONS, TeleportMode
+from envs.maze.dynamics import NUM_ACTIONS
 from envs.maze.settings import GoalRule, Start
 from envs.maze.views import view_space
 from experiments.maze_pictures import MazePictures
@@ -189,69 +189,6 @@ class Maze(MazePictures, BuiltIn):
         trial: Any = {"horizon": self.horizon, "reward": 1.0}
         trial |= {"start": self.start, "goal": self.goal}
         return Anchors(oracle.random_return(tasks, **trial), oracle.oracle_return(tasks, **trial))
-
-
-@dataclass(frozen=True)
-class HiddenGoals(MazePictures, BuiltIn):
-    """The published maze: a hidden goal that teleports, and an agent that sees 3 x 3 cells.
-
-    Attributes:
-        size: Rows and columns of the maze, odd, at least 5.
-        horizon: Steps of a trial.
-        reward: What entering the hidden goal pays.
-        wall_penalty: What bumping into a wall costs.
-        goals: all: train and test on every goal, as the paper; split: test on held-out goals.
-    """
-
-    name: ClassVar[str] = "maze"
-    observation: ClassVar[Space[Any]] = view_space("walls")
-    actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
-    teleport: ClassVar[TeleportMode] = "free"
-
-    size: int = 13
-    horizon: int = 200
-    reward: float = 10.0
-    wall_penalty: float = 0.0
-    goals: Literal["all", "split"] = "all"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_size(self.size)
-        if not (np.isfinite(self.reward) and self.reward > 0):
-            raise UserError(f"--reward must be above 0, got {self.reward}")
-        if not (np.isfinite(self.wall_penalty) and self.wall_penalty >= 0):
-            raise UserError(f"--wall-penalty is taken off: at least 0, got {self.wall_penalty}")
-
-    @cached_property
-    def splits(self) -> Any:
-        """Goals to train on and to test on; the same ones if all are."""
-        every = maze_tasks(pillar_maze(self.size))
-        if self.goals == "all":
-            return Family(every)
-        return every.split(train=0.8, validation=0.0, test=0.2)
-
-    @property
-    def vector_env(self) -> Any:
-        """Mazes."""
-        return partial(
-            GridMazeVectorEnv,
-            layout=pillar_maze(self.size),
-            reward=self.reward,
-            wall_penalty=self.wall_penalty,
-            teleport=self.teleport,
-        )
-
-    def anchors(self, tasks: Sequence[Any]) -> Anchors:
-        """Returns of random actions, and of who knows the goal."""
-        trial: Any = {"horizon": self.horizon, "reward": self.reward}
-        return Anchors(oracle.random_return(tasks, **trial), oracle.oracle_return(tasks, **trial))
-
-
-@dataclass(frozen=True)
-class PublishedMaze(HiddenGoals):
-    """The maze with the published code's fault: teleports may lead into pillars."""
-
-    teleport: ClassVar[TeleportMode] = "interior"
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
+import numpy as np
 import tyro
+from gymnasium.spaces import Discrete, Space
 
+from envs import GridMazeVectorEnv, maze_tasks, pillar_maze
 from envs.maze import anchors as oracle
-from experiments.environments import HiddenGoals, PublishedMaze
+from envs.maze.dynamics import NUM_ACTIONS, TeleportMode
+from envs.maze.views import view_space
+from experiments.environments import BuiltIn, Family, check_size
+from experiments.maze_pictures import MazePictures
 from metarl.core.cuda_graph import require_cuda
 from metarl.core.settings import Method
 from metarl.devices import resolve_device
+from metarl.errors import UserError
 from metarl.methods.agents import TrialAgent
 from metarl.methods.loading import describe_spaces
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings
 from metarl.plots.references import REFERENCES, explained
-from metarl.rl import ActorCriticSettings
+from metarl.rl import ActorCriticSettings, Anchors
 from metarl.run import Command, Recipe, RunSettings, Training, at_least, check_option, main
 from metarl.run.command_line import parse
 from metarl.run.counts import Held
@@ -36,6 +43,69 @@ METHODS: dict[str, type[RL2Settings]] = {"warp-rnn": WarpRNNSettings, "rl2": RL2
 CORES = get_args(CoreName)
 QUICK_SIZE = 13
 """Up to it the reference returns take seconds; beyond, up to minutes."""
+
+
+@dataclass(frozen=True)
+class HiddenGoals(MazePictures, BuiltIn):
+    """The published maze: a hidden goal that teleports, and an agent that sees 3 x 3 cells.
+
+    Attributes:
+        size: Rows and columns of the maze, odd, at least 5.
+        horizon: Steps of a trial.
+        reward: What entering the hidden goal pays.
+        wall_penalty: What bumping into a wall costs.
+        goals: all: train and test on every goal, as the paper; split: test on held-out goals.
+    """
+
+    name: ClassVar[str] = "maze"
+    observation: ClassVar[Space[Any]] = view_space("walls")
+    actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
+    teleport: ClassVar[TeleportMode] = "free"
+
+    size: int = 13
+    horizon: int = 200
+    reward: float = 10.0
+    wall_penalty: float = 0.0
+    goals: Literal["all", "split"] = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(self.size)
+        if not (np.isfinite(self.reward) and self.reward > 0):
+            raise UserError(f"--reward must be above 0, got {self.reward}")
+        if not (np.isfinite(self.wall_penalty) and self.wall_penalty >= 0):
+            raise UserError(f"--wall-penalty is taken off: at least 0, got {self.wall_penalty}")
+
+    @cached_property
+    def splits(self) -> Any:
+        """Goals to train on and to test on; the same ones if all are."""
+        every = maze_tasks(pillar_maze(self.size))
+        if self.goals == "all":
+            return Family(every)
+        return every.split(train=0.8, validation=0.0, test=0.2)
+
+    @property
+    def vector_env(self) -> Any:
+        """Mazes."""
+        return partial(
+            GridMazeVectorEnv,
+            layout=pillar_maze(self.size),
+            reward=self.reward,
+            wall_penalty=self.wall_penalty,
+            teleport=self.teleport,
+        )
+
+    def anchors(self, tasks: Sequence[Any]) -> Anchors:
+        """Returns of random actions, and of who knows the goal."""
+        trial: Any = {"horizon": self.horizon, "reward": self.reward}
+        return Anchors(oracle.random_return(tasks, **trial), oracle.oracle_return(tasks, **trial))
+
+
+@dataclass(frozen=True)
+class PublishedMaze(HiddenGoals):
+    """The maze with the published code's fault: teleports may lead into pillars."""
+
+    teleport: ClassVar[TeleportMode] = "interior"
 
 
 @dataclass(frozen=True)
@@ -249,7 +319,8 @@ def prepare(settings: TrainSettings) -> Training:
     if settings.cuda_graph:
         require_cuda(resolve_device(settings.device))
     what = settings.trained()
-    what.check(settings.device)
+    if settings.resume is None:  # a run of an earlier version may be more than there is now
+        what.check(settings.device)
     loop = LoopSettings(
         settings.iterations,
         settings.log_every,

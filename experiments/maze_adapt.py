@@ -189,7 +189,8 @@ def by_memory(base: TrainSettings) -> TrainSettings:
 def prepare(settings: TrainSettings) -> Training:
     """Make everything once, and return the training."""
     what = settings.learning()
-    what.check(settings.device)
+    if settings.resume is None:  # a run of an earlier version may be more than there is now
+        what.check(settings.device)
     loop = LoopSettings(
         settings.iterations,
         settings.log_every,

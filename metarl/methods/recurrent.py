@@ -23,7 +23,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from metarl.core import Params, stack
@@ -37,7 +36,6 @@ from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.rl import (
-    Categorical,
     Collector,
     Policy,
     PolicyAgent,
@@ -191,23 +189,19 @@ class RecurrentLearning:
         """Make the architecture.
 
         Raises:
-            UserError: Actions are continuous.
+            UserError: There is no policy for the actions.
         """
-        actions = distribution_for(self.problem.actions)
-        if not isinstance(actions, Categorical):
-            raise UserError(
-                f"--method {self.method.name} chooses among finitely many actions, and those of "
-                f"{self.problem.name} are {self.problem.actions}: take an environment with "
-                "Discrete actions, or a method that adapts by gradient steps, such as maml"
-            )
+        try:
+            actions = distribution_for(self.problem.actions)
+        except ValueError as error:
+            raise UserError(f"{self.problem.name}: {error}") from error
         return actor_critic(self.agent.make_core(self.num_inputs), actions)
 
     @property
     def num_inputs(self) -> int:
         """Numbers that the agent sees."""
         seen, actions = self.problem.observation, self.problem.actions
-        assert isinstance(actions, Discrete)
-        return num_trial_inputs(math.prod(seen.shape or ()), int(actions.n))
+        return num_trial_inputs(math.prod(seen.shape or ()), actions)
 
     def trials(
         self,

@@ -9,7 +9,8 @@ al. 2016). The inputs, in this order, D being the numbers of an observation and 
                     bias 1
                     time t / T, in [0, 1), over the whole trial of T steps
                     the previous reward
-    .. + A          the previous action, one-hot; 0 at t = 0
+    .. + A          the previous action: one-hot where actions are one choice (Discrete), else its
+                    numbers, within the bounds; 0 at t = 0
 
 The episodes of a trial follow one another in lock step, each of the problem's horizon: one that has
 ended earlier waits. What was done and earned last is carried from one episode to the next.
@@ -17,11 +18,12 @@ ended earlier waits. What was done and earned last is carried from one episode t
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, Space
 from torch import Tensor
 
 from metarl.rl.collector import in_tensors
@@ -51,27 +53,27 @@ class TrialEnv:
         """Play trials in these environments.
 
         Args:
-            env: B environments with finitely many actions.
+            env: B environments.
             horizon: Steps of an episode.
             num_episodes: Episodes of a trial.
             device: Device of the environments' tensors.
             episode_flag: Say where an episode has just begun.
             unused_input: Keep the unused 0 of the published maze (17 inputs instead of 16).
             first_action_zero_is_set: Set the bit of action 0 at t = 0, as the published code does.
-
-        Raises:
-            ValueError: The actions are not finitely many.
         """
         actions, observed = env.single_action_space, env.single_observation_space
-        if not isinstance(actions, Discrete):
-            raise ValueError(
-                f"a trial's agent is told which of finitely many actions, got {actions}"
-            )
         self.env, self.num_envs = env, env.num_envs
         self._reset, self._step = in_tensors(env)
         self._episode_horizon, self.horizon = horizon, num_episodes * horizon
         self._elapsed = 0
-        num_seen, num_actions = int(np.prod(observed.shape or 0)), int(actions.n)
+        num_seen, num_actions = int(np.prod(observed.shape or 0)), action_size(actions)
+        self._one_hot = is_choice(actions)
+        self._bounds: tuple[Tensor, Tensor] | None = None
+        if isinstance(actions, Box):
+            low, high = (
+                torch.tensor(side.ravel(), device=device) for side in (actions.low, actions.high)
+            )
+            self._bounds = low, high
         self._reward = int(unused_input) + 2  # its place behind observation and flag
         width = self._reward + 1 + num_actions
         rows = torch.zeros(self.horizon + 1, num_actions, width, device=device)
@@ -108,21 +110,43 @@ class TrialEnv:
         begun = not over and self._elapsed % self._episode_horizon == 0
         if begun:
             observation, info = self._reset(options={"same_task": True})
-        rest = self._rows[self._elapsed].index_select(0, actions)  # [B, width]
+        rest = self._told(actions)  # [B, width]
         rest[:, self._reward] = rewards
         seen = torch.cat((self._flat(observation), *self._flags[0 if begun else 1], rest), 1)
         return seen, rewards, self._false, self._true if over else self._false, info
+
+    def _told(self, actions: Tensor) -> Tensor:
+        """What follows observation and flag, but for the reward, ``[B, width]``."""
+        rows = self._rows[self._elapsed]
+        if self._one_hot:
+            return rows.index_select(0, actions)
+        moves = actions.to(rows.dtype).flatten(1)  # [B, A]
+        if self._bounds is not None:
+            moves = moves.clamp(*self._bounds)
+        rest = rows[:1].repeat(self.num_envs, 1)
+        rest[:, self._reward + 1 :] = moves
+        return rest
 
     @staticmethod
     def _flat(observation: Tensor) -> Tensor:
         return observation.flatten(1)
 
 
-def num_trial_inputs(num_seen: int, num_actions: int) -> int:
+def is_choice(actions: object) -> bool:
+    """Whether an action is one of finitely many."""
+    return isinstance(actions, Discrete)
+
+
+def action_size(actions: Space[Any]) -> int:
+    """Numbers that tell an action, A."""
+    return int(actions.n) if isinstance(actions, Discrete) else math.prod(actions.shape or (1,))
+
+
+def num_trial_inputs(num_seen: int, actions: Space[Any]) -> int:
     """Numbers that an agent sees in a trial, with the flag or with the unused input.
 
     Args:
         num_seen: D, in an observation of the environment.
-        num_actions: A.
+        actions: Of one environment.
     """
-    return num_seen + 4 + num_actions
+    return num_seen + 4 + action_size(actions)

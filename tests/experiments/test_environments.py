@@ -160,7 +160,7 @@ def test_spaces_are_those_of_the_environments(env):
     assert observation.flatten(1).shape == (2, problem.observation.shape[0])
 
 
-@pytest.mark.parametrize("env", sorted(set(ENVIRONMENTS) - {"point"}))
+@pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("num_episodes", [1, 3])
 def test_trials_look_as_through_the_wrappers_of_the_environments(env, num_episodes):
     problem = environment_named(env).problem(env)
@@ -170,10 +170,10 @@ def test_trials_look_as_through_the_wrappers_of_the_environments(env, num_episod
     wrapped = VectorMetaObservation(wrapped, unused_input=False)
     seen, expected = (each.reset(options={"tasks": None})[0] for each in (trial, wrapped))
     assert torch.equal(seen, expected)
-    assert trial.num_inputs == num_trial_inputs(problem.observation.shape[0], problem.actions.n)
+    assert trial.num_inputs == num_trial_inputs(problem.observation.shape[0], problem.actions)
     assert trial.horizon == wrapped.horizon
     for step in range(trial.horizon):
-        actions = torch.randint(int(problem.actions.n), (4,))
+        actions = torch.randn(4, 2) if env == "point" else torch.randint(problem.actions.n, (4,))
         found, wanted = trial.step(actions), wrapped.step(actions)
         for part, (ours, theirs) in enumerate(zip(found[:4], wanted[:4], strict=True)):
             if part != 2:  # a trial is never terminated

@@ -15,7 +15,8 @@ CONSTANT = ("--decay", "constant")
 MAZE = ("--size", "5", "--horizon", "4", "--batch-size", "2", "--hidden-size", "4")
 MAZE += ("--decay", "constant", *EVERY)
 ADAPT = ("--env", "gridnavi", "--horizon", "3", "--meta-batch", "2", *EVERY)
-GRADIENT = (*ADAPT, "--episodes", "2", "--hidden", "3", *CONSTANT)
+REGION = (*ADAPT, "--episodes", "2", "--hidden", "3")
+GRADIENT = (*REGION, *CONSTANT)
 TRIALS = (*ADAPT, "--trial-episodes", "2", "--hidden-size", "4")
 TRIALS += ("--decay", "constant")
 PPO = (*ADAPT, "--episodes", "2", "--hidden", "3", "--decay", "constant")
@@ -37,7 +38,7 @@ RUNS = {
     "maze ppo": (maze, ("--preset", "ppo", *MAZE), ()),
     "adapt maml": (maze_adapt, (*GRADIENT, "--method", "maml"), SEEDS),
     "adapt promp": (maze_adapt, (*GRADIENT, "--method", "promp"), ()),
-    "adapt trpo-maml": (maze_adapt, (*GRADIENT, "--method", "trpo-maml"), ()),
+    "adapt trpo-maml": (maze_adapt, (*REGION, "--method", "trpo-maml"), ()),
     "adapt reptile": (maze_adapt, (*GRADIENT, "--method", "reptile"), ()),
     "adapt rl2": (maze_adapt, (*TRIALS, "--method", "rl2"), SEEDS),
     "adapt warp-rnn": (maze_adapt, (*TRIALS, "--method", "warp-rnn"), ()),

@@ -7,8 +7,7 @@ import pytest
 
 from envs import pillar_maze
 from envs.maze import anchors as oracle
-from experiments.environments import HiddenGoals
-from experiments.maze import RECIPE, defaults
+from experiments.maze import RECIPE, HiddenGoals, defaults
 from metarl.rl import tasks
 from metarl.run import train
 

@@ -14,8 +14,7 @@ import pytest
 import torch
 
 from envs.maze import anchors as oracle
-from experiments.environments import HiddenGoals
-from experiments.maze import CORES, RECIPE, defaults
+from experiments.maze import CORES, RECIPE, HiddenGoals, defaults
 from metarl.core import num_parameters, partition
 from metarl.runs.directory import RunDirectory, find_runs
 from tests.experiments.scripts import maze as main

@@ -31,6 +31,7 @@ def runs(tmp_path_factory):
     maze_adapt(
         ["train", *ADAPT, "--env", "bandit", "--method", "rl2", "--run-dir", str(place / "rl2")]
     )
+    maze_adapt(["train", *ADAPT, "--method", "rl2", "--run-dir", str(place / "plane")])
     own = ("--env", "maze", "--size", "5", "--episodes", "2", "--method", "ppo")
     maze_adapt(["train", *ADAPT, *own, "--run-dir", str(place / "ppo")])
     return place
@@ -101,7 +102,7 @@ def test_an_agent_adapts_by_gradient_steps_and_stays_as_it_was(runs, name):
 
 
 def test_runs_that_do_not_say_their_spaces_are_loaded_by_their_weights(runs, tmp_path):
-    for name in ("warp", "maml", "gru", "point", "rl2"):
+    for name in ("warp", "maml", "gru", "point", "rl2", "plane"):
         (run,) = find_runs(runs / name)
         config = {n: v for n, v in run.config.items() if n not in ("spaces", "provenance")}
         copy = RunDirectory.create(tmp_path / name, config)
