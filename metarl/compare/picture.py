@@ -99,9 +99,12 @@ def heights(compared: Compared) -> tuple[float, float]:
     """Lowest and highest return drawn: all intervals, the floor, and the oracle if it is near."""
     every = [end for s in compared.methods for ends in intervals(s) for end in ends]
     ends = np.array(every)
-    low, high = min(ends.min(), compared.floor_return), ends.max()
-    if compared.oracle_return <= high + 1.5 * (high - low):
-        high = max(high, compared.oracle_return)
+    low, high = ends.min(), ends.max()
+    if compared.floor_return is not None:
+        low = min(low, compared.floor_return)
+    oracle = compared.oracle_return
+    if oracle is not None and oracle <= high + 1.5 * (high - low):
+        high = max(high, oracle)
     margin = 0.06 * (high - low or 1.0)
     return low - margin, high + margin
 
@@ -146,8 +149,7 @@ def anchors(axes: Axes, compared: Compared, limits: tuple[float, float]) -> None
 
     The words stand at the right end, outside of the two lines, where curves are least.
     """
-    lines = {compared.floor: compared.floor_return, "oracle": compared.oracle_return}
-    for name, value in lines.items():
+    for name, value in compared.anchors.items():
         inside = limits[0] <= value <= limits[1]
         if inside:
             axes.axhline(value, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
@@ -194,9 +196,8 @@ def endings(axes: Axes, compared: Compared, colours: Mapping[str, str]) -> None:
             )
     axes.set_yticks(range(len(found)), [s["method"] for s in found])
     axes.set_ylim(-0.7, len(found) - 0.3)
-    lines = {compared.floor: compared.floor_return, "oracle": compared.oracle_return}
     low_end, high_end = heights(compared)
-    for value in lines.values():
+    for value in compared.anchors.values():
         if low_end <= value <= high_end:
             axes.axvline(value, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=0)
     words = "○ before adaptation   ● after it, with its 95 % interval"

@@ -61,19 +61,25 @@ class Compared:
         methods: `method_summary` of each method that has been evaluated.
         missing: Runs that are not evaluated yet.
         reference: Method that the others are compared with; None where it is not there.
-        floor: Name of who earns `floor_return`.
-        floor_return: Return of normalised score 0.
-        oracle_return: Return of normalised score 1.
+        floor: Name of who earns `floor_return`; None where nobody knows.
+        floor_return: Return of normalised score 0, where it is known.
+        oracle_return: Return of normalised score 1, where it is known.
         failures: What missing runs have failed of, by name.
     """
 
     methods: list[dict[str, Any]]
     missing: list[str]
     reference: str | None
-    floor: str
-    floor_return: float
-    oracle_return: float
+    floor: str | None
+    floor_return: float | None
+    oracle_return: float | None
     failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def anchors(self) -> dict[str, float]:
+        """Returns to judge by, as far as they are known, by name."""
+        lines = {self.floor or "floor": self.floor_return, "oracle": self.oracle_return}
+        return {name: value for name, value in lines.items() if value is not None}
 
     @property
     def failed_methods(self) -> list[str]:
@@ -128,7 +134,7 @@ def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) 
         [method_summary(m, found, beside, anchors, seed) for m, found in runs.items()],
         missing,
         reference if beside else None,
-        str(every[0].summary["floor"]),
+        every[0].summary["floor"],
         anchors["floor"],
         anchors["oracle"],
         failures,
@@ -159,9 +165,9 @@ def read_run(path: Path, seed: int) -> Run:
         )
         ids = tuple(str(content["task_ids"][i]) for i in order)
         summary = {name: run.read_summary()[name] for name in OF_SUMMARY}
-        anchors = {name: float(summary[name]) for name in ("floor_return", "oracle_return")}
+        for name in ("floor_return", "oracle_return"):
+            summary[name] = None if summary[name] is None else float(summary[name])
         steps = int(run.read_metrics()["env_steps"][-1])
-    summary |= anchors
     return Run(path, seed, result, ids, summary, steps, cpu_seconds(path / "cost.json"))
 
 
@@ -169,7 +175,7 @@ def method_summary(
     method: str,
     runs: Sequence[Run],
     reference: Sequence[Run],
-    anchors: dict[str, float],
+    anchors: dict[str, float | None],
     seed: int,
 ) -> dict[str, Any]:
     """All numbers of a method; lists have an entry for every k.
@@ -178,7 +184,7 @@ def method_summary(
         method: Name of the method.
         runs: Seeds of the method.
         reference: Seeds of the method it is compared with; empty: none.
-        anchors: ``floor`` and ``oracle``.
+        anchors: ``floor`` and ``oracle``, None where they are not known.
         seed: Seed of the bootstraps.
 
     Returns:

@@ -60,8 +60,7 @@ def as_markdown(compared: Compared, title: str) -> str:
     lines = [
         f"# {title}",
         "",
-        f"Unseen tasks: {last[0]['num_tasks']}, the same for all. {compared.floor.capitalize()}: "
-        f"{compared.floor_return:.3g} (score 0), oracle: {compared.oracle_return:.3g} (score 1).",
+        f"Unseen tasks: {last[0]['num_tasks']}, the same for all. {scale(compared)}",
         "",
         "## At the end of adaptation",
         "",
@@ -74,6 +73,14 @@ def as_markdown(compared: Compared, title: str) -> str:
         *table(rows(compared), compared.reference),
     ]
     return "\n".join(lines) + "\n"
+
+
+def scale(compared: Compared) -> str:
+    """The ends of the normalised score, in words."""
+    if len(compared.anchors) < 2:
+        return "What is to be earned at worst and at best is not known: there is no score."
+    (floor, low), (oracle, high) = compared.anchors.items()
+    return f"{floor.capitalize()}: {low:.3g} (score 0), {oracle}: {high:.3g} (score 1)."
 
 
 def table(found: Sequence[Row], reference: str | None, failed: Sequence[str] = ()) -> list[str]:
@@ -119,8 +126,8 @@ def notes(compared: Compared) -> list[str]:
         "k counts steps of adaptation: gradient steps, or episodes of a trial; *episodes seen* is "
         "the experience on the task behind it. IQM: interquartile mean over tasks and seeds. "
         "*P20*: 20th percentile of the tasks, and *improved*: tasks with a higher return than at "
-        "k = 0, both of their means over the seeds. *Length*: steps until success or end. *Score*: "
-        f"0 is {compared.floor}, 1 the oracle.",
+        "k = 0, both of their means over the seeds. *Length*: steps until success or end."
+        + (f" *Score*: 0 is {compared.floor}, 1 the oracle." if compared.floor else ""),
         f"Differences are paired by task, with the method's own return at k = 0{versus}; "
         f"{MARK}bold{MARK} where the interval excludes 0. All intervals are 95 % bootstraps over "
         "tasks and seeds, not corrected for the number of comparisons; with a few seeds they are "

@@ -6,7 +6,7 @@ of other environments the pictures that they draw of themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -78,17 +78,47 @@ class Filmed(Protocol):
         """One picture of the first t steps."""
 
 
+class SelfDrawn:
+    """Films of environments that draw themselves: their own pictures, with words below.
+
+    Attributes:
+        watch: Pictures of all environments as they are, uint8 ``[B, height, width, 3]``.
+    """
+
+    def __init__(self, watch: Callable[[Any], Tensor]) -> None:
+        self.watch = watch
+
+    def pictures(self, scene: Scene, t: int, cell_size: int | None) -> tuple[Frame, ...]:
+        """One picture after t steps."""
+        return (self.whole(scene, t, cell_size),)
+
+    def whole(self, scene: Scene, t: int, cell_size: int | None) -> Frame:
+        """The picture after t steps.
+
+        Raises:
+            UserError: A size of cells is asked for.
+        """
+        if cell_size is not None:
+            raise UserError(
+                f"--cell-size {cell_size} is for mazes: this environment draws itself, leave it out"
+            )
+        return captioned(scene.seen[t], f"{scene.title}\nstep {t}  reward {scene.earned(t):g}")
+
+
 def require_filmed(problem: Any) -> Filmed:
-    """The problem, if it can be filmed.
+    """The problem, if it can be filmed: its own pictures, or those that its environments draw.
 
     Raises:
         UserError: It cannot.
     """
     if isinstance(problem, Filmed):
         return problem
+    if hasattr(problem, "watch"):
+        return SelfDrawn(problem.watch)
     raise UserError(
         f"{problem.name} is not filmed: give the problem watch, pictures and whole "
-        "(metarl.evaluate.film.Filmed); `evaluate` draws its curve"
+        "(metarl.evaluate.film.Filmed), or watch alone where it returns pictures; `evaluate` draws "
+        "its curve"
     )
 
 

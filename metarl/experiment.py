@@ -1,0 +1,278 @@
+"""Experiments from Python: a method on a problem, trained, evaluated, filmed and compared.
+
+    problem = GymnasiumProblem(make_env)
+    maml = Experiment(problem, MAMLSettings(inner_lr=0.5), iterations=200)
+    maml.train("runs/maml", seeds=(0, 1, 2))
+    maml.evaluate("runs/maml").summary["return_mean"]
+    agent = metarl.load("runs/maml/seed-0")
+
+What the scripts do for the environments by name, this does for anybody's problem. Run directories
+are those of the scripts: locked, resumed bit for bit, read by `metarl.load` and drawn by
+`experiments.plot`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metarl.compare.picture import draw
+from metarl.compare.results import Compared, measured
+from metarl.compare.settings import Comparison, EvaluationSettings
+from metarl.compare.tables import as_csv, as_markdown
+from metarl.compare.work import Job, Script, check_same, work_off
+from metarl.core.settings import Method
+from metarl.devices import resolve_device
+from metarl.errors import UserError
+from metarl.evaluate.evaluation_result import EvaluationResult
+from metarl.meta.maml import MAMLSettings
+from metarl.methods.agents import Agent
+from metarl.methods.learning import Learning, agent_for, learning
+from metarl.methods.loading import describe_spaces
+from metarl.plots.lines import save_figure
+from metarl.rl.problem import Problem, check_problem
+from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, evaluate, render
+from metarl.runs import resume
+from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.files import held, to_json, write_bytes
+from metarl.train.loop import LoopSettings
+
+RECIPE = "metarl.experiment"
+"""What `config.json` says that such a run is of."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A method on a problem, with the budget of its training.
+
+    Attributes:
+        problem: Distribution of tasks, and the environments that play them.
+        learner: Settings of the method (`metarl.methods.METHODS` lists them all).
+        agent: Who learns: policy, episodes and loss. None: what is usual for the method.
+        iterations: Iterations in all; in each, the learner works on one meta-batch.
+        meta_batch: Tasks per iteration.
+        log_every: Iterations per line of metrics.
+        checkpoint_every: Iterations between checkpoints.
+        device: auto, cpu, cuda, cuda:1, ...
+
+    Raises:
+        UserError: It is no problem, or a count is below 1.
+    """
+
+    problem: Problem
+    learner: Method = field(default_factory=MAMLSettings)
+    agent: Agent | None = None
+    iterations: int = 500
+    meta_batch: int = 20
+    log_every: int = 10
+    checkpoint_every: int = 50
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_problem(self.problem)
+        if self.meta_batch < 1:
+            raise UserError(f"meta_batch must be at least 1, got {self.meta_batch}")
+        self.loop()
+
+    @property
+    def env(self) -> str:
+        """Name of the problem."""
+        return self.problem.name
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.learner.name
+
+    def loop(self) -> LoopSettings:
+        """Return when training ends, writes and saves."""
+        return LoopSettings(
+            self.iterations, self.log_every, self.checkpoint_every, self.learner.schedule
+        )
+
+    def learning(self) -> Learning:
+        """Return the method on the problem."""
+        agent = agent_for(type(self.learner)) if self.agent is None else self.agent
+        return learning(self.problem, self.learner, agent)
+
+    def config(self) -> dict[str, Any]:
+        """Return what `config.json` keeps of the settings, as JSON values."""
+        agent = agent_for(type(self.learner)) if self.agent is None else self.agent
+        settings = {
+            "env": self.env,
+            "method": self.method,
+            "learner": self.learner,
+            "agent": agent,
+            "iterations": self.iterations,
+            "meta_batch": self.meta_batch,
+            "log_every": self.log_every,
+            "checkpoint_every": self.checkpoint_every,
+        }
+        kept: dict[str, Any] = to_json(settings, "config")
+        return kept
+
+    def train(self, place: Path | str, seeds: Sequence[int] = (0,)) -> list[RunDirectory]:
+        """Train one learner per seed.
+
+        Args:
+            place: Run directory; several seeds get a folder ``seed-N`` in it.
+            seeds: Of the learners.
+
+        Raises:
+            UserError: It cannot be trained, or the place is taken.
+            KeyboardInterrupt: Interrupted, after saving: go on with `resume`.
+        """
+        what = self.learning()
+        what.check(self.device)
+        runs = create_runs(
+            place,
+            seeds,
+            self.config(),
+            device=resolve_device(self.device),
+            recipe=RECIPE,
+            spaces=describe_spaces(self.problem),
+        )
+        what.train(runs, self.loop(), self.meta_batch, self.device, resume_to=None)
+        return runs
+
+    def resume(self, place: Path | str) -> list[RunDirectory]:
+        """Go on where runs stopped, up to ``iterations`` in all.
+
+        Args:
+            place: A run directory, or a folder of ``seed-N`` runs.
+
+        Raises:
+            UserError: The runs have other settings or more iterations, or are damaged.
+        """
+        runs = find_runs(place)
+        for run in runs:
+            self.check_same(run)
+            resume.check_total(run, self.iterations)
+        self.learning().train(
+            runs, self.loop(), self.meta_batch, self.device, resume_to=self.iterations
+        )
+        return runs
+
+    def check_same(self, run: RunDirectory) -> None:
+        """Check that a run is of this experiment, but for its iterations.
+
+        Raises:
+            UserError: A setting is another; the message names it.
+        """
+        wanted = {**self.config(), "recipe": RECIPE}
+        other = [n for n, v in wanted.items() if n != "iterations" and run.config.get(n) != v]
+        if other:
+            raise UserError(f"{run.path} was trained with another {', '.join(other)}")
+
+    def evaluate(self, place: Path | str, **how: Any) -> EvaluationResult:
+        """Adapt to unseen tasks, and sum up what is earned after every step.
+
+        Writes `summary.json`, `adaptation.json` and `adaptation.png` as the scripts do.
+
+        Args:
+            place: A run directory, or a folder of ``seed-N`` runs.
+            how: ``tasks``, ``steps``, ``episodes``, ``split``, ``seed``, ...: the other fields of
+                `metarl.run.adaptation.EvaluateSettings`.
+
+        Raises:
+            UserError: The runs are of another experiment, or damaged.
+        """
+        for run in find_runs(place):
+            self.check_same(run)
+        return evaluate(EvaluateSettings(Path(place), **{"device": self.device, **how}), self._read)
+
+    def film(self, place: Path | str, output: Path | str, **how: Any) -> Path:
+        """Film one unseen task, side by side at every step of adaptation.
+
+        Args:
+            place: A run directory.
+            output: .gif or .mp4: a film; .png: whole episodes in one picture.
+            how: ``steps``, ``task``, ``seed``, ``fps``, ...: the other fields of
+                `metarl.run.adaptation.RenderSettings`.
+
+        Raises:
+            UserError: The run is of another experiment, or its environments do not draw themselves.
+        """
+        self.check_same(RunDirectory.open(Path(place)))
+        render(RenderSettings(Path(place), Path(output), **how), self._read)
+        return Path(output)
+
+    def _read(self, config: Mapping[str, Any]) -> Experiment:
+        return self
+
+
+def compare(
+    experiments: Mapping[str, Experiment],
+    folder: Path | str,
+    seeds: Sequence[int] = (0, 1, 2),
+    *,
+    reference: str | None = None,
+    **how: Any,
+) -> Compared:
+    """Train and evaluate experiments on the same tasks: numbers, tables, a picture.
+
+    A run is the unit of work: what is whole is left alone, so that the same call goes on after an
+    interruption, takes further experiments and seeds, and several processes may share a folder.
+    Writes `comparison.csv`, `.md` and `.png`.
+
+    Args:
+        experiments: What is compared, by name.
+        folder: Where all goes: ``NAME/seed-S``.
+        seeds: Of training, for each.
+        reference: Name of the one that the others are compared with.
+        how: ``tasks``, ``steps``, ``episodes``, ``split``, ``seed``, ...: fields of
+            `metarl.compare.settings.EvaluationSettings`.
+
+    Raises:
+        UserError: A run cannot be made, or is of something else; then nothing was trained.
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    place, evaluation = Path(folder), EvaluationSettings(**how)
+    title = " and ".join(dict.fromkeys(one.env for one in experiments.values()))
+    comparison = Comparison(title, tuple(experiments), tuple(seeds), (), (), evaluation, reference)
+    jobs = []
+    for seed in seeds:
+        for name, one in experiments.items():
+            job = _job(one, place / name / f"seed-{seed}", seed, evaluation)
+            one.learning().check(one.device)
+            check_fits(one.problem, job.evaluate)
+            check_same(job)
+            jobs.append(job)
+    failures = {str(path.relative_to(place)): why for path, why in work_off(jobs).items()}
+    with held(place, patience=60.0):
+        compared = measured(place, comparison, failures)
+        write_bytes(place / "comparison.csv", as_csv(compared))
+        write_bytes(place / "comparison.md", as_markdown(compared, title).encode())
+        save_figure(draw(compared, title, {}), place / "comparison.png")
+    return compared
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """Training of one run, as the job runner looks at it."""
+
+    settings: Mapping[str, Any]
+    run_dir: Path
+    seeds: tuple[int, ...]
+    iterations: int
+
+
+def _job(one: Experiment, path: Path, seed: int, evaluation: EvaluationSettings) -> Job:
+    """Return the work on one run of an experiment."""
+    settings = one.config()
+
+    def planned(config: Mapping[str, Any]) -> _Planned:
+        kept = {name: config.get(name) for name in settings if name != "iterations"}
+        return _Planned(kept, path, (seed,), int(config["iterations"]))
+
+    script = Script(
+        train=lambda wanted: one.train(wanted.run_dir, wanted.seeds),
+        resume=lambda path, _: one.resume(path),
+        evaluate=lambda how: evaluate(how, one._read),
+        settings_of=planned,
+        results=("summary.json", "adaptation.json"),
+    )
+    asked = EvaluateSettings(path, device=one.device, **vars(evaluation))
+    return Job(path, planned(settings), asked, script)
