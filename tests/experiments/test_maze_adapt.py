@@ -228,6 +228,53 @@ def test_a_trial_is_measured_by_its_episodes(tmp_path, capsys):
     assert "--chunk-size: rl2 plays all its trials at once" in capsys.readouterr().err
 
 
+# Anybody's environments ------------------------------------------------------------------------
+
+LINES = "tests.metarl.rl.lines"
+
+
+@pytest.mark.parametrize("method", ["maml", "rl2", "warp-rnn", "ppo"])
+@pytest.mark.parametrize("factory", ["single", "vector", "told", "continuous"])
+def test_anybodys_environments_are_trained_on_resumed_measured_and_filmed(
+    tmp_path, capsys, factory, method
+):
+    few = [word for word in options(method) if word not in ("--horizon", "6")]
+    where = ("train", *few, "--env", f"{LINES}:{factory}")
+    runs = [tmp_path / name for name in ("whole", "cut")]
+    for path in runs:
+        main([*where, "--run-dir", str(path)])
+    whole, cut = (find_runs(path)[0] for path in runs)
+    os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
+    main(["train", "--resume", str(cut.path)])
+    assert_same(cut, whole)
+    summary = summary_of(cut.path, capsys)
+    assert summary["env"] == f"{LINES}:{factory}"
+    assert summary["floor_return"] is None
+    assert summary["num_tasks"] == (2 if factory == "told" else 4)
+    film = tmp_path / "film.gif"
+    main(["render", str(cut.path), "--output", str(film), "--steps", "1"])
+    assert film.stat().st_size > 100
+
+
+def test_anybodys_environments_are_compared(tmp_path):
+    place = ("--run-dir", str(tmp_path / "c"), "--seeds", "0", "--jobs", "1", "--device", "cpu")
+    few = ("--iterations", "1", "--meta-batch", "2", "--episodes", "2", "--evaluate.tasks", "2")
+    main(["compare", "--env", f"{LINES}:told", "--methods", "maml", "none", *few, *place])
+    assert "| maml |" in (tmp_path / "c" / "comparison.md").read_text()
+
+
+def test_what_draws_nothing_is_not_filmed(tmp_path, capsys):
+    few = [word for word in options("maml") if word not in ("--horizon", "6")]
+    main(["train", *few, "--env", f"{LINES}:blind", "--run-dir", str(tmp_path / "run")])
+    with pytest.raises(SystemExit):
+        main(["render", str(tmp_path / "run"), "--output", str(tmp_path / "x.gif")])
+    assert "render_mode='rgb_array'" in capsys.readouterr().err
+    (run,) = train(tmp_path / "bandit", "maml", "--env", "bandit")
+    with pytest.raises(SystemExit):
+        main(["render", str(run.path), "--output", str(tmp_path / "x.gif")])
+    assert "bandit is not filmed" in capsys.readouterr().err
+
+
 # Settings --------------------------------------------------------------------------------------
 
 
