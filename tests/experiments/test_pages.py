@@ -57,7 +57,8 @@ def take(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(Taken):
         patch.setattr(tyro, "cli", stop)
         patch.setattr(sys, "argv", [name, *arguments])
-        for module in (name, f"{name}.__main__"):  # run afresh, as by `python -m`
+        # Run afresh, as by `python -m`, with what the script has in modules of its own beside it.
+        for module in [m for m in sys.modules if m.startswith(name)]:
             patch.delitem(sys.modules, module, raising=False)
         runpy.run_module(name, run_name="__main__", alter_sys=True)
 

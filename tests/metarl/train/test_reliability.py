@@ -111,7 +111,7 @@ def test_a_resume_amid_skipped_ones_is_the_whole_run(tmp_path: Path) -> None:
 
 def test_ten_in_a_row_stop_the_run_also_across_a_resume(tmp_path: Path) -> None:
     loop = training(tmp_path / "run", infinite_from_6)
-    message = r"iteration 15: .*10 meta-batches in a row; .* untouched, but .* train anew"
+    message = r"iteration 15: .*10 meta-batches in a row; .* untouched, but .* train again"
     with pytest.raises(NonFiniteLossError, match=message):
         loop.run()
     (run,) = loop.runs
