@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,17 +32,19 @@ from envs import (
     grid_navi_tasks,
     maze_tasks,
     mdp_reference_returns,
-    pillar_maze,
     point_reference_returns,
 )
 from envs.maze import anchors as oracle
 from envs.maze.dynamics import NUM_ACTIONS
+from envs.maze.generators import GENERATORS, make_layout
+from envs.maze.layout import Layout
 from envs.maze.settings import GoalRule, Start
 from envs.maze.views import view_space
 from experiments.maze_pictures import MazePictures
 from metarl.errors import UserError
 from metarl.rl.gymnasium_problem import problem_of
 from metarl.rl.problem import Anchors, Problem, TaskSource, TensorEnv, check_problem
+from metarl.run import one_of
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 """Of the tasks, dealt out by their hash."""
@@ -140,13 +142,14 @@ class Family:
 
 @dataclass(frozen=True)
 class Maze(MazePictures, BuiltIn):
-    """A hidden goal in the pillar maze that pays 1 and teleports, or ends the episode.
+    """A hidden goal in a maze that pays 1 and teleports, or ends the episode.
 
     The agent sees the walls around it and its place: without memory it could not tell one place
     from another. Some seven tenths of the goals are for training.
 
     Attributes:
-        size: Rows and columns of the maze, odd, at least 5; 5 to 13 have been checked.
+        maze: Generator of the maze (`envs.maze.generators`).
+        size: Rows and columns of the maze; of pillars odd, at least 5; 5 to 13 have been checked.
         start: Episodes start at the maze's centre, or each at a random free cell.
         goal: The goal pays 1 each time and sends the agent elsewhere, or ends the episode.
         salt: Another one deals the tasks out differently to the sides to train on, to choose
@@ -158,6 +161,7 @@ class Maze(MazePictures, BuiltIn):
     actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
 
     horizon: int = 50
+    maze: Annotated[str, one_of(GENERATORS)] = "pillars"
     size: int = 9
     start: Start = "centre"
     goal: GoalRule = "teleports"
@@ -165,19 +169,19 @@ class Maze(MazePictures, BuiltIn):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_size(self.size)
+        layout_of(self.maze, self.size)
 
     @cached_property
     def splits(self) -> Any:
         """Goals of the maze, dealt out."""
-        return maze_tasks(pillar_maze(self.size)).split(**FRACTIONS, salt=self.salt)
+        return maze_tasks(layout_of(self.maze, self.size)).split(**FRACTIONS, salt=self.salt)
 
     @property
     def vector_env(self) -> Any:
         """Mazes."""
         return partial(
             GridMazeVectorEnv,
-            layout=pillar_maze(self.size),
+            layout=layout_of(self.maze, self.size),
             reward=1.0,
             start=self.start,
             goal=self.goal,
@@ -364,11 +368,13 @@ def environment_named(name: str) -> Environment:
     return ENVIRONMENTS[name]()  # type: ignore[call-arg]
 
 
-def check_size(size: int) -> None:
-    """Check the size of a pillar maze.
+def layout_of(maze: str, size: int) -> Layout:
+    """Return the maze of a name and a size.
 
     Raises:
-        UserError: It has no pillars.
+        UserError: There is no such maze, or not of this size.
     """
-    if size < 5 or size % 2 == 0:
-        raise UserError(f"--size must be odd and at least 5, got {size}")
+    try:
+        return make_layout(maze, size)
+    except ValueError as error:
+        raise UserError(f"--{error}") from error

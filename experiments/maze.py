@@ -17,11 +17,12 @@ import numpy as np
 import tyro
 from gymnasium.spaces import Discrete, Space
 
-from envs import GridMazeVectorEnv, maze_tasks, pillar_maze
+from envs import GridMazeVectorEnv, maze_tasks
 from envs.maze import anchors as oracle
 from envs.maze.dynamics import NUM_ACTIONS, TeleportMode
+from envs.maze.generators import GENERATORS
 from envs.maze.views import view_space
-from experiments.environments import BuiltIn, Family, check_size
+from experiments.environments import BuiltIn, Family, layout_of
 from experiments.maze_pictures import MazePictures
 from metarl.core.cuda_graph import require_cuda
 from metarl.core.settings import Method
@@ -33,7 +34,7 @@ from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings
 from metarl.plots.references import REFERENCES, explained
 from metarl.rl import ActorCriticSettings, Anchors
-from metarl.run import Command, Recipe, RunSettings, Training, at_least, check_option, main
+from metarl.run import Command, Recipe, RunSettings, Training, at_least, check_option, main, one_of
 from metarl.run.command_line import parse
 from metarl.run.counts import Held
 from metarl.train.loop import LoopSettings
@@ -50,7 +51,8 @@ class HiddenGoals(MazePictures, BuiltIn):
     """The published maze: a hidden goal that teleports, and an agent that sees 3 x 3 cells.
 
     Attributes:
-        size: Rows and columns of the maze, odd, at least 5.
+        maze: Generator of the maze (`envs.maze.generators`).
+        size: Rows and columns of the maze; of pillars odd, at least 5.
         horizon: Steps of a trial.
         reward: What entering the hidden goal pays.
         wall_penalty: What bumping into a wall costs.
@@ -62,6 +64,7 @@ class HiddenGoals(MazePictures, BuiltIn):
     actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
     teleport: ClassVar[TeleportMode] = "free"
 
+    maze: Annotated[str, one_of(GENERATORS)] = "pillars"
     size: int = 13
     horizon: int = 200
     reward: float = 10.0
@@ -70,7 +73,7 @@ class HiddenGoals(MazePictures, BuiltIn):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_size(self.size)
+        layout_of(self.maze, self.size)
         if not (np.isfinite(self.reward) and self.reward > 0):
             raise UserError(f"--reward must be above 0, got {self.reward}")
         if not (np.isfinite(self.wall_penalty) and self.wall_penalty >= 0):
@@ -79,7 +82,7 @@ class HiddenGoals(MazePictures, BuiltIn):
     @cached_property
     def splits(self) -> Any:
         """Goals to train on and to test on; the same ones if all are."""
-        every = maze_tasks(pillar_maze(self.size))
+        every = maze_tasks(layout_of(self.maze, self.size))
         if self.goals == "all":
             return Family(every)
         return every.split(train=0.8, validation=0.0, test=0.2)
@@ -89,7 +92,7 @@ class HiddenGoals(MazePictures, BuiltIn):
         """Mazes."""
         return partial(
             GridMazeVectorEnv,
-            layout=pillar_maze(self.size),
+            layout=layout_of(self.maze, self.size),
             reward=self.reward,
             wall_penalty=self.wall_penalty,
             teleport=self.teleport,
@@ -247,13 +250,14 @@ def method_and_core(name: str) -> tuple[str, CoreName]:
     return ("warp-rnn" if core == "warp" else "rl2"), core
 
 
-LEARNING_RATES: dict[str, float] = {
-    **{"warp": 3e-3, "rnn": 1e-3, "gru": 3e-3, "lstm": 6e-3},
-    **{"plastic": 1e-3, "modulated": 1e-3, "associative": 3e-3},
-}
-"""Of warp, lstm and rnn chosen by trial, see benchmarks/maze; of the others by analogy."""
+USUAL_RATE = 3e-3
+"""Of cores for which no other has been found."""
 
-PPO_LEARNING_RATES: dict[str, float] = {**LEARNING_RATES, "warp": 2e-3, "lstm": 3e-3}
+LEARNING_RATES = {"rnn": 1e-3, "lstm": 6e-3, "plastic": 1e-3, "modulated": 1e-3}
+"""Of lstm and rnn, and the usual one of warp, chosen by trial, see benchmarks/maze; of the others
+by analogy."""
+
+PPO_LEARNING_RATES = {**LEARNING_RATES, "warp": 2e-3, "lstm": 3e-3}
 """Of warp and lstm chosen by trial, see benchmarks/maze; the others take theirs of A2C."""
 
 
@@ -270,7 +274,7 @@ def defaults(
     core = core or usual
     check_option("--core", core, CORES)
     learner: RL2Settings = METHODS[name](
-        lr=LEARNING_RATES[core], max_grad_norm=4.0, num_epochs=1, decay="linear"
+        lr=LEARNING_RATES.get(core, USUAL_RATE), max_grad_norm=4.0, num_epochs=1, decay="linear"
     )
     base = TrainSettings(method=name, preset=preset, core=core, learner=learner)
     match preset:
@@ -281,7 +285,8 @@ def defaults(
             )
         case "ppo":  # half the mazes, about the same time
             clipped = ActorCriticSettings(algorithm="ppo", gae_lambda=0.95)
-            often = replace(learner, lr=PPO_LEARNING_RATES[core], num_epochs=3, max_grad_norm=1.0)
+            lr = PPO_LEARNING_RATES.get(core, USUAL_RATE)
+            often = replace(learner, lr=lr, num_epochs=3, max_grad_norm=1.0)
             return replace(base, learner=often, loss=clipped, iterations=10_000)
         case "paper":
             return published(base)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import tyro
 
 from metarl.core import OptimiserSettings
 from metarl.core.settings import OuterLoop, SlowSide
 from metarl.meta import TwoTimescaleSettings
+from metarl.nn import CORES
 
-CoreName = Literal["rnn", "gru", "lstm", "warp", "plastic", "modulated", "associative"]
-"""Names of `metarl.nn.CORES`."""
+if TYPE_CHECKING:
+    CoreName: TypeAlias = str
+else:
+    CoreName = Literal[tuple(CORES)]
+"""Names of `metarl.nn.CORES`: the choices of the command line, and what `config.json` may say."""
 
 
 @dataclass(frozen=True)

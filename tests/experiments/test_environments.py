@@ -7,6 +7,8 @@ import torch
 
 from envs import GridMazeVectorEnv, VectorMetaObservation, VectorTrial, maze_tasks
 from envs.maze import anchors as oracle
+from envs.maze.generators import GENERATORS
+from envs.maze.layout import Layout
 from experiments.environments import ENVIRONMENTS, Maze, environment_named
 from metarl.errors import UserError
 from metarl.rl.trial_env import TrialEnv, num_trial_inputs
@@ -197,3 +199,15 @@ def test_trials_of_several_episodes_keep_the_goals_and_pay_once_an_episode():
     assert (paid.mean(1) > 0.5).all()
     assert not torch.equal(starts[0], starts[1])
     assert [task.goal for task in env.unwrapped.tasks][::100] == [task.goal for task in tasks]
+
+
+def test_mazes_are_those_of_the_generators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further generator is an environment's by its name alone."""
+    corridor = Layout(("#######", "#.....#", "#######"))
+    monkeypatch.setitem(GENERATORS, "corridor", lambda size: corridor)
+    world = Maze(maze="corridor", size=7, start="random")
+    assert {task.layout for task in world.train.tasks} == {corridor}
+    env = world.make_env(2, [torch.Generator()], CPU)
+    assert env.settings.layout == corridor
+    with pytest.raises(UserError, match="--maze must be one of"):
+        Maze(maze="hedge")
