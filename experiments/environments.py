@@ -148,12 +148,12 @@ class Maze(MazePictures, BuiltIn):
     from another. Some seven tenths of the goals are for training.
 
     Attributes:
-        maze: Generator of the maze (`envs.maze.generators`).
         size: Rows and columns of the maze; of pillars odd, at least 5; 5 to 13 have been checked.
         start: Episodes start at the maze's centre, or each at a random free cell.
         goal: The goal pays 1 each time and sends the agent elsewhere, or ends the episode.
         salt: Another one deals the tasks out differently to the sides to train on, to choose
             settings by and to test on.
+        maze: Generator of the maze (`envs.maze.generators`).
     """
 
     name: ClassVar[str] = "maze"
@@ -161,11 +161,11 @@ class Maze(MazePictures, BuiltIn):
     actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
 
     horizon: int = 50
-    maze: Annotated[str, one_of(GENERATORS)] = "pillars"
     size: int = 9
     start: Start = "centre"
     goal: GoalRule = "teleports"
     salt: str = SALT
+    maze: Annotated[str, one_of(GENERATORS)] = "pillars"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -51,12 +51,12 @@ class HiddenGoals(MazePictures, BuiltIn):
     """The published maze: a hidden goal that teleports, and an agent that sees 3 x 3 cells.
 
     Attributes:
-        maze: Generator of the maze (`envs.maze.generators`).
         size: Rows and columns of the maze; of pillars odd, at least 5.
         horizon: Steps of a trial.
         reward: What entering the hidden goal pays.
         wall_penalty: What bumping into a wall costs.
         goals: all: train and test on every goal, as the paper; split: test on held-out goals.
+        maze: Generator of the maze (`envs.maze.generators`).
     """
 
     name: ClassVar[str] = "maze"
@@ -64,12 +64,12 @@ class HiddenGoals(MazePictures, BuiltIn):
     actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
     teleport: ClassVar[TeleportMode] = "free"
 
-    maze: Annotated[str, one_of(GENERATORS)] = "pillars"
     size: int = 13
     horizon: int = 200
     reward: float = 10.0
     wall_penalty: float = 0.0
     goals: Literal["all", "split"] = "all"
+    maze: Annotated[str, one_of(GENERATORS)] = "pillars"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,11 +25,10 @@ from metarl.errors import UserError
 from metarl.foreign_bytes import first_line
 from metarl.meta import NonFiniteLossError
 from metarl.run.counts import check_counts, check_memory
-from metarl.run.counts import option as setting_option
 from metarl.run.machine_memory import is_too_large
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
-from metarl.runs.config import renamed
+from metarl.runs.config import today
 from metarl.runs.directory import RunDirectory
 from metarl.runs.place import holds_runs
 
@@ -111,10 +110,9 @@ def _refuse_former(recipe: Recipe[Any], arguments: Sequence[str]) -> None:
         given = words[0].partition("=")[0]
         if name in recipe.elsewhere:
             raise UserError(f"{given}: {recipe.elsewhere[name]}")
-        path = given.removeprefix("--").removeprefix("no-").replace("-", "_")
-        today = setting_option(renamed(path))
-        if today != f"--{path.replace('_', '-')}":
-            raise UserError(f"{given} is {today} since version 0.2")
+        former = given.removeprefix("--").removeprefix("no-").replace("_", "-")
+        if today(former) != former:
+            raise UserError(f"{given} is --{today(former)} since version 0.2")
 
 
 def _refuse_foreign(recipe: Recipe[Any], settings: Any, arguments: Sequence[str]) -> None:

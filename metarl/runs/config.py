@@ -74,11 +74,6 @@ def recipe_of(config: Mapping[str, Any]) -> str | None:
     return next((recipe for name, recipe in telling.items() if name in config), None)
 
 
-def renamed(path: str) -> str:
-    """Return where a setting of version 0.1, such as ``learner.inner.lr``, is today."""
-    return _today(path, _MOVED)
-
-
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run of version 0.1 under the names of today."""
     config, moved = moved_agents(config) or (dict(config), {})
@@ -105,7 +100,9 @@ def today(option: str) -> str:
     groups = dict.fromkeys(_OF_METHOD.values(), "learner")
     groups |= {f"{g}.num_iterations": "learner.solver_iterations" for g in list(groups)}
     path = _today(option.replace("-", "_"), {**_MOVED, **FORMER_GROUPS, **groups})
-    return path.removeprefix("learner.").removeprefix("agent.").replace("_", "-")
+    for group in ("learner", "agent", "network"):
+        path = path.removeprefix(f"{group}.")
+    return path.replace("_", "-")
 
 
 def restored(

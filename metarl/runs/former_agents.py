@@ -93,6 +93,10 @@ def two_timescales(group: str) -> dict[str, str]:
 
 FORMER_GROUPS = {
     **two_timescales("recurrent.learner"),
+    "recurrent.learner.slow.lr": "learner.slow_lr",
+    "learner.fast.name": "learner.optimiser",
+    "learner.fast": "learner",
+    "learner.slow.lr": "learner.slow_lr",
     "recurrent.schedule": "learner",
     "recurrent": "agent",
     "ppo.schedule": "learner",

@@ -429,6 +429,7 @@ def test_paper_preset_trains(tmp_path):
         (["train", "--seeds", "1", "1"], "--seeds must be different"),
         (["train", "--reward", "0"], "--reward must be above 0, got 0.0"),
         (["train", "--wall-penalty", "-1"], "--wall-penalty is taken off: at least 0, got -1.0"),
+        (["train", "--learner.fast.lr", "1"], "--learner.fast.lr is --lr since version 0.2"),
         (["train", "--lr", "-1"], "lr must be finite and at least 0, got -1.0"),
         (["train", "--beta2", "1"], "beta2 must lie in [0, 1), got 1.0"),
         (["train", "--warp-period", "2", "--method", "gru"], "--warp-period is for warp-rnn"),

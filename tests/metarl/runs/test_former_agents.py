@@ -85,11 +85,14 @@ def test_adaptation_is_read_and_what_the_method_does_not_read_is_left_out(method
         assert getattr(learner, "clip", 0.1) == 0.1
 
 
-def test_options_of_comparisons_have_names_of_today():
+def test_options_have_names_of_today():
     for former, now in {
         "learner.inner.lr": "inner-lr",
         "learner.outer.optimiser.lr": "lr",
         "recurrent.learner.fast.lr": "lr",
+        "learner.fast.lr": "lr",
+        "learner.slow.lr": "slow-lr",
+        "warp.num-layers": "warp-layers",
         "recurrent.loss.gamma": "loss.gamma",
         "recurrent.hidden-size": "hidden-size",
         "ppo.fine-tuning.lr": "fine-tuning.lr",
