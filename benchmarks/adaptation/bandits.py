@@ -59,7 +59,9 @@ def row(run: Path) -> dict[str, Any]:
         "iterations": summary["iteration"],
         **{"num_tasks": summary["num_tasks"], "trials_per_task": summary["episodes_per_step"]},
         **{"return_mean": mean, "return_mean_low": low, "return_mean_high": high},
-        "return_of_each_seed": " ".join(f"{s['return_mean'][0]:.4f}" for s in summary["runs"]),
+        "return_of_each_seed": " ".join(
+            f"{one['return_mean'][0]:.4f}" for one in summary.get("runs", [summary])
+        ),
         **earned,
         "published": PUBLISHED[pulls, arms],
         **{"random": summary["floor_return"], "best_arm": summary["oracle_return"]},

@@ -70,7 +70,7 @@ def result(group: str, run: RunDirectory) -> dict[str, Any]:
     low, high = summary["ci95"]
     return {
         "run": group,
-        "method": run.config["method"],
+        "method": RECIPE.settings_of(run.config).core,
         "seed": run.seed,
         "iterations": summary["iteration"],
         "env_steps": summary["env_steps"],

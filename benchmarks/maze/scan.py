@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.csv_file import write_csv
+from experiments.maze import RECIPE
 from metarl.runs.directory import RunDirectory, find_runs
 
 HERE = Path(__file__).parent
@@ -29,23 +30,29 @@ def main() -> None:
     runs = [run for path in parser.parse_args().runs for run in find_runs(path)]
     lengths: dict[str, int] = {}
     for run in runs:
-        method, length = run.config["method"], int(run.read_metrics()["iteration"][-1])
+        method, length = core_of(run), int(run.read_metrics()["iteration"][-1])
         lengths[method] = min(length, lengths.get(method, length))
-    rows = [row(run, lengths[run.config["method"]]) for run in runs]
+    rows = [row(run, lengths[core_of(run)]) for run in runs]
     rows.sort(key=lambda r: (r["method"], r["lr"], -r["clip"], r["seed"]))
     write_csv(HERE / "scan.csv", rows)
     print(table(rows))
 
 
+def core_of(run: RunDirectory) -> str:
+    """The agent's memory, which is what methods of the maze differ by."""
+    core: str = RECIPE.settings_of(run.config).core
+    return core
+
+
 def row(run: RunDirectory, end: int) -> dict[str, Any]:
     """What one run had come to by then."""
-    metrics, learner = run.read_metrics(), run.config["learner"]
+    metrics, learner = run.read_metrics(), RECIPE.settings_of(run.config).learner
     iterations = metrics["iteration"].astype(int)
     last = (iterations > end - ITERATIONS) & (iterations <= end)
-    clip = learner["max_grad_norm"]
+    clip = learner.max_grad_norm
     return {
-        "method": run.config["method"],
-        "lr": learner["fast"]["lr"],
+        "method": core_of(run),
+        "lr": learner.lr,
         "clip": float("inf") if clip is None else clip,
         "seed": run.seed,
         "iterations": end,

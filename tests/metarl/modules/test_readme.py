@@ -181,6 +181,21 @@ def test_your_own_environment_and_a_run_in_sb3(
     assert {len(p) for p in names["adapted"].agent.params.values()} == {1}
 
 
+def test_experiments_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One iteration, two tasks and one seed instead of many."""
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("From Python")
+    for many, few in {"=100": "=1", "=50": "=2", "=64": "=2", "(0, 1)": "(0,)"}.items():
+        assert many in block
+        block = block.replace(many, few)
+    names: Names = {"__name__": "readme"}
+    exec(compile(block, str(README), "exec"), names)
+    assert len(names["returns"]) > 2
+    assert (tmp_path / "runs/compare-arms/comparison.md").is_file()
+    names["agent"].begin()
+    assert names["agent"].act(torch.zeros(1)) in range(7)
+
+
 def test_the_mazes_by_themselves() -> None:
     names: Names = {"__name__": "readme"}
     (mazes,) = blocks("Use it")
