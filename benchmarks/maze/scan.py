@@ -46,13 +46,13 @@ def core_of(run: RunDirectory) -> str:
 
 def row(run: RunDirectory, end: int) -> dict[str, Any]:
     """What one run had come to by then."""
-    metrics, learner = run.read_metrics(), RECIPE.settings_of(run.config).learner
+    metrics, outer = run.read_metrics(), RECIPE.settings_of(run.config).learner.outer
     iterations = metrics["iteration"].astype(int)
     last = (iterations > end - ITERATIONS) & (iterations <= end)
-    clip = learner.max_grad_norm
+    clip = outer.max_grad_norm
     return {
         "method": core_of(run),
-        "lr": learner.lr,
+        "lr": outer.optimiser.lr,
         "clip": float("inf") if clip is None else clip,
         "seed": run.seed,
         "iterations": end,
