@@ -4,7 +4,8 @@ Every method is *tasks → adaptation → meta-update*: a meta-batch of tasks ar
 adapt to each task while slow weights stand still, and a meta-gradient moves what is shared.
 
 For your own training loop there are `MAML`, `MetaSGD`, `ANIL` and `Warp`, which take any module and
-any loss; they are imported when they are first used, so that ``import metarl`` loads no
+any loss. `metarl.experiment` trains, evaluates and compares methods on a problem, and `load` gives
+the agent of a run. They are imported when they are first used, so that ``import metarl`` loads no
 torch. It registers the ids ``metarl/...`` with Gymnasium; the environments behind them are the
 package `envs`, or `metarl.envs` where another package has that name.
 """
