@@ -19,7 +19,7 @@ from metarl.rl import Trajectory
 from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.global_generators import seeded
 from metarl.sb3.task_vec_env import TaskVecEnv
-from metarl.train.trainer import MAX_SKIPPED
+from metarl.train.trainer import Skips
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class PPOLearner:
     def __init__(self, model: PPO, lr: float) -> None:
         """Train this model, in place, with this learning rate."""
         self.model, self.lr = model, lr
-        self._skipped_in_a_row, self._warned = 0, False
+        self.skips, self._warned = Skips(), False
         model.set_logger(Logger(folder=None, output_formats=[]))
 
     def set_learning_rate_factor(self, factor: float) -> None:
@@ -58,7 +58,7 @@ class PPOLearner:
             ``kl_exceeded``: 1 where the policy moved by more than `KL_LIMIT`.
 
         Raises:
-            NonFiniteLossError: As many as `MAX_SKIPPED` iterations in a row were skipped.
+            NonFiniteLossError: Too many iterations in a row were skipped (`Skips`).
         """
         with seeded(seed, self.model.device):
             played = play_episodes(self.model.policy, env)
@@ -66,15 +66,16 @@ class PPOLearner:
             before = copy.deepcopy(self._state())
             try:
                 found = self._learn()
-                self._skipped_in_a_row = 0
             except NonFiniteLossError as error:
                 self._restore(before)
-                found = self._note_skipped(error)
+                self.skips.note([0], str(error))
+                found = {"skipped": torch.ones(1)}
+        self.skips.end(found["skipped"].tolist())
         return {**found, **episode_metrics(played, num_tasks)}
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything the one agent needs to go on."""
-        return {**self._state(), "skipped_in_a_row": self._skipped_in_a_row}
+        return {**self._state(), "skipped_in_a_row": self.skips.in_a_row[0]}
 
     def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Take up where the one agent left off.
@@ -88,7 +89,7 @@ class PPOLearner:
             self._restore(state)
         except ValueError as error:
             raise RuntimeError(str(error)) from error
-        self._skipped_in_a_row = int(state.get("skipped_in_a_row", 0))
+        self.skips.in_a_row = [int(state.get("skipped_in_a_row", 0))]
 
     def _state(self) -> dict[str, Any]:
         """State of policy and optimiser; the tensors are theirs."""
@@ -133,18 +134,6 @@ class PPOLearner:
         """Number of steps that the optimiser has taken."""
         states = self.model.policy.optimizer.state.values()
         return max((int(state["step"]) for state in states), default=0)
-
-    def _note_skipped(self, error: NonFiniteLossError) -> dict[str, Tensor]:
-        """Count what was undone.
-
-        Raises:
-            NonFiniteLossError: It is one too many.
-        """
-        self._skipped_in_a_row += 1
-        if self._skipped_in_a_row >= MAX_SKIPPED:
-            raise NonFiniteLossError(f"{error}, {MAX_SKIPPED} iterations in a row") from error
-        logger.warning("an iteration was skipped: %s", error)
-        return {"skipped": torch.ones(1)}
 
     def _logged(self) -> dict[str, float]:
         """Metrics that SB3 has noted."""

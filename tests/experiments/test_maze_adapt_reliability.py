@@ -117,7 +117,7 @@ def test_an_iteration_of_ppo_that_is_not_finite_is_undone_and_counted(
     for name, p in one["params"].items():
         assert torch.equal(p, two["params"][name])
     assert (one["skipped_in_a_row"], two["skipped_in_a_row"]) == (0, 2)
-    assert "an iteration was skipped" in caplog.text
+    assert "a meta-batch was skipped" in caplog.text
 
 
 def ppo_in(env, **changes):
