@@ -55,11 +55,14 @@ def main() -> None:
     if tested and not groups:
         parser.error("name runs for the pictures too, or none at all")
     if tested:
-        write_csv(HERE / "results.csv", (result(n, r) for n, runs in tested.items() for r in runs))
-        write_csv(
-            HERE / "curves.csv", (row for n, runs in groups.items() for row in marks(n, runs))
-        )
-        save_figure(within_trial(groups), HERE / "within_trial.png")
+        results = [result(n, r) for n, runs in tested.items() for r in runs]
+        curves = [row for n, runs in groups.items() for row in marks(n, runs)]
+        if not curves:  # before the files that are there are written over
+            parser.error(f"no run has {MARKS[0]} iterations, the first that is kept of a curve")
+        picture = within_trial(groups)
+        write_csv(HERE / "results.csv", results)
+        write_csv(HERE / "curves.csv", curves)
+        save_figure(picture, HERE / "within_trial.png")
     save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")
     print(table(read_csv(HERE / "results.csv")))
 

@@ -127,6 +127,8 @@ class EveryTrajectory:
 class EnumeratedTasks(PolicyGradientTasks):
     """Every trajectory counts by its probability under the weights that played."""
 
+    settings: PolicyGradientSettings
+
     def __init__(self, mdp: TinyMDP, policy: Policy, settings: PolicyGradientSettings):
         super().__init__(EveryTrajectory(mdp, policy), settings)  # type: ignore[arg-type]
 

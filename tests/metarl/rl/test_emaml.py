@@ -29,20 +29,19 @@ class OneTrajectoryEach(EnumeratedTasks):
 
     weights: Tensor
 
-    def sample(self, fast: Params, slow: Params, split: Split) -> ScoredTrajectory:
+    def sample(self, fast: Params, slow: Params, split: Split = "support") -> ScoredTrajectory:
         with torch.no_grad():
             everything = self.collector.collect({**fast, **slow})
             if split == "query":
                 scored = self.score({**fast, **slow}, everything)
                 weight = NUM * self.weights.view(-1, 1, 1)
                 return scored._replace(advantages=scored.advantages * weight)
-            own = everything._replace(
-                **{
-                    n: torch.stack([part[i, :, i : i + 1] for i in range(NUM)])
-                    for n, part in everything._asdict().items()
-                    if n != "last_observations" and part is not None
-                }
-            )
+            parts: dict[str, Any] = {
+                n: torch.stack([part[i, :, i : i + 1] for i in range(NUM)])
+                for n, part in everything._asdict().items()
+                if n != "last_observations" and part is not None
+            }
+            own = everything._replace(**parts)
             chances = self.collector.mdp.trajectories()[-1][0]  # type: ignore[attr-defined]
             self.weights = chances * own.log_p.sum((1, 2)).exp()
             return PolicyGradientTasks.score(self, {**fast, **slow}, own)
