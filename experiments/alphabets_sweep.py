@@ -17,7 +17,8 @@ from experiments.alphabets import (
 )
 from experiments.alphabets_report import write_report
 from experiments.alphabets_settings import METHODS, Preset, TrainSettings, defaults
-from metarl.compare.work import Failures, Job, Script, check_same, finished, work_off
+from metarl.compare.processes import work_off
+from metarl.compare.work import Failures, Job, Script, check_same, finished
 from metarl.errors import UserError
 from metarl.nn import WarpConvNet
 from metarl.nn.conv_settings import WarpLayers

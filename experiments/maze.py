@@ -37,7 +37,6 @@ from metarl.rl import ActorCriticSettings, Anchors
 from metarl.run import Command, Recipe, RunSettings, Training, at_least, check_option, main, one_of
 from metarl.run.command_line import parse
 from metarl.run.counts import Held
-from metarl.train.loop import LoopSettings
 
 Preset = Literal["default", "ppo", "demo", "paper"]
 METHODS: dict[str, type[RL2Settings]] = {"warp-rnn": WarpRNNSettings, "rl2": RL2Settings}
@@ -326,15 +325,9 @@ def prepare(settings: TrainSettings) -> Training:
     what = settings.trained()
     if settings.resume is None:  # a run of an earlier version may be more than there is now
         what.check(settings.device)
-    loop = LoopSettings(
-        settings.iterations,
-        settings.log_every,
-        settings.checkpoint_every,
-        settings.learner.schedule,
-    )
     return lambda runs, resume_to: what.train(
         runs,
-        loop,
+        settings.loop,
         settings.batch_size,
         settings.device,
         resume_to=resume_to,

@@ -27,7 +27,6 @@ from metarl.rl import PolicyGradientSettings
 from metarl.run import Command, Recipe, RunSettings, Training, at_least, main, one_of
 from metarl.run.command_line import parse
 from metarl.run.counts import Held
-from metarl.train.loop import LoopSettings
 
 METHODS = methods_for("policy")
 START_ENTROPY = 1.0
@@ -191,14 +190,8 @@ def prepare(settings: TrainSettings) -> Training:
     what = settings.learning()
     if settings.resume is None:  # a run of an earlier version may be more than there is now
         what.check(settings.device)
-    loop = LoopSettings(
-        settings.iterations,
-        settings.log_every,
-        settings.checkpoint_every,
-        settings.learner.schedule,
-    )
     return lambda runs, resume_to: what.train(
-        runs, loop, settings.meta_batch, settings.device, resume_to=resume_to
+        runs, settings.loop, settings.meta_batch, settings.device, resume_to=resume_to
     )
 
 

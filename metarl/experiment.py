@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metarl.compare.picture import draw
+from metarl.compare.command import write_report
+from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
 from metarl.compare.settings import Comparison, EvaluationSettings
-from metarl.compare.tables import as_csv, as_markdown
-from metarl.compare.work import Job, Script, check_same, work_off
+from metarl.compare.work import Job, Script, check_same
 from metarl.core.settings import Method
 from metarl.devices import resolve_device
 from metarl.errors import UserError
@@ -31,12 +31,11 @@ from metarl.meta.maml import MAMLSettings
 from metarl.methods.agents import Agent
 from metarl.methods.learning import Learning, agent_for, learning
 from metarl.methods.loading import describe_spaces
-from metarl.plots.lines import save_figure
 from metarl.rl.problem import Problem, check_problem
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, evaluate, render
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
-from metarl.runs.files import held, to_json, write_bytes
+from metarl.runs.files import held, to_json
 from metarl.train.loop import LoopSettings
 
 RECIPE = "metarl.experiment"
@@ -94,17 +93,15 @@ class Experiment:
 
     def learning(self) -> Learning:
         """Return the method on the problem."""
-        agent = agent_for(type(self.learner)) if self.agent is None else self.agent
-        return learning(self.problem, self.learner, agent)
+        return learning(self.problem, self.learner, self._player)
 
     def config(self) -> dict[str, Any]:
         """Return what `config.json` keeps of the settings, as JSON values."""
-        agent = agent_for(type(self.learner)) if self.agent is None else self.agent
         settings = {
             "env": self.env,
             "method": self.method,
             "learner": self.learner,
-            "agent": agent,
+            "agent": self._player,
             "iterations": self.iterations,
             "meta_batch": self.meta_batch,
             "log_every": self.log_every,
@@ -199,6 +196,11 @@ class Experiment:
         render(RenderSettings(Path(place), Path(output), **how), self._read)
         return Path(output)
 
+    @property
+    def _player(self) -> Agent:
+        """Who learns: as asked, or as is usual for the method."""
+        return agent_for(type(self.learner)) if self.agent is None else self.agent
+
     def _read(self, config: Mapping[str, Any]) -> Experiment:
         return self
 
@@ -243,9 +245,7 @@ def compare(
     failures = {str(path.relative_to(place)): why for path, why in work_off(jobs).items()}
     with held(place, patience=60.0):
         compared = measured(place, comparison, failures)
-        write_bytes(place / "comparison.csv", as_csv(compared))
-        write_bytes(place / "comparison.md", as_markdown(compared, title).encode())
-        save_figure(draw(compared, title, {}), place / "comparison.png")
+        write_report(place, compared, title)
     return compared
 
 

@@ -12,6 +12,7 @@ import tyro
 
 from metarl.compare.picture import draw
 from metarl.compare.plan import Comparable, jobs
+from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
 from metarl.compare.settings import (
     CompareSettings,
@@ -21,7 +22,7 @@ from metarl.compare.settings import (
     stored_in,
 )
 from metarl.compare.tables import as_csv, as_markdown
-from metarl.compare.work import PLACES, Job, work_off
+from metarl.compare.work import PLACES, Job
 from metarl.errors import UserError
 from metarl.plots.lines import save_figure
 from metarl.run.command_line import fail, option
@@ -135,11 +136,29 @@ def report(
     compared = measured(folder, comparison, failures)
     keep(folder, comparison, planned, results=vars(compared))
     title = f"Adaptation on unseen tasks: {comparable.title(planned[0].train)}"
-    text = as_markdown(compared, title)
-    write_bytes(folder / "comparison.csv", as_csv(compared))
-    write_bytes(folder / "comparison.md", text.encode())
-    save_figure(draw(compared, title, comparable.families), folder / "comparison.png")
+    text = write_report(folder, compared, title, comparable.families)
     print(text.partition("\n## Step by step")[0])
     written = ", ".join(str(folder / f"comparison.{end}") for end in ("json", "csv", "md", "png"))
     print(f"written: {written}")
     return compared
+
+
+def write_report(
+    folder: Path,
+    compared: Compared,
+    title: str,
+    families: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """Write `comparison.csv`, `comparison.md` and `comparison.png`; returns the text of the second.
+
+    Args:
+        folder: Where.
+        compared: The numbers.
+        title: Words above tables and picture.
+        families: Methods that share a panel of the picture, by its title.
+    """
+    text = as_markdown(compared, title)
+    write_bytes(folder / "comparison.csv", as_csv(compared))
+    write_bytes(folder / "comparison.md", text.encode())
+    save_figure(draw(compared, title, families), folder / "comparison.png")
+    return text

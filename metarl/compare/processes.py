@@ -1,4 +1,7 @@
-"""Several runs at a time, each in a process of its own; signals reach all of them."""
+"""Runs brought to their end: one after the other, or several at a time in processes.
+
+Signals reach all processes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import NamedTuple
 
-from metarl.compare.work import Failures, Job, failure
+from metarl.compare.work import Failures, Job, failure, finished
 from metarl.devices import small_networks
 
 FAILED, INTERRUPTED = 3, 130
@@ -28,8 +31,32 @@ class _Running(NamedTuple):
     words: Connection
 
 
+def work_off(jobs: Sequence[Job], num_processes: int = 1) -> Failures:
+    """Bring all runs to their end; those that another process works on are left to it.
+
+    Args:
+        jobs: The runs.
+        num_processes: At a time.
+
+    Returns:
+        Those that failed; the others have gone on.
+
+    Raises:
+        KeyboardInterrupt: Interrupted, after saving.
+    """
+    left = [job for job in jobs if not finished(job)]
+    if num_processes > 1:
+        return in_processes(left, num_processes)
+    failures = {}
+    for number, job in enumerate(left, 1):
+        print(f"{job.path} ({number} of {len(left)})", flush=True)
+        if why := failure(job):
+            failures[job.path] = why
+    return failures
+
+
 def in_processes(jobs: Sequence[Job], num_processes: int) -> Failures:
-    """Bring runs to their end, several at a time, as `work.work_off` does.
+    """Bring runs to their end, several at a time, as `work_off` does.
 
     Ctrl-C and a polite kill are passed on to all of them.
 

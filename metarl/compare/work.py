@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,32 +102,6 @@ def check_same(job: Job) -> None:
         )
     if wanted.iterations < there.iterations:
         check_total(run, wanted.iterations)
-
-
-def work_off(jobs: Sequence[Job], num_processes: int = 1) -> Failures:
-    """Bring all runs to their end; those that another process works on are left to it.
-
-    Args:
-        jobs: The runs.
-        num_processes: At a time.
-
-    Returns:
-        Those that failed; the others have gone on.
-
-    Raises:
-        KeyboardInterrupt: Interrupted, after saving.
-    """
-    left = [job for job in jobs if not finished(job)]
-    if num_processes > 1:
-        from metarl.compare.processes import in_processes
-
-        return in_processes(left, num_processes)
-    failures = {}
-    for number, job in enumerate(left, 1):
-        print(f"{job.path} ({number} of {len(left)})", flush=True)
-        if why := failure(job):
-            failures[job.path] = why
-    return failures
 
 
 def failure(job: Job) -> str | None:

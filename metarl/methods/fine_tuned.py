@@ -25,6 +25,7 @@ from metarl.evaluate.film import Scene, play_stages
 from metarl.evaluate.returns import AdaptationResult
 from metarl.methods.agents import MixturePolicy
 from metarl.methods.gradient import STREAMS, USUAL_STEPS
+from metarl.methods.learning import InTurn
 from metarl.methods.ppo import PPOSettings
 from metarl.rl import Gaussian
 from metarl.rl.problem import Problem
@@ -42,11 +43,10 @@ from metarl.sb3 import (
 )
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import train_in_turn
 
 
 @dataclass(frozen=True)
-class FineTunedLearning:
+class FineTunedLearning(InTurn):
     """PPO on one problem.
 
     Attributes:
@@ -67,39 +67,10 @@ class FineTunedLearning:
         """
         self.model(torch.Generator(), resolve_device(device))
 
-    def train(
-        self,
-        runs: Sequence[RunDirectory],
-        loop: LoopSettings,
-        meta_batch: int,
-        device: str,
-        *,
-        resume_to: int | None,
-    ) -> None:
-        """Train one model per seed, one after the other.
-
-        Args:
-            runs: One per seed.
-            loop: When it ends, writes and saves.
-            meta_batch: Tasks per iteration.
-            device: Where.
-            resume_to: Iterations in all, where runs go on from their checkpoints; None: they are
-                new.
-
-        Raises:
-            KeyboardInterrupt: Interrupted, after saving.
-        """
-        place = resolve_device(device)
-        train_in_turn(
-            runs,
-            lambda run: self.build(run, loop, meta_batch, place),
-            resume_to=resume_to,
-        )
-
     def build(
         self, run: RunDirectory, loop: LoopSettings, meta_batch: int, device: torch.device
     ) -> MetaTraining:
-        """Make everything that trains one seed; see `train`."""
+        """Make everything that trains one seed; see `InTurn.train`."""
         streams = spawn_generators(run.seed, STREAMS, device)
         learner = PPOLearner(self.model(streams["init"], device), self.method.lr)
         return MetaTraining(

@@ -26,6 +26,7 @@ from metarl.evaluate.returns import AdaptationResult, evaluate_learner
 from metarl.meta import MetaLearner, Penalty
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.methods.agents import AdaptingPolicy
+from metarl.methods.learning import InTurn
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
     Collector,
@@ -41,7 +42,7 @@ from metarl.rl.problem import Problem
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import Trainer, load_learner, train_in_turn
+from metarl.train.trainer import Trainer, load_learner
 
 STREAMS = ("init", "tasks", "episodes")
 """Random streams of a seed in training."""
@@ -56,7 +57,7 @@ MAX_SEED = 2**62
 
 
 @dataclass(frozen=True)
-class GradientLearning:
+class GradientLearning(InTurn):
     """A learner of `metarl.meta` on one problem.
 
     Attributes:
@@ -101,39 +102,10 @@ class GradientLearning:
             )
         self.learner(self.policy(), torch.Generator(), resolve_device(device))
 
-    def train(
-        self,
-        runs: Sequence[RunDirectory],
-        loop: LoopSettings,
-        meta_batch: int,
-        device: str,
-        *,
-        resume_to: int | None,
-    ) -> None:
-        """Train one learner per seed, one after the other.
-
-        Args:
-            runs: One per seed.
-            loop: When it ends, writes and saves.
-            meta_batch: Tasks per iteration.
-            device: Where.
-            resume_to: Iterations in all, where runs go on from their checkpoints; None: they are
-                new.
-
-        Raises:
-            KeyboardInterrupt: Interrupted, after saving.
-        """
-        place = resolve_device(device)
-        train_in_turn(
-            runs,
-            lambda run: self.build(run, loop, meta_batch, place),
-            resume_to=resume_to,
-        )
-
     def build(
         self, run: RunDirectory, loop: LoopSettings, meta_batch: int, device: torch.device
     ) -> MetaTraining:
-        """Make everything that trains one seed; see `train`."""
+        """Make everything that trains one seed; see `InTurn.train`."""
         streams = spawn_generators(run.seed, STREAMS, device)
         policy = self.policy()
         trainer = Trainer(self.learner(policy, streams["init"], device), self.method.outer)

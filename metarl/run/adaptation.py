@@ -32,7 +32,7 @@ from metarl.rl.problem import (
 )
 from metarl.run.counts import Held
 from metarl.run.machine_memory import require_memory
-from metarl.run.settings import at_least
+from metarl.run.settings import EvaluationSettings, at_least
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators
@@ -64,11 +64,9 @@ Read = Callable[[Mapping[str, Any]], Trained]
 
 
 @dataclass(frozen=True)
-class EvaluateSettings:
+class EvaluateSettings(EvaluationSettings):
     """Adapt to unseen tasks, and sum up in summary.json what is earned after every step."""
 
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
-    """A run directory, or a folder of seed-N runs."""
     tasks: int = 40
     """Unseen tasks, at most: where there are finitely many, each is taken once."""
     steps: int | None = None
@@ -80,12 +78,6 @@ class EvaluateSettings:
     """Tasks that are stacked. None: all."""
     split: Annotated[Split, tyro.conf.arg(aliases=("--side",))] = "test"
     """validation: the tasks to choose settings by; test: those to report on. None is trained on."""
-    seed: int = 10_000
-    """Of tasks and episodes."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    json: bool = False
-    """Print the summary as one line of JSON, the last of standard output."""
 
     HELD: ClassVar[Held] = (
         (24, "steps", "episodes"),  # returns, lengths, successes
@@ -93,8 +85,9 @@ class EvaluateSettings:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(1, self, "tasks", "episodes", "chunk_size")
-        at_least(0, self, "steps", "seed")
+        at_least(0, self, "steps")
 
     def measurement(self, usual: Measurement) -> Measurement:
         """What is asked for, and the usual where nothing is."""

@@ -89,23 +89,3 @@ def in_turn(build: Callable[[RunDirectory], MetaTraining]) -> Training:
         build: Makes everything that trains one seed; called when its turn comes.
     """
     return lambda runs, resume_to: train_in_turn(runs, build, resume_to=resume_to)
-
-
-def side_by_side(build: Callable[[Sequence[RunDirectory]], MetaTraining]) -> Training:
-    """Return the training of all seeds as one program.
-
-    Args:
-        build: Makes everything that trains the seeds.
-    """
-
-    def train(runs: Sequence[RunDirectory], resume_to: int | None) -> None:
-        training = build(runs)
-        try:
-            if resume_to is not None:
-                training.resume()
-            training.run()
-        finally:
-            for run in runs:
-                run.close()
-
-    return train

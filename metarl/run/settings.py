@@ -11,6 +11,7 @@ import tyro
 
 from metarl.core import Method
 from metarl.errors import UserError
+from metarl.train.loop import LoopSettings
 
 
 def one_of(names: Iterable[str]) -> Any:
@@ -54,6 +55,13 @@ class RunSettings:
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json.
     --iterations M: to M in all; a learning rate that changes does so as in a run of M."""
+
+    @property
+    def loop(self) -> LoopSettings:
+        """When training ends, writes and saves."""
+        return LoopSettings(
+            self.iterations, self.log_every, self.checkpoint_every, self.learner.schedule
+        )
 
     def __post_init__(self) -> None:
         """Check, before any work starts, what can be trained."""

@@ -15,7 +15,7 @@ from metarl.run.recipe import Recipe, RunT
 from metarl.run.settings import RunSettings
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
-from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.loop import MetaTraining
 from metarl.train.selection import SelectedLearner
 from metarl.train.trainer import Trainer
 
@@ -76,12 +76,7 @@ def supervised_training(
         [run],
         [streams],
         num_tasks,
-        LoopSettings(
-            settings.iterations,
-            settings.log_every,
-            settings.checkpoint_every,
-            settings.learner.schedule,
-        ),
+        settings.loop,
         headline=headline,
         counter="tasks_seen",
         description=f"training seed {run.seed}",

@@ -23,7 +23,7 @@ from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
 from metarl.run.counts import Held
 from metarl.run.machine_memory import require_memory
-from metarl.run.settings import at_least
+from metarl.run.settings import EvaluationSettings, at_least
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import read_json, to_json, write_json
 from metarl.seeding import spawn_generators
@@ -81,15 +81,11 @@ Read = Callable[[Mapping[str, Any]], Trained]
 
 
 @dataclass(frozen=True)
-class EvaluateSettings:
+class EvaluateSettings(EvaluationSettings):
     """Play trials on tasks the agent is given, and sum them up in summary.json."""
 
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
-    """A run directory, or a folder of seed-N runs."""
     tasks: int = 1000
     """Trials, each on a goal of its own; from the held-out goals, if the run has any."""
-    seed: int = 10_000
-    """Of tasks, teleports and actions: apart from training's."""
     greedy: bool = False
     """Take the most probable action instead of drawing from the policy."""
     window: int = 20
@@ -97,16 +93,12 @@ class EvaluateSettings:
     output: Path | None = None
     """Write summary and picture into this folder (seed-N in it, for several runs). Default: into
     the run, unless the same agent's summary of more trials, or of the same ones, is there."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    json: bool = False
-    """Print the summary as one line of JSON, the last of standard output."""
 
     HELD: ClassVar[Held] = ((8, "tasks"),)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(1, self, "tasks", "window")
-        at_least(0, self, "seed")
 
 
 def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from metarl.compare.work import Job, Script, check_same, failure, finished, work_off
+from metarl.compare.processes import work_off
+from metarl.compare.work import Job, Script, check_same, failure, finished
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 from metarl.runs.directory import RunDirectory
