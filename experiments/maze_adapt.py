@@ -6,7 +6,7 @@ Any method (`metarl.methods`) learns any environment (`experiments.environments`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,9 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.environments import ENVIRONMENTS, Environment, Point, environment_named
+from metarl.compare.plan import Comparable, options_of
+from metarl.compare.settings import EvaluationSettings
+from metarl.compare.work import Job, Script
 from metarl.core.settings import Method
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
@@ -24,9 +27,10 @@ from metarl.methods.loading import describe_spaces
 from metarl.methods.ppo import PPOSettings
 from metarl.methods.rl2 import RL2Settings
 from metarl.rl import PolicyGradientSettings
-from metarl.run import Command, Recipe, RunSettings, Training, at_least, main, one_of
+from metarl.run import Command, Recipe, RunSettings, Training, at_least, main, one_of, train
 from metarl.run.command_line import parse
 from metarl.run.counts import Held
+from metarl.runs.config import today
 
 METHODS = methods_for("policy")
 START_ENTROPY = 1.0
@@ -205,7 +209,6 @@ def place(settings: TrainSettings) -> Path:
 
 
 def _compare(prog: str, arguments: Sequence[str]) -> None:
-    from experiments.maze_adapt_compare import COMPARABLE
     from metarl.compare.command import run_compare
 
     run_compare(COMPARABLE, prog, arguments)
@@ -236,6 +239,82 @@ RECIPE = Recipe(
         "compare": Command("train and evaluate many methods: one table, one picture", _compare),
         "render": Command("film the same task at every step of adaptation", _render),
     },
+)
+
+# -------------------------------------------------------------------------------- comparison
+
+# Functions of this module, so that a process of a comparison finds them by name.
+
+
+def train_one(wanted: TrainSettings) -> None:
+    """Train a run."""
+    train(RECIPE, wanted)
+
+
+def resume_one(path: Path, wanted: TrainSettings) -> None:
+    """Go on with a run, to the iterations that are wanted."""
+    asked = replace(defaults(), resume=path, iterations=wanted.iterations, device=wanted.device)
+    train(RECIPE, asked, ("--iterations",))
+
+
+def evaluate_one(how: Any) -> None:
+    """Evaluate a run."""
+    from metarl.run.adaptation import evaluate
+
+    evaluate(how, RECIPE.settings_of)
+
+
+def settings_of(config: Mapping[str, Any]) -> TrainSettings:
+    """Return the settings of a run."""
+    return RECIPE.settings_of(config)
+
+
+def evaluation(how: EvaluationSettings, run: Path, device: str) -> Any:
+    """Return the settings of the evaluation of a run, of those of all."""
+    from metarl.run.adaptation import EvaluateSettings
+
+    return EvaluateSettings(run, device=device, **vars(how))
+
+
+def check(job: Job) -> None:
+    """Check that a run can be made and evaluated.
+
+    Raises:
+        UserError: It cannot.
+    """
+    from metarl.run.adaptation import check_fits
+
+    what = job.train.learning()
+    what.check(job.train.device)
+    check_fits(what.problem, job.evaluate)
+
+
+def reads(method: str, name: str) -> bool:
+    """Return whether a method has an option of training, in some environment."""
+    return any(name in options_of(defaults(env, method)) for env in (*ENVIRONMENTS, "a:b"))
+
+
+def title(settings: TrainSettings) -> str:
+    """Return the task distribution in words."""
+    side = getattr(settings.environment, "size", None)
+    size = f" {side} x {side}" if side else ""
+    return f"{settings.env}{size}, {settings.learning().problem.horizon} steps per episode"
+
+
+COMPARABLE = Comparable(
+    Script(train_one, resume_one, evaluate_one, settings_of, ("summary.json", "adaptation.json")),
+    list(METHODS),
+    defaults=defaults,
+    reads=reads,
+    evaluation=evaluation,
+    check=check,
+    title=title,
+    same=("env", *dict.fromkeys(f.name for one in ENVIRONMENTS.values() for f in fields(one))),
+    families={
+        family: [name for name, method in METHODS.items() if method.family == family]
+        for family in dict.fromkeys(method.family for method in METHODS.values())
+    },
+    today=today,
 )
 
 if __name__ == "__main__":

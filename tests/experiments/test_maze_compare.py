@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import maze_adapt_compare as script
+from experiments import maze_adapt as script
 from metarl.compare import work
 from metarl.compare.command import asked_for
 from metarl.compare.cpu_clock import cpu_seconds
@@ -223,7 +223,7 @@ def test_a_kill_before_the_first_iteration_or_the_evaluation_loses_nothing(tmp_p
             if place == "evaluate":
                 patch_script(patch, evaluate=killed)
             else:
-                patch.setattr("metarl.methods.gradient.train_in_turn", killed)
+                patch.setattr("metarl.methods.learning.train_in_turn", killed)
             with pytest.raises(SystemError):
                 compare(folder, *arguments)
         assert (folder / "none" / "seed-0" / "config.json").exists()
