@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments import alphabets, maze, maze_adapt, omniglot, regression
-from experiments.alphabets_sweep import SweepSettings
+from experiments.alphabets import SweepSettings
 from metarl.compare.settings import EvaluationSettings
 from metarl.errors import RunDirectoryError, UserError
 from metarl.run import adaptation, main, trials

@@ -10,14 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import alphabets
+from experiments import alphabets, alphabets_learning
 from experiments import alphabets_report as sweep_report
-from experiments import alphabets_sweep as sweep_module
-from experiments.alphabets import (
-    METHODS,
-    RECIPE,
-    EvaluateSettings,
-    defaults,
+from experiments.alphabets import METHODS, RECIPE, EvaluateSettings, defaults
+from experiments.alphabets_learning import (
     draw_tasks,
     load_images,
     make_network,
@@ -66,7 +62,7 @@ SMALL = ("--preset", "fast", "--pretrain", "2", *OPTIONS)
 def few_reference_images():
     """Enough for batches of four, and quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alphabets, "REFERENCE_IMAGES", 8)
+        patch.setattr(alphabets_learning, "REFERENCE_IMAGES", 8)
         yield
 
 
@@ -326,15 +322,15 @@ def sweep(folder, data, *options, methods=("reptile", "none"), pretrain=("1", "2
 
 
 def test_a_sweep_takes_the_folder_of_the_images_on_either_side(tmp_path):
-    settings = sweep_module.SweepSettings(data=tmp_path, methods=("none",))
-    (own,) = sweep_module.jobs(settings, ())
+    settings = alphabets.SweepSettings(data=tmp_path, methods=("none",))
+    (own,) = alphabets.jobs(settings, ())
     assert own.train.data == own.evaluate.data == tmp_path
-    (other,) = sweep_module.jobs(settings, ("--data", "elsewhere"))
+    (other,) = alphabets.jobs(settings, ("--data", "elsewhere"))
     assert str(other.train.data) == str(other.evaluate.data) == "elsewhere"
 
 
 def test_runs_of_a_sweep_reach_other_processes(tmp_path):
-    (job,) = sweep_module.jobs(sweep_module.SweepSettings(data=tmp_path, methods=("leap",)), ())
+    (job,) = alphabets.jobs(alphabets.SweepSettings(data=tmp_path, methods=("leap",)), ())
     assert pickle.loads(pickle.dumps(job)) == job
 
 
@@ -347,7 +343,7 @@ def test_the_advice_of_a_sweep_without_images_can_be_taken(tmp_path, capsys):
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, monkeypatch):
-    usual, trained = sweep_module.SCRIPT, []
+    usual, trained = alphabets.SCRIPT, []
 
     def counted(settings):
         trained.append(settings.run_dir)
@@ -355,7 +351,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_sums_up(tmp_path, data, capsys, mo
             raise KeyboardInterrupt("saved at iteration 2")
         return usual.train(settings)
 
-    monkeypatch.setattr(sweep_module, "SCRIPT", replace(usual, train=counted))
+    monkeypatch.setattr(alphabets, "SCRIPT", replace(usual, train=counted))
     with pytest.raises(SystemExit) as exit_:
         sweep(tmp_path / "sweep", data)
     assert exit_.value.code == 130
@@ -457,7 +453,7 @@ def test_runs_that_were_judged_otherwise_are_not_averaged_and_are_judged_again(
 )
 def test_a_run_of_a_sweep_is_finished_when_it_was_judged_as_the_sweep_judges(trained, options):
     how = EvaluateSettings(trained.path, device="cpu")
-    job = Job(trained.path, from_config(trained.config), how, sweep_module.SCRIPT)
+    job = Job(trained.path, from_config(trained.config), how, alphabets.SCRIPT)
     main(["evaluate", str(trained.path), "--device", "cpu"])
     assert finished(job)
     main(["evaluate", str(trained.path), "--device", "cpu", *options])
@@ -472,9 +468,9 @@ def test_runs_of_earlier_versions_go_on_in_a_sweep(trained):
     config["network"]["warp_start"] = "identity"
     earlier = from_config(config)
     assert earlier != wanted
-    assert sweep_module.plain(earlier) == sweep_module.plain(wanted)
+    assert alphabets.plain(earlier) == alphabets.plain(wanted)
     config["network"]["warp_start"] = "random"
-    assert sweep_module.plain(from_config(config)) != sweep_module.plain(wanted)
+    assert alphabets.plain(from_config(config)) != alphabets.plain(wanted)
 
 
 def test_options_after_the_dashes_are_those_of_train(tmp_path, capsys):
