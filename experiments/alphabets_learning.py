@@ -59,7 +59,7 @@ from metarl.train.trainer import Trainer
 
 STREAMS = ("init", "tasks")
 VALIDATION_SEED = 20_000
-"""Of the images of validation."""
+"""Seed of the images of validation."""
 
 
 Read = Callable[[Mapping[str, Any]], TrainSettings]

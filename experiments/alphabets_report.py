@@ -32,7 +32,7 @@ JUDGED = {
     "checkpoint": "checkpoint",
     "seed": "evaluation seed",
 }
-"""How runs were judged, in words; what differs in it is not averaged."""
+"""Ways that runs were judged, in words; what differs in it is not averaged."""
 
 
 def row(summary: Summary) -> Summary | None:

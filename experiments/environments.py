@@ -47,13 +47,13 @@ from metarl.rl.problem import Anchors, Problem, TaskSource, TensorEnv, check_pro
 from metarl.run import one_of
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
-"""Of the tasks, dealt out by their hash."""
+"""Shares of the tasks, dealt out by their hash."""
 
 SALT = "2"
 """The usual one. It leaves no side of a maze of 5 to 13 cells empty."""
 
 LONGEST_STEP = 0.1
-"""Of the point, in units of its plane."""
+"""Longest step of the point, in units of its plane."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class BuiltIn(Environment, ABC):
     @property
     @abstractmethod
     def vector_env(self) -> Any:
-        """What makes environments, as a tensor program."""
+        """Maker of environments, as a tensor program."""
 
 
 @dataclass(frozen=True)
@@ -346,7 +346,7 @@ class Foreign(Environment):
 ENVIRONMENTS: dict[str, type[BuiltIn]] = {
     environment.name: environment for environment in (Maze, Point, GridNavi, Bandit, MDP)
 }
-"""What ``--env`` knows by name, beside ``module:factory``."""
+"""Environments that ``--env`` knows by name, beside ``module:factory``."""
 
 
 def environment_named(name: str) -> Environment:

@@ -228,7 +228,7 @@ class MazeReferences:
 
     @property
     def note(self) -> str:
-        """What stands behind the curves."""
+        """Words for what stands behind the curves."""
         return explained(n for n in REFERENCES if n != "oracle")
 
     @property
@@ -250,14 +250,15 @@ def method_and_core(name: str) -> tuple[str, CoreName]:
 
 
 USUAL_RATE = 3e-3
-"""Of cores for which no other has been found."""
+"""Learning rate of cores for which no other has been found."""
 
 LEARNING_RATES = {"rnn": 1e-3, "lstm": 6e-3, "plastic": 1e-3, "modulated": 1e-3}
-"""Of lstm and rnn, and the usual one of warp, chosen by trial, see benchmarks/maze; of the others
-by analogy."""
+"""Learning rates: of lstm and rnn, and the usual one of warp, chosen by trial, see benchmarks/maze;
+of the others by analogy."""
 
 PPO_LEARNING_RATES = {**LEARNING_RATES, "warp": 2e-3, "lstm": 3e-3}
-"""Of warp and lstm chosen by trial, see benchmarks/maze; the others take theirs of A2C."""
+"""Learning rates with PPO: of warp and lstm chosen by trial, see benchmarks/maze; the others take
+theirs of A2C."""
 
 
 def defaults(

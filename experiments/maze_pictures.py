@@ -13,7 +13,7 @@ ARROWS = "↑↓←→"
 
 
 class MazePictures:
-    """What films ask of a problem of mazes (`metarl.evaluate.film.Filmed`)."""
+    """Pictures that films ask of a problem of mazes (`metarl.evaluate.film.Filmed`)."""
 
     def watch(self, env: Any) -> Tensor:
         """Row and column of every agent, ``[B, 2]``."""

@@ -68,7 +68,7 @@ from metarl.train.trainer import Trainer
 
 STREAMS = ("init", "tasks")
 VALIDATION_SEED = 20_000
-"""Of the numbered tasks of validation."""
+"""Seed of the numbered tasks of validation."""
 
 
 # ---------------------------------------------------------------------------------- training
@@ -214,7 +214,7 @@ SPLITS = {
         "summary-validation.json",
     ),
 }
-"""How a side of the characters is spoken of, its picture and its summary."""
+"""Words for a side of the characters, its picture and its summary."""
 
 
 @dataclass(frozen=True)

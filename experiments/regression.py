@@ -55,7 +55,7 @@ Family = Literal["sine", "sine-phase", "sine-domain", "logistic"]
 METHODS = gradient_methods_for("data", "unlabelled")
 
 STREAMS = ("init", "tasks")
-"""Of a seed; tasks to test on have a third one, tasks to validate on a fourth."""
+"""Random streams of a seed; tasks to test on have a third one, tasks to validate on a fourth."""
 
 
 # ---------------------------------------------------------------------------------- settings

@@ -19,7 +19,7 @@ USUAL_REFERENCES = ("ppo", "none")
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How every run is evaluated: as by `evaluate`.
+    """Evaluation of every run, as by `evaluate`.
 
     Attributes:
         tasks: Unseen tasks, at most, the same for all.

@@ -36,6 +36,7 @@ from metarl.core import (
     UpdateRule,
     add_to_grads,
     added,
+    detached,
     frozen,
     inner_steps,
     named_params,
@@ -302,7 +303,7 @@ class MetaLearner(ABC):
         for step in self.adaptation(tasks, num_steps) if num_steps else ():
             fast = step.next_fast
         whole = {**share(self.frozen, tasks.num_tasks), **fast}
-        return {name: p.detach() for name, p in whole.items()}
+        return detached(whole)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the learner needs to go on; tensors are copies."""

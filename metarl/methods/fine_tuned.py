@@ -226,4 +226,4 @@ class StagesAgent:
         return torch.cat([agent.act(x) for agent, x in seen])
 
     def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
-        """Nothing to do."""
+        """Ignore what happened: these models remember nothing."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.core import Params, share, stack
+from metarl.core import Params, detached, share, stack
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adaptation import stages
@@ -48,10 +48,10 @@ STREAMS = ("init", "tasks", "episodes")
 """Random streams of a seed in training."""
 
 TEST_STREAMS = ("test_tasks", "test_episodes")
-"""Those of evaluation: after those of training, so that no training has them, whatever its seed."""
+"""Streams of evaluation: after those of training, so that none is shared, whatever the seed."""
 
 USUAL_STEPS = 3
-"""Of adaptation, to be measured by."""
+"""Steps of adaptation to be measured by, usually."""
 
 MAX_SEED = 2**62
 
@@ -243,7 +243,7 @@ class Episodes:
 
 
 def start_penalty(policy: Policy, coef: float) -> Penalty | None:
-    """What keeps the policy before adaptation from settling, if its weight is not 0."""
+    """Penalty that keeps the policy before adaptation from settling, if its weight is not 0."""
     if not coef:
         return None
     return lambda fast, slow, drawn: -coef * start_entropy(policy, drawn, fast, slow)
@@ -295,5 +295,5 @@ class GradientAdapter:
         )
         passed = [stage.fast for stage in stages(learner, tasks, steps)]
         fast = stack([{name: p[0].detach() for name, p in fast.items()} for fast in passed])
-        slow = {name: p.detach() for name, p in share(learner.slow, len(passed)).items()}
+        slow = detached(share(learner.slow, len(passed)))
         return {**fast, **slow}

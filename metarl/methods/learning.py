@@ -23,7 +23,7 @@ class Learning(Protocol):
 
     @property
     def problem(self) -> Problem:
-        """What is learned."""
+        """The problem that is learned."""
 
     def check(self, device: str) -> None:
         """Check that all can be made, before there is a run directory.

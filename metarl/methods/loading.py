@@ -56,7 +56,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a run says of method and agent."""
+    """Method and agent as a run says them."""
 
     method: str
     learner: Annotated[Method, tyro.conf.arg(name="")]
@@ -276,7 +276,7 @@ def interface(run: RunDirectory, learning: Any, params: Params) -> Interface:
 
 
 def num_inputs(policy: Callable[[int], Policy], params: Params) -> int:
-    """How many numbers an observation has, by the parameters whose shapes depend on it."""
+    """Number of numbers in an observation, by the parameters whose shapes depend on it."""
     one, two = (
         {n: p.shape for n, p in policy(count).init(torch.Generator()).items()} for count in (1, 2)
     )

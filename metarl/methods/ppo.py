@@ -11,7 +11,7 @@ from metarl.core.settings import Method, Schedule
 
 @dataclass(frozen=True)
 class PPOFineTuning:
-    """How PPO learns from the episodes of one task, with a new optimiser.
+    """Settings of PPO on the episodes of one task, with a new optimiser.
 
     Attributes:
         lr: Learning rate.

@@ -374,7 +374,7 @@ def episode_metrics(rewards: Tensor, num_episodes: int) -> dict[str, Tensor]:
 def _captured(
     streams: Sequence[Mapping[str, torch.Generator]], names: Sequence[str], device: torch.device
 ) -> Any:
-    """How rollout, loss and gradient are run as one CUDA graph.
+    """Capture of rollout, loss and gradient as one CUDA graph.
 
     Raises:
         UserError: There is no CUDA device.

@@ -46,7 +46,7 @@ class RL2Settings(OuterLoop):
 
     @property
     def timescales(self) -> TwoTimescaleSettings:
-        """How fast weights step, and slow ones where there are any."""
+        """Steps of the fast weights, and of slow ones where there are any."""
         outer = self.outer
         return TwoTimescaleSettings(
             fast=outer.optimiser,
@@ -83,7 +83,7 @@ class WarpRNNSettings(RL2Settings, SlowSide):
 
     @property
     def timescales(self) -> TwoTimescaleSettings:
-        """How fast and slow weights step."""
+        """Steps of the fast and of the slow weights."""
         outer = self.outer
         return TwoTimescaleSettings(
             fast=outer.optimiser,

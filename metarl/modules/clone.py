@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from metarl.core import Params, UpdateRule, leaves
+from metarl.core import Params, UpdateRule, detached, leaves
 from metarl.core.second_order import refuse_second_derivative
 from metarl.core.update_rules import State
 from metarl.modules.functional import call, lock_of
@@ -141,8 +141,8 @@ class Clone:
         """
         cut = self.clone()
         cut._fast = leaves(cut._fast)
-        cut._state = {name: s.detach() for name, s in self._state.items()}
-        cut._buffers = {name: b.detach() for name, b in self._buffers.items()}
+        cut._state = detached(self._state)
+        cut._buffers = detached(self._buffers)
         return cut
 
     def _gradients(self, loss: Tensor, first_order: bool) -> dict[str, Tensor]:

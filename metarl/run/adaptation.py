@@ -56,7 +56,7 @@ class Trained(Protocol):
         """Name of the method."""
 
     def learning(self) -> Learning:
-        """What was trained."""
+        """The method, agent and problem that were trained."""
 
 
 Read = Callable[[Mapping[str, Any]], Trained]
@@ -90,7 +90,7 @@ class EvaluateSettings(EvaluationSettings):
         at_least(0, self, "steps")
 
     def measurement(self, usual: Measurement) -> Measurement:
-        """What is asked for, and the usual where nothing is."""
+        """The measurement that is asked for; the usual one where nothing is."""
         steps = usual.steps if self.steps is None else self.steps
         return Measurement(steps, self.episodes or usual.episodes, self.chunk_size)
 
@@ -305,7 +305,7 @@ class RenderSettings:
     task: int = 0
     """Which of the unseen tasks, from 0, in the order of their hash split."""
     seed: int = 10_000
-    """Of the episodes."""
+    """Seed of the episodes."""
     fps: int = 10
     """Steps a second."""
     cell_size: int | None = None

@@ -1,4 +1,4 @@
-"""What `python -m experiments.NAME COMMAND` does around its work: commands, errors, exit status.
+"""The work around `python -m experiments.NAME COMMAND`: commands, errors, exit status.
 
 if __name__ == "__main__":
 main(RECIPE)
@@ -235,7 +235,7 @@ def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirecto
 
 
 def _what_stands(place: Path) -> str:
-    """What an interruption has left of a run, or of several."""
+    """Words for what an interruption has left of a run, or of several."""
     saved = any(place.glob("checkpoint.pt")) or any(place.glob("seed-*/checkpoint.pt"))
     return "the last checkpoint stands" if saved else "nothing has been trained yet"
 

@@ -26,14 +26,14 @@ numbers the largest counts.
 """
 
 LARGEST = 2**31 - 1
-"""Of a count; a larger one is a slip."""
+"""Largest count; a larger one is a slip."""
 
 LONGEST_LOOP = 10**6
 LOOPS = (
     *("num_steps", "inner_steps", "steps", "test_steps", "num_epochs", "epochs", "warp_epochs"),
     *("num_iterations", "solver_iterations"),
 )
-"""What is done so many times within one iteration, or for one task: a million times take hours."""
+"""Counts of what is done within one iteration, or for one task: a million times take hours."""
 
 FOR_EVER = 2**63 - 1
 ENDLESS = ("iterations", "log_every", "checkpoint_every", "validate_every", "warmup")

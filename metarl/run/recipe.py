@@ -37,7 +37,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Recipe(Generic[RunT]):
-    """What a script is.
+    """Definition of a script.
 
     Attributes:
         name: Its module, such as ``experiments.regression``.

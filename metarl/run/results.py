@@ -1,4 +1,4 @@
-"""What evaluations leave behind: a summary per run and one of all, on disk and on the terminal."""
+"""Results of evaluations: a summary per run and one of all, on disk and on the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the settings of every training have in common."""
+"""Settings that every training, and every evaluation, has."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class EvaluationSettings:
     run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
     """A run directory, or a folder of seed-N runs."""
     seed: int = 10_000
-    """Of the tasks to be judged by, and of all that is drawn of them."""
+    """Seed of the tasks to be judged by, and of all that is drawn of them."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     json: bool = False

@@ -35,14 +35,14 @@ FIGURES = (
     *("mean_return", "iqm", "normalised_score", "first_find_rate", "find_interval_mean"),
     "within_trial",
 )
-"""What is averaged over several runs."""
+"""Figures that are averaged over several runs."""
 
 QUESTION = ("num_tasks", "seed", "greedy", "window")
-"""What was asked of an agent: the same question has the same answer."""
+"""Entries that say what was asked of an agent: the same question has the same answer."""
 
 
 class References(Protocol):
-    """What returns are judged by, for some tasks."""
+    """Returns to judge others by, for some tasks."""
 
     def figures(self, mean_return: float) -> Mapping[str, float | None]:
         """Entries of a summary: ``NAME_return``, ``normalised_score``."""
@@ -55,7 +55,7 @@ class References(Protocol):
 
     @property
     def note(self) -> str:
-        """What stands behind the names."""
+        """Words for what stands behind the names."""
 
 
 class Trained(Protocol):
@@ -63,17 +63,17 @@ class Trained(Protocol):
 
     @property
     def core(self) -> str:
-        """What to call the agent."""
+        """Name of the agent."""
 
     @property
     def batch_size(self) -> int:
         """Trials per iteration."""
 
     def measured(self) -> RecurrentLearning:
-        """What was trained, on the problem that it is measured on."""
+        """The method and agent that were trained, on the problem that they are measured on."""
 
     def references(self) -> References:
-        """What its returns are judged by."""
+        """References that its returns are judged by."""
 
 
 Read = Callable[[Mapping[str, Any]], Trained]
@@ -171,7 +171,7 @@ def evaluate_run(
 
 
 def adapter(one: Any) -> RecurrentAdapter:
-    """What a run of agents with a memory loads."""
+    """The adapter of a run of agents with a memory."""
     assert isinstance(one, RecurrentAdapter)
     return one
 
@@ -286,7 +286,7 @@ class RenderSettings:
     side_by_side: bool = False
     """Show the same agent before training beside it, in the same maze."""
     seed: int = 0
-    """Of the goal, the teleports and the actions."""
+    """Seed of the goal, the teleports and the actions."""
     steps: int | None = None
     """Show only the first steps of the trial. Default: all."""
     fps: int = 10

@@ -142,7 +142,7 @@ def _remedy_for_damage(path: Path) -> str:
         return f"delete it, {newer.name} does not need it"
     if (previous := previous_path(path)).is_file():
         return f"go back to the one before it: {shlex.join(('cp', str(previous), str(path)))}"
-    return "there is none before it: put a copy in its place, or train anew"
+    return "there is none before it: put a copy in its place, or train again"
 
 
 def rewind_to_common(paths: Sequence[Path | str]) -> int:

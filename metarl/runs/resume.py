@@ -27,7 +27,7 @@ def complete(
     if missing and any(run.checkpoint_path.exists() or run.read_metrics() for run in runs):
         raise UserError(
             f"{folder} lacks seed {', '.join(map(str, missing))} of {len(seeds)}; "
-            f"resume its runs one at a time, such as {runs[0].path}, or train anew"
+            f"resume its runs one at a time, such as {runs[0].path}, or train again"
         )
     origin = runs[0].config["provenance"]
     config = {n: v for n, v in runs[0].config.items() if n not in ("provenance", "seed")}
@@ -74,7 +74,7 @@ def check_total(run: RunDirectory, total: int) -> int:
     if done > total:
         raise UserError(
             f"{run.path} has done {done} iterations already, it cannot end at {total}; "
-            f"name {done} or more, or train anew in another --run-dir"
+            f"name {done} or more, or train again in another --run-dir"
         )
     return done
 
@@ -105,6 +105,6 @@ def _iterations_done(run: RunDirectory) -> int:
     if state.keys() == {"iteration", "learner"}:
         raise UserError(
             f"{run.path} is an exported run, which has the weights alone: it can be evaluated and "
-            "rendered, not resumed; resume the run that it is a copy of, or train anew"
+            "rendered, not resumed; resume the run that it is a copy of, or train again"
         )
     return int(state["iteration"])

@@ -31,6 +31,7 @@ from metarl.core import (
     TaskBatch,
     UpdateRule,
     cut,
+    detached,
     gradients,
     inner_step,
     leaves,
@@ -84,19 +85,19 @@ def look(
     Returns:
         The inner step, and what it says about phi and the rule.
     """
-    fast, state = _detached(fast), _detached(state)
+    fast, state = detached(fast), detached(state)
     shared, learned = cut(slow), leaves(rule_params)
     with torch.enable_grad():
         stacked = share(shared, tasks.num_tasks)
     with torch.no_grad():
-        batch = tasks.sample(fast, _detached(stacked), "support")
+        batch = tasks.sample(fast, detached(stacked), "support")
     if objective == "replay":
         return _replay(tasks, fast, state, shared, rule, learned, batch, index)
     exact = objective == "exact"
     step = inner_step(
         tasks,
         leaves(fast),
-        stacked if exact else _detached(stacked),
+        stacked if exact else detached(stacked),
         rule,
         state=state,
         batch=batch,
@@ -110,18 +111,22 @@ def look(
         else:
             adapted, _ = rule.step(step.fast, step.grads, state, learned)
         with torch.no_grad():
-            query = tasks.sample(_detached(adapted), _detached(stacked), "query")
+            query = tasks.sample(detached(adapted), detached(stacked), "query")
         loss = tasks.loss(adapted, stacked, query)
     grads = gradients(loss.sum(), {**prefixed(shared, "slow"), **prefixed(learned, "rule")})
-    without_graph = replace(
+    return Look(_without_graph(step), grads, {"query_loss": loss.detach()})
+
+
+def _without_graph(step: InnerStep[Any]) -> InnerStep[Any]:
+    """The same step as constants."""
+    return replace(
         step,
-        fast=_detached(step.fast),
+        fast=detached(step.fast),
         loss=step.loss.detach(),
-        grads=_detached(step.grads),
-        next_fast=_detached(step.next_fast),
-        next_state=_detached(step.next_state),
+        grads=detached(step.grads),
+        next_fast=detached(step.next_fast),
+        next_state=detached(step.next_state),
     )
-    return Look(without_graph, grads, {"query_loss": loss.detach()})
 
 
 def check_settings(objective: Objective, learned: Params, initialisation: object) -> None:
@@ -163,7 +168,3 @@ def _replay(
         next_fast, next_state = rule.step(fast, grads, state, learned)
     step = InnerStep(index, dict(fast), state, batch, loss.detach(), grads, next_fast, next_state)
     return Look(step, prefixed(scope(found, "slow"), "slow"), {})
-
-
-def _detached(params: Params) -> dict[str, Tensor]:
-    return {name: p.detach() for name, p in params.items()}

@@ -60,7 +60,7 @@ class OnlineWarpGrad(TaskwiseLearner):
 
     def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Walk from theta_0 to theta_K and look ahead from every point."""
-        fast = {name: p.detach() for name, p in self.initial_fast(tasks).items()}
+        fast = detached(self.initial_fast(tasks))
         state = self.rule.init(fast)
         path = self.initialisation.begin() if self.initialisation else None
         grads: dict[str, Tensor] = {}

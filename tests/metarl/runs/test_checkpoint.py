@@ -230,7 +230,9 @@ def test_truncated_files_are_refused(path: Path) -> None:
     whole = path.read_bytes()
     for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=r"not a whole checkpoint .*train anew") as caught:
+        with pytest.raises(
+            CheckpointError, match=r"not a whole checkpoint .*train again"
+        ) as caught:
             checkpoint.load(path)
         assert "cp " not in str(caught.value)
 
