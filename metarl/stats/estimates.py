@@ -7,7 +7,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -106,6 +105,9 @@ def student_t_quantile(probability: float, degrees: int) -> float:
     """
     if not 0.0 < probability < 1.0 or degrees < 1:
         raise ValueError(f"no t quantile for probability {probability}, degrees {degrees}")
+    # A tenth of a second and 15 MB, which training, that imports this module, has no use for.
+    from scipy.special import stdtrit
+
     return float(stdtrit(degrees, probability))
 
 
