@@ -76,7 +76,8 @@ def test_train_leaves_a_whole_run_directory(trained):
 def test_what_training_imports_leaves_heavy_libraries_out():
     program = (
         "import sys, experiments.maze; "
-        "heavy = {'matplotlib', 'pygame', 'minigrid', 'scipy', 'stable_baselines3', 'tensorboard'}; "
+        "heavy = {'matplotlib', 'pygame', 'minigrid', 'scipy'}; "
+        "heavy |= {'stable_baselines3', 'tensorboard'}; "
         "sys.exit(len(heavy & sys.modules.keys()))"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
