@@ -1,8 +1,8 @@
 """Tasks as the rows of one tensor: how a tensor environment is told what to play.
 
-A task's numbers are small arrays (`Task.arrays`). Flat and side by side they are a row of D numbers
-of one type; N tasks are a tensor [N, D], which is made once, repeated, indexed and handed over
-without a Python object per task.
+A task's numbers are small arrays (`Task.arrays`), of which an environment needs the first few. Flat
+and side by side they are a row of D numbers of one type; N tasks are a tensor [N, D], which is made
+once, repeated, indexed and handed over without a Python object per task.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class TaskNumbers:
     """The form of the numbers of one kind of task.
 
     Attributes:
-        shapes: Names of a task's arrays, and their shapes, in order.
+        shapes: Names of the arrays of a task that are needed, the first ones, and their shapes, in
+            order.
         dtype: Type of all numbers.
         device: Device of the tensors.
     """
@@ -42,7 +43,8 @@ class TaskNumbers:
 
     def rows(self, tasks: Sequence[Task]) -> torch.Tensor:
         """The numbers of N tasks, [N, D]."""
-        rows = [np.concatenate([array.ravel() for array in task.arrays()]) for task in tasks]
+        needed = [task.arrays()[: len(self.shapes)] for task in tasks]
+        rows = [np.concatenate([array.ravel() for array in arrays]) for arrays in needed]
         numbers = np.stack(rows) if rows else np.empty((0, sum(self.sizes)))
         return torch.tensor(numbers, dtype=self.dtype, device=self.device)
 

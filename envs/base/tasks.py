@@ -60,6 +60,11 @@ class Task(ABC):
     def arrays(self) -> Arrays:
         """The numbers an environment needs, as arrays of float32 or int64."""
 
+    @classmethod
+    def stack(cls, arrays: Sequence[Arrays]) -> Arrays:
+        """The arrays of n tasks (at least one) side by side, [n, ...] each."""
+        return tuple(np.stack(column) for column in zip(*arrays, strict=True))
+
     @cached_property
     def task_id(self) -> str:
         """16 hexadecimal digits, a hash of the contents: the same on every machine."""
@@ -194,8 +199,8 @@ class TaskSet(Generic[T]):
         rows = torch.randint(len(self), (n,), generator=generator, device=device)
         banks = self._banks.get(device)
         if banks is None:
-            columns = zip(*(task.arrays() for task in self.tasks), strict=True)
-            banks = tuple(torch.tensor(np.stack(column), device=device) for column in columns)
+            columns = type(self[0]).stack([task.arrays() for task in self.tasks])
+            banks = tuple(torch.tensor(column, device=device) for column in columns)
             self._banks[device] = banks
         return tuple(bank.index_select(0, rows) for bank in banks)
 

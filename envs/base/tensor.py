@@ -64,7 +64,8 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
 
     Attributes: as in `envs.base.single.TaskEnv`, and
         parameter_dtype: Type of the numbers that say a task.
-        parameter_shapes: Names of a task's arrays, and their shapes, in order.
+        parameter_shapes: Names of the arrays of a task that are needed, the first ones, and their
+            shapes, in order.
 
     Args:
         num_envs: Number of environments, B, at least 1.
@@ -256,7 +257,7 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
         if self._fixed is not None:
             self._params = self._fixed
         elif not same:
-            self._params = self._generators.tasks(self.task_distribution)
+            self._params = self._drawn_tasks()
         self._random.begin(given)
         self._elapsed = 0
         self._ended = self._false
@@ -268,13 +269,17 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
     def _restart(self, where: torch.Tensor) -> None:
         """Starts episodes where `where`, bool [B], is True: on new tasks, unless they are set."""
         if self._fixed is None:
-            fresh = self._generators.tasks(self.task_distribution)
+            fresh = self._drawn_tasks()
             self._params = tuple(
                 torch.where(_along(where, old), new, old)
                 for new, old in zip(fresh, self._params, strict=True)
             )
         self._begin(where)
         self._steps = self._steps.masked_fill(where, 0)
+
+    def _drawn_tasks(self) -> Tensors:
+        """The arrays of B tasks drawn, as many of each as are needed."""
+        return self._generators.tasks(self.task_distribution)[: len(self.parameter_shapes)]
 
     def _info(self) -> dict[str, Any]:
         if self.speaks_numpy:  # where everything is an array, or a dict of arrays

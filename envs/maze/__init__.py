@@ -4,6 +4,7 @@ from . import anchors as oracle
 from .drawing import draw
 from .env import GridMazeEnv
 from .generators import pillar_maze
+from .identity import layout_hash
 from .layout import Cell, Layout
 from .tasks import MazeTask, maze_tasks
 from .tensor import GridMazeVectorEnv
@@ -15,6 +16,7 @@ __all__ = [
     "Layout",
     "MazeTask",
     "draw",
+    "layout_hash",
     "maze_tasks",
     "oracle",
     "pillar_maze",

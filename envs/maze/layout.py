@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import reprlib
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .bits import MOST_SIDE
 
 __all__ = ["FREE", "MOVES", "WALL", "Cell", "Layout"]
 
@@ -94,11 +97,49 @@ class Layout:
         return self.height // 2, self.width // 2
 
     @cached_property
+    def start(self) -> Cell:
+        """Where episodes start unless somebody says otherwise: the free cell nearest to `centre`.
+
+        The centre itself where it is free. Nearest as the crow flies, ties in row-major order.
+        """
+        row, column = self.centre
+        return min(self.free_cells, key=lambda cell: (cell[0] - row) ** 2 + (cell[1] - column) ** 2)
+
+    @cached_property
     def walls(self) -> NDArray[np.bool_]:
         """[height, width], True where there is a wall; read-only."""
         grid = np.array([[mark == WALL for mark in row] for row in self.rows], dtype=np.bool_)
         grid.setflags(write=False)
         return grid
+
+    @cached_property
+    def packed(self) -> NDArray[np.int64]:
+        """The walls as one number per row (`envs.maze.bits`): int64 [height], read-only.
+
+        Empty where a row is wider than a number.
+        """
+        if self.width > MOST_SIDE:
+            return np.empty(0, dtype=np.int64)
+        rows = np.array(
+            [int(row[::-1].replace(WALL, "1").replace(FREE, "0"), 2) for row in self.rows]
+        )
+        rows.setflags(write=False)
+        return rows
+
+    @classmethod
+    def from_packed(cls, rows: Sequence[int] | NDArray[np.int64]) -> Layout:
+        """The inverse of `packed`; rows of 0 below a layout are left out.
+
+        Args:
+            rows: Numbers, [H].
+
+        Raises:
+            ValueError: If they are no layout.
+        """
+        numbers = [int(row) for row in rows if row]
+        width = numbers[0].bit_length() if numbers else 0
+        marks = [format(number, f"0{width}b")[::-1] for number in numbers]
+        return cls(tuple(mark.replace("1", WALL).replace("0", FREE) for mark in marks))
 
     @cached_property
     def free_cells(self) -> tuple[Cell, ...]:

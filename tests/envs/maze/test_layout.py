@@ -36,6 +36,24 @@ def test_free_cells_are_row_major_and_numbered() -> None:
     assert not layout.is_free((-1, 5))
 
 
+@given(layouts())
+def test_start_is_the_free_cell_nearest_to_the_centre(layout: Layout) -> None:
+    def far(cell: tuple[int, int]) -> int:
+        return (cell[0] - layout.centre[0]) ** 2 + (cell[1] - layout.centre[1]) ** 2
+
+    assert layout.is_free(layout.start)
+    assert far(layout.start) == min(map(far, layout.free_cells))
+    assert not layout.is_free(layout.centre) or layout.start == layout.centre
+
+
+def test_start_of_a_maze_with_a_wall_in_its_middle() -> None:
+    ring = Layout.from_ascii("#####\n#...#\n#.#.#\n#...#\n#####")
+    assert ring.start == (1, 2)  # the first of four
+    far_off = Layout.from_ascii("#######\n#..####\n#######\n#######\n#######")
+    assert far_off.start == (1, 2)
+    assert pillar_maze(13).start == pillar_maze(13).centre
+
+
 def test_layout_is_immutable() -> None:
     with pytest.raises(AttributeError):
         CORRIDOR.rows = ("###",)  # type: ignore[misc]

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.envs.maze.strategies import layouts, tasks
 
 LAYOUT = pillar_maze(13)
 EVERY = maze_tasks(LAYOUT)
+RING = Layout.from_ascii("#####\n#...#\n#.#.#\n#...#\n#####")
+CORRIDOR = Layout(("#####", "#...#", "#####"))
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,6 +30,65 @@ def test_round_trips(task: MazeTask) -> None:
 
 def test_start_is_the_centre_by_default() -> None:
     assert MazeTask(LAYOUT, (1, 1)).start == (6, 6)
+
+
+def test_start_of_a_layout_with_a_wall_in_its_middle() -> None:
+    assert MazeTask(RING, (1, 1)).start == (1, 2)
+    assert {task.start for task in maze_tasks(RING)} == {(1, 2)}
+    assert len(maze_tasks(RING)) == 7
+
+
+@given(tasks(), st.none() | st.integers(0, 3))
+def test_arrays_say_the_task(task: MazeTask, direction: int | None) -> None:
+    task = replace(task, direction=direction)
+    goal, start, rows, *rest = task.arrays()
+    assert task.layout.free_cells[int(goal)] == task.goal
+    assert task.layout.free_cells[int(start)] == task.start
+    assert Layout.from_packed(rows) == task.layout
+    assert [int(number) for number in rest] == ([] if direction is None else [direction])
+    assert MazeTask.from_arrays(*task.arrays()) == task
+
+
+def test_layouts_of_any_sides_are_drawn_together() -> None:
+    mixed = TaskSet((MazeTask(RING, (1, 1)), *EVERY.tasks[:3], MazeTask(CORRIDOR, (1, 1))))
+    goals, starts, rows = mixed.draw(50, torch.Generator(), "cpu")
+    assert rows.shape == (50, 13)
+    drawn = {MazeTask.from_arrays(*row) for row in zip(goals, starts, rows.numpy(), strict=True)}
+    assert drawn == set(mixed)
+
+
+def test_draws_depend_on_the_number_of_tasks_alone() -> None:
+    """As they were when a task was a goal and a start."""
+    rows = torch.randint(len(EVERY), (9,), generator=torch.Generator().manual_seed(0))
+    goals, starts, _ = EVERY.draw(9, torch.Generator().manual_seed(0), "cpu")
+    assert goals.tolist() == [EVERY[int(row)].goal_number for row in rows]
+    assert set(starts.tolist()) == {48}
+
+
+def test_a_direction_is_part_of_the_task() -> None:
+    plain = MazeTask(RING, (1, 1), (3, 3))
+    pictures = set()
+    for direction, mark in enumerate(">v<^"):
+        task = replace(plain, direction=direction)
+        assert mark in task.to_ascii()
+        for again in (MazeTask.from_json(task.to_json()), MazeTask.from_ascii(task.to_ascii())):
+            assert again == task
+        pictures.add(task.task_id)
+    assert len(pictures | {plain.task_id}) == 5
+    assert "direction" not in plain.to_json()
+    directed = TaskSet((task, replace(task, direction=0)))
+    assert [column.shape for column in directed.draw(4, torch.Generator(), "cpu")][3] == (4,)
+
+
+def test_bad_directions_are_refused() -> None:
+    for direction, message in ((4, "at most 3, got 4"), (-1, "at least 0"), (0.5, "whole number")):
+        with pytest.raises(ValueError, match=f"direction must be .*{message}"):
+            MazeTask(RING, (1, 1), direction=direction)  # type: ignore[arg-type]
+    some = TaskSet((MazeTask(RING, (1, 1)), MazeTask(RING, (1, 3), direction=1)))
+    with pytest.raises(ValueError, match="some tasks say in which direction"):
+        some.draw(1, torch.Generator(), "cpu")
+    with pytest.raises(ValueError, match="exactly one 'S', found 2"):
+        MazeTask.from_ascii("######\n#S>.G#\n######")
 
 
 def test_ascii_shows_start_and_goal() -> None:
@@ -150,7 +212,7 @@ def test_sample_draws_only_from_a_subset() -> None:
     few = EVERY.filter(lambda task: task.goal[0] == 1)
     assert {task.goal[0] for task in few.sample(100, np.random.default_rng(0))} == {1}
     numbers = {task.goal_number for task in few}
-    goals, starts = few.draw(500, torch.Generator(), "cpu")
+    goals, starts, _ = few.draw(500, torch.Generator(), "cpu")
     assert set(goals.tolist()) == numbers
     assert set(starts.tolist()) == {LAYOUT.cell_number((6, 6))}
 
