@@ -35,14 +35,8 @@ from metarl.evaluate.returns import AdaptationResult, evaluate_agent
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
-from metarl.rl import (
-    Collector,
-    Policy,
-    PolicyAgent,
-    PolicyGradientTasks,
-    actor_critic,
-    distribution_for,
-)
+from metarl.methods.staged_trials import StagedTrials, check_captured
+from metarl.rl import Policy, PolicyAgent, actor_critic, distribution_for
 from metarl.rl.problem import Problem, TensorEnv
 from metarl.rl.trial_env import TrialEnv, num_trial_inputs
 from metarl.runs.directory import RunDirectory
@@ -143,6 +137,8 @@ class RecurrentLearning:
         place = resolve_device(device)
         streams = [spawn_generators(run.seed, self.streams, place) for run in runs]
         policy = self.policy()
+        if cuda_graph:
+            check_captured(self.problem)
         initial = stack([policy.init(s["init"]) for s in streams])
         captured = (
             [_captured(streams, (self.actions, self.environments), place)] if cuda_graph else []
@@ -151,34 +147,25 @@ class RecurrentLearning:
         timescales = self.method.timescales
         learner = TwoTimescale(params, policy.slow, timescales, *captured)
         trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
-        trials = PolicyGradientTasks(
-            Collector(
-                self.trials(len(runs) * batch_size, [s[self.environments] for s in streams], place),
-                policy,
-                [s[self.actions] for s in streams],
-                self.num_steps,
-                options={"tasks": None},  # each on one of training's, drawn again
-                record=True,
-            ),
-            self.agent.loss,
-        )
+        stages = StagedTrials(self, policy, streams, batch_size, place)
 
         def iterate() -> Mapping[str, Tensor]:
-            metrics = trainer.step(trials)
+            metrics = trainer.step(stages.at(training.iteration / loop.iterations))
             if self.trial_episodes > 1:
                 rewards = learner.batch.trajectory.rewards
                 metrics |= episode_metrics(rewards, self.trial_episodes)
             return metrics
 
-        return MetaTraining(
+        training = MetaTraining(
             trainer,
             iterate,
             runs,
             streams,
-            batch_size * self.num_steps,
+            lambda iteration: batch_size * stages.num_steps(iteration / loop.iterations),
             loop,
             headline=("return_before", "return"),
         )
+        return training
 
     @property
     def num_steps(self) -> int:

@@ -49,6 +49,7 @@ class Recipe(Generic[RunT]):
         place: The usual run directory of settings.
         methods: The methods by name; ``--help`` shows the settings of the one that was picked.
         picks: Options that choose defaults.
+        former: Values of picks that earlier runs do not have.
         commands: The other commands by name.
         train: What `train` does, in a few words.
         may_move: Settings that a resume may change, such as where the data are.
@@ -62,6 +63,7 @@ class Recipe(Generic[RunT]):
     place: Callable[[RunT], Path]
     methods: Mapping[str, type[Method]]
     picks: tuple[str, ...] = ("method",)
+    former: Mapping[str, Any] = field(default_factory=dict)
     commands: Mapping[str, Command] = field(default_factory=dict)
     train: str = "meta-train learners into a run directory"
     may_move: tuple[str, ...] = ()
@@ -74,7 +76,7 @@ class Recipe(Generic[RunT]):
         Raises:
             RunDirectoryError: It is another recipe's run, or another version's.
         """
-        settings = restored(self.defaults, config, self.name, self.picks)
+        settings = restored(self.defaults, config, self.name, self.picks, self.former)
         try:
             check_counts(settings)
         except UserError as error:

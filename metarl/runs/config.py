@@ -106,7 +106,11 @@ def today(option: str) -> str:
 
 
 def restored(
-    default: Callable[..., SettingsT], config: Mapping[str, Any], recipe: str, picks: Sequence[str]
+    default: Callable[..., SettingsT],
+    config: Mapping[str, Any],
+    recipe: str,
+    picks: Sequence[str],
+    former: Mapping[str, Any] | None = None,
 ) -> SettingsT:
     """Return the settings that a run's `config.json` keeps.
 
@@ -116,6 +120,7 @@ def restored(
         config: What the file holds.
         recipe: Whose run it should be.
         picks: Names of the settings that ``default`` takes.
+        former: Values of those that earlier runs do not have.
 
     Raises:
         RunDirectoryError: It is the run of another recipe, or of another version; or a value is
@@ -129,7 +134,7 @@ def restored(
     new = "recipe" in config
     with understood("config.json", problem, "restore it, or use the version that wrote it"):
         values = {name: value for name, value in config.items() if name not in OWN}
-        values = values if new else upgraded(values)
+        values = {**(former or {}), **(values if new else upgraded(values))}
         for name in (*picks, "learner"):
             if name not in values:
                 raise RunDirectoryError(f"config.json {problem}: it has no {name}; restore it")

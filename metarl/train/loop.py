@@ -71,7 +71,8 @@ class MetaTraining:
             (a validation): a line has the mean over the iterations that gave it.
         runs: One run directory an agent.
         generators: For each agent its random streams by name; saved and restored with it.
-        steps_per_iteration: Count of one agent in one iteration.
+        steps_per_iteration: Count of one agent in one iteration; a function, where it depends on
+            how many iterations are over.
         settings: When to end, write and save.
         headline: The metrics that the progress bar shows.
         counter: The things counted: environment steps, or (supervised) tasks.
@@ -86,7 +87,7 @@ class MetaTraining:
         iterate: Callable[[], Mapping[str, Tensor]],
         runs: Sequence[RunDirectory],
         generators: Sequence[Mapping[str, torch.Generator]],
-        steps_per_iteration: int,
+        steps_per_iteration: int | Callable[[int], int],
         settings: LoopSettings,
         headline: Sequence[str] = ("return",),
         *,
@@ -96,7 +97,10 @@ class MetaTraining:
     ) -> None:
         self.learner, self.iterate, self.runs = learner, iterate, runs
         self.generators, self.settings, self.headline = generators, settings, headline
-        self.steps_per_iteration, self.counter = steps_per_iteration, counter
+        self.steps_per_iteration = (
+            steps_per_iteration if callable(steps_per_iteration) else lambda _: steps_per_iteration
+        )
+        self.counter, self.counted = counter, 0
         self.description, self.at_the_end = description, at_the_end
         self.iteration = 0
         self._wall_seconds = 0.0
@@ -201,6 +205,7 @@ class MetaTraining:
             before = self._sums[name].to(value.device) if name in self._sums else None
             self._sums[name] = value if before is None else before + value
             self._num_summed[name] = self._num_summed.get(name, 0) + 1
+        self.counted += self.steps_per_iteration(self.iteration)
         self.iteration += 1
 
     def _close(self, interruption: Interruption) -> dict[str, float]:
@@ -236,7 +241,7 @@ class MetaTraining:
                 self.iteration,
                 {name: values[n] for name, values in means.items()},
                 wall_seconds=self._wall_seconds,
-                **{self.counter: self.iteration * self.steps_per_iteration},
+                **{self.counter: self.counted},
             )
         self._sums, self._num_summed = {}, {}
         shown = [name for name in self.headline if name in means]
@@ -249,6 +254,7 @@ class MetaTraining:
             run.save_checkpoint(
                 {
                     "iteration": self.iteration,
+                    "counted": self.counted,
                     "wall_seconds": self._wall_seconds,
                     "learner": states[n],
                     "generators": {k: g.get_state() for k, g in self.generators[n].items()},
@@ -285,5 +291,6 @@ class MetaTraining:
         counts = states[0]["num_summed"]  # one number for all, in the runs of version 0.1
         self._num_summed = dict.fromkeys(self._sums, counts) if isinstance(counts, int) else counts
         self.iteration = states[0]["iteration"]
+        self.counted = states[0].get("counted", self.iteration * self.steps_per_iteration(0))
         self._closed = all(s.get("closed", True) for s in states)
         self._wall_seconds = max(s["wall_seconds"] for s in states)
