@@ -20,9 +20,9 @@ from gymnasium.spaces import Discrete, Space
 from envs import GridMazeVectorEnv, maze_tasks
 from envs.maze import anchors as oracle
 from envs.maze.dynamics import NUM_ACTIONS, TeleportMode
-from envs.maze.generators import GENERATORS
+from envs.maze.generators import GENERATORS, make_layout
 from envs.maze.views import view_space
-from experiments.environments import BuiltIn, Family, layout_of
+from envs.problems import BuiltIn, Family
 from experiments.maze_pictures import MazePictures
 from metarl.core.cuda_graph import require_cuda
 from metarl.core.settings import Method
@@ -72,7 +72,7 @@ class HiddenGoals(MazePictures, BuiltIn):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        layout_of(self.maze, self.size)
+        make_layout(self.maze, self.size)
         if not (np.isfinite(self.reward) and self.reward > 0):
             raise UserError(f"--reward must be above 0, got {self.reward}")
         if not (np.isfinite(self.wall_penalty) and self.wall_penalty >= 0):
@@ -81,7 +81,7 @@ class HiddenGoals(MazePictures, BuiltIn):
     @cached_property
     def splits(self) -> Any:
         """Goals to train on and to test on; the same ones if all are."""
-        every = maze_tasks(layout_of(self.maze, self.size))
+        every = maze_tasks(make_layout(self.maze, self.size))
         if self.goals == "all":
             return Family(every)
         return every.split(train=0.8, validation=0.0, test=0.2)
@@ -91,7 +91,7 @@ class HiddenGoals(MazePictures, BuiltIn):
         """Mazes."""
         return partial(
             GridMazeVectorEnv,
-            layout=layout_of(self.maze, self.size),
+            layout=make_layout(self.maze, self.size),
             reward=self.reward,
             wall_penalty=self.wall_penalty,
             teleport=self.teleport,

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.environments import ENVIRONMENTS, Environment, Point, environment_named
+from envs.problems import Point
+from experiments.environments import ENVIRONMENTS, environment_named, problem_named
 from metarl.compare.plan import Comparable, options_of
 from metarl.compare.settings import EvaluationSettings
 from metarl.compare.work import Job, Script
@@ -57,7 +58,7 @@ class TrainSettings(RunSettings):
     """Iterations per line of metrics; each line is their mean."""
     checkpoint_every: int = 50
     """Iterations between checkpoints."""
-    environment: Annotated[Environment, tyro.conf.arg(name="")] = field(default_factory=Point)
+    environment: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Point)
     """The tasks."""
     agent: Annotated[Agent, tyro.conf.arg(name="")] = field(default_factory=AdaptingPolicy)
     """Who learns."""
@@ -99,7 +100,7 @@ class TrainSettings(RunSettings):
         Raises:
             UserError: The environment is no problem.
         """
-        return learning(self.environment.problem(self.env), self.learner, self.agent)
+        return learning(problem_named(self.env, self.environment), self.learner, self.agent)
 
 
 def defaults(env: str = "point", method: str = "maml") -> TrainSettings:

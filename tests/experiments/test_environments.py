@@ -9,7 +9,7 @@ from envs import GridMazeVectorEnv, VectorMetaObservation, VectorTrial, maze_tas
 from envs.maze import anchors as oracle
 from envs.maze.generators import GENERATORS
 from envs.maze.layout import Layout
-from experiments.environments import ENVIRONMENTS, Maze, environment_named
+from experiments.environments import ENVIRONMENTS, Maze, environment_named, problem_named
 from metarl.errors import UserError
 from metarl.rl.trial_env import TrialEnv, num_trial_inputs
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def maze(size, horizon, start="centre", goal="teleports", **salt):
-    return Maze(size=size, horizon=horizon, start=start, goal=goal, **salt).problem("maze")
+    return Maze(size=size, horizon=horizon, start=start, goal=goal, **salt)
 
 
 def environments(world, tasks, episodes, generators):
@@ -60,7 +60,7 @@ def test_another_salt_deals_the_goals_out_differently():
     one, other = maze(9, 10), maze(9, 10, salt="a")
     assert set(one.test) != set(other.test)
     with pytest.raises(UserError, match=r"maze has no tasks for validation: .* --salt"):
-        maze(5, 10, salt="goals")
+        problem_named("maze", maze(5, 10, salt="goals"))
 
 
 @pytest.mark.parametrize(("start", "goal"), VARIANTS)
@@ -154,7 +154,7 @@ def test_settings_hand_the_variants_on():
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_spaces_are_those_of_the_environments(env):
-    problem = environment_named(env).problem(env)
+    problem = environment_named(env)
     made = problem.make_env(2, [torch.Generator()], CPU)
     assert made.single_action_space == problem.actions
     assert made.single_observation_space.shape == problem.observation.shape
@@ -165,7 +165,7 @@ def test_spaces_are_those_of_the_environments(env):
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("num_episodes", [1, 3])
 def test_trials_look_as_through_the_wrappers_of_the_environments(env, num_episodes):
-    problem = environment_named(env).problem(env)
+    problem = environment_named(env)
     one, other = (problem.make_env(4, [torch.Generator().manual_seed(3)], CPU) for _ in range(2))
     trial = TrialEnv(one, problem.horizon, num_episodes, device=CPU)
     wrapped = VectorTrial(other, num_episodes, episode_flag=True, wait=True)
@@ -209,5 +209,5 @@ def test_mazes_are_those_of_the_generators(monkeypatch: pytest.MonkeyPatch) -> N
     assert {task.layout for task in world.train.tasks} == {corridor}
     env = world.make_env(2, [torch.Generator()], CPU)
     assert env.settings.layout == corridor
-    with pytest.raises(UserError, match="--maze must be one of"):
+    with pytest.raises(ValueError, match="maze must be one of"):
         Maze(maze="hedge")

@@ -150,7 +150,7 @@ def test_help_shows_what_the_method_reads_alone(capsys, method):
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_train_and_unseen_tasks_are_apart(env):
-    problem = environment_named(env).problem(env)
+    problem = environment_named(env)
     sides = (problem.train, problem.validation, problem.test)
     names = [
         {

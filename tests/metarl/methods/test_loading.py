@@ -88,7 +88,7 @@ def test_the_same_seed_acts_alike_and_greedy_takes_the_most_probable(runs):
 @pytest.mark.parametrize("name", ["maml", "gru"])
 def test_an_agent_adapts_by_gradient_steps_and_stays_as_it_was(runs, name):
     agent = metarl.load(runs / name)
-    problem = Maze(size=5, horizon=40).problem("maze")
+    problem = Maze(size=5, horizon=40)
     before = {n: p.clone() for n, p in agent.agent.params.items()}
     adapted = agent.adapt(problem, problem.test[0], num_steps=2)
     assert all(torch.equal(p, before[n]) for n, p in agent.agent.params.items())
@@ -98,7 +98,7 @@ def test_an_agent_adapts_by_gradient_steps_and_stays_as_it_was(runs, name):
     for n, p in again.agent.params.items():
         assert torch.equal(p, adapted.agent.params[n])
     with pytest.raises((UserError, ValueError)):
-        agent.adapt(Point().problem("point"), Point().train.sample(1, torch.Generator())[0])
+        agent.adapt(Point(), Point().train.sample(1, torch.Generator())[0])
 
 
 def test_runs_that_do_not_say_their_spaces_are_loaded_by_their_weights(runs, tmp_path):
