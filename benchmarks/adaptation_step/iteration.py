@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from envs import PointTask
-from experiments.environments import Point
+from envs.problems import Point
 from metarl.core import Execution, OptimiserSettings, OuterSettings, sgd
 from metarl.meta import MAML
 from metarl.methods.agents import AdaptingPolicy

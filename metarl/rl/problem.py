@@ -29,6 +29,22 @@ class TaskSource(Protocol):
         """Draw n tasks independently, with replacement where they are finitely many."""
 
 
+class KnownReturns(Protocol):
+    """Expected returns of an episode, as a problem says them; `Anchors`, or a value like it."""
+
+    @property
+    def floor(self) -> float:
+        """Return of an agent that does not observe."""
+
+    @property
+    def oracle(self) -> float:
+        """Return of an agent that knows the task."""
+
+    @property
+    def floor_name(self) -> str:
+        """Name of the floor's agent."""
+
+
 class Anchors(NamedTuple):
     """Expected returns of an episode, means over some tasks.
 
@@ -107,7 +123,7 @@ class Problem(Protocol):
             device: Device of the tensors.
         """
 
-    def anchors(self, tasks: Sequence[Any]) -> Anchors | None:
+    def anchors(self, tasks: Sequence[Any]) -> KnownReturns | None:
         """Returns on some tasks at worst and at best; None where they are not known."""
 
 

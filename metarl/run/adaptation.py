@@ -21,7 +21,7 @@ from metarl.methods.learning import Learning
 from metarl.plots.adaptation import draw_adaptation
 from metarl.plots.lines import save_figure
 from metarl.rl.problem import (
-    Anchors,
+    KnownReturns,
     Problem,
     Split,
     is_finite,
@@ -110,7 +110,7 @@ class Evaluated:
     trained: AdaptationResult
     untrained: AdaptationResult
     tasks: Sequence[Any]
-    anchors: Anchors | None
+    anchors: KnownReturns | None
     summary: dict[str, Any]
 
 
