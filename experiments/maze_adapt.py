@@ -194,7 +194,7 @@ def prepare(settings: TrainSettings) -> Training:
     """Make everything once, and return the training."""
     what = settings.learning()
     if settings.resume is None:  # a run of an earlier version may be more than there is now
-        what.check(settings.device)
+        what.check(settings.device, settings.meta_batch)
     return lambda runs, resume_to: what.train(
         runs, settings.loop, settings.meta_batch, settings.device, resume_to=resume_to
     )
@@ -286,7 +286,7 @@ def check(job: Job) -> None:
     from metarl.run.adaptation import check_fits
 
     what = job.train.learning()
-    what.check(job.train.device)
+    what.check(job.train.device, job.train.meta_batch)
     check_fits(what.problem, job.evaluate)
 
 

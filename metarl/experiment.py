@@ -122,7 +122,7 @@ class Experiment:
             KeyboardInterrupt: Interrupted, after saving: go on with `resume`.
         """
         what = self.learning()
-        what.check(self.device)
+        what.check(self.device, self.meta_batch)
         runs = create_runs(
             place,
             seeds,
@@ -238,7 +238,7 @@ def compare(
     for seed in seeds:
         for name, one in experiments.items():
             job = _job(one, place / name / f"seed-{seed}", seed, evaluation)
-            one.learning().check(one.device)
+            one.learning().check(one.device, one.meta_batch)
             check_fits(one.problem, job.evaluate)
             check_same(job)
             jobs.append(job)

@@ -8,13 +8,17 @@ timescales; there is no look-ahead through an inner step, which Algorithms 1 and
 
 Agents are stacked and learn side by side, each as it would alone. The gradient of one that is not
 finite counts as 0, and what is added up is clipped: `TwoTimescale.due` comes after both.
+
+Where a batch is learned from in minibatches, each of them takes the place of an episode above: fast
+weights step on every minibatch, and a warp period is that many minibatches. So both sides get as
+many more steps from the same experience as there are minibatches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -32,17 +36,19 @@ class TwoTimescaleSettings:
     Attributes:
         fast: Optimiser of the fast weights.
         slow: Optimiser of the slow weights.
-        warp_period: Episodes between two slow steps.
+        warp_period: Episodes (or minibatches) between two slow steps.
         max_grad_norm: Each episode's gradient is clipped to this norm over all weights; None does
             not clip.
-        num_epochs: Fast steps per episode, each on the loss recomputed (PPO).
+        num_epochs: Fast steps per episode, each on the loss recomputed (PPO); in minibatches, how
+            often each of an episode's trials is met.
         reset_fast: meta-batch returns the fast weights and their optimiser to the start after
             every slow step, so that the slow weights learn to make fast ones adapt from there;
             never lets them live on, as published.
         slow_gradient: Step the slow weights on the mean of the gradients, or on their sum.
-        burn_in: Episodes at the start without a step, whose gradients pile up (the published
-            code's 101).
-        slow_phase: Shifts the slow steps by that many episodes (the published code's 1).
+        burn_in: Episodes (or minibatches) at the start without a step, whose gradients pile up (the
+            published code's 101).
+        slow_phase: Shifts the slow steps by that many episodes or minibatches (the published
+            code's 1).
     """
 
     fast: OptimiserSettings = field(default_factory=OptimiserSettings)
@@ -68,13 +74,29 @@ class TwoTimescaleSettings:
         return self.fast if side == "fast" else self.slow
 
 
+class Minibatches(Protocol):
+    """The division of a batch of experience into minibatches."""
+
+    @property
+    def count(self) -> int:
+        """Minibatches of a batch."""
+
+    def of(self, batch: Any, num_epochs: int) -> Iterator[Any]:
+        """The minibatches of some epochs, ``num_epochs * count``, each a batch to the tasks' loss.
+
+        Args:
+            batch: What the tasks' ``sample`` returned.
+            num_epochs: Times that the whole batch is gone through.
+        """
+
+
 class TwoTimescale:
     """N agents with fast and slow weights, learning side by side.
 
     Attributes:
         params: Stacked parameters ``[N, ...]``; their values change in place when an optimiser
             steps, and at no other time.
-        num_episodes: Episodes learned from so far.
+        num_episodes: Episodes learned from so far, or minibatches.
         batch: The experience of the last one; None before the first. Where it was played by a
             captured function, the next one is written over it.
     """
@@ -87,6 +109,8 @@ class TwoTimescale:
         slow: Sequence[str],
         settings: TwoTimescaleSettings,
         captured: Callable[[Function], Function] = lambda function: function,
+        *,
+        minibatches: Minibatches | None = None,
     ) -> None:
         """Take parameters ``[N, ...]``, which are copied.
 
@@ -95,9 +119,11 @@ class TwoTimescale:
             slow: Name patterns of the slow ones.
             settings: Settings of the steps of both sides.
             captured: Runs what leads from tasks to gradients, given as a function that always
-                gets the same objects: as a CUDA graph, for one.
+                gets the same objects: as a CUDA graph, for one. With minibatches, which are never
+                the same, it runs what leads to the experience alone.
+            minibatches: How experience is divided; None: it is not.
         """
-        self.settings = settings
+        self.settings, self._minibatches = settings, minibatches
         self.params = {n: p.detach().clone().requires_grad_() for n, p in params.items()}
         self.num_agents = len(next(iter(self.params.values())))
         self.partition = partition(self.params, slow=slow)
@@ -106,7 +132,8 @@ class TwoTimescale:
         self.batch: Any = None
         self._initial_fast = {n: p.detach().clone() for n, p in self.fast.items()}
         self._sums = {n: torch.zeros_like(precise(p)) for n, p in self.params.items()}
-        self._num_summed = self._epoch = 0
+        self._num_summed = self._left = 0  # gradients in the sums; those to come from this batch
+        self._sample = captured(self._sampled)
         self._play, self._repeat = captured(self._played), captured(self._differentiated)
 
     @property
@@ -124,49 +151,73 @@ class TwoTimescale:
         Yields:
             Metrics ``[N]``, once per epoch: ``loss``, and those that the experience has.
         """
-        self._epoch = 0
+        if self._minibatches is not None:
+            yield from self._in_minibatches(tasks, self._minibatches)
+            return
+        self._left = self.settings.num_epochs
         self.batch, loss, gradients = self._play(tasks)
         measured: Metrics = getattr(self.batch, "metrics", {})
         for epoch in range(self.settings.num_epochs):
             if epoch and self._learns:  # the weights have moved
                 loss, gradients = self._repeat(tasks, self.batch)
-            for p, gradient in zip(self.params.values(), gradients, strict=True):
-                p.grad = gradient
-            yield {**measured, "loss": loss}
+            yield self._written(loss, gradients, measured)
+
+    def _in_minibatches(self, tasks: TaskBatch[Any], minibatches: Minibatches) -> Iterator[Metrics]:
+        """`meta_gradients`, one per minibatch and epoch."""
+        num_epochs = self.settings.num_epochs
+        self._left = num_epochs * minibatches.count
+        self.batch = self._sample(tasks)
+        measured: Metrics = getattr(self.batch, "metrics", {})
+        for part in minibatches.of(self.batch, num_epochs):
+            yield self._written(*self._differentiated(tasks, part), measured)
+
+    def _written(self, loss: Tensor, gradients: Sequence[Tensor], measured: Metrics) -> Metrics:
+        """Write gradients to where a trainer looks for them, and return the metrics."""
+        for p, gradient in zip(self.params.values(), gradients, strict=True):
+            p.grad = gradient
+        return {**measured, "loss": loss}
 
     def due(self, skips: Tensor | None) -> Sequence[SideStep]:
-        """Fast weights step at once, slow ones with the last epoch of a warp period.
+        """Fast weights step at once, slow ones with the last gradient of a warp period.
 
         Args:
             skips: bool ``[N]``: agents whose gradient was not finite and has been set to 0; None:
                 all were.
 
         Returns:
-            The steps; what they step on lies in ``.grad``, in place of the epoch's gradient.
+            The steps; what they step on lies in ``.grad``, in place of the gradient. An agent that
+            skips takes no step from there to the end of its batch, but for the slow step of a batch
+            that is learned from in one piece.
         """
         gradients = [p.grad for p in self.params.values() if p.grad is not None]
         torch._foreach_add_(list(self._sums.values()), gradients)
-        self._num_summed += 1
-        self._epoch += 1
-        steps = [SideStep("fast", skips)] if self._learns else []
+        fast: list[SideStep] = []
         if self._learns:
+            fast.append(SideStep("fast", skips))
             self._take_sums(self.fast, 1)
-        if skips is not None and bool(skips.all()):  # no epoch follows; as if they had added 0
-            self._num_summed += self.settings.num_epochs - self._epoch
-            self._epoch = self.settings.num_epochs
-        if self._epoch < self.settings.num_epochs:
-            return steps
+        slow: list[SideStep] = []
+        # What would follow a gradient that all skip does not come: it counts as if it had been 0.
+        nothing_follows = skips is not None and bool(skips.all())
+        for _ in range(self._left if nothing_follows else 1):
+            if not self._ends_a_period():
+                continue
+            if self.settings.reset_fast == "meta-batch":
+                fast = [step._replace(restart=self._initial_fast) for step in fast]
+            if self.slow and not slow:
+                mean = self.settings.slow_gradient == "mean"
+                self._take_sums(self.slow, self._num_summed if mean else 1)
+                slow.append(SideStep("slow", None if self._minibatches is None else skips))
+            self._num_summed = 0
+        return [*fast, *slow]
+
+    def _ends_a_period(self) -> bool:
+        """Count a gradient; whether a warp period is over with it."""
+        self._num_summed += 1
+        self._left -= 1
+        if self._left and self._minibatches is None:  # an episode has more epochs to come
+            return False
         self.num_episodes += 1
-        if not self.at_meta_batch_end():
-            return steps
-        if self.settings.reset_fast == "meta-batch":
-            steps = [step._replace(restart=self._initial_fast) for step in steps]
-        if self.slow:
-            mean = self.settings.slow_gradient == "mean"
-            self._take_sums(self.slow, self._num_summed if mean else 1)
-            steps.append(SideStep("slow"))
-        self._num_summed = 0
-        return steps
+        return self.at_meta_batch_end()
 
     def at_meta_batch_end(self) -> bool:
         """Whether the slow weights have just stepped (or would have, were there any)."""
@@ -182,8 +233,12 @@ class TwoTimescale:
 
     def _played(self, tasks: TaskBatch[Any]) -> tuple[Any, Tensor, tuple[Tensor, ...]]:
         """An episode, its loss ``[N]`` and the gradient by every parameter; nothing else moves."""
-        batch = tasks.sample(self.fast, self.slow, "support")
+        batch = self._sampled(tasks)
         return batch, *self._differentiated(tasks, batch)
+
+    def _sampled(self, tasks: TaskBatch[Any]) -> Any:
+        """An episode; nothing else moves."""
+        return tasks.sample(self.fast, self.slow, "support")
 
     def _differentiated(
         self, tasks: TaskBatch[Any], batch: Any

@@ -59,7 +59,7 @@ class FineTunedLearning(InTurn):
     method: PPOSettings
     agent: MixturePolicy
 
-    def check(self, device: str) -> None:
+    def check(self, device: str, meta_batch: int) -> None:
         """Check that a model can be made.
 
         Raises:

@@ -70,7 +70,7 @@ class GradientLearning(InTurn):
     method: GradientMethod
     agent: AdaptingPolicy
 
-    def check(self, device: str) -> None:
+    def check(self, device: str, meta_batch: int) -> None:
         """Check that all can be made, and that the method reads what it is given.
 
         Raises:

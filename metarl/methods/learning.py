@@ -25,8 +25,12 @@ class Learning(Protocol):
     def problem(self) -> Problem:
         """The problem that is learned."""
 
-    def check(self, device: str) -> None:
+    def check(self, device: str, meta_batch: int) -> None:
         """Check that all can be made, before there is a run directory.
+
+        Args:
+            device: Where it is to train.
+            meta_batch: Tasks of an iteration.
 
         Raises:
             UserError: It cannot.

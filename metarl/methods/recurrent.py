@@ -37,6 +37,7 @@ from metarl.methods.agents import TrialAgent
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.methods.staged_trials import StagedTrials, check_captured
 from metarl.rl import Policy, PolicyAgent, actor_critic, distribution_for
+from metarl.rl.minibatches import TrialMinibatches, check_divides
 from metarl.rl.problem import Problem, TensorEnv
 from metarl.rl.trial_env import TrialEnv, num_trial_inputs
 from metarl.runs.directory import RunDirectory
@@ -46,6 +47,9 @@ from metarl.train.trainer import Trainer
 
 USUAL_TRIALS = 20
 """Per task, to be measured by."""
+
+SHUFFLES = "shuffles"
+"""Random stream that deals the trials of a batch out to minibatches; last, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,22 @@ class RecurrentLearning:
     environments: str = "episodes"
     max_skipped: int = 1
 
-    def check(self, device: str) -> None:
+    def check(self, device: str, batch_size: int) -> None:
         """Check that all can be made.
+
+        Args:
+            device: Where it is to train.
+            batch_size: Trials per agent and iteration.
 
         Raises:
             UserError: It cannot.
         """
         resolve_device(device)
+        if self.method.minibatch_trials is not None:
+            try:
+                check_divides(self.method.minibatch_trials, batch_size)
+            except ValueError as error:
+                raise UserError(str(error)) from error
         policy = self.policy()
         if isinstance(self.method, WarpRNNSettings) and not policy.slow:
             raise UserError(
@@ -135,7 +148,9 @@ class RecurrentLearning:
     ) -> MetaTraining:
         """Make everything that trains; see `train`."""
         place = resolve_device(device)
-        streams = [spawn_generators(run.seed, self.streams, place) for run in runs]
+        size = self.method.minibatch_trials
+        names = self.streams if size is None else (*self.streams, SHUFFLES)
+        streams = [spawn_generators(run.seed, names, place) for run in runs]
         policy = self.policy()
         if cuda_graph:
             check_captured(self.problem)
@@ -145,7 +160,12 @@ class RecurrentLearning:
         )
         params = {name: p.to(place) for name, p in initial.items()}
         timescales = self.method.timescales
-        learner = TwoTimescale(params, policy.slow, timescales, *captured)
+        minibatches = (
+            None
+            if size is None
+            else TrialMinibatches(policy, batch_size, size, [s[SHUFFLES] for s in streams])
+        )
+        learner = TwoTimescale(params, policy.slow, timescales, *captured, minibatches=minibatches)
         trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
         stages = StagedTrials(self, policy, streams, batch_size, place)
 

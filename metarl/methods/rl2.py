@@ -24,8 +24,12 @@ class RL2Settings(OuterLoop):
     """Remember the task in the hidden state of a recurrent network, within a trial.
 
     Attributes:
-        num_epochs: Steps on each batch of trials.
-        burn_in: Iterations at the start without a step, whose gradients pile up.
+        num_epochs: Passes over each batch of trials, each with a step, or with one per minibatch.
+        minibatch_trials: Trials per agent in a minibatch; they divide the batch. Every pass deals
+            them out again and takes a step on each minibatch. None: a pass is one step on the whole
+            batch.
+        burn_in: Iterations at the start without a step, whose gradients pile up; with
+            minibatch_trials, that many minibatches.
     """
 
     name: ClassVar[str] = "rl2"
@@ -37,12 +41,16 @@ class RL2Settings(OuterLoop):
     max_grad_norm: float | None = 1.0
     decay: Literal["constant", "linear", "cosine"] = "linear"
     num_epochs: int = 3
+    minibatch_trials: int | None = None
     burn_in: int = 0
 
     def check(self) -> None:
-        """Check what both timescales step with."""
+        """Check what both timescales step with, and the minibatches."""
         super().check()
         _ = self.timescales
+        size = self.minibatch_trials
+        if size is not None and size < 1:
+            raise ValueError(f"minibatch_trials must be at least 1, or None, got {size}")
 
     @property
     def timescales(self) -> TwoTimescaleSettings:
@@ -62,12 +70,13 @@ class WarpRNNSettings(RL2Settings, SlowSide):
     """Remember the task in a network whose recurrent weights are slow, and whose heads are fast.
 
     Attributes:
-        warp_period: Iterations between two slow steps.
+        warp_period: Iterations between two slow steps; with minibatch_trials, minibatches, so that
+            slow weights take more steps from the same trials as well.
         reset_fast: meta-batch returns the fast weights and their optimiser to the start after
             every slow step, so that the slow weights learn to make fast ones adapt from there;
             never lets them live on, as published.
         slow_gradient: Step the slow weights on the mean of the gradients, or on their sum.
-        slow_phase: Shifts the slow steps by that many iterations (the published code's 1).
+        slow_phase: Shifts the slow steps by that many of the same (the published code's 1).
         slow: Optimiser of the slow weights, where it is another altogether, as runs of version 0.1
             could have it; no flag.
     """

@@ -36,6 +36,7 @@ RUNS = {
     "maze warp": (maze, MAZE, SEEDS),
     "maze lstm": (maze, (*MAZE, "--method", "lstm"), ()),
     "maze ppo": (maze, ("--preset", "ppo", *MAZE), ()),
+    "maze minibatches": (maze, (*MAZE, "--preset", "ppo", "--minibatch-trials", "1"), ()),
     "adapt maml": (maze_adapt, (*GRADIENT, "--method", "maml"), SEEDS),
     "adapt promp": (maze_adapt, (*GRADIENT, "--method", "promp"), ()),
     "adapt trpo-maml": (maze_adapt, (*REGION, "--method", "trpo-maml"), ()),

@@ -89,9 +89,12 @@ def test_same_seed_same_numbers_for_every_method(tmp_path, method):
     assert_same(one, two)
 
 
-def test_seeds_together_equal_seeds_alone(tmp_path):
+@pytest.mark.parametrize(
+    "more", [(), ("--preset", "ppo", "--batch-size", "16", "--minibatch-trials", "8")]
+)
+def test_seeds_together_equal_seeds_alone(tmp_path, more):
     """To the last bit, where matrices are large enough for one way of multiplying them."""
-    size = ("--hidden-size", "32", "--batch-size", "8")
+    size = ("--hidden-size", "32", "--batch-size", "8", *more)
     together = train(tmp_path / "together", "--seeds", "0", "4", *size)
     assert [run.path.name for run in together] == ["seed-0", "seed-4"]
     for run, seed in zip(together, (0, 4), strict=True):
@@ -157,6 +160,7 @@ OTHER_LEARNERS = {
     "ppo": ("--preset", "ppo"),
     "rmsprop": ("--optimiser", "rmsprop", "--slow-lr", "0.01"),
     "paper": ("--preset", "paper"),
+    "minibatches": ("--preset", "ppo", "--batch-size", "6", "--minibatch-trials", "2"),
 }
 
 
@@ -441,6 +445,11 @@ def test_paper_preset_trains(tmp_path):
         (["train", "--max-grad-norm", "0"], "--max-grad-norm must be finite and above 0"),
         (["train", "--warp-period", "0"], "--warp-period must be at least 1, got 0"),
         (["train", "--loss.gamma", "1.5"], r"gamma must lie in [0, 1], got 1.5"),
+        (
+            ["train", "--minibatch-trials", "7"],
+            "minibatches of 7 trials do not make up a batch of 30: minibatch_trials can be 1, 2, 3",
+        ),
+        (["train", "--minibatch-trials", "0"], "--minibatch-trials must be at least 1, or None"),
         (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run", "--seed", "-1"], "--seed must not be negative, got -1"),

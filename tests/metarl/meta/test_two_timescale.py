@@ -281,3 +281,66 @@ def test_as_many_in_a_row_as_may_not_be_stop_it_and_nothing_has_moved():
 def test_settings_refuse_counts_that_mean_nothing(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SETTINGS, **change)
+
+
+class Quarters:
+    """Minibatches of a quadratic's target: four times the same."""
+
+    count = 4
+
+    def of(self, batch, num_epochs):
+        for _ in range(num_epochs * self.count):
+            yield batch
+
+
+def in_quarters(settings, max_skipped=3, agents=(0, 1)):
+    params = {
+        "fast": torch.tensor([0.5, 1.0], dtype=torch.float64)[list(agents)],
+        "slow": torch.tensor([2.0, 3.0], dtype=torch.float64)[list(agents)],
+    }
+    learner = TwoTimescale(params, ["slow"], settings, minibatches=Quarters())
+    return Trainer(learner, settings, max_skipped=max_skipped)
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2])
+def test_a_minibatch_takes_the_place_of_an_episode(num_epochs):
+    ours = in_quarters(replace(SETTINGS, num_epochs=num_epochs))
+    for k in range(3):
+        ours.step(Quadratic())
+        for agent in range(2):
+            done = 4 * num_epochs * (k + 1)
+            expected = by_hand(agent, done)[-1]
+            found = [ours.learner.params[n][agent].item() for n in ("fast", "slow")]
+            assert found == pytest.approx(expected, abs=1e-12)
+            assert ours.learner.num_episodes == done
+
+
+class SpoiledAlone(Spoiled):
+    """The same for the second agent by itself."""
+
+    num_tasks = 1
+
+    def sample(self, fast, slow, split):
+        return super().sample(fast, slow, split)[1:]
+
+    def loss(self, fast, slow, batch):
+        self.left -= 1
+        loss = Quadratic.loss(self, fast, slow, batch)
+        return loss * (torch.nan if self.left <= 0 else 1.0)
+
+
+@pytest.mark.parametrize("evaluation", [1, 2, 5, 8])
+@pytest.mark.parametrize("reset_fast", ["never", "meta-batch"])
+def test_an_agent_whose_minibatch_is_not_finite_goes_on_as_it_would_alone(evaluation, reset_fast):
+    """It takes no step more on that batch; warp periods go on as if none had been missed."""
+    adam = OptimiserSettings("adam", lr=0.1)
+    settings = replace(SETTINGS, fast=adam, slow=adam, num_epochs=2, reset_fast=reset_fast)
+    both, alone = in_quarters(settings), in_quarters(settings, agents=(1,))
+    for scale in (1.0, None, 1.0, 1.0):
+        one = Quadratic() if scale else Spoiled({1}, evaluation)
+        other = SpoiledAlone({1}, 100 if scale else evaluation)
+        found = both.step(one)["skipped"].tolist(), alone.step(other)["skipped"].tolist()
+        assert found == (([0.0, 0.0], [0.0]) if scale else ([0.0, 1.0], [1.0]))
+        assert both.learner.num_episodes == alone.learner.num_episodes
+        for name, p in alone.learner.params.items():
+            assert torch.equal(p[0], both.learner.params[name][1]), (scale, name)
