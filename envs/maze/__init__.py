@@ -3,9 +3,11 @@
 from . import anchors as oracle
 from .drawing import draw
 from .env import GridMazeEnv
+from .files import tasks_from_file
 from .generators import pillar_maze
 from .identity import layout_hash
 from .layout import Cell, Layout
+from .named import named_mazes
 from .tasks import MazeTask, maze_tasks
 from .tensor import GridMazeVectorEnv
 
@@ -18,6 +20,8 @@ __all__ = [
     "draw",
     "layout_hash",
     "maze_tasks",
+    "named_mazes",
     "oracle",
     "pillar_maze",
+    "tasks_from_file",
 ]
