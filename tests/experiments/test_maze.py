@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from envs.maze import anchors as oracle
-from experiments.maze import CORES, RECIPE, HiddenGoals, defaults
+from experiments.maze import RECIPE, defaults
+from experiments.maze_problems import HiddenGoals
+from experiments.maze_settings import CORES
 from metarl.core import num_parameters, partition
 from metarl.runs.directory import RunDirectory, find_runs
 from tests.experiments.scripts import maze as main
@@ -215,7 +217,7 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
 
 
 def test_a_summary_is_told_in_whole_phrases():
-    from experiments.maze import MazeReferences
+    from experiments.maze_problems import MazeReferences
     from metarl.run.trials import describe, describe_seeds
 
     references = MazeReferences(HiddenGoals(), ())

@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from experiments import maze as recipe
-from experiments.maze import CORES, TrainSettings, defaults
+from experiments.maze_settings import CORES, TrainSettings, defaults
 from metarl.core import cuda_graph
 from metarl.methods import recurrent
 from metarl.train.loop import LoopSettings

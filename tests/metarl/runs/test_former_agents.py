@@ -3,8 +3,8 @@
 import pytest
 
 from experiments.maze import RECIPE as MAZE
-from experiments.maze import HiddenGoals
 from experiments.maze_adapt import RECIPE as MAZE_ADAPT
+from experiments.maze_problems import HiddenGoals
 from metarl.core import OptimiserSettings
 from metarl.runs.config import today
 
