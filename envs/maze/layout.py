@@ -74,6 +74,11 @@ class Layout:
         lines = (line.strip() for line in text.strip().splitlines())
         return cls(tuple(line.replace(" ", FREE) for line in lines))
 
+    @classmethod
+    def from_walls(cls, walls: NDArray[np.bool_]) -> Layout:
+        """The inverse of `walls`: of bool [height, width]."""
+        return cls(tuple("".join(WALL if wall else FREE for wall in row) for row in walls))
+
     def to_ascii(self) -> str:
         """The picture, one line a row, without a final newline."""
         return "\n".join(self.rows)

@@ -1,18 +1,19 @@
-"""Functions that make layouts, by name. Each is pure: the same size gives the same `Layout`.
+"""The pillar maze.
 
-The pillar maze is that of Miconi et al. (2018), "Differentiable plasticity: training plastic
+It is that of Miconi et al. (2018), "Differentiable plasticity: training plastic
 neural networks with backpropagation", used again in Miconi et al. (2019) and Flennerhag et al.
 (2020), "Meta-learning with warped gradient descent".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
-from .layout import FREE, WALL, Layout
+import torch
 
-__all__ = ["GENERATORS", "make_layout", "pillar_maze"]
+from ..layout import FREE, WALL, Layout
+
+__all__ = ["pillar_maze", "pillars"]
 
 MOST_ROWS = 2**10 + 1
 """Rows of a maze: a layout is checked cell by cell, and every cell is a task."""
@@ -58,18 +59,7 @@ def pillar_maze(size: int = 13) -> Layout:
     return Layout(tuple("".join(mark(r, c) for c in range(size)) for r in range(size)))
 
 
-GENERATORS: dict[str, Callable[[int], Layout]] = {
-    "pillars": pillar_maze,
-}
-"""Mazes by name, as environments take it: each a function from the size to a layout."""
-
-
-def make_layout(maze: str, size: int) -> Layout:
-    """The layout of a name and a size.
-
-    Raises:
-        ValueError: If there is no such maze, or not of this size.
-    """
-    if maze not in GENERATORS:
-        raise ValueError(f"maze must be one of {list(GENERATORS)}, got {maze!r}")
-    return GENERATORS[maze](size)
+def pillars(n: int, side: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    """The pillar maze n times: it leaves nothing to chance."""
+    walls = torch.tensor(pillar_maze(side).walls, device=device)
+    return walls.expand(n, side, side)
