@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from metarl.compare.summaries import (
     Summary,
-    csv_of,
     curve_across,
     curve_within,
     over_seeds,
     read_summaries,
     seeds_of_lines,
 )
+from metarl.compare.tables import csv_of
 from metarl.plots.lines import learning_curves, save_figure
 from metarl.runs.files import write_bytes
 

@@ -6,18 +6,16 @@ Any method (`metarl.methods`) learns any environment (`experiments.environments`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
 from envs.problems import Point
 from experiments.environments import ENVIRONMENTS, environment_named, problem_named
-from metarl.compare.plan import Comparable, options_of
-from metarl.compare.settings import EvaluationSettings
-from metarl.compare.work import Job, Script
+from metarl.compare.command import run_compare
+from metarl.compare.plan import Comparable, comparable
 from metarl.core.settings import Method
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
@@ -28,10 +26,9 @@ from metarl.methods.loading import describe_spaces
 from metarl.methods.ppo import PPOSettings
 from metarl.methods.rl2 import RL2Settings
 from metarl.rl import PolicyGradientSettings
-from metarl.run import Command, Recipe, RunSettings, Training, at_least, main, one_of, train
-from metarl.run.command_line import parse
+from metarl.run import Command, Recipe, RunSettings, Training, at_least, command, main, one_of
+from metarl.run.adaptation import EvaluateSettings, RenderSettings, evaluate, render
 from metarl.run.counts import Held
-from metarl.runs.config import today
 
 METHODS = methods_for("policy")
 START_ENTROPY = 1.0
@@ -65,34 +62,20 @@ class TrainSettings(RunSettings):
     learner: Annotated[Method, tyro.conf.arg(name="")] = field(default_factory=MAMLSettings)
     """How."""
 
+    HELD: ClassVar[Held] = (
+        (4, "meta_batch", "agent.episodes", "environment.horizon"),
+        (4, "meta_batch", "agent.trial_episodes", "environment.horizon"),
+        (4, "meta_batch", "learner.inner_steps"),
+        (4, "meta_batch", "environment.arms"),
+        (64, "agent.hidden"),  # weights, gradients, moments, two numbers in and one out
+        (16, "agent.core_size", "agent.core_size"),
+        (16, "agent.hidden_size", "agent.hidden_size"),
+        (2, *["environment.size"] * 4),  # a number for every goal and every place
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "meta_batch")
-
-    @property
-    def HELD(self) -> Held:  # noqa: N802
-        """Lower bounds of memory (`metarl.run.counts`)."""
-        parts: dict[str, Any] = {
-            "environment": self.environment,
-            "agent": self.agent,
-            "learner": self.learner,
-        }
-        there = {f"{part}.{f.name}" for part, of in parts.items() for f in fields(of)}
-        bounds: Held = (
-            (4, "meta_batch", "agent.episodes", "environment.horizon"),
-            (4, "meta_batch", "agent.trial_episodes", "environment.horizon"),
-            (4, "meta_batch", "learner.inner_steps"),
-            (4, "meta_batch", "environment.arms"),
-            (64, "agent.hidden"),  # weights, gradients, moments, two numbers in and one out
-            (16, "agent.core_size", "agent.core_size"),
-            (16, "agent.hidden_size", "agent.hidden_size"),
-            (2, *["environment.size"] * 4),  # a number for every goal and every place
-        )
-        return tuple(
-            bound
-            for bound in bounds
-            if all(not isinstance(p, str) or "." not in p or p in there for p in bound)
-        )
 
     def learning(self) -> Learning:
         """Return what is learned, by whom and how.
@@ -209,25 +192,7 @@ def place(settings: TrainSettings) -> Path:
     return Path("runs") / (name if core == usual else f"{name}-{core}")
 
 
-def _compare(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.compare.command import run_compare
-
-    run_compare(COMPARABLE, prog, arguments)
-
-
-def _evaluate(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.run.adaptation import EvaluateSettings, evaluate
-
-    evaluate(parse(EvaluateSettings, prog, arguments), RECIPE.settings_of)
-
-
-def _render(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.run.adaptation import RenderSettings, render
-
-    render(parse(RenderSettings, prog, arguments), RECIPE.settings_of)
-
-
-RECIPE = Recipe(
+RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.maze_adapt",
     defaults=defaults,
     prepare=prepare,
@@ -235,88 +200,25 @@ RECIPE = Recipe(
     methods=METHODS,
     picks=("env", "method"),
     beside=lambda settings: {"spaces": describe_spaces(settings.learning().problem)},
-    commands={  # what they import, training has no use for: the drawing libraries
-        "evaluate": Command("adapt to unseen tasks, measure every step and draw it", _evaluate),
-        "compare": Command("train and evaluate many methods: one table, one picture", _compare),
-        "render": Command("film the same task at every step of adaptation", _render),
+    commands={
+        "evaluate": command(
+            "adapt to unseen tasks, measure every step and draw it",
+            EvaluateSettings,
+            lambda how: evaluate(how, RECIPE.settings_of),
+        ),
+        "compare": Command(
+            "train and evaluate many methods: one table, one picture",
+            lambda prog, arguments: run_compare(COMPARABLE, prog, arguments),
+        ),
+        "render": command(
+            "film the same task at every step of adaptation",
+            RenderSettings,
+            lambda how: render(how, RECIPE.settings_of),
+        ),
     },
 )
 
-# -------------------------------------------------------------------------------- comparison
-
-# Functions of this module, so that a process of a comparison finds them by name.
-
-
-def train_one(wanted: TrainSettings) -> None:
-    """Train a run."""
-    train(RECIPE, wanted)
-
-
-def resume_one(path: Path, wanted: TrainSettings) -> None:
-    """Go on with a run, to the iterations that are wanted."""
-    asked = replace(defaults(), resume=path, iterations=wanted.iterations, device=wanted.device)
-    train(RECIPE, asked, ("--iterations",))
-
-
-def evaluate_one(how: Any) -> None:
-    """Evaluate a run."""
-    from metarl.run.adaptation import evaluate
-
-    evaluate(how, RECIPE.settings_of)
-
-
-def settings_of(config: Mapping[str, Any]) -> TrainSettings:
-    """Return the settings of a run."""
-    return RECIPE.settings_of(config)
-
-
-def evaluation(how: EvaluationSettings, run: Path, device: str) -> Any:
-    """Return the settings of the evaluation of a run, of those of all."""
-    from metarl.run.adaptation import EvaluateSettings
-
-    return EvaluateSettings(run, device=device, **vars(how))
-
-
-def check(job: Job) -> None:
-    """Check that a run can be made and evaluated.
-
-    Raises:
-        UserError: It cannot.
-    """
-    from metarl.run.adaptation import check_fits
-
-    what = job.train.learning()
-    what.check(job.train.device, job.train.meta_batch)
-    check_fits(what.problem, job.evaluate)
-
-
-def reads(method: str, name: str) -> bool:
-    """Return whether a method has an option of training, in some environment."""
-    return any(name in options_of(defaults(env, method)) for env in (*ENVIRONMENTS, "a:b"))
-
-
-def title(settings: TrainSettings) -> str:
-    """Return the task distribution in words."""
-    side = getattr(settings.environment, "size", None)
-    size = f" {side} x {side}" if side else ""
-    return f"{settings.env}{size}, {settings.learning().problem.horizon} steps per episode"
-
-
-COMPARABLE = Comparable(
-    Script(train_one, resume_one, evaluate_one, settings_of, ("summary.json", "adaptation.json")),
-    list(METHODS),
-    defaults=defaults,
-    reads=reads,
-    evaluation=evaluation,
-    check=check,
-    title=title,
-    same=("env", *dict.fromkeys(f.name for one in ENVIRONMENTS.values() for f in fields(one))),
-    families={
-        family: [name for name, method in METHODS.items() if method.family == family]
-        for family in dict.fromkeys(method.family for method in METHODS.values())
-    },
-    today=today,
-)
+COMPARABLE: Comparable = comparable(RECIPE)
 
 if __name__ == "__main__":
     main(RECIPE)

@@ -10,7 +10,6 @@ from typing import Any
 
 import tyro
 
-from metarl.compare.picture import draw
 from metarl.compare.plan import Comparable, jobs
 from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
@@ -24,9 +23,9 @@ from metarl.compare.settings import (
 from metarl.compare.tables import as_csv, as_markdown
 from metarl.compare.work import PLACES, Job
 from metarl.errors import UserError
-from metarl.plots.lines import save_figure
 from metarl.run.command_line import fail, option
 from metarl.run.counts import check_counts
+from metarl.runs.config import today
 from metarl.runs.files import held, read_json, to_json, write_bytes, write_json
 
 PATIENCE = 60.0
@@ -37,7 +36,7 @@ Read = Callable[[], tuple[CompareSettings, Comparison]]
 
 def run_compare(comparable: Comparable, prog: str, arguments: Sequence[str]) -> None:
     """Read the command line, and compare."""
-    folder = Path(option(arguments, "--run-dir", str(comparable.settings().run_dir), ()))
+    folder = Path(option(arguments, "--run-dir", str(CompareSettings().run_dir), ()))
     try:
         failures = compare(
             comparable, folder, partial(asked_for, comparable, prog, folder, arguments)
@@ -60,18 +59,18 @@ def asked_for(
         UserError: A setting is refused, or the folder holds something else.
     """
     stored = stored_in(folder)
-    default = comparable.settings(run_dir=folder)
+    default = CompareSettings(run_dir=folder)
     if stored is not None:
-        stored = in_words_of_today(stored, comparable.today)
+        stored = in_words_of_today(stored, today)
         kept = {name: v for name, v in vars(stored).items() if name != "options"}
         default = replace(default, **kept)
     asked, rest = tyro.cli(
-        comparable.settings, prog=prog, args=arguments, default=default, return_unknown_args=True
+        CompareSettings, prog=prog, args=arguments, default=default, return_unknown_args=True
     )
     check_counts(asked)
     for method in (*asked.methods, *(stored.methods if stored else ())):
-        if method not in comparable.methods:
-            known = ", ".join(comparable.methods)
+        if method not in comparable.recipe.methods:
+            known = ", ".join(comparable.recipe.methods)
             raise UserError(f"--methods {method!r} is not one of {known}")
     return asked, merged(stored, asked, rest)
 
@@ -135,12 +134,20 @@ def report(
     """Write the numbers, the tables and the picture; print the table."""
     compared = measured(folder, comparison, failures)
     keep(folder, comparison, planned, results=vars(compared))
-    title = f"Adaptation on unseen tasks: {comparable.title(planned[0].train)}"
+    title = f"Adaptation on unseen tasks: {title_of(planned[0].train)}"
     text = write_report(folder, compared, title, comparable.families)
     print(text.partition("\n## Step by step")[0])
     written = ", ".join(str(folder / f"comparison.{end}") for end in ("json", "csv", "md", "png"))
     print(f"written: {written}")
     return compared
+
+
+def title_of(settings: Any) -> str:
+    """Return the task distribution of a run in words."""
+    problem = settings.learning().problem
+    side = getattr(problem, "size", None)
+    size = f" {side} x {side}" if side else ""
+    return f"{settings.env}{size}, {problem.horizon} steps per episode"
 
 
 def write_report(
@@ -157,6 +164,10 @@ def write_report(
         title: Words above tables and picture.
         families: Methods that share a panel of the picture, by its title.
     """
+    # Half a second, of which training has no need.
+    from metarl.compare.picture import draw
+    from metarl.plots.lines import save_figure
+
     text = as_markdown(compared, title)
     write_bytes(folder / "comparison.csv", as_csv(compared))
     write_bytes(folder / "comparison.md", text.encode())

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from metarl.compare.settings import CompareSettings, Comparison, EvaluationSettings
-from metarl.compare.work import Job, Script, check_same
+from metarl.compare.settings import Comparison, EvaluationSettings
+from metarl.compare.work import Job, Script, check_same, script_of
 from metarl.errors import UserError
+from metarl.run import Recipe
+from metarl.run.adaptation import EvaluateSettings, check_fits, evaluate
 from metarl.run.command_line import parse
 from metarl.run.training import by_option
 
@@ -22,39 +24,33 @@ OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "env", "device")
 """Options of `train` that `compare` has itself, or chooses."""
 
 
-def _same_name(option: str) -> str:
-    return option
-
-
 @dataclass(frozen=True)
 class Comparable:
-    """A script whose methods can be compared: what it hands over for that.
+    """A recipe of environments and methods, whose methods can be compared.
 
     Attributes:
+        recipe: Its settings have ``environment``, ``learner`` and ``learning()``; it picks ``env``
+            and ``method``.
         script: Trains and evaluates its runs.
-        methods: Names of its methods.
-        defaults: Settings of training, given an environment and a method.
-        reads: Whether a method has an option of training, given the two names.
-        evaluation: Settings of the evaluation of a run: given those of all, directory and device.
-        check: Refuses a run that cannot be trained or evaluated, before any work.
-        title: Words above table and picture, given the settings of a run.
-        settings: The dataclass of the command line.
-        same: Settings of training that all methods must share, as they make the tasks.
-        families: Methods that share a panel of the picture, by its title.
-        today: Names that options have now, given those that they had in an older comparison.
     """
 
+    recipe: Recipe[Any]
     script: Script
-    methods: Sequence[str]
-    defaults: Callable[[str, str], Any]
-    reads: Callable[[str, str], bool]
-    evaluation: Callable[[EvaluationSettings, Path, str], Any]
-    check: Callable[[Job], None]
-    title: Callable[[Any], str]
-    settings: type[CompareSettings] = CompareSettings
-    same: tuple[str, ...] = ("env",)
-    families: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    today: Callable[[str], str] = _same_name
+
+    @property
+    def families(self) -> dict[str, list[str]]:
+        """Methods that share a panel of the picture, by its title."""
+        found: dict[str, list[str]] = {}
+        for name, method in self.recipe.methods.items():
+            found.setdefault(method.family, []).append(name)
+        return found
+
+
+def comparable(recipe: Recipe[Any]) -> Comparable:
+    """Return a recipe, whose runs `metarl.run.adaptation` evaluates, ready to be compared."""
+    return Comparable(
+        recipe, script_of(recipe, evaluate, results=("summary.json", "adaptation.json"))
+    )
 
 
 def jobs(comparable: Comparable, comparison: Comparison, folder: Path, device: str) -> list[Job]:
@@ -67,31 +63,34 @@ def jobs(comparable: Comparable, comparison: Comparison, folder: Path, device: s
     check_overrides(comparable, comparison)
     settings = {m: train_settings(comparable, comparison, m) for m in comparison.methods}
     evaluations = {m: evaluation(comparison, m) for m in comparison.methods}
-    check_options(comparable, comparison)
-    check_same_tasks(comparable, settings)
+    check_options(comparison, settings)
+    check_same_tasks(settings)
     found = []
     for seed in comparison.seeds:
         for method in comparison.methods:
             path = folder / method / f"seed-{seed}"
             wanted = replace(settings[method], seeds=(seed,), run_dir=path, device=device)
-            how = comparable.evaluation(evaluations[method], path, device)
+            how = EvaluateSettings(path, device=device, **vars(evaluations[method]))
             found.append(Job(path, wanted, how, comparable.script))
     for job in found:
         check_same(job)
         if not (job.path / "config.json").exists() and job.train.seeds == comparison.seeds[:1]:
-            comparable.check(job)
+            learning = job.train.learning()
+            learning.check(device, job.train.meta_batch)
+            check_fits(learning.problem, job.evaluate)
     return found
 
 
 def train_settings(comparable: Comparable, comparison: Comparison, method: str) -> Any:
     """The method's defaults, with the options for all that it has, and its own on top."""
+    default = comparable.recipe.defaults(comparison.env, method)
+    own_options = options_of(default)
     common = [
         word
         for name, words in by_option(comparison.options)
-        if comparable.reads(method, name)
+        if name in own_options
         for word in words
     ]
-    default = comparable.defaults(comparison.env, method)
     base = parse(type(default), "compare", common, default)
     own = [(path, value) for path, value in overrides(comparison, method) if path[0] != "evaluate"]
     words = _words(base, method, own, OF_THE_COMPARISON)
@@ -181,12 +180,12 @@ def check_overrides(comparable: Comparable, comparison: Comparison) -> None:
                 f"--override {one} must be METHOD.OPTION=VALUE, such as maml.iterations=100"
             )
         if method not in comparison.methods:
-            here = method in comparable.methods
+            here = method in comparable.recipe.methods
             known = "is not among --methods; add it" if here else "is no method"
             raise UserError(f"--override {one}: {method} {known}")
 
 
-def check_options(comparable: Comparable, comparison: Comparison) -> None:
+def check_options(comparison: Comparison, settings: Mapping[str, Any]) -> None:
     """Check that each option for all methods is one of a method, and none of the comparison's.
 
     Raises:
@@ -200,11 +199,11 @@ def check_options(comparable: Comparable, comparison: Comparison) -> None:
             )
         if name in OF_THE_COMPARISON:
             raise UserError(f"{option} is not for `compare`; it chooses that itself")
-        if not any(comparable.reads(method, name) for method in comparison.methods):
+        if not any(name in options_of(one) for one in settings.values()):
             raise UserError(f"{option}: none of {', '.join(comparison.methods)} has it")
 
 
-def check_same_tasks(comparable: Comparable, settings: Mapping[str, Any]) -> None:
+def check_same_tasks(settings: Mapping[str, Any]) -> None:
     """Check that all methods would have the same tasks.
 
     Raises:
@@ -212,7 +211,7 @@ def check_same_tasks(comparable: Comparable, settings: Mapping[str, Any]) -> Non
     """
     (first, one), *others = settings.items()
     for method, other in others:
-        for name in comparable.same:
+        for name in ("env", *options_of(one.environment)):
             here, there = (options_of(s).get(name) for s in (one, other))
             if here != there:
                 raise UserError(

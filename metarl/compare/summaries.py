@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from io import StringIO
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +91,3 @@ def curve_across(
     whole = [s for s in seeds if all((s, place) in found for place in places)]
     values = np.array([[found[s, place] for place in places] for s in whole])
     return Curves(label, np.asarray(places), values) if whole else None
-
-
-def csv_of(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """A table for programs; what a row lacks is empty."""
-    text = StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from typing import Any
 
 from metarl.compare.results import Compared
-from metarl.compare.summaries import csv_of
 
 Row = dict[str, Any]
 MARK = "**"
@@ -166,3 +167,12 @@ def _difference(name: str, found: dict[str, Any] | None) -> Row:
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A table for programs; what a row lacks is empty."""
+    text = StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -12,13 +12,15 @@ import hashlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from metarl.compare.cpu_clock import CpuClock
 from metarl.errors import LockedError, RunDirectoryError, UserError
 from metarl.meta import NonFiniteLossError
+from metarl.run import Recipe, train
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import held, read_json, to_json, write_json
 from metarl.runs.resume import check_total
@@ -65,6 +67,27 @@ class Script:
     results: tuple[str, ...] = ("summary.json",)
     plain: Callable[[Any], Any] = _as_they_are
     known: Callable[[Job], bool] = _never
+
+
+def script_of(recipe: Recipe[Any], evaluate: Callable[..., object], **more: Any) -> Script:
+    """Return a recipe as its runs need it.
+
+    Args:
+        recipe: Trains, and reads the settings of its runs.
+        evaluate: Evaluates a run, given settings of evaluation and ``read``, which restores those
+            of training.
+        more: Further fields.
+    """
+    read = recipe.settings_of
+    return Script(
+        partial(train, recipe), partial(_go_on, recipe), partial(evaluate, read=read), read, **more
+    )
+
+
+def _go_on(recipe: Recipe[Any], path: Path, wanted: Any) -> None:
+    """Go on with a run, to the iterations that are wanted."""
+    changes = {n: getattr(wanted, n) for n in ("iterations", "device", *recipe.may_move)}
+    train(recipe, replace(recipe.defaults(), resume=path, **changes), ("--iterations",))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.film import FORMATS, require_filmed, write
 from metarl.evaluate.returns import AdaptationResult, adaptation_summary
 from metarl.methods.learning import Learning
-from metarl.plots.adaptation import draw_adaptation
-from metarl.plots.lines import save_figure
 from metarl.rl.problem import (
     KnownReturns,
     Problem,
@@ -231,6 +229,10 @@ def every_episode(one: Evaluated) -> dict[str, Any]:
 
 def draw(place: Path, found: Sequence[Evaluated]) -> None:
     """Write `adaptation.png`."""
+    # Half a second, of which training has no need.
+    from metarl.plots.adaptation import draw_adaptation
+    from metarl.plots.lines import save_figure
+
     first = found[0]
     summary, anchors = first.summary, first.anchors
     figure = draw_adaptation(

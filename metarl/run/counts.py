@@ -21,8 +21,9 @@ from metarl.run.machine_memory import require_memory
 Held = tuple[tuple[int | str, ...], ...]
 """Lower bounds of memory: the bytes of one thing, and the settings whose product is their number.
 
-Settings of settings have a dot, as in ``learner.inner_steps``; None is no bound, and of several
-numbers the largest counts.
+Settings of settings have a dot, as in ``learner.inner_steps``. A product with a setting that there
+is not (of another method, say) is no bound; None is one of nothing, and of several numbers the
+largest counts.
 """
 
 LARGEST = 2**31 - 1
@@ -63,8 +64,9 @@ def check_memory(settings: Any) -> None:
         UserError: They do.
     """
     for bytes_each, *paths in held(settings):
-        numbers = [(option(path), _largest(settings, path)) for path in paths]
-        require_memory(bytes_each, [(name, n) for name, n in numbers if n is not None])
+        if all(_has(settings, path) for path in paths):
+            numbers = [(option(path), _largest(settings, path)) for path in paths]
+            require_memory(bytes_each, [(name, n) for name, n in numbers if n is not None])
 
 
 def held(settings: Any) -> Iterator[tuple[Any, ...]]:
@@ -96,6 +98,11 @@ def option(path: str) -> str:
 def shown(number: int) -> str:
     """A whole number in words; one of many digits by their number."""
     return str(number) if number < 10**30 else f"a number of {number.bit_length()} bits"
+
+
+def _has(settings: Any, path: str) -> bool:
+    group, _, name = path.rpartition(".")
+    return hasattr(getattr(settings, group) if group else settings, name)
 
 
 def _largest(settings: Any, path: str) -> int | None:

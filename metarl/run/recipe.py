@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -82,6 +84,18 @@ class Recipe(Generic[RunT]):
         except UserError as error:
             raise RunDirectoryError(f"config.json: {error}") from None
         return settings
+
+    def __reduce__(self) -> tuple[Callable[[str], Recipe[Any]], tuple[str]]:
+        """Pickle the name alone: another process finds the recipe in its module."""
+        return recipe_named, (self.name,)
+
+
+def recipe_named(name: str) -> Recipe[Any]:
+    """Return ``RECIPE`` of a module; of a script that is running, not of a second copy of it."""
+    main = sys.modules["__main__"]
+    running = getattr(main.__spec__, "name", None) == name
+    found: Recipe[Any] = (main if running else import_module(name)).RECIPE
+    return found
 
 
 def in_turn(build: Callable[[RunDirectory], MetaTraining]) -> Training:

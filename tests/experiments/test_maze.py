@@ -75,9 +75,10 @@ def test_train_leaves_a_whole_run_directory(trained):
     assert metrics(trained)["env_steps"][-1] == 30 * 3 * 12
 
 
-def test_what_training_imports_leaves_heavy_libraries_out():
+@pytest.mark.parametrize("script", ["maze", "maze_adapt", "omniglot", "alphabets", "regression"])
+def test_what_training_imports_leaves_heavy_libraries_out(script):
     program = (
-        "import sys, experiments.maze; "
+        f"import sys, experiments.{script}; "
         "heavy = {'matplotlib', 'pygame', 'minigrid', 'scipy'}; "
         "heavy |= {'stable_baselines3', 'tensorboard'}; "
         "sys.exit(len(heavy & sys.modules.keys()))"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from metarl.compare.summaries import (
-    csv_of,
     curve_across,
     curve_within,
     over_seeds,
     read_summaries,
     seeds_of_lines,
 )
+from metarl.compare.tables import csv_of
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
 
