@@ -35,6 +35,7 @@ from metarl.evaluate.returns import AdaptationResult, evaluate_agent
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
+from metarl.methods.scaled_returns import ScaledAgents
 from metarl.methods.staged_trials import StagedTrials, check_captured
 from metarl.rl import Policy, PolicyAgent, actor_critic, distribution_for
 from metarl.rl.minibatches import TrialMinibatches, check_divides
@@ -153,7 +154,7 @@ class RecurrentLearning:
         streams = [spawn_generators(run.seed, names, place) for run in runs]
         policy = self.policy()
         if cuda_graph:
-            check_captured(self.problem)
+            check_captured(self.problem, self.agent.loss)
         initial = stack([policy.init(s["init"]) for s in streams])
         captured = (
             [_captured(streams, (self.actions, self.environments), place)] if cuda_graph else []
@@ -177,7 +178,7 @@ class RecurrentLearning:
             return metrics
 
         training = MetaTraining(
-            trainer,
+            trainer if stages.scales is None else ScaledAgents(trainer, stages.scales),
             iterate,
             runs,
             streams,

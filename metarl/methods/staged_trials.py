@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from metarl.errors import UserError
-from metarl.rl import Collector, Policy, PolicyGradientTasks
+from metarl.methods.scaled_returns import return_scales
+from metarl.rl import ActorCriticSettings, Collector, Policy, PolicyGradientTasks
 from metarl.rl.stages import Eased, Staged, stage_at, stages_of
 from metarl.rl.trial_env import TrialEnv
 
@@ -38,6 +39,7 @@ class StagedTrials:
             device: Where.
         """
         self._stages = stages_of(learning.problem)
+        self.scales = return_scales(learning.agent.loss, len(streams), device)
         self._trials: list[tuple[TrialEnv, PolicyGradientTasks]] = []
         for stage in self._stages:
             there = replace(learning, problem=stage.problem)
@@ -51,7 +53,8 @@ class StagedTrials:
                 options={"tasks": None},  # each on one of training's, drawn again
                 record=True,
             )
-            self._trials.append((env, PolicyGradientTasks(collector, learning.agent.loss)))
+            trials = PolicyGradientTasks(collector, learning.agent.loss, self.scales)
+            self._trials.append((env, trials))
 
     def at(self, done: float) -> PolicyGradientTasks:
         """The trials to learn from now.
@@ -64,19 +67,24 @@ class StagedTrials:
         problem = self._stages[n].problem
         if isinstance(problem, Eased):
             problem.ease(env.env, done)
-        return trials
+        return trials.at(done)
 
     def num_steps(self, done: float) -> int:
         """Steps of a trial, likewise."""
         return self._trials[stage_at(self._stages, done)][1].collector.num_steps
 
 
-def check_captured(problem: object) -> None:
-    """Check that a problem does not change while it is learned, as a CUDA graph asks.
+def check_captured(problem: object, loss: ActorCriticSettings) -> None:
+    """Check that nothing changes but weights while a problem is learned, as a CUDA graph asks.
 
     Raises:
-        UserError: It does.
+        UserError: Something does.
     """
+    if loss.entropy_decay != "constant" or loss.return_scaling == "running":
+        raise UserError(
+            "--cuda-graph repeats the same program in every iteration: it goes with "
+            "--loss.entropy-decay constant and --loss.return-scaling fixed alone"
+        )
     if isinstance(problem, Staged | Eased):
         raise UserError(
             "--cuda-graph repeats the same program in every iteration, and this problem changes "

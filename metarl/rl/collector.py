@@ -37,7 +37,11 @@ class TensorVectorEnv(Protocol):
         """Start an episode everywhere; observations ``[N * B, I]``."""
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Take actions ``[N * B]``; observations, rewards, terminated, truncated, info."""
+        """Take actions ``[N * B]``; observations, rewards, terminated, truncated, info.
+
+        ``info["bonus"]`` ``[N * B]``, given at every step or at none, is paid beside the rewards to
+        who learns, and counts for nothing else (exploration).
+        """
 
 
 def in_tensors(env: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -234,8 +238,8 @@ class Collector:
 
     def _play(
         self, env: TensorVectorEnv, params: Params, trace: Trace | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Observations, actions, rewards, ends and what each step led to, ``[N, T, B, ...]``."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """What was seen, done, paid, how it ended, led to and a bonus, ``[N, T, B, ...]``."""
         like, distribution = next(iter(params.values())), self.policy.distribution
         shape, exact = (self.num_tasks, self.num_episodes), wide(like.dtype)
         noise = self._noise().to(exact)  # before the environment draws: they may share a generator
@@ -244,7 +248,7 @@ class Collector:
         slots = [NO_SLOT] * self.num_steps if trace is None else trace.slots
         reset, step = in_tensors(env)
         observation, _ = reset(options=self._reset_options(env))
-        observations, actions, after, results = [], [], [], []
+        observations, actions, after, results, bonuses = [], [], [], [], []
         for shift, slot in zip(shifts, slots, strict=True):
             x = observation.reshape(*shape, -1)  # [N, B, I]
             if x.dtype != like.dtype:
@@ -255,11 +259,16 @@ class Collector:
             actions.append(action)
             after.append(final_observation(observation, info))
             results.append(result)
+            if "bonus" in info:
+                bonuses.append(info["bonus"])
         rewards, terminated, truncated = (
             # [T, N * B] to [N, T, B]
             torch.stack(part).view(self.num_steps, *shape).transpose(0, 1)
             for part in zip(*results, strict=True)
         )
+        bonus = torch.stack(bonuses) if bonuses else None  # [T, N * B]
+        if bonus is not None:
+            bonus = bonus.view(self.num_steps, *shape).transpose(0, 1).to(exact)  # [N, T, B]
         led_to = torch.stack(after).view(self.num_steps, *shape, -1).transpose(0, 1)  # [N, T, B, I]
         return (
             torch.stack(observations, 1),
@@ -268,6 +277,7 @@ class Collector:
             terminated,
             truncated,
             led_to.to(like.dtype),
+            bonus,
         )
 
     def _assemble(
@@ -279,6 +289,7 @@ class Collector:
         terminated: Tensor,
         truncated: Tensor,
         after: Tensor,
+        bonus: Tensor | None,
         trace: Trace | None,
     ) -> Trajectory:
         """Find the ends, mask what lies behind them, and give every action its probability."""
@@ -302,6 +313,7 @@ class Collector:
             last_observations=after.gather(1, last).squeeze(1),  # [N, B, I]
             values=values if self.record else None,
             trace=trace,
+            bonus=None if bonus is None else torch.where(going, bonus, 0.0),
         )
 
 

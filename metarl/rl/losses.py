@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -146,6 +146,12 @@ class ActorCriticSettings(LossSettings):
         entropy_coef: Weight of that term.
         normalise_advantages: Scale each agent's advantages to mean 0 and deviation 1.
         ppo_clip: Largest change of a probability ratio that is rewarded.
+        entropy_decay: constant; linear: the entropy term's coefficient falls in a line to 0 over
+            the training.
+        reward_scale: Factor of all rewards inside the loss, for returns of the order of 1. Metrics,
+            and what agents see of their rewards, stay in the units of the environment.
+        return_scaling: fixed: by that factor alone; running: rewards are divided by the size that
+            returns have had so far as well (`ReturnScales`).
         published_returns: Credit action t with the reward before it, as the published code did.
         published_baseline: Use the value of maze 0 for every maze, as the published code did.
     """
@@ -157,6 +163,9 @@ class ActorCriticSettings(LossSettings):
     entropy_coef: float = 0.03
     normalise_advantages: bool = False
     ppo_clip: float = 0.2
+    entropy_decay: Literal["constant", "linear"] = "constant"
+    reward_scale: float = 1.0
+    return_scaling: Literal["fixed", "running"] = "fixed"
     published_returns: bool = False
     published_baseline: bool = False
 
@@ -164,6 +173,27 @@ class ActorCriticSettings(LossSettings):
         super().__post_init__()
         if not self.ppo_clip > 0:
             raise ValueError(f"ppo_clip must be positive, got {self.ppo_clip}")
+        if not (math.isfinite(self.reward_scale) and self.reward_scale > 0):
+            raise ValueError(f"reward_scale must be finite and above 0, got {self.reward_scale}")
+        for name, known in (
+            ("entropy_decay", ("constant", "linear")),
+            ("return_scaling", ("fixed", "running")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}"
+                )
+
+    def at(self, done: float) -> ActorCriticSettings:
+        """The loss at this time of a training; itself, where it stays the same.
+
+        Args:
+            done: Share of the training that is over, in [0, 1].
+        """
+        if self.entropy_decay == "constant":
+            return self
+        coefficient = self.entropy_coef * (1 - done)
+        return replace(self, entropy_coef=coefficient, entropy_decay="constant")
 
     @property
     def has_critic(self) -> bool:

@@ -97,6 +97,7 @@ class TrialMinibatches:
                 last_observations=last[k],
                 state=None if whole.state is None else tuple(s[k] for s in states),
                 trace=None if whole.trace is None else self._memory(whole.observations),
+                bonus=None,  # judged with the batch
             )
             yield batch._replace(trajectory=part, advantages=advantages[k], targets=targets[k])
 

@@ -15,7 +15,7 @@ comes after it, formulation II, is `metarl.meta.EMAML`'s.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -34,6 +34,7 @@ from metarl.rl.baseline import LinearBaseline
 from metarl.rl.collector import Collector
 from metarl.rl.losses import ActorCriticSettings, PolicyGradientSettings, clipped
 from metarl.rl.policies import Policy
+from metarl.rl.return_scales import ReturnScales
 from metarl.rl.trajectory import Trajectory, mean_over_steps
 
 Drawn: TypeAlias = tuple[Split, Mapping[str, Tensor]]
@@ -94,17 +95,23 @@ class PolicyGradientTasks:
     Attributes:
         collector: Plays.
         settings: The loss.
+        scales: Running sizes of the returns, for a loss that divides by them.
 
     Raises:
-        ValueError: The loss has a critic's error, but the policy no critic.
+        ValueError: The loss has a critic's error, but the policy no critic; or it divides by the
+            sizes of returns, and there are none.
     """
 
     collector: Collector
     settings: PolicyGradientSettings | ActorCriticSettings
+    scales: ReturnScales | None = None
 
     def __post_init__(self) -> None:
         if self.settings.has_critic and self.policy.critic is None:
             raise ValueError("the loss has a critic's error, but the policy no critic: give it one")
+        running = getattr(self.settings, "return_scaling", "fixed") == "running"
+        if running != (self.scales is not None):
+            raise ValueError("ReturnScales go with return_scaling='running', and with it alone")
 
     @property
     def policy(self) -> Policy:
@@ -127,12 +134,14 @@ class PolicyGradientTasks:
         self, params: Params, trajectory: Trajectory, split: Split = "support"
     ) -> ScoredTrajectory:
         """Advantages, the critic's targets and metrics of what these parameters have played."""
-        s = self.settings
+        s, judged = self.settings, trajectory.with_bonus
         targets: Tensor | None
         if isinstance(s, ActorCriticSettings):
-            advantages, targets = self._judged_trials(s, params, trajectory)
+            scale = self._reward_scale(s, judged)
+            advantages, targets = self._judged_trials(s, params, judged, scale)
         else:
-            advantages, targets = self._judged_episodes(s, params, trajectory, split)
+            scale = 1.0
+            advantages, targets = self._judged_episodes(s, params, judged, split)
         entropy = self.policy.distribution.entropy(trajectory.outputs)
         metrics = {
             "return": trajectory.returns.mean(1),
@@ -141,8 +150,8 @@ class PolicyGradientTasks:
             "entropy": mean_over_steps(entropy, trajectory.mask),
         }
         if targets is not None and trajectory.values is not None:
-            error = (targets - trajectory.values).square()
-            metrics["value_error"] = mean_over_steps(error, trajectory.mask).sqrt()
+            error = mean_over_steps((targets - trajectory.values).square(), trajectory.mask)
+            metrics["value_error"] = error.sqrt() / scale  # in the units of the rewards
         played = Played(params, trajectory.log_p)
         return ScoredTrajectory(trajectory, advantages, targets, metrics, played)
 
@@ -166,6 +175,17 @@ class PolicyGradientTasks:
     def select(self, tasks: slice) -> PolicyGradientTasks:
         """Return a batch of these tasks alone; the collector must be divisible."""
         return PolicyGradientTasks(self.collector.select(tasks), self.settings)
+
+    def at(self, done: float) -> PolicyGradientTasks:
+        """The same with the loss of this time of a training; itself, where that stays the same.
+
+        Args:
+            done: Share of the training that is over, in [0, 1].
+        """
+        if not isinstance(self.settings, ActorCriticSettings):
+            return self
+        settings = self.settings.at(done)
+        return self if settings is self.settings else replace(self, settings=settings)
 
     # What PPO, TRPO and exploration ask beyond a `TaskBatch` ---------------------------------
 
@@ -239,10 +259,24 @@ class PolicyGradientTasks:
 
     # How it is made --------------------------------------------------------------------------
 
+    def _reward_scale(self, s: ActorCriticSettings, trajectory: Trajectory) -> float | Tensor:
+        """The factor of rewards inside the loss: one, or ``[N]``."""
+        if self.scales is None:
+            return s.reward_scale
+        return self.scales.after(trajectory) * s.reward_scale
+
     def _judged_trials(
-        self, s: ActorCriticSettings, params: Params, trajectory: Trajectory
+        self,
+        s: ActorCriticSettings,
+        params: Params,
+        trajectory: Trajectory,
+        scale: float | Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Advantages and returns ``[N, T, B]``; nothing follows a trial."""
+        """Advantages and returns ``[N, T, B]``, scaled; nothing follows a trial."""
+        if isinstance(scale, Tensor):
+            trajectory = trajectory._replace(rewards=trajectory.rewards * scale.view(-1, 1, 1))
+        elif scale != 1.0:
+            trajectory = trajectory._replace(rewards=trajectory.rewards * scale)
         values = trajectory.values
         if values is None:
             values = self.policy.values(params, trajectory.observations)

@@ -33,11 +33,19 @@ class Trajectory(NamedTuple):
     starts: Tensor | None = None  # [N, T, B] bool: memory is empty before it; None: at step 0 alone
     state: State | None = None  # of the core before step 0, each [N, B, ...]; None: empty
     trace: Trace | None = None  # the core's activations, if recorded; the next rollout's too
+    bonus: Tensor | None = None  # [N, T, B], paid beside the rewards, for learning alone
 
     @property
     def num_tasks(self) -> int:
         """Number of tasks, N."""
         return len(self.rewards)
+
+    @property
+    def with_bonus(self) -> Trajectory:
+        """The same, as what is learned from: its rewards have the bonus in them."""
+        if self.bonus is None:
+            return self
+        return self._replace(rewards=self.rewards + self.bonus, bonus=None)
 
     @property
     def returns(self) -> Tensor:

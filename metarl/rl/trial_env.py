@@ -109,7 +109,8 @@ class TrialEnv:
         over = self._elapsed == self.horizon
         begun = not over and self._elapsed % self._episode_horizon == 0
         if begun:
-            observation, info = self._reset(options={"same_task": True})
+            observation, _ = self._reset(options={"same_task": True})
+            info = {name: info[name] for name in ("bonus",) if name in info}  # paid by this step
         rest = self._told(actions)  # [B, width]
         rest[:, self._reward] = rewards
         seen = torch.cat((self._flat(observation), *self._flags[0 if begun else 1], rest), 1)

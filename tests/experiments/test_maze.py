@@ -163,6 +163,7 @@ OTHER_LEARNERS = {
     "ppo": ("--preset", "ppo"),
     "rmsprop": ("--optimiser", "rmsprop", "--slow-lr", "0.01"),
     "paper": ("--preset", "paper"),
+    "scaled": ("--loss.return-scaling", "running", "--loss.entropy-decay", "linear"),
     "minibatches": ("--preset", "ppo", "--batch-size", "6", "--minibatch-trials", "2"),
 }
 

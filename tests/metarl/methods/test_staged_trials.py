@@ -12,6 +12,7 @@ from metarl.methods.agents import TrialAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
 from metarl.methods.staged_trials import check_captured
+from metarl.rl import ActorCriticSettings
 from metarl.rl.stages import Stage, stage_at, stages_of
 from metarl.runs.directory import create_runs, find_runs
 from metarl.train.loop import LoopSettings
@@ -112,6 +113,14 @@ def test_stages_of_other_observations_are_refused():
 
 @pytest.mark.parametrize("problem", [Growing(), Easing()])
 def test_a_cuda_graph_repeats_what_does_not_change(problem):
-    check_captured(HiddenGoals())
+    check_captured(HiddenGoals(), ActorCriticSettings())
     with pytest.raises(UserError, match="changes while it is learned"):
-        check_captured(problem)
+        check_captured(problem, ActorCriticSettings())
+
+
+@pytest.mark.parametrize(
+    "loss", [{"entropy_decay": "linear"}, {"return_scaling": "running"}], ids=["entropy", "returns"]
+)
+def test_a_cuda_graph_has_a_loss_that_does_not_change(loss):
+    with pytest.raises(UserError, match="return-scaling fixed alone"):
+        check_captured(HiddenGoals(), ActorCriticSettings(**loss))

@@ -21,6 +21,7 @@ from metarl.rl import (
     actor_critic,
 )
 from metarl.rl.advantages import delayed_returns, discounted_returns
+from metarl.rl.return_scales import ReturnScales
 from metarl.train.trainer import Trainer
 
 N, T, B = 2, 6, 3
@@ -189,6 +190,116 @@ def test_normalised_advantages_have_mean_0_and_deviation_1_in_each_agent(setup):
     torch.testing.assert_close(deviation, torch.ones(N))
     assert torch.equal(advantages.flatten(1).argsort(1), plain.flatten(1).argsort(1))
     assert torch.equal(returns, same), "the critic's targets stay in the units of the rewards"
+
+
+def test_rewards_are_scaled_inside_the_loss_and_nowhere_else(setup):
+    """As if the environment paid so much less, for the critic and the advantages."""
+    _, params, make = setup
+    settings = replace(SETTINGS, gae_lambda=0.9)
+    plain, scaled = make(settings), make(replace(settings, reward_scale=0.1))
+    batch, small = plain.sample(params, {}), scaled.sample(params, {})
+    assert torch.equal(small.trajectory.rewards, batch.trajectory.rewards)
+    assert torch.equal(small.metrics["return"], batch.metrics["return"])
+    tenth = batch.trajectory._replace(rewards=batch.trajectory.rewards * 0.1)
+    expected = plain.score(params, tenth)
+    torch.testing.assert_close(small.advantages, expected.advantages)
+    torch.testing.assert_close(small.targets, expected.targets)
+    in_units = small.metrics["value_error"], expected.metrics["value_error"] * 10
+    torch.testing.assert_close(*in_units, msg="the critic's error is in the units of the rewards")
+
+
+def test_a_running_scale_divides_by_the_size_of_the_returns_so_far(setup):
+    policy, params, make = setup
+    settings = replace(SETTINGS, return_scaling="running", reward_scale=2.0)
+    scales = ReturnScales(N, SETTINGS.gamma, torch.device("cpu"))
+    trials = PolicyGradientTasks(make().collector, settings, scales)
+    seen, weights = [], []
+    for k in range(1, 4):
+        played = trials.collector.collect(params)
+        batch = trials.score(params, played._replace(rewards=torch.rand(N, T, B)))
+        returns = discounted_returns(batch.trajectory.rewards, SETTINGS.gamma)
+        seen.append(returns.square().mean((1, 2)))
+        weights = [w * 0.99 for w in weights] + [0.01]
+        mean = sum(w * s for w, s in zip(weights, seen, strict=True)) / sum(weights)
+        torch.testing.assert_close(batch.targets, 2 * returns / mean.sqrt().view(N, 1, 1))
+        assert k == scales.agent_state(0)["num_batches"]
+    with pytest.raises(ValueError, match="ReturnScales go with return_scaling='running'"):
+        PolicyGradientTasks(trials.collector, settings)
+    with pytest.raises(ValueError, match="ReturnScales go with return_scaling='running'"):
+        PolicyGradientTasks(trials.collector, SETTINGS, scales)
+
+
+def test_running_sizes_of_agents_are_their_own_and_1_where_nothing_was_paid(setup):
+    _, params, make = setup
+    played = make().sample(params, {}).trajectory
+    paid = torch.tensor([0.0, 5.0]).view(N, 1, 1) * (1 + torch.rand(N, T, B))
+    together = ReturnScales(N, 0.9, torch.device("cpu"))
+    alone = ReturnScales(1, 0.9, torch.device("cpu"))
+    for _ in range(2):
+        both = together.after(played._replace(rewards=paid))
+        cut = {"rewards": paid[1:], "mask": played.mask[1:]}
+        one = alone.after(played._replace(**cut))
+    assert both[0] == 1
+    assert torch.equal(both[1], one[0])
+    other = ReturnScales(N, 0.9, torch.device("cpu"))
+    other.load_agent_states([together.agent_state(n) for n in range(N)])
+    again = [scales.after(played._replace(rewards=3 * paid)) for scales in (other, together)]
+    assert torch.equal(*again)
+
+
+def test_the_entropy_term_falls_in_a_line_to_0(setup):
+    _, params, make = setup
+    trials = make(replace(SETTINGS, entropy_decay="linear"))
+    batch = trials.sample(params, {})
+    losses = [trials.at(done).loss(params, {}, batch) for done in (0.0, 0.25, 1.0)]
+    assert torch.equal(losses[0], make().loss(params, {}, batch))
+    bare = make(replace(SETTINGS, entropy_coef=0.0)).loss(params, {}, batch)
+    torch.testing.assert_close(losses[1] - bare, 0.75 * (losses[0] - bare))
+    assert torch.equal(losses[2], bare)
+    constant = make()
+    assert constant.at(0.5) is constant
+
+
+class Curious:
+    """An environment that pays a bonus beside its rewards."""
+
+    def __init__(self, env):
+        self.env, self.num_envs = env, env.num_envs
+
+    def reset(self, *, options=None):
+        return self.env.reset(options=options)
+
+    def step(self, actions):
+        seen, rewards, terminated, truncated, info = self.env.step(actions)
+        return seen, rewards, terminated, truncated, {**info, "bonus": 0.5 + 0 * rewards}
+
+
+def test_a_bonus_is_learned_from_and_is_in_no_metric(setup, corridor):
+    policy, params, make = setup
+    plain = make().sample(params, {})
+    generators = [torch.Generator().manual_seed(10 + n) for n in range(N)]
+    env = Curious(corridor(N * B))
+    trials = PolicyGradientTasks(Collector(env, policy, generators, T, record=True), SETTINGS)
+    batch = trials.sample(params, {})
+    assert torch.equal(batch.metrics["return"], plain.metrics["return"])
+    assert torch.equal(batch.trajectory.rewards, plain.trajectory.rewards)
+    more = plain.trajectory._replace(rewards=plain.trajectory.rewards + 0.5)
+    torch.testing.assert_close(batch.targets, make().score(params, more).targets)
+    torch.testing.assert_close(batch.advantages, make().score(params, more).advantages)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reward_scale": 0.0}, "reward_scale must be finite and above 0, got 0.0"),
+        ({"reward_scale": float("nan")}, "reward_scale must be finite"),
+        ({"return_scaling": "max"}, "return_scaling must be fixed or running, got 'max'"),
+        ({"entropy_decay": "cosine"}, "entropy_decay must be constant or linear, got 'cosine'"),
+    ],
+)
+def test_settings_refuse_what_is_no_scale(change, message):
+    with pytest.raises(ValueError, match=message):
+        ActorCriticSettings(**change)
 
 
 def test_both_entropy_terms_push_the_policy_apart(setup):
