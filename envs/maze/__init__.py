@@ -6,6 +6,7 @@ from .env import GridMazeEnv
 from .files import tasks_from_file
 from .generators import pillar_maze
 from .identity import layout_hash
+from .ladder import LayoutAnchors, layout_anchors
 from .layout import Cell, Layout
 from .named import named_mazes
 from .tasks import MazeTask, maze_tasks
@@ -16,8 +17,10 @@ __all__ = [
     "GridMazeEnv",
     "GridMazeVectorEnv",
     "Layout",
+    "LayoutAnchors",
     "MazeTask",
     "draw",
+    "layout_anchors",
     "layout_hash",
     "maze_tasks",
     "named_mazes",
