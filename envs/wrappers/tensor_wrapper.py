@@ -1,4 +1,4 @@
-"""The base of our vector wrappers: tensors within, and outside what the environment speaks."""
+"""The base of our wrappers of tensor environments: tensors within, and outside what they speak."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ import torch
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from ..base.arrays import Seed, StepResult, TensorProgram
+from ..base.clock import episode_horizon
 from ..base.randomness import Generators
 from ..base.tensor import TensorEnv
 
-__all__ = ["TensorWrapper", "task_environment", "tensor_device"]
+__all__ = ["TensorWrapper", "takes_tensors"]
+
+
+def takes_tensors(env: Any) -> bool:
+    """Whether `env` is a tensor environment of this package that is reached by tensors.
+
+    One that speaks NumPy is not, behind a wrapper of another kind.
+    """
+    base = env.unwrapped
+    return isinstance(base, TensorEnv) and (isinstance(env, TensorProgram) or not base.speaks_numpy)
 
 
 class TensorWrapper(TensorProgram, VectorWrapper[Any, Any, Any, Any, Any]):
@@ -20,22 +30,13 @@ class TensorWrapper(TensorProgram, VectorWrapper[Any, Any, Any, Any, Any]):
 
     Args:
         env: A tensor environment of this package, or wrappers around one.
-
-    Raises:
-        TypeError: If it is another environment, or a wrapper of another kind around one that speaks
-            NumPy.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(env)
-        self._base: Any = task_environment(env)
-        self._device = tensor_device(env)
-        if self._base.speaks_numpy and not isinstance(env, TensorProgram):
-            raise TypeError(
-                f"{type(self).__name__} computes with tensors, and {type(env).__name__} inside it "
-                f"passes arrays of NumPy on: put it around {type(self).__name__}, or make the "
-                f"environment with device='cpu'"
-            )
+        tensors: Any = env.unwrapped
+        self._base = tensors
+        self._device: torch.device = tensors.device
 
     @property
     def speaks_numpy(self) -> bool:  # type: ignore[override]
@@ -52,6 +53,20 @@ class TensorWrapper(TensorProgram, VectorWrapper[Any, Any, Any, Any, Any]):
         """Draws by other generators from the next reset on."""
         self._base.use_generators(generator)
 
+    def _one_horizon(self, given: int | None) -> int:
+        """The horizon of `env`, which `given` may say again.
+
+        Raises:
+            ValueError: If `given` is another.
+        """
+        horizon = episode_horizon(self.env)
+        if given is not None and given != horizon:
+            raise ValueError(
+                f"horizon={given}, but the episodes of {self.env} have {horizon} steps: make the "
+                f"environment with horizon={given}"
+            )
+        return horizon
+
     def _inner_reset(
         self, seed: Seed, options: dict[str, Any] | None
     ) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -63,32 +78,3 @@ class TensorWrapper(TensorProgram, VectorWrapper[Any, Any, Any, Any, Any]):
         if isinstance(self.env, TensorProgram):
             return self.env.step_tensors(actions)
         return self.env.step(actions)
-
-
-def task_environment(env: Any) -> Any:
-    """The environment of this package inside `env`: a maze or one with tasks of another kind.
-
-    Raises:
-        TypeError: If there is none.
-    """
-    inner = env.unwrapped
-    if not hasattr(inner, "step_options") or not hasattr(inner, "reward_range"):
-        raise TypeError(
-            f"expected a grid maze (metarl/GridMaze-v0) or another environment of this package, "
-            f"got {env}"
-        )
-    return inner
-
-
-def tensor_device(env: Any) -> torch.device:
-    """The device of a tensor environment.
-
-    Raises:
-        TypeError: If it is another kind of vector environment.
-    """
-    if not isinstance(env.unwrapped, TensorEnv):
-        raise TypeError(
-            f"expected a tensor environment such as GridMazeVectorEnv, got {env}: wrap each single "
-            f"environment in a sync or async one instead"
-        )
-    return env.unwrapped.device

@@ -4,34 +4,40 @@ A meta-learner adapts from episode to episode, so its unit of experience is the 
 2016, "RL^2", figure 1). These wrappers start each inner episode on the task of the first, hide the
 inner truncations and truncate at the end of the trial. Put `MetaObservation` around the trial, not
 inside it: previous action and reward are then carried across episodes.
+
+What the task is, the environment says. Those of this package know ``same_task``. To any other, a
+later episode begins by the reset that began the trial: with its options, where a task may be one of
+them, and with its seed, which is the task where nothing else is known (a layout of Minigrid). With
+the seed, all that is random begins again too; ``same_seed=False`` lets it go on, for environments
+whose task is an option or an attribute, or which have but one.
+
+    >>> env = MetaObservation(Trial(gymnasium.make("FrozenLake-v1"), 3, same_seed=False))
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
 
-from ..base.arrays import Seed, StepResult
-from ..base.checks import whole_number
-from ..base.clock import episode_horizon
-from .meta_observation import MetaObservation, VectorMetaObservation
-from .tensor_wrapper import TensorWrapper, task_environment
+from ..base.checks import check_seed, whole_number
+from ..base.clock import cuts, episode_horizon
+from .features import observation_box, observation_row
+from .meta_observation import MetaObservation
+from .wrapped import check_single, has_tasks, step_option_names
 
-__all__ = ["Trial", "VectorTrial"]
+__all__ = ["MAX_SEED", "Trial", "check_episodes", "episode_options", "step_options", "with_flag"]
 
-Observation = NDArray[np.float32]
+MAX_SEED = 2**31 - 1
+"""The largest seed drawn; some environments keep 32 bits with a sign."""
 
 
-class Trial(gymnasium.Wrapper[Observation, Any, Observation, Any], RecordConstructorArgs):
+class Trial(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """A trial of a single environment.
 
     ``info`` says in ``"trial_episode"`` which episode the observation belongs to (from 0), and in
@@ -41,32 +47,53 @@ class Trial(gymnasium.Wrapper[Observation, Any, Observation, Any], RecordConstru
     that terminates is followed by the next at once, and the trial is then shorter than `horizon`.
 
     Args:
-        env: An environment of this package.
+        env: A Gymnasium environment.
         num_episodes: Episodes in a trial, at least 1.
-        episode_flag: Append an input that is 1 in the first observation of each episode, else 0.
+        episode_flag: Append an input that is 1 in the first observation of each episode, else 0,
+            to the observation, which is made a row of numbers for it.
+        horizon: Steps of an episode, at most; it is cut there. None: as the environment says.
+        same_seed: Begin every episode of a trial with one seed (given, or drawn), in environments
+            without tasks of their own.
 
     Raises:
-        ValueError: If `num_episodes` is below 1, or `env` already holds a `MetaObservation`.
-        TypeError: If `env` is another environment.
+        ValueError: If `num_episodes` is below 1, `env` already holds a `MetaObservation`, nothing
+            says how long an episode is, or observations with a flag are no row of numbers.
+        TypeError: If `env` is no single environment.
     """
+
+    passes_rewards = True
 
     def __init__(
         self,
-        env: gymnasium.Env[Observation, Any],
+        env: gymnasium.Env[Any, Any],
         num_episodes: int,
         *,
         episode_flag: bool = False,
+        horizon: int | None = None,
+        same_seed: bool = True,
     ) -> None:
-        RecordConstructorArgs.__init__(self, num_episodes=num_episodes, episode_flag=episode_flag)
+        RecordConstructorArgs.__init__(
+            self,
+            num_episodes=num_episodes,
+            episode_flag=episode_flag,
+            horizon=horizon,
+            same_seed=same_seed,
+        )
+        check_single(env, "Trial")
+        self.num_episodes = check_episodes(env, num_episodes, MetaObservation)
+        self._episode_horizon = episode_horizon(env, horizon)
+        if not cuts(env, self._episode_horizon):
+            env = gymnasium.wrappers.TimeLimit(env, self._episode_horizon)
         super().__init__(env)
-        self.num_episodes = check_trial(env, num_episodes, MetaObservation)
-        self._episode_horizon = episode_horizon(env)
+        self._has_tasks = has_tasks(env)
+        self._repeats = same_seed and not self._has_tasks  # whether episodes repeat a seed
+        self._seeds = np.random.default_rng()
         self._flag = episode_flag
         self._episode = self._elapsed = 0
         self._given: dict[str, Any] = {}
+        self._began: tuple[int | None, dict[str, Any] | None] = (None, None)
         if episode_flag:
-            assert isinstance(env.observation_space, Box)
-            self.observation_space = with_flag(env.observation_space)
+            self.observation_space = with_flag(observation_box(env.observation_space))
 
     @property
     def horizon(self) -> int:
@@ -79,162 +106,71 @@ class Trial(gymnasium.Wrapper[Observation, Any, Observation, Any], RecordConstru
         fresh = self._cached_spec is None
         spec = super().spec
         if fresh and spec is not None:
-            spec.kwargs.setdefault("horizon", self._episode_horizon)
+            if self._has_tasks:
+                spec.kwargs.setdefault("horizon", self._episode_horizon)
+            else:  # which knows no horizon: a time limit inside the trial says it
+                limit = gymnasium.wrappers.TimeLimit.wrapper_spec(
+                    max_episode_steps=self._episode_horizon
+                )
+                *inner, trial = spec.additional_wrappers
+                spec.additional_wrappers = (*inner, limit, trial)
             spec.max_episode_steps = self.horizon
         return spec
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Starts a trial; seed and options are the environment's."""
         given = step_options(options, self)
         inner = episode_options(options, given, 0, self)
-        observation, info = self.env.reset(seed=seed, options=inner)
+        if seed is not None:
+            self._seeds = np.random.default_rng(check_seed(seed))
+        elif self._repeats:
+            seed = int(self._seeds.integers(MAX_SEED))
+        observation, info = self.env.reset(seed=seed, options=copy.copy(inner))
         self._given = given
+        self._began = seed if self._repeats else None, options
         self._episode = self._elapsed = 0
         return self._with_flag(observation), info | {"trial_episode": 0}
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Acts; truncated only at the end of the trial, and never terminated."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._elapsed += 1
-        truncated = terminated or truncated
+        truncated = bool(terminated or truncated)
         info = info | {"trial_episode": self._episode, "episode_ended": truncated}
         if truncated and self._episode + 1 < self.num_episodes:
             self._episode += 1
             self._elapsed = 0
             info["trial_episode"] = self._episode
-            info["final_episode_obs"] = self._with_flag(observation, first=False)
-            observation, _ = self.env.reset(options=self._inner_options({"same_task": True}))
+            info["final_episode_obs"] = self._with_flag(copy.deepcopy(observation), first=False)
+            observation, _ = self._next_episode()
             truncated = False
         return self._with_flag(observation), float(reward), False, truncated, info
 
-    def _inner_options(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
-        return episode_options(options, self._given, self._episode, self)
+    def _next_episode(self) -> tuple[Any, dict[str, Any]]:
+        """Starts another episode on the task at hand."""
+        if not self._has_tasks:
+            seed, began = self._began
+            return self.env.reset(seed=seed, options=copy.copy(began))
+        options = episode_options({"same_task": True}, self._given, self._episode, self)
+        return self.env.reset(options=options)
 
-    def _with_flag(self, observation: Observation, first: bool | None = None) -> Observation:
+    def _with_flag(self, observation: Any, first: bool | None = None) -> Any:
         if not self._flag:
             return observation
         flag = self._elapsed == 0 if first is None else first
-        return np.append(observation, np.float32(flag))
+        row = observation_row(self.env.observation_space, observation)
+        return np.append(row, np.float32(flag))
 
 
-class VectorTrial(TensorWrapper):
-    """`Trial` for a tensor environment.
-
-    ``info`` has the same keys; its values hold for all environments, which are in lock step. Within
-    a trial it resets its episodes itself; after the trial the autoreset mode holds: DISABLED waits
-    for a reset, and under NEXT_STEP the next step starts a trial.
-
-    Args:
-        env: A tensor environment of this package in which no episode ends before its horizon, with
-            ``autoreset_mode`` DISABLED or NEXT_STEP.
-        num_episodes: Episodes in a trial, at least 1.
-        episode_flag: Append an input that is 1 in the first observation of each episode, else 0.
-        wait: Take an environment whose episodes may end before their horizon, in mode DISABLED. An
-            episode that has ended pays nothing more and waits for the horizon, where all go on
-            (those of a `Trial` go on at once).
-
-    Raises:
-        ValueError: If `num_episodes` is below 1, `env` is in mode SAME_STEP, its episodes may
-            terminate and do not `wait`, or `env` already holds a `VectorMetaObservation`.
-        TypeError: If `env` is another environment.
-    """
-
-    def __init__(
-        self,
-        env: VectorEnv[Any, Any, Any],
-        num_episodes: int,
-        *,
-        episode_flag: bool = False,
-        wait: bool = False,
-    ) -> None:
-        super().__init__(env)
-        self.num_episodes = check_trial(env, num_episodes, VectorMetaObservation)
-        self._autoreset: AutoresetMode = env.metadata["autoreset_mode"]
-        if self._autoreset is AutoresetMode.SAME_STEP:
-            raise ValueError(
-                f"a trial resets its episodes itself, got an environment with {self._autoreset}: "
-                f"make it with AutoresetMode.DISABLED or NEXT_STEP"
-            )
-        waits = wait and self._autoreset is AutoresetMode.DISABLED
-        if self._base.may_terminate and not waits:
-            raise ValueError(
-                "the episodes of these trials could end at different times: make the environment "
-                "so that none ends early (a point with goal_radius=0), or let them wait for each "
-                "other, with wait=True and AutoresetMode.DISABLED"
-            )
-        self._episode_horizon = episode_horizon(env)
-        device = self._device
-        self._running = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
-        self._flags = (
-            torch.zeros(self.num_envs, 1, device=device, dtype=torch.float32),
-            torch.ones(self.num_envs, 1, device=device, dtype=torch.float32),
-        )
-        self._flag = episode_flag
-        self._episode = self._elapsed = 0
-        self._given: dict[str, Any] = {}
-        if episode_flag:
-            assert isinstance(env.single_observation_space, Box)
-            self.single_observation_space = with_flag(env.single_observation_space)
-            self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-
-    @property
-    def horizon(self) -> int:
-        """Steps in a trial."""
-        return self.num_episodes * self._episode_horizon
-
-    def reset_tensors(
-        self, seed: Seed = None, options: dict[str, Any] | None = None
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Starts a trial everywhere; seed and options are the environment's."""
-        given = step_options(options, self)
-        inner = episode_options(options, given, 0, self)
-        observation, info = self._inner_reset(seed, inner)
-        self._given = given
-        self._episode = self._elapsed = 0
-        return self._with_flag(observation), info | {"trial_episode": 0}
-
-    def step_tensors(self, actions: Any) -> StepResult:
-        """Acts; truncated only at the end of the trial."""
-        observation, rewards, terminated, truncated, info = self._inner_step(actions)
-        if self._elapsed == self._episode_horizon:  # NEXT_STEP: this step has begun a trial instead
-            self._given = {}
-            self._episode = self._elapsed = 0
-            info = info | {"trial_episode": 0, "episode_ended": False}
-            return self._with_flag(observation), rewards, terminated, truncated, info
-        self._elapsed += 1
-        ended = self._elapsed == self._episode_horizon
-        if self._base.may_terminate:  # an episode that has ended waits, and its trial goes on
-            truncated = terminated | truncated if ended else self._running
-            terminated = self._running
-        info = info | {"trial_episode": self._episode, "episode_ended": ended}
-        if ended and self._episode + 1 < self.num_episodes:
-            self._episode += 1
-            self._elapsed = 0
-            info["trial_episode"] = self._episode
-            info["final_episode_obs"] = self._with_flag(observation, first=False)
-            observation, _ = self._inner_reset(None, self._inner_options({"same_task": True}))
-            truncated = self._running
-        return self._with_flag(observation), rewards, terminated, truncated, info
-
-    def _inner_options(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
-        return episode_options(options, self._given, self._episode, self)
-
-    def _with_flag(self, observation: torch.Tensor, first: bool | None = None) -> torch.Tensor:
-        if not self._flag:
-            return observation
-        flag = self._elapsed == 0 if first is None else first
-        return torch.cat((observation, self._flags[flag]), dim=1)
-
-
-def step_options(options: dict[str, Any] | None, trial: Trial | VectorTrial) -> dict[str, Any]:
+def step_options(options: dict[str, Any] | None, trial: Any) -> dict[str, Any]:
     """The options that have an entry for each step of a trial.
 
     Raises:
         ValueError: If one is of another length.
     """
-    names = task_environment(trial).step_options
+    names = step_option_names(trial)
     given = {name: value for name, value in (options or {}).items() if name in names}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
@@ -247,10 +183,7 @@ def step_options(options: dict[str, Any] | None, trial: Trial | VectorTrial) -> 
 
 
 def episode_options(
-    options: dict[str, Any] | None,
-    given: dict[str, Any],
-    episode: int,
-    trial: Trial | VectorTrial,
+    options: dict[str, Any] | None, given: dict[str, Any], episode: int, trial: Any
 ) -> dict[str, Any] | None:
     """`options` for one inner episode, with its part of what is `given` for the whole trial."""
     if not given:
@@ -267,14 +200,12 @@ def with_flag(space: Box[Any]) -> Box[Any]:
     return Box(low, high, dtype=np.float32)
 
 
-def check_trial(env: Any, num_episodes: int, meta_observation: type) -> int:
+def check_episodes(env: Any, num_episodes: int, meta_observation: type) -> int:
     """The number of episodes of a trial, if `env` can be made one of.
 
     Raises:
         ValueError: If `num_episodes` is below 1, or `meta_observation` lies inside.
-        TypeError: If `env` is another environment.
     """
-    task_environment(env)
     count = whole_number(num_episodes, "num_episodes")
     inner = env
     while inner is not inner.unwrapped:

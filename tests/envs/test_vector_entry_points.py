@@ -192,10 +192,20 @@ def test_our_wrappers_speak_as_the_environment_does(env_id: str) -> None:
     assert [t for t, end in enumerate(ends) if end] == [3, 8]  # a trial of 4, and the reset
 
 
-def test_a_foreign_wrapper_inside_ours_is_named() -> None:
-    env = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2)
-    with pytest.raises(TypeError, match=r"RecordEpisodeStatistics inside it .* device='cpu'"):
-        envs.VectorMetaObservation(gymnasium.wrappers.vector.RecordEpisodeStatistics(env))
+def test_a_foreign_wrapper_inside_ours() -> None:
+    """Inputs are made of arrays too, but a trial needs the tensors: all start in lock step."""
+    ours = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, horizon=3)
+    theirs = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, horizon=3)
+    inside = envs.VectorMetaObservation(gymnasium.wrappers.vector.RecordEpisodeStatistics(theirs))
+    around = envs.VectorMetaObservation(ours)
+    assert inside.observation_space == around.observation_space
+    np.testing.assert_array_equal(inside.reset(seed=0)[0], around.reset(seed=0)[0])
+    for _ in range(9):
+        actions = around.action_space.sample()
+        for one, other in zip(inside.step(actions)[:4], around.step(actions)[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"RecordEpisodeStatistics around it .* device='cpu'"):
+        envs.VectorTrial(gymnasium.wrappers.vector.RecordEpisodeStatistics(theirs), 2)
 
 
 @pytest.mark.parametrize(

@@ -131,9 +131,11 @@ def test_actions_may_be_arrays() -> None:
     assert observation[:, 13:].tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
 
 
-def test_other_environments_are_refused() -> None:
-    with pytest.raises(TypeError, match="expected a grid maze"):
-        MetaObservation(gymnasium.make("CartPole-v1"))
-    sync = gymnasium.make_vec("metarl/GridMaze-v0", vectorization_mode="sync", num_envs=2)
-    with pytest.raises(TypeError, match="expected"):
-        VectorMetaObservation(sync)
+def test_what_is_no_environment_of_that_kind_is_refused() -> None:
+    single, vector = gymnasium.make("CartPole-v1"), gymnasium.make_vec("CartPole-v1", num_envs=2)
+    with pytest.raises(TypeError, match=r"single Gymnasium environment, .* take VectorMetaObs"):
+        MetaObservation(vector)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"vector environment, .* take MetaObservation"):
+        VectorMetaObservation(single)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="single Gymnasium environment, got maze"):
+        MetaObservation("maze")  # type: ignore[arg-type]
