@@ -5,6 +5,8 @@ its tensor twin (`env`); `envs.families` lists them:
 
     maze          grid mazes with hidden goals, "metarl/GridMaze-v0": layouts, generators, dynamics,
                   anchors (exact returns), tours of the explorer, pictures
+    minigrid      Minigrid's ids as task distributions, "metarl/Minigrid-v0": played by Minigrid
+                  itself, and by a tensor twin
     bandit        RL^2's Bernoulli bandits, "metarl/Bandit-v0"; Thompson sampling, UCB1, Gittins
     mdp           RL^2's random Markov decision processes, "metarl/TabularMDP-v0"; PSRL, planning
     grid_navi     VariBAD's grid with a hidden goal, "metarl/GridNavi-v0"
@@ -22,19 +24,20 @@ Importing this package registers its environments with Gymnasium:
 
 import gymnasium
 
-from . import bandit, grid_navi, maze, mdp, point, wrappers
+from . import bandit, grid_navi, maze, mdp, minigrid, point, wrappers
 from .bandit import *
 from .base.tasks import TaskSet
 from .families import FAMILIES
 from .grid_navi import *
 from .maze import *
 from .mdp import *
+from .minigrid import *
 from .point import *
 from .wrappers import *
 
 __all__ = ["TaskSet"]
 __all__ += bandit.__all__ + grid_navi.__all__ + maze.__all__ + mdp.__all__ + point.__all__
-__all__ += wrappers.__all__
+__all__ += minigrid.__all__ + wrappers.__all__
 
 # No max_episode_steps here: an environment has a horizon of its own (see `base.clock`). Entry
 # points say `__name__`: this package may have been imported under another name (`metarl.envs`).

@@ -6,6 +6,7 @@ environment ``NAMEEnv`` and its tensor twin ``NAMEVectorEnv``.
 
 FAMILIES = {
     "maze": "GridMaze",
+    "minigrid": "Minigrid",
     "point": "PointNavigation",
     "grid_navi": "GridNavi",
     "bandit": "Bandit",

@@ -17,6 +17,8 @@ from envs import (
     GridNaviEnv,
     GridNaviVectorEnv,
     MDPTasks,
+    MinigridEnv,
+    MinigridVectorEnv,
     PointNavigationEnv,
     PointNavigationVectorEnv,
     PointTasks,
@@ -24,6 +26,7 @@ from envs import (
     TabularMDPVectorEnv,
     grid_navi_tasks,
     maze_tasks,
+    minigrid_tasks,
     pillar_maze,
 )
 from envs.families import FAMILIES as REGISTERED
@@ -44,6 +47,8 @@ class Family:
     bad_task: Any
     in_step: dict[str, Any] = field(default_factory=dict)
     """Arguments with which no episode ends early."""
+    waits: bool = False
+    """Whether episodes could end early whatever the arguments, and trials have to wait."""
     early: dict[str, Any] = field(default_factory=dict)
     """Arguments with which some do, if there are such."""
 
@@ -130,8 +135,31 @@ MDP = Family(
     bad_task=[[1.0]],
 )
 
+MINIGRID = Family(
+    name="minigrid",
+    single=MinigridEnv,
+    vector=MinigridVectorEnv,
+    source=minigrid_tasks("MiniGrid-SimpleCrossingS9N1-v0", seeds=None),
+    arguments=lambda rng: {
+        "observe": str(rng.choice(["image", "codes", "onehot"])),
+        "direction": True,  # makes them flat
+        "mission": bool(rng.integers(2)),
+    },
+    actions=lambda rng, t, b: rng.integers(7, size=(t, b)),
+    bad_action=np.int64(7),
+    bad_task="MiniGrid-Empty-5x5-v0",
+    waits=True,
+)
+
 FAMILIES = [
-    {"maze": MAZE, "point": POINT, "grid_navi": GRID_NAVI, "bandit": BANDIT, "mdp": MDP}[folder]
+    {
+        "maze": MAZE,
+        "minigrid": MINIGRID,
+        "point": POINT,
+        "grid_navi": GRID_NAVI,
+        "bandit": BANDIT,
+        "mdp": MDP,
+    }[folder]
     for folder in REGISTERED
 ]
 """In the registry's order: who registers a family says here how it is tested."""

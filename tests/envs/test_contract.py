@@ -84,7 +84,12 @@ def test_twins_agree_through_trials_and_meta_observations(
     tasks, noise = family.source.sample(num_envs, rng), family.noise(rng, length, num_envs)
     actions = family.actions(rng, length, num_envs)
     vector = VectorMetaObservation(
-        VectorTrial(family.vector(num_envs, **arguments), num_episodes, episode_flag=flag)
+        VectorTrial(
+            family.vector(num_envs, **arguments),
+            num_episodes,
+            episode_flag=flag,
+            wait=family.waits,
+        )
     )
     singles = [
         MetaObservation(Trial(family.single(**arguments), num_episodes, episode_flag=flag))

@@ -46,6 +46,7 @@ def test_gymnasium_checker(env_id: str, wrapping: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:We recommend you to use a symmetric and normalized Box action")
+@pytest.mark.filterwarnings("ignore:The minimal resolution for an image is 36x36")  # 7 x 7 cells
 @pytest.mark.parametrize("wrapping", ["bare", "meta", "trial", "meta of trial"])
 @pytest.mark.parametrize("env_id", IDS)
 def test_stable_baselines_checker(env_id: str, wrapping: str) -> None:

@@ -48,10 +48,11 @@ def numbers(env: Any, actions: torch.Tensor, options: dict[str, Any] | None) -> 
     for again in (options, None):
         observation, info = env.reset(options=again)
         seen += [p.reshape(len(p), -1).T.double() for p in info["task_parameters"]]
-        seen.append(observation.T.double())
+        seen.append(observation.flatten(1).T.double())
         for action in actions:
             observation, *results, _ = env.step(action)
-            seen += [observation.T.double(), *(result[None].double() for result in results)]
+            seen.append(observation.flatten(1).T.double())
+            seen += [result[None].double() for result in results]
     return torch.cat(seen)
 
 

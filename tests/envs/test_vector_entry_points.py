@@ -95,8 +95,9 @@ def test_the_usual_loop(env_id: str) -> None:
 
 @every_id
 def test_actions_of_the_resetting_step_are_ignored(env_id: str) -> None:
-    env = gymnasium.make_vec(env_id, num_envs=2, horizon=1)
-    first, _ = env.reset(seed=0)
+    env: Any = gymnasium.make_vec(env_id, num_envs=2, horizon=1)
+    env.reset(seed=0)
+    first, _ = env.reset(options={"tasks": env.tasks})
     sample = env.action_space.sample()
     assert env.step(sample)[3].all()
     nonsense = np.full_like(sample, -77 if sample.dtype == np.int64 else np.nan)
@@ -172,6 +173,8 @@ def test_copies_and_pickles_go_on_alike(env_id: str) -> None:
 
 @every_id
 def test_our_wrappers_speak_as_the_environment_does(env_id: str) -> None:
+    if "Minigrid" in env_id:
+        pytest.skip("its episodes may end early, and such trials wait for a reset")
     settings: dict[str, Any] = {"goal_radius": 0.0} if "Point" in env_id else {}
     wrapped = []
     for place in ({}, {"device": "cpu"}):

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import alphabets
-from experiments.alphabets import (
-    METHODS,
-    RECIPE,
-    EvaluateSettings,
-    defaults,
-    learned_from,
+from experiments import alphabets, alphabets_learning
+from experiments import alphabets_report as sweep_report
+from experiments.alphabets import METHODS, RECIPE, EvaluateSettings, defaults
+from experiments.alphabets_learning import (
+    draw_tasks,
     load_images,
     make_network,
     new_learner,
@@ -29,9 +27,8 @@ from metarl.core import num_parameters, partition, share
 from metarl.evaluate.classification import area_under
 from metarl.meta import SIMPLIFIED, OfflineWarpGrad
 from metarl.meta.maml import SecondOrder
-from metarl.plots import lines as pictures
 from metarl.runs.directory import RunDirectory
-from metarl.supervised.omniglot import alphabet_learning
+from metarl.supervised import alphabet_tasks
 from tests.experiments.omniglot_runs import (
     assert_same,
     resume_before_the_last,
@@ -65,7 +62,7 @@ SMALL = ("--preset", "fast", "--pretrain", "2", *OPTIONS)
 def few_reference_images():
     """Enough for batches of four, and quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alphabet_learning, "REFERENCE_IMAGES", 8)
+        patch.setattr(alphabets_learning, "REFERENCE_IMAGES", 8)
         yield
 
 
@@ -248,11 +245,10 @@ def settings_of(data, method, **changes):
 def a_meta_batch(data, method, **changes):
     settings = settings_of(data, method, **changes)
     images = load_images(replace(settings, complete=False))
-    chosen = sides(settings, images, 0).pretrain
-    seen = learned_from(settings, images, chosen, torch.device("cpu"))
+    seen = alphabet_tasks(images, sides(settings, images, 0).pretrain, 1)
     learner = new_learner(settings, torch.Generator(), torch.device("cpu"), 0)
     generator = torch.Generator().manual_seed(1)
-    return learner, seen.sample(settings.meta_batch, learner.fast, generator)
+    return learner, draw_tasks(settings, make_network(settings), learner, seen, generator)
 
 
 def test_a_task_with_a_reset_head_begins_with_a_random_one_and_adapts_it(data):
@@ -335,9 +331,7 @@ def test_a_sweep_takes_the_folder_of_the_images_on_either_side(tmp_path):
 
 def test_runs_of_a_sweep_reach_other_processes(tmp_path):
     (job,) = alphabets.jobs(alphabets.SweepSettings(data=tmp_path, methods=("leap",)), ())
-    other = pickle.loads(pickle.dumps(job))
-    assert (other.path, other.train, other.evaluate) == (job.path, job.train, job.evaluate)
-    assert other.script.settings_of.__self__ is RECIPE
+    assert pickle.loads(pickle.dumps(job)) == job
 
 
 def test_the_advice_of_a_sweep_without_images_can_be_taken(tmp_path, capsys):
@@ -442,9 +436,9 @@ def test_runs_that_were_judged_otherwise_are_not_averaged_and_are_judged_again(
     # More points of the same curve are the same judgement; the picture has what all runs have.
     main(["evaluate", str(other), "--device", "cpu", "--every", "1"])
     drawn = []
-    usual = pictures.learning_curves
+    usual = sweep_report.learning_curves
     monkeypatch.setattr(
-        pictures, "learning_curves", lambda lines, **words: drawn.append(lines) or usual(lines)
+        sweep_report, "learning_curves", lambda lines, **words: drawn.append(lines) or usual(lines)
     )
     rows, lines = report()
     assert len(lines) == 1

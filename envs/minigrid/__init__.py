@@ -1,0 +1,14 @@
+"""Minigrid: its ids as task distributions, played by Minigrid and by a tensor twin."""
+
+from .env import MinigridEnv
+from .task_set import MinigridTasks, minigrid_tasks
+from .tasks import MinigridTask
+from .tensor import MinigridVectorEnv
+
+__all__ = [
+    "MinigridEnv",
+    "MinigridTask",
+    "MinigridTasks",
+    "MinigridVectorEnv",
+    "minigrid_tasks",
+]
