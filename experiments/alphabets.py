@@ -11,30 +11,247 @@ the same command goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from experiments import alphabets_learning as learning
-from experiments.alphabets_learning import EvaluateSettings, load_images, make_network, points
+import torch
+
 from experiments.alphabets_settings import METHODS, Preset, TrainSettings, defaults
-from metarl.compare.processes import work_off
-from metarl.compare.work import Failures, Job, Script, check_same, finished
+from metarl.compare import sweep
+from metarl.compare.summaries import Axes, Number, Summary, SweepReport
+from metarl.compare.work import Job, script_of
 from metarl.errors import UserError
+from metarl.evaluate.classification import ALPHABETS, accuracies, area_under
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.nn import WarpConvNet
+from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
+from metarl.meta import MetaLearner
+from metarl.meta.method import Untrained
+from metarl.nn import Network, WarpConvNet
 from metarl.nn.conv_settings import WarpLayers
-from metarl.run import Command, Recipe, command, main, one_of, train
-from metarl.run.command_line import fail, is_given, parse
+from metarl.run import (
+    STREAMS,
+    Command,
+    EvaluationSettings,
+    Lessons,
+    Recipe,
+    Training,
+    at_least,
+    command,
+    evaluate_runs,
+    main,
+    one_of,
+    supervised,
+)
+from metarl.run.command_line import parse
 from metarl.runs.directory import RunDirectory
+from metarl.runs.files import to_json, write_json
+from metarl.seeding import spawn_generators
+from metarl.supervised import (
+    AlphabetSplit,
+    Omniglot,
+    alphabet_tasks,
+    load_omniglot,
+    split_alphabets,
+)
+from metarl.supervised.omniglot.alphabet_learning import AlphabetLessons, reference_images
+from metarl.supervised.omniglot.download import default_folder
+from metarl.train.selection import load_selected
 
-TRAIN = "python -m experiments.alphabets train"
-"""The command whose options follow ``--``."""
+VALIDATION_SEED = 20_000
+"""Seed of the images of validation."""
+
+# ---------------------------------------------------------------------------------- training
+
+
+def prepare(settings: TrainSettings) -> Training:
+    """Return the training: one learner per seed, one after the other."""
+    omniglot = load_images(settings)
+    for seed in settings.seeds:
+        sides(settings, omniglot, seed)
+    learner, lessons_of = partial(new_learner, settings), partial(lessons, settings, omniglot)
+    return supervised(settings, settings.meta_batch, learner, lessons_of)
+
+
+def lessons(
+    settings: TrainSettings,
+    omniglot: Omniglot,
+    learner: MetaLearner,
+    run: RunDirectory,
+    device: torch.device,
+) -> Lessons:
+    """Return what one seed learns: meta-batches of its alphabets, and how it is validated."""
+    split = sides(settings, omniglot, run.seed)
+    write_json(run.path / "split.json", to_json(split.manifest(), "split"))
+    seen = learned_from(settings, omniglot, split.pretrain, device)
+    chosen = dict(list(split.validation.items())[: settings.validation_alphabets])
+    unseen = learned_from(settings, omniglot, chosen, device)
+
+    def validate() -> float:
+        """Return the accuracy on alphabets for validation after the last step."""
+        curve = measure(settings, unseen, learner, VALIDATION_SEED, (settings.test_steps,))
+        return float(curve.non_transductive.mean())
+
+    return Lessons(
+        lambda generator: seen.sample(settings.meta_batch, learner.fast, generator),
+        validate,
+        settings.validate_every,
+    )
+
+
+def load_images(settings: TrainSettings) -> Omniglot:
+    """Return the images; `DataError` says what to do where they are missing or damaged."""
+    folder = settings.data or default_folder()
+    return load_omniglot(folder, resize=settings.resize, complete=settings.complete)
+
+
+def sides(settings: TrainSettings, omniglot: Omniglot, seed: int) -> AlphabetSplit:
+    """Return which alphabets a seed trains on, validates and tests.
+
+    Raises:
+        UserError: There are not that many.
+    """
+    chosen = seed if settings.split_seed is None else settings.split_seed
+    counts = settings.pretrain, settings.test_alphabets, settings.classes
+    try:
+        split = split_alphabets(omniglot, chosen, *counts)
+        alphabet_tasks(omniglot, split.test, settings.held_out)
+    except ValueError as error:
+        raise UserError(
+            f"{error}; see --pretrain, --test-alphabets, --classes, --held-out"
+        ) from error
+    if len(split.validation) < settings.validation_alphabets:
+        raise UserError(
+            f"{len(split.validation)} alphabets are left for validation: lower --pretrain, "
+            f"--test-alphabets or --validation-alphabets {settings.validation_alphabets}"
+        )
+    return split
+
+
+def learned_from(
+    settings: TrainSettings, omniglot: Omniglot, chosen: Any, device: torch.device
+) -> AlphabetLessons:
+    """Return some alphabets as they are learned from."""
+    alphabets = alphabet_tasks(omniglot, chosen, settings.held_out, device)
+    how = settings.images, settings.query, settings.head_reset
+    return AlphabetLessons(make_network(settings), alphabets, *how)
+
+
+def make_network(settings: TrainSettings) -> Network:
+    """Make four pooled convolutions and a linear layer; warp layers where they are learned."""
+    return settings.network.build(settings.classes)
+
+
+def new_learner(
+    settings: TrainSettings, generator: torch.Generator, device: torch.device, seed: int
+) -> MetaLearner:
+    """Make the learner before its first iteration."""
+    network = make_network(settings)
+    initial = {name: p.to(device) for name, p in network.init(generator).items()}
+    learner = settings.learner.having(chunk_size=settings.execution(device).chunk_size)
+    return learner.build(Untrained(initial, network, num_tasks=settings.pretrain, seed=seed))
+
+
+def measure(
+    settings: TrainSettings,
+    unseen: AlphabetLessons,
+    learner: MetaLearner,
+    seed: int,
+    at: Collection[int],
+) -> AdaptationCurve:
+    """Adapt to alphabets, each once, and classify their held-out drawings on the way.
+
+    Args:
+        settings: For how many steps.
+        unseen: The alphabets.
+        learner: As it was trained, or in training.
+        seed: Of images and distortions.
+        at: After which numbers of steps to look.
+    """
+    return adaptation_curve(
+        learner,
+        unseen.all(learner.fast, seed),
+        settings.test_steps,
+        query=lambda tasks: tasks.source.draw("query"),
+        reference=reference_images,
+        at=at,
+        chunk_size=settings.execution(unseen.alphabets.train.inputs.device).stacked,
+    )
+
+
+# -------------------------------------------------------------------------------- evaluation
 
 
 @dataclass(frozen=True)
-class SweepSettings:
+class EvaluateSettings(EvaluationSettings):
+    """Adapt to unseen alphabets, and sum the accuracy up in summary.json."""
+
+    steps: int | None = None
+    """Inner steps. Default: the run's --test-steps."""
+    every: int = 10
+    """Inner steps between the points of a curve."""
+    checkpoint: Literal["best", "last"] = "best"
+    """The learner as it did best in validation, or as it was at the end."""
+    data: Path | None = None
+    """Folder with the images. Default: the run's."""
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        super().__post_init__()
+        at_least(1, self, "steps", "every")
+
+
+def evaluate(
+    settings: EvaluateSettings, read: Callable[[Mapping[str, Any]], TrainSettings]
+) -> EvaluationResult:
+    """Evaluate every run, and seeds together; draw pictures of each run."""
+
+    def summary_of(run: RunDirectory, device: torch.device) -> dict[str, Any]:
+        # Half a second, of which training has no need.
+        from metarl.plots.classification import draw_classification
+
+        trained = read(run.config)
+        steps, data = settings.steps or trained.test_steps, settings.data or trained.data
+        trained = replace(trained, test_steps=steps, data=data)
+        init = spawn_generators(run.seed, STREAMS)["init"]
+        learner = new_learner(trained, init, device, run.seed)
+        checkpoint = load_selected(run, learner, settings.checkpoint)
+        omniglot = load_images(trained)
+        test = learned_from(trained, omniglot, sides(trained, omniglot, run.seed).test, device)
+        curve = measure(trained, test, learner, settings.seed, points(steps, settings.every))
+        draw_classification(run, curve, trained.method, "unseen alphabets")
+        last = curve.non_transductive[:, -1].tolist()
+        return {
+            "protocol": "multishot",
+            "preset": trained.preset,
+            "method": trained.method,
+            "pretrain": trained.pretrain,
+            "classes": trained.classes,
+            **accuracies(curve),
+            "area_under_training_loss": float(area_under(curve.support_loss).mean()),
+            "support_loss_curve": curve.support_loss.mean(0).tolist(),
+            "alphabets": dict(zip(test.alphabets.names, last, strict=True)),
+            **checkpoint,
+            "num_tasks": len(test.alphabets),
+            "run_seed": run.seed,
+            "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
+        }
+
+    return evaluate_runs(settings, summary_of, ALPHABETS)
+
+
+def points(num_steps: int, every: int) -> list[int]:
+    """Return the numbers of inner steps after which accuracy is measured, rising."""
+    return [*range(0, num_steps, every), num_steps]
+
+
+# ------------------------------------------------------------------------------------- sweep
+
+
+@dataclass(frozen=True)
+class SweepSettings(sweep.SweepSettings):
     """Train and evaluate all combinations on alphabets.
 
     What is finished is left alone, what was interrupted goes on, and more --methods, --pretrain or
@@ -44,121 +261,42 @@ class SweepSettings:
 
     run_dir: Path = Path("runs/omniglot-sweep")
     """Where the runs go: METHOD/pretrain-P/seed-S; and results.csv, accuracy.png, steps.png."""
-    preset: Preset = "fast"
-    """Of all runs."""
     methods: Annotated[tuple[str, ...], one_of(METHODS)] = (
         *("warp-leap", "leap", "reptile", "ft", "none"),
     )
     """The learners."""
-    pretrain: tuple[int, ...] = (25,)
-    """Numbers of alphabets to meta-train on."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; each has its own split."""
+    preset: Preset = "fast"
+    """Of all runs."""
+    pretrain: tuple[int, ...] = (25,)
+    """Numbers of alphabets to meta-train on."""
     data: Path | None = None
     """The folder with the images. Default: $METARL_DATA/omniglot, else data/omniglot."""
-    jobs: int = 1
-    """Runs at a time, each in a process with one thread."""
-    report_only: bool = False
-    """Train nothing: sum up what is there."""
 
-    def __post_init__(self) -> None:
-        """Check that there is something to do."""
-        for name in ("methods", "pretrain", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise UserError(f"--{name} must be different values, at least one, got {values}")
-        if self.jobs < 1:
-            raise UserError(f"--jobs must be at least 1, got {self.jobs}")
-
-
-def run_sweep(prog: str, arguments: Sequence[str]) -> None:
-    """Read the command line, and sweep."""
-    own, rest = list(arguments), []
-    if "--" in own:
-        cut = own.index("--")
-        own, rest = own[:cut], own[cut + 1 :]
-    settings = parse(SweepSettings, prog, own)
-    try:
-        failures = sweep(settings, rest)
-    except KeyboardInterrupt as interrupt:
-        what = f", {interrupt}" if interrupt.args else ""
-        fail(f"interrupted{what}; the same command goes on", status=130)
-    if failures:
-        fail(f"{len(failures)} failed: {', '.join(map(str, failures))}, see above", status=1)
-
-
-def sweep(settings: SweepSettings, options: Sequence[str] = ()) -> Failures:
-    """Do what is not done yet, and sum up.
-
-    Args:
-        settings: The combinations.
-        options: Of `train`, for all runs.
-
-    Returns:
-        The runs that failed, and of what.
-
-    Raises:
-        UserError: No run can be trained, or one that is there has other settings.
-        KeyboardInterrupt: Interrupted, after saving.
-    """
-    from experiments.alphabets_report import write_report  # draws: training has no use for it
-
-    planned = [] if settings.report_only else list(jobs(settings, options))
-    for job in planned:
-        check_same(job)
-    for job in [job for job in planned if not finished(job)][:1]:
-        # Where there are no images, that is said once.
-        load_images(job.train)
-    failures = work_off(planned, settings.jobs)
-    write_report(settings.run_dir)
-    return failures
+    OVER: ClassVar[tuple[str, ...]] = ("seeds", "pretrain", "methods")
 
 
 def jobs(settings: SweepSettings, options: Sequence[str]) -> Iterator[Job]:
-    """Every run, seeds outermost."""
-    for name in ("run-dir", "resume", "preset", "method", "pretrain", "seeds"):
-        if is_given(options, f"--{name}"):
-            raise UserError(f"--{name} is said before --, for the sweep as a whole")
-    for seed in settings.seeds:
-        for pretrain in settings.pretrain:
-            for method in settings.methods:
-                default = replace(defaults(settings.preset, method), data=settings.data)
-                base = parse(TrainSettings, TRAIN, options, default)
-                path = settings.run_dir / method / f"pretrain-{pretrain}" / f"seed-{seed}"
-                wanted = replace(base, pretrain=pretrain, seeds=(seed,), run_dir=path)
-                how = EvaluateSettings(path, data=wanted.data, device=wanted.device)
-                yield Job(path, wanted, how, SCRIPT)
-
-
-def begin(wanted: TrainSettings) -> None:
-    """Train a new run."""
-    train(RECIPE, wanted)
-
-
-def resume(path: Path, wanted: TrainSettings) -> None:
-    """Go on with a run, to the iterations that are wanted."""
-    asked = replace(defaults(), resume=path)
-    changes = {name: getattr(wanted, name) for name in ("iterations", "data", "device")}
-    train(RECIPE, replace(asked, **changes), ("--iterations",))
-
-
-def settings_of(config: Mapping[str, Any]) -> TrainSettings:
-    """Settings that a run's `config.json` keeps."""
-    return RECIPE.settings_of(config)
+    """Yield every run, seeds outermost."""
+    for seed, pretrain, method in settings.combinations():
+        default = replace(defaults(settings.preset, method), data=settings.data)
+        base = parse(TrainSettings, "python -m experiments.alphabets train", options, default)
+        path = settings.run_dir / method / f"pretrain-{pretrain}" / f"seed-{seed}"
+        wanted = replace(base, pretrain=pretrain, seeds=(seed,), run_dir=path)
+        how = EvaluateSettings(path, data=wanted.data, device=wanted.device)
+        yield Job(path, wanted, how, SCRIPT)
 
 
 def known(job: Job) -> bool:
-    """Whether a run was evaluated after its last iteration, as the sweep evaluates."""
-    if not (job.path / "summary.json").exists():
-        return False
-    done, how = RunDirectory.open(job.path).read_summary(), job.evaluate
+    """Return whether a run was evaluated after its last iteration, as the sweep evaluates."""
     expected = {
         "trained_iterations": job.train.iterations,
-        "steps": points(job.train.test_steps, how.every),
-        "seed": how.seed,
-        "checkpoint": how.checkpoint,
+        "steps": points(job.train.test_steps, job.evaluate.every),
+        "seed": job.evaluate.seed,
+        "checkpoint": job.evaluate.checkpoint,
     }
-    return all(done.get(name) == value for name, value in expected.items())
+    return sweep.judged_as(job, expected)
 
 
 def plain(settings: TrainSettings) -> TrainSettings:
@@ -170,25 +308,71 @@ def plain(settings: TrainSettings) -> TrainSettings:
     return replace(settings, network=network, learner=learner)
 
 
+def row(summary: Summary) -> Summary | None:
+    """Return the row of a run; None of one that was not trained on alphabets."""
+    if summary.get("protocol") != "multishot":
+        return None
+    accuracy, steps = float(summary["non_transductive_accuracy"]), int(summary["steps"][-1])
+    return {**summary, "non_transductive_accuracy": accuracy, "inner_steps": steps}
+
+
+REPORT = SweepReport(
+    what="run on alphabets",
+    row=row,
+    columns=(
+        *("method", "preset", "pretrain", "run_seed", "iteration", "trained_iterations"),
+        *("inner_steps", "checkpoint", "seed"),
+        *("non_transductive_accuracy", "transductive_accuracy", "area_under_training_loss"),
+        *("validation_accuracy", "num_tasks", "train_seconds"),
+    ),
+    over=("pretrain", "alphabets"),
+    judged={
+        "preset": "preset",
+        "inner_steps": "inner steps",
+        "checkpoint": "checkpoint",
+        "seed": "evaluation seed",
+    },
+    told=("inner_steps", "checkpoint", "seed"),
+    numbers={
+        "non_transductive_accuracy": Number("accuracy", 100, 1),
+        "transductive_accuracy": Number("transductive", 100, 1),
+        "area_under_training_loss": Number("area under training loss"),
+    },
+    curve=("steps", "non_transductive_curve"),
+    on_the_way=Axes(
+        "inner steps on an unseen alphabet",
+        "accuracy on held-out drawings",
+        "20-way Omniglot, {} alphabets to meta-train on",
+    ),
+    at_the_end=Axes(
+        "alphabets to meta-train on",
+        "accuracy after the last inner step",
+        "20-way Omniglot, unseen alphabets",
+    ),
+)
+
+SWEEP = Command(
+    "train and evaluate several learners, seeds and numbers of alphabets",
+    sweep.Sweep(
+        SweepSettings,
+        jobs,
+        closed=("run-dir", "resume", "preset", "method", "pretrain", "seeds"),
+        check=lambda job: load_images(job.train),  # where there are none, that is said once
+        report=REPORT,
+    ).run,
+)
+
+
 def place(settings: TrainSettings) -> Path:
     """Return a name that says what the run is, under ``runs/``."""
     name = f"omniglot-alphabets-{settings.pretrain}-{settings.method}"
     return Path("runs") / (name if settings.preset == "default" else f"{name}-{settings.preset}")
 
 
-def evaluate(settings: EvaluateSettings) -> EvaluationResult:
-    """Evaluate every run, and seeds together; draw pictures of each run."""
-    return learning.evaluate(settings, RECIPE.settings_of)
-
-
-SCRIPT = Script(begin, resume, evaluate, settings_of, plain=plain, known=known)
-
-SWEEP = Command("train and evaluate several learners, seeds and numbers of alphabets", run_sweep)
-
-RECIPE = Recipe(
+RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.alphabets",
     defaults=defaults,
-    prepare=learning.prepare,
+    prepare=prepare,
     place=place,
     methods=METHODS,
     picks=("preset", "method"),
@@ -196,12 +380,14 @@ RECIPE = Recipe(
         "evaluate": command(
             "measure accuracy on unseen alphabets, step by step, and draw it",
             EvaluateSettings,
-            evaluate,
+            lambda how: evaluate(how, RECIPE.settings_of),
         ),
         "sweep": SWEEP,
     },
     may_move=("data",),
 )
+
+SCRIPT = script_of(RECIPE, evaluate, plain=plain, known=known)
 
 if __name__ == "__main__":
     main(RECIPE)

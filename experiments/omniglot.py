@@ -10,26 +10,17 @@ Whole alphabets, learned in a hundred steps: `experiments.alphabets`.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from experiments import alphabets
 from experiments.omniglot_settings import METHODS, Side, TrainSettings, defaults
-from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.classification import (
-    FIGURES,
-    accuracies,
-    describe_characters,
-    describe_seeds,
-)
+from metarl.evaluate.classification import CHARACTERS, accuracies
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
@@ -37,15 +28,16 @@ from metarl.meta.meta_sgd import MetaSGDSettings
 from metarl.meta.method import Untrained
 from metarl.nn import Network
 from metarl.run import (
+    STREAMS,
     EvaluationSettings,
+    Lessons,
     Recipe,
     Training,
     at_least,
     command,
-    in_turn,
+    evaluate_runs,
     main,
-    supervised_training,
-    write_summaries,
+    supervised,
 )
 from metarl.run.counts import Held
 from metarl.runs.directory import RunDirectory
@@ -62,11 +54,8 @@ from metarl.supervised.criteria import cross_entropy
 from metarl.supervised.minibatches import in_minibatches
 from metarl.supervised.omniglot.download import default_folder, download
 from metarl.supervised.tasks import Source, SupervisedTasks
-from metarl.train.loop import MetaTraining
-from metarl.train.selection import SelectedLearner, load_selected
-from metarl.train.trainer import Trainer
+from metarl.train.selection import load_selected
 
-STREAMS = ("init", "tasks")
 VALIDATION_SEED = 20_000
 """Seed of the numbered tasks of validation."""
 
@@ -79,28 +68,26 @@ def prepare(settings: TrainSettings) -> Training:
     omniglot = load_images(settings)
     for side in ("train", "validation", "test"):
         make_tasks(settings, omniglot, side)
-    return in_turn(partial(build, settings, omniglot))
+    learner, lessons_of = partial(new_learner, settings), partial(lessons, settings, omniglot)
+    return supervised(settings, settings.meta_batch, learner, lessons_of)
 
 
-def build(settings: TrainSettings, omniglot: Omniglot, run: RunDirectory) -> MetaTraining:
-    """Make everything that trains one seed."""
-    device, seed = resolve_device(settings.device), run.seed
-    streams = spawn_generators(seed, STREAMS)
-    learner = new_learner(settings, streams["init"], device, seed)
+def lessons(
+    settings: TrainSettings,
+    omniglot: Omniglot,
+    learner: MetaLearner,
+    run: RunDirectory,
+    device: torch.device,
+) -> Lessons:
+    """Return what one seed learns: meta-batches of characters, and how it is validated."""
     tasks = make_tasks(settings, omniglot, "train", device)
     unseen = validation_tasks(settings, omniglot, device)
-    trainer = SelectedLearner(
-        Trainer(learner, settings.learner.outer),
-        partial(validate, settings, learner, unseen),
-        settings.validate_every,
-    )
 
-    def iterate() -> Mapping[str, Tensor]:
-        batch = tasks.sample(settings.meta_batch, streams["tasks"])
-        return trainer.step(training_tasks(settings, batch, streams["tasks"]))
+    def sample(generator: torch.Generator) -> SupervisedTasks:
+        batch = tasks.sample(settings.meta_batch, generator)
+        return training_tasks(settings, batch, generator)
 
-    shown = ("query_loss", "support_loss", "last_support_loss", "validation_accuracy")
-    return supervised_training(settings, trainer, iterate, run, streams, settings.meta_batch, shown)
+    return Lessons(sample, partial(validate, settings, learner, unseen), settings.validate_every)
 
 
 def load_images(settings: TrainSettings) -> Omniglot:
@@ -278,26 +265,20 @@ class EvaluateSettings(EvaluationSettings):
 
 def evaluate(settings: EvaluateSettings) -> EvaluationResult:
     """Evaluate every run, and seeds together; draw pictures of each run."""
-    return write_summaries(
-        settings.run,
-        partial(evaluate_run, settings=settings),
-        describe_characters,
-        FIGURES,
-        describe_seeds,
-        as_json=settings.json,
-        file=SPLITS[settings.split][-1],
-    )
+    file = SPLITS[settings.split][-1]
+    return evaluate_runs(settings, partial(summary_of, settings), CHARACTERS, file)
 
 
-def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
+def summary_of(
+    settings: EvaluateSettings, run: RunDirectory, device: torch.device
+) -> dict[str, Any]:
     """Return the summary of one run; draws its pictures."""
     # Half a second, of which training has no need.
     from metarl.plots.classification import draw_classification
 
-    started = time.perf_counter()
     trained = settings.applied(RECIPE.settings_of(run.config))
-    device, seed = resolve_device(settings.device), run.seed
-    learner = new_learner(trained, spawn_generators(seed, STREAMS)["init"], device, seed)
+    init = spawn_generators(run.seed, STREAMS)["init"]
+    learner = new_learner(trained, init, device, run.seed)
     checkpoint = load_selected(run, learner, settings.checkpoint)
     images, split = load_images(trained), settings.split
     tasks = make_tasks(trained, images, split, device, settings.tasks, settings.seed)
@@ -317,10 +298,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         "validate_by": trained.validate_by,
         "num_tasks": settings.tasks,
         "num_classes": len(tasks.classes),
-        "seed": settings.seed,
-        "device": str(device),
         "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
-        "wall_seconds": time.perf_counter() - started,
     }
 
 

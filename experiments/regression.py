@@ -6,8 +6,6 @@ python -m experiments.regression evaluate runs/sine
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,12 +14,10 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 import tyro
-from torch import Tensor
 
-from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.fits import FIGURES, check_finite, describe, describe_seeds, error_columns
+from metarl.evaluate.fits import FITS, check_finite, error_columns
 from metarl.evaluate.supervised import fit_errors
 from metarl.meta import MetaLearner
 from metarl.meta.maml import MAMLSettings
@@ -29,18 +25,19 @@ from metarl.meta.method import GradientMethod, LearnedLoss, Untrained
 from metarl.methods import gradient_methods_for, method_named
 from metarl.nn import MLP, Network, WarpMLP
 from metarl.run import (
+    STREAMS,
     EvaluationSettings,
+    Lessons,
     Recipe,
     RunSettings,
     Training,
     at_least,
     check_option,
     command,
-    in_turn,
+    evaluate_runs,
     main,
     one_of,
-    supervised_training,
-    write_summaries,
+    supervised,
 )
 from metarl.run.counts import Held
 from metarl.runs.directory import RunDirectory
@@ -48,15 +45,10 @@ from metarl.seeding import spawn_generators
 from metarl.supervised import REGRESSION_FAMILIES
 from metarl.supervised.minibatches import in_minibatches
 from metarl.supervised.tasks import ShowingTasks, Source
-from metarl.train.loop import MetaTraining
-from metarl.train.trainer import Trainer, load_learner
+from metarl.train.trainer import load_learner
 
 Family = Literal["sine", "sine-phase", "sine-domain", "logistic"]
 METHODS = gradient_methods_for("data", "unlabelled")
-
-STREAMS = ("init", "tasks")
-"""Random streams of a seed; tasks to test on have a third one, tasks to validate on a fourth."""
-
 
 # ---------------------------------------------------------------------------------- settings
 
@@ -173,26 +165,24 @@ def preset(family: Family, method: GradientMethod) -> GradientMethod:
 
 def prepare(settings: TrainSettings) -> Training:
     """Return the training: one learner per seed, one after the other."""
-    return in_turn(partial(build, settings))
-
-
-def build(settings: TrainSettings, run: RunDirectory) -> MetaTraining:
-    """Make everything that trains one seed."""
-    device = resolve_device(settings.device)
-    streams = spawn_generators(run.seed, STREAMS, device)
-    learner = make_untrained(settings, streams["init"], device)
-    trainer = Trainer(learner, settings.learner.outer)
     points = settings.points, settings.query_points
     inner, steps = settings.inner_batch, settings.learner.inner_steps
     batches = None if inner is None else (inner, steps)
 
-    def iterate() -> Mapping[str, Tensor]:
-        return trainer.step(
-            draw_tasks(settings, settings.meta_batch, points, streams["tasks"], device, batches)
+    def lessons(learner: MetaLearner, run: RunDirectory, device: torch.device) -> Lessons:
+        return Lessons(
+            lambda generator: draw_tasks(
+                settings, settings.meta_batch, points, generator, device, batches
+            )
         )
 
-    shown = ("query_loss", "support_loss", "last_support_loss")
-    return supervised_training(settings, trainer, iterate, run, streams, settings.meta_batch, shown)
+    return supervised(
+        settings,
+        settings.meta_batch,
+        lambda generator, device, seed: make_untrained(settings, generator, device),
+        lessons,
+        draw_on_device=True,
+    )
 
 
 def make_network(settings: TrainSettings) -> Network:
@@ -272,24 +262,19 @@ class EvaluateSettings(EvaluationSettings):
 
 def evaluate(settings: EvaluateSettings) -> EvaluationResult:
     """Evaluate every run, and seeds together; draw pictures of each run."""
-    return write_summaries(
-        settings.run,
-        partial(evaluate_run, settings=settings),
-        describe,
-        FIGURES,
-        describe_seeds,
-        as_json=settings.json,
-    )
+    return evaluate_runs(settings, partial(summary_of, settings), FITS)
 
 
-def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any]:
+def summary_of(
+    settings: EvaluateSettings, run: RunDirectory, device: torch.device
+) -> dict[str, Any]:
     """Return the summary of one run; draws its pictures."""
     # Half a second, of which training has no need.
     from metarl.plots.regression import draw_fits
 
-    started = time.perf_counter()
-    trained, device = RECIPE.settings_of(run.config), resolve_device(settings.device)
-    untrained, learner = (untrained_of(run, trained, device) for _ in range(2))
+    trained = RECIPE.settings_of(run.config)
+    init = partial(spawn_generators, run.seed, STREAMS)
+    untrained, learner = (make_untrained(trained, init()["init"], device) for _ in range(2))
     iteration = load_learner(run, learner)
     tasks, steps = draw_unseen_tasks(trained, settings, device)
     errors, beside = fit_errors(learner, tasks, steps), fit_errors(untrained, tasks, steps)
@@ -307,17 +292,9 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings) -> dict[str, Any
         "num_tasks": settings.tasks,
         "num_points": num_points(trained, settings),
         "num_test_points": settings.test_points,
-        "seed": settings.seed,
-        "device": str(device),
         "iteration": iteration,
         "tasks_seen": iteration * trained.meta_batch,
-        "wall_seconds": time.perf_counter() - started,
     }
-
-
-def untrained_of(run: RunDirectory, trained: TrainSettings, device: torch.device) -> MetaLearner:
-    """Make the learner of a run as it was before its first iteration."""
-    return make_untrained(trained, spawn_generators(run.seed, STREAMS)["init"], device)
 
 
 def draw_unseen_tasks(
@@ -329,7 +306,7 @@ def draw_unseen_tasks(
     """
     usual = {"logistic": 32, "sine-domain": trained.learner.inner_steps}.get(trained.family, 10)
     steps = settings.steps or usual
-    # Streams of the seed that no training has, whatever its seed.
+    # Streams of the seed that no training has, whatever its seed: further ones beside its own.
     generator = spawn_generators(settings.seed, (*STREAMS, "test", "validation"))[settings.split]
     points = num_points(trained, settings)
     inner = settings.inner_batch

@@ -41,6 +41,7 @@ __all__ = [
     "Tensors",
     "as_source",
     "check_count",
+    "check_fractions",
     "check_task_type",
     "deal_out",
 ]
@@ -349,6 +350,20 @@ def check_count(n: int) -> None:
         raise ValueError(f"cannot draw {n} tasks: n must be at least 0")
 
 
+def check_fractions(train: float, validation: float, test: float) -> None:
+    """Checks that the sizes of three parts are fractions of a whole.
+
+    Raises:
+        ValueError: If a fraction is negative or they do not sum to 1.
+    """
+    total = train + validation + test
+    if not (min(train, validation, test) >= 0 and abs(total - 1) <= 1e-9):
+        raise ValueError(
+            f"train={train}, validation={validation}, test={test} sum to {total}: "
+            f"they must be fractions of at least 0 that sum to 1"
+        )
+
+
 def deal_out(
     items: Iterable[tuple[object, ItemT]], fractions: tuple[float, float, float], salt: str
 ) -> tuple[tuple[ItemT, ...], ...]:
@@ -362,12 +377,8 @@ def deal_out(
     Raises:
         ValueError: If a fraction is negative or they do not sum to 1.
     """
-    train, validation, test = fractions
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(
-            f"train={train}, validation={validation}, test={test} sum to {sum(fractions)}: "
-            f"they must be fractions of at least 0 that sum to 1"
-        )
+    check_fractions(*fractions)
+    train, validation, _ = fractions
     parts: tuple[list[ItemT], ...] = ([], [], [])
     for name, item in items:
         # The same on every machine: a number in [0, 1) from the hash.

@@ -3,6 +3,7 @@
 from . import anchors as oracle
 from .drawing import draw
 from .env import GridMazeEnv
+from .family import MazeFamily
 from .files import tasks_from_file
 from .generators import pillar_maze
 from .identity import layout_hash
@@ -18,6 +19,7 @@ __all__ = [
     "GridMazeVectorEnv",
     "Layout",
     "LayoutAnchors",
+    "MazeFamily",
     "MazeTask",
     "draw",
     "layout_anchors",

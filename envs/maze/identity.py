@@ -49,8 +49,8 @@ def layout_hash(
         layouts: int64 [n, H], packed walls (`envs.maze.bits`), on any device; or one layout, of
             at most `envs.maze.bits.MOST_SIDE` columns.
         salt: Another string gives other numbers.
-        up_to_symmetry: The same number for the 8 turns and reflections of a layout: the least of
-            theirs. Waits for the device once.
+        up_to_symmetry: The same number for the 8 turns and reflections of a layout: `mix` of the
+            least of theirs. Waits for the device once.
 
     Returns:
         int64 [n] on the same device; a number for one layout.
@@ -66,7 +66,7 @@ def layout_hash(
         one = _hash(free, start)
         least = one if least is None else torch.minimum(least, one)
     assert least is not None
-    return least
+    return _mix(least)  # the least of several is no longer uniform
 
 
 def _hash(free: torch.Tensor, start: int) -> torch.Tensor:

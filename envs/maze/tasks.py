@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import as_cell, json_object, whole_number
-from ..base.tasks import DEFAULT, Arrays, Task, TaskSet
+from ..base.tasks import DEFAULT, Arrays, PlainTask, TaskSet
 from .layout import FREE, Cell, Layout
 
 __all__ = ["MazeTask", "maze_tasks"]
@@ -25,7 +25,7 @@ ARROWS = (">", "v", "<", "^")
 
 
 @dataclass(frozen=True)
-class MazeTask(Task):
+class MazeTask(PlainTask):
     """One hidden goal in one maze.
 
     Args:

@@ -1,20 +1,141 @@
-"""Runs of a sweep summed up by their `summary.json`: lines of seeds, their numbers and curves."""
+"""Runs of a sweep summed up by their `summary.json`: a table, and pictures over their seeds.
+
+Drawing is imported when something is drawn: half a second, of which training has no need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from metarl.compare.tables import csv_of
 from metarl.errors import UserError
 from metarl.foreign_bytes import understood
-from metarl.plots.lines import Curves
 from metarl.runs.directory import RunDirectory
+from metarl.runs.files import write_bytes
 from metarl.stats import mean_and_interval
 
+if TYPE_CHECKING:
+    from metarl.plots.lines import Curves
+
 Summary = Mapping[str, Any]
+
+
+class Number(NamedTuple):
+    """A number of a summary, as a table shows it.
+
+    Attributes:
+        words: Head of its column.
+        scale: What it is multiplied by, such as 100 for per cent.
+        digits: Digits behind the point.
+    """
+
+    words: str
+    scale: float = 1.0
+    digits: int = 2
+
+
+class Axes(NamedTuple):
+    """Words of a picture; ``{}`` in the title stands for the largest value that was swept."""
+
+    xlabel: str
+    ylabel: str
+    title: str
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What the runs of a sweep are summed up by.
+
+    Attributes:
+        what: What such a run is called.
+        row: Makes the row of a run of its summary; None of one that does not belong there.
+        columns: Entries of a row that ``results.csv`` keeps.
+        over: Entry that is swept, and what its values are called.
+        judged: Entries that say how a run was judged, in words; what differs in them is not
+            averaged.
+        told: Those of them that are columns of the table.
+        numbers: Entries that are averaged over seeds; the first is the score.
+        curve: Entries of a curve on the way, its places and its values.
+        on_the_way: Words of the picture of these curves, for the largest value that was swept.
+        at_the_end: Words of the picture of the score against the value that was swept.
+    """
+
+    what: str
+    row: Callable[[Summary], Summary | None]
+    columns: tuple[str, ...]
+    over: tuple[str, str]
+    judged: Mapping[str, str]
+    told: tuple[str, ...]
+    numbers: Mapping[str, Number]
+    curve: tuple[str, str]
+    on_the_way: Axes
+    at_the_end: Axes
+
+    @property
+    def score(self) -> str:
+        """The entry that says how good a run is."""
+        return next(iter(self.numbers))
+
+    def write(self, folder: Path) -> None:
+        """Write results.csv, steps.png and, of several values, accuracy.png; print the table."""
+        found, over = read_summaries(folder, self.row, self.what), self.over[0]
+        summaries = sorted(found, key=lambda s: (s[over], -s[self.score]))
+        write_bytes(folder / "results.csv", csv_of(self.columns, summaries))
+        print(self.table(summaries))
+        largest = max(s[over] for s in summaries)
+        on_the_way = [
+            curve_within(name, runs, *self.curve)
+            for (name,), runs in self.lines([s for s in summaries if s[over] == largest]).items()
+        ]
+        draw(folder / "steps.png", on_the_way, self.on_the_way, largest)
+        written = [folder / "results.csv", folder / "steps.png"]
+        if len({s[over] for s in summaries}) > 1:
+            found_curves = [
+                curve_across(name, runs, over, self.score)
+                for (name,), runs in self.lines(summaries).items()
+            ]
+            at_the_end = [curve for curve in found_curves if curve is not None]
+            draw(folder / "accuracy.png", at_the_end, self.at_the_end, largest)
+            written.append(folder / "accuracy.png")
+        print(f"written: {', '.join(map(str, written))}")
+
+    def table(self, summaries: Sequence[Summary]) -> str:
+        """Markdown: one line per value, method and way to judge; mean ± interval over seeds."""
+        over, words = self.over
+        heads = (
+            *(words, "method", *(self.judged[name] for name in self.told)),
+            *(number.words for number in self.numbers.values()),
+            "seeds",
+        )
+        lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        for (value, name), runs in self.lines(summaries, over).items():
+            cells = (
+                *(str(value), name, *(str(runs[0][key]) for key in self.told)),
+                *(over_seeds(runs, key, n.scale, n.digits) for key, n in self.numbers.items()),
+                str(len(runs)),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+    def lines(
+        self, summaries: Sequence[Summary], *names: str
+    ) -> dict[tuple[Any, ...], list[Summary]]:
+        """Return runs that differ in nothing but their seed; see `seeds_of_lines`."""
+        return seeds_of_lines(summaries, self.judged, *names)
+
+
+def draw(path: Path, lines: Sequence[Curves], words: Axes, largest: object) -> None:
+    """Draw curves with intervals over seeds."""
+    from metarl.plots.lines import learning_curves, save_figure
+
+    title = words.title.format(largest)
+    figure = learning_curves(lines, xlabel=words.xlabel, ylabel=words.ylabel, title=title)
+    save_figure(figure, path)
 
 
 def read_summaries(
@@ -73,6 +194,8 @@ def over_seeds(runs: Sequence[Summary], name: str, scale: float, digits: int) ->
 
 def curve_within(label: str, runs: Sequence[Summary], x: str, y: str) -> Curves:
     """Curves of runs: a list ``y`` of each summary, at the places ``x`` that all of them have."""
+    from metarl.plots.lines import Curves
+
     common = sorted(set.intersection(*(set(run[x]) for run in runs)))
     at = [dict(zip(run[x], run[y], strict=True)) for run in runs]
     return Curves(label, np.asarray(common), np.array([[one[k] for k in common] for one in at]))
@@ -85,6 +208,8 @@ def curve_across(
 
     Seeds that lack a run are left out; None where all do.
     """
+    from metarl.plots.lines import Curves
+
     places = sorted({run[x] for run in runs})
     found = {(run[seed], run[x]): run[y] for run in runs}
     seeds = sorted({run[seed] for run in runs})

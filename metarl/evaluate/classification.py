@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metarl.evaluate.adaptation import Array
+from metarl.evaluate.evaluation_result import Report
 from metarl.evaluate.supervised import AdaptationCurve
 from metarl.runs.directory import RunDirectory
 from metarl.stats import mean_and_interval
@@ -93,6 +94,10 @@ def describe_seeds(summary: Mapping[str, Any]) -> str:
         words = side.replace("_", "-")
         shown.append(f"{words} {100 * mean:.2f} % [{100 * low:.2f}, {100 * high:.2f}]")
     return f"mean of {summary['num_runs']} runs: {', '.join(shown)} (95 % t interval over the runs)"
+
+
+CHARACTERS = Report(describe_characters, FIGURES, describe_seeds)
+ALPHABETS = Report(describe_alphabets, FIGURES, describe_seeds)
 
 
 def area_under(curve: Array) -> Array:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
 from metarl.stats import mean_and_interval
 
 Summary = dict[str, Any]
+
+
+class Report(NamedTuple):
+    """What is said of evaluated runs.
+
+    Attributes:
+        describe: Says the summary of a run in a few lines.
+        figures: Names of what is averaged over several runs.
+        describe_seeds: Says the summary of several runs in a line.
+    """
+
+    describe: Callable[[RunDirectory, Summary], str]
+    figures: Sequence[str]
+    describe_seeds: Callable[[Summary], str]
 
 
 @dataclass(frozen=True)

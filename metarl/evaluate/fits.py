@@ -9,6 +9,7 @@ import numpy as np
 
 from metarl.errors import UserError
 from metarl.evaluate.adaptation import Array
+from metarl.evaluate.evaluation_result import Report
 from metarl.evaluate.supervised import Errors
 from metarl.runs.directory import RunDirectory
 from metarl.stats import mean_and_interval
@@ -84,6 +85,9 @@ def describe_seeds(summary: Mapping[str, Any]) -> str:
         f" [{low:.3f}, {high:.3f}] after {summary['steps'][-1]} steps"
         " (95 % t interval over the runs)"
     )
+
+
+FITS = Report(describe, FIGURES, describe_seeds)
 
 
 def _columns(name: str, errors: Array) -> dict[str, list[float]]:

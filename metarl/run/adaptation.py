@@ -29,8 +29,9 @@ from metarl.rl.problem import (
     unseen_tasks,
 )
 from metarl.run.counts import Held
+from metarl.run.evaluation import EvaluationSettings
 from metarl.run.machine_memory import require_memory
-from metarl.run.settings import EvaluationSettings, at_least
+from metarl.run.settings import at_least
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators

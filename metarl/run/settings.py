@@ -1,4 +1,4 @@
-"""Settings that every training, and every evaluation, has."""
+"""Settings that every training has, and their checks."""
 
 from __future__ import annotations
 
@@ -72,24 +72,6 @@ class RunSettings:
             raise UserError(
                 f"--method {self.method}, but its settings are those of {self.learner.name}"
             )
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """Settings of an evaluation: of which run, by which noise, where."""
-
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
-    """A run directory, or a folder of seed-N runs."""
-    seed: int = 10_000
-    """Seed of the tasks to be judged by, and of all that is drawn of them."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    json: bool = False
-    """Print the summary as one line of JSON, the last of standard output."""
-
-    def __post_init__(self) -> None:
-        """Check the seed."""
-        at_least(0, self, "seed")
 
 
 def at_least(least: int, settings: object, *names: str) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
-from metarl.core import check_compiler
+from metarl.core import TaskBatch, check_compiler
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.run.recipe import Recipe, RunT
+from metarl.meta import MetaLearner
+from metarl.run.recipe import Recipe, RunT, Training, in_turn
 from metarl.run.settings import RunSettings
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.seeding import spawn_generators
 from metarl.train.loop import MetaTraining
-from metarl.train.selection import SelectedLearner
+from metarl.train.selection import VALIDATION, SelectedLearner
 from metarl.train.trainer import Trainer
 
 
@@ -49,39 +51,66 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
     return runs
 
 
-def supervised_training(
+STREAMS = ("init", "tasks")
+"""Random streams of a seed that learns from data; streams of evaluation come after them."""
+
+
+class Lessons(NamedTuple):
+    """What one seed learns from data.
+
+    Attributes:
+        sample: Draws a meta-batch, by the stream ``tasks``.
+        validate: Judges the learner as it is now: a larger number is better, and the learner that
+            does best is kept. It draws nothing from the streams of training. None: no validation.
+        every: Iterations between validations.
+    """
+
+    sample: Callable[[torch.Generator], TaskBatch[Any]]
+    validate: Callable[[], float] | None = None
+    every: int = 1
+
+
+def supervised(
     settings: RunSettings,
-    trainer: Trainer | SelectedLearner,
-    iterate: Callable[[], Mapping[str, Tensor]],
-    run: RunDirectory,
-    streams: Mapping[str, torch.Generator],
-    num_tasks: int,
-    headline: Sequence[str],
-) -> MetaTraining:
-    """Return the training of one seed that counts tasks.
+    meta_batch: int,
+    new_learner: Callable[[torch.Generator, torch.device, int], MetaLearner],
+    lessons: Callable[[MetaLearner, RunDirectory, torch.device], Lessons],
+    *,
+    draw_on_device: bool = False,
+) -> Training:
+    """Return the training of learners on tasks of data: one learner per seed, one after the other.
 
     Args:
         settings: Of the run.
-        trainer: Of the learner; one that selects validates after the last iteration too.
-        iterate: Works on one meta-batch.
-        run: Where it goes.
-        streams: Random streams by name, saved and restored with the run.
-        num_tasks: Tasks per iteration.
-        headline: Metrics that the progress bar shows.
+        meta_batch: Tasks per iteration.
+        new_learner: Makes the learner before its first iteration: given what draws its parameters,
+            its device and the seed.
+        lessons: Makes what it learns.
+        draw_on_device: The stream ``tasks`` is on the learner's device, not on the CPU.
     """
-    at_the_end = trainer.validate_at_the_end if isinstance(trainer, SelectedLearner) else dict
-    return MetaTraining(
-        trainer,
-        iterate,
-        [run],
-        [streams],
-        num_tasks,
-        settings.loop,
-        headline=headline,
-        counter="tasks_seen",
-        description=f"training seed {run.seed}",
-        at_the_end=at_the_end,
-    )
+
+    def build(run: RunDirectory) -> MetaTraining:
+        device = resolve_device(settings.device)
+        streams = spawn_generators(run.seed, STREAMS, device if draw_on_device else "cpu")
+        learner = new_learner(streams["init"], device, run.seed)
+        sample, validate, every = lessons(learner, run, device)
+        plain = Trainer(learner, settings.learner.outer)
+        chosen = None if validate is None else SelectedLearner(plain, validate, every)
+        trainer = chosen or plain
+        return MetaTraining(
+            trainer,
+            lambda: trainer.step(sample(streams["tasks"])),
+            [run],
+            [streams],
+            meta_batch,
+            settings.loop,
+            headline=("query_loss", "support_loss", "last_support_loss", VALIDATION),
+            counter="tasks_seen",
+            description=f"training seed {run.seed}",
+            at_the_end=chosen.validate_at_the_end if chosen else dict,
+        )
+
+    return in_turn(build)
 
 
 def _resumed(

@@ -22,8 +22,9 @@ from metarl.foreign_bytes import understood
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
 from metarl.run.counts import Held
+from metarl.run.evaluation import EvaluationSettings
 from metarl.run.machine_memory import require_memory
-from metarl.run.settings import EvaluationSettings, at_least
+from metarl.run.settings import at_least
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import read_json, to_json, write_json
 from metarl.seeding import spawn_generators

@@ -28,7 +28,7 @@ BOTH: list[tuple[Family, dict[str, Any], str]] = [
     *((f, {"horizon": h}, f"horizon must be .* got {h}") for f in FAMILIES for h in (0, -1, 2.5)),
     (MAZE, {"size": 4}, "at least 5"),
     (MAZE, {"size": 8}, "odd"),
-    (MAZE, {"maze": "spiral"}, r"maze must be one of .*'pillars'.*, got 'spiral'"),
+    (MAZE, {"maze": "spiral"}, r"maze must be one of \['pillars', .*\], got 'spiral'"),
     (MAZE, {"wall_penalty": -1.0}, "wall_penalty .* got -1"),
     (MAZE, {"reward": NAN}, "reward must be finite"),
     (MAZE, {"teleport": "wall"}, "teleport must be one of"),

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import alphabets, alphabets_learning
-from experiments import alphabets_report as sweep_report
-from experiments.alphabets import METHODS, RECIPE, EvaluateSettings, defaults
-from experiments.alphabets_learning import (
-    draw_tasks,
+from experiments import alphabets
+from experiments.alphabets import (
+    METHODS,
+    RECIPE,
+    EvaluateSettings,
+    defaults,
+    learned_from,
     load_images,
     make_network,
     new_learner,
@@ -27,8 +29,9 @@ from metarl.core import num_parameters, partition, share
 from metarl.evaluate.classification import area_under
 from metarl.meta import SIMPLIFIED, OfflineWarpGrad
 from metarl.meta.maml import SecondOrder
+from metarl.plots import lines as pictures
 from metarl.runs.directory import RunDirectory
-from metarl.supervised import alphabet_tasks
+from metarl.supervised.omniglot import alphabet_learning
 from tests.experiments.omniglot_runs import (
     assert_same,
     resume_before_the_last,
@@ -62,7 +65,7 @@ SMALL = ("--preset", "fast", "--pretrain", "2", *OPTIONS)
 def few_reference_images():
     """Enough for batches of four, and quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alphabets_learning, "REFERENCE_IMAGES", 8)
+        patch.setattr(alphabet_learning, "REFERENCE_IMAGES", 8)
         yield
 
 
@@ -245,10 +248,11 @@ def settings_of(data, method, **changes):
 def a_meta_batch(data, method, **changes):
     settings = settings_of(data, method, **changes)
     images = load_images(replace(settings, complete=False))
-    seen = alphabet_tasks(images, sides(settings, images, 0).pretrain, 1)
+    chosen = sides(settings, images, 0).pretrain
+    seen = learned_from(settings, images, chosen, torch.device("cpu"))
     learner = new_learner(settings, torch.Generator(), torch.device("cpu"), 0)
     generator = torch.Generator().manual_seed(1)
-    return learner, draw_tasks(settings, make_network(settings), learner, seen, generator)
+    return learner, seen.sample(settings.meta_batch, learner.fast, generator)
 
 
 def test_a_task_with_a_reset_head_begins_with_a_random_one_and_adapts_it(data):
@@ -331,7 +335,9 @@ def test_a_sweep_takes_the_folder_of_the_images_on_either_side(tmp_path):
 
 def test_runs_of_a_sweep_reach_other_processes(tmp_path):
     (job,) = alphabets.jobs(alphabets.SweepSettings(data=tmp_path, methods=("leap",)), ())
-    assert pickle.loads(pickle.dumps(job)) == job
+    other = pickle.loads(pickle.dumps(job))
+    assert (other.path, other.train, other.evaluate) == (job.path, job.train, job.evaluate)
+    assert other.script.settings_of.__self__ is RECIPE
 
 
 def test_the_advice_of_a_sweep_without_images_can_be_taken(tmp_path, capsys):
@@ -436,9 +442,9 @@ def test_runs_that_were_judged_otherwise_are_not_averaged_and_are_judged_again(
     # More points of the same curve are the same judgement; the picture has what all runs have.
     main(["evaluate", str(other), "--device", "cpu", "--every", "1"])
     drawn = []
-    usual = sweep_report.learning_curves
+    usual = pictures.learning_curves
     monkeypatch.setattr(
-        sweep_report, "learning_curves", lambda lines, **words: drawn.append(lines) or usual(lines)
+        pictures, "learning_curves", lambda lines, **words: drawn.append(lines) or usual(lines)
     )
     rows, lines = report()
     assert len(lines) == 1

@@ -18,7 +18,7 @@ from experiments.regression import (
     draw_tasks,
     draw_unseen_tasks,
     make_network,
-    untrained_of,
+    make_untrained,
 )
 from metarl import run as scripts
 from metarl.plots import regression as pictures
@@ -39,7 +39,7 @@ def main(arguments):
 
 
 def trained_learner(run, settings, device):
-    learner = untrained_of(run, settings, device)
+    learner = make_untrained(settings, spawn_generators(run.seed, STREAMS)["init"], device)
     return learner, load_learner(run, learner)
 
 
