@@ -178,14 +178,20 @@ class StepRandomness:
         self._covered = dict.fromkeys(kinds, 0)
         self._rows: dict[str, Iterator[torch.Tensor]] = {}
 
-    def read(self, given: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def read(
+        self, given: Mapping[str, Any], bounds: Mapping[str, int] | None = None
+    ) -> dict[str, torch.Tensor]:
         """The numbers that `given` has, [T, B] each. Changes nothing.
+
+        Args:
+            given: Numbers of some kinds, or None.
+            bounds: Bounds of whole numbers, where they are others than those of the draws.
 
         Raises:
             ValueError: If they are of another shape or type, or out of range.
         """
         return {
-            kind: self._read(kind, given[kind])
+            kind: self._read(kind, given[kind], self.bounds if bounds is None else bounds)
             for kind in self.kinds
             if given.get(kind) is not None
         }
@@ -222,9 +228,9 @@ class StepRandomness:
             self._rows[kind] = iter(rest)
         return row
 
-    def _read(self, kind: str, values: Any) -> torch.Tensor:
+    def _read(self, kind: str, values: Any, bounds: Mapping[str, int]) -> torch.Tensor:
         device, expected = self.generators.device, (self.horizon, self.generators.num_envs)
-        bound = self.bounds.get(kind)
+        bound = bounds.get(kind)
         numbers = as_tensor(values, device, torch.float32 if bound is None else None)
         if tuple(numbers.shape) != expected:
             raise ValueError(

@@ -257,7 +257,7 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
         if self._fixed is not None:
             self._params = self._fixed
         elif not same:
-            self._params = self._drawn_tasks()
+            self._params = self._drawn_tasks(None)
         self._random.begin(given)
         self._elapsed = 0
         self._ended = self._false
@@ -269,7 +269,7 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
     def _restart(self, where: torch.Tensor) -> None:
         """Starts episodes where `where`, bool [B], is True: on new tasks, unless they are set."""
         if self._fixed is None:
-            fresh = self._drawn_tasks()
+            fresh = self._drawn_tasks(where)
             self._params = tuple(
                 torch.where(_along(where, old), new, old)
                 for new, old in zip(fresh, self._params, strict=True)
@@ -277,8 +277,12 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
         self._begin(where)
         self._steps = self._steps.masked_fill(where, 0)
 
-    def _drawn_tasks(self) -> Tensors:
-        """The arrays of B tasks drawn, as many of each as are needed."""
+    def _drawn_tasks(self, where: torch.Tensor | None) -> Tensors:
+        """The arrays of B tasks drawn, as many of each as are needed.
+
+        Args:
+            where: The environments that need one, bool [B]; all of them if None.
+        """
         return self._generators.tasks(self.task_distribution)[: len(self.parameter_shapes)]
 
     def _info(self) -> dict[str, Any]:

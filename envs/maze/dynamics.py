@@ -1,22 +1,23 @@
 """The dynamics of a maze: a layout compiled to look-up tables, and the pure transitions on them.
 
-Number the places an agent can be. A maze then is three tables, and a step of B mazes is two
-gathers, a compare and a masked teleport:
+Number the places an agent can be. A maze then is a few tables, and a step of B mazes is two
+gathers, a compare and a masked respawn:
 
-    cell' = next_cell[cell, action]
-    hit   = cell' == goal                                  pays the reward
-    cell  = draw + (draw >= goal)   if hit else cell'      teleport: anywhere but the goal
-    sees  = patch[cell]
+    place' = next_place[place, action]
+    hit    = place' is on the goal                         pays the reward
+    place  = draw + (draw >= goal)   if hit else place'    respawn: anywhere but the goal
+    sees   = view[place]
 
-`step_one` (plain integers) and `step_many` (tensors) say the same thing for the single and the
-tensor environment, and read the same tables.
+A place is a cell, or, of an agent that turns, a cell and the way it faces: ``4 * cell + direction``
+(0 right, 1 down, 2 left, 3 up, in Minigrid's order). `step_one` (plain integers) and `step_many`
+(tensors) say the same thing for the single and the tensor environment.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -25,11 +26,12 @@ from numpy.typing import NDArray
 from .layout import MOVES, Cell, Layout
 
 __all__ = [
+    "FACING",
     "NUM_ACTIONS",
     "PATCH_SIZE",
+    "TURNING_ACTIONS",
     "MazeTables",
     "TeleportMode",
-    "TensorTables",
     "compile_layout",
     "step_many",
     "step_one",
@@ -39,6 +41,12 @@ __all__ = [
 
 NUM_ACTIONS = len(MOVES)
 PATCH_SIZE = 9
+
+FACING: tuple[Cell, ...] = ((0, 1), (1, 0), (0, -1), (-1, 0))
+"""(row, column) displacement of a step ahead, facing 0 right, 1 down, 2 left, 3 up."""
+
+TURNING_ACTIONS = 3
+"""Actions of an agent that turns: 0 turn left, 1 turn right, 2 go ahead."""
 
 TeleportMode = Literal["free", "interior"]
 """Destinations of an agent that finds the goal, drawn uniformly and never the goal itself.
@@ -53,12 +61,15 @@ kept to reproduce its curves. An agent in a pillar sees the wall it stands in an
 class MazeTables:
     """A compiled layout. C places: the F free cells, then the pillars if one can land in them.
 
+    Of an agent that turns, each cell is four places.
+
     Attributes:
         layout: The walls.
-        places: (row, column) of each place; the first F are ``layout.free_cells``.
+        places: (row, column) of each place; the cells are in the order of ``layout.free_cells``.
         next_cell: int64 [C, A], the place an action leads to (the same place if blocked).
         bumped: bool [C, A], whether a wall blocks the action.
         patch: float32 [C, 9], the 3 x 3 walls around a place, row-major, 1 for a wall.
+        poses: Places per cell: 1, or 4 ways to face.
     """
 
     layout: Layout
@@ -66,46 +77,31 @@ class MazeTables:
     next_cell: NDArray[np.int64]
     bumped: NDArray[np.bool_]
     patch: NDArray[np.float32]
+    poses: int = 1
 
     @property
     def num_draws(self) -> int:
-        """A teleport is drawn from ``range(num_draws)``: the places other than the goal."""
-        return len(self.places) - 1
+        """A teleport is drawn from ``range(num_draws)``: the places other than on the goal."""
+        return len(self.places) - self.poses
 
 
-class TensorTables(NamedTuple):
-    """`MazeTables` on a device, flat over (place, action): row ``4 * place + action``.
-
-    Attributes:
-        next_cell: int64 [C * A].
-        bumped: float32 [C * A], 1 where a wall blocks.
-        patch: float32 [C, 9].
-    """
-
-    next_cell: torch.Tensor
-    bumped: torch.Tensor
-    patch: torch.Tensor
-
-    @classmethod
-    def on(cls, tables: MazeTables, device: torch.device) -> TensorTables:
-        """Copies `tables` to `device`."""
-        return cls(
-            torch.tensor(tables.next_cell.reshape(-1), device=device),
-            torch.tensor(tables.bumped.reshape(-1), device=device, dtype=torch.float32),
-            torch.tensor(tables.patch, device=device),
-        )
-
-
-@lru_cache(maxsize=64)
-def compile_layout(layout: Layout, teleport: TeleportMode = "free") -> MazeTables:
-    """Compiles a layout for the given teleport rule.
+@lru_cache(maxsize=256)
+def compile_layout(
+    layout: Layout, teleport: TeleportMode = "free", *, turning: bool = False
+) -> MazeTables:
+    """Compiles a layout for the given teleport rule and kind of agent.
 
     Raises:
         ValueError: If `teleport` is not a known rule, or is ``"interior"`` and a teleport could
-            wall the agent in.
+            wall the agent in, or the agent turns.
     """
     if teleport not in get_args(TeleportMode):
         raise ValueError(f"teleport must be one of {get_args(TeleportMode)}, got {teleport!r}")
+    if teleport == "interior" and turning:
+        raise ValueError(
+            "teleport='interior' is a fault of the published maze, whose agent does not turn: "
+            "use teleport='free' with an egocentric view"
+        )
     places = layout.free_cells + (_pillars(layout) if teleport == "interior" else ())
     next_cell = np.empty((len(places), NUM_ACTIONS), dtype=np.int64)
     bumped = np.empty((len(places), NUM_ACTIONS), dtype=np.bool_)
@@ -116,61 +112,89 @@ def compile_layout(layout: Layout, teleport: TeleportMode = "free") -> MazeTable
             bumped[number, action] = there is None
             next_cell[number, action] = number if there is None else there
         patch[number] = layout.walls[row - 1 : row + 2, column - 1 : column + 2].reshape(-1)
-    for table in (next_cell, bumped, patch):
+    tables = MazeTables(layout, places, next_cell, bumped, patch)
+    if turning:
+        tables = _turning(tables)
+    for table in (tables.next_cell, tables.bumped, tables.patch):
         table.setflags(write=False)
-    return MazeTables(layout, places, next_cell, bumped, patch)
+    return tables
 
 
-def step_one(tables: MazeTables, cell: int, action: int, goal: int) -> tuple[int, bool, bool]:
-    """One move of one maze, before any teleport.
+def step_one(tables: MazeTables, place: int, action: int, goal: int) -> tuple[int, bool, bool]:
+    """One move of one maze, before any respawn.
 
     Args:
         tables: The compiled layout.
-        cell: Place of the agent, in [0, C).
-        action: The action, in [0, 4).
+        place: Place of the agent, in [0, C).
+        action: The action, in [0, A).
         goal: Cell number of the goal, in [0, F).
 
     Returns:
-        The place reached, whether it is the goal, whether a wall blocked the move.
+        The place reached, whether it is on the goal, whether a wall blocked the move.
     """
-    reached = int(tables.next_cell[cell, action])
-    return reached, reached == goal, bool(tables.bumped[cell, action])
+    reached = int(tables.next_cell[place, action])
+    return reached, reached // tables.poses == goal, bool(tables.bumped[place, action])
 
 
-def teleport_target(draw: int, goal: int) -> int:
-    """The place that draw number `draw`, in [0, C - 1), stands for: it skips the goal."""
-    return draw + (draw >= goal)
+def teleport_target(draw: int, goal: int, poses: int = 1) -> int:
+    """The place that draw number `draw`, in [0, C - poses), stands for: it skips the goal."""
+    return draw + poses * (draw >= poses * goal)
 
 
 def step_many(
-    tables: TensorTables,
-    cells: torch.Tensor,
+    next_place: torch.Tensor,
+    places: torch.Tensor,
     actions: torch.Tensor,
     goals: torch.Tensor,
     targets: torch.Tensor,
+    *,
+    turning: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One move of B mazes, teleport included. Nothing is checked: out-of-range actions are wrong.
+    """One move of B mazes, respawn included. Nothing is checked: out-of-range actions are wrong.
 
     Args:
-        tables: The compiled layout on the device of the other tensors.
-        cells: int64 [B], places of the agents.
-        actions: int64 [B], in [0, 4).
+        next_place: int64 [C * A], the place an action leads to: row ``A * place + action``.
+        places: int64 [B], places of the agents.
+        actions: int64 [B], in [0, A): four, or three of an agent that turns.
         goals: int64 [B], cell numbers of the goals.
-        targets: int64 [B], where an agent that reaches its goal now is sent.
+        targets: int64 [B], the places where agents that reach their goals now are sent.
+        turning: Whether a cell is four places.
 
     Returns:
-        The places after the step, int64 [B]; hits, bool [B]; the flat table rows used,
-        int64 [B], with which ``tables.bumped`` can be read.
+        The places after the step, int64 [B]; hits, bool [B]; the places reached before the
+        respawn, int64 [B]: where one is the place before, a wall has blocked the move.
     """
-    index = torch.add(actions, cells, alpha=NUM_ACTIONS)
-    reached = torch.index_select(tables.next_cell, 0, index)
-    hits = torch.eq(reached, goals)
-    return torch.where(hits, targets, reached), hits, index
+    index = torch.add(actions, places, alpha=TURNING_ACTIONS if turning else NUM_ACTIONS)
+    reached = torch.index_select(next_place, 0, index)
+    hits = torch.eq(reached >> 2 if turning else reached, goals)
+    return torch.where(hits, targets, reached), hits, reached
 
 
-def teleport_targets(draws: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+def teleport_targets(draws: torch.Tensor, goals: torch.Tensor, poses: int = 1) -> torch.Tensor:
     """`teleport_target` of many draws: int64 [..., B] from draws [..., B] and goals [B]."""
-    return draws + (draws >= goals)
+    if poses == 1:
+        return draws + (draws >= goals)
+    return draws + poses * (draws >= poses * goals)
+
+
+def _turning(tables: MazeTables) -> MazeTables:
+    """The tables of an agent that turns, from those of one that does not."""
+    layout, num_cells, poses = tables.layout, len(tables.places), len(FACING)
+    next_cell = np.empty((num_cells, poses, TURNING_ACTIONS), dtype=np.int64)
+    bumped = np.zeros(next_cell.shape, dtype=np.bool_)
+    for number, (row, column) in enumerate(tables.places):
+        for direction, (down, right) in enumerate(FACING):
+            there = layout.cell_numbers.get((row + down, column + right))
+            turned = ((direction - 1) % poses, (direction + 1) % poses, direction)
+            cells = (number, number, number if there is None else there)
+            next_cell[number, direction] = [
+                poses * cell + way for cell, way in zip(cells, turned, strict=True)
+            ]
+            bumped[number, direction, 2] = there is None
+    places = tuple(cell for cell in tables.places for _ in range(poses))
+    shape = (num_cells * poses, TURNING_ACTIONS)
+    patch = tables.patch.repeat(poses, 0)
+    return MazeTables(layout, places, next_cell.reshape(shape), bumped.reshape(shape), patch, poses)
 
 
 def _pillars(layout: Layout) -> tuple[Cell, ...]:

@@ -1,26 +1,46 @@
-"""The views of a maze: the walls around the agent, and, if it is to know it, its place.
+"""The views of a maze: the walls that an agent sees, and, if it is to know it, its place.
 
 A policy without memory cannot tell one place of a maze from another by the 3 x 3 walls around it.
 With its place written beside them it can, and what is left to find out is the goal.
+
+Views are named by `View`. The square ones belong to an agent that moves up, down, left and right;
+the egocentric ones to an agent that turns and sees ahead, as Minigrid's does, in whose way walls
+hide what is behind them (`envs.maze.shadow`). A view is computed for all places of many layouts
+at once, as one number per row of its cells (`row_codes`), and `patterns` says what a number shows.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
+from torch.nn.functional import pad
 
-from .dynamics import PATCH_SIZE, MazeTables
+from .dynamics import MazeTables
 from .layout import Layout
+from .shadow import row_patterns, shadowed
 
-__all__ = ["PLACE_SIZE", "View", "seen_cells", "view_space", "views", "written_places"]
+__all__ = [
+    "PLACE_SIZE",
+    "Sight",
+    "View",
+    "patterns",
+    "row_codes",
+    "seen_cells",
+    "view_space",
+    "views",
+    "written_places",
+]
 
-View = Literal["walls", "walls_and_place"]
-"""``"walls"``: the 3 x 3 walls, 9 numbers. ``"walls_and_place"``: and `written_places`, 23."""
+View = Literal["3x3", "5x5", "egocentric-5", "egocentric-7"]
+"""``"3x3"`` and ``"5x5"``: the walls around the agent. ``"egocentric-5"`` and ``"egocentric-7"``:
+the square ahead of an agent that turns, which stands in the middle of its last row."""
 
 NUM_WAVES = 3
 """Frequencies in which a place is written: whole waves that span the maze 1, 2 and 3 times."""
@@ -28,24 +48,120 @@ NUM_WAVES = 3
 PLACE_SIZE = 2 + 2 * 2 * NUM_WAVES
 """Numbers that say where an agent is."""
 
+DIRECTIONS = 4
+"""Ways an agent can face: 0 right, 1 down, 2 left, 3 up, in Minigrid's order."""
 
-def view_space(observe: View) -> Box[Any]:
-    """The space of one agent's observations."""
-    if observe == "walls":
-        return Box(0.0, 1.0, (PATCH_SIZE,), np.float32)
-    return Box(-1.0, 1.0, (PATCH_SIZE + PLACE_SIZE,), np.float32)
+LONGEST_SIDE = 64
+"""Rows of the table of written coordinates: sides of mazes in a bank are below."""
 
 
-def views(tables: MazeTables, observe: View) -> NDArray[np.float32]:
-    """The view from each place, float32 [C, I]; read-only."""
-    if observe == "walls":
-        return tables.patch
-    places = torch.tensor(tables.places, dtype=torch.float32)  # [C, 2]
-    sides = torch.tensor([tables.layout.height, tables.layout.width])
-    written = written_places(2 * places / (sides - 1) - 1).numpy()
-    seen = np.concatenate((tables.patch, written), axis=1)
-    seen.setflags(write=False)
-    return seen
+@dataclass(frozen=True)
+class Sight:
+    """What an agent sees, and so whether it turns.
+
+    Attributes:
+        view: The view's name.
+        position: Whether it also sees its place (`written_places`), and, if it turns, the way it
+            faces, one-hot.
+        see_through: Whether walls hide nothing from an agent that turns.
+
+    Raises:
+        ValueError: If there is no such view, or `see_through` is asked of a view without shadows.
+    """
+
+    view: View = "3x3"
+    position: bool = False
+    see_through: bool = False
+
+    def __post_init__(self) -> None:
+        if self.view not in get_args(View):
+            raise ValueError(f"view must be one of {get_args(View)}, got {self.view!r}")
+        if self.see_through and not self.turning:
+            raise ValueError(
+                f"see_through=True is for the egocentric views, where walls hide what is behind "
+                f"them: view {self.view!r} has no shadows, leave it out"
+            )
+
+    @property
+    def side(self) -> int:
+        """Cells along a side of the view."""
+        return int(self.view[-1])
+
+    @property
+    def turning(self) -> bool:
+        """Whether the agent turns, instead of moving in all four directions."""
+        return self.view.startswith("egocentric")
+
+    @property
+    def poses(self) -> int:
+        """Ways an agent can stand on a cell."""
+        return DIRECTIONS if self.turning else 1
+
+    @property
+    def shadows(self) -> bool:
+        """Whether walls hide what is behind them."""
+        return self.turning and not self.see_through
+
+    @property
+    def space(self) -> Box[Any]:
+        """The space of one agent's observations."""
+        size = self.side**2
+        if self.position:
+            size += PLACE_SIZE + (DIRECTIONS if self.turning else 0)
+        low = -1.0 if self.position or self.shadows else 0.0
+        return Box(low, 1.0, (size,), np.float32)
+
+
+def view_space(view: str, position: bool = False, see_through: bool = False) -> Box[Any]:
+    """The space of one agent's observations; ``"walls"`` and ``"walls_and_place"`` are understood.
+
+    Raises:
+        ValueError: As of `Sight`.
+    """
+    if view in ("walls", "walls_and_place"):
+        return Sight("3x3", position or view == "walls_and_place").space
+    return Sight(view, position, see_through).space  # type: ignore[arg-type]
+
+
+def views(tables: MazeTables, sight: Sight) -> NDArray[np.float32]:
+    """The view from each place of one layout, float32 [C, I]; read-only."""
+    layout = tables.layout
+    cells = torch.tensor(tables.places[:: tables.poses])  # [cells, 2]
+    flat = (cells[:, 0] * layout.width + cells[:, 1])[None]  # [1, cells]
+    codes = row_codes(torch.tensor(layout.walls)[None], flat, sight)[0]  # [C, R]
+    seen = patterns(sight).index_select(0, codes.flatten()).view(len(codes), -1).to(torch.float32)
+    if sight.position:
+        sides = torch.tensor([layout.height, layout.width])
+        written = written_places(2 * cells.to(torch.float32) / (sides - 1) - 1)
+        seen = torch.cat((seen, *_poses(written, sight)), 1)
+    rows: NDArray[np.float32] = seen.numpy()
+    rows.setflags(write=False)
+    return rows
+
+
+def row_codes(walls: torch.Tensor, cells: torch.Tensor, sight: Sight) -> torch.Tensor:
+    """Numbers that say what is seen from each place.
+
+    Args:
+        walls: bool [n, H, W], closed borders.
+        cells: int64 [n, P], the cells to look from, ``row * W + column``.
+        sight: The kind of view.
+
+    Returns:
+        int32 [n, P * poses, R], rows of `patterns`: one number for the nine cells of ``"3x3"``
+        (R = 1), else one for each row of the view, from the farthest (or topmost) on.
+    """
+    return _ahead(walls, cells, sight) if sight.turning else _around(walls, cells, sight)
+
+
+@lru_cache(maxsize=16)
+def patterns(sight: Sight) -> torch.Tensor:
+    """What the numbers of `row_codes` show: int8 [codes, cells], 1 wall, 0 free, -1 not seen."""
+    if sight.shadows:
+        return row_patterns(sight.side)
+    width = 9 if sight.view == "3x3" else sight.side
+    codes = torch.arange(2**width)
+    return (codes[:, None] >> torch.arange(width) & 1).to(torch.int8)
 
 
 def written_places(places: torch.Tensor) -> torch.Tensor:
@@ -66,16 +182,70 @@ def written_places(places: torch.Tensor) -> torch.Tensor:
     return torch.cat((places, *(wave for a in angles for wave in (a.sin(), a.cos()))), -1)
 
 
+@lru_cache(maxsize=1)
+def written_coordinates() -> torch.Tensor:
+    """`written_places` of one coordinate: float32 [64 * 64, 7], row ``64 * side + index``."""
+    index = torch.arange(LONGEST_SIDE, dtype=torch.float32)
+    sides = torch.arange(LONGEST_SIDE).clamp(min=2)  # no maze is narrower
+    return torch.cat([written_places(2 * index[:, None] / (side - 1) - 1) for side in sides])
+
+
 def seen_cells(observation: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """Row and column of agents that see their place.
+    """Row and column of agents that see their place beside the 3 x 3 walls.
 
     Args:
-        observation: ``[B, I]``, ``"walls_and_place"`` and perhaps more behind it.
+        observation: ``[B, I]``, the view with the position and perhaps more behind it.
         layout: The walls.
 
     Returns:
         int64 ``[B, 2]``.
     """
     sides = torch.tensor([layout.height, layout.width], device=observation.device)
-    places = (observation[:, PATCH_SIZE : PATCH_SIZE + 2] + 1) / 2 * (sides - 1)
+    places = (observation[:, 9:11] + 1) / 2 * (sides - 1)
     return places.round().to(torch.int64)
+
+
+def _poses(written: torch.Tensor, sight: Sight) -> tuple[torch.Tensor, ...]:
+    """Written cells [cells, 14] as those of all poses, with the way the agent faces."""
+    if not sight.turning:
+        return (written,)
+    facing = torch.eye(DIRECTIONS).repeat(len(written), 1)
+    return written.repeat_interleave(DIRECTIONS, 0), facing
+
+
+def _around(walls: torch.Tensor, cells: torch.Tensor, sight: Sight) -> torch.Tensor:
+    """`row_codes` of a square around the agent."""
+    side, (num, _, width) = sight.side, walls.shape
+    reach = side // 2
+    grid = pad(walls.to(torch.int32), (reach, reach, reach, reach), value=1)
+    codes = sum(grid[:, :, i : i + width] << i for i in range(side))  # [n, H + 2 reach, W]
+    assert isinstance(codes, torch.Tensor)
+    steps = torch.arange(side, device=walls.device) * width
+    index = cells[:, :, None] + steps  # [n, P, side]: from the row above to the one below
+    rows = codes.flatten(1).gather(1, index.flatten(1)).view(num, -1, side)
+    if sight.view != "3x3":
+        return rows
+    return (rows[..., :1] | rows[..., 1:2] << 3 | rows[..., 2:] << 6).contiguous()
+
+
+def _ahead(walls: torch.Tensor, cells: torch.Tensor, sight: Sight) -> torch.Tensor:
+    """`row_codes` of a square ahead of an agent that turns."""
+    side, (num, _, width) = sight.side, walls.shape
+    half, margin = side // 2, side // 2 + side - 1
+    grid = pad(walls.to(torch.int32), (margin,) * 4, value=1)
+    # Bit i of a row is the cell i - half to the right of the line of sight. What `roll` brings
+    # in from the other edge lies in the outermost cells, which no view reaches.
+    down = sum(grid.roll(half - i, 1) << i for i in range(side))
+    right = sum(grid.roll(half - i, 2) << i for i in range(side))
+    up = sum(grid.roll(i - half, 1) << i for i in range(side))
+    left = sum(grid.roll(i - half, 2) << i for i in range(side))
+    # Facing right, what is to the right lies below; facing down, to the left.
+    boards = torch.stack((down, left, up, right), 1).flatten(2)  # type: ignore[arg-type]
+    full = width + 2 * margin
+    at = (cells // width + margin) * full + cells % width + margin  # [n, P]
+    steps = torch.tensor([1, full, -1, -full], device=walls.device)
+    ahead = steps[:, None] * torch.arange(side, device=walls.device)  # [4, side]
+    index = at[:, None, :, None] + ahead[:, None, :]  # [n, 4, P, side]
+    rows = boards.gather(2, index.flatten(2)).view(index.shape)  # near to far
+    codes = shadowed(rows, side) if sight.shadows else rows
+    return codes.flip(3).transpose(1, 2).reshape(num, -1, side)  # [n, P * 4, side]

@@ -1,0 +1,205 @@
+"""A bank of layouts: the tables of many mazes in one, so that every maze can be another one.
+
+The bank has L slots of P cells each, and a place (`envs.maze.dynamics`) is known by its number in
+the whole bank: place p of slot s is ``s * P * poses + p``. The tables say such numbers too, so that
+mazes of different layouts step together, by the same two gathers as those of one.
+
+Layouts are written as rows of bits (bit c of row r: a wall at (r, c)), by a tensor program on the
+device, without a Python object per layout and without waiting for it: a whole batch of fresh
+layouts costs less than an episode on them. Smaller ones are padded with wall, which changes no
+cell's number: that is its rank among the free cells, row by row.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .dynamics import FACING, NUM_ACTIONS, TURNING_ACTIONS, MazeTables
+from .layout import MOVES
+from .views import LONGEST_SIDE, Sight, patterns, row_codes, views, written_coordinates
+
+__all__ = ["LARGEST_SIDE", "LayoutBank"]
+
+LARGEST_SIDE = 62
+"""Cells along a side of a layout that is written as rows of bits, at most."""
+
+CHUNK = 2**18
+"""Places compiled at once, about: what is computed on the way stays in the cache."""
+
+
+class LayoutBank:
+    """L slots of tables for one kind of agent.
+
+    Attributes:
+        num_slots: L.
+        num_cells: P, the free cells of a layout, at most.
+        height, width: Sides of the layouts, at most.
+        sight: What the agent sees, and whether it turns.
+        next_place: int64 [L * P * poses * A], where an action leads.
+        num_free: int64 [L], the free cells of each layout.
+
+    Args: see above, and
+        device: Device of the tables.
+    """
+
+    def __init__(
+        self,
+        num_slots: int,
+        num_cells: int,
+        height: int,
+        width: int,
+        sight: Sight,
+        device: torch.device,
+    ) -> None:
+        self.num_slots, self.num_cells = num_slots, num_cells
+        self.height, self.width = height, width
+        self.sight, self.device = sight, device
+        self._whole: torch.Tensor | None = None  # float32 [C, I], the views of one shared layout
+        cells, num_actions = num_slots * num_cells, TURNING_ACTIONS if sight.turning else 4
+        self.next_place = self._empty(cells * sight.poses * num_actions, dtype=torch.int64)
+        self.num_free = self._empty(num_slots, dtype=torch.int64)
+        # Of each cell, the numbers of its row and its column in `written_coordinates`.
+        self._spots = self._empty(cells, 2, dtype=torch.int32)
+        self._patterns = patterns(sight).to(device)
+        self._coordinates = written_coordinates().to(device) if sight.position else None
+        self._facing = torch.eye(sight.poses, device=device)
+        if sight.view == "3x3":  # few patterns: a place keeps the number of its own
+            self._patterns = self._patterns.to(torch.float32)
+            self._seen = self._empty(cells, dtype=torch.int32)
+        else:
+            self._seen = self._empty(cells * sight.poses, sight.side**2, dtype=torch.int8)
+
+    @classmethod
+    def shared(cls, tables: MazeTables, sight: Sight, device: torch.device) -> LayoutBank:
+        """A bank of the one compiled layout, of any size, with places outside its free cells."""
+        layout = tables.layout
+        num_cells = len(tables.places) // tables.poses
+        bank = cls(1, num_cells, layout.height, layout.width, sight, device)
+        bank.next_place = torch.tensor(tables.next_cell.reshape(-1), device=device)
+        bank.num_free.fill_(layout.num_free)
+        bank._spots = torch.tensor(tables.places[:: tables.poses], device=device)
+        bank._whole = torch.tensor(views(tables, sight), device=device)
+        return bank
+
+    # What the mazes are asked ---------------------------------------------------------------
+
+    def observe(self, places: torch.Tensor) -> torch.Tensor:
+        """The views from B places: float32 [B, I], a new tensor."""
+        if self._whole is not None:
+            return torch.index_select(self._whole, 0, places)
+        seen = torch.index_select(self._seen, 0, places)
+        if self.sight.view == "3x3":
+            seen = torch.index_select(self._patterns, 0, seen)
+        else:
+            seen = seen.to(torch.float32)
+        if self._coordinates is None:
+            return seen
+        return torch.cat((seen, *self._written(places)), 1)
+
+    def positions(self, places: torch.Tensor) -> torch.Tensor:
+        """(row, column) of B places: int64 [B, 2]."""
+        spots = torch.index_select(self._spots, 0, self.cells(places)).to(torch.int64)
+        return spots if self._whole is not None else spots % LONGEST_SIDE
+
+    def cells(self, places: torch.Tensor) -> torch.Tensor:
+        """The cells of places, by their numbers in the bank."""
+        return places // self.sight.poses if self.sight.turning else places
+
+    # Writing --------------------------------------------------------------------------------
+
+    def write(self, rows: torch.Tensor, slots: torch.Tensor | None = None) -> None:
+        """Compiles layouts into slots.
+
+        Args:
+            rows: int64 [n, H], the walls as bits, with closed borders, at most `num_cells` free
+                cells and no larger than the bank.
+            slots: int64 [n], different ones; all slots in order if None.
+        """
+        size = max(1, CHUNK // (self.num_cells * self.sight.poses))
+        starts = range(0, len(rows), size)
+        for start, part in zip(starts, rows.split(size), strict=True):
+            where = None if slots is None else slots[start : start + size]
+            self._write(part, start, where)
+
+    def _write(self, rows: torch.Tensor, start: int, slots: torch.Tensor | None) -> None:
+        """`write` for some of the layouts: into slots from `start` on, or into `slots`."""
+        walls = self._walls(rows)
+        free = ~walls.flatten(1)  # [n, H * W]
+        ranks = free.cumsum(1)
+        cells = self._free_cells(free, ranks - 1)
+        numbers = torch.arange(start, start + len(rows), device=self.device)
+        numbers = numbers if slots is None else slots
+        following = self._moves(torch.where(free, ranks - 1, -1), cells)  # [n, P * poses * A]
+        following += (numbers * (self.num_cells * self.sight.poses))[:, None]
+        codes = row_codes(walls, cells, self.sight)  # [n, P * poses, R]
+        seen: torch.Tensor = codes[..., 0]
+        if self.sight.view != "3x3":
+            seen = self._patterns.index_select(0, codes.flatten()).view(*codes.shape[:2], -1)
+        for table, values in (
+            (self.next_place, following),
+            (self.num_free, ranks[:, -1:]),
+            (self._spots, self._coordinate_numbers(walls, cells)),
+            (self._seen, seen),
+        ):
+            by_slot = table.view(self.num_slots, -1)
+            if slots is None:
+                by_slot[start : start + len(rows)] = values.flatten(1)
+            else:
+                by_slot.index_copy_(0, slots, values.flatten(1).to(table.dtype))
+
+    def _walls(self, rows: torch.Tensor) -> torch.Tensor:
+        """bool [n, H, W] of the bank's size; outside of a layout is wall."""
+        rows = rows | ~rows[:, :1]  # the top border has a bit for each column of the layout
+        bits = torch.arange(self.width, device=self.device)
+        walls = rows[:, : self.height, None] >> bits & 1 == 1
+        missing = self.height - walls.shape[1]
+        return torch.nn.functional.pad(walls, (0, 0, 0, missing), value=True) if missing else walls
+
+    def _free_cells(self, free: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
+        """int64 [n, P], the cells in the order of their numbers; any inner cell behind them."""
+        num, size = free.shape
+        cells = torch.full((num, self.num_cells + 1), self.width + 1, device=self.device)
+        at = torch.where(free, ranks, self.num_cells)  # walls go to a column that is cut off
+        cells.scatter_(1, at, torch.arange(size, device=self.device).expand(num, -1))
+        return cells[:, :-1]
+
+    def _moves(self, ranks: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """int64 [n, P * poses * A], where actions lead within a slot; ranks [n, H * W] or -1."""
+        num, poses = len(cells), self.sight.poses
+        ways = FACING if self.sight.turning else MOVES
+        steps = torch.tensor([down * self.width + right for down, right in ways])
+        beside = cells[:, :, None] + steps.to(self.device)  # [n, P, 4]
+        there = ranks.gather(1, beside.flatten(1)).view(num, self.num_cells, -1)
+        own = torch.arange(self.num_cells, device=self.device)[:, None]  # [P, 1]
+        ahead = torch.where(there < 0, own, there)  # [n, P, 4], cells
+        if not self.sight.turning:
+            return ahead.flatten(1)
+        way = torch.arange(poses, device=self.device)
+        turns = torch.stack(((way - 1) % poses, (way + 1) % poses), 1)  # [4, 2]
+        turned = (poses * own[..., None] + turns).expand(num, -1, -1, -1)  # [n, P, 4, 2]
+        return torch.cat((turned, (poses * ahead + way)[..., None]), 3).flatten(1)
+
+    def _coordinate_numbers(self, walls: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """int64 [n, P, 2], ``64 * side + index`` of each cell's row and column."""
+        index = torch.stack((cells // self.width, cells % self.width), 2)
+        lengths = []
+        for across in (2, 1):  # a layout ends one beyond its last free row, or column
+            used = ~walls.all(across)
+            numbers = torch.arange(used.shape[1], device=self.device)
+            lengths.append(torch.where(used, numbers, 0).amax(1) + 2)
+        return index + LONGEST_SIDE * torch.stack(lengths, 1)[:, None]
+
+    # Helpers --------------------------------------------------------------------------------
+
+    def _written(self, places: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The written places, [B, 14], and, of an agent that turns, the way it faces, [B, 4]."""
+        assert self._coordinates is not None
+        spots = torch.index_select(self._spots, 0, self.cells(places))  # [B, 2]
+        axes = torch.index_select(self._coordinates, 0, spots.flatten()).view(len(places), 2, -1)
+        written = axes.transpose(1, 2).flatten(1)
+        if not self.sight.turning:
+            return (written,)
+        return written, torch.index_select(self._facing, 0, places % self.sight.poses)
+
+    def _empty(self, *shape: int, dtype: torch.dtype) -> torch.Tensor:
+        return torch.zeros(shape, dtype=dtype, device=self.device)
