@@ -16,7 +16,7 @@ import torch
 
 from .arrays import as_tensor
 from .checks import check_seeds, torch_seed
-from .tasks import TaskSource
+from .tasks import NumberSource
 
 __all__ = ["GeneratorBlocks", "Generators", "StepRandomness"]
 
@@ -88,7 +88,7 @@ class GeneratorBlocks:
             if one is not None:
                 generator.manual_seed(torch_seed(one))
 
-    def tasks(self, source: TaskSource[Any]) -> tuple[torch.Tensor, ...]:
+    def tasks(self, source: NumberSource) -> tuple[torch.Tensor, ...]:
         """The arrays of B tasks drawn from `source`, [B, ...] each."""
         drawn = [
             source.draw(self.block_size, generator, self.device) for generator in self.generators

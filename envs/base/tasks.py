@@ -32,6 +32,7 @@ from .checks import json_object
 __all__ = [
     "DEFAULT",
     "Arrays",
+    "NumberSource",
     "PlainTask",
     "Splits",
     "Task",
@@ -106,14 +107,18 @@ T = TypeVar("T", bound=Task)
 T_co = TypeVar("T_co", bound=Task, covariant=True)
 
 
-class TaskSource(Protocol[T_co]):
+class NumberSource(Protocol):
+    """A source of tasks as arrays."""
+
+    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
+        """The arrays of `n` tasks drawn independently, [n, ...] each, on `device`."""
+
+
+class TaskSource(NumberSource, Protocol[T_co]):
     """A source that an environment draws its tasks from."""
 
     def sample(self, n: int, rng: np.random.Generator | torch.Generator) -> tuple[T_co, ...]:
         """Draws `n` tasks independently."""
-
-    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
-        """The arrays of `n` tasks drawn independently, [n, ...] each, on `device`."""
 
 
 class Splits(NamedTuple, Generic[SourceT]):

@@ -350,7 +350,15 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
         same = fixed is KEEP and bool(chosen.get("same_task"))
         if same and self._fixed is None:
             self._check_running()
-        return fixed, same, self._random.read(chosen)
+        return fixed, same, self._random.read(chosen, self._bounds_of(fixed))
+
+    def _bounds_of(self, fixed: Any) -> Mapping[str, int] | None:
+        """Bounds of the step options when these tasks are set; None for the usual ones.
+
+        Args:
+            fixed: What `_read_fixed` returned.
+        """
+        return None
 
     def _read_fixed(self, chosen: dict[str, Any]) -> Any:
         """Arrays of the tasks to set; None to draw them, `KEEP` to leave that as it is."""

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import torch
 
+from .bits import unpack_rows
 from .dynamics import FACING, NUM_ACTIONS, TURNING_ACTIONS, MazeTables
 from .layout import MOVES
+from .numbers import Sizes
 from .views import LONGEST_SIDE, Sight, patterns, row_codes, views, written_coordinates
 
-__all__ = ["LARGEST_SIDE", "LayoutBank"]
-
-LARGEST_SIDE = 62
-"""Cells along a side of a layout that is written as rows of bits, at most."""
+__all__ = ["LayoutBank"]
 
 CHUNK = 2**18
 """Places compiled at once, about: what is computed on the way stays in the cache."""
@@ -32,11 +31,11 @@ class LayoutBank:
 
     Attributes:
         num_slots: L.
-        num_cells: P, the free cells of a layout, at most.
-        height, width: Sides of the layouts, at most.
+        sizes: Free cells (P), rows and columns of the layouts, at most.
         sight: What the agent sees, and whether it turns.
         next_place: int64 [L * P * poses * A], where an action leads.
         num_free: int64 [L], the free cells of each layout.
+        rows: int64 [L, H], the layouts as they were written last; None before.
 
     Args: see above, and
         device: Device of the tables.
@@ -45,17 +44,17 @@ class LayoutBank:
     def __init__(
         self,
         num_slots: int,
-        num_cells: int,
-        height: int,
-        width: int,
+        sizes: Sizes,
         sight: Sight,
         device: torch.device,
     ) -> None:
-        self.num_slots, self.num_cells = num_slots, num_cells
-        self.height, self.width = height, width
+        self.num_slots, self.sizes = num_slots, sizes
+        self.num_cells, self.height, self.width = sizes
+        self.rows: torch.Tensor | None = None
         self.sight, self.device = sight, device
         self._whole: torch.Tensor | None = None  # float32 [C, I], the views of one shared layout
-        cells, num_actions = num_slots * num_cells, TURNING_ACTIONS if sight.turning else 4
+        cells = num_slots * self.num_cells
+        num_actions = TURNING_ACTIONS if sight.turning else NUM_ACTIONS
         self.next_place = self._empty(cells * sight.poses * num_actions, dtype=torch.int64)
         self.num_free = self._empty(num_slots, dtype=torch.int64)
         # Of each cell, the numbers of its row and its column in `written_coordinates`.
@@ -72,9 +71,8 @@ class LayoutBank:
     @classmethod
     def shared(cls, tables: MazeTables, sight: Sight, device: torch.device) -> LayoutBank:
         """A bank of the one compiled layout, of any size, with places outside its free cells."""
-        layout = tables.layout
-        num_cells = len(tables.places) // tables.poses
-        bank = cls(1, num_cells, layout.height, layout.width, sight, device)
+        layout, num_cells = tables.layout, len(tables.places) // tables.poses
+        bank = cls(1, Sizes(num_cells, layout.height, layout.width), sight, device)
         bank.next_place = torch.tensor(tables.next_cell.reshape(-1), device=device)
         bank.num_free.fill_(layout.num_free)
         bank._spots = torch.tensor(tables.places[:: tables.poses], device=device)
@@ -108,18 +106,20 @@ class LayoutBank:
     # Writing --------------------------------------------------------------------------------
 
     def write(self, rows: torch.Tensor, slots: torch.Tensor | None = None) -> None:
-        """Compiles layouts into slots.
+        """Compiles layouts into their slots.
 
         Args:
-            rows: int64 [n, H], the walls as bits, with closed borders, at most `num_cells` free
-                cells and no larger than the bank.
-            slots: int64 [n], different ones; all slots in order if None.
+            rows: int64 [L, H], the walls as bits (`envs.maze.bits`), with closed borders and no
+                larger than `sizes`.
+            slots: int64 [n], the slots to write, each once; the others hold their layouts already.
+                All of them if None.
         """
+        self.rows = rows
+        rows = rows if slots is None else rows.index_select(0, slots)
         size = max(1, CHUNK // (self.num_cells * self.sight.poses))
-        starts = range(0, len(rows), size)
-        for start, part in zip(starts, rows.split(size), strict=True):
+        for start in range(0, len(rows), size):
             where = None if slots is None else slots[start : start + size]
-            self._write(part, start, where)
+            self._write(rows[start : start + size], start, where)
 
     def _write(self, rows: torch.Tensor, start: int, slots: torch.Tensor | None) -> None:
         """`write` for some of the layouts: into slots from `start` on, or into `slots`."""
@@ -138,7 +138,7 @@ class LayoutBank:
         for table, values in (
             (self.next_place, following),
             (self.num_free, ranks[:, -1:]),
-            (self._spots, self._coordinate_numbers(walls, cells)),
+            (self._spots, self._coordinate_numbers(rows, cells)),
             (self._seen, seen),
         ):
             by_slot = table.view(self.num_slots, -1)
@@ -148,10 +148,8 @@ class LayoutBank:
                 by_slot.index_copy_(0, slots, values.flatten(1).to(table.dtype))
 
     def _walls(self, rows: torch.Tensor) -> torch.Tensor:
-        """bool [n, H, W] of the bank's size; outside of a layout is wall."""
-        rows = rows | ~rows[:, :1]  # the top border has a bit for each column of the layout
-        bits = torch.arange(self.width, device=self.device)
-        walls = rows[:, : self.height, None] >> bits & 1 == 1
+        """Bool [n, H, W] of the bank's size; outside of a layout is wall."""
+        walls = unpack_rows(rows[:, : self.height], self.width)
         missing = self.height - walls.shape[1]
         return torch.nn.functional.pad(walls, (0, 0, 0, missing), value=True) if missing else walls
 
@@ -179,15 +177,12 @@ class LayoutBank:
         turned = (poses * own[..., None] + turns).expand(num, -1, -1, -1)  # [n, P, 4, 2]
         return torch.cat((turned, (poses * ahead + way)[..., None]), 3).flatten(1)
 
-    def _coordinate_numbers(self, walls: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    def _coordinate_numbers(self, rows: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
         """int64 [n, P, 2], ``64 * side + index`` of each cell's row and column."""
+        columns = torch.arange(self.width, device=self.device)
+        sides = (rows != 0).sum(1), (rows[:, :1] >> columns & 1).sum(1)  # padding is 0
         index = torch.stack((cells // self.width, cells % self.width), 2)
-        lengths = []
-        for across in (2, 1):  # a layout ends one beyond its last free row, or column
-            used = ~walls.all(across)
-            numbers = torch.arange(used.shape[1], device=self.device)
-            lengths.append(torch.where(used, numbers, 0).amax(1) + 2)
-        return index + LONGEST_SIDE * torch.stack(lengths, 1)[:, None]
+        return index + LONGEST_SIDE * torch.stack(sides, 1)[:, None]
 
     # Helpers --------------------------------------------------------------------------------
 

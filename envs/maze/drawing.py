@@ -41,6 +41,7 @@ def draw(
     trail: Sequence[Cell] = (),
     caption: str = "",
     cell_size: int | None = None,
+    facing: int | None = None,
 ) -> NDArray[np.uint8]:
     """Draws a maze.
 
@@ -53,6 +54,8 @@ def draw(
         caption: Text below the maze; the first line is its title. The panel's height depends on
             the number of lines only, so that frames of a film fit.
         cell_size: Side of a cell in pixels, at least 4; by default 32, or more in a small maze.
+        facing: The way an agent that turns looks: 0 right, 1 down, 2 left, 3 up. It is drawn as
+            a triangle then.
 
     Returns:
         uint8 [height, width, 3]; width is ``layout.width * cell_size``.
@@ -72,7 +75,10 @@ def draw(
     _draw_trail(pen, trail, unit)
     if goal is not None:
         _draw_star(pen, goal, unit)
-    _draw_agent(pen, agent, unit)
+    if facing is None:
+        _draw_agent(pen, agent, unit)
+    else:
+        _draw_turning_agent(pen, agent, facing, unit)
     picture = np.asarray(image.reduce(SUPERSAMPLING))
     if caption:
         picture = np.concatenate((picture, panel(caption, picture.shape[1], cell_size)))
@@ -143,6 +149,14 @@ def _draw_agent(pen: ImageDraw.ImageDraw, agent: Cell, unit: int) -> None:
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
     radius, x, y = 0.09 * unit, x - 0.1 * unit, y - 0.1 * unit
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_blend(AGENT, FLOOR, 0.55))
+
+
+def _draw_turning_agent(pen: ImageDraw.ImageDraw, agent: Cell, facing: int, unit: int) -> None:
+    """A triangle whose tip is ahead."""
+    x, y = _middle(agent, unit)
+    for size, colour in ((0.46 * unit, AGENT_EDGE), (0.37 * unit, AGENT)):
+        corners = [math.pi / 2 * facing + turn for turn in (0.0, 0.75 * math.pi, 1.25 * math.pi)]
+        pen.polygon([(x + size * math.cos(a), y + size * math.sin(a)) for a in corners], colour)
 
 
 def _middle(cell: Cell, unit: int) -> tuple[float, float]:

@@ -146,28 +146,25 @@ def step_many(
     places: torch.Tensor,
     actions: torch.Tensor,
     goals: torch.Tensor,
-    targets: torch.Tensor,
     *,
     turning: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One move of B mazes, respawn included. Nothing is checked: out-of-range actions are wrong.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One move of B mazes, before any respawn. Nothing is checked: actions out of range are wrong.
 
     Args:
         next_place: int64 [C * A], the place an action leads to: row ``A * place + action``.
         places: int64 [B], places of the agents.
         actions: int64 [B], in [0, A): four, or three of an agent that turns.
-        goals: int64 [B], cell numbers of the goals.
-        targets: int64 [B], the places where agents that reach their goals now are sent.
+        goals: int64 [B], cells of the goals.
         turning: Whether a cell is four places.
 
     Returns:
-        The places after the step, int64 [B]; hits, bool [B]; the places reached before the
-        respawn, int64 [B]: where one is the place before, a wall has blocked the move.
+        The places reached, int64 [B], which are those before where a wall has blocked the move;
+        and whether they are on the goals, bool [B].
     """
     index = torch.add(actions, places, alpha=TURNING_ACTIONS if turning else NUM_ACTIONS)
     reached = torch.index_select(next_place, 0, index)
-    hits = torch.eq(reached >> 2 if turning else reached, goals)
-    return torch.where(hits, targets, reached), hits, reached
+    return reached, torch.eq(reached >> 2 if turning else reached, goals)
 
 
 def teleport_targets(draws: torch.Tensor, goals: torch.Tensor, poses: int = 1) -> torch.Tensor:

@@ -1,44 +1,49 @@
-"""Maze tasks as numbers: cells by their numbers, and the walls as rows of bits.
+"""Maze tasks as numbers: cells by their numbers, walls as rows of bits (`envs.maze.bits`).
 
-A task in an environment's one layout is (goal, start). One in a layout of its own has the rows
-beside them: bit c of row r is 1 for a wall at (r, c). The tensor environment reads and writes tasks
-as such rows of numbers, draws them from a set, and hands out fresh ones where episodes restart.
+The tensor environment knows the tasks of B mazes by up to four arrays, in this order:
+
+    goal        int64 [B], a cell number
+    start       int64 [B], likewise
+    layout      its rows, int64 [B, H], or its number in a bank, int64 [B]; left out where the
+                environment has one layout
+    direction   int64 [B], the way the agent looks at first, -1 where the task does not say; left
+                out where agents do not turn
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..base.randomness import GeneratorBlocks
 from ..base.tasks import TaskSource, Tensors
-from .bank import LARGEST_SIDE
-from .layout import FREE, WALL, Layout
+from .bits import MOST_SIDE, free_rows
+from .layout import Layout
 from .tasks import MazeTask
 
 __all__ = [
-    "ABSENT",
+    "UNSAID",
     "DrawnAhead",
+    "FamilyDraws",
     "Sizes",
     "TaskTable",
-    "check_closed",
-    "layout_of_rows",
-    "rows_of",
+    "check_rows",
+    "check_tasks",
     "task_numbers",
 ]
 
-ABSENT = -1
-"""Stands for a row below a layout, where others have one: wall in all columns."""
+UNSAID = -1
+"""The direction of a task that does not say one."""
 
 
-class Sizes(tuple[int, int, int]):
+class Sizes(NamedTuple):
     """Free cells, rows and columns that some layouts have, at most."""
 
-    __slots__ = ()
+    cells: int
+    height: int
+    width: int
 
     @classmethod
     def of_layouts(cls, layouts: Sequence[Layout]) -> Sizes:
@@ -48,117 +53,151 @@ class Sizes(tuple[int, int, int]):
             ValueError: If one is too large to be padded.
         """
         for layout in layouts:
-            if max(layout.height, layout.width) > LARGEST_SIDE:
+            if max(layout.height, layout.width) > MOST_SIDE:
                 raise ValueError(
-                    f"mazes of different layouts have at most {LARGEST_SIDE} rows and columns, "
-                    f"got one of {layout.height} x {layout.width}: make an environment with this "
+                    f"mazes of different layouts have at most {MOST_SIDE} rows and columns, got "
+                    f"one of {layout.height} x {layout.width}: make an environment with this "
                     f"layout alone"
                 )
-        return cls(
-            max(values)
-            for values in zip(*((x.num_free, x.height, x.width) for x in layouts), strict=True)
-        )
+        sizes = [(layout.num_free, layout.height, layout.width) for layout in layouts]
+        return cls(*(max(x) for x in zip(*sizes, strict=True)))
 
     @classmethod
     def of_rows(cls, rows: torch.Tensor) -> Sizes:
         """The sizes of layouts given as rows, int64 [n, H]. Waits for the device."""
-        free = ~(rows | ~rows[:, :1])  # [n, H], bits
-        bits = free[:, :, None] >> torch.arange(LARGEST_SIDE, device=rows.device) & 1
-        cells = bits.sum((1, 2)).amax()
-        used = (bits.sum((0, 1)) > 0).nonzero().amax() if bool(cells) else cells
-        most, last = torch.stack((cells, used)).tolist()
-        return cls((most, rows.shape[1], last + 2))
+        columns = torch.arange(MOST_SIDE, device=rows.device)
+        cells = (free_rows(rows)[:, :, None] >> columns & 1).sum((1, 2)).amax()
+        most, widest = torch.stack((cells, rows.amax())).tolist()
+        return cls(most, rows.shape[1], widest.bit_length())
 
     def joined(self, other: Sizes) -> Sizes:
         """Sizes that hold both."""
-        return Sizes(max(pair) for pair in zip(self, other, strict=True))
-
-
-@lru_cache(maxsize=4096)
-def rows_of(layout: Layout, height: int) -> tuple[int, ...]:
-    """The walls as bits, one number a row, `ABSENT` below."""
-    columns = np.arange(layout.width, dtype=np.int64)
-    rows = (layout.walls.astype(np.int64) << columns).sum(1).tolist()
-    return (*rows, *[ABSENT] * (height - layout.height))
-
-
-def layout_of_rows(rows: NDArray[np.int64]) -> Layout:
-    """The layout that these rows say, without padding."""
-    numbers = [number for number in rows.tolist() if number != ABSENT]
-    width = numbers[0].bit_length()
-    used = max(number.bit_length() for number in (~n & numbers[0] for n in numbers)) + 1
-    last = max(r for r, number in enumerate(numbers) if ~number & numbers[0]) + 1
-    width = min(width, used)
-    return Layout(
-        tuple(
-            "".join(WALL if number >> column & 1 else FREE for column in range(width))
-            for number in numbers[: last + 1]
-        )
-    )
+        return Sizes(*map(max, zip(self, other, strict=True)))
 
 
 def task_numbers(
-    tasks: Sequence[MazeTask], height: int | None, device: torch.device
+    tasks: Sequence[MazeTask], height: int | None, turning: bool, device: torch.device
 ) -> torch.Tensor:
-    """The numbers of N tasks: int64 [N, 2], goal and start, or with their rows [N, 2 + height]."""
-    width = 2 + (height or 0)
-    numbers = [
-        (t.goal_number, t.start_number, *(rows_of(t.layout, height) if height else ()))
-        for t in tasks
-    ]
-    return torch.tensor(numbers, dtype=torch.int64, device=device).view(len(numbers), width)
-
-
-def check_closed(rows: torch.Tensor) -> None:
-    """Checks that layouts given as rows, int64 [n, H], are closed and not too wide.
-
-    Raises:
-        ValueError: If a border is open: the agent could leave the grid.
-    """
-    top = rows[:, :1]
-    free = ~(rows | ~top)
-    inside = top >> 1 & ~1  # the columns but the first and the last
-    open_ = ((free & ~inside) != 0).any(1) | (free[:, -1] != 0)
-    open_ |= (top >> LARGEST_SIDE != 0).any(1) & (top != ABSENT).any(1)
-    if bool(open_.any()):
-        number = int(open_.nonzero()[0])
-        raise ValueError(
-            f"the walls of task {number} leave a border open, or are wider than {LARGEST_SIDE}: "
-            f"rows {rows[number].tolist()}; make the numbers of tasks with task_tensor"
-        )
-
-
-class TaskTable:
-    """The tasks of a set on a device, drawn like the set itself, but as goal, start and layout.
-
-    Attributes:
-        layouts: The L different layouts, in the order in which they come.
+    """The numbers of N tasks, side by side: int64 [N, D].
 
     Args:
         tasks: The tasks.
+        height: Rows of a layout, 0 below it; None to leave layouts out.
+        turning: Whether directions are in.
+        device: Device of the numbers.
+    """
+    rows = []
+    for task in tasks:
+        row = [task.goal_number, task.start_number]
+        if height is not None:
+            row += [*task.layout.packed.tolist(), *[0] * (height - task.layout.height)]
+        if turning:
+            row.append(UNSAID if task.direction is None else task.direction)
+        rows.append(row)
+    width = 2 + (height or 0) + turning
+    return torch.tensor(rows, dtype=torch.int64, device=device).view(len(rows), width)
+
+
+def check_tasks(
+    goals: torch.Tensor,
+    starts: torch.Tensor,
+    num_free: torch.Tensor,
+    directions: torch.Tensor | None = None,
+) -> None:
+    """Checks that tasks given as numbers, int64 [B] each, are tasks in layouts of `num_free` cells.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    outside = (starts < 0) | (starts >= num_free)
+    if bool(outside.any()):
+        first = int(outside.nonzero()[0])
+        raise ValueError(f"start {int(starts[first])} is no cell number in [0, {num_free[first]})")
+    wrong = (goals < 0) | (goals >= num_free) | (goals == starts)
+    if bool(wrong.any()):
+        first = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"goal {int(goals[first])} is no cell number in [0, {num_free[first]}) "
+            f"other than the start's, {int(starts[first])}"
+        )
+    if directions is not None:
+        odd = (directions < UNSAID) | (directions > 3)
+        if bool(odd.any()):
+            raise ValueError(
+                f"direction {int(directions[odd][0])} is none of 0 right, 1 down, 2 left, 3 up, "
+                f"or {UNSAID} where a task does not say"
+            )
+
+
+def check_rows(rows: torch.Tensor) -> torch.Tensor:
+    """The numbers of free cells, int64 [n], of layouts given as rows, int64 [n, H].
+
+    Raises:
+        ValueError: If one is too wide, has fewer than two free cells or an open border.
+    """
+    free, top = free_rows(rows), rows[:, :1]
+    inside = top >> 1 & ~1  # the columns but the first and the last
+    wide = ((top < 0) | (top >> MOST_SIDE != 0) | (top & (top + 1) != 0))[:, 0]
+    below = torch.cat((rows[:, 1:], torch.zeros_like(top)), 1) == 0  # nothing is below such a row
+    open_ = ((free & ~inside) != 0).any(1) | (below & (free != 0)).any(1)
+    num_free = (free[:, :, None] >> torch.arange(MOST_SIDE, device=rows.device) & 1).sum((1, 2))
+    wrong = wide | open_ | (num_free < 2) | (rows > top).any(1)
+    if bool(wrong.any()):
+        number = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"the walls of task {number} are no layout with a closed border and two free cells, "
+            f"at most {MOST_SIDE} wide: rows {rows[number].tolist()}; make the numbers of tasks "
+            f"with task_tensor"
+        )
+    return num_free
+
+
+class TaskTable:
+    """The tasks of a set on a device, drawn as the set draws them, but with layouts by number.
+
+    Attributes:
+        layouts: The different layouts, in the order in which they come.
+
+    Args:
+        tasks: The tasks.
+        turning: Whether directions are in.
         device: Device of the draws.
     """
 
-    def __init__(self, tasks: Sequence[MazeTask], device: torch.device) -> None:
+    def __init__(self, tasks: Sequence[MazeTask], turning: bool, device: torch.device) -> None:
         self.layouts = tuple(dict.fromkeys(task.layout for task in tasks))
         numbers = {layout: number for number, layout in enumerate(self.layouts)}
-        columns: list[list[int]] = [
-            [task.goal_number for task in tasks],
-            [task.start_number for task in tasks],
-        ]
+        columns = [[task.goal_number for task in tasks], [task.start_number for task in tasks]]
         if len(self.layouts) > 1:
             columns.append([numbers[task.layout] for task in tasks])
+        if turning:
+            columns.append([UNSAID if t.direction is None else t.direction for t in tasks])
         self._columns = tuple(torch.tensor(column, device=device) for column in columns)
         self._length = len(tasks)
 
-    def sample(self, n: int, rng: np.random.Generator | torch.Generator) -> tuple[MazeTask, ...]:
-        """Raises NotImplementedError: tasks themselves are drawn from the set."""
-        raise NotImplementedError
-
     def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
-        """Goal and start of `n` tasks, and the number of the layout if there are several."""
+        """The arrays of `n` tasks drawn independently and uniformly, [n] each."""
         rows = torch.randint(self._length, (n,), generator=generator, device=device)
         return tuple(column.index_select(0, rows) for column in self._columns)
+
+
+class FamilyDraws:
+    """The tasks of a family of mazes, with layouts as rows.
+
+    Args:
+        family: The family.
+        turning: Whether directions are in.
+    """
+
+    def __init__(self, family: TaskSource[MazeTask], turning: bool) -> None:
+        self._family, self._turning = family, turning
+
+    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
+        """The arrays of `n` tasks drawn independently, [n, ...] each."""
+        goals, starts, rows, *said = self._family.draw(n, generator, device)
+        if not self._turning:
+            return goals, starts, rows
+        return goals, starts, rows, said[0] if said else torch.full_like(goals, UNSAID)
 
 
 class DrawnAhead:
@@ -167,15 +206,15 @@ class DrawnAhead:
     Each generator has a stock of its own, so that its mazes see what they would see alone.
 
     Args:
-        source: A source whose draws cost enough to be worth keeping.
+        source: Fresh mazes: a draw of one costs nearly as much as one of many.
     """
 
-    def __init__(self, source: TaskSource[MazeTask]) -> None:
+    def __init__(self, source: FamilyDraws) -> None:
         self._source = source
         self._stocks: dict[int, Tensors] = {}
 
     def clear(self) -> None:
-        """Throws away what has been drawn."""
+        """Throws away what is in stock."""
         self._stocks = {}
 
     def take(self, where: torch.Tensor, blocks: GeneratorBlocks, old: Tensors) -> Tensors:
@@ -184,10 +223,10 @@ class DrawnAhead:
         if not any(counts):
             return old
         taken = [self._next(number, count, blocks) for number, count in enumerate(counts)]
-        fresh = tuple(torch.cat(column) for column in zip(*taken, strict=True))
         index = where.nonzero()[:, 0]
         return tuple(
-            array.index_copy(0, index, new) for array, new in zip(old, fresh, strict=True)
+            array.index_copy(0, index, torch.cat(new))
+            for array, new in zip(old, zip(*taken, strict=True), strict=True)
         )
 
     def _next(self, number: int, count: int, blocks: GeneratorBlocks) -> Tensors:
@@ -195,10 +234,7 @@ class DrawnAhead:
         stock = self._stocks.get(number)
         if stock is None or len(stock[0]) < count:
             drawn = self._source.draw(blocks.block_size, blocks.generators[number], blocks.device)
-            stock = (
-                drawn
-                if stock is None
-                else tuple(torch.cat(pair) for pair in zip(stock, drawn, strict=True))
-            )
+            old = tuple(array[:0] for array in drawn) if stock is None else stock
+            stock = tuple(torch.cat(pair) for pair in zip(old, drawn, strict=True))
         self._stocks[number] = tuple(array[count:] for array in stock)
         return tuple(array[:count] for array in stock)

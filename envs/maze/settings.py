@@ -5,26 +5,60 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
 
 from ..base.checks import whole_number
-from ..base.tasks import TaskSet, as_source, check_task_type
+from ..base.tasks import TaskSet, TaskSource, as_source, check_task_type
+from .bits import MOST_SIDE
 from .dynamics import MazeTables, TeleportMode, compile_layout
 from .generators import make_layout
 from .layout import Layout
+from .numbers import Sizes
 from .tasks import MazeTask, maze_tasks
-from .views import View
+from .views import Sight, View
 
-__all__ = ["GoalRule", "MazeSettings", "Start", "check_task"]
+__all__ = [
+    "FACINGS",
+    "MOST_DRAWS",
+    "Facing",
+    "GoalRule",
+    "MazeSettings",
+    "Observe",
+    "Respawn",
+    "Start",
+    "Tasks",
+    "same_rule",
+    "same_sight",
+]
 
-Tasks = TaskSet[MazeTask] | Sequence[MazeTask]
+Tasks = TaskSource[MazeTask] | Sequence[MazeTask]
 
 Start = Literal["centre", "random"]
 """Starts of episodes: on the task's start cell (the centre, if it names none), or each on a free
 cell other than the goal, all equally likely."""
 
+Respawn = Literal["random", "start", "end"]
+"""What a find does with the agent: sends it to a random place other than the goal (an agent that
+turns then looks in a random direction), sends it back to where the episode started, or ends the
+episode."""
+
+Facing = Literal["right", "down", "left", "up", "random"]
+"""The way an agent that turns looks at the start, where the task does not say; ``"random"``: drawn
+for each episode."""
+
+FACINGS: tuple[Facing, ...] = get_args(Facing)
+"""The numbers of directions are their places here."""
+
 GoalRule = Literal["teleports", "ends"]
-"""Rules of a goal that has paid: send the agent elsewhere, or end the episode."""
+"""Former names of ``respawn="random"`` and ``"end"``."""
+
+Observe = Literal["walls", "walls_and_place"]
+"""Former names of ``view="3x3"``, without and with ``position=True``."""
+
+MOST_DRAWS = 2**31
+"""Teleports are drawn from below this, modulo the places a maze has, where mazes differ."""
 
 
 @dataclass(frozen=True)
@@ -32,33 +66,72 @@ class MazeSettings:
     """The settings that a grid maze environment was made with, complete and valid.
 
     Attributes:
-        layout: The walls.
+        layout: The walls; None where tasks have layouts of their own.
         tasks: Source of tasks when none is set.
+        sizes: The sizes of the tasks' layouts.
         horizon: Steps in an episode.
         reward: Paid on entering the goal.
         wall_penalty: Taken off when a wall blocks a move.
         teleport: Destinations of an agent that finds the goal.
         start: The start of episodes.
-        goal: The goal's rule when it has paid.
-        observe: The view of an agent.
-        tables: The compiled layout.
+        respawn: What a find does.
+        sight: The view of an agent.
+        facing: The way an agent that turns looks at first.
+        exploration_bonus: Paid for a new cell before the first find.
+        tables: The compiled layout; None where there are several.
     """
 
-    layout: Layout
-    tasks: TaskSet[MazeTask]
+    layout: Layout | None
+    tasks: TaskSource[MazeTask]
+    sizes: Sizes
     horizon: int
     reward: float
     wall_penalty: float
     teleport: TeleportMode
     start: Start
-    goal: GoalRule
-    observe: View
-    tables: MazeTables
+    respawn: Respawn
+    sight: Sight
+    facing: Facing
+    exploration_bonus: float
+    tables: MazeTables | None
+
+    @property
+    def endless(self) -> bool:
+        """Whether tasks are drawn from a family, with fresh layouts."""
+        return not isinstance(self.tasks, TaskSet)
+
+    @property
+    def num_draws(self) -> int:
+        """Teleports are drawn from ``range(num_draws)``."""
+        return MOST_DRAWS if self.tables is None else self.tables.num_draws
 
     @property
     def reward_range(self) -> tuple[float, float]:
         """The least and the largest reward of a step."""
-        return min(0.0, self.reward, -self.wall_penalty), max(0.0, self.reward)
+        most = max(0.0, self.reward, self.exploration_bonus)
+        return min(0.0, self.reward, -self.wall_penalty), most
+
+    def compiled(self, layout: Layout) -> MazeTables:
+        """The tables of a layout for an agent of this sight."""
+        return compile_layout(layout, self.teleport, turning=self.sight.turning)
+
+    def check_task(self, task: Any) -> MazeTask:
+        """The task itself, if it can be played.
+
+        Raises:
+            TypeError: If it is not a `MazeTask`.
+            ValueError: If it is for another layout where that cannot be played.
+        """
+        checked = check_task_type(task, MazeTask)
+        if checked.layout != self.layout:
+            if self.teleport == "interior":
+                raise ValueError(
+                    f"task {checked.task_id} is for another layout:\n{checked.layout}\nand "
+                    f"teleport='interior' is a fault of one published maze: make an environment "
+                    f"with layout=task.layout, or use teleport='free'"
+                )
+            Sizes.of_layouts([checked.layout])
+        return checked
 
     @classmethod
     def check(
@@ -73,8 +146,10 @@ class MazeSettings:
         wall_penalty: float,
         teleport: TeleportMode,
         start: Start,
-        goal: GoalRule,
-        observe: View,
+        respawn: Respawn,
+        sight: Sight,
+        facing: Facing,
+        exploration_bonus: float,
     ) -> MazeSettings:
         """Fills in the defaults and checks every value.
 
@@ -85,66 +160,123 @@ class MazeSettings:
         layout, source = _layout_and_tasks(maze, size, layout, tasks)
         if not math.isfinite(reward):
             raise ValueError(f"reward must be finite, got {reward}")
-        if not (math.isfinite(wall_penalty) and wall_penalty >= 0):
-            raise ValueError(
-                f"wall_penalty is subtracted, so it must be finite and at least 0, "
-                f"got {wall_penalty}"
-            )
-        for name, value, kind in (
-            ("start", start, Start),
-            ("goal", goal, GoalRule),
-            ("observe", observe, View),
+        for name, value in (
+            ("start", start),
+            ("respawn", respawn),
+            ("facing", facing),
         ):
-            if value not in get_args(kind):
-                raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}")
+            known = get_args({"start": Start, "respawn": Respawn, "facing": Facing}[name])
+            if value not in known:
+                raise ValueError(f"{name} must be one of {known}, got {value!r}")
+        if layout is None and teleport == "interior":
+            raise ValueError(
+                "teleport='interior' is a fault of one published maze, and the tasks have several "
+                "layouts: use teleport='free'"
+            )
         return cls(
             layout,
             source,
+            _sizes(layout, source),
             whole_number(horizon, "horizon"),
             float(reward),
-            float(wall_penalty),
+            _not_negative(wall_penalty, "wall_penalty is subtracted, so it"),
             teleport,
             start,
-            goal,
-            observe,
-            compile_layout(layout, teleport),
+            respawn,
+            sight,
+            facing,
+            _not_negative(exploration_bonus, "exploration_bonus"),
+            None if layout is None else compile_layout(layout, teleport, turning=sight.turning),
         )
+
+
+def same_rule(respawn: Respawn, goal: GoalRule | None) -> Respawn:
+    """`respawn`, or what the former name `goal` says of it.
+
+    Raises:
+        ValueError: If `goal` is unknown, or they contradict each other.
+    """
+    if goal is None:
+        return respawn
+    rules: dict[GoalRule, Respawn] = {"teleports": "random", "ends": "end"}
+    if goal not in rules:
+        raise ValueError(f"goal must be one of {tuple(rules)}, got {goal!r}")
+    if respawn not in ("random", rules[goal]):
+        raise ValueError(
+            f"goal={goal!r} is the former name of respawn={rules[goal]!r}, and "
+            f"respawn={respawn!r} was given too: leave goal out"
+        )
+    return rules[goal]
+
+
+def same_sight(view: View, position: bool, see_through: bool, observe: Observe | None) -> Sight:
+    """The sight of these settings, or what the former name `observe` says of it.
+
+    Raises:
+        ValueError: If one is unknown, or they contradict each other.
+    """
+    if observe is None:
+        return Sight(view, position, see_through)
+    former: dict[Observe, bool] = {"walls": False, "walls_and_place": True}
+    if observe not in former:
+        raise ValueError(f"observe must be one of {tuple(former)}, got {observe!r}")
+    if view != "3x3" or see_through:
+        raise ValueError(
+            f"observe={observe!r} is a former name of view='3x3', and view={view!r} was given "
+            f"too: leave observe out"
+        )
+    return Sight("3x3", position or former[observe])
 
 
 def _layout_and_tasks(
     maze: str, size: int, layout: Layout | None, tasks: Tasks | None
-) -> tuple[Layout, TaskSet[MazeTask]]:
-    """`layout`, else that of `tasks`, else the maze of this name and size; `tasks` or all goals.
+) -> tuple[Layout | None, TaskSource[MazeTask]]:
+    """The one layout, None if tasks have several, and the source of tasks.
+
+    The layout is `layout`, else that of all `tasks`, else the maze of this name and size, whose
+    goals then are the tasks.
 
     Raises:
-        ValueError: If there is no such maze, or tasks are for another layout.
+        ValueError: If there is no such maze, or tasks are for another layout than `layout`.
     """
     if tasks is None:
         layout = make_layout(maze, size) if layout is None else layout
         return layout, maze_tasks(layout)
     source = as_source(tasks, MazeTask)
-    assert isinstance(source, TaskSet)
-    layout = source[0].layout if layout is None else layout
+    if not isinstance(source, TaskSet):
+        if layout is not None:
+            raise ValueError(
+                "give a layout or a family of mazes, whose layouts are drawn, not both"
+            )
+        return None, source
+    if layout is None:
+        first = source[0].layout
+        return (first if all(task.layout == first for task in source) else None), source
     for task in source:
         if task.layout != layout:
             raise ValueError(
                 f"tasks are for another layout than the environment's:\n{task.layout}\nand\n"
-                f"{layout}\ngive only tasks, all of one layout, and the environment takes it"
+                f"{layout}\ngive only tasks, and the environment takes their layouts"
             )
     return layout, source
 
 
-def check_task(task: Any, layout: Layout) -> MazeTask:
-    """The task itself, if it is one for this layout.
-
-    Raises:
-        TypeError: If it is not a `MazeTask`.
-        ValueError: If it is for another layout.
-    """
-    checked = check_task_type(task, MazeTask)
-    if checked.layout != layout:
+def _sizes(layout: Layout | None, source: TaskSource[MazeTask]) -> Sizes:
+    """The sizes of the layouts that tasks can have."""
+    if layout is not None:
+        return Sizes(layout.num_free, layout.height, layout.width)
+    if isinstance(source, TaskSet):
+        return Sizes.of_layouts([task.layout for task in source])
+    side = int(np.max(cast(Any, source).size))
+    if side > MOST_SIDE:
         raise ValueError(
-            f"task {checked.task_id} is for another layout:\n{checked.layout}\nthis environment "
-            f"has\n{layout}\nmake an environment with layout=task.layout"
+            f"mazes of different layouts have at most {MOST_SIDE} rows and columns, got a family "
+            f"of mazes of up to {side}"
         )
-    return checked
+    return Sizes((side - 2) ** 2, side, side)
+
+
+def _not_negative(value: float, name: str) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be finite and at least 0, got {value}")
+    return float(value)

@@ -1,12 +1,13 @@
 """Thousands of grid mazes as one tensor program: the twin of `envs.maze.env.GridMazeEnv`.
 
-All mazes share a layout and move in lock step, each with its own hidden goal; the teleports of an
-episode are drawn ahead in blocks.
+The mazes move in lock step, each with its own hidden goal, in one layout or each in its own, whose
+tables lie side by side in a bank (`envs.maze.bank`). The teleports of an episode are drawn ahead in
+blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -15,23 +16,35 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from ..base.arrays import StepResult, as_tensor
 from ..base.checks import as_actions, check_render_mode
-from ..base.tasks import Tensors
-from ..base.tensor import TensorEnv
+from ..base.tasks import TaskSet, Tensors
+from ..base.tensor import KEEP, TensorEnv
+from .boards import Boards
 from .drawing import draw
-from .dynamics import (
-    NUM_ACTIONS,
-    TeleportMode,
-    TensorTables,
-    step_many,
-    teleport_targets,
-)
+from .dynamics import NUM_ACTIONS, TURNING_ACTIONS, TeleportMode, step_many, teleport_targets
+from .exploration import Explored
 from .layout import Layout
-from .settings import GoalRule, MazeSettings, Start, Tasks, check_task
+from .numbers import UNSAID, DrawnAhead, FamilyDraws, check_rows, check_tasks, task_numbers
+from .settings import (
+    FACINGS,
+    MOST_DRAWS,
+    Facing,
+    GoalRule,
+    MazeSettings,
+    Observe,
+    Respawn,
+    Start,
+    Tasks,
+    same_rule,
+    same_sight,
+)
 from .tasks import MazeTask
-from .views import View, view_space, views
+from .views import View
 
 __all__ = ["GridMazeVectorEnv"]
+
+TURNS = "0 turn left, 1 turn right or 2 go ahead"
 
 MAX_FRAMES = 16
 """Mazes drawn by `render`, at most."""
@@ -40,19 +53,24 @@ MAX_FRAMES = 16
 class GridMazeVectorEnv(TensorEnv[MazeTask]):
     """B grid mazes on a torch device; dynamics as in `envs.maze.env.GridMazeEnv`.
 
-    Observations are float32 [B, 9], or [B, 23] with ``observe="walls_and_place"``; actions int64
-    [B]; a task's parameters the cell numbers of goal and start, int64 [B] each. ``info["goals"]``
-    of a reset are the goals. Where the goal ends the episode, episodes end at different times; see
+    Observations are float32 [B, I], as of the single environment (9 numbers by default); actions
+    int64 [B]. A task's parameters are the cell numbers of goal and start, int64 [B] each; where
+    tasks have several layouts, their walls, int64 [B, H] (`envs.maze.bits`); of an agent that
+    turns, the direction at the start, int64 [B], -1 where the task says none. ``info["goals"]`` of
+    a reset are the goals. With an `exploration_bonus`, ``info["bonus"]`` of a step is what of the
+    rewards it is, float32 [B]. Where a find ends the episode, episodes end at different times; see
     `envs.base.tensor` for what then happens.
 
     Reset options (all optional):
-        tasks: B tasks, kept for later resets: a sequence of `MazeTask`, or int64 [B, 2], the cell
-            numbers of goal and start. None goes back to drawing.
-        goals: The same as int64 [B] cell numbers, with the default start cell.
+        tasks: B tasks of any layouts, kept for later resets: a sequence of `MazeTask`, or rows of
+            `task_tensor`. None goes back to drawing.
+        goals: The same as int64 [B] cell numbers of the one layout, with the default start cell.
         same_task: True starts another episode on the tasks at hand.
         teleports: int64 [horizon, B], for one episode, instead of random draws: entry (t, b) in
             [0, C - 1) counts the places other than the goal where maze b is sent if it finds
-            its goal at step t. For replay and tests.
+            its goal at step t. For replay and tests. C is the number of free cells; four times
+            that many places of an agent that turns, of which four are on the goal. Where layouts
+            differ, entries are taken modulo each maze's number of other places.
         reset_mask: Only all True: mazes in lock step are reset together.
 
     Args:
@@ -64,12 +82,20 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         horizon: Steps in an episode.
         reward: Paid on entering the goal.
         wall_penalty: Taken off when a wall blocks a move.
-        tasks: Source of goals when none are set: a `TaskSet` or a sequence of `MazeTask` to
-            draw from uniformly. Every goal but the start by default.
+        tasks: Source of tasks when none are set: a `TaskSet` or a sequence of `MazeTask` to
+            draw from uniformly, of any layouts, or a family of mazes, from which every episode
+            gets fresh layouts. Every goal but the start of the one layout by default.
         teleport: ``"free"`` or ``"interior"``, see `envs.maze.dynamics.TeleportMode`.
         start: The start of episodes, see `envs.maze.settings.Start`.
-        goal: The goal's rule when it has paid, see `envs.maze.settings.GoalRule`.
-        observe: The view of an agent, see `envs.maze.views.View`.
+        respawn: What a find does, see `envs.maze.settings.Respawn`.
+        view: What an agent sees, and whether it turns, see `envs.maze.views.View`.
+        position: Whether it also sees its place.
+        see_through: Whether walls hide nothing from an agent that turns.
+        facing: The way an agent that turns looks at first, see `envs.maze.settings.Facing`.
+        exploration_bonus: Paid for entering a cell for the first time in the episode before its
+            first find; for training, 0 where returns are measured.
+        goal: Former name of `respawn`: ``"teleports"`` for ``"random"``, ``"ends"`` for ``"end"``.
+        observe: Former name of `view`: ``"walls"``, or ``"walls_and_place"`` with the position.
         device: Device of all tensors.
         generator: The source of tasks and teleports: one generator on `device`, or G of them, of
             which each drives B / G mazes in a row exactly as it would drive an environment of
@@ -107,15 +133,21 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         tasks: Tasks | None = None,
         teleport: TeleportMode = "free",
         start: Start = "centre",
-        goal: GoalRule = "teleports",
-        observe: View = "walls",
+        respawn: Respawn = "random",
+        view: View = "3x3",
+        position: bool = False,
+        see_through: bool = False,
+        facing: Facing = "right",
+        exploration_bonus: float = 0.0,
+        goal: GoalRule | None = None,
+        observe: Observe | None = None,
         device: torch.device | str = "cpu",
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
         render_mode: str | None = None,
         validate_actions: bool = True,
     ) -> None:
-        self.settings = MazeSettings.check(
+        self.settings = settings = MazeSettings.check(
             maze=maze,
             size=size,
             layout=layout,
@@ -125,94 +157,138 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             wall_penalty=wall_penalty,
             teleport=teleport,
             start=start,
-            goal=goal,
-            observe=observe,
+            respawn=same_rule(respawn, goal),
+            sight=same_sight(view, position, see_through, observe),
+            facing=facing,
+            exploration_bonus=exploration_bonus,
         )
         check_render_mode(render_mode, self.metadata["render_modes"])
-        self.reward_range = self.settings.reward_range
-        self.may_terminate = goal == "ends"
+        self.reward_range = settings.reward_range
+        self.may_terminate = settings.respawn == "end"
+        turning = settings.sight.turning
         super().__init__(
             num_envs,
-            self.settings.tasks,
-            self.settings.horizon,
-            {"goal": (), "start": ()},
-            view_space(observe),
-            gymnasium.spaces.Discrete(NUM_ACTIONS),
+            settings.tasks,
+            settings.horizon,
+            _parameter_shapes(settings),
+            settings.sight.space,
+            gymnasium.spaces.Discrete(TURNING_ACTIONS if turning else NUM_ACTIONS),
             device=device,
             generator=generator,
             autoreset_mode=autoreset_mode,
-            bounds={"teleports": self.settings.tables.num_draws},
+            bounds={"teleports": settings.num_draws},
         )
         self.render_mode = render_mode
         self._validate = validate_actions and self.device.type == "cpu"
-        self._tables = TensorTables.on(self.settings.tables, self.device)
-        self._views = torch.tensor(views(self.settings.tables, observe), device=self.device)
-        self._wall_penalty = self.settings.wall_penalty
-        self._reward = self._zero + self.settings.reward
+        self._wall_penalty = settings.wall_penalty
+        self._reward = self._zero + settings.reward
         self._batch_shape = torch.Size((self.num_envs,))
-        self._cells = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
+        self._boards = Boards(self.num_envs, settings, self.device)
+        source = self._boards.source
+        self._ahead = DrawnAhead(source) if isinstance(source, FamilyDraws) else None
+        self._places = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
+        self._starts = self._goal_cells = self._places
+        self._targets: Iterator[torch.Tensor] = iter(())
+        self._turning = turning
+        self._bonus = settings.exploration_bonus
+        self._explored: Explored | None = None
+        self._new: torch.Tensor | None = None  # bool [B], where this step earns the bonus
 
     # The environment ------------------------------------------------------------------------
 
     def _begin(self, started: torch.Tensor | None) -> None:
-        self._goals, starts = self._params
-        if self.settings.start == "random":
+        boards, settings = self._boards, self.settings
+        boards.settle(self._layouts_of(self._params), self._fixed is None, started)
+        goals, starts = self._params[:2]
+        if settings.start == "random":
             starts = self._draw_starts(started)
+        if settings.sight.turning:
+            starts = starts * settings.sight.poses + self._directions()
+        self._goal_cells, places = boards.cells(goals), boards.places(starts)
         if started is not None:
-            self._cells = torch.where(started, starts, self._cells)
-            return
-        self._cells = starts
-        # Drawn whatever the goal does, so that goals and starts do not depend on it.
-        self._targets = self._next_targets()
+            places = torch.where(started, places, self._places)
+            self._starts = torch.where(started, places, self._starts)
+        else:
+            self._starts = places
+            self._random.bounds = self._bounds_of(self._fixed)
+            # In one layout drawn whatever a find does: goals and starts do not depend on it.
+            if settings.respawn == "random" or boards.slots is None:
+                self._targets = self._next_targets()
+        self._places = places
+        if self._bonus:
+            if self._explored is None or started is None:
+                num_cells = boards.bank.sizes.cells
+                self._explored = Explored(self.num_envs, num_cells, self.device)
+            self._explored.start(boards.own_cells(places), started)
 
     def _read_actions(self, actions: Any) -> torch.Tensor:
         moves = as_actions(actions, self.device)
         if moves.shape != self._batch_shape:
             self._check_shape(moves)
-        if self._validate and not torch.equal(moves & (NUM_ACTIONS - 1), moves):
+        if self._validate and not self._in_range(moves):
+            names = TURNS if self.settings.sight.turning else "0 up, 1 down, 2 left or 3 right"
             raise ValueError(
-                f"actions must be 0 up, 1 down, 2 left or 3 right, got values from "
-                f"{int(moves.min())} to {int(moves.max())}"
+                f"actions must be {names}, got values from {int(moves.min())} to {int(moves.max())}"
             )
         return moves
 
+    def _in_range(self, moves: torch.Tensor) -> bool:
+        if self.settings.sight.turning:
+            return bool(((moves >= 0) & (moves < TURNING_ACTIONS)).all())
+        return torch.equal(moves & (NUM_ACTIONS - 1), moves)
+
     def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        before = self._cells
-        # An agent whose goal ends the episode stays on it: it is sent to where it is.
-        targets = self._goals if self.may_terminate else next(self._targets, None)
-        if targets is None:
-            self._targets = self._next_targets()
-            targets = next(self._targets)
-        cells, hits, index = step_many(self._tables, before, actions, self._goals, targets)
+        before, boards = self._places, self._boards
+        reached, hits = step_many(
+            boards.bank.next_place, before, actions, self._goal_cells, turning=self._turning
+        )
         rewards = torch.where(hits, self._reward, self._zero)
         if self._wall_penalty:
-            blocked = torch.index_select(self._tables.bumped, 0, index)
+            blocked = torch.eq(reached, before).to(torch.float32)
             rewards = rewards.sub_(blocked, alpha=self._wall_penalty)
-        if not self.may_terminate:
-            self._cells = cells
-            return rewards, None
-        self._cells = torch.where(self._ended, before, cells)
-        return rewards, hits
+        if self._explored is not None:
+            self._new = self._explored.enter(boards.own_cells(reached), hits) & ~self._ended
+            rewards = rewards.add_(self._new, alpha=self._bonus)
+        if self.may_terminate:  # an agent that has found its goal stays on it
+            self._places = torch.where(self._ended, before, reached)
+            return rewards, hits
+        self._places = torch.where(hits, self._next_target(), reached)
+        return rewards, None
 
     def _observe(self) -> torch.Tensor:
-        return torch.index_select(self._views, 0, self._cells)
+        return self._boards.bank.observe(self._places)
+
+    def step_tensors(self, actions: Any) -> StepResult:
+        """`step`, always with tensors."""
+        result = super().step_tensors(actions)
+        if self._bonus:
+            new = self._false if self._new is None else self._new
+            result[-1]["bonus"] = self._bonus * new.to(torch.float32)
+            self._new = None
+        return result
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Pictures of the first 16 mazes, uint8 [height, width, 3] each; None without a mode."""
         if self.render_mode is None:
             return None
         agents = self.agent_positions[:MAX_FRAMES].tolist()
-        goals = self._goals[:MAX_FRAMES].tolist()
+        ways: list[Any] = [None] * len(agents)
+        if self._turning:
+            ways = self.agent_directions[:MAX_FRAMES].tolist()
         return tuple(
-            draw(self.layout, agent=(row, column), goal=self.layout.free_cells[goal])
-            for (row, column), goal in zip(agents, goals, strict=True)
+            draw(task.layout, agent=(row, column), goal=task.goal, facing=way)
+            for task, (row, column), way in zip(
+                self._values(len(agents)), agents, ways, strict=True
+            )
         )
 
     # What can be asked ----------------------------------------------------------------------
 
     @property
     def layout(self) -> Layout:
-        """The walls."""
+        """The walls, where all tasks that are drawn have the same."""
+        if self.settings.layout is None:
+            raise AttributeError("these mazes have layouts of their own: ask `tasks` for them")
         return self.settings.layout
 
     @property
@@ -221,85 +297,234 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         return ("goals", *super().options)
 
     @property
+    def task_parameters(self) -> Tensors:
+        """The arrays of the tasks at hand, [B, ...] each. Do not write into them."""
+        self._check_running()
+        return self._shown()
+
+    @property
+    def tasks(self) -> tuple[MazeTask, ...]:
+        """The B tasks at hand. Waits for the device."""
+        self._check_running()
+        return self._values(self.num_envs)
+
+    @property
     def goals(self) -> torch.Tensor:
         """int64 [B], the cell numbers of the goals. Do not write into it."""
         return self.task_parameters[0]
 
     @property
     def agent_cells(self) -> torch.Tensor:
-        """int64 [B], the places of the agents (``settings.tables.places``)."""
+        """int64 [B], the cell numbers of the agents (pillars behind the free cells)."""
         self._check_running()
-        return self._cells
+        return self._boards.own_cells(self._places)
+
+    @property
+    def agent_directions(self) -> torch.Tensor:
+        """int64 [B], the ways that agents look: 0 right, 1 down, 2 left, 3 up.
+
+        Raises:
+            ValueError: If agents do not turn.
+        """
+        self._check_running()
+        if not self._turning:
+            raise ValueError("these agents do not turn: make the mazes with an egocentric view")
+        return self._places % self.settings.sight.poses
 
     @property
     def agent_positions(self) -> torch.Tensor:
         """int64 [B, 2], the agents' (row, column)."""
-        places = torch.tensor(self.settings.tables.places, device=self.device)
-        return torch.index_select(places, 0, self.agent_cells)
+        self._check_running()
+        return self._boards.bank.positions(self._places)
 
     # Tasks ----------------------------------------------------------------------------------
 
-    def _read_fixed(self, chosen: dict[str, Any]) -> Any:
-        if chosen.get("goals") is None:
-            return (
-                None if "goals" in chosen and "tasks" not in chosen else super()._read_fixed(chosen)
-            )
-        if chosen.get("tasks") is not None:
-            raise ValueError("give tasks or goals in the reset options, not both")
-        return self._read_goals(chosen["goals"])
+    def task_tensor(self, tasks: Sequence[Any]) -> torch.Tensor:
+        """The numbers of N tasks, as the reset option ``tasks`` takes them.
 
-    def _read_goals(self, goals: torch.Tensor) -> Tensors:
-        goals = torch.as_tensor(goals, device=self.device)
+        Args:
+            tasks: N tasks.
+
+        Returns:
+            int64 [N, D] on `device`: cell numbers of goal and start; the rows of the walls, unless
+            all are those of the environment's one layout; of agents that turn the direction at
+            the start, -1 where a task says none. Row n repeated is task n in several mazes.
+
+        Raises:
+            TypeError: If a task is of another kind.
+            ValueError: If a task cannot be played.
+        """
+        checked = [self.settings.check_task(task) for task in tasks]
+        layouts = {task.layout for task in checked} - {self.settings.layout}
+        height = None
+        if layouts or self.settings.layout is None:
+            heights = (layout.height for layout in {task.layout for task in checked})
+            height = max(self.settings.sizes.height, *heights, 0)
+        return task_numbers(checked, height, self._turning, self.device)
+
+    def _bounds_of(self, fixed: Any) -> Mapping[str, int]:
+        kept = self._fixed if fixed is KEEP else fixed
+        alike = self.settings.layout is not None and (
+            kept is None or self._layouts_of(kept) is None
+        )
+        return {"teleports": self.settings.num_draws if alike else MOST_DRAWS}
+
+    def _read_fixed(self, chosen: dict[str, Any]) -> Any:
+        if chosen.get("goals") is not None:
+            if chosen.get("tasks") is not None:
+                raise ValueError("give tasks or goals in the reset options, not both")
+            return self._read_goals(chosen["goals"])
+        if "tasks" not in chosen:
+            return None if "goals" in chosen else KEEP
+        tasks = chosen["tasks"]
+        if tasks is None:
+            return None
+        if isinstance(tasks, torch.Tensor | np.ndarray):
+            return self._read_numbers(tasks, check=self.device.type == "cpu")
+        if len(tasks) != self.num_envs:
+            raise ValueError(
+                f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
+            )
+        return self._read_numbers(self.task_tensor(tasks), check=False)
+
+    def _read_numbers(self, numbers: Any, *, check: bool) -> Tensors:
+        """The arrays of tasks that are set by their numbers.
+
+        Raises:
+            ValueError: If they are of another form, or where `check`, are no tasks.
+        """
+        rows, settings = as_tensor(numbers, self.device), self.settings
+        least = 2 + self._turning  # goal, start and direction
+        wide = rows.dim() == 2 and rows.shape[1] > least + 2 and settings.teleport == "free"
+        alone = rows.dim() == 2 and rows.shape[1] == least and settings.layout is not None
+        if rows.dtype != torch.int64 or len(rows) != self.num_envs or not (wide or alone):
+            raise ValueError(
+                f"tasks given as numbers must be int64 of shape (num_envs, D) = "
+                f"({self.num_envs}, {sum(self._numbers.sizes)}), with more columns for walls of "
+                f"other layouts, got {rows.dtype} of shape {tuple(rows.shape)}: make them with "
+                f"task_tensor"
+            )
+        goals, starts = (rows[:, column].clone() for column in (0, 1))
+        layouts = (rows[:, 2 : rows.shape[1] - self._turning].contiguous(),) if wide else ()
+        directions = (rows[:, -1].clone(),) if self._turning else ()
+        if check:
+            if wide:
+                num_free = check_rows(*layouts)
+            else:
+                num_free = torch.full_like(goals, settings.sizes.cells)
+            check_tasks(goals, starts, num_free, *directions)
+        return goals, starts, *layouts, *directions
+
+    def _read_goals(self, goals: Any) -> Tensors:
+        goals = as_tensor(goals, self.device)
         if goals.dtype != torch.int64 or goals.shape != self._batch_shape:
             raise ValueError(
                 f"goals must be int64 of shape ({self.num_envs},), got {goals.dtype} of shape "
                 f"{tuple(goals.shape)}"
             )
-        usual = {task.start_number for task in self.settings.tasks}
-        if len(usual) > 1:
+        tasks = self.settings.tasks
+        usual = {task.start_number for task in tasks} if isinstance(tasks, TaskSet) else set()
+        if len(usual) != 1 or self.settings.layout is None:
             raise ValueError(
-                "goals alone do not say a task here, where tasks start on different cells: give "
-                "tasks in the reset options"
+                "goals alone do not say a task here, where tasks start on different cells or in "
+                "different layouts: give tasks in the reset options"
             )
         starts = torch.full_like(goals, usual.pop())
-        self._check_parameters(goals, starts)
-        return goals.clone(), starts
+        check_tasks(goals, starts, torch.full_like(goals, self.settings.sizes.cells))
+        directions = (torch.full_like(goals, UNSAID),) if self._turning else ()
+        return goals.clone(), starts, *directions
 
     def _check_parameters(self, *parameters: torch.Tensor) -> None:
-        goals, starts = parameters
-        num_free = self.layout.num_free
-        outside = (starts < 0) | (starts >= num_free)
-        if bool(outside.any()):
-            raise ValueError(
-                f"start {int(starts[outside][0])} is no cell number in [0, {num_free})"
-            )
-        wrong = (goals < 0) | (goals >= num_free) | (goals == starts)
-        if bool(wrong.any()):
-            raise ValueError(
-                f"goal {int(goals[wrong][0])} is no cell number in [0, {num_free}) "
-                f"other than the start's, {int(starts[wrong][0])}"
-            )
+        """Does nothing: `_read_numbers` has checked them."""
 
-    def _check_task(self, task: Any) -> MazeTask:
-        return check_task(task, self.layout)
+    def _layouts_of(self, params: Tensors) -> torch.Tensor | None:
+        """The layouts among a task's arrays, rows or numbers; None where all share the one."""
+        return params[2] if len(params) > 2 + self._turning else None
 
-    def _task_of(self, *arrays: NDArray[Any]) -> MazeTask:
-        cells = self.layout.free_cells
-        goal, start = (cells[int(number)] for number in arrays)
-        return MazeTask(self.layout, goal, start)
+    def _shown(self) -> Tensors:
+        """The arrays of the tasks at hand, with layouts as rows."""
+        layouts = self._layouts_of(self._params)
+        if layouts is None:
+            return self._params
+        return (*self._params[:2], self._boards.rows(layouts), *self._params[3:])
 
     def _info(self) -> dict[str, Any]:
-        return {"goals": self._params[0], **super()._info()}
+        shown: Any = self._shown()
+        if self.speaks_numpy:  # where everything is an array, or a dict of arrays
+            layouts = () if self._layouts_of(self._params) is None else ("rows",)
+            names = ("goal", "start", *layouts, *("direction",) * self._turning)
+            shown = dict(zip(names, shown, strict=True))
+        return {"goals": self._params[0], "task_parameters": shown}
+
+    def _values(self, count: int) -> tuple[MazeTask, ...]:
+        """The first tasks as values. Waits for the device."""
+        arrays = [array[:count].tolist() for array in self._params]
+        layouts = [self.settings.layout] * count
+        if self._layouts_of(self._params) is not None:
+            layouts = [self._boards.layout(layout) for layout in arrays.pop(2)]
+        said = [None if way == UNSAID else way for way in arrays.pop()] if self._turning else None
+        ways = said or [None] * count
+        return tuple(
+            MazeTask.of_numbers(layout, goal, start, way)
+            for layout, goal, start, way in zip(layouts, *arrays, ways, strict=True)
+        )
+
+    # Draws ----------------------------------------------------------------------------------
+
+    def _drawn_tasks(self, where: torch.Tensor | None) -> Tensors:
+        if self._ahead is None:
+            return self._generators.tasks(self._boards.source)
+        if where is None:
+            self._ahead.clear()
+            return self._generators.tasks(self._boards.source)
+        return self._ahead.take(where, self._generators, self._params)
 
     def _next_targets(self) -> Iterator[torch.Tensor]:
         """Yields the places to which finds in the next steps send the agents, int64 [B] each."""
+        boards, poses = self._boards, self.settings.sight.poses
         draws = self._random.block("teleports")  # [T', B]
-        return iter(teleport_targets(draws, self._goals).unbind(0))
+        if boards.slots is not None:
+            draws = draws % (poses * (boards.num_free - 1))
+        places = boards.places(teleport_targets(draws, self._params[0], poses))
+        return iter(places.unbind(0))
+
+    def _next_target(self) -> torch.Tensor:
+        """The places to which finds in this step send the agents, int64 [B]."""
+        if self.settings.respawn == "start":
+            return self._starts
+        targets = next(self._targets, None)
+        if targets is None:
+            self._targets = self._next_targets()
+            targets = next(self._targets)
+        return targets
 
     def _draw_starts(self, started: torch.Tensor | None) -> torch.Tensor:
-        """int64 [B], free cells other than the goals."""
+        """int64 [B], cell numbers other than the goals'."""
+        boards, goals = self._boards, self._params[0]
+        if boards.slots is not None:
+            draws = self._generators.integers(MOST_DRAWS, 1)[0] % (boards.num_free - 1)
+            return teleport_targets(draws, goals)
         if started is None:
             # For nothing: so drew version 0.1, whose runs are resumed to the same numbers.
-            self._generators.integers(self.settings.tables.num_draws, self.horizon)
-        draws = self._generators.integers(self.layout.num_free - 1, 1)[0]
-        return teleport_targets(draws, self._goals)
+            self._generators.integers(self.settings.num_draws, self.horizon)
+        draws = self._generators.integers(self.settings.sizes.cells - 1, 1)[0]
+        return teleport_targets(draws, goals)
+
+    def _directions(self) -> torch.Tensor:
+        """int64 [B], the ways that agents look at the start."""
+        said, facing = self._params[-1], self.settings.facing
+        if facing == "random":
+            usual = self._generators.integers(self.settings.sight.poses, 1)[0]
+        else:
+            usual = torch.full_like(said, FACINGS.index(facing))
+        return torch.where(said == UNSAID, usual, said)
+
+
+def _parameter_shapes(settings: MazeSettings) -> dict[str, tuple[int, ...]]:
+    """The arrays of the tasks that an environment draws."""
+    shapes: dict[str, tuple[int, ...]] = {"goal": (), "start": ()}
+    if settings.layout is None:
+        shapes["rows"] = (settings.sizes.height,)
+    if settings.sight.turning:
+        shapes["direction"] = ()
+    return shapes

@@ -123,6 +123,7 @@ def view_space(view: str, position: bool = False, see_through: bool = False) -> 
     return Sight(view, position, see_through).space  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=256)
 def views(tables: MazeTables, sight: Sight) -> NDArray[np.float32]:
     """The view from each place of one layout, float32 [C, I]; read-only."""
     layout = tables.layout

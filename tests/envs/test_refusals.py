@@ -38,9 +38,20 @@ BOTH: list[tuple[Family, dict[str, Any], str]] = [
     (MAZE, {"layout": pillar_maze(5), "tasks": maze_tasks(pillar_maze(7))}, "for another layout"),
     (
         MAZE,
-        {"tasks": [MazeTask(pillar_maze(5), (1, 1)), MazeTask(pillar_maze(7), (1, 1))]},
-        "all of one layout",
+        {
+            "tasks": [MazeTask(pillar_maze(5), (1, 1)), MazeTask(pillar_maze(7), (1, 1))],
+            "teleport": "interior",
+        },
+        "the tasks have several layouts",
     ),
+    (MAZE, {"respawn": "nowhere"}, "respawn must be one of .* got 'nowhere'"),
+    (MAZE, {"respawn": "start", "goal": "ends"}, "former name of respawn='end'"),
+    (MAZE, {"view": "7x7"}, "view must be one of .* got '7x7'"),
+    (MAZE, {"view": "5x5", "observe": "walls"}, "former name of view='3x3'"),
+    (MAZE, {"see_through": True}, "see_through=True is for the egocentric views"),
+    (MAZE, {"facing": "north"}, "facing must be one of .* got 'north'"),
+    (MAZE, {"exploration_bonus": -0.1}, "exploration_bonus must be .* got -0.1"),
+    (MAZE, {"view": "egocentric-5", "teleport": "interior"}, "whose agent does not turn"),
     (POINT, {"max_step": 0.0}, r"max_step must be .* got 0"),
     (POINT, {"goal_radius": -1.0}, r"goal_radius must be .* got -1"),
     (POINT, {"action_scale": 0.0}, r"action_scale must be .* got 0"),
@@ -89,7 +100,12 @@ TASKS: list[tuple[Any, tuple[Any, ...], str]] = [
 ]
 
 OTHERS = [
-    (MAZE, {"size": 13}, MazeTask(pillar_maze(5), (1, 1)), "another layout"),
+    (
+        MAZE,
+        {"size": 13, "teleport": "interior"},
+        MazeTask(pillar_maze(5), (1, 1)),
+        "another layout",
+    ),
     (GRID_NAVI, {}, GridNaviTask((2, 2), 3), "make one with size=3"),
     (BANDIT, {}, BanditTask((0.1, 0.2)), r"has 2 arms, this environment 5: .* num_arms=2"),
     (MDP, {}, TWO_STATES, "2 states and 1 actions, this environment 10 and 5"),

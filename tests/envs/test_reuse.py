@@ -138,8 +138,9 @@ def test_numbers_that_say_no_task_are_refused(env: Any, row: list[float], messag
 def test_tasks_of_another_kind_have_no_numbers_here() -> None:
     with pytest.raises(TypeError, match="must be a MazeTask"):
         GridMazeVectorEnv(1, size=5).task_tensor([BanditTask((0.5,))])
+    published = GridMazeVectorEnv(1, size=5, teleport="interior")
     with pytest.raises(ValueError, match="another layout"):
-        GridMazeVectorEnv(1, size=5).task_tensor([MazeTask(pillar_maze(7), (1, 1))])
+        published.task_tensor([MazeTask(pillar_maze(7), (1, 1))])
 
 
 def test_generators_that_do_not_fit_are_refused_and_change_nothing() -> None:

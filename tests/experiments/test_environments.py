@@ -149,7 +149,7 @@ def test_a_goal_that_teleports_pays_again_and_ends_nothing():
 def test_settings_hand_the_variants_on():
     env = maze(5, 9, "random", "ends").make_env(2, [torch.Generator()], CPU)
     assert isinstance(env, GridMazeVectorEnv)
-    assert (env.settings.start, env.settings.goal) == ("random", "ends")
+    assert (env.settings.start, env.settings.respawn) == ("random", "end")
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

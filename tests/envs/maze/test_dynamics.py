@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envs import Layout, pillar_maze
-from envs.maze.dynamics import TensorTables, compile_layout, step_many, step_one, teleport_target
+from envs.maze.dynamics import compile_layout, step_many, step_one, teleport_target
 from envs.maze.layout import MOVES
 from tests.envs.maze.strategies import layouts
 
@@ -53,20 +53,23 @@ def test_teleport_targets_are_all_places_but_the_goal() -> None:
 
 
 @given(layouts(), st.data())
-def test_step_many_says_what_step_one_says(layout: Layout, data: st.DataObject) -> None:
-    tables = compile_layout(layout)
+@pytest.mark.parametrize("turning", [False, True])
+def test_step_many_says_what_step_one_says(
+    turning: bool, layout: Layout, data: st.DataObject
+) -> None:
+    tables = compile_layout(layout, turning=turning)
     place = st.integers(0, layout.num_free - 1)
-    rows = data.draw(
-        st.lists(st.tuples(place, st.integers(0, 3), place, place), min_size=1, max_size=8)
-    )
-    cells, actions, goals, targets = torch.tensor(rows).unbind(1)
-    after, hits, _ = step_many(
-        TensorTables.on(tables, torch.device("cpu")), cells, actions, goals, targets
-    )
-    for b, (cell, action, goal, target) in enumerate(rows):
-        reached, hit, _ = step_one(tables, cell, action, goal)
-        assert bool(hits[b]) == hit
-        assert int(after[b]) == (target if hit else reached)
+    turns = st.integers(0, tables.next_cell.shape[1] - 1)
+    pose = st.integers(0, tables.poses - 1)
+    rows = data.draw(st.lists(st.tuples(place, pose, turns, place), min_size=1, max_size=8))
+    cells, poses, actions, goals = torch.tensor(rows).unbind(1)
+    next_place = torch.tensor(tables.next_cell.reshape(-1))
+    places = cells * tables.poses + poses
+    after, hits = step_many(next_place, places, actions, goals, turning=turning)
+    for b, (action, goal) in enumerate(zip(actions.tolist(), goals.tolist(), strict=True)):
+        reached, hit, bumped = step_one(tables, int(places[b]), action, goal)
+        assert (int(after[b]), bool(hits[b])) == (reached, hit)
+        assert (reached == int(places[b])) == bumped, "only a wall holds an agent"
 
 
 def test_unknown_teleport_rule_is_refused() -> None:

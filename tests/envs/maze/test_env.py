@@ -178,12 +178,24 @@ def test_action_out_of_range_is_refused(action: int) -> None:
         env.step(action)
 
 
-def test_task_of_another_layout_is_refused() -> None:
+def test_a_task_of_another_layout_is_played() -> None:
     env = GridMazeEnv(size=13)
+    env.reset(options={"task": MazeTask(SMALL, (1, 1))})
+    assert (env.layout, env.agent_position) == (SMALL, (2, 2))
+    env.task = MazeTask(pillar_maze(7), (1, 1))
+    assert env.reset()[0].shape == (9,)
+    assert env.layout == pillar_maze(7)
+    env.reset(options={"task": None})
+    assert env.layout == pillar_maze(13)
+
+
+def test_tasks_of_another_kind_or_for_the_published_fault_are_refused() -> None:
+    published = GridMazeEnv(size=13, teleport="interior")
     with pytest.raises(ValueError, match="another layout"):
-        env.reset(options={"task": MazeTask(SMALL, (1, 1))})
+        published.reset(options={"task": MazeTask(SMALL, (1, 1))})
     with pytest.raises(ValueError, match="another layout"):
-        env.task = MazeTask(SMALL, (1, 1))
+        published.task = MazeTask(SMALL, (1, 1))
+    env = GridMazeEnv(size=13)
     with pytest.raises(TypeError, match=r"must be a MazeTask, got \(1, 1\)"):
         env.reset(options={"task": (1, 1)})
 

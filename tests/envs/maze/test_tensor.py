@@ -220,7 +220,6 @@ def test_actions_of_another_shape_or_type_are_refused() -> None:
     [
         ({"task": None}, r"unknown reset options \['task'\]"),
         ({"tasks": [MazeTask(SMALL, (1, 1))]}, "1 tasks for 2 environments"),
-        ({"tasks": [MazeTask(pillar_maze(7), (1, 1))] * 2}, "another layout"),
         ({"goals": torch.tensor([0, 9])}, r"goal 9 is no cell number in \[0, 9\)"),
         ({"goals": torch.tensor([-1, 0])}, "goal -1"),
         ({"goals": torch.tensor([4, 0])}, "goal 4 .* other than the start's, 4"),
