@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from gymnasium.vector import AutoresetMode
 
-from .base.checks import check_render_mode
 from .base.clock import one_horizon
 from .base.tensor import TensorEnv
 from .families import FAMILIES
@@ -63,7 +62,12 @@ def make_vector(
         ValueError: If a setting is out of range, or `horizon` is below `max_episode_steps`.
     """
     if render_mode is not None:
-        check_render_mode(render_mode, kind.metadata["render_modes"])  # type: ignore[attr-defined]
+        known = kind.metadata["render_modes"]  # type: ignore[attr-defined]
+        if render_mode not in known:
+            raise ValueError(
+                f"render_mode must be None or one of {known} for these environments as one "
+                f"program, got {render_mode!r}: single ones draw, with vectorization_mode='sync'"
+            )
         settings["render_mode"] = render_mode
     if max_episode_steps is not None:
         settings["horizon"] = one_horizon(settings.get("horizon"), max_episode_steps)
