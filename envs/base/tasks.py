@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -320,11 +320,23 @@ class TaskFamily(ABC, Generic[PlainT]):
 def as_source(tasks: TaskSource[T] | Sequence[T], task_type: type[T]) -> TaskSource[T]:
     """A task source: itself, or the set of a sequence of tasks.
 
+    Sets and tasks may also be the JSON objects that Gymnasium's ``spec.to_json`` makes of them.
+
     Raises:
         TypeError: If the tasks are not all of `task_type`.
         ValueError: If there are none.
     """
-    source = TaskSet(tuple(tasks)) if isinstance(tasks, Sequence) else tasks
+    given: Any = tasks
+    if isinstance(given, Mapping) and "tasks" in given:
+        given = list(given["tasks"])
+    if isinstance(given, Sequence):
+        given = TaskSet(
+            tuple(
+                task_type.from_json(json.dumps(task)) if isinstance(task, Mapping) else task
+                for task in given
+            )
+        )
+    source: TaskSource[T] = given
     if isinstance(source, TaskSet):
         if not len(source):
             raise ValueError("there are no tasks to draw from: give at least one")

@@ -168,6 +168,9 @@ class MazeTask(PlainTask):
         """
         fields = json_object(text, "maze task")
         direction = fields.pop("direction", None)
+        layout = fields.get("layout")
+        if isinstance(layout, dict) and set(layout) == {"rows"}:  # as a dataclass in a dataclass
+            fields["layout"] = layout["rows"]
         if set(fields) != {"layout", "goal", "start"} or not isinstance(fields["layout"], list):
             raise ValueError(
                 f"not a maze task: expected an object with layout (a list of rows), goal and "

@@ -301,7 +301,8 @@ def problem_of(path: str, max_steps: int | None = None) -> Any:
 def _longest(env: Any) -> int | None:
     """Steps of an episode, at most, as its time limit, specification or horizon says."""
     found = [getattr(getattr(env, "spec", None), "max_episode_steps", None)]
-    found += [getattr(getattr(env, "unwrapped", env), "horizon", None)]
+    below = getattr(env, "unwrapped", env)
+    found += [getattr(below, name, None) for name in ("horizon", "max_steps")]  # Minigrid's
     while isinstance(env, gymnasium.Wrapper):
         if isinstance(env, gymnasium.wrappers.TimeLimit):
             found.append(env._max_episode_steps)

@@ -118,3 +118,45 @@ def test_spec_can_be_copied_and_made_again() -> None:
     again = gymnasium.make(spec)
     assert again.get_wrapper_attr("horizon") == 15
     assert again.unwrapped.task_distribution == tasks  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_what_is_made_again_is_the_same(env_id: str) -> None:
+    """From a copy, a pickle, a specification and its JSON, with tasks among the arguments."""
+    source = gymnasium.make(env_id).unwrapped.task_distribution  # type: ignore[attr-defined]
+    tasks = envs.TaskSet(tuple(dict.fromkeys(source.sample(4, np.random.default_rng(0)))))
+    for given in (tasks, list(tasks)):
+        env = gymnasium.make(env_id, tasks=given, horizon=6)
+        spec = env.spec
+        assert spec is not None
+        again = [
+            copy.deepcopy(env),
+            pickle.loads(pickle.dumps(env)),
+            gymnasium.make(spec),
+            gymnasium.make(spec.from_json(spec.to_json())),
+            gymnasium.make(pickle.loads(pickle.dumps(spec))),
+        ]
+        rollouts = []
+        for one in (env, *again):
+            one.action_space.seed(1)
+            seen = [one.reset(seed=3)[0]]
+            for _ in range(6):
+                observation, reward, *ends, _ = one.step(one.action_space.sample())
+                seen.append(np.append(observation, [reward, *ends]))
+            rollouts.append((one.unwrapped.task, one.unwrapped.task_distribution, seen))  # type: ignore[attr-defined]
+        for task, distribution, seen in rollouts:
+            assert task in tasks
+            assert (task, distribution) == (rollouts[0][0], tasks)
+            for mine, wanted in zip(seen, rollouts[0][2], strict=True):
+                np.testing.assert_array_equal(mine, wanted)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_vector_environments_are_made_again_from_json(env_id: str) -> None:
+    source = gymnasium.make(env_id).unwrapped.task_distribution  # type: ignore[attr-defined]
+    tasks = list(dict.fromkeys(source.sample(3, np.random.default_rng(0))))
+    env = gymnasium.make_vec(env_id, num_envs=3, tasks=tasks, horizon=4)
+    assert env.spec is not None
+    again = gymnasium.make_vec(env.spec.from_json(env.spec.to_json()))
+    np.testing.assert_array_equal(env.reset(seed=0)[0], again.reset(seed=0)[0])
+    assert env.tasks == again.tasks  # type: ignore[attr-defined]

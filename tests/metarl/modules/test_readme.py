@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -169,7 +170,7 @@ def test_your_own_environment_and_a_run_in_sb3(
     where = ("--env", "maze", "--size", "5", "--iterations", "1", "--run-dir", "runs/adapt")
     main(["train", *where, *small, "--device", "cpu"])
     torch.manual_seed(0)
-    own, adapted = blocks("Bring your own environment")
+    own, _, adapted = blocks("Bring your own environment")
     names: Names = {"__name__": "readme"}
     exec(compile(own.replace("range(10)", "range(2)"), str(README), "exec"), names)
     assert len({pole.unwrapped.length for pole in names["poles"].envs}) == 2  # a task for five
@@ -179,6 +180,24 @@ def test_your_own_environment_and_a_run_in_sb3(
     exec(compile(adapted, str(README), "exec"), names)
     assert names["mean"] >= 0.0
     assert {len(p) for p in names["adapted"].agent.params.values()} == {1}
+
+
+def test_a_memory_on_an_environment_that_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two iterations, two tasks and short episodes."""
+    monkeypatch.chdir(tmp_path)
+    _, block, _ = blocks("Bring your own environment")
+    changes = {"max_steps=60": "max_steps=5", "=300": "=2, meta_batch=2", "=20)": "=2, episodes=2)"}
+    for many, few in changes.items():
+        assert many in block
+        block = block.replace(many, few)
+    names: Names = {"__name__": "readme"}
+    exec(compile(block, str(README), "exec"), names)
+    assert len([line for line in block.splitlines() if line]) <= 13
+    assert names["rooms"].horizon == 5
+    summary = json.loads((tmp_path / "runs/rooms/summary.json").read_text())
+    assert (summary["iteration"], len(summary["return_mean"])) == (2, 4)  # episodes of a trial
 
 
 def test_experiments_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
