@@ -120,12 +120,17 @@ def test_conversion_to_tensors_and_back(env_id: str) -> None:
         np.testing.assert_array_equal(again, wanted[0])
 
 
+def unit(space: Any) -> tuple[Any, Any]:
+    """0 and 1 in the type of a space's numbers."""
+    return space.dtype.type(0), space.dtype.type(1)
+
+
 OBSERVATIONS: dict[str, Callable[[Any], Any]] = {
     "transformed": lambda env: wrappers.TransformObservation(
         env, lambda seen: 2 * seen, Box(-np.inf, np.inf, env.observation_space.shape, np.float32)
     ),
     "flat": wrappers.FlattenObservation,
-    "rescaled": lambda env: wrappers.RescaleObservation(env, np.float32(-1), np.float32(1)),
+    "rescaled": lambda env: wrappers.RescaleObservation(env, *unit(env.observation_space)),
     "delayed": lambda env: wrappers.DelayObservation(env, 2),
     "reshaped": lambda env: wrappers.ReshapeObservation(env, (*env.observation_space.shape, 1)),
     "skipped": lambda env: wrappers.MaxAndSkipObservation(env, 2),
@@ -293,7 +298,7 @@ VECTOR: dict[str, Callable[[Any], Any]] = {
         env, wrappers.FlattenObservation
     ),
     "flat": vector.FlattenObservation,
-    "rescaled": lambda env: vector.RescaleObservation(env, np.float32(-1), np.float32(1)),
+    "rescaled": lambda env: vector.RescaleObservation(env, *unit(env.single_observation_space)),
     "reshaped": lambda env: vector.ReshapeObservation(
         env, (*env.single_observation_space.shape, 1)
     ),
