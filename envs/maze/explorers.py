@@ -18,139 +18,22 @@ With loops there is no such form, and some tours are walked.
 
 from __future__ import annotations
 
+from itertools import count
 from math import comb
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-__all__ = ["Mazes", "compile_mazes", "find_times", "first_finds", "pair_distances", "tours"]
+from .batch import FAR, Mazes
 
-FAR = 2**30
-"""Distance of a cell that cannot be reached, and the time of a visit that is never made."""
-
-MOST_CELLS = 2**13
-"""Free cells of a maze with loops: there are as many distances as pairs of cells."""
+__all__ = ["find_times", "first_finds", "tours"]
 
 SHARES = torch.tensor(
     [[1.0 / ((m + 1) * comb(m, n)) if n <= m else 0.0 for n in range(4)] for m in range(4)],
     dtype=torch.float64,
 )
 """The share of each way to take n of m branches of a fork before the one that leads on."""
-
-
-class Mazes(NamedTuple):
-    """N mazes, each with a start, padded to P cells that are numbered as in their layouts.
-
-    Attributes:
-        next_cell: int64 [N, P, 4], the cell an action leads to; the same one if a wall blocks it.
-        free: bool [N, P], True for the free cells.
-        start: int64 [N].
-        distance: int64 [N, P], moves from the start; `FAR` if there is no way.
-        perfect: bool [N], whether the cells that can be reached are a tree.
-        keys: N numbers, each a maze's own whatever mazes are beside it.
-    """
-
-    next_cell: torch.Tensor
-    free: torch.Tensor
-    start: torch.Tensor
-    distance: torch.Tensor
-    perfect: torch.Tensor
-    keys: list[int]
-
-    def rows(self, chosen: torch.Tensor) -> Mazes:
-        """The mazes of a mask, bool [N]."""
-        keys = [key for key, kept in zip(self.keys, chosen.tolist(), strict=True) if kept]
-        next_cell, free, start, distance, perfect, _ = self
-        return Mazes(
-            next_cell[chosen], free[chosen], start[chosen], distance[chosen], perfect[chosen], keys
-        )
-
-
-def compile_mazes(walls: NDArray[np.bool_], start: NDArray[np.int64]) -> Mazes:
-    """Tables of mazes.
-
-    Args:
-        walls: [N, H, W], the border closed; smaller layouts are padded with wall.
-        start: [N], cell numbers.
-    """
-    num_mazes, _, width = walls.shape
-    free = torch.from_numpy(~walls).reshape(num_mazes, -1)  # [N, H * W]
-    numbers = free.long().cumsum(1) - 1
-    num_free = numbers[:, -1] + 1
-    places = int(num_free.max())
-    where = torch.argsort(~free, dim=1, stable=True)[
-        :, :places
-    ]  # [N, P], flat cells, free ones first
-    inside = torch.arange(places) < num_free[:, None]
-    padded = torch.where(inside, where, width + 1)  # any cell but the border's
-    next_cell = torch.stack(
-        [
-            torch.where(
-                inside & free.gather(1, padded + step),
-                numbers.gather(1, padded + step),
-                torch.arange(places),
-            )
-            for step in (-width, width, -1, 1)
-        ],
-        -1,
-    )
-    starts = torch.from_numpy(start)
-    distance = _distances(next_cell, starts)
-    reached = distance < FAR
-    ways = (next_cell != torch.arange(places)[:, None]).sum(-1)  # [N, P]
-    edges = (ways * reached).sum(1) // 2
-    keys = [
-        int.from_bytes(cells[kept].numpy().tobytes(), "little")
-        for cells, kept in zip(
-            torch.stack((where // width, where % width), -1).to(torch.int16), inside, strict=True
-        )
-    ]
-    return Mazes(next_cell, inside, starts, distance, edges == reached.sum(1) - 1, keys)
-
-
-def _distances(next_cell: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    """Moves from the starts, int64 [N, P]."""
-    num_mazes, places, _ = next_cell.shape
-    distance = torch.full((num_mazes, places), FAR)
-    distance.scatter_(1, start[:, None], 0)
-    around = next_cell.reshape(num_mazes, -1)
-    for step in range(1, places):
-        beside = distance.gather(1, around).reshape(num_mazes, places, 4).amin(-1)
-        new = (beside == step - 1) & (distance == FAR)
-        if not new.any():
-            break
-        distance[new] = step
-    return distance
-
-
-def pair_distances(next_cell: torch.Tensor) -> torch.Tensor:
-    """Moves between any two cells, int32 [N, P, P]; `FAR` if there is no way.
-
-    Raises:
-        ValueError: If there are more cells than `MOST_CELLS`.
-    """
-    num_mazes, places, _ = next_cell.shape
-    if places > MOST_CELLS:
-        raise ValueError(
-            f"explorers of mazes with loops, and of finds that lead to random cells, are computed "
-            f"for mazes of at most {MOST_CELLS} free cells, got {places}"
-        )
-    reached = torch.eye(places, dtype=torch.bool).repeat(num_mazes, 1)  # [N * P, P]
-    offset = places * torch.arange(num_mazes)[:, None]
-    around = [(next_cell[..., action] + offset).reshape(-1) for action in range(4)]
-    distance = torch.zeros(reached.shape, dtype=torch.int32)
-    while True:
-        distance += ~reached
-        spread = reached.clone()
-        for beside in around:
-            spread |= reached[beside]
-        if torch.equal(spread, reached):
-            break
-        reached = spread
-    distance[~reached] = FAR
-    return distance.reshape(num_mazes, places, places)
 
 
 class Tree(NamedTuple):
@@ -169,7 +52,7 @@ class Tree(NamedTuple):
 
 
 def _trees(mazes: Mazes) -> Tree:
-    next_cell, _, _, distance, *_ = mazes
+    next_cell, distance = mazes.next_place, mazes.distance
     num_mazes, places, _ = next_cell.shape
     itself = torch.arange(places).expand(num_mazes, -1)
     around = next_cell.reshape(num_mazes, -1)
@@ -189,14 +72,11 @@ def _trees(mazes: Mazes) -> Tree:
     return Tree(parent, size, torch.where(none | root, itself[..., None], siblings))
 
 
-def first_finds(
-    mazes: Mazes, goal: torch.Tensor, horizon: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def first_finds(mazes: Mazes, horizon: int) -> tuple[torch.Tensor, torch.Tensor]:
     """When the explorer first enters its goal in perfect mazes, exactly.
 
     Args:
-        mazes: Perfect mazes.
-        goal: int64 [N], cell numbers other than the starts.
+        mazes: Perfect mazes, of an agent that does not turn.
         horizon: Steps T.
 
     Returns:
@@ -204,7 +84,7 @@ def first_finds(
         certain; the expected step, float64 [N], however late, infinite where there is no way.
     """
     parent, size, siblings = _trees(mazes)
-    rows = torch.arange(len(goal))
+    goal, rows = mazes.goal, torch.arange(len(mazes.goal))
     extra = torch.zeros(len(goal), horizon + 1, dtype=torch.float64)  # by steps into other branches
     extra[:, 0] = 1.0
     cell = goal
@@ -215,7 +95,7 @@ def first_finds(
         fork = sizes[:, 0] > 0
         extra[fork] = _behind_a_fork(extra[fork], sizes[fork])
         cell = parent[rows, cell]
-    distance = mazes.distance[rows, goal]
+    distance = mazes.goal_distance
     found = _shifted(extra, distance)
     cells = (mazes.distance < FAR).sum(1)
     expected = (cells - size[rows, goal]).double()
@@ -245,27 +125,35 @@ def _shifted(values: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     return torch.where(source >= 0, values.gather(1, source.clamp(min=0)), 0.0)
 
 
-def tours(mazes: Mazes, pairs: torch.Tensor | None, num_tours: int, seed: int) -> torch.Tensor:
+def tours(
+    mazes: Mazes, pairs: torch.Tensor | None, num_tours: int, seed: int, slack: int = 1
+) -> torch.Tensor:
     """First-visit times of tours of the explorer, ties broken at random.
 
     Args:
         mazes: The mazes.
-        pairs: int32 [N, P, P], `pair_distances`; needed where there are loops.
+        pairs: int32 [N, P * poses, P], `pair_distances`; needed where there are loops, and of
+            agents that turn.
         num_tours: Tours K of each maze.
         seed: Of what breaks ties. A maze's tours do not depend on the mazes beside it.
+        slack: A cell may come before another one if it is less than this many actions farther:
+            with 1 the nearest comes first. Tours with more slack are no longer an explorer's,
+            but more varied; with it all mazes need `pairs`.
 
     Returns:
         int64 [N, K, P]; 0 at the start, `FAR` for cells that cannot be reached.
     """
-    priority = _priorities(mazes, num_tours, seed)
+    priority = slack * _priorities(mazes, num_tours, seed)
     times = torch.empty(priority.shape, dtype=torch.int64)
-    perfect = mazes.perfect
-    if perfect.any():
-        times[perfect] = _depth_first(mazes.rows(perfect), priority[perfect])
-    if not perfect.all():
+    trees = torch.zeros_like(mazes.goal, dtype=torch.bool)
+    if mazes.poses == 1 and slack == 1:
+        trees = mazes.perfect
+    if trees.any():
+        times[trees] = _depth_first(mazes.rows(trees), priority[trees])
+    if not trees.all():
         assert pairs is not None
-        loops = ~perfect
-        times[loops] = _nearest_first(mazes.rows(loops), pairs[loops], priority[loops])
+        others = ~trees
+        times[others] = _nearest_first(mazes.rows(others), pairs[others], priority[others])
     return times
 
 
@@ -290,53 +178,52 @@ def _depth_first(mazes: Mazes, priority: torch.Tensor) -> torch.Tensor:
         first = priority.gather(2, sibling[:, None].expand_as(priority)) < priority
         times += branch[:, None] * first
     up = parent
-    for _ in range(
-        int(parent.shape[1]).bit_length()
-    ):  # times are sums over all cells on the way from the root
+    for _ in range(places.bit_length()):  # twice as far up every time
         times += times.gather(2, up[:, None].expand_as(times))
         up = up.gather(1, up)
     return torch.where((mazes.distance < FAR)[:, None], times, FAR)
 
 
 def _nearest_first(mazes: Mazes, pairs: torch.Tensor, priority: torch.Tensor) -> torch.Tensor:
-    """Tours of any mazes, int64 [N, K, P], from one new cell to the next."""
-    num_mazes, num_tours, places = priority.shape
+    """Tours of any mazes, int64 [N, K, P], walked action by action."""
+    num_mazes, num_tours, num_cells = priority.shape
+    num_places = num_cells * mazes.poses
+    next_place, pairs = mazes.next_place.flatten(0, 1), pairs.flatten(0, 1)
     maze = torch.arange(num_mazes).repeat_interleave(num_tours)  # [M], M = N K walkers
-    next_cell, pairs = mazes.next_cell.reshape(-1, 4), pairs.reshape(-1, places)
     # From here on infinite for cells that are out of reach or have been entered.
     unreached = (mazes.distance == FAR)[:, None]
-    priority = priority.masked_fill(unreached, torch.inf).reshape(-1)  # [M * P]
-    times = torch.full((len(priority),), FAR)
-    walker = torch.arange(len(maze))
-    cell, time = mazes.start[maze], torch.zeros(len(maze), dtype=torch.int64)
-    while len(walker):
-        row = walker * places
-        times[row + cell] = time
-        priority[row + cell] = torch.inf
-        place = maze[walker] * places + cell
-        beside = next_cell.index_select(0, place)  # [M', 4]
-        lowest, way = priority.take(row[:, None] + beside).min(1)
-        target = beside.gather(1, way[:, None])[:, 0]
-        stuck = lowest.isinf()
-        far = torch.ones_like(cell)
-        if stuck.any():
-            steps = pairs[place[stuck]]  # [S, P]
-            lowest[stuck], target[stuck] = (steps + priority.view(-1, places)[walker[stuck]]).min(1)
-            far[stuck] = steps.gather(1, target[stuck, None])[:, 0].long()
-        going = lowest.isfinite()
-        walker, cell, time = walker[going], target[going], (time + far)[going]
-    return times.reshape(num_mazes, num_tours, places)
+    priority = priority.masked_fill(unreached, torch.inf).reshape(-1, num_cells)  # [M, P]
+    times = torch.full(priority.shape, FAR)
+    walker, place = torch.arange(len(maze)), mazes.start[maze]
+    target = place // mazes.poses
+    for time in count():
+        cell = place // mazes.poses
+        new = priority[walker, cell].isfinite()
+        times[walker[new], cell[new]] = time
+        priority[walker[new], cell[new]] = torch.inf
+        row = num_places * maze[walker]
+        arrived = cell == target
+        left = pairs[(row + place)[arrived]] + priority[walker[arrived]]  # [M', P]
+        best = left.min(1)
+        target[arrived] = best.indices
+        going = torch.ones_like(arrived)
+        going[arrived] = best.values.isfinite()
+        walker, place, target, row = walker[going], place[going], target[going], row[going]
+        if not len(walker):
+            return times.reshape(num_mazes, num_tours, num_cells)
+        ahead = next_place[row + place]  # [M, A]
+        steps = pairs.take((row[:, None] + ahead) * num_cells + target[:, None])
+        place = ahead.gather(1, steps.argmin(1, keepdim=True))[:, 0]
+    raise AssertionError  # a tour comes to an end
 
 
-def find_times(times: torch.Tensor, goal: torch.Tensor, horizon: int) -> torch.Tensor:
+def find_times(at: torch.Tensor, horizon: int) -> torch.Tensor:
     """Shares of K tours that first enter the goal at each step, float64 [N, T + 1].
 
     Args:
-        times: int64 [N, K, P].
-        goal: int64 [N].
+        at: int64 [N, K], when they do.
         horizon: Steps T.
     """
-    at = times[torch.arange(len(goal)), :, goal]  # [N, K]
-    found = torch.zeros(len(goal), horizon + 2, dtype=torch.float64)
+    found = torch.zeros(len(at), horizon + 2, dtype=torch.float64)
     found.scatter_add_(1, at.clamp(max=horizon + 1), torch.ones_like(at, dtype=torch.float64))
-    return found[:, :-1] / times.shape[1]
+    return found[:, :-1] / at.shape[1]

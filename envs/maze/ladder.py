@@ -8,6 +8,9 @@
                with them, then shortest paths
     oracle     knows walls and goal
 
+Agents that turn have a ladder of their own, in which turns cost steps. Nobody sees the goal before
+it is entered; for goals that are seen from afar see `envs.maze.followers`.
+
 Where a maze has loops the explorer too takes the shortest paths that the walls have, which it may
 not have seen all; and a find that sends an agent to a random cell tells both explorers where.
 
@@ -18,9 +21,10 @@ steps. The expected finds at step t are then
     c_t = p_t + sum over s of  q_s c_{t - s}
 
 since whoever exploits finds the goal at step t only if it did s steps before. For the oracle p is
-certain, at the distance of the goal; for the explorer it is exact in perfect mazes and else the
-share among `NUM_TOURS` tours; for the ceiling the share among the best of `NUM_PLANS` parts of
-them. A tour is judged by what it earns if the goal is uniform over the cells other than the start.
+certain, at the distance of the goal; for the explorer it is exact in perfect mazes (of agents that
+do not turn) and else the share among `NUM_TOURS` tours; for the ceiling the share among the best of
+`NUM_PLANS` parts of as many tours (with `SLACK` where turns would have them all go straight on). A
+tour is judged by what it earns if the goal is uniform over the cells other than the start.
 
 How much the walls are worth: in a perfect maze no tour finds the goal sooner, on average, than one
 that goes depth first in any order. What a planner gains is that it looks first where a goal would
@@ -31,9 +35,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -42,7 +45,8 @@ from numpy.typing import NDArray
 
 from ..base.checks import whole_number
 from ..base.tasks import TaskSet
-from .explorers import FAR, Mazes, compile_mazes, find_times, first_finds, pair_distances, tours
+from .batch import FAR, Mazes, compile_mazes, pair_distances
+from .explorers import find_times, first_finds, tours
 from .tasks import MazeTask
 
 __all__ = ["LayoutAnchors", "LayoutCurves", "layout_anchors", "layout_curves"]
@@ -53,10 +57,24 @@ Score = TypeVar("Score", float, Array)
 Respawn = Literal["random", "start", "end"]
 """What a find does: sends the agent to another cell than the goal, to the start, or ends."""
 
+RUNGS = ("random", "explorer", "ceiling", "oracle")
+"""Names of the returns, from who knows nothing to who knows all."""
+
 NUM_TOURS = 64
 NUM_PLANS = 4
+SLACK = 4
 AT_ONCE = 2**23
 """Numbers in the largest table: mazes are worked through in parts that are no larger."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayoutCurves:
+    """Expected reward of each step, float64 [T] each, mean over the tasks."""
+
+    random: Array
+    explorer: Array
+    ceiling: Array
+    oracle: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +87,7 @@ class LayoutAnchors:
         ceiling: Return with the walls known.
         oracle: Return with walls and goal known.
         first_find: Expected step of the explorer's first find, however late.
-        shortest: Moves from start to goal.
+        shortest: Actions of the shortest way from start to goal.
     """
 
     random: Array
@@ -81,7 +99,8 @@ class LayoutAnchors:
 
     def means(self) -> dict[str, float]:
         """Means over the tasks, by name."""
-        return {field.name: float(getattr(self, field.name).mean()) for field in fields(self)}
+        names = (*RUNGS, "first_find", "shortest")
+        return {name: float(getattr(self, name).mean()) for name in names}
 
     def normalised_score(self, returns: Score) -> Score:
         """Scores of mean returns over the tasks: 0 is the random policy, 1 the explorer.
@@ -100,14 +119,14 @@ class LayoutAnchors:
         return (returns - means["random"]) / scale
 
 
-@dataclass(frozen=True, eq=False)
-class LayoutCurves:
-    """Expected reward of each step, float64 [T] each, mean over the tasks."""
+@dataclass(frozen=True)
+class _Episode:
+    """What an episode is like."""
 
-    random: Array
-    explorer: Array
-    ceiling: Array
-    oracle: Array
+    horizon: int
+    respawn: Respawn
+    turning: bool
+    seed: int
 
 
 def layout_anchors(
@@ -116,6 +135,7 @@ def layout_anchors(
     horizon: int = 200,
     reward: float = 10.0,
     respawn: Respawn = "start",
+    turning: bool = False,
     seed: int = 0,
 ) -> LayoutAnchors:
     """Expected returns of every task; see the module.
@@ -125,7 +145,8 @@ def layout_anchors(
         horizon: Steps in the episode, at least 1.
         reward: Paid on entering the goal, above 0.
         respawn: What a find does.
-        seed: Of what breaks the explorers' ties. A task's anchors do not depend on the others.
+        turning: Whether agents turn, as those with an egocentric view do.
+        seed: Of what breaks ties. A task's anchors do not depend on the other tasks.
 
     Returns:
         The anchors. They are cached: the second call is free.
@@ -133,9 +154,8 @@ def layout_anchors(
     Raises:
         ValueError: If there are no tasks, or a value is out of range.
     """
-    unit, _ = _checked(tasks, horizon, reward, respawn, seed)
-    paid = {name: reward * unit[name] for name in ("random", "explorer", "ceiling", "oracle")}
-    return LayoutAnchors(**paid, first_find=unit["first_find"], shortest=unit["shortest"])
+    finds, steps = _answer(tasks, horizon, reward, respawn, turning, seed)
+    return LayoutAnchors(**{rung: finds[rung].sum(1) for rung in RUNGS}, **steps)
 
 
 def layout_curves(
@@ -144,112 +164,114 @@ def layout_curves(
     horizon: int = 200,
     reward: float = 10.0,
     respawn: Respawn = "start",
+    turning: bool = False,
     seed: int = 0,
 ) -> LayoutCurves:
     """Expected reward of every step; they sum to the means of `layout_anchors`. Same arguments."""
-    _, curves = _checked(tasks, horizon, reward, respawn, seed)
-    return LayoutCurves(**{name: reward * curve for name, curve in curves.items()})
+    finds, _ = _answer(tasks, horizon, reward, respawn, turning, seed)
+    return LayoutCurves(**{rung: finds[rung].mean(0) for rung in RUNGS})
 
 
-def _checked(
+def _answer(
     tasks: TaskSet[MazeTask] | Sequence[MazeTask],
     horizon: int,
     reward: float,
     respawn: Respawn,
+    turning: bool,
     seed: int,
 ) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-    """Anchors and curves for a reward of 1."""
+    """Expected rewards of every step, [N, T], by rung; first finds and shortest ways, [N]."""
     if not len(tasks):
         raise ValueError("there are no tasks to give anchors for: give at least one")
     if not (math.isfinite(reward) and reward > 0):
         raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
     if respawn not in get_args(Respawn):
         raise ValueError(f"respawn must be one of {get_args(Respawn)}, got {respawn!r}")
-    return _unit(tuple(tasks), whole_number(horizon, "horizon"), respawn, seed)
+    episode = _Episode(whole_number(horizon, "horizon"), respawn, turning, seed)
+    finds, steps = _unit(tuple(tasks), episode)
+    return {rung: reward * finds[rung] for rung in RUNGS}, steps
 
 
 @lru_cache(maxsize=16)
 def _unit(
-    tasks: tuple[MazeTask, ...], horizon: int, respawn: Respawn, seed: int
+    tasks: tuple[MazeTask, ...], episode: _Episode
 ) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-    parts = [_part(part, horizon, respawn, seed) for part in _parts(tasks)]
-    curves, single = {}, {}
-    for name in parts[0]:
-        whole = torch.cat([part[name] for part in parts]).numpy()
-        if whole.ndim == 2:
-            curves[name] = whole.mean(0)
-            whole = whole.sum(1)
-        single[name] = whole
-    for array in (*curves.values(), *single.values()):
+    """`_answer` for a reward of 1."""
+    parts = [_part(part, episode) for part in _parts(tasks, episode)]
+    whole = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+    for array in whole.values():
         array.setflags(write=False)
-    return MappingProxyType(single), MappingProxyType(curves)
+    return {name: whole.pop(name) for name in RUNGS}, whole
 
 
-def _parts(tasks: tuple[MazeTask, ...]) -> Iterator[tuple[MazeTask, ...]]:
+def _parts(tasks: tuple[MazeTask, ...], episode: _Episode) -> Iterator[tuple[MazeTask, ...]]:
     """The tasks, in parts of mazes that fit into memory together."""
-    places = max(task.layout.num_free for task in tasks)
-    size = max(1, AT_ONCE // (places * max(places, NUM_TOURS)))
+    cells = max(task.layout.num_free for task in tasks)
+    places = 4 * cells if episode.turning else cells
+    size = max(1, AT_ONCE // (cells * max(places, NUM_TOURS)))
     for first in range(0, len(tasks), size):
         yield tasks[first : first + size]
 
 
-def _part(
-    tasks: tuple[MazeTask, ...], horizon: int, respawn: Respawn, seed: int
-) -> dict[str, torch.Tensor]:
-    """Expected finds of every step, float64 [N, T]; first find and shortest path, float64 [N]."""
-    mazes = compile_mazes(
-        _padded([task.layout.walls for task in tasks]), np.array([t.start_number for t in tasks])
-    )
-    goal = torch.tensor([task.goal_number for task in tasks])
-    perfect = mazes.perfect
+def _part(tasks: tuple[MazeTask, ...], episode: _Episode) -> dict[str, torch.Tensor]:
+    """As in `_unit`."""
+    mazes = compile_mazes(tasks, turning=episode.turning)
+    horizon, respawn = episode.horizon, episode.respawn
     pairs = None
-    if respawn == "random" or not perfect.all():
-        pairs = pair_distances(mazes.next_cell)
-    back = _ways_back(mazes, pairs, goal, respawn, horizon)
-    times = tours(mazes, pairs, NUM_TOURS, seed)
-    distance = mazes.distance.gather(1, goal[:, None])[:, 0]
-    found = find_times(times, goal, horizon)
-    at = times[torch.arange(len(goal)), :, goal].double()
-    first = torch.where(distance < FAR, at.mean(1), torch.inf)
-    if perfect.any():
-        found[perfect], first[perfect] = first_finds(mazes.rows(perfect), goal[perfect], horizon)
-    certain = find_times(mazes.distance[:, None], goal, horizon)
-    best = _planned(mazes, pairs, times, respawn, horizon)
+    if episode.turning or respawn == "random" or not mazes.perfect.all():
+        pairs = pair_distances(mazes)
+    times = tours(mazes, pairs, NUM_TOURS, episode.seed)  # [N, K, P]
+    varied = tours(mazes, pairs, NUM_TOURS, episode.seed, SLACK) if episode.turning else times
+    best = _planned(mazes, pairs, varied, respawn, horizon)
+    found, first = _searched(mazes, times, horizon)
+    shortest = mazes.goal_distance
+    back = _ways_back(mazes, pairs, respawn, horizon)
     return {
-        "random": _random(mazes, goal, respawn, horizon),
+        "random": _random(mazes, respawn, horizon),
         "explorer": _exploited(found, back),
-        "ceiling": _exploited(find_times(best, goal, horizon), back),
-        "oracle": _exploited(certain, back),
+        "ceiling": _exploited(find_times(_at_goal(best, mazes), horizon), back),
+        "oracle": _exploited(find_times(shortest[:, None], horizon), back),
         "first_find": first,
-        "shortest": torch.where(distance < FAR, distance.double(), torch.inf),
+        "shortest": torch.where(shortest < FAR, shortest.double(), torch.inf),
     }
 
 
-def _padded(walls: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """Walls of layouts of any shapes, bool [N, H, W]."""
-    height, width = (max(one.shape[axis] for one in walls) for axis in range(2))
-    padded = np.ones((len(walls), height, width), dtype=np.bool_)
-    for one, rows in zip(walls, padded, strict=True):
-        rows[: one.shape[0], : one.shape[1]] = one
-    return padded
+def _searched(mazes: Mazes, times: torch.Tensor, horizon: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The explorer's first finds: p_t, float64 [N, T + 1], and the expected step, float64 [N]."""
+    at = _at_goal(times, mazes)
+    found = find_times(at, horizon)
+    first = torch.where(at < FAR, at.double(), torch.inf).mean(1)
+    if mazes.poses == 1 and (perfect := mazes.perfect).any():
+        found[perfect], first[perfect] = first_finds(mazes.rows(perfect), horizon)
+    return found, first
+
+
+def _at_goal(times: torch.Tensor, mazes: Mazes) -> torch.Tensor:
+    """When tours enter the goal, int64 [N, K], of when they enter each cell, [N, K, P]."""
+    return times[torch.arange(len(mazes.goal)), :, mazes.goal]
 
 
 def _ways_back(
-    mazes: Mazes, pairs: torch.Tensor | None, goal: torch.Tensor, respawn: Respawn, horizon: int
+    mazes: Mazes, pairs: torch.Tensor | None, respawn: Respawn, horizon: int
 ) -> torch.Tensor:
     """Probabilities q_s of the steps from a find to the next one, float64 [N, T + 1]."""
-    num_mazes = len(goal)
-    ways = torch.zeros(num_mazes, horizon + 2, dtype=torch.float64)
+    num_mazes = len(mazes.goal)
     if respawn == "end":
-        return ways[:, :-1]
+        return torch.zeros(num_mazes, horizon + 1, dtype=torch.float64)
     if respawn == "start":
-        return find_times(mazes.distance[:, None], goal, horizon)
+        return find_times(mazes.goal_distance[:, None], horizon)
     assert pairs is not None
-    steps = pairs[torch.arange(num_mazes), goal].long()  # [N, P]
-    elsewhere = mazes.free.double()
-    elsewhere[torch.arange(num_mazes), goal] = 0.0
-    ways.scatter_add_(1, steps.clamp(max=horizon + 1), elsewhere)
-    return ways[:, :-1] / elsewhere.sum(1, keepdim=True)
+    steps = pairs[torch.arange(num_mazes), :, mazes.goal].long()  # [N, Q]
+    elsewhere = _elsewhere(mazes)
+    ways = torch.zeros(num_mazes, horizon + 2, dtype=torch.float64)
+    return ways.scatter_add_(1, steps.clamp(max=horizon + 1), elsewhere)[:, :-1]
+
+
+def _elsewhere(mazes: Mazes) -> torch.Tensor:
+    """Probabilities of the places that a find may lead to, float64 [N, P * poses]."""
+    places = mazes.free.double().repeat_interleave(mazes.poses, 1)
+    places.scatter_(1, mazes.goal_places, 0.0)
+    return places / places.sum(1, keepdim=True)
 
 
 def _exploited(found: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
@@ -270,39 +292,39 @@ def _planned(
 ) -> torch.Tensor:
     """The tours that are worth most, one of each of `NUM_PLANS` parts: int64 [N, NUM_PLANS, P]."""
     left = horizon - times  # [N, K, P]
+    goals = mazes.free.scatter(1, (mazes.start // mazes.poses)[:, None], False)
     if respawn == "end":
         more = torch.zeros_like(left, dtype=torch.float32)
     elif respawn == "start":
         more = left // mazes.distance.clamp(min=1)[:, None]
     else:
         assert pairs is not None
-        away = (pairs.long() * mazes.free[:, None]).sum(2) / (mazes.free.sum(1, keepdim=True) - 1)
+        free = mazes.free.float()
+        from_anywhere = free.repeat_interleave(mazes.poses, 1)[:, None]  # [N, 1, Q]
+        away = torch.bmm(from_anywhere, pairs.float())[:, 0] / (mazes.poses * free.sum(1))[:, None]
         more = left / away.clamp(min=1.0)[:, None]
-    goals = mazes.free.clone()
-    goals[torch.arange(len(goals)), mazes.start] = False
     worth = torch.where((left >= 0) & goals[:, None], 1.0 + more, 0.0).sum(2)  # [N, K]
     parts = worth.reshape(len(worth), NUM_PLANS, -1)
     best = parts.argmax(2) + parts.shape[2] * torch.arange(NUM_PLANS)
     return times.gather(1, best[..., None].expand(-1, -1, times.shape[2]))
 
 
-def _random(mazes: Mazes, goal: torch.Tensor, respawn: Respawn, horizon: int) -> torch.Tensor:
+def _random(mazes: Mazes, respawn: Respawn, horizon: int) -> torch.Tensor:
     """Expected finds of random actions at each step, float64 [N, T], by dynamic programming."""
-    num_mazes, places, _ = mazes.next_cell.shape
-    rows = torch.arange(num_mazes)
-    around = mazes.next_cell.reshape(num_mazes, -1)
-    free = mazes.free.double()
-    others = free.sum(1) - 1
-    value = torch.zeros(num_mazes, places, dtype=torch.float64)
+    num_mazes, places, num_actions = mazes.next_place.shape
+    rows, goal = torch.arange(num_mazes), mazes.goal_places
+    after = mazes.next_place.reshape(num_mazes, -1)
+    elsewhere = _elsewhere(mazes)
+    value = torch.zeros(num_mazes, places, dtype=torch.float64)  # 0 on the goal, never a start
     earned = [torch.zeros(num_mazes, dtype=torch.float64)]
     for _ in range(horizon):
-        after = torch.zeros(num_mazes, dtype=torch.float64)
+        find = torch.ones(num_mazes, dtype=torch.float64)
         if respawn == "random":
-            after = (value * free).sum(1) / others
+            find += (value * elsewhere).sum(1)
         elif respawn == "start":
-            after = value[rows, mazes.start]
-        value[rows, goal] = 1.0 + after
-        value = value.gather(1, around).reshape(num_mazes, places, 4).mean(2)
-        value[rows, goal] = 0.0
+            find += value[rows, mazes.start]
+        value.scatter_(1, goal, find[:, None].expand_as(goal))
+        value = value.gather(1, after).reshape(num_mazes, places, num_actions).mean(2)
+        value.scatter_(1, goal, 0.0)
         earned.append(value[rows, mazes.start])
     return torch.stack(earned, 1).diff(dim=1)

@@ -1,5 +1,7 @@
 """Anchors for any layouts, against other ways to the same numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from envs import Layout, MazeTask, layout_anchors, maze_tasks, named_mazes, pillar_maze
 from envs.maze import anchors as published
 from envs.maze import ladder
+from envs.maze.followers import shortest_actions
 from envs.maze.generators import GENERATORS
 from envs.maze.ladder import layout_curves
 from tests.envs.maze.strategies import tasks
@@ -116,6 +119,51 @@ def test_knowing_the_walls_is_worth_something_in_every_kind_of_maze() -> None:
     for every in (mazes("dfs", 9, 3), mazes("mst", 9, 3), list(maze_tasks(pillar_maze(7)))):
         means = layout_anchors(every, horizon=100).means()
         assert means["random"] < means["explorer"] < means["ceiling"] < means["oracle"]
+
+
+def test_agents_that_turn_have_a_ladder_of_their_own() -> None:
+    every = [replace(task, direction=n % 4) for n, task in enumerate(mazes("dfs", 9, 3))]
+    anchors = layout_anchors(every, horizon=100, turning=True)
+    np.testing.assert_array_equal(anchors.shortest, [shortest_actions(task) for task in every])
+    np.testing.assert_allclose(anchors.oracle, 10.0 * (100 // anchors.shortest))
+    means, quick = anchors.means(), layout_anchors(every, horizon=100).means()
+    assert means["random"] < means["explorer"] < means["ceiling"] < means["oracle"]
+    assert all(means[name] < quick[name] for name in NAMES)
+    assert (anchors.shortest <= anchors.first_find).all()
+    curves = layout_curves(every, horizon=100, turning=True)
+    for name in NAMES:
+        np.testing.assert_allclose(getattr(curves, name).sum(), means[name])
+
+
+def test_turning_by_hand() -> None:
+    """In a dead end: two turns, then on; back from a find to the start and its direction."""
+    corridor = Layout(("#####", "#...#", "#####"))
+    task = MazeTask(corridor, goal=(1, 1), start=(1, 2), direction=0)
+    anchors = layout_anchors([task], horizon=12, reward=1.0, turning=True)
+    assert anchors.shortest == 3  # turn, turn, ahead
+    assert anchors.oracle == 4
+    assert anchors.first_find == 1 + 2 + 2  # it looks at the nearest cell first, which is ahead
+    assert anchors.explorer == 1 + (12 - 5) // 3
+    anywhere = layout_anchors([task], horizon=12, reward=1.0, turning=True, respawn="random")
+    # From 8 places: 3, 2, 1, 2 actions from the middle, and one more from the right end.
+    ways, curve = np.bincount([3, 2, 1, 2, 4, 3, 2, 3], minlength=13) / 8, np.zeros(13)
+    curve[3] = 1.0
+    for step in range(1, 13):
+        curve[step] += sum(ways[s] * curve[step - s] for s in range(1, step + 1))
+    np.testing.assert_allclose(anywhere.oracle, curve.sum())
+
+
+def test_random_turns_against_a_chain() -> None:
+    """Left, right or ahead in a corridor of two cells: found when it looks there and goes."""
+    two = Layout(("####", "#..#", "####"))
+    task = MazeTask(two, goal=(1, 2), start=(1, 1), direction=1)
+    place, finds = np.eye(4)[1], 0.0
+    for _ in range(20):
+        after = (np.roll(place, 1) + np.roll(place, -1) + place * [0, 1, 1, 1]) / 3
+        finds += place[0] / 3
+        place = after + place[0] / 3 * np.eye(4)[1]
+    anchors = layout_anchors([task], horizon=20, reward=1.0, turning=True)
+    np.testing.assert_allclose(anchors.random, finds)
 
 
 def test_the_best_tour_known_of_the_pillar_room_is_little_better_than_the_ceiling() -> None:
