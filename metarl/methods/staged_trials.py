@@ -51,7 +51,7 @@ class StagedTrials:
                 [s[learning.actions] for s in streams],
                 there.num_steps,
                 options={"tasks": None},  # each on one of training's, drawn again
-                record=True,
+                record=True if learning.method.minibatch_trials is None else "values",
             )
             trials = PolicyGradientTasks(collector, learning.agent.loss, self.scales)
             self._trials.append((env, trials))

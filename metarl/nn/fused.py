@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from metarl.core import Params, along
 from metarl.nn.recurrent import RecurrentCore, State, Weights, emptied
-from metarl.nn.trace import Trace, TraceSpec, segment_length
+from metarl.nn.trace import Trace, TraceSpec, outputs_trace, segment_length
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,10 @@ class FusedCore(RecurrentCore):
             segment.gradients = gradients.part(0, len(segment.slots))
         return trace
 
+    def new_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+        """Allocate a trace of ``"h"`` alone."""
+        return outputs_trace(shape, self.hidden_size, like)
+
     @torch.no_grad()
     def record(
         self,
@@ -151,6 +155,19 @@ class FusedCore(RecurrentCore):
         past = Past(state, starts)
         output: Tensor = _Replay.apply(self, trace, past, inputs, *weights)  # type: ignore[no-untyped-call]
         return output
+
+    def once(
+        self,
+        params: Params,
+        inputs: Tensor,
+        state: State | None,
+        starts: Tensor | None,
+        memory: Trace,
+    ) -> Tensor:
+        """Record the sequence in the memory, and go back by hand."""
+        with torch.no_grad():
+            self.record(self.fuse(params), inputs, state, starts, memory)
+        return self.sequence(params, inputs, state, starts, memory)
 
     def backward(
         self, weights: Weights, trace: Trace, past: Past, grad: Tensor, *, inputs: bool

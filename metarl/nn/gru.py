@@ -86,7 +86,7 @@ class GRU(FusedCore):
         w_ih, w_hh, b_ih, b_hh = weights
         num_hidden = self.hidden_size
         (h,) = state
-        if slot is not NO_SLOT:
+        if slot.x is not None:
             slot.x.copy_(x)
             slot.before.copy_(h)
         wx = torch.baddbmm(b_ih, x, w_ih)  # [N, B, 3H]: n, r, z

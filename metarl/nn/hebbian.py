@@ -129,7 +129,7 @@ class HebbianRNN(FusedCore):
         """The equations of the module's docstring."""
         w_ih, bias, w, alpha, *rule = weights
         h_before, hebb = state
-        if slot is not NO_SLOT:
+        if slot.x is not None:
             slot.x.copy_(x)
             slot.before.copy_(h_before)
         w_hebb = torch.addcmul(w, alpha, hebb, out=slot.w_hebb)  # [N, B, H, H]

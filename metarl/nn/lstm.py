@@ -13,6 +13,7 @@ three whose gradient comes from c' together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,7 @@ def cell(
         weight: ``[N, Y, 4H]``, gates in the order o, i, f, g.
         bias: ``[N, 1, 4H]``.
         out_h: Memory for h', or None.
-        slot: Memory for the rest, or `NO_SLOT`.
+        slot: Memory for the rest, or one without, such as `NO_SLOT`.
 
     Returns:
         h' and c', each ``[N, B, H]``.
@@ -55,7 +56,7 @@ def cell(
     # of its sigmoid, which is not used.
     oif = torch.sigmoid(gates, out=slot.oifg)
     g = torch.tanh(gates[..., 3 * num_hidden :], out=slot.g)
-    o, i, f = oif.chunk(4, -1)[:3] if slot is NO_SLOT else (slot.o, slot.i, slot.f)
+    o, i, f = oif.chunk(4, -1)[:3] if slot.o is None else (slot.o, slot.i, slot.f)
     c = torch.addcmul(f * c, i, g, out=slot.c)
     return torch.mul(o, torch.tanh(c, out=slot.tanh_c), out=out_h), c
 
@@ -133,6 +134,43 @@ def cell_gradient_spec(num_hidden: int) -> TraceSpec:
     )
 
 
+def has_kernel(inputs: Tensor) -> bool:
+    """Whether torch runs whole sequences of such inputs by a kernel that is fast.
+
+    A CPU's is oneDNN's, which multiplies small batches by packed matrices.
+    """
+    ours = inputs.device.type == "cpu" and inputs.dtype == torch.float32
+    return ours and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def by_kernel(params: Params, inputs: Tensor, state: State) -> Tensor:
+    """Outputs ``[N, T, B, H]`` of N networks on inputs ``[N, T, B, I]``, one after the other.
+
+    Args:
+        params: Of an `LSTM`.
+        inputs: ``[N, T, B, I]``.
+        state: h and c before the first step, each ``[N, B, H]``.
+    """
+    orders = zip(*(_kernel_weights(params[name]) for name in PARAMS), strict=True)
+    outputs = [
+        torch.lstm(x, (h, c), list(weights), True, 1, 0.0, True, False, False)[0]
+        for x, h, c, weights in zip(
+            inputs, state[0].unsqueeze(1), state[1].unsqueeze(1), orders, strict=True
+        )
+    ]  # each [T, B, H]
+    return torch.stack(outputs)
+
+
+PARAMS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""Parameters in the order of torch's kernel."""
+
+
+def _kernel_weights(weight: Tensor) -> Sequence[Tensor]:
+    """N matrices ``[4H, I]`` of ``[N, I, 4H]``, or N biases: gates in the order i, f, g, o."""
+    o, i, f, g = weight.transpose(1, -1).chunk(4, 1)
+    return torch.cat((i, f, g, o), 1).unbind()
+
+
 @dataclass(frozen=True)
 class LSTM(FusedCore):
     """An LSTM with I inputs and H hidden units."""
@@ -176,6 +214,21 @@ class LSTM(FusedCore):
         xh = torch.cat((x, h), -1, out=slot.xh)  # [N, B, I + H]
         h, c = cell(xh, c, weights[0], weights[1], slot.h, slot)
         return h, (h, c)
+
+    def once(
+        self,
+        params: Params,
+        inputs: Tensor,
+        state: State | None,
+        starts: Tensor | None,
+        memory: Trace,
+    ) -> Tensor:
+        """By torch's own kernel where there is one: on a CPU, in single precision."""
+        if starts is not None or not has_kernel(inputs):
+            return super().once(params, inputs, state, starts, memory)
+        with torch.no_grad():
+            empty = self.initial_state((inputs,), inputs.shape[2])
+        return by_kernel(params, inputs, empty if state is None else state)
 
     def laid_out(self, weights: Weights) -> Weights:
         """Both matrices transposed: ``[N, 4H, I]`` and ``[N, 4H, H]``."""

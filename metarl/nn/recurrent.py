@@ -95,6 +95,10 @@ class RecurrentCore(ABC):
         """Allocate a trace for (N, T, B), with the dtype and on the device of ``like``."""
         return Trace(self.trace_spec(), shape, segment_length(shape[1]), like)
 
+    def new_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+        """Allocate a trace of the outputs alone, for (N, T, B); nothing goes back through it."""
+        return self.new_trace(shape, like)
+
     def record(
         self,
         weights: Weights,
@@ -138,6 +142,25 @@ class RecurrentCore(ABC):
             to ``inputs[:, t]``.
         """
         return self.unrolled(params, inputs, state, starts)
+
+    def once(
+        self,
+        params: Params,
+        inputs: Tensor,
+        state: State | None,
+        starts: Tensor | None,
+        memory: Trace,
+    ) -> Tensor:
+        """The same as `sequence`, for a loss that is differentiated once, as fast as there is.
+
+        Args:
+            params: Stacked parameters ``[N, ...]``.
+            inputs: ``[N, T, B, I]``.
+            state: See `sequence`.
+            starts: See `sequence`.
+            memory: Trace of this shape whose contents may be written over.
+        """
+        return self.sequence(params, inputs, state, starts)
 
     def unrolled(
         self,

@@ -26,6 +26,13 @@ class _NoSlot:
 NO_SLOT: Any = _NoSlot()
 
 
+class _OutputSlot(_NoSlot):
+    """Memory for the output alone."""
+
+    def __init__(self, h: Tensor) -> None:
+        self.h = h
+
+
 class Columns(NamedTuple):
     """Columns of a buffer that have a name of their own.
 
@@ -143,6 +150,19 @@ class Trace:
         part._columns = {n: c[:, start:stop] for n, c in self._columns.items()}
         part.slots = self.slots[start:stop]
         return part
+
+
+def outputs_trace(shape: tuple[int, int, int], hidden_size: int, like: Tensor) -> Trace:
+    """A trace of outputs ``"h"`` alone, for a sequence that nothing is propagated back through.
+
+    Args:
+        shape: (N, T, B).
+        hidden_size: H.
+        like: Tensor that gives dtype and device.
+    """
+    trace = Trace(TraceSpec({"h": hidden_size}), shape, shape[1], like)
+    trace.slots = [_OutputSlot(slot.h) for slot in trace.slots]
+    return trace
 
 
 def segment_length(num_steps: int) -> int:

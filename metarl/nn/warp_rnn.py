@@ -127,7 +127,7 @@ class WarpRNN(FusedCore):
         a, c = lstm_cell(xha, c, w_lstm, b_lstm, slot.a, slot)
         # p = tanh(P a')
         p = torch.tanh(torch.bmm(a, w_project), out=slot.p)  # [N, B, I + 4H]
-        if slot is NO_SLOT:
+        if slot.xh is None:
             xh = xha[..., :num_xh]
             p12 = p[..., :num_xh]
             p3, p4, p5 = p[..., num_xh:].chunk(3, -1)

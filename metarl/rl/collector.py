@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -104,7 +104,7 @@ class Collector:
         tasks: Tensor | Sequence[Any] | None = None,
         dynamics: Sequence[torch.Generator] | None = None,
         options: dict[str, Any] | None = None,
-        record: bool = False,
+        record: bool | Literal["values"] = False,
     ) -> None:
         """Play in N * B environments, task-major: the first B are of task 0.
 
@@ -121,7 +121,8 @@ class Collector:
             dynamics: Generators of environments that are lent, as ``generators``; None: their own.
             options: For every ``reset``, beside the tasks.
             record: Keep the core's activations and the critic's values, for a loss that is
-                differentiated once; the next rollout writes over them.
+                differentiated once; the next rollout writes over them. ``"values"``: no
+                activations, for a loss that computes its own.
 
         Raises:
             ValueError: Counts do not go together, or the policy is of other spaces.
@@ -169,7 +170,8 @@ class Collector:
             with own_precision(like), self._at_hand() as env:
                 trace = self._buffers(like) if self.record else None
                 played = self._play(env, params, trace)
-            return self._assemble(params, *played, trace)
+            trajectory = self._assemble(params, *played, trace)
+        return trajectory if self.record is True else trajectory._replace(trace=None)
 
     def select(self, tasks: slice) -> Collector:
         """Return a collector of these tasks alone, with environments and generators of their own.
@@ -227,7 +229,8 @@ class Collector:
             return None
         shape = self.num_tasks, self.num_steps, self.num_episodes
         if self._trace is None:
-            self._trace = core.new_trace(shape, like)
+            new = core.new_trace if self.record is True else core.new_outputs
+            self._trace = new(shape, like)
         return self._trace
 
     def _noise(self) -> Tensor:
@@ -299,7 +302,7 @@ class Collector:
         last = (lengths - 1)[:, None, :, None].expand(-1, 1, -1, after.shape[-1])  # [N, 1, B, I]
         # One pass for all steps, the same that a loss takes: its ratios begin at exactly 1.
         outputs, values = self.policy.outputs_and_values(
-            params, observations, trace=trace, critic=self.record
+            params, observations, trace=trace, critic=bool(self.record)
         )
         return Trajectory(
             observations=observations,

@@ -96,10 +96,15 @@ class TrialMinibatches:
                 **{name: of_all[k] for name, of_all in parts.items()},
                 last_observations=last[k],
                 state=None if whole.state is None else tuple(s[k] for s in states),
-                trace=None if whole.trace is None else self._memory(whole.observations),
+                trace=None,
                 bonus=None,  # judged with the batch
             )
-            yield batch._replace(trajectory=part, advantages=advantages[k], targets=targets[k])
+            yield batch._replace(
+                trajectory=part,
+                advantages=advantages[k],
+                targets=targets[k],
+                memory=self._memory(whole.observations),
+            )
 
     def _memory(self, observations: Tensor) -> Trace | None:
         """Where the core's activations on a minibatch are written, one after the other."""

@@ -163,6 +163,7 @@ class Policy:
         trace: Trace | None = None,
         *,
         critic: bool = True,
+        memory: Trace | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the parameters of the distributions over actions, and the critic's estimates.
 
@@ -173,12 +174,15 @@ class Policy:
             starts: bool ``[N, T, B]``: where memory is emptied before a step; None: nowhere.
             trace: The core's activations on all this under these parameters, if recorded.
             critic: Whether its estimates are wanted.
+            memory: In place of a trace, memory for one: what is computed is differentiated once at
+                most, and written over by the next call.
 
         Returns:
             ``[N, T, B, D]``, and ``[N, T, B]`` or None: there is no critic, or it was not asked.
         """
         time = observations.shape[1:3]
-        seen = self._seen(params, observations, state, starts, trace).flatten(1, 2)  # [N, T * B, H]
+        seen = self._seen(params, observations, state, starts, trace, memory)
+        seen = seen.flatten(1, 2)  # [N, T * B, H]
         values: Tensor | None = None
         if isinstance(self.actor, LinearHead) and isinstance(self.critic, LinearHead):
             # Both heads in one product, actions before time: [N, A + 1, H] @ [N, H, T * B]
@@ -203,6 +207,7 @@ class Policy:
         state: State | None = None,
         starts: Tensor | None = None,
         trace: Trace | None = None,
+        memory: Trace | None = None,
     ) -> Tensor:
         """Compute the inputs of the heads, ``[N, T, B, H]``."""
         seen = self._encoded(params, observations)
@@ -210,6 +215,8 @@ class Policy:
             return seen
         with own_precision(seen):
             core_params = scope(params, "core")
+            if memory is not None:
+                return self.core.once(core_params, seen, state, starts, memory)
             if trace is None:
                 return self.core.unrolled(core_params, seen, state, starts)
             return self.core.sequence(core_params, seen, state, starts, trace)

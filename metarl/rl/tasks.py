@@ -23,6 +23,7 @@ from torch import Tensor
 
 from metarl.core import Params, Split, share
 from metarl.core.ratios import check_ratios
+from metarl.nn import Trace
 from metarl.rl.advantages import (
     delayed_returns,
     generalised_advantages,
@@ -86,6 +87,7 @@ class ScoredTrajectory(NamedTuple):
     targets: Tensor | None  # of the critic, if its error is part of the loss
     metrics: dict[str, Tensor]  # [N]: return, length, unrewarded, entropy, with a critic its error
     played: Played
+    memory: Trace | None = None  # for the core's activations under any weights: differentiated once
 
 
 @dataclass(frozen=True)
@@ -315,7 +317,7 @@ class PolicyGradientTasks:
     ) -> tuple[Tensor, Tensor | None]:
         """Outputs and values under other weights; values where the loss has their error."""
         params, seen = {**fast, **slow}, batch.trajectory
-        if seen.trace is not None and not batch.played.are(params):
+        if batch.memory is None and seen.trace is not None and not batch.played.are(params):
             # The weights have moved since the trials were played: their activations too.
             self.policy.record_again(params, seen.observations, seen.state, seen.starts, seen.trace)
         return self.policy.outputs_and_values(
@@ -325,6 +327,7 @@ class PolicyGradientTasks:
             seen.starts,
             seen.trace,
             critic=critic and batch.targets is not None,
+            memory=batch.memory,
         )
 
     def _log_p(self, outputs: Tensor, batch: ScoredTrajectory) -> Tensor:

@@ -312,3 +312,58 @@ def test_float32_is_close_to_float64(make_core: MakeCore) -> None:
     wanted = gradients(core.sequence(params, inputs), params, inputs)
     got = gradients(core.sequence(single, inputs32).double(), single, inputs32)
     assert_same_gradients({n: v.double() for n, v in got.items()}, wanted, 1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["double", "single"])
+@pytest.mark.parametrize("begins", ["empty", "with a state", "several starts"])
+def test_once_is_the_unrolled_sequence_and_its_gradient(
+    make_any: Callable[[int, int], RecurrentCore], dtype: torch.dtype, begins: str
+) -> None:
+    """Whatever runs it: a trace that is written over, or a kernel of torch."""
+    core, shape = make_any(5, 4), (2, 7, 3)
+    memory = core.new_trace(shape, torch.zeros((), dtype=dtype))
+    tolerance = 1e-9 if dtype == torch.float64 else 2e-5
+    for seed in (1, 2):  # the second time in the same memory
+        params = {
+            n: p.detach().to(dtype).requires_grad_()
+            for n, p in stacked_params(core, 2, seed=seed).items()
+        }
+        inputs = random_inputs(core, shape, seed).detach().to(dtype).requires_grad_()
+        state = starts = None
+        if begins == "with a state":
+            empty = core.initial_state(core.fuse(params), shape[2], shape[1])
+            state = tuple(torch.full_like(s, 0.1) if s.dim() == 3 else s for s in empty)
+        if begins == "several starts":
+            starts = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.3
+        found = core.once(params, inputs, state, starts, memory)
+        expected = core.unrolled(params, inputs, state, starts)
+        torch.testing.assert_close(found, expected, rtol=10 * tolerance, atol=10 * tolerance)
+        assert_same_gradients(
+            gradients(found, params, inputs), gradients(expected, params, inputs), tolerance
+        )
+
+
+def test_a_rollout_may_keep_its_outputs_alone(
+    make_any: Callable[[int, int], RecurrentCore],
+) -> None:
+    core, shape = make_any(5, 4), (2, 7, 3)
+    params, inputs = stacked_params(core, 2), random_inputs(core, shape)
+    outputs = core.new_outputs(shape, inputs)
+    with torch.no_grad():
+        weights = core.fuse(params)
+        state = core.initial_state(weights, shape[2], shape[1])
+        for x, slot in zip(inputs.unbind(1), outputs.slots, strict=True):
+            _, state = core.step(weights, x, state, slot)
+        found = core.sequence(params, inputs, trace=outputs)
+    torch.testing.assert_close(found, core.unrolled(params, inputs).detach())
+
+
+def test_an_lstm_in_single_precision_runs_by_the_kernel_of_a_cpu() -> None:
+    core, shape = LSTM(5, 4), (2, 7, 3)
+    for dtype, by_kernel in ((torch.float32, True), (torch.float64, False)):
+        params = {n: p.detach().to(dtype) for n, p in stacked_params(core, 2).items()}
+        inputs = random_inputs(core, shape).detach().to(dtype)
+        memory = core.new_trace(shape, inputs)
+        memory["h"].fill_(torch.nan)
+        core.once(params, inputs, None, None, memory)
+        assert bool(memory["h"].isnan().all()) is by_kernel

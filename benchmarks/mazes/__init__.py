@@ -1,0 +1,1 @@
+"""Benchmarks of agents that meet another maze in every trial."""
