@@ -10,13 +10,19 @@ gives the same mazes. The border is wall. A new maze is a function in a file her
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from ..layout import Layout
+from .blocks import empty, random_walls
+from .caves import caves, largest_piece
 from .depth_first import depth_first
+from .frontier import frontier
 from .minimum_tree import minimum_tree
 from .pillars import pillar_maze, pillars
+from .rooms import rooms_with_doors
+from .uniform_tree import uniform_tree
 
 __all__ = ["GENERATORS", "Generator", "make_layout", "pillar_maze"]
 
@@ -26,13 +32,23 @@ Generator = Callable[..., torch.Tensor]
 GENERATORS: dict[str, Generator] = {
     "pillars": pillars,
     "dfs": depth_first,
+    "ust": uniform_tree,
     "mst": minimum_tree,
+    "prim": frontier,
+    "rooms": rooms_with_doors,
+    "walls": random_walls,
+    "walls-25": partial(random_walls, walls=25),
+    "walls-60": partial(random_walls, walls=60),
+    "walls-60-distinct": partial(random_walls, walls=60, replacement=False),
+    "walls-0-59": partial(random_walls, walls=59, up_to=True),
+    "caves": caves,
+    "empty": empty,
 }
 """Mazes by name, as environments and families take them."""
 
 
 def make_layout(maze: str, size: int, seed: int = 0) -> Layout:
-    """One layout of a name and a size.
+    """One layout of a name and a size, in one piece: the largest, if it has several.
 
     Args:
         maze: A name of `GENERATORS`.
@@ -47,5 +63,5 @@ def make_layout(maze: str, size: int, seed: int = 0) -> Layout:
     if maze == "pillars":  # of any size, and without a tensor
         return pillar_maze(size)
     generator = torch.Generator().manual_seed(seed)
-    (walls,) = GENERATORS[maze](1, size, generator, torch.device("cpu")).numpy()
-    return Layout.from_walls(walls)
+    walls = GENERATORS[maze](1, size, generator, torch.device("cpu"))
+    return Layout.from_walls(largest_piece(walls)[0].numpy())

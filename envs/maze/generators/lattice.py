@@ -7,12 +7,17 @@ the maze is *perfect*: one way between any two cells.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 
 from ...base.checks import whole_number
 from ..bits import MOST_SIDE
 
-__all__ = ["carve", "check_side", "rooms_across"]
+__all__ = ["CHOICES", "Ring", "carve", "check_side", "passages_of_parents", "rooms_across"]
+
+CHOICES = 12
+"""A choice among 1, 2, 3 or 4 is one of 12 equally likely numbers: exactly uniform."""
 
 
 def check_side(side: int, *, least: int = 5) -> int:
@@ -55,3 +60,60 @@ def carve(right: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
     walls[:, 1::2, 2:-1:2] = ~right
     walls[:, 2:-1:2, 1::2] = ~down
     return walls
+
+
+class Ring:
+    """n lattices of k x k rooms, each within a ring of rooms that nobody may enter.
+
+    All rooms of all lattices are numbered in one row, P = (k + 2)^2 for each lattice, so that the
+    four neighbours of a room are as many numbers away wherever it is.
+
+    Args:
+        n: Number of lattices.
+        k: Rooms along a side.
+        device: Device of all tensors.
+    """
+
+    def __init__(self, n: int, k: int, device: torch.device) -> None:
+        self.n, self.k, self.device = n, k, device
+        self.across = k + 2
+        self.size = self.across**2
+        self.steps = (-self.across, self.across, -1, 1)
+
+    @cached_property
+    def moves(self) -> torch.Tensor:
+        """int64 [4], the numbers to go up, down, left and right."""
+        return torch.tensor(self.steps, device=self.device)
+
+    @cached_property
+    def first(self) -> torch.Tensor:
+        """int64 [n], the first number of each lattice."""
+        return torch.arange(self.n, device=self.device) * self.size
+
+    def random_rooms(self, generator: torch.Generator) -> torch.Tensor:
+        """int64 [n], a uniformly random room of each lattice."""
+        k = self.k
+        draws = torch.randint(k * k, (self.n,), generator=generator, device=self.device)
+        return self.first + (draws // k + 1) * self.across + draws % k + 1
+
+    def closed(self) -> torch.Tensor:
+        """int8 [n * P], 1 on the ring, a new tensor."""
+        rooms = (self.n, self.across, self.across)
+        closed = torch.ones(rooms, dtype=torch.int8, device=self.device)
+        closed[:, 1:-1, 1:-1] = 0
+        return closed.view(-1)
+
+
+def passages_of_parents(parent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The passages between rooms and their parents: `right` and `down` as `carve` takes them.
+
+    Args:
+        parent: int64 [n, k + 2, k + 2], the number of each room's parent in a `Ring`; anything that
+            is no neighbour at the root.
+    """
+    across = parent.shape[1]
+    numbers = torch.arange(parent.numel(), device=parent.device).view(parent.shape)
+    step = (parent - numbers)[:, 1:-1, 1:-1]
+    right = (step[:, :, :-1] == 1) | (step[:, :, 1:] == -1)
+    down = (step[:, :-1] == across) | (step[:, 1:] == -across)
+    return right, down

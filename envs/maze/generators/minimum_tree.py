@@ -1,12 +1,12 @@
 """Minimum spanning trees of random weights: mazes of short branches.
 
-Every wall between two rooms gets a random weight, and the tree of the least total weight is carved.
-Kruskal's algorithm on shuffled walls, Prim's on such weights and Boruvka's, which is used here, all
-give this distribution. It is not uniform over trees.
+Every wall between two rooms gets a random weight, and the tree of the least total weight is
+carved. Kruskal's algorithm on shuffled walls, Boruvka's and Prim's on such weights all give this
+tree. It is not uniform over trees. Here Prim's: of all walls around the tree so far the lightest is
+opened.
 
-Boruvka: every tree so far takes the lightest wall around it, all of them at once, until one tree is
-left; their number halves at least in each round. Weights never tie, or two trees might take two
-walls between them and close a circle: the number of the wall is the last 12 bits of its weight.
+A weight is a float64 that holds a whole number: 41 random bits, then the room behind the wall and
+the direction in which it lies, so that the least weight around a tree says all of the next step.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ import math
 
 import torch
 
-from .lattice import carve, rooms_across
+from .lattice import Ring, carve, passages_of_parents, rooms_across
 
-__all__ = ["minimum_tree"]
+__all__ = ["minimum_tree", "minimum_tree_passages"]
 
-EDGE_BITS = 12
-"""Bits of a wall's number: the largest maze has 1,740 walls between rooms."""
-
-NONE = torch.iinfo(torch.int64).max
+ROOM_BITS, DIRECTION_BITS = 10, 2
+RANDOM_BITS = 53 - ROOM_BITS - DIRECTION_BITS
 
 
 def minimum_tree(
@@ -42,33 +40,48 @@ def minimum_tree(
     Raises:
         ValueError: If `side` is even or out of range.
     """
-    k = rooms_across(side)
-    rooms = torch.arange(k * k, device=device).view(k, k)
-    one = torch.cat((rooms[:, :-1].reshape(-1), rooms[:-1].reshape(-1)))  # [E], rooms on the left,
-    other = torch.cat((rooms[:, 1:].reshape(-1), rooms[1:].reshape(-1)))  # above; right, below
-    num_edges = len(one)
-    weights = torch.randint(2**50, (n, num_edges), generator=generator, device=device)
-    weights = (weights << EDGE_BITS) + torch.arange(num_edges, device=device)
-    taken = torch.zeros((n, num_edges + 1), dtype=torch.bool, device=device)
-    tree = rooms.view(1, -1).expand(n, -1).contiguous()  # [n, k^2], the first room of its tree
-    numbers = tree.clone()
-    for _ in range(math.ceil(math.log2(k * k))):
-        trees_one, trees_other = tree[:, one], tree[:, other]  # [n, E]
-        outside = torch.where(trees_one == trees_other, NONE, weights)
-        lightest = torch.full_like(tree, NONE)
-        lightest.scatter_reduce_(1, trees_one, outside, "amin")
-        lightest.scatter_reduce_(1, trees_other, outside, "amin")
-        # [n, k^2]; the edge past the last one where a room heads no tree, or nothing is outside
-        edge = torch.where(lightest == NONE, num_edges, lightest & (2**EDGE_BITS - 1))
-        taken.scatter_(1, edge, True)
-        edge = edge.clamp(max=num_edges - 1)
-        beyond = trees_one.gather(1, edge) + trees_other.gather(1, edge) - numbers
-        joined = torch.where(lightest == NONE, numbers, beyond)
-        # Two trees that take the same wall would point at each other: the lesser number stays.
-        mutual = (joined.gather(1, joined) == numbers) & (numbers < joined)
-        joined = torch.where(mutual, numbers, joined)
-        for _ in range(math.ceil(math.log2(k * k))):
-            joined = joined.gather(1, joined)
-        tree = joined.gather(1, tree)
-    right, down = taken[:, : num_edges // 2], taken[:, num_edges // 2 : num_edges]
-    return carve(right.reshape(n, k, k - 1), down.reshape(n, k - 1, k))
+    return carve(*minimum_tree_passages(n, rooms_across(side), generator, device))
+
+
+def minimum_tree_passages(
+    n: int, k: int, generator: torch.Generator, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The passages of such trees of k x k rooms, `right` and `down` as `carve` takes them."""
+    ring = Ring(n, k, device)
+    weights = _weights(ring, generator)  # [n * P, 4]
+    flat = weights.view(-1)
+    lightest = torch.full((n * ring.size,), math.inf, dtype=torch.float64, device=device)
+    parent = torch.full_like(lightest, -1, dtype=torch.int64)
+    # A wall's number beyond a room: that of the room there, in the opposite direction.
+    behind = ring.moves * 4 + torch.tensor([1, 0, 3, 2], device=device)
+    room = ring.first + ring.across + 1
+    for _ in range(k * k - 1):
+        around = (room.unsqueeze(1) + ring.moves).view(-1)  # [n * 4]
+        offered = weights.index_select(0, room).view(-1)
+        flat.index_fill_(0, ((room * 4).unsqueeze(1) + behind).view(-1), math.inf)
+        offered = torch.minimum(offered, lightest.index_select(0, around))
+        lightest.index_copy_(0, around, offered)
+        least = lightest.view(n, ring.size).amin(1).to(torch.int64)
+        room = (least >> DIRECTION_BITS & (2**ROOM_BITS - 1)) + ring.first
+        parent.index_copy_(0, room, room - ring.moves[least & (2**DIRECTION_BITS - 1)])
+        lightest.index_fill_(0, room, math.inf)
+    return passages_of_parents(parent.view(n, ring.across, ring.across))
+
+
+def _weights(ring: Ring, generator: torch.Generator) -> torch.Tensor:
+    """Weights of the four walls of every room, up, down, left, right: float64 [n * P, 4].
+
+    Infinite where the outside is behind the wall. Both rooms beside a wall see the same
+    random bits.
+    """
+    n, across, device = ring.n, ring.across, ring.device
+    shape = (2, n, across, across)  # of the walls below and on the right of each room
+    bits = torch.randint(2**RANDOM_BITS, shape, generator=generator, device=device)
+    below, right = (bits << (ROOM_BITS + DIRECTION_BITS)).unbind(0)
+    weights = torch.stack((below.roll(1, 1), below, right.roll(1, 2), right), -1)
+    local = torch.arange(ring.size, device=device).view(across, across, 1) + ring.moves
+    weights += (local << DIRECTION_BITS) + torch.arange(4, device=device)
+    numbers = weights.to(torch.float64)
+    numbers[:, 1, :, 0] = numbers[:, -2, :, 1] = math.inf
+    numbers[:, :, 1, 2] = numbers[:, :, -2, 3] = math.inf
+    return numbers.view(-1, 4)
