@@ -31,7 +31,7 @@ from .codes import (
 )
 from .tasks import WALKABLE
 
-__all__ = ["ENDINGS", "NUM_ACTIONS", "Ending", "Happening", "transition_table"]
+__all__ = ["ENDINGS", "NUM_ACTIONS", "Ending", "Happening", "State", "transition_table"]
 
 ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
@@ -89,6 +89,37 @@ def _toggled() -> NDArray[np.int64]:
     for number in range(NUM_COLOURS**2):
         made[BOX_OF_KEY + number] = with_colours("key")[number % NUM_COLOURS]
     return made
+
+
+class State(NamedTuple):
+    """State of B episodes but for their grids. All [B] and int64, unless said otherwise.
+
+    Attributes:
+        position: Places of the agents among all cells.
+        direction: Their directions.
+        hand: What they carry, as a number of `HANDS`.
+        steps: Steps so far.
+        first, second: Places of the targets.
+        wanted: What the first target held, as such a number.
+        limit: Steps after which the episode is truncated.
+        max_steps: Steps over which the reward falls.
+        rule: Number of the rule.
+        see_through: Whether the agent sees through walls, bool.
+        named: Kind and colour of the objects that the mission names, float32 [B, NAMED].
+    """
+
+    position: torch.Tensor
+    direction: torch.Tensor
+    hand: torch.Tensor
+    steps: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    wanted: torch.Tensor
+    limit: torch.Tensor
+    max_steps: torch.Tensor
+    rule: torch.Tensor
+    see_through: torch.Tensor
+    named: torch.Tensor
 
 
 class Happening(NamedTuple):

@@ -7,7 +7,7 @@ a wall around each as deep as a view; the position of an agent is a place in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from gymnasium.spaces import Discrete
@@ -30,6 +30,7 @@ from .dynamics import (
     TURN_SHIFT,
     WINS,
     Happening,
+    State,
     transition_table,
 )
 from .rules import RULES
@@ -43,37 +44,6 @@ NAMES = tuple(RULES)
 TARGET_NAMES = ("first_target", "second_target")
 TARGETS = [FACTS.index(name) for name in TARGET_NAMES]
 KEY = FACTS.index("key")
-
-
-class State(NamedTuple):
-    """State of B episodes but for their grids. All [B] and int64, unless said otherwise.
-
-    Attributes:
-        position: Places of the agents among all cells.
-        direction: Their directions.
-        hand: What they carry, as a number of `envs.minigrid.dynamics.HANDS`.
-        steps: Steps so far.
-        first, second: Places of the targets.
-        wanted: What the first target held, as such a number.
-        limit: Steps after which the episode is truncated.
-        max_steps: Steps over which the reward falls.
-        rule: Number of the rule.
-        see_through: Whether the agent sees through walls, bool.
-        named: Kind and colour of the objects that the mission names, float32 [B, NAMED].
-    """
-
-    position: torch.Tensor
-    direction: torch.Tensor
-    hand: torch.Tensor
-    steps: torch.Tensor
-    first: torch.Tensor
-    second: torch.Tensor
-    wanted: torch.Tensor
-    limit: torch.Tensor
-    max_steps: torch.Tensor
-    rule: torch.Tensor
-    see_through: torch.Tensor
-    named: torch.Tensor
 
 
 class MinigridVectorEnv(TensorEnv[MinigridTask]):
@@ -156,6 +126,8 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
         self._looks = torch.tensor(LOOKS, device=self.device)
         self._num_named = torch.tensor([r.named for r in RULES.values()], device=self.device)
         self._terminated = self._truncated = self._false
+        self._seen: torch.Tensor | None = None  # the last observations, until something changes
+        self._stale: torch.Tensor | None = None  # numbers of environments that began after them
         self._allocate()
 
     def _allocate(self) -> None:
@@ -202,12 +174,15 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
                 first = self._first_state(self._corners[numbers], grids, facts)
                 pairs = zip(self._state, first, strict=True)
                 self._state = State(*(old.index_copy(0, numbers, new) for old, new in pairs))
+                self._stale = numbers
+            return
         else:
             where = started.view(-1, 1, 1)
             canvas = self._canvas(self._params[0])
             self._inside.copy_(torch.where(where, canvas, self._inside))
             pairs = zip(self._first_state(self._corners, *self._params), self._state, strict=True)
             self._state = State(*(_where(started, new, old) for new, old in pairs))
+        self._seen = self._stale = None
 
     def _canvas(self, grids: torch.Tensor) -> torch.Tensor:
         """uint8 [N, H, W], the codes of int64 [N, WORDS]."""
@@ -303,7 +278,7 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
             steps = torch.where(self._ended, self._state.steps, moved.steps)
             moved = moved._replace(steps=steps)
             over = self._terminated | (over & ~self._ended)
-        self._state = moved
+        self._state, self._seen, self._stale = moved, None, None
         self._terminated, self._truncated = over, moved.steps >= moved.limit
         # As Minigrid counts, in double precision: rounded once, to what is returned.
         paid = 1 - 0.9 * (moved.steps.double() / moved.max_steps)
@@ -313,7 +288,19 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
         return rewards, over | self._truncated
 
     def _observe(self) -> torch.Tensor:
-        state = self._state
+        """What is seen now; where few episodes began since the last look, only these look again."""
+        if self._seen is None:
+            self._seen = self._look(self._state)
+            return self._seen
+        numbers, self._stale = self._stale, None
+        if numbers is None:
+            return self._seen.clone()
+        looking = State(*(values[numbers] for values in self._state))
+        self._seen = self._seen.index_copy(0, numbers, self._look(looking))
+        return self._seen
+
+    def _look(self, state: State) -> torch.Tensor:
+        """The observations of some agents."""
         see_through: bool | torch.Tensor = state.see_through
         if len(self._see_through) == 1:
             see_through = next(iter(self._see_through))
