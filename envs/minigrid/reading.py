@@ -18,7 +18,7 @@ from .codes import BOX_OF_KEY, COLOURS, KINDS, NOTHING, NUM_COLOURS, TEXTS, TRIP
 from .rules import RULES, rule_of
 from .tasks import MinigridTask
 
-__all__ = ["make_minigrid", "read_grid", "read_task", "reset_minigrid", "set_task"]
+__all__ = ["make_minigrid", "new_object", "read_grid", "read_task", "reset_minigrid", "set_task"]
 
 
 def make_minigrid(env_id: str) -> Any:
@@ -162,7 +162,7 @@ def _build(env: Any, task: MinigridTask) -> None:
     env.width, env.height = task.width, task.height
     env.grid = Grid(task.width, task.height)
     for (y, x), code in np.ndenumerate(task.codes):
-        thing = _object(int(code))
+        thing = new_object(int(code))
         env.grid.set(int(x), int(y), thing)
         if thing is not None:
             thing.init_pos = thing.cur_pos = (int(x), int(y))
@@ -172,7 +172,7 @@ def _build(env: Any, task: MinigridTask) -> None:
     env.agent_view_size, env.mission = task.view_size, task.mission
 
 
-def _object(code: int) -> Any:
+def new_object(code: int) -> Any:
     """A new object of Minigrid's; None for nothing."""
     from minigrid.core.world_object import Box, Goal, Key, Lava, WorldObj
 

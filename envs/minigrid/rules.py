@@ -20,6 +20,9 @@ __all__ = ["RULES", "Rule", "rule_of"]
 Cell = tuple[int, int]
 """(x, y), column and row, as Minigrid counts."""
 
+LOOSE = ("key", "ball", "box")
+"""Kinds of objects that can be picked up."""
+
 Read = Callable[[Any], tuple[Cell, ...]]
 Write = Callable[[Any, tuple[Cell, ...]], None]
 
@@ -33,6 +36,7 @@ class Rule:
         read: From an environment that was just reset to the targets.
         write: Makes an environment, whose grid is set, one with these targets.
         num_targets: Number of targets.
+        holds: Kinds of objects that a target may hold; empty if it may hold anything.
         named: Number of targets that the mission names, by kind and colour.
         twin: Whether the tensor twin plays it.
     """
@@ -41,6 +45,7 @@ class Rule:
     read: Read
     write: Write
     num_targets: int = 0
+    holds: tuple[str, ...] = ()
     named: int = 0
     twin: bool = True
 
@@ -136,28 +141,33 @@ def _cell(position: Any) -> Cell:
 
 RULES = {
     "goal": Rule(("MiniGridEnv",), _read_nothing, _write_nothing),
-    "open": Rule(("UnlockEnv",), *_things("door"), num_targets=1),
+    "open": Rule(("UnlockEnv",), *_things("door"), num_targets=1, holds=("door",)),
     "pick up": Rule(
         ("UnlockPickupEnv", "BlockedUnlockPickupEnv", "KeyCorridorEnv", "ObstructedMazeEnv"),
         *_things("obj"),
         num_targets=1,
+        holds=LOOSE,
         named=1,
     ),
     "memory": Rule(("MemoryEnv",), *_positions("success_pos", "failure_pos"), num_targets=2),
-    "red then blue": Rule(("RedBlueDoorEnv",), *_things("red_door", "blue_door"), num_targets=2),
+    "red then blue": Rule(
+        ("RedBlueDoorEnv",), *_things("red_door", "blue_door"), num_targets=2, holds=("door",)
+    ),
     "go to": Rule(
         ("GoToDoorEnv", "GoToObjectEnv"),
         _positions("target_pos")[0],
         _write_go_to,
         num_targets=1,
+        holds=(*LOOSE, "door"),
         named=1,
     ),
-    "fetch": Rule(("FetchEnv",), _read_fetch, _write_fetch, num_targets=1, named=1),
+    "fetch": Rule(("FetchEnv",), _read_fetch, _write_fetch, num_targets=1, holds=LOOSE, named=1),
     "put near": Rule(
         ("PutNearEnv",),
         _positions("move_pos", "target_pos")[0],
         _write_put_near,
         num_targets=2,
+        holds=LOOSE,
         named=2,
     ),
     "moving obstacles": Rule(("DynamicObstaclesEnv",), _read_nothing, _write_obstacles, twin=False),

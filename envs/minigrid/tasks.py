@@ -134,11 +134,19 @@ class MinigridTask(Task):
                     f"{self.env_id} has a rule of its own, and is played from the seed alone: "
                     "give seed"
                 )
-        elif len(self.targets) != rule.num_targets:
+            return
+        if len(self.targets) != rule.num_targets:
             raise ValueError(
                 f"the rule {self.rule!r} is about {rule.num_targets} targets, got "
                 f"{len(self.targets)}"
             )
+        for x, y in self.targets:
+            code = int(self.codes[y, x])
+            if rule.holds and not is_kind(*rule.holds)[code]:
+                raise ValueError(
+                    f"the rule {self.rule!r} is about a {' or '.join(rule.holds)}, but the target "
+                    f"(x, y) = {(x, y)} holds {TEXTS[code]!r}"
+                )
 
     def _check_enclosed(self) -> None:
         """Checks that the agent can never look past the rim, where Minigrid's step would fail."""
