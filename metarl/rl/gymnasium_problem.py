@@ -300,11 +300,12 @@ def problem_of(path: str, max_steps: int | None = None) -> Any:
 
 def _longest(env: Any) -> int | None:
     """Steps of an episode, at most, as its time limit, specification or horizon says."""
-    found = [getattr(getattr(env, "spec", None), "max_episode_steps", None)]
-    below = getattr(env, "unwrapped", env)
-    found += [getattr(below, name, None) for name in ("horizon", "max_steps")]  # Minigrid's
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, gymnasium.wrappers.TimeLimit):
-            found.append(env._max_episode_steps)
-        env = env.env
+    if isinstance(env, gymnasium.Wrapper):
+        own = getattr(env, "horizon", None)  # of a trial, say, which has several episodes inside
+        inner = own or _longest(env.env)
+        limited = isinstance(env, gymnasium.wrappers.TimeLimit)
+        found = [inner, env._max_episode_steps if limited else None]
+    else:
+        found = [getattr(getattr(env, "spec", None), "max_episode_steps", None)]
+        found += [getattr(env, name, None) for name in ("horizon", "max_steps")]  # Minigrid's
     return min((int(steps) for steps in found if steps is not None), default=None)

@@ -13,45 +13,94 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 import envs
 from tests.envs.families import every_id
 
+NEXT_STEP, SAME_STEP = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP
+DISABLED = AutoresetMode.DISABLED
+
 NEAR, FAR = envs.PointTask((0.1, 0.1)), envs.PointTask((0.45, 0.4))
 CERTAIN = envs.BanditTask((0.0, 1.0))
+LAVA = envs.minigrid_tasks("MiniGrid-LavaGapS5-v0", seeds=range(9))
 CHAIN = envs.MDPTask((((0, 1), (1, 0)), ((1, 0), (0, 1))), ((1, 2), (3, 4)))
 
 # Tasks in which nothing is random but what is compared apart, one for each of two environments.
-FIXED = {
-    "GridMaze": ({"size": 5, "horizon": 4}, list(envs.maze_tasks(envs.pillar_maze(5)))[:2]),
-    "PointNavigation": ({"horizon": 4}, [NEAR, FAR]),
-    "GridNavi": ({"horizon": 3}, [envs.GridNaviTask((0, 2)), envs.GridNaviTask((4, 4))]),
-    "Bandit": ({"horizon": 3, "tasks": [CERTAIN]}, [CERTAIN, CERTAIN]),
-    "TabularMDP": ({"horizon": 3, "tasks": [CHAIN]}, [CHAIN, CHAIN]),
+FIXED: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
+    "GridMaze": (
+        "GridMaze",
+        {"size": 5, "horizon": 4},
+        list(envs.maze_tasks(envs.pillar_maze(5)))[:2],
+    ),
+    "GridMaze with ends": (
+        "GridMaze",
+        {"size": 5, "horizon": 7, "goal": "ends"},
+        list(envs.maze_tasks(envs.pillar_maze(5)))[:2],
+    ),
+    "PointNavigation": ("PointNavigation", {"horizon": 4}, [NEAR, FAR]),
+    "GridNavi": (
+        "GridNavi",
+        {"horizon": 3},
+        [envs.GridNaviTask((0, 2)), envs.GridNaviTask((4, 4))],
+    ),
+    "Bandit": ("Bandit", {"horizon": 3, "tasks": [CERTAIN]}, [CERTAIN, CERTAIN]),
+    "TabularMDP": ("TabularMDP", {"horizon": 3, "tasks": [CHAIN]}, [CHAIN, CHAIN]),
+    "Minigrid": (
+        "Minigrid",
+        {"tasks": LAVA, "horizon": 9},
+        [LAVA[0], LAVA[1]],
+    ),
 }
 
 
 def pair(name: str, mode: AutoresetMode) -> tuple[Any, Any]:
     """Our environment and Gymnasium's around two single ones, on the same tasks."""
-    settings, tasks = FIXED[name]
-    ours = gymnasium.make_vec(f"metarl/{name}-v0", num_envs=2, autoreset_mode=mode, **settings)
+    family, settings, tasks = FIXED[name]
+    env_id = f"metarl/{family}-v0"
+    ours = gymnasium.make_vec(env_id, num_envs=2, autoreset_mode=mode, **settings)
     singles = SyncVectorEnv(
-        [lambda: gymnasium.make(f"metarl/{name}-v0", **settings) for _ in tasks],
-        autoreset_mode=mode,
+        [lambda: gymnasium.make(env_id, **settings) for _ in tasks], autoreset_mode=mode
     )
     for single, task in zip(singles.envs, tasks, strict=True):
         single.unwrapped.task = task  # type: ignore[attr-defined]
     return ours, singles
 
 
+def same_results(name: str, result: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
+    """Checks observations, rewards, ends, and what infos say of the ends."""
+    for position, (one, other) in enumerate(zip(result[:4], expected[:4], strict=True)):
+        assert one.dtype == other.dtype
+        if position == 1 and name == "TabularMDP":  # whose rewards are random
+            np.testing.assert_array_equal(one == 0, other == 0)
+        elif position == 1:  # we compute in float32
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+        else:
+            np.testing.assert_array_equal(one, other)
+    mine, info = result[4], expected[4]
+    for entry in ("final_obs", "final_info"):
+        assert (entry in mine) == (entry in info)
+        if entry in info:
+            assert type(mine[entry]) is type(info[entry])
+            np.testing.assert_array_equal(mine[f"_{entry}"], info[f"_{entry}"])
+    for one, other in zip(mine.get("final_obs", ()), info.get("final_obs", ()), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for entry in mine.keys() & info.keys():
+        assert type(mine[entry]) is type(info[entry])
+    for entry in (entry for entry in mine if not entry.startswith("_")):
+        assert mine[f"_{entry}"].dtype == np.bool_
+
+
 @pytest.mark.parametrize("name", FIXED)
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP, DISABLED])
 def test_step_for_step_as_gymnasiums_own_vector_environment(name: str, mode: AutoresetMode) -> None:
     ours, theirs = pair(name, mode)
     assert ours.metadata["autoreset_mode"] is mode
-    observed, _ = ours.reset(seed=0, options={"tasks": FIXED[name][1]})
-    wanted, _ = theirs.reset(seed=0)
+    for space in ("observation_space", "action_space"):
+        assert getattr(ours, space) == getattr(theirs, space)
+        assert getattr(ours, f"single_{space}") == getattr(theirs, f"single_{space}")
+    observed, _ = ours.reset(seed=[5, None], options={"tasks": FIXED[name][2]})
+    wanted, _ = theirs.reset(seed=[5, None])
+    assert observed.dtype == wanted.dtype
     np.testing.assert_array_equal(observed, wanted)
     theirs.action_space.seed(1)
-    random_rewards = name == "TabularMDP"
     ends = 0
-    for _ in range(17):
+    for _ in range(40):
         if name == "PointNavigation":  # towards the goals, so that one episode ends early
             actions = np.full((2, 2), 0.06, np.float32)
         elif name == "GridMaze":  # away from the goals, for teleports are random
@@ -59,20 +108,13 @@ def test_step_for_step_as_gymnasiums_own_vector_environment(name: str, mode: Aut
         else:
             actions = theirs.action_space.sample()
         result, expected = ours.step(actions), theirs.step(actions)
-        for position, (one, other) in enumerate(zip(result[:4], expected[:4], strict=True)):
-            assert one.dtype == other.dtype
-            if position == 1 and random_rewards:
-                np.testing.assert_array_equal(one == 0, other == 0)
-                continue
-            np.testing.assert_array_equal(one, other)
-        mine, info = result[4], expected[4]
-        assert ("final_obs" in mine) == ("final_obs" in info)
-        if "final_obs" in info:
-            np.testing.assert_array_equal(mine["_final_obs"], info["_final_obs"])
-            np.testing.assert_array_equal(mine["_final_info"], info["_final_info"])
-            for one, other in zip(mine["final_obs"], info["final_obs"], strict=True):
-                np.testing.assert_array_equal(one, other)
-        ends += int((result[2] | result[3]).sum())
+        same_results(name, result, expected)
+        done = result[2] | result[3]
+        ends += int(done.sum())
+        if mode is DISABLED and done.any():  # ours hold still, theirs must not be stepped
+            mask = {"reset_mask": np.ones(2, dtype=np.bool_)}
+            again = ours.reset(options=dict(mask))[0], theirs.reset(options=dict(mask))[0]
+            np.testing.assert_array_equal(*again)
     assert ends >= 6
 
 

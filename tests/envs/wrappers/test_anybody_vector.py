@@ -146,6 +146,24 @@ def test_make_vec_of_gymnasium() -> None:
     assert (inputs.horizon, inputs.reset(seed=0)[0].shape) == (500, (2, 10))
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_single_wrappers_in_make_vec(mode: str) -> None:
+    inside = gymnasium.make_vec(
+        "FrozenLake-v1",
+        num_envs=3,
+        vectorization_mode=mode,
+        wrappers=[partial(Trial, num_episodes=2), MetaObservation],
+        max_episode_steps=4,
+    )
+    below = gymnasium.make_vec(
+        "FrozenLake-v1", num_envs=3, vectorization_mode="sync", max_episode_steps=4
+    )
+    outside = VectorMetaObservation(VectorTrial(below, 2))
+    assert (outside.horizon, inside.single_observation_space.shape) == (8, (24,))
+    assert play(outside, inside, AutoresetMode.NEXT_STEP, 25) >= 6
+    inside.close()
+
+
 def test_a_given_horizon_cuts_trials_and_is_checked_of_episodes() -> None:
     def endless() -> Single:
         return Numbers(Box(0, 1, (1,)), Discrete(2), depth=99)

@@ -1,9 +1,12 @@
 """Anybody's environments and problems, by their own module."""
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from minigrid.wrappers import ImgObsWrapper
 
+from envs import MetaObservation, Trial
 from metarl.errors import UserError
 from metarl.rl import GymnasiumProblem
 from metarl.rl.gymnasium_problem import SeededTasks, problem_of
@@ -116,6 +119,21 @@ def test_pictures_are_those_that_environments_draw():
 def test_what_is_no_problem_is_refused_with_the_reason(path, steps, message):
     with pytest.raises(UserError, match=message):
         assert check_problem(problem_of(path, steps)).horizon
+
+
+@pytest.mark.parametrize(
+    ("make", "steps"),
+    [
+        (lambda: gymnasium.make("CartPole-v1"), 500),
+        (lambda: gymnasium.make("CartPole-v1", max_episode_steps=20), 20),
+        (lambda: ImgObsWrapper(gymnasium.make("MiniGrid-Empty-5x5-v0", max_steps=7)), 7),
+        (lambda: gymnasium.make("metarl/Bandit-v0", horizon=9), 9),
+        (lambda: MetaObservation(Trial(gymnasium.make("CartPole-v1"), 3)), 1500),
+        (lambda: MetaObservation(Trial(gymnasium.make("metarl/Bandit-v0", horizon=9), 3)), 27),
+    ],
+)
+def test_the_horizon_is_read(make, steps):
+    assert GymnasiumProblem(make).horizon == steps
 
 
 def test_the_horizon_may_be_given():
