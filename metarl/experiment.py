@@ -21,7 +21,7 @@ from typing import Any
 from metarl.compare.command import write_report
 from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
-from metarl.compare.settings import Comparison, EvaluationSettings
+from metarl.compare.settings import Comparison, ComparisonEvaluation
 from metarl.compare.work import Job, Script, check_same
 from metarl.core.settings import Method
 from metarl.devices import resolve_device
@@ -225,13 +225,13 @@ def compare(
         seeds: Of training, for each.
         reference: Name of the one that the others are compared with.
         how: ``tasks``, ``steps``, ``episodes``, ``split``, ``seed``, ...: fields of
-            `metarl.compare.settings.EvaluationSettings`.
+            `metarl.compare.settings.ComparisonEvaluation`.
 
     Raises:
         UserError: A run cannot be made, or is of something else; then nothing was trained.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    place, evaluation = Path(folder), EvaluationSettings(**how)
+    place, evaluation = Path(folder), ComparisonEvaluation(**how)
     title = " and ".join(dict.fromkeys(one.env for one in experiments.values()))
     comparison = Comparison(title, tuple(experiments), tuple(seeds), (), (), evaluation, reference)
     jobs = []
@@ -259,7 +259,7 @@ class _Planned:
     iterations: int
 
 
-def _job(one: Experiment, path: Path, seed: int, evaluation: EvaluationSettings) -> Job:
+def _job(one: Experiment, path: Path, seed: int, evaluation: ComparisonEvaluation) -> Job:
     """Return the work on one run of an experiment."""
     settings = one.config()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from metarl.compare.settings import Comparison, EvaluationSettings
+from metarl.compare.settings import Comparison, ComparisonEvaluation
 from metarl.compare.work import Job, Script, check_same, script_of
 from metarl.errors import UserError
 from metarl.run import Recipe
@@ -100,13 +100,13 @@ def train_settings(comparable: Comparable, comparison: Comparison, method: str) 
     return parse(type(base), "compare --override", words, base, config=flags)
 
 
-def evaluation(comparison: Comparison, method: str) -> EvaluationSettings:
+def evaluation(comparison: Comparison, method: str) -> ComparisonEvaluation:
     """Settings of evaluation as for all methods, with the method's own on top."""
     own = [(p[1:], value) for p, value in overrides(comparison, method) if p[0] == "evaluate"]
     words = _words(comparison.evaluate, f"{method}.evaluate", own)
     if not words:
         return comparison.evaluate
-    return parse(EvaluationSettings, "compare --override", words, comparison.evaluate)
+    return parse(ComparisonEvaluation, "compare --override", words, comparison.evaluate)
 
 
 def overrides(comparison: Comparison, method: str) -> Iterator[tuple[list[str], str]]:

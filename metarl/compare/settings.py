@@ -18,7 +18,7 @@ USUAL_REFERENCES = ("ppo", "none")
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class ComparisonEvaluation:
     """Evaluation of every run, as by `evaluate`.
 
     Attributes:
@@ -70,7 +70,7 @@ class CompareSettings:
     override: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An option for one method, such as maml.inner-lr=0.1 or maml.evaluate.steps=5; may be
     given many times."""
-    evaluate: EvaluationSettings = field(default_factory=EvaluationSettings)
+    evaluate: ComparisonEvaluation = field(default_factory=ComparisonEvaluation)
     """On unseen tasks."""
     reference: str | None = None
     """Who the others are compared with. Default: ppo or none, if it is there."""
@@ -112,7 +112,7 @@ class Comparison:
     seeds: tuple[int, ...]
     options: tuple[str, ...] = ()
     override: tuple[str, ...] = ()
-    evaluate: EvaluationSettings = field(default_factory=EvaluationSettings)
+    evaluate: ComparisonEvaluation = field(default_factory=ComparisonEvaluation)
     reference: str | None = None
 
     def __post_init__(self) -> None:
@@ -168,7 +168,7 @@ def _comparison(content: Mapping[str, Any]) -> Comparison:
         _all(int, content["seeds"]),
         _all(str, content.get("options", [])),
         _all(str, content.get("override", [])),
-        EvaluationSettings(**how),
+        ComparisonEvaluation(**how),
         None if content.get("reference") is None else _of(str, content["reference"]),
     )
 

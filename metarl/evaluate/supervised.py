@@ -21,7 +21,7 @@ from metarl.supervised.criteria import accuracy, mean_absolute_error, mean_squar
 from metarl.supervised.examples import Examples
 from metarl.supervised.tasks import SupervisedTasks
 
-Split = Callable[[SupervisedTasks], Examples]
+ExamplesOf = Callable[[SupervisedTasks], Examples]
 
 
 class AdaptationCurve(NamedTuple):
@@ -60,8 +60,8 @@ def adaptation_curve(
     tasks: SupervisedTasks,
     num_steps: int,
     *,
-    query: Split,
-    reference: Split,
+    query: ExamplesOf,
+    reference: ExamplesOf,
     at: Collection[int] | None = None,
     chunk_size: int | None = None,
 ) -> AdaptationCurve:

@@ -303,8 +303,8 @@ def _longest(env: Any) -> int | None:
     if isinstance(env, gymnasium.Wrapper):
         own = getattr(env, "horizon", None)  # of a trial, say, which has several episodes inside
         inner = own or _longest(env.env)
-        limited = isinstance(env, gymnasium.wrappers.TimeLimit)
-        found = [inner, env._max_episode_steps if limited else None]
+        limit = env._max_episode_steps if isinstance(env, gymnasium.wrappers.TimeLimit) else None
+        found = [inner, limit]
     else:
         found = [getattr(getattr(env, "spec", None), "max_episode_steps", None)]
         found += [getattr(env, name, None) for name in ("horizon", "max_steps")]  # Minigrid's

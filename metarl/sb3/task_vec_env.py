@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from metarl.rl import TensorVectorEnv
 from metarl.rl.collector import in_tensors
+from metarl.rl.problem import TaskSource
 from metarl.rl.spaces import PlainActions
 from metarl.sb3.batched_vec_env import BatchedVecEnv, found
 from metarl.sb3.global_generators import child_seed
@@ -37,13 +38,6 @@ SOURCE_REMEDY = (
     "an environment that begins its episodes itself also draws its tasks itself: hand the source "
     "to the environment, or make it without autoreset"
 )
-
-
-class TaskSource(Protocol):
-    """A source that tasks are drawn from."""
-
-    def sample(self, n: int, rng: torch.Generator) -> Sequence[Any]:
-        """Draw n tasks."""
 
 
 class TaskVecEnv(BatchedVecEnv):
