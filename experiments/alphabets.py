@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 
-from experiments.alphabets_settings import METHODS, Preset, TrainSettings, defaults
+from experiments.alphabets_settings import MAY_RESET_HEAD, METHODS, Preset, TrainSettings, defaults
 from metarl.compare import sweep
 from metarl.compare.summaries import Axes, Number, Summary, SweepReport
 from metarl.compare.work import Job, script_of
@@ -376,6 +376,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     place=place,
     methods=METHODS,
     picks=("preset", "method"),
+    unread=lambda settings: () if settings.method in MAY_RESET_HEAD else ("head_reset",),
     commands={
         "evaluate": command(
             "measure accuracy on unseen alphabets, step by step, and draw it",

@@ -88,6 +88,7 @@ RECIPE = Recipe(
         "render": Command("draw or film a trial", _render),
         "export": Command("copy a run without what only its resume needs", _export),
     },
+    unread=lambda settings: ("core",) if settings.method == "warp-rnn" else (),
     train="train agents into a run directory",
     may_move=("cuda_graph",),
     beside=beside,

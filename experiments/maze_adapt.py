@@ -21,7 +21,7 @@ from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods import method_named, methods_for
 from metarl.methods.agents import AdaptingPolicy, Agent, TrialsAgent
-from metarl.methods.learning import Learning, agent_for, learning
+from metarl.methods.learning import Learning, agent_for, learning, unread
 from metarl.methods.loading import describe_spaces
 from metarl.methods.ppo import PPOSettings
 from metarl.methods.rl2 import RL2Settings
@@ -199,6 +199,9 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     place=place,
     methods=METHODS,
     picks=("env", "method"),
+    unread=lambda settings: unread(
+        settings.learner, getattr(settings.environment, "actions", None)
+    ),
     beside=lambda settings: {"spaces": describe_spaces(settings.learning().problem)},
     commands={
         "evaluate": command(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Space
 
-from metarl.core.settings import Method
+from metarl.core.settings import Compiled, Method
 from metarl.evaluate.adapter import Loaded
 from metarl.meta.method import GradientMethod
+from metarl.meta.policy.trpo import TRPOSettings
 from metarl.methods.agents import AdaptingPolicy, Agent, MixturePolicy, TrialsAgent
 from metarl.methods.ppo import PPOSettings
-from metarl.methods.rl2 import RL2Settings
+from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.rl.problem import Problem
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import LoopSettings
@@ -94,3 +96,29 @@ def agent_for(method: type[Method]) -> Agent:
     if issubclass(method, PPOSettings):
         return MixturePolicy()
     raise TypeError(f"{method.__name__} has no agent: it is of no kind that plays")
+
+
+def unread(method: Method, actions: Space[Any] | None = None) -> tuple[str, ...]:
+    """Return settings that a method does not read, on the episodes of a problem.
+
+    Args:
+        method: The method.
+        actions: Of the problem. None: not known.
+
+    Returns:
+        Paths such as ``learner.compile`` and ``agent.loss.auxiliary_critic``; `Learning.check`
+        refuses them where they are given.
+    """
+    discrete = isinstance(actions, Discrete | MultiDiscrete | MultiBinary)
+    found = []
+    if isinstance(method, Compiled):  # a program that is traced once cannot play
+        found.append("learner.compile")
+    if isinstance(method, GradientMethod) and not method.through_adaptation:
+        found.append("agent.loss.auxiliary_critic")
+    if isinstance(method, TRPOSettings):  # its step is found without the gradient
+        found.append("agent.loss.start_entropy_coef")
+    if isinstance(method, WarpRNNSettings):  # no other core has slow weights
+        found += ["agent.core", "agent.compress_read"]
+    if isinstance(method, GradientMethod | PPOSettings) and discrete:  # no Gaussian policy
+        found.append("agent.initial_std")
+    return tuple(found)

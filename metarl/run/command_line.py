@@ -10,13 +10,13 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, make_dataclass
+from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import tyro
 
@@ -90,7 +90,35 @@ def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) ->
     default: RunT = recipe.defaults(**picked)
     _refuse_former(recipe, arguments)
     _refuse_foreign(recipe, default, arguments)
+    if {"-h", "--help"} & set(arguments):
+        default = without(default, recipe.unread(default))
     return parse(type(default), prog, arguments, default)
+
+
+def without(settings: Any, hidden: Collection[str]) -> Any:
+    """Return the same settings, of which ``--help`` does not show some.
+
+    Args:
+        settings: A dataclass, whose settings may be dataclasses.
+        hidden: Settings, those of settings with a dot, such as ``agent.loss.gamma``.
+    """
+    groups: dict[str, list[str]] = {}
+    for path in hidden:
+        name, _, rest = path.partition(".")
+        groups.setdefault(name, []).append(rest)
+    hints = get_type_hints(type(settings), include_extras=True)
+    own: list[Any] = [
+        (name, Annotated[hints[name], tyro.conf.Suppress], field(default=getattr(settings, name)))
+        for name, rest in groups.items()
+        if "" in rest
+    ]
+    base = type(settings)
+    kind = make_dataclass(
+        base.__name__, own, bases=(base,), frozen=True, namespace={"__doc__": base.__doc__}
+    )
+    values = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    inner = {n: without(values[n], rest) for n, rest in groups.items() if "" not in rest}
+    return kind(**values | inner)
 
 
 def _number(name: str, word: str) -> int:

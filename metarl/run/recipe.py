@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -56,6 +56,9 @@ class Recipe(Generic[RunT]):
         train: What `train` does, in a few words.
         may_move: Settings that a resume may change, such as where the data are.
         elsewhere: Options of version 0.1 that another recipe has now: which, in words.
+        unread: Names settings that nothing reads, given settings; ``--help`` does not show them,
+            and what is given of them is refused. Those of settings have a dot, such as
+            ``learner.compile``.
         beside: Makes further entries of `config.json` from settings, such as ``anchors``.
     """
 
@@ -70,6 +73,7 @@ class Recipe(Generic[RunT]):
     train: str = "meta-train learners into a run directory"
     may_move: tuple[str, ...] = ()
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    unread: Callable[[RunT], Collection[str]] = lambda _: ()
     beside: Callable[[RunT], Mapping[str, object]] = lambda _: {}
 
     def settings_of(self, config: Mapping[str, Any]) -> RunT:
