@@ -7,6 +7,7 @@ SixteenRooms2 SixteenRoomsFewerDoors and the three StandardMazes Maze, Maze2 and
 the direction of a start at random, here it is JaxUED's.
 
 LabyrinthFlipped is Labyrinth mirrored. A corridor has several goals, each a task.
+The perfect mazes that are tested in beside them are in `envs.maze.perfect`.
 """
 
 from __future__ import annotations

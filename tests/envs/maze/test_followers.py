@@ -16,6 +16,7 @@ from envs.maze.followers import (
 )
 from envs.maze.layout import Layout
 from envs.maze.named import NAMED_MAZES, NamedMazes, named_mazes
+from envs.maze.perfect import perfect_mazes
 from envs.maze.tasks import MazeTask
 from tests.envs.maze.strategies import tasks
 
@@ -53,6 +54,37 @@ def test_returns_in_the_eight_named_mazes() -> None:
     assert round(float(turning_return(actions.explorer, 250).mean()), 3) == 0.518
     assert round(float(actions.explorer.mean())) == 134
     np.testing.assert_allclose(turning_return(actions.shortest, 450)[:2], [0.948, 0.944])
+
+
+# Mean actions of the explorer and of the right hand in perfect mazes, to a few percent.
+PERFECT = {
+    ("dcd", 11): (44, 70),
+    ("dcd", 15): (93, 136),
+    ("dcd", 21): (220, 277),
+    ("minimax", 11): (35, 46),
+    ("minimax", 15): (89, 101),
+    ("minimax", 21): (197, 206),
+}
+
+
+def check_perfect(definition: str, size: int, n: int) -> None:
+    tasks = perfect_mazes(definition, size).sample(n, np.random.default_rng(0))
+    actions = turning_actions(tasks)
+    assert np.isfinite(actions).all(), "no loop to go round for ever"
+    for mine, published in zip(actions[1:3], PERFECT[definition, size], strict=True):
+        # The published ones are means over some hundred mazes, start and goal.
+        assert abs(mine.mean() - published) < 3.5 * mine.std() * (1 / n + 1 / 100) ** 0.5
+
+
+@pytest.mark.parametrize("definition", ["dcd", "minimax"])
+def test_perfect_mazes(definition: str) -> None:
+    check_perfect(definition, 11, n=100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("definition", "size"), PERFECT)
+def test_many_perfect_mazes(definition: str, size: int) -> None:
+    check_perfect(definition, size, n=500)
 
 
 def test_the_goal_pays_nothing_after_the_last_action() -> None:
