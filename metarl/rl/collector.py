@@ -39,8 +39,8 @@ class TensorVectorEnv(Protocol):
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Take actions ``[N * B]``; observations, rewards, terminated, truncated, info.
 
-        ``info["bonus"]`` ``[N * B]``, given at every step or at none, is paid beside the rewards to
-        who learns, and counts for nothing else (exploration).
+        ``info["bonus"]`` ``[N * B]``, given at every step or at none, is what of the rewards is
+        paid to who learns and counts for nothing else (exploration).
         """
 
 
@@ -271,7 +271,8 @@ class Collector:
         )
         bonus = torch.stack(bonuses) if bonuses else None  # [T, N * B]
         if bonus is not None:
-            bonus = bonus.view(self.num_steps, *shape).transpose(0, 1).to(exact)  # [N, T, B]
+            bonus = bonus.view(self.num_steps, *shape).transpose(0, 1)  # [N, T, B]
+            rewards, bonus = (rewards - bonus).to(exact), bonus.to(exact)
         led_to = torch.stack(after).view(self.num_steps, *shape, -1).transpose(0, 1)  # [N, T, B, I]
         return (
             torch.stack(observations, 1),

@@ -33,7 +33,7 @@ class Trajectory(NamedTuple):
     starts: Tensor | None = None  # [N, T, B] bool: memory is empty before it; None: at step 0 alone
     state: State | None = None  # of the core before step 0, each [N, B, ...]; None: empty
     trace: Trace | None = None  # the core's activations, if recorded; the next rollout's too
-    bonus: Tensor | None = None  # [N, T, B], paid beside the rewards, for learning alone
+    bonus: Tensor | None = None  # [N, T, B], paid beside these rewards, for learning alone
 
     @property
     def num_tasks(self) -> int:

@@ -13,7 +13,8 @@ al. 2016). The inputs, in this order, D being the numbers of an observation and 
                     numbers, within the bounds; 0 at t = 0
 
 The episodes of a trial follow one another in lock step, each of the problem's horizon: one that has
-ended earlier waits. What was done and earned last is carried from one episode to the next.
+ended earlier waits. What was done and earned last is carried from one episode to the next. A bonus
+that is paid in training alone (``info["bonus"]``) is no part of the previous reward.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class TrialEnv:
             observation, _ = self._reset(options={"same_task": True})
             info = {name: info[name] for name in ("bonus",) if name in info}  # paid by this step
         rest = self._told(actions)  # [B, width]
-        rest[:, self._reward] = rewards
+        rest[:, self._reward] = rewards - info["bonus"] if "bonus" in info else rewards
         seen = torch.cat((self._flat(observation), *self._flags[0 if begun else 1], rest), 1)
         return seen, rewards, self._false, self._true if over else self._false, info
 

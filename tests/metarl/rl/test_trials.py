@@ -261,7 +261,7 @@ def test_the_entropy_term_falls_in_a_line_to_0(setup):
 
 
 class Curious:
-    """An environment that pays a bonus beside its rewards."""
+    """An environment whose rewards have a bonus in them."""
 
     def __init__(self, env):
         self.env, self.num_envs = env, env.num_envs
@@ -271,7 +271,8 @@ class Curious:
 
     def step(self, actions):
         seen, rewards, terminated, truncated, info = self.env.step(actions)
-        return seen, rewards, terminated, truncated, {**info, "bonus": 0.5 + 0 * rewards}
+        bonus = 0.5 + 0 * rewards
+        return seen, rewards + bonus, terminated, truncated, {**info, "bonus": bonus}
 
 
 def test_a_bonus_is_learned_from_and_is_in_no_metric(setup, corridor):
