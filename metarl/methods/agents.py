@@ -13,9 +13,10 @@ import tyro
 
 from metarl.errors import UserError
 from metarl.methods.rl2 import CoreName
-from metarl.nn import CORES, AssociativeMemory, RecurrentCore, WarpRNN
+from metarl.nn import CORES, AssociativeMemory, RecurrentCore, ViewEncoder, WarpRNN
 from metarl.rl import ActorCriticSettings, Gaussian, PolicyGradientSettings, distribution_for
 from metarl.rl.problem import Problem
+from metarl.rl.views import view_layout
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ class TrialAgent(Agent):
     Attributes:
         core: The memory; warp has slow weights, which warp-rnn needs.
         hidden_size: Hidden units.
+        encoder: What is made of the view before the memory sees it: none; onehot: each of its whole
+            numbers as one input per value; conv: a convolution of 3 x 3 cells after that.
+        filters: Filters of the convolution.
         compress_read: Whether what is read of the associative memory goes through asinh, for
             trials of many steps in one state (a bandit), whose sum it is.
         published_split: Of the core warp: the published code's split into fast and slow.
@@ -127,6 +131,8 @@ class TrialAgent(Agent):
 
     core: CoreName = "gru"
     hidden_size: int = 64
+    encoder: Literal["none", "onehot", "conv"] = "none"
+    filters: int = 16
     compress_read: bool = False
     published_split: tyro.conf.Suppress[bool] = False
     loss: ActorCriticSettings = field(
@@ -138,10 +144,33 @@ class TrialAgent(Agent):
     def __post_init__(self) -> None:
         if self.hidden_size < 1:
             raise UserError(f"--hidden-size must be at least 1, got {self.hidden_size}")
+        if self.filters < 1:
+            raise UserError(f"--filters must be at least 1, got {self.filters}")
+        if self.filters != type(self).filters and self.encoder != "conv":
+            raise UserError(f"--filters is for --encoder conv, not {self.encoder}")
         if self.compress_read and self.core != "associative":
             raise UserError(
                 f"--compress-read is for --core associative; {self.core} is not read so"
             )
+
+    def make_encoder(self, problem: Problem, num_inputs: int) -> ViewEncoder | None:
+        """Make what stands before the memory; None: nothing does.
+
+        Args:
+            problem: Whose observations are seen.
+            num_inputs: Numbers of an input, of which the observation's are the first.
+
+        Raises:
+            UserError: There is no view that could be encoded so.
+        """
+        if self.encoder == "none":
+            return None
+        try:
+            view = view_layout(problem)
+            filters = self.filters if self.encoder == "conv" else 0
+            return ViewEncoder(view, num_inputs - view.size, filters)
+        except ValueError as error:
+            raise UserError(f"--encoder {self.encoder}: {error}") from error
 
     def make_core(self, num_inputs: int) -> RecurrentCore:
         """Make the memory."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -38,8 +38,10 @@ from metarl.methods.gradient import GradientAdapter, GradientLearning
 from metarl.methods.learning import agent_for
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
+from metarl.nn import ViewLayout
 from metarl.rl import Policy, PolicyAgent
 from metarl.rl.problem import Problem
+from metarl.rl.views import view_layout
 from metarl.runs.config import recipe_of, restored, upgraded
 from metarl.runs.directory import RunDirectory
 
@@ -52,6 +54,7 @@ class Interface:
     actions: Space[Any]
     horizon: int = 1
     name: str = "a loaded run"
+    view_layout: ViewLayout | None = None
 
 
 @dataclass(frozen=True)
@@ -265,14 +268,18 @@ def interface(run: RunDirectory, learning: Any, params: Params) -> Interface:
     spaces = run.config.get("spaces")
     with run.fits_settings():
         actions = actions_of(params) if spaces is None else space_of(spaces["actions"])
+        described = None if spaces is None else spaces.get("view")
+        view = None if described is None else view_of(described)
 
         def policy(num_inputs: int) -> Policy:
             observation = Box(-np.inf, np.inf, (num_inputs,), np.float32)
-            found: Policy = replace(learning, problem=Interface(observation, actions)).policy()
+            there = Interface(observation, actions, view_layout=view)
+            found: Policy = replace(learning, problem=there).policy()
             return found
 
         shape = (num_inputs(policy, params),) if spaces is None else spaces["observation"]
-        return Interface(Box(-np.inf, np.inf, tuple(shape), np.float32), actions)
+        observation = Box(-np.inf, np.inf, tuple(shape), np.float32)
+        return Interface(observation, actions, view_layout=view)
 
 
 def num_inputs(policy: Callable[[int], Policy], params: Params) -> int:
@@ -306,7 +313,17 @@ def describe_spaces(problem: Problem) -> dict[str, Any]:
         case _:
             size = list(actions.shape or ())
     observation = list(problem.observation.shape or ())
-    return {"observation": observation, "actions": {type(actions).__name__: size}}
+    spaces = {"observation": observation, "actions": {type(actions).__name__: size}}
+    try:
+        return {**spaces, "view": asdict(view_layout(problem))}
+    except ValueError:  # these observations have none
+        return spaces
+
+
+def view_of(described: Mapping[str, Any]) -> ViewLayout:
+    """View of a description."""
+    values = described["values"]
+    return ViewLayout(**{**described, "values": None if values is None else tuple(values)})
 
 
 def space_of(described: Mapping[str, Any]) -> Space[Any]:

@@ -197,13 +197,15 @@ class RecurrentLearning:
         """Make the architecture.
 
         Raises:
-            UserError: There is no policy for the actions.
+            UserError: There is no policy for the actions, or no view to encode.
         """
         try:
             actions = distribution_for(self.problem.actions)
         except ValueError as error:
             raise UserError(f"{self.problem.name}: {error}") from error
-        return actor_critic(self.agent.make_core(self.num_inputs), actions)
+        encoder = self.agent.make_encoder(self.problem, self.num_inputs)
+        num_inputs = self.num_inputs if encoder is None else encoder.num_outputs
+        return actor_critic(self.agent.make_core(num_inputs), actions, encoder)
 
     @property
     def num_inputs(self) -> int:

@@ -15,6 +15,7 @@ from metarl.nn.plastic import PlasticRNN
 from metarl.nn.recurrent import RecurrentCore
 from metarl.nn.rnn import RNN
 from metarl.nn.trace import Trace
+from metarl.nn.view_encoder import ViewEncoder, ViewLayout
 from metarl.nn.warp_conv_net import WarpConvNet
 from metarl.nn.warp_mlp import WarpMLP
 from metarl.nn.warp_rnn import WarpRNN
@@ -46,6 +47,8 @@ __all__ = [
     "RecurrentCore",
     "StagedNetwork",
     "Trace",
+    "ViewEncoder",
+    "ViewLayout",
     "WarpConvNet",
     "WarpMLP",
     "WarpRNN",

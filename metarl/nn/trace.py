@@ -134,6 +134,10 @@ class Trace:
         """The buffer or view of that name, of all steps: ``[N, T, B, width]``."""
         return self._columns[name]
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a buffer or view of that name."""
+        return name in self._columns
+
     def flat(self, name: str) -> Tensor:
         """The same as ``[N, T * B, width]``, for one product over all steps."""
         return self._columns[name].flatten(1, 2)

@@ -210,6 +210,8 @@ class Policy:
         memory: Trace | None = None,
     ) -> Tensor:
         """Compute the inputs of the heads, ``[N, T, B, H]``."""
+        if trace is not None and "h" in trace and not torch.is_grad_enabled():
+            return trace["h"]
         seen = self._encoded(params, observations)
         if self.core is None:
             return seen
@@ -370,12 +372,15 @@ def recurrent_policy(
     return Policy(heads.actor, distribution, heads.critic, core=core)
 
 
-def actor_critic(core: RecurrentCore, distribution: Distribution) -> Policy:
+def actor_critic(
+    core: RecurrentCore, distribution: Distribution, trunk: Network | None = None
+) -> Policy:
     """A core with two linear heads in one product, to play trials with.
 
     Args:
         core: The memory of a trial.
         distribution: Over actions.
+        trunk: Network between the observation and the core; None: there is none.
     """
     actor = LinearHead(core.hidden_size, distribution.num_means)
-    return Policy(actor, distribution, LinearHead(core.hidden_size, 1), core=core)
+    return Policy(actor, distribution, LinearHead(core.hidden_size, 1), trunk, core)
