@@ -12,13 +12,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.maze_problems import MazeReferences
-from experiments.maze_settings import METHODS, TrainSettings, defaults
+import torch
+
+from envs.maze.anchors import reference_returns
+from envs.random_mazes import LADDER
+from experiments.maze_settings import METHODS, ROOM, TrainSettings, defaults
 from metarl.core.cuda_graph import require_cuda
 from metarl.devices import resolve_device
 from metarl.methods.loading import describe_spaces
 from metarl.run import Command, Recipe, Training, main
 from metarl.run.command_line import parse
+
+NUM_ANCHORS = 200
+"""Mazes of training that returns to judge its curve by are means over."""
 
 QUICK_SIZE = 13
 """Up to it the reference returns take seconds; beyond, up to minutes."""
@@ -43,29 +49,41 @@ def prepare(settings: TrainSettings) -> Training:
 
 def place(settings: TrainSettings) -> Path:
     """Return a name that says what a run is, under ``runs/``."""
-    return Path("runs") / f"maze{settings.environment.size}-{settings.core}-{settings.preset}"
+    mazes = "maze" if settings.is_room else f"{Path(settings.mazes).stem.replace(':', '-')}-"
+    size = str(settings.environment.size).replace("..", "-")
+    return Path("runs") / f"{mazes}{size}-{settings.core}-{settings.preset}"
 
 
 def beside(settings: TrainSettings) -> dict[str, Any]:
-    """Return what random actions, the explorers and the oracle earn on the training's goals."""
+    """Return what random actions, explorers and the oracle earn on training's goals or mazes."""
     maze = settings.environment
-    if maze.size > QUICK_SIZE:
-        size = f"{maze.size} x {maze.size}"
-        print(f"planning the best walks of a {size} maze, to compare with", file=sys.stderr)
-    known = asdict(MazeReferences(maze, maze.train).returns)
+    if settings.is_room:
+        if maze.size > QUICK_SIZE:
+            size = f"{maze.size} x {maze.size}"
+            print(f"planning the best walks of a {size} maze, to compare with", file=sys.stderr)
+        returns = reference_returns(maze.train, horizon=maze.horizon, reward=maze.reward)
+        known = asdict(returns)
+    else:
+        tasks = maze.train.sample(NUM_ANCHORS, torch.Generator().manual_seed(0))
+        means = maze.ladder(tasks).means()
+        known = {name: means[name] for name in LADDER}
     return {"anchors": known, "spaces": describe_spaces(maze)}
 
 
 def _evaluate(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.run.trials import EvaluateSettings, evaluate
+    from experiments.maze_evaluation import EvaluateSettings, reader
+    from metarl.run.trials import evaluate
 
-    evaluate(parse(EvaluateSettings, prog, arguments), RECIPE.settings_of)
+    asked = parse(EvaluateSettings, prog, arguments)
+    evaluate(asked, reader(asked, RECIPE.settings_of))
 
 
 def _render(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.run.trials import RenderSettings, render
+    from experiments.maze_evaluation import RenderSettings, reader
+    from metarl.run.trials import render
 
-    render(parse(RenderSettings, prog, arguments), RECIPE.settings_of)
+    asked = parse(RenderSettings, prog, arguments)
+    render(asked, reader(asked, RECIPE.settings_of))
 
 
 def _export(prog: str, arguments: Sequence[str]) -> None:
@@ -80,7 +98,8 @@ RECIPE = Recipe(
     prepare=prepare,
     place=place,
     methods=METHODS,
-    picks=("preset", "method", "core"),
+    picks=("preset", "method", "core", "mazes", "size"),
+    former={"mazes": ROOM, "size": None},
     commands={  # what they import, training has no use for: the drawing libraries
         "evaluate": Command(
             "measure a trained agent on fresh trials, or on held-out goals", _evaluate

@@ -1,13 +1,14 @@
-"""The problems of `experiments.maze`, and what agents are judged by in them."""
+"""The problems of `experiments.maze`: the published maze, and another one in every trial."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import tyro
 from gymnasium.spaces import Discrete, Space
 
 from envs import GridMazeVectorEnv, maze_tasks
@@ -16,9 +17,9 @@ from envs.maze.dynamics import NUM_ACTIONS, TeleportMode
 from envs.maze.generators import GENERATORS, make_layout
 from envs.maze.views import view_space
 from envs.problems import BuiltIn, Family
+from envs.random_mazes import RandomMazes
 from experiments.maze_pictures import MazePictures
 from metarl.errors import UserError
-from metarl.plots.references import REFERENCES, explained
 from metarl.rl import Anchors
 from metarl.run import one_of
 
@@ -89,45 +90,12 @@ class PublishedMaze(HiddenGoals):
 
 
 @dataclass(frozen=True)
-class MazeReferences:
-    """Random actions, explorers and the oracle (`metarl.run.trials.References`).
+class Mazes(MazePictures, RandomMazes):
+    """Another maze in every trial, and in each a hidden goal; trials are filmed."""
 
-    Attributes:
-        maze: Says horizon and reward.
-        tasks: Goals.
-    """
 
-    maze: HiddenGoals
-    tasks: Any
+@dataclass(frozen=True)
+class TrialMazes(Mazes):
+    """The same where ``--mazes`` has been read before the other options."""
 
-    @cached_property
-    def returns(self) -> oracle.ReferenceReturns:
-        """Expected returns of a trial."""
-        return oracle.reference_returns(self.tasks, **self._trial)
-
-    def figures(self, mean_return: float) -> dict[str, float | None]:
-        """Entries of a summary."""
-        score = oracle.normalised_score(mean_return, self.tasks, **self._trial)
-        known = {f"{name}_return": value for name, value in asdict(self.returns).items()}
-        return {"normalised_score": score, **known}
-
-    def beside(self, summary: Mapping[str, Any]) -> str:
-        """The returns in words."""
-        return "; ".join(f"{words} {summary[f'{n}_return']:.1f}" for n, words in REFERENCES.items())
-
-    def curves(self) -> dict[str, Any]:
-        """Expected rewards ``[T, 1]`` of the explorers and of random actions, by name."""
-        curves = oracle.reference_curves(self.tasks, **self._trial)
-        return {
-            REFERENCES[name]: getattr(curves, name)[:, None]
-            for name in ("ceiling", "localising", "random")
-        }
-
-    @property
-    def note(self) -> str:
-        """Words for what stands behind the curves."""
-        return explained(n for n in REFERENCES if n != "oracle")
-
-    @property
-    def _trial(self) -> dict[str, Any]:
-        return {"horizon": self.maze.horizon, "reward": self.maze.reward}
+    mazes: tyro.conf.Suppress[str] = "dfs"

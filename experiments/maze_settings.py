@@ -7,8 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tyro
 
-from experiments.maze_problems import HiddenGoals, MazeReferences, PublishedMaze
+from envs.maze.generators import GENERATORS
+from envs.random_mazes import NAMED
+from experiments.maze_problems import HiddenGoals, PublishedMaze, TrialMazes
 from metarl.core.settings import Method
+from metarl.errors import UserError
 from metarl.methods.agents import TrialAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings
@@ -17,6 +20,9 @@ from metarl.run import RunSettings, at_least, check_option
 from metarl.run.counts import Held
 
 Preset = Literal["default", "ppo", "demo", "paper"]
+ROOM = "room"
+"""What ``--mazes`` calls the published maze, which is the same in every trial."""
+
 METHODS: dict[str, type[RL2Settings]] = {"warp-rnn": WarpRNNSettings, "rl2": RL2Settings}
 CORES = get_args(CoreName)
 
@@ -25,6 +31,9 @@ CORES = get_args(CoreName)
 class TrainSettings(RunSettings):
     """Train recurrent agents that learn a new maze within one trial."""
 
+    mazes: Annotated[str, tyro.conf.arg(metavar=f"{{{ROOM},{','.join(GENERATORS)}}}|FILE")] = ROOM
+    """room: the published maze, the same in every trial; else another maze in every trial, of this
+    generator, or of a text file with pictures of mazes. It chooses the options of the mazes."""
     method: Annotated[str, tyro.conf.arg(metavar="{warp-rnn,rl2}|" + "|".join(CORES))] = "warp-rnn"
     """warp-rnn: slow recurrent weights, fast heads; rl2: one timescale. The name of a core is short
     for the method that suits it: warp is warp-rnn, gru is rl2 --core gru, and so on."""
@@ -32,7 +41,7 @@ class TrainSettings(RunSettings):
     """default: tuned; ppo: fewer mazes, each learned from three times; demo: small mazes, minutes;
     paper: as published, faults included."""
     core: CoreName = "warp"
-    """The agent's memory. Default: warp for warp-rnn, gru for rl2."""
+    """The agent's memory. Default: warp for warp-rnn; for rl2 gru in the room, else lstm."""
     hidden_size: int = 100
     """Hidden units."""
     iterations: int = 20_000
@@ -44,7 +53,9 @@ class TrainSettings(RunSettings):
     cuda_graph: bool = False
     """Run each rollout with its loss and gradient as one CUDA graph (not yet tried on a GPU).
     A resume needs it given again."""
-    environment: Annotated[HiddenGoals, tyro.conf.arg(name="")] = field(default_factory=HiddenGoals)
+    trial_episodes: int = 1
+    """Episodes of a trial, over which the agent's memory and its discounting run on."""
+    environment: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=HiddenGoals)
     """The mazes."""
     loss: ActorCriticSettings = field(default_factory=ActorCriticSettings)
     """The actor-critic."""
@@ -63,9 +74,20 @@ class TrainSettings(RunSettings):
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", method_and_core(self.method)[0])
         super().__post_init__()
-        at_least(1, self, "batch_size", "hidden_size")
+        at_least(1, self, "batch_size", "hidden_size", "trial_episodes")
+        if self.is_room and self.trial_episodes > 1:
+            raise UserError("--trial-episodes is for random mazes: a trial in the room is one")
+        if not self.is_room and self.mazes != self.environment.mazes:
+            raise UserError(
+                f"--mazes {self.mazes}, but the mazes are those of {self.environment.mazes}"
+            )
 
-    def learning(self, maze: HiddenGoals) -> RecurrentLearning:
+    @property
+    def is_room(self) -> bool:
+        """Whether the maze is the published one."""
+        return self.mazes == ROOM
+
+    def learning(self, maze: Any) -> RecurrentLearning:
         """Return what is learned in mazes."""
         assert isinstance(self.learner, RL2Settings)
         return RecurrentLearning(
@@ -77,7 +99,8 @@ class TrainSettings(RunSettings):
                 published_split=self.published_faults,
                 loss=self.loss,
             ),
-            published_inputs=True,
+            self.trial_episodes,
+            published_inputs=self.is_room,
             first_action_zero_is_set=self.published_faults,
             streams=("init", "policy", "environment"),
             actions="policy",
@@ -90,16 +113,9 @@ class TrainSettings(RunSettings):
         The published fault of the maze, teleports into pillars, is for training alone: every agent
         is measured in the same maze.
         """
-        faulty = PublishedMaze(**vars_of(self.environment))
-        return self.learning(faulty if self.published_faults else self.environment)
-
-    def measured(self) -> RecurrentLearning:
-        """Return the same in the maze that agents are measured in."""
+        if self.published_faults:
+            return self.learning(PublishedMaze(**vars_of(self.environment)))
         return self.learning(self.environment)
-
-    def references(self) -> MazeReferences:
-        """Return what agents are judged by, on the goals that they are tested on."""
-        return MazeReferences(self.environment, self.environment.test)
 
 
 def method_and_core(name: str) -> tuple[str, CoreName]:
@@ -127,16 +143,34 @@ PPO_LEARNING_RATES = {**LEARNING_RATES, "warp": 2e-3, "lstm": 3e-3}
 theirs of A2C."""
 
 
+MAZE_RATE = 2e-3
+"""Learning rate in random mazes, falling to 0; see benchmarks/mazes."""
+
+
 def defaults(
-    preset: Preset = "default", method: str = "warp-rnn", core: CoreName | None = None
+    preset: Preset = "default",
+    method: str | None = None,
+    core: CoreName | None = None,
+    mazes: str | None = None,
+    size: str | None = None,
 ) -> TrainSettings:
     """Return the settings of a preset, with each core's own learning rate.
 
+    Args:
+        preset: Its name.
+        method: Name of a method or a core; None: warp-rnn in the room, else rl2.
+        core: The memory; None: the one that suits the method.
+        mazes: What the mazes are; None: the room, in the demo depth-first mazes.
+        size: Of random mazes, which chooses their horizon.
+
     Raises:
-        UserError: There is no such preset, method or core.
+        UserError: There is no such preset, method or core, or it is not for these mazes.
     """
     check_option("--preset", preset, get_args(Preset))
-    name, usual = method_and_core(method)
+    mazes = mazes or ("dfs" if preset == "demo" else ROOM)
+    if mazes != ROOM:
+        return random_mazes(preset, method, core, mazes, size)
+    name, usual = method_and_core(method or "warp-rnn")
     core = core or usual
     check_option("--core", core, CORES)
     learner: RL2Settings = METHODS[name](
@@ -157,6 +191,61 @@ def defaults(
         case "paper":
             return published(base)
     return base
+
+
+def random_mazes(
+    preset: Preset, method: str | None, core: CoreName | None, mazes: str, size: str | None
+) -> TrainSettings:
+    """Return what learns another maze in every trial: many small steps on scaled returns.
+
+    Minibatches of whole trials and returns of the order of 1 matter most; see benchmarks/mazes.
+
+    Raises:
+        UserError: The preset is of the published maze, or a name is none.
+    """
+    if preset in ("paper", "ppo"):
+        raise UserError(
+            f"--preset {preset} is for the published maze; with --mazes {mazes} leave it out, or "
+            "take --preset demo"
+        )
+    if mazes == NAMED:
+        raise UserError(
+            "--mazes named are the mazes to test on: train on others, such as --mazes dfs, then "
+            "evaluate RUN --mazes named"
+        )
+    name, usual = method_and_core(method or "rl2")
+    core = core or ("lstm" if method in (None, "rl2") else usual)
+    check_option("--core", core, CORES)
+    demo = preset == "demo"
+    try:
+        environment = TrialMazes(mazes=mazes, size=size or ("9" if demo else "13"))
+    except ValueError as error:
+        raise UserError(f"--{error}") from error
+    return TrainSettings(
+        mazes=mazes,
+        method=name,
+        preset=preset,
+        core=core,
+        hidden_size=128,
+        iterations=450 if demo else 600,
+        batch_size=256,
+        log_every=5,
+        checkpoint_every=50,
+        environment=environment,
+        loss=ActorCriticSettings(
+            algorithm="ppo",
+            gamma=0.97,
+            gae_lambda=0.95,
+            value_coef=0.5,
+            entropy="shannon",
+            entropy_coef=0.02,
+            entropy_decay="linear",
+            reward_scale=0.1,
+        ),
+        learner=METHODS[name](
+            lr=MAZE_RATE, max_grad_norm=0.5, num_epochs=2, minibatch_trials=16, decay="linear"
+        ),
+    )
 
 
 def published(base: TrainSettings) -> TrainSettings:

@@ -90,6 +90,20 @@ class Window:
         pygame.display.flip()
         self._clock.tick(self._fps)
 
+    def pressed(self) -> list[str]:
+        """Names of the keys that were pressed since the last call, such as ``"up"`` or ``"w"``.
+
+        ``"escape"`` also where the window was closed.
+        """
+        pygame = self._pygame
+        names = []
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
+                names.append("escape")
+            elif event.type == pygame.KEYDOWN:
+                names.append(pygame.key.name(event.key))
+        return names
+
     def close(self) -> None:
         """Closes the window."""
         self._pygame.display.quit()

@@ -73,6 +73,9 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             differ, entries are taken modulo each maze's number of other places.
         reset_mask: Only all True: mazes in lock step are reset together.
 
+    Attributes:
+        exploration_bonus: Paid from the next reset on; may be set.
+
     Args:
         num_envs: Number of mazes, B.
         maze: Name of the maze, if neither `layout` nor `tasks` is given; see
@@ -190,7 +193,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         self._starts = self._goal_cells = self._places
         self._targets: Iterator[torch.Tensor] = iter(())
         self._turning = turning
-        self._bonus = settings.exploration_bonus
+        self.exploration_bonus = settings.exploration_bonus
         self._explored: Explored | None = None
         self._new: torch.Tensor | None = None  # bool [B], where this step earns the bonus
 
@@ -215,7 +218,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             if settings.respawn == "random" or boards.slots is None:
                 self._targets = self._next_targets()
         self._places = places
-        if self._bonus:
+        if self.exploration_bonus:
             if self._explored is None or started is None:
                 num_cells = boards.bank.sizes.cells
                 self._explored = Explored(self.num_envs, num_cells, self.device)
@@ -248,7 +251,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             rewards = rewards.sub_(blocked, alpha=self._wall_penalty)
         if self._explored is not None:
             self._new = self._explored.enter(boards.own_cells(reached), hits) & ~self._ended
-            rewards = rewards.add_(self._new, alpha=self._bonus)
+            rewards = rewards.add_(self._new, alpha=self.exploration_bonus)
         if self.may_terminate:  # an agent that has found its goal stays on it
             self._places = torch.where(self._ended, before, reached)
             return rewards, hits
@@ -261,9 +264,9 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
     def step_tensors(self, actions: Any) -> StepResult:
         """`step`, always with tensors."""
         result = super().step_tensors(actions)
-        if self._bonus:
+        if self.exploration_bonus:
             new = self._false if self._new is None else self._new
-            result[-1]["bonus"] = self._bonus * new.to(torch.float32)
+            result[-1]["bonus"] = self.exploration_bonus * new.to(torch.float32)
             self._new = None
         return result
 

@@ -7,7 +7,7 @@ of other environments the pictures that they draw of themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -237,6 +237,56 @@ def write(
         Image.fromarray(side_by_side(whole)).save(output)
     else:
         write_film(frames_of(scenes, problem, num_steps, cell_size), output, fps)
+
+
+def write_finds(
+    scenes: Sequence[Scene],
+    problem: Filmed,
+    output: Path,
+    finds: Sequence[int],
+    cell_size: int | None,
+) -> None:
+    """Write one picture of the ways to some finds, side by side: what an agent has learned.
+
+    Args:
+        scenes: The episodes played, one below the other.
+        problem: Draws them.
+        output: Path of the picture.
+        finds: Numbers of finds, from 1.
+        cell_size: Pixels of a cell; None: by the size of the maze.
+
+    Raises:
+        UserError: None of them was made.
+    """
+    from PIL import Image
+
+    rows = []
+    for scene in scenes:
+        times = [0, *((scene.rewards > 0).nonzero()[0] + 1).tolist()]
+        pictures = [
+            problem.pictures(
+                replace(scene, title=f"{scene.title}: find {n}, {times[n] - times[n - 1]} steps"),
+                times[n],
+                cell_size,
+            )[0]
+            for n in finds
+            if n < len(times)
+        ]
+        if pictures:
+            rows.append(side_by_side(pictures))
+    if not rows:
+        raise UserError(f"no find {finds[0]} was made in this trial; take another --seed")
+    Image.fromarray(_below_one_another(rows)).save(output)
+
+
+def _below_one_another(rows: Sequence[Frame]) -> Frame:
+    """Pictures of any widths, white at the right of narrower ones."""
+    width = max(row.shape[1] for row in rows)
+    even = [
+        np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+        for row in rows
+    ]
+    return np.concatenate(even)
 
 
 def frames_of(

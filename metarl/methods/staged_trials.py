@@ -11,7 +11,8 @@ import torch
 from metarl.errors import UserError
 from metarl.methods.scaled_returns import return_scales
 from metarl.rl import ActorCriticSettings, Collector, Policy, PolicyGradientTasks
-from metarl.rl.stages import Eased, Staged, stage_at, stages_of
+from metarl.rl.problem import Problem
+from metarl.rl.stages import Eased, stage_at, stages_of
 from metarl.rl.trial_env import TrialEnv
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class StagedTrials:
         return self._trials[stage_at(self._stages, done)][1].collector.num_steps
 
 
-def check_captured(problem: object, loss: ActorCriticSettings) -> None:
+def check_captured(problem: Problem, loss: ActorCriticSettings) -> None:
     """Check that nothing changes but weights while a problem is learned, as a CUDA graph asks.
 
     Raises:
@@ -85,7 +86,8 @@ def check_captured(problem: object, loss: ActorCriticSettings) -> None:
             "--cuda-graph repeats the same program in every iteration: it goes with "
             "--loss.entropy-decay constant and --loss.return-scaling fixed alone"
         )
-    if isinstance(problem, Staged | Eased):
+    changes = isinstance(problem, Eased) and problem.eases
+    if changes or len(stages_of(problem)) > 1:
         raise UserError(
             "--cuda-graph repeats the same program in every iteration, and this problem changes "
             "while it is learned: drop --cuda-graph, or --size-schedule and --exploration-bonus"

@@ -88,7 +88,7 @@ def learning_curves(
         log: The values are positive, and their logarithm is drawn.
         note: A further line of the legend, such as what the anchors are.
     """
-    figure, axes = _canvas(title, xlabel, ylabel)
+    figure, axes = canvas(title, xlabel, ylabel)
     if log:
         axes.set_yscale("log")
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
@@ -107,7 +107,7 @@ def learning_curves(
         notes.append(f"running mean of {smoothing} points")
     if cut:
         notes.append(CUT)
-    _legend(axes, ", ".join(notes), note)
+    legend(axes, ", ".join(notes), note)
     return figure
 
 
@@ -135,7 +135,7 @@ def within_trial_curve(
         title: Words above it.
         note: A further line of the legend, such as what the references are.
     """
-    figure, axes = _canvas(title, "step of the trial", f"return in {window} steps")
+    figure, axes = canvas(title, "step of the trial", f"return in {window} steps")
     for index, agent in enumerate(agents):
         middle = Curves(agent.label, agent.x - 0.5 * window, agent.values)
         _line_and_band(axes, middle, COLOURS[index % len(COLOURS)], confidence, over, "o")
@@ -147,7 +147,7 @@ def within_trial_curve(
     axes.set_xlim(0, max(float(agent.x[-1]) for agent in agents))
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     notes = [f"mean and {100 * confidence:g} % interval over {over}"] if _several(agents) else []
-    _legend(axes, ", ".join([*notes, CUT] if cut else notes), note)
+    legend(axes, ", ".join([*notes, CUT] if cut else notes), note)
     return figure
 
 
@@ -179,7 +179,8 @@ def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64
     return result
 
 
-def _canvas(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+def canvas(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    """An empty picture in the style of all of them."""
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -299,9 +300,10 @@ def _anchor_names(axes: Axes, anchors: Mapping[str, float]) -> None:
         )
 
 
-def _legend(axes: Axes, title: str, note: str) -> None:
+def legend(axes: Axes, title: str, note: str) -> None:
+    """The legend below a picture, with a title and a note of its own lines."""
     labels = axes.get_legend_handles_labels()[1]
-    legend = axes.figure.legend(
+    drawn = axes.figure.legend(
         loc="outside lower left",
         ncols=4 if max(map(len, labels), default=0) <= 24 else 2,
         frameon=False,
@@ -311,4 +313,4 @@ def _legend(axes: Axes, title: str, note: str) -> None:
         title_fontsize=9,
         alignment="left",
     )
-    legend.get_title().set_color(_FAINT)
+    drawn.get_title().set_color(_FAINT)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 REFERENCES: Mapping[str, str] = {
-    "random": "random actions",
+    "random": "floor",
     "localising": "best known with these inputs",
-    "ceiling": "explore, then exploit",
+    "explorer": "explorer",
+    "ceiling": "ceiling",
     "oracle": "oracle",
 }
-"""Fields of `envs.maze.anchors.ReferenceReturns`, kept in `config.json` and `summary.json`.
+"""Names of returns that are kept as ``NAME_return`` in `summary.json`, and in `config.json`.
 
-``localising`` is the best walk found for the agent's own observations; it bounds nothing.
+A ladder of what is known: each knows more than the one before. ``localising``, in the published
+maze alone, is the best walk found for the agent's own observations; it bounds nothing.
 """
 
 _EXPLAINED: Mapping[str, str] = {
+    "random": "random actions",
     "localising": "the best walk found with the agent's own view",
-    "ceiling": "is told where it is",
-    "oracle": "is told the goal",
+    "explorer": "searches without knowing the walls, then takes shortest paths (score 1)",
+    "ceiling": "knows the walls and where it is, not the goal",
+    "oracle": "knows the walls and the goal",
 }
 
 

@@ -40,6 +40,10 @@ class Staged(Protocol):
 class Eased(Protocol):
     """A problem whose environments change from iteration to iteration."""
 
+    @property
+    def eases(self) -> bool:
+        """Whether they do."""
+
     def ease(self, env: Any, done: float) -> None:
         """Set what changes.
 

@@ -86,7 +86,7 @@ def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) ->
     picks: Any = make_dataclass("Picks", [(name, str | None, None) for name in recipe.picks])
     read, _ = tyro.cli(picks, args=list(arguments), return_unknown_args=True, add_help=False)
     given = {name: value for name, value in vars(read).items() if value is not None}
-    picked = {n: _number(n, v) if hints[n] is int else v for n, v in given.items()}
+    picked = {n: _number(n, v) if hints.get(n) is int else v for n, v in given.items()}
     default: RunT = recipe.defaults(**picked)
     _refuse_former(recipe, arguments)
     _refuse_foreign(recipe, default, arguments)

@@ -35,7 +35,8 @@ def export(settings: ExportSettings) -> None:
     run = RunDirectory.open(settings.run)
     state = run.load_checkpoint()
     with run.fits_settings():
-        small = {"iteration": state["iteration"], "learner": {"params": state["learner"]["params"]}}
+        small: dict[str, Any] = {n: state[n] for n in ("iteration", "counted") if n in state}
+        small["learner"] = {"params": state["learner"]["params"]}
     with understood(run.path / "config.json", "has no command line", "restore it"):
         config = without_folders(run.config)
     if settings.output.exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
@@ -16,7 +16,7 @@ import tyro
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
-from metarl.evaluate.film import FORMATS, require_filmed, write
+from metarl.evaluate.film import FORMATS, require_filmed, write, write_finds
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
 from metarl.foreign_bytes import understood
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
@@ -43,13 +43,25 @@ QUESTION = ("num_tasks", "seed", "greedy", "window")
 
 
 class References(Protocol):
-    """Returns to judge others by, for some tasks."""
+    """Returns to judge others by, on the tasks that were played."""
 
-    def figures(self, mean_return: float) -> Mapping[str, float | None]:
-        """Entries of a summary: ``NAME_return``, ``normalised_score``."""
+    def figures(self, rewards: Array) -> Mapping[str, Any]:
+        """Entries of a summary: ``NAME_return``, ``normalised_score`` and what else is known.
+
+        Args:
+            rewards: Of trials on these tasks, ``[T, B]``.
+        """
 
     def beside(self, summary: Mapping[str, Any]) -> str:
         """The same in words."""
+
+    def write(self, place: Path, rewards: Mapping[str, Array]) -> Sequence[Path]:
+        """Write files of their own, such as values task by task; which ones.
+
+        Args:
+            place: The folder.
+            rewards: Of trials on these tasks, ``[T, B]`` by name of the agent.
+        """
 
     def curves(self) -> Mapping[str, Array]:
         """Expected rewards ``[T, 1]`` by name, for the picture."""
@@ -70,15 +82,26 @@ class Trained(Protocol):
     def batch_size(self) -> int:
         """Trials per iteration."""
 
+    @property
+    def place(self) -> str:
+        """Folder of its results within the run; empty: the run itself."""
+
+    @property
+    def question(self) -> Mapping[str, Any]:
+        """Entries of a summary that say what it is measured on."""
+
     def measured(self) -> RecurrentLearning:
         """The method and agent that were trained, on the problem that they are measured on."""
 
-    def references(self) -> References:
-        """References that its returns are judged by."""
+    def draw(self, num_tasks: int, generator: torch.Generator) -> Sequence[Any]:
+        """Tasks to be measured on."""
+
+    def references(self, tasks: Sequence[Any]) -> References:
+        """References that returns on these tasks are judged by."""
 
 
 Read = Callable[[Mapping[str, Any]], Trained]
-"""Reads the settings of a run from its `config.json`."""
+"""Reads the settings of a run from its `config.json`, and says what it is measured on."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +109,7 @@ class EvaluateSettings(EvaluationSettings):
     """Play trials on tasks the agent is given, and sum them up in summary.json."""
 
     tasks: int = 1000
-    """Trials, each on a goal of its own; from the held-out goals, if the run has any."""
+    """Trials, each on a task of its own; on unseen tasks, where there are any."""
     greedy: bool = False
     """Take the most probable action instead of drawing from the policy."""
     window: int = 20
@@ -115,22 +138,24 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     runs = find_runs(settings.run)
     for run in runs:
         trained = read(run.config)
-        references = trained.references()
-        measured, rewards = evaluate_run(run, trained, references, settings)
+        measured, references, rewards = evaluate_run(run, trained, settings)
         summary = to_json(measured, "summary")
         print(describe(run.path, summary, references))
-        place = run.path
+        place = run.path / trained.place
         if settings.output is not None:
             place = settings.output if len(runs) == 1 else settings.output / run.path.name
         if replaces(place / "summary.json", summary, settings):
             place.mkdir(parents=True, exist_ok=True)
             write_json(place / "summary.json", summary)
             draw_within_trial(place, {trained.core: rewards}, references, settings.window)
+            for path in references.write(place, {trained.core: rewards}):
+                print(f"  written: {path}")
         summaries[run.path.name] = summary
     result = evaluation_result(settings.run, summaries, FIGURES)
     if result.several:
         print(describe_seeds(result.summary))
-        folder = settings.output or settings.run
+        folder = settings.output or settings.run / trained.place
+        folder.mkdir(parents=True, exist_ok=True)
         if replaces(folder / "summary.json", result.summary, settings):
             result.write(folder)
     if settings.json:
@@ -139,36 +164,44 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
 
 
 def evaluate_run(
-    run: RunDirectory, trained: Trained, references: References, settings: EvaluateSettings
-) -> tuple[dict[str, Any], Array]:
-    """The summary of one run, and the rewards ``[T, B]`` of its agent."""
+    run: RunDirectory, trained: Trained, settings: EvaluateSettings
+) -> tuple[dict[str, Any], References, Array]:
+    """The summary of one run, what it is judged by, and the rewards ``[T, B]`` of its agent."""
     started = time.perf_counter()
     device = resolve_device(settings.device)
     learning = trained.measured()
-    problem = learning.problem
     require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", learning.num_steps)))
     streams = spawn_generators(settings.seed, STREAMS, device)
-    tasks = problem.test.sample(settings.tasks, streams["tasks"])
+    tasks = trained.draw(settings.tasks, streams["tasks"])
     loaded = learning.load(run, device)
     agent = adapter(loaded.trained).agent(streams["policy"], greedy=settings.greedy)
     env = learning.trials(settings.tasks, [streams["environment"]], device)
     rewards = play(agent, env, learning.num_steps, {"tasks": tasks})
+    references = trained.references(tasks)
     statistics = trial_statistics(rewards, window=settings.window, seed=settings.seed)
-    test: Any = problem.test
     summary = {
         **dataclasses.asdict(statistics),
-        **references.figures(statistics.mean_return),
+        **references.figures(rewards),
+        **trained.question,
         "num_tasks": settings.tasks,
-        "num_goals": len(test),
-        "protocol": "fresh trials, all goals" if test is problem.train else "held-out goals",
         "seed": settings.seed,
         "greedy": settings.greedy,
         "device": str(device),
         "iteration": loaded.iteration,
-        "env_steps": loaded.iteration * trained.batch_size * learning.num_steps,
+        "env_steps": env_steps(run, loaded.iteration * trained.batch_size * learning.num_steps),
         "wall_seconds": time.perf_counter() - started,
     }
-    return summary, rewards
+    return summary, references, rewards
+
+
+def env_steps(run: RunDirectory, usual: int) -> int:
+    """Environment steps that an agent has learned from, as its checkpoint says.
+
+    Args:
+        run: Whose checkpoint.
+        usual: Their number where it does not say, as in an earlier run.
+    """
+    return int(run.load_checkpoint().get("counted", usual))
 
 
 def adapter(one: Any) -> RecurrentAdapter:
@@ -201,7 +234,7 @@ def kept_instead(path: Path, summary: Mapping[str, Any]) -> str | None:
         more = (earlier.get("num_tasks") or 0) > summary["num_tasks"]
     if more:
         return f"it is of {earlier['num_tasks']} trials"
-    if all(earlier.get(name) == summary[name] for name in QUESTION):
+    if all(earlier.get(name) == summary.get(name) for name in QUESTION):
         return "it is of the same trials"
     return None
 
@@ -212,7 +245,7 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
     return "\n".join(
         (
             f"{place}: {summary['num_tasks']} trials, {summary['protocol']}"
-            f" ({summary['num_goals']} goals), after {summary['iteration']} iterations",
+            f" ({_number_of(summary)}), after {summary['iteration']} iterations",
             f"  return {summary['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
             f" interquartile mean {summary['iqm']:.1f},"
             f" normalised score {_number(summary['normalised_score'], '.3f')}",
@@ -221,6 +254,13 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
             f" steps from find to find: {_number(summary['find_interval_mean'], '.1f')}",
         )
     )
+
+
+def _number_of(summary: Mapping[str, Any]) -> str:
+    """How many tasks there were to draw from."""
+    if "num_layouts" in summary:
+        return f"{summary['num_layouts']} layouts"
+    return f"{summary['num_goals']} goals"
 
 
 def describe_seeds(summary: Mapping[str, Any]) -> str:
@@ -284,6 +324,8 @@ class RenderSettings:
     """A run directory."""
     output: Path = Path("trial.gif")
     """.gif or .mp4: a film; .png: the whole trial in one picture."""
+    finds: tuple[int, ...] = ()
+    """Show the ways to these finds, such as 1 2 3 6, in one picture (.png), not the whole trial."""
     side_by_side: bool = False
     """Show the same agent before training beside it, in the same maze."""
     seed: int = 0
@@ -304,6 +346,11 @@ class RenderSettings:
             raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
         at_least(0, self, "seed")
         at_least(1, self, "fps", "steps")
+        if self.finds and (self.output.suffix != ".png" or min(self.finds) < 1):
+            raise UserError(
+                f"--finds {' '.join(map(str, self.finds))} are numbers of finds from 1, whose ways "
+                f"are drawn into a picture: --output must end in .png, got {self.output}"
+            )
         at_least(4, self, "cell_size")
 
 
@@ -317,7 +364,8 @@ def render(settings: RenderSettings, read: Read) -> None:
         read: Reads its settings.
     """
     run = RunDirectory.open(settings.run)
-    learning = read(run.config).measured()
+    trained = read(run.config)
+    learning = trained.measured()
     problem = require_filmed(learning.problem)
     loaded = learning.load(run, torch.device("cpu"))
     players = [(f"trained, {loaded.iteration:,} iterations", adapter(loaded.trained))]
@@ -326,17 +374,20 @@ def render(settings: RenderSettings, read: Read) -> None:
     scenes = []
     for title, player in players:
         streams = spawn_generators(settings.seed, STREAMS)
-        (task,) = learning.problem.test.sample(1, streams["tasks"])
+        (task,) = trained.draw(1, streams["tasks"])
         agent = player.agent(streams["policy"], greedy=settings.greedy)
         scenes += player.scenes(agent, task, [title], streams["environment"], num_episodes=1)
     num_steps = min(settings.steps or learning.num_steps, learning.num_steps)
-    write(
-        scenes,
-        problem,
-        settings.output,
-        num_steps=num_steps,
-        fps=settings.fps,
-        cell_size=settings.cell_size,
-    )
+    if settings.finds:
+        write_finds(scenes, problem, settings.output, settings.finds, settings.cell_size)
+    else:
+        write(
+            scenes,
+            problem,
+            settings.output,
+            num_steps=num_steps,
+            fps=settings.fps,
+            cell_size=settings.cell_size,
+        )
     found = ", ".join(f"{scene.title}: return {scene.earned(num_steps):g}" for scene in scenes)
     print(f"drawn: {settings.output} ({found})")

@@ -120,7 +120,7 @@ def restored(
         config: What the file holds.
         recipe: Whose run it should be.
         picks: Names of the settings that ``default`` takes.
-        former: Values of those that earlier runs do not have.
+        former: Values of those that earlier runs do not have, or none.
 
     Raises:
         RunDirectoryError: It is the run of another recipe, or of another version; or a value is
@@ -134,12 +134,13 @@ def restored(
     new = "recipe" in config
     with understood("config.json", problem, "restore it, or use the version that wrote it"):
         values = {name: value for name, value in config.items() if name not in OWN}
-        values = {**(former or {}), **(values if new else upgraded(values))}
+        values = values if new else upgraded(values)
+        picked = {**(former or {}), **values}
         for name in (*picks, "learner"):
-            if name not in values:
+            if name not in picked:
                 raise RunDirectoryError(f"config.json {problem}: it has no {name}; restore it")
         try:
-            usual = default(**{name: values[name] for name in picks})
+            usual = default(**{name: picked[name] for name in picks})
         except UserError as error:
             raise RunDirectoryError(f"config.json {problem}: {error}") from None
     try:

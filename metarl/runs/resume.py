@@ -102,7 +102,7 @@ def _iterations_done(run: RunDirectory) -> int:
     if not run.checkpoint_path.exists():
         return 0
     state = run.load_checkpoint()
-    if state.keys() == {"iteration", "learner"}:
+    if "generators" not in state:
         raise UserError(
             f"{run.path} is an exported run, which has the weights alone: it can be evaluated and "
             "rendered, not resumed; resume the run that it is a copy of, or train again"

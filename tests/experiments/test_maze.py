@@ -60,7 +60,7 @@ def test_long_planning_before_training_is_announced(monkeypatch, capsys):
     from experiments.maze import beside
 
     returns = oracle.ReferenceReturns(1.0, 2.0, 3.0, 4.0)
-    monkeypatch.setattr(oracle, "reference_returns", lambda *_, **__: returns)
+    monkeypatch.setattr("experiments.maze.reference_returns", lambda *_, **__: returns)
     beside(replace(defaults(), environment=HiddenGoals(size=13)))
     assert not capsys.readouterr().err
     beside(replace(defaults(), environment=HiddenGoals(size=15)))
@@ -219,10 +219,10 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
 
 
 def test_a_summary_is_told_in_whole_phrases():
-    from experiments.maze_problems import MazeReferences
+    from experiments.maze_references import RoomReferences
     from metarl.run.trials import describe, describe_seeds
 
-    references = MazeReferences(HiddenGoals(), ())
+    references = RoomReferences(HiddenGoals(), ())
 
     from metarl.evaluate.evaluation_result import evaluation_result
 
@@ -234,7 +234,7 @@ def test_a_summary_is_told_in_whole_phrases():
         **{"find_interval_mean": None},
     }
     said = describe("run", summary, references)
-    assert "best known with these inputs 9.0; explore, then exploit 9.0; oracle 9.0" in said
+    assert "floor 9.0; best known with these inputs 9.0; ceiling 9.0; oracle 9.0" in said
     assert "in 25.0 % of the trials, mean step 3.0 of these (too few for a median" in said
     said = describe(
         "run", {**summary, "first_find_rate": 1.0, "first_find_median": 2.5}, references
@@ -250,9 +250,10 @@ def test_a_summary_is_told_in_whole_phrases():
 
 
 def test_references_have_one_name_and_are_explained_in_the_picture(trained):
+    from experiments.maze_evaluation import measured_on
     from metarl.plots.references import REFERENCES
 
-    references = from_config(trained.config).references()
+    references = measured_on(from_config(trained.config)).references(())
     beside = references.curves()
     assert list(beside) == [REFERENCES[key] for key in ("ceiling", "localising", "random")]
     assert "best known with these inputs: the best walk found" in references.note
@@ -405,7 +406,7 @@ def test_the_faults_of_maze_and_network_come_with_the_paper_preset_alone(preset)
     settings, published = defaults(preset), preset == "paper"
     of_training, measured = (
         one.trials(2, [torch.Generator()], torch.device("cpu"))
-        for one in (settings.trained(), settings.measured())
+        for one in (settings.trained(), settings.learning(settings.environment))
     )
     assert of_training.env.unwrapped.settings.teleport == ("interior" if published else "free")
     assert measured.env.unwrapped.settings.teleport == "free"

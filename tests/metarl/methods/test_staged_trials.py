@@ -34,6 +34,8 @@ class Growing(HiddenGoals):
 class Easing(HiddenGoals):
     """A maze that notes what it was told."""
 
+    eases = True
+
     def ease(self, env, done):
         env.noted = [*getattr(env, "noted", []), (self.size, done)]
 

@@ -1,0 +1,347 @@
+"""Random mazes as a problem: another layout in every trial, and unseen ones to test on.
+
+    from envs.random_mazes import RandomMazes
+    from metarl.experiment import Experiment
+
+    Experiment(RandomMazes("dfs", "9"), METHODS["rl2"]()).train("runs/mazes")
+
+Layouts are dealt out by their hash (`envs.maze.identity`): eight tenths to train on, one to choose
+settings by and one to test on. What a layout is dealt to does not depend on the family that drew
+it, so that a layout to test on is never drawn in training. Of mazes that are always the same
+(`SAME`) the goals are dealt out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from gymnasium.spaces import Discrete, Space
+
+from .base.checks import whole_number
+from .base.tasks import Splits, TaskSet
+from .maze import (
+    GridMazeVectorEnv,
+    Layout,
+    MazeFamily,
+    MazeTask,
+    maze_tasks,
+    named_mazes,
+    tasks_from_file,
+)
+from .maze.few import FewLayouts
+from .maze.generators import GENERATORS, make_layout
+from .maze.ladder import LayoutAnchors, layout_anchors
+from .maze.parts import cut, holds
+from .maze.settings import Respawn
+from .maze.views import Sight, View
+from .problems import Anchors, BuiltIn
+
+__all__ = ["LADDER", "NAMED", "RandomMazes", "sizes_of", "usual_horizon"]
+
+FRACTIONS = 0.8, 0.1, 0.1
+"""Shares of the layouts to train on, to choose by and to test on, dealt out by their hash."""
+
+NAMED = "named"
+"""The named mazes (`envs.named_mazes`), which are for tests alone."""
+
+LADDER = ("random", "explorer", "ceiling", "oracle")
+"""Names of the returns to judge by, from who knows nothing to who knows all."""
+
+SAME = ("pillars", "empty")
+"""Generators that make one maze alone: its goals are dealt out, and no layout is unseen."""
+
+PERFECT = ("dfs", "ust", "mst", "prim")
+"""Generators of perfect mazes: spanning trees of rooms at odd rows and columns."""
+
+BONUS_UNTIL = 0.7
+"""Share of a training after which exploring pays nothing any more."""
+
+
+class Stage(NamedTuple):
+    """A part of a training: the share that is over when it begins, and what is learned in it."""
+
+    begins: float
+    problem: RandomMazes
+
+
+@dataclass(frozen=True)
+class RandomMazes(BuiltIn):
+    """Mazes of a generator, or of a file, each with a hidden goal.
+
+    Attributes:
+        mazes: Generator of the mazes (`envs.maze.generators`); a text file with pictures of them
+            (`envs.maze.files`); or named, those of `envs.named_mazes`, which are for tests alone.
+        size: Rows and columns, border included: a number, or a range such as 9..25, of which each
+            maze has a size of its own. Files say it themselves.
+        horizon: Steps of an episode; 0: as many as suit the size (`usual_horizon`).
+        respawn: Where a find leads: to the start, to a random cell, or to the episode's end.
+        view: The view of an agent; where it is egocentric, the agent turns.
+        position: Show an agent where it is.
+        see_through: Walls hide nothing from an agent that turns.
+        loops: Share of loops, see `envs.MazeFamily`.
+        reward: Paid for a find.
+        wall_penalty: Taken off when a wall blocks a move.
+        num_layouts: Train on so many layouts alone; 0: on as many as there are.
+        size_schedule: Smaller mazes first, such as 9:0.4, which is 9 x 9 for the first 40 % of the
+            training, or 9:0.3,11:0.6. Empty: none.
+        exploration_bonus: Paid in training for each cell that is new in an episode before its first
+            find; it falls to 0 within the first 70 % of the training.
+        salt: Another one deals the layouts out differently.
+
+    Raises:
+        ValueError: A setting is out of range or contradicts another.
+    """
+
+    name: ClassVar[str] = "mazes"
+
+    horizon: int = field(default=0, kw_only=True)
+    mazes: str = "dfs"
+    size: str = "13"
+    respawn: Respawn = "start"
+    view: View = "3x3"
+    position: bool = False
+    see_through: bool = False
+    loops: float = 0.0
+    reward: float = 1.0
+    wall_penalty: float = 0.0
+    num_layouts: int = 0
+    size_schedule: str = ""
+    exploration_bonus: float = 0.0
+    salt: str = "2"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", str(self.size))
+        largest = sizes_of(self.size)[1]
+        if self.horizon == 0:
+            object.__setattr__(self, "horizon", usual_horizon(largest))
+        super().__post_init__()
+        whole_number(self.num_layouts, "num_layouts", least=0)
+        if not (math.isfinite(self.reward) and self.reward > 0):
+            raise ValueError(f"reward must be above 0, got {self.reward}")
+        for name in ("wall_penalty", "exploration_bonus"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and at least 0, got {value}")
+        _ = self._sight, self.splits, self.stages  # which refuse what they cannot be made of
+
+    # What is learned -------------------------------------------------------------------------
+
+    @property
+    def is_named(self) -> bool:
+        """Whether they are the named mazes."""
+        return self.mazes == NAMED
+
+    @property
+    def is_file(self) -> bool:
+        """Whether they are those of a file."""
+        return not self.is_named and self.mazes not in GENERATORS
+
+    @cached_property
+    def splits(self) -> Splits[Any]:
+        """Mazes to train on, to choose settings by and to report on."""
+        if self.is_named:
+            return Splits(*[self.every_task] * 3)
+        if self.is_file:
+            return self._of_file()
+        low, high = sizes_of(self.size)
+        train, validation, test = FRACTIONS
+        if self.mazes in SAME:
+            return self.every_task.split(
+                train=train, validation=validation, test=test, salt=self.salt
+            )
+        family = MazeFamily(self.mazes, low if low == high else (low, high), loops=self.loops)
+        parts: Splits[Any] = family.split(
+            train=train, validation=validation, test=test, salt=self.salt
+        )
+        if not self.num_layouts:
+            return parts
+        return Splits(FewLayouts(parts.train, self.num_layouts), parts.validation, parts.test)
+
+    @cached_property
+    def every_task(self) -> TaskSet[MazeTask]:
+        """All tasks of a file, of the named mazes, or of a maze that is always the same.
+
+        Raises:
+            ValueError: There is no such file, or it holds no mazes.
+        """
+        if self.is_named:
+            return named_mazes()
+        if self.mazes in SAME:
+            low, high = sizes_of(self.size)
+            if low != high:
+                raise ValueError(f"size must be one number for {self.mazes}, got {self.size!r}")
+            return maze_tasks(make_layout(self.mazes, low))
+        path = Path(self.mazes)
+        if not path.is_file():
+            raise ValueError(
+                f"mazes must be one of {', '.join(GENERATORS)}, or a text file with pictures of "
+                f"mazes, got {self.mazes!r}"
+            )
+        return tasks_from_file(path)
+
+    def _of_file(self) -> Splits[TaskSet[MazeTask]]:
+        """The tasks of a file, by the hash of their layouts.
+
+        Raises:
+            ValueError: There are too few layouts: a side has none.
+        """
+        every = self.every_task
+        rows = [torch.tensor(task.layout.packed)[None] for task in every]
+        sides = [
+            TaskSet(tuple(task for task, row in zip(every, rows, strict=True) if holds(part, row)))
+            for part in cut((), FRACTIONS, self.salt, up_to_symmetry=False)
+        ]
+        if not all(map(len, sides)):
+            raise ValueError(
+                f"mazes of {self.mazes}: of its layouts {', '.join(str(len(s)) for s in sides)} "
+                "tasks would be for training, validation and test: draw more mazes into it, name "
+                "another salt, or take a generator and evaluate on this file"
+            )
+        return Splits(*sides)
+
+    def num_trained_on(self, tasks: Sequence[MazeTask]) -> int:
+        """How many layouts of tasks training may have drawn: those of its part, and of its kind.
+
+        Args:
+            tasks: Of any layouts.
+        """
+        train: Any = self.train
+        layouts = {task.layout for task in tasks}
+        if self.is_file or self.mazes in SAME:
+            return len(layouts & {task.layout for task in train})
+        perfect = self.mazes in PERFECT and not self.loops
+        return sum(train.contains(y) and not (perfect and not is_perfect(y)) for y in layouts)
+
+    @property
+    def _sight(self) -> Sight:
+        return Sight(self.view, self.position, self.see_through)
+
+    @property
+    def observation(self) -> Space[Any]:  # type: ignore[override]
+        """Observations of one environment."""
+        return self._sight.space
+
+    @property
+    def actions(self) -> Space[Any]:
+        """Four moves, or those of an agent that turns."""
+        return Discrete(3 if self._sight.turning else 4)
+
+    @property
+    def vector_env(self) -> Any:
+        """Mazes."""
+        return partial(
+            GridMazeVectorEnv,
+            respawn=self.respawn,
+            view=self.view,
+            position=self.position,
+            see_through=self.see_through,
+            reward=self.reward,
+            wall_penalty=self.wall_penalty,
+            exploration_bonus=self.exploration_bonus,
+        )
+
+    def anchors(self, tasks: Sequence[Any]) -> Anchors:
+        """Returns of random actions, and of who knows the walls and the goal."""
+        means = self.ladder(tasks).means()
+        return Anchors(means["random"], means["oracle"])
+
+    def ladder(self, tasks: Sequence[MazeTask]) -> LayoutAnchors:
+        """Returns of all that tasks are judged by, each task's own."""
+        return layout_anchors(tasks, horizon=self.horizon, reward=self.reward, respawn=self.respawn)
+
+    # How it changes while it is learned ------------------------------------------------------
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Parts of a training (`metarl.rl.stages`), the last in mazes of the full size.
+
+        Raises:
+            ValueError: The schedule is none.
+        """
+        if not self.size_schedule:
+            return (Stage(0.0, self),)
+        begins, stages = 0.0, []
+        for part in self.size_schedule.split(","):
+            size, _, until = part.partition(":")
+            try:
+                ends = float(until)
+            except ValueError:
+                ends = math.nan
+            if not begins < ends < 1:
+                raise ValueError(
+                    "size_schedule must be sizes and the shares of the training that they end at, "
+                    f"which rise and stay below 1, such as 9:0.4, got {self.size_schedule!r}"
+                )
+            stages.append(Stage(begins, self.of_size(size)))
+            begins = ends
+        return (*stages, Stage(begins, replace(self, size_schedule="")))
+
+    @property
+    def eases(self) -> bool:
+        """Whether `ease` changes anything."""
+        return self.exploration_bonus > 0
+
+    def ease(self, env: Any, done: float) -> None:
+        """Lower the bonus for exploring, which is 0 from `BONUS_UNTIL` on.
+
+        Args:
+            env: Environments that `make_env` made.
+            done: Share of the training that is over.
+        """
+        if self.eases:
+            env.unwrapped.exploration_bonus = self.exploration_bonus * max(
+                0.0, 1 - done / BONUS_UNTIL
+            )
+
+    def of_size(self, size: str) -> RandomMazes:
+        """The same with mazes of another size, and a horizon that goes with it.
+
+        Args:
+            size: As `size`.
+        """
+        before, after = (usual_horizon(sizes_of(s)[1]) for s in (self.size, size))
+        horizon = max(1, round(self.horizon * after / before))
+        return replace(self, size=size, horizon=horizon, size_schedule="")
+
+
+def is_perfect(layout: Layout) -> bool:
+    """Whether a layout is a spanning tree of rooms at all odd rows and columns."""
+    height, width = layout.height, layout.width
+    if height != width or not height % 2:
+        return False
+    walls = layout.walls
+    rooms = (height // 2) ** 2
+    lattice = not walls[1::2, 1::2].any() and bool(walls[::2, ::2].all())
+    return lattice and layout.num_free == 2 * rooms - 1  # which are connected
+
+
+def sizes_of(size: str) -> tuple[int, int]:
+    """The smallest and the largest size of a size or a range: 13, 9..25 or 9-25.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    found = re.fullmatch(r"(\d{1,9})(?:(?:\.\.|-)(\d{1,9}))?", size.strip())
+    if found is None:
+        raise ValueError(
+            f"size must be a number such as 13, or a range such as 9..25, got {size!r}"
+        )
+    low, high = int(found[1]), int(found[2] or found[1])
+    if low > high:
+        raise ValueError(f"size must be a range from a smaller to a larger number, got {size!r}")
+    return low, high
+
+
+def usual_horizon(size: int) -> int:
+    """Steps in which a goal is found and gone back to some times: about 5.6 for each room.
+
+    A multiple of 100: 100 at 9 x 9, 200 at 13 x 13, 500 at 19 x 19, 800 at 25 x 25.
+    """
+    return 100 * max(1, round(5.6 * (size // 2) ** 2 / 100))
