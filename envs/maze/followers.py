@@ -6,14 +6,15 @@ place is 4 x cell number + direction. It starts in the task's direction; to the 
 says none.
 
 - *shortest*: knows where the goal is.
-- *explorer*: keeps a map of what its view showed (a square ahead of it, through walls), goes to the
-  nearest place from where it shows something new, and the shortest way that the map has once the
-  goal is on it. That the border is closed it knows.
+- *explorer*: keeps a map of what its view showed, goes to the nearest place from where it shows
+  something new, and the shortest way that the map has once the goal is on it. Its view is a square
+  ahead of it, through walls or with Minigrid's shadows; that the border is closed it knows.
 - *right hand*, *left hand*: follow the wall on that side, and see no more than the cells beside
   them. In a maze with loops they may go round for ever.
 
-The explorer finds every goal of the eight named mazes (`envs.maze.named`), in 134 actions on
-average; a wall follower walks the labyrinths by the shortest way.
+The explorer finds every goal of the eight named mazes (`envs.maze.named`): in 134 actions on
+average with a view of 5 x 5, in 106 with 7 x 7 and in 101 with shadows, since what it sees through
+walls may lead it astray. A wall follower walks the labyrinths by the shortest way.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .layout import Cell, Layout
+from .dynamics import FACING, compile_layout
+from .layout import Layout
+from .shadow import UNSEEN
 from .tasks import MazeTask
+from .views import Sight, views
 
 __all__ = [
     "TurningActions",
@@ -38,9 +42,6 @@ __all__ = [
     "turning_actions",
     "turning_return",
 ]
-
-AHEAD: tuple[Cell, ...] = ((0, 1), (1, 0), (0, -1), (-1, 0))
-"""(row, column) displacement of a step ahead, by direction."""
 
 Hand = Literal["right", "left"]
 
@@ -54,12 +55,15 @@ class TurningActions(NamedTuple):
     left_hand: NDArray[np.float64]
 
 
-def turning_actions(tasks: Iterable[MazeTask], *, view: int = 5) -> TurningActions:
+def turning_actions(
+    tasks: Iterable[MazeTask], *, view: int = 5, see_through: bool = True
+) -> TurningActions:
     """Actions that each policy needs in each task.
 
     Args:
         tasks: Maze tasks.
-        view: Side of the square that the explorer sees, odd, 3 or more.
+        view: Side of the square that the explorer sees, odd, 3 or more; with shadows 5 or 7.
+        see_through: Whether walls hide nothing from it.
 
     Raises:
         ValueError: If `view` is no such side.
@@ -67,7 +71,7 @@ def turning_actions(tasks: Iterable[MazeTask], *, view: int = 5) -> TurningActio
     rows = [
         (
             shortest_actions(task),
-            explorer_actions(task, view=view),
+            explorer_actions(task, view=view, see_through=see_through),
             follower_actions(task, hand="right"),
             follower_actions(task, hand="left"),
         )
@@ -83,27 +87,28 @@ def turning_return(actions: NDArray[np.float64], horizon: int) -> NDArray[np.flo
 
 def shortest_actions(task: MazeTask) -> float:
     """Actions of the shortest way from the start to the goal, turns included."""
-    maze = _compiled(task.layout, 3)
+    maze = _compiled(task.layout)
     way = _shortest_way(
         maze, _start(task), maze.cells, lambda place: place // 4 == task.goal_number
     )
     return np.inf if way is None else len(way)
 
 
-def explorer_actions(task: MazeTask, *, view: int = 5) -> float:
+def explorer_actions(task: MazeTask, *, view: int = 5, see_through: bool = True) -> float:
     """Actions of the explorer with a map until it enters the goal.
 
     Args:
         task: The maze, start and goal.
         view: Side of the square that it sees, odd: `view` cells ahead, its own row included, and
             half as many to each side.
+        see_through: Whether walls hide nothing; if not, `view` is 5 or 7.
 
     Raises:
-        ValueError: If `view` is even or less than 3.
+        ValueError: If `view` is no such side.
     """
     if view < 3 or view % 2 == 0:
         raise ValueError(f"view must be an odd side of at least 3, got {view}: try 5 or 7")
-    maze = _compiled(task.layout, view)
+    maze = _compiled(task.layout, view, see_through)
     goal = task.goal_number
     place, actions = _start(task), 0
     known = maze.sees[place]
@@ -133,7 +138,7 @@ def follower_actions(task: MazeTask, *, hand: Hand = "right") -> float:
     other side, else back.
     """
     towards = 1 if hand == "right" else -1
-    ahead = _compiled(task.layout, 3).ahead
+    ahead = _compiled(task.layout).ahead
     place, actions = _start(task), 0
     been: set[int] = set()
     while place // 4 != task.goal_number:
@@ -166,28 +171,35 @@ class _TurningMaze:
 
 
 @lru_cache(maxsize=256)
-def _compiled(layout: Layout, view: int) -> _TurningMaze:
+def _compiled(layout: Layout, view: int = 3, see_through: bool = True) -> _TurningMaze:
     bits = {cell: 1 << number for number, cell in enumerate(layout.free_cells)}
     for row in range(1, layout.height - 1):
         for column in range(1, layout.width - 1):
             bits.setdefault((row, column), 1 << len(bits))
+    shown = None if see_through else _lit(layout, view)
     ahead: list[int] = []
     sees: list[int] = []
     for number, (row, column) in enumerate(layout.free_cells):
-        for direction, (down, right) in enumerate(AHEAD):
+        for direction, (down, right) in enumerate(FACING):
             there = layout.cell_numbers.get((row + down, column + right), number)
             ahead.append(4 * there + direction)
-            (side_down, side_right) = AHEAD[(direction + 1) % 4]
-            shown = 0
+            side_down, side_right = FACING[(direction + 1) % 4]
+            seen = 0
             for far in range(view):
                 for aside in range(-(view // 2), view // 2 + 1):
-                    cell = (
-                        row + far * down + aside * side_down,
-                        column + far * right + aside * side_right,
-                    )
-                    shown |= bits.get(cell, 0)
-            sees.append(shown)
+                    if shown is None or shown[4 * number + direction, -1 - far, view // 2 + aside]:
+                        cell = row + far * down + aside * side_down
+                        seen |= bits.get((cell, column + far * right + aside * side_right), 0)
+            sees.append(seen)
     return _TurningMaze(ahead, sees, (1 << layout.num_free) - 1)
+
+
+def _lit(layout: Layout, view: int) -> NDArray[np.bool_]:
+    """What is seen from each place, bool [P * 4, view, view], the farthest row first."""
+    tables = compile_layout(layout, turning=True)
+    seen = views(tables, Sight(f"egocentric-{view}"))  # type: ignore[arg-type]
+    lit: NDArray[np.bool_] = (seen != UNSEEN).reshape(-1, view, view)
+    return lit
 
 
 def _start(task: MazeTask) -> int:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from envs import GridMazeEnv
+from envs.maze import followers
 from envs.maze.followers import (
     explorer_actions,
     follower_actions,
@@ -17,7 +19,7 @@ from envs.maze.followers import (
 from envs.maze.layout import Layout
 from envs.maze.named import NAMED_MAZES, NamedMazes, named_mazes
 from envs.maze.perfect import perfect_mazes
-from envs.maze.tasks import MazeTask
+from envs.maze.tasks import MazeTask, maze_tasks
 from tests.envs.maze.strategies import tasks
 
 # Shortest, right hand, left hand, explorer that sees 5 x 5, and 7 x 7.
@@ -131,6 +133,32 @@ def test_a_wider_view_of_everything_leaves_the_shortest_way() -> None:
     room = Layout(("#" * 7, *("#" + "." * 5 + "#",) * 5, "#" * 7))
     task = MazeTask(room, goal=(1, 1), start=(5, 3), direction=3)
     assert explorer_actions(task, view=13) == shortest_actions(task)
+
+
+def test_what_is_seen_through_walls_may_lead_astray() -> None:
+    """In the named mazes shadows cost nothing on average."""
+    means = [
+        turning_actions(eight(), view=7, see_through=see_through).explorer.mean()
+        for see_through in (True, False)
+    ]
+    assert means == [105.5, 100.75]
+    # In a room without walls nothing is hidden.
+    room = Layout(("#" * 7, *("#" + "." * 5 + "#",) * 5, "#" * 7))
+    for task in maze_tasks(room):
+        assert explorer_actions(task, see_through=False) == explorer_actions(task)
+
+
+def test_what_shadows_hide_is_what_the_environment_hides() -> None:
+    task = named_mazes()["StandardMaze2"]
+    env = GridMazeEnv(tasks=[task], view="egocentric-7", horizon=300)
+    observation, _ = env.reset(seed=0)
+    lit = followers._lit(task.layout, 7)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        cell = task.layout.cell_number(env.agent_position)
+        place = 4 * cell + (env.agent_direction or 0)
+        np.testing.assert_array_equal(lit[place], (observation != -1).reshape(7, 7))
+        observation, *_ = env.step(int(rng.choice([0, 1, 2, 2, 2])))
 
 
 def test_bad_questions_are_refused() -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import Layout, MazeTask, layout_anchors, maze_tasks, named_mazes, pillar_maze
+from envs import GridMazeEnv, Layout, MazeTask, layout_anchors, maze_tasks, named_mazes, pillar_maze
 from envs.maze import anchors as published
 from envs.maze import ladder
 from envs.maze.followers import shortest_actions
@@ -113,6 +113,43 @@ def test_an_explorer_by_hand() -> None:
     assert anchors.oracle == 5
     ends = layout_anchors([task], horizon=3, reward=1.0, respawn="end")
     assert (ends.explorer, ends.oracle) == (0.5, 1.0)
+
+
+def explored(env: GridMazeEnv, seed: int) -> float:
+    """The return of an episode, played with the 3 x 3 walls alone: depth first, then the way found.
+
+    Cells are counted from the start, and taken apart by where the agent thinks it is.
+    """
+    observation, _ = env.reset(seed=seed)
+    rng, steps = np.random.default_rng(seed), ((-1, 0), (1, 0), (0, -1), (0, 1))
+    way: list[int] = []  # actions from the start
+    here, been = (0, 0), {(0, 0)}
+    known, total, done, exploiting = [], 0.0, False, 0
+    while not done:
+        if known:
+            action = known[exploiting % len(known)]
+            exploiting += 1
+        else:
+            beside = [(here[0] + down, here[1] + right) for down, right in steps]
+            open_ = [a for a, wall in enumerate((1, 7, 3, 5)) if observation[wall] == 0]
+            new = [a for a in open_ if beside[a] not in been]
+            action = int(rng.choice(new)) if new else way[-1] ^ 1  # back the way it came
+            way = [*way, action] if new else way[:-1]
+            here = beside[action]
+            been.add(here)
+        observation, reward, _, done, _ = env.step(action)
+        total += float(reward)
+        known = way if reward else known
+    return total
+
+
+def test_an_agent_that_sees_3_by_3_walls_earns_what_the_explorer_does() -> None:
+    for task in mazes("mst", 7, 3)[4::17]:
+        env = GridMazeEnv(tasks=[task], respawn="start", horizon=50, reward=1.0)
+        returns = np.array([explored(env, seed) for seed in range(150)])
+        anchors = layout_anchors([task], horizon=50, reward=1.0)
+        error = returns.std() / len(returns) ** 0.5
+        assert abs(returns.mean() - anchors.explorer[0]) <= 4 * error + 1e-9
 
 
 def test_knowing_the_walls_is_worth_something_in_every_kind_of_maze() -> None:
