@@ -37,7 +37,9 @@ def observation_box(space: Space[Any]) -> Box[Any]:
 
 
 def observation_row(space: Space[Any], observation: Any) -> Row:
-    """An observation of `space` as float32 [D]."""
+    """An observation of `space` as float32 [D]; itself, if it is that."""
+    if isinstance(observation, np.ndarray) and observation.dtype == np.float32:
+        return observation.ravel()
     with np.errstate(over="ignore"):
         if isinstance(space, Box):
             return np.asarray(observation, dtype=np.float32).ravel()
@@ -83,21 +85,19 @@ def action_row(space: Space[Any], action: Any) -> Row:
     Raises:
         ValueError: If it is none of finitely many.
     """
-    match space:
-        case Box():
-            with np.errstate(over="ignore"):
-                row: Row = np.clip(action, space.low, space.high).astype(np.float32).ravel()
-            return row
-        case Discrete():
-            number = int(action) - int(space.start)
-            if not 0 <= number < space.n:
-                raise ValueError(f"action must be one of {space}, got {action}")
-            row = np.eye(1, int(space.n), number, dtype=np.float32)[0]
-            return row
-        case MultiDiscrete():
-            row = (np.asarray(action) - space.start).astype(np.float32).ravel()
-            return row
-    return np.asarray(flatten(space, action), dtype=np.float32)
+    if isinstance(space, Discrete):
+        number = int(action) - int(space.start)
+        row: Row = np.zeros(int(space.n), dtype=np.float32)
+        if not 0 <= number < len(row):
+            raise ValueError(f"action must be one of {space}, got {action}")
+        row[number] = 1.0
+        return row
+    if isinstance(space, MultiDiscrete):
+        return np.asarray(np.asarray(action) - space.start, dtype=np.float32).ravel()
+    with np.errstate(over="ignore"):
+        if isinstance(space, Box):
+            return np.asarray(np.clip(action, space.low, space.high), dtype=np.float32).ravel()
+        return np.asarray(flatten(space, action), dtype=np.float32)
 
 
 def _flat_space(space: Space[Any]) -> Box[Any] | None:

@@ -33,7 +33,7 @@ class InputSlots(NamedTuple):
         width = bias + 3 + action_box(actions).shape[0]
         return cls(patch, bias, bias + 1, bias + 2, bias + 3, width, isinstance(actions, Discrete))
 
-    def filled(self, patch: Any, time: Any, reward: Any, action: Any) -> Numbers:
+    def filled(self, patch: Numbers, time: Any, reward: Any, action: Numbers) -> Numbers:
         """The inputs after a step.
 
         Args:
@@ -45,7 +45,7 @@ class InputSlots(NamedTuple):
         Returns:
             float32 [..., width].
         """
-        inputs = np.zeros((*np.shape(patch)[:-1], self.width), dtype=np.float32)
+        inputs = np.zeros((*patch.shape[:-1], self.width), dtype=np.float32)
         inputs[..., : self.patch] = patch
         inputs[..., self.bias] = 1.0
         inputs[..., self.time] = time

@@ -22,6 +22,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.utils import RecordConstructorArgs
 
@@ -90,6 +91,7 @@ class Trial(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._seeds = np.random.default_rng()
         self._flag = episode_flag
         self._episode = self._elapsed = 0
+        self._over = False
         self._given: dict[str, Any] = {}
         self._began: tuple[int | None, dict[str, Any] | None] = (None, None)
         if episode_flag:
@@ -131,10 +133,17 @@ class Trial(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._given = given
         self._began = seed if self._repeats else None, options
         self._episode = self._elapsed = 0
+        self._over = False
         return self._with_flag(observation), info | {"trial_episode": 0}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Acts; truncated only at the end of the trial, and never terminated."""
+        """Acts; truncated only at the end of the trial, and never terminated.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Past the end of the trial.
+        """
+        if self._over:
+            raise ResetNeeded(f"the trial of {self.num_episodes} episodes is over: call reset()")
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._elapsed += 1
         truncated = bool(terminated or truncated)
@@ -146,6 +155,7 @@ class Trial(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             info["final_episode_obs"] = self._with_flag(copy.deepcopy(observation), first=False)
             observation, _ = self._next_episode()
             truncated = False
+        self._over = truncated
         return self._with_flag(observation), float(reward), False, truncated, info
 
     def _next_episode(self) -> tuple[Any, dict[str, Any]]:

@@ -228,6 +228,16 @@ def test_a_given_horizon_cuts() -> None:
         Trial(gymnasium.make("CartPole-v1"), 2, horizon=0)
 
 
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "metarl/GridMaze-v0"])
+def test_past_the_end_of_a_trial_a_reset_is_needed(env_id: str) -> None:
+    env = Trial(gymnasium.make(env_id, max_episode_steps=2), 2)
+    for _ in range(2):
+        env.reset(seed=0)
+        assert [env.step(0)[3] for _ in range(4)] == [False] * 3 + [True]
+        with pytest.raises(gymnasium.error.ResetNeeded, match="the trial of 2 episodes is over"):
+            env.step(0)
+
+
 def test_what_only_the_specification_says_is_kept() -> None:
     bare = gymnasium.make("MountainCar-v0").unwrapped  # without its time limit
     bare.spec = copy.deepcopy(gymnasium.spec("MountainCar-v0"))

@@ -83,6 +83,15 @@ def test_trials_are_those_of_single_environments(
 
 
 @every_environment
+@pytest.mark.parametrize("mode", MODES)
+def test_trials_in_which_randomness_goes_on(name: str, mode: AutoresetMode) -> None:
+    make = ENVIRONMENTS[name]
+    ours = VectorTrial(SyncVectorEnv([make] * 3, autoreset_mode=mode), 2, same_seed=False)
+    wanted = SyncVectorEnv([lambda: Trial(make(), 2, same_seed=False)] * 3, autoreset_mode=mode)
+    assert play(ours, wanted, mode) >= 3
+
+
+@every_environment
 @pytest.mark.parametrize("mode", [*MODES, AutoresetMode.SAME_STEP])
 def test_inputs_are_those_of_single_environments(name: str, mode: AutoresetMode) -> None:
     make = ENVIRONMENTS[name]
