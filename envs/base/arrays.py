@@ -125,7 +125,8 @@ def numpy_info(info: dict[str, Any], num_envs: int) -> dict[str, Any]:
             converted[f"_{name}"] = to_numpy(ended)
         elif not name.startswith("_"):
             converted[name] = _entry(value, num_envs)
-            converted[f"_{name}"] = everywhere.copy()
+            where = info.get(f"_{name}")
+            converted[f"_{name}"] = everywhere.copy() if where is None else to_numpy(where)
     return converted
 
 

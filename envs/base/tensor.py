@@ -277,6 +277,22 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
         self._begin(where)
         self._steps = self._steps.masked_fill(where, 0)
 
+    def begin_again(self, where: torch.Tensor) -> torch.Tensor:
+        """Starts another episode on the task at hand where `where`, bool [B], is True.
+
+        Only where each episode ends in its own time (`out_of_step`). There the next step is this
+        episode's first, in mode NEXT_STEP too. Never waits for the device.
+
+        Returns:
+            The observations now, of all environments.
+        """
+        if not self.out_of_step:
+            raise ValueError("these episodes go in lock step: reset them with same_task")
+        self._begin(where)
+        self._steps = self._steps.masked_fill(where, 0)
+        self._ended = self._ended & ~where
+        return self._observe()
+
     def _drawn_tasks(self, where: torch.Tensor | None) -> Tensors:
         """The arrays of B tasks drawn, as many of each as are needed.
 
@@ -296,6 +312,11 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
     def horizon(self) -> int:
         """Steps in an episode."""
         return self._horizon
+
+    @property
+    def out_of_step(self) -> bool:
+        """Whether each episode starts and ends in its own time."""
+        return self._out_of_step
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ from ..base.checks import as_actions
 from ..base.clock import episode_horizon
 from .features import action_row, observation_box, observation_row, observation_rows
 from .input_slots import InputSlots
+from .partial_resets import reset_where
 from .tensor_wrapper import TensorWrapper, takes_tensors
-from .wrapped import autoreset_mode, check_vector, reset_where, reward_bounds
+from .wrapped import autoreset_mode, check_vector, reward_bounds
 
 __all__ = ["VectorMetaObservation"]
 

@@ -1,8 +1,9 @@
 """`Trial` for vector environments: tensor ones of this package, and anybody's.
 
-`VectorTrial` is one of two classes, as `pathlib.Path` is. Tensor environments go through a trial in
-lock step (`TensorTrial`). Of others each goes through its own (`HostTrial`): an episode that ends
-early is followed by the next at once, by a reset of this environment alone.
+`VectorTrial` is one of three classes, as `pathlib.Path` is one of two. Tensor environments whose
+episodes all last for the horizon go through a trial in lock step (`TensorTrial`). Where episodes
+end early, each environment goes through trials of its own, and the next episode follows at once:
+as one program on tensors (`OwnTimeTrial`), or by a reset of this environment alone (`HostTrial`).
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from typing import Any, Self, cast
 import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
 from ..base.arrays import Seed, StepResult
 from ..base.checks import check_seeds
 from ..base.clock import episode_horizon
-from ..base.tensor import TensorEnv
 from .features import observation_box, observation_rows
+from .partial_resets import check_partial_resets, reset_where, rows_where
 from .tensor_wrapper import TensorWrapper, takes_tensors
 from .trial import MAX_SEED, check_episodes, episode_options, step_options, with_flag
 from .vector_meta_observation import VectorMetaObservation
-from .wrapped import autoreset_mode, check_vector, has_tasks, reset_where
+from .wrapped import autoreset_mode, check_vector, has_tasks
 
 __all__ = ["VectorTrial"]
 
@@ -35,21 +36,19 @@ Bools = NDArray[np.bool_]
 class VectorTrial(VectorWrapper[Any, Any, Any, Any, Any]):
     """`Trial` for a vector environment.
 
-    ``info`` has the same keys. Of a tensor environment its values hold for all environments, which
-    are in lock step; otherwise they are arrays with masks, as Gymnasium's. Within a trial it resets
-    its episodes itself; after the trial the autoreset mode holds: DISABLED waits for a reset (of
-    those that are over, by the option ``reset_mask``), and under NEXT_STEP the next step starts a
-    trial.
+    ``info`` has the same keys. In lock step its values hold for all environments; otherwise they
+    are arrays (or tensors) with masks, as Gymnasium's. Within a trial it resets its episodes
+    itself; after the trial the autoreset mode holds: DISABLED waits for a reset (of those that are
+    over, by the option ``reset_mask``), and under NEXT_STEP the next step starts a trial.
 
     Args:
         env: A Gymnasium vector environment, with ``autoreset_mode`` DISABLED or NEXT_STEP: a tensor
-            environment of this package in which no episode ends before its horizon; a sync or async
-            one (``vectorization_mode="sync"``); or another in mode DISABLED, which understands
-            ``reset_mask``.
+            environment of this package; a sync or async one (``vectorization_mode="sync"``); or
+            another in mode DISABLED, which understands ``reset_mask``.
         num_episodes: Episodes in a trial, at least 1.
         episode_flag: Append an input that is 1 in the first observation of each episode, else 0,
             to the observation, which is made a row of numbers for it.
-        wait: Take a tensor environment whose episodes may end before their horizon, in mode
+        wait: Take a tensor environment whose episodes may end before their horizon in mode
             DISABLED. An episode that has ended pays nothing more and waits for the horizon, where
             all go on (those of a `Trial` go on at once).
         horizon: Steps of an episode, at most; it is cut there. None: as the environment says.
@@ -74,7 +73,11 @@ class VectorTrial(VectorWrapper[Any, Any, Any, Any, Any]):
         if cls is not VectorTrial or env is None:
             return super().__new__(cls)
         check_vector(env, "Trial")
-        kind: Any = TensorTrial if takes_tensors(env) else HostTrial
+        kind: Any = HostTrial
+        if takes_tensors(env):
+            base: Any = env.unwrapped
+            next_step = base.autoreset_mode is AutoresetMode.NEXT_STEP
+            kind = OwnTimeTrial if base.out_of_step and next_step else TensorTrial
         return cast(Self, super().__new__(kind))
 
     @property
@@ -104,13 +107,7 @@ class TensorTrial(TensorWrapper, VectorTrial):
                 f"a trial resets its episodes itself, got an environment with {self._autoreset}: "
                 f"make it with AutoresetMode.DISABLED or NEXT_STEP"
             )
-        waits = wait and self._autoreset is AutoresetMode.DISABLED
-        if self._base.may_terminate and not waits:
-            raise ValueError(
-                "the episodes of these trials could end at different times: make the environment "
-                "so that none ends early (a point with goal_radius=0), or let them wait for each "
-                "other, with wait=True and AutoresetMode.DISABLED"
-            )
+        self._check_ends(wait)
         self._episode_horizon = self._one_horizon(horizon)
         device = self._device
         self._running = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
@@ -124,6 +121,15 @@ class TensorTrial(TensorWrapper, VectorTrial):
         if episode_flag:
             self.single_observation_space = with_flag(observation_box(env.single_observation_space))
             self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def _check_ends(self, wait: bool) -> None:
+        if self._base.may_terminate and not wait:
+            raise ValueError(
+                "the episodes of these trials could end at different times: make the environment "
+                "so that none ends early (a point with goal_radius=0), let them wait for each "
+                "other, with wait=True, or let each go on in its own time, with "
+                "AutoresetMode.NEXT_STEP"
+            )
 
     def reset_tensors(
         self, seed: Seed = None, options: dict[str, Any] | None = None
@@ -168,6 +174,68 @@ class TensorTrial(TensorWrapper, VectorTrial):
         flag = self._elapsed == 0 if first is None else first
         flat = observation.flatten(1).to(torch.float32)  # [B, D]
         return torch.cat((flat, self._flags[flag]), dim=1)
+
+
+class OwnTimeTrial(TensorTrial):
+    """`VectorTrial` of a tensor environment in which each episode ends in its own time.
+
+    Whatever a step does, it does everywhere, masked: nothing waits for the device.
+    """
+
+    def _check_ends(self, wait: bool) -> None:
+        if wait:
+            raise ValueError(
+                f"with wait=True episodes wait for each other, which they do in mode DISABLED: got "
+                f"{self._autoreset}, where each goes on in its own time"
+            )
+        if self.env is not self._base:
+            raise ValueError(
+                f"episodes that end in their own time are begun again below {self.env}: put it "
+                f"around VectorTrial, not inside it"
+            )
+        self._episodes = torch.zeros(self.num_envs, dtype=torch.int64, device=self._device)
+        self._over = torch.zeros(self.num_envs, dtype=torch.bool, device=self._device)
+
+    def reset_tensors(
+        self, seed: Seed = None, options: dict[str, Any] | None = None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Starts a trial everywhere; seed and options are the environment's."""
+        if given := step_options(options, self):
+            raise ValueError(
+                f"{sorted(given)} have an entry for each step, and these trials have no common "
+                f"step: leave them out, or let episodes wait, with wait=True in mode DISABLED"
+            )
+        observation, info = self._inner_reset(seed, options)
+        self._episodes = torch.zeros_like(self._episodes)
+        self._over = torch.zeros_like(self._over)
+        first = torch.ones_like(self._over)
+        return self._flagged(observation, first), info | {"trial_episode": self._episodes}
+
+    def step_tensors(self, actions: Any) -> StepResult:
+        """Acts; truncated only at the end of a trial."""
+        observation, rewards, terminated, truncated, info = self._inner_step(actions)
+        begun = self._over  # in the step before: this one has begun a trial there instead
+        ended = terminated | truncated
+        episodes = self._episodes.masked_fill(begun, 0)
+        again = ended & (episodes + 1 < self.num_episodes)
+        final = self._flagged(observation, torch.zeros_like(again))
+        observation = self._base.begin_again(again)
+        self._episodes, self._over = episodes + again, ended & ~again
+        facts = {
+            "trial_episode": self._episodes,
+            "episode_ended": ended,
+            "_episode_ended": ~begun,
+            "final_episode_obs": final,
+            "_final_episode_obs": again,
+        }
+        shown = self._flagged(observation, begun | again)
+        return shown, rewards, torch.zeros_like(ended), self._over, {**info, **facts}
+
+    def _flagged(self, observation: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        if not self._flag:
+            return observation
+        flat = observation.flatten(1).to(torch.float32)  # [B, D]
+        return torch.cat((flat, first[:, None].to(torch.float32)), dim=1)
 
 
 class HostTrial(VectorTrial):
@@ -330,42 +398,3 @@ class HostTrial(VectorTrial):
         flags = self._elapsed == 0 if first is None else first
         rows = observation_rows(space, batch, observations)
         return np.concatenate((rows, flags[:, None].astype(np.float32)), axis=1)
-
-
-def check_partial_resets(env: Any, mode: AutoresetMode, wait: bool) -> None:
-    """Checks that episodes of `env` can be reset on their own.
-
-    Raises:
-        ValueError: If they cannot, or are to `wait` for one another.
-    """
-    base = env.unwrapped
-    if isinstance(base, TensorEnv):
-        raise ValueError(
-            f"the episodes of {base} start in lock step, and {type(env).__name__} around it passes "
-            f"arrays of NumPy on: put it around VectorTrial, or make the environment with "
-            f"device='cpu'"
-        )
-    if mode is AutoresetMode.SAME_STEP:
-        raise ValueError(
-            f"a trial resets its episodes itself, got an environment with {mode}: make it with "
-            f"AutoresetMode.DISABLED or NEXT_STEP"
-        )
-    if wait:
-        raise ValueError("wait=True is for tensor environments: here each goes on by itself")
-    partial = isinstance(base, SyncVectorEnv | AsyncVectorEnv)
-    if isinstance(base, AsyncVectorEnv) and not base.shared_memory:
-        partial = False  # its workers reset again what was reset in part
-    if mode is AutoresetMode.NEXT_STEP and not partial:
-        raise ValueError(
-            f"a trial resets each of its environments on its own, and {base} in mode {mode} does "
-            f"not: make it with vectorization_mode='sync', or in AutoresetMode.DISABLED"
-        )
-
-
-def rows_where(env: VectorEnv[Any, Any, Any], where: Bools, new: Any, old: Any) -> Any:
-    """A batch of observations of `env`: rows of `new` where `where`, else of `old`."""
-    space, batch = env.single_observation_space, env.observation_space
-    both = zip(where, iterate(batch, new), iterate(batch, old), strict=True)
-    rows = [fresh if here else kept for here, fresh, kept in both]
-    empty: Any = create_empty_array(space, len(rows))
-    return concatenate(space, rows, empty)

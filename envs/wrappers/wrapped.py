@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import inf
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.vector import (
     AsyncVectorEnv,
     AutoresetMode,
@@ -28,14 +26,12 @@ from gymnasium.wrappers import (
     TimeLimit,
     vector,
 )
-from numpy.typing import NDArray
 
 __all__ = [
     "autoreset_mode",
     "check_single",
     "check_vector",
     "has_tasks",
-    "reset_where",
     "reward_bounds",
     "step_option_names",
 ]
@@ -130,11 +126,3 @@ def autoreset_mode(env: Any) -> AutoresetMode:
             f"(an AutoresetMode), got {mode!r}"
         )
     return mode
-
-
-def reset_where(options: Mapping[str, Any] | None, num_envs: int) -> NDArray[np.bool_]:
-    """Bool [B]: which environments a reset with these options is for."""
-    mask = (options or {}).get("reset_mask")
-    if mask is None:
-        return np.ones(num_envs, dtype=np.bool_)
-    return np.array(mask, dtype=np.bool_)

@@ -215,12 +215,9 @@ def test_copies_and_pickles_go_on_alike(env_id: str) -> None:
 
 @every_id
 def test_our_wrappers_speak_as_the_environment_does(env_id: str) -> None:
-    if "Minigrid" in env_id:
-        pytest.skip("its episodes may end early, and such trials wait for a reset")
-    settings: dict[str, Any] = {"goal_radius": 0.0} if "Point" in env_id else {}
     wrapped = []
     for place in ({}, {"device": "cpu"}):
-        env = gymnasium.make_vec(env_id, num_envs=2, horizon=2, **settings, **place)
+        env = gymnasium.make_vec(env_id, num_envs=2, horizon=2, **place)
         wrapped.append(envs.VectorMetaObservation(envs.VectorTrial(env, 2)))
     arrays, tensors = wrapped
     (first, info), (other, _) = (env.reset(seed=0) for env in wrapped)
@@ -235,6 +232,88 @@ def test_our_wrappers_speak_as_the_environment_does(env_id: str) -> None:
             np.testing.assert_array_equal(one, same)
         ends.append(bool(mine[3].all()))
     assert [t for t, end in enumerate(ends) if end] == [3, 8]  # a trial of 4, and the reset
+
+
+EARLY = {
+    "GridMaze with ends": {},
+    "PointNavigation": {"goal_radius": 0.2},
+    "Minigrid": {},
+}
+
+
+@pytest.mark.parametrize("name", EARLY)
+@pytest.mark.parametrize("flag", [False, True])
+def test_trials_whose_episodes_end_in_their_own_time(name: str, flag: bool) -> None:
+    """Step for step those of Gymnasium's vector environment around single trials."""
+    family, settings, tasks = FIXED[name]
+    settings = settings | EARLY[name]
+    env_id, tasks = f"metarl/{family}-v0", tasks * 3
+    below = gymnasium.make_vec(env_id, num_envs=6, **settings)
+    ours = envs.VectorMetaObservation(envs.VectorTrial(below, 3, episode_flag=flag))
+    wrappers = [
+        lambda env: envs.Trial(env, 3, episode_flag=flag),
+        envs.MetaObservation,
+    ]
+    singles = gymnasium.make_vec(
+        env_id, num_envs=6, vectorization_mode="sync", wrappers=wrappers, **settings
+    )
+    for single, task in zip(singles.envs, tasks, strict=True):  # type: ignore[attr-defined]
+        single.unwrapped.task = task
+    assert ours.single_observation_space == singles.single_observation_space
+    first, info = ours.reset(seed=0, options={"tasks": tasks})
+    np.testing.assert_array_equal(first, singles.reset(seed=0)[0])
+    assert info["trial_episode"].tolist() == [0] * 6
+    singles.action_space.seed(1)
+    ends, lengths = 0, set()
+    for _ in range(80):
+        actions = singles.action_space.sample()
+        if name == "PointNavigation":
+            actions = np.abs(actions)  # towards the goals
+        result, expected = ours.step(actions), singles.step(actions)
+        for one, other in zip(result[:4], expected[:4], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+        for fact in ("trial_episode", "episode_ended"):
+            where = result[4][f"_{fact}"]
+            np.testing.assert_array_equal(where, expected[4].get(f"_{fact}", False))
+            if where.any():
+                np.testing.assert_array_equal(result[4][fact][where], expected[4][fact][where])
+        again = result[4]["_final_episode_obs"]
+        np.testing.assert_array_equal(
+            again, expected[4].get("_final_episode_obs", np.zeros(6, dtype=np.bool_))
+        )
+        for b in np.flatnonzero(again):
+            wanted = expected[4]["final_episode_obs"][b]
+            np.testing.assert_allclose(result[4]["final_episode_obs"][b], wanted, rtol=1e-6)
+        ends += int(result[3].sum())
+        lengths |= set(ours.unwrapped._steps.tolist())  # type: ignore[attr-defined]
+    assert ends >= 6
+    assert len(lengths) > 3
+
+
+def test_trials_of_their_own_time_draw_tasks_for_each_trial() -> None:
+    below: Any = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=5, goal="ends", horizon=3)
+    env = envs.VectorTrial(below, 2)
+    env.reset(seed=0)
+    seen = []
+    for _ in range(21):  # trials of 6 steps, and one to begin the next
+        env.step(np.full(5, 0))
+        seen.append(below.tasks)
+    trials = [set(zip(*seen[first : first + 6], strict=True)) for first in (0, 7, 14)]
+    for trial in trials:
+        assert all(len(set(tasks)) == 1 for tasks in trial)
+    assert seen[0] != seen[7] != seen[14]
+
+
+def test_what_trials_of_their_own_time_refuse() -> None:
+    below = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, goal="ends", device="cpu")
+    with pytest.raises(ValueError, match="with wait=True episodes wait for each other"):
+        envs.VectorTrial(below, 2, wait=True)
+    inside = gymnasium.wrappers.vector.ClipReward(below, 0, 1)
+    with pytest.raises(ValueError, match="around VectorTrial, not inside it"):
+        envs.VectorTrial(inside, 2)
+    points = gymnasium.make_vec("metarl/PointNavigation-v0", num_envs=2, goal_radius=0.0)
+    with pytest.raises(ValueError, match="in lock step"):
+        points.begin_again(torch.ones(2, dtype=torch.bool))  # type: ignore[attr-defined]
 
 
 def test_a_foreign_wrapper_inside_ours() -> None:
