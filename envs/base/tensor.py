@@ -33,10 +33,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from .arrays import Seed, StepResult, TensorProgram, as_tensor
+from .arrays import Seed, StepResult, TensorProgram
 from .checks import as_actions, check_horizon, check_options, whole_number
 from .clock import OneClock
 from .numbers import TaskNumbers
+from .own_time import OwnTime
 from .randomness import GeneratorBlocks, Generators, StepRandomness
 from .tasks import Task, TaskSource, Tensors, check_task_type
 
@@ -54,7 +55,7 @@ Read = tuple[Any, bool, dict[str, torch.Tensor]]
 """Arrays of the tasks to set (None to draw, or `KEEP`), the same tasks or not, step options."""
 
 
-class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
+class TensorEnv(OneClock, OwnTime, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
     """B environments whose tasks can be set, on a torch device.
 
     ``reset(options={"tasks": tasks})`` sets B tasks, kept until others are set; ``{"tasks": None}``
@@ -225,30 +226,6 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
         first, info = self._start_all(self._read_options({}))
         return first, self._zero.expand(self.num_envs).clone(), self._false, self._false, info
 
-    def _step_each(self, actions: Any) -> StepResult:
-        """A step where each episode ends in its own time, under SAME_STEP and NEXT_STEP."""
-        next_step = self.autoreset_mode is AutoresetMode.NEXT_STEP
-        waiting = self._ended  # under NEXT_STEP: what ended in the step before, and starts again
-        if next_step:  # whatever the actions are there, they are ignored
-            numbers = self._check_shape(as_tensor(actions, self.device))
-            actions = numbers.masked_fill(_along(waiting, numbers), 0)
-        rewards, reached = self._advance(self._read_actions(actions))
-        assert reached is not None
-        reached = reached & ~waiting
-        self._steps = self._steps + 1
-        truncated = (self._steps == self.horizon) & ~reached & ~waiting
-        done = reached | truncated
-        if next_step:
-            self._ended = done
-            self._restart(waiting)
-            rewards = torch.where(waiting, self._zero, rewards)
-            return self._observe(), rewards, reached, truncated, self._info()
-        final = self._observe()
-        self._restart(done)
-        info = self._info() | {"final_obs": final, "_final_obs": done}
-        info |= {"final_info": {}, "_final_info": done}
-        return self._observe(), rewards, reached, truncated, info
-
     def _start_all(self, read: Read) -> tuple[torch.Tensor, dict[str, Any]]:
         """Starts an episode everywhere, as the options that were read say."""
         fixed, same, given = read
@@ -265,33 +242,6 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
             self._steps = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
         self._begin(None)
         return self._observe(), self._info()
-
-    def _restart(self, where: torch.Tensor) -> None:
-        """Starts episodes where `where`, bool [B], is True: on new tasks, unless they are set."""
-        if self._fixed is None:
-            fresh = self._drawn_tasks(where)
-            self._params = tuple(
-                torch.where(_along(where, old), new, old)
-                for new, old in zip(fresh, self._params, strict=True)
-            )
-        self._begin(where)
-        self._steps = self._steps.masked_fill(where, 0)
-
-    def begin_again(self, where: torch.Tensor) -> torch.Tensor:
-        """Starts another episode on the task at hand where `where`, bool [B], is True.
-
-        Only where each episode ends in its own time (`out_of_step`). There the next step is this
-        episode's first, in mode NEXT_STEP too. Never waits for the device.
-
-        Returns:
-            The observations now, of all environments.
-        """
-        if not self.out_of_step:
-            raise ValueError("these episodes go in lock step: reset them with same_task")
-        self._begin(where)
-        self._steps = self._steps.masked_fill(where, 0)
-        self._ended = self._ended & ~where
-        return self._observe()
 
     def _drawn_tasks(self, where: torch.Tensor | None) -> Tensors:
         """The arrays of B tasks drawn, as many of each as are needed.
@@ -312,11 +262,6 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
     def horizon(self) -> int:
         """Steps in an episode."""
         return self._horizon
-
-    @property
-    def out_of_step(self) -> bool:
-        """Whether each episode starts and ends in its own time."""
-        return self._out_of_step
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -426,8 +371,3 @@ class TensorEnv(OneClock, TensorProgram, VectorEnv[Any, Any, Any], Generic[T]):
                 f"{int(numbers.min())} to {int(numbers.max())}"
             )
         return numbers
-
-
-def _along(where: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Bool [B] as [B, 1, ...], along the first axis of `values`."""
-    return where.view(-1, *[1] * (values.dim() - 1))
