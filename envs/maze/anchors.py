@@ -13,6 +13,10 @@ Four policies, all exact expectations over the goals of a task set:
   reach for an agent that sees 3 x 3 walls.
 - *oracle*: knows the goal too.
 
+Here the walls are the same for ever and known to whoever was trained in them: explore then exploit
+is explorer and ceiling at once. Where every task has a layout of its own, `envs.maze.ladder` tells
+those two apart.
+
 With V_k(c) the expected return of k more steps from cell c, for a goal g, and W_k the mean of V_k
 over the cells other than g (where a find sends the agent):
 

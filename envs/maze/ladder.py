@@ -34,7 +34,7 @@ pay most often.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeVar, get_args
@@ -43,16 +43,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.checks import whole_number
-from ..base.tasks import TaskSet
+from ..base.checks import check_seed, whole_number
+from ..base.tasks import TaskSet, check_task_type
 from .batch import FAR, Mazes, compile_mazes, pair_distances
 from .explorers import find_times, first_finds, tours
-from .tasks import MazeTask
+from .layout import Layout
+from .tasks import MazeTask, maze_tasks
 
 __all__ = ["LayoutAnchors", "LayoutCurves", "layout_anchors", "layout_curves"]
 
 Array = NDArray[np.float64]
 Score = TypeVar("Score", float, Array)
+
+Tasks = TaskSet[MazeTask] | Sequence[MazeTask] | Layout
 
 Respawn = Literal["random", "start", "end"]
 """What a find does: sends the agent to another cell than the goal, to the start, or ends."""
@@ -130,7 +133,7 @@ class _Episode:
 
 
 def layout_anchors(
-    tasks: TaskSet[MazeTask] | Sequence[MazeTask],
+    tasks: Tasks,
     *,
     horizon: int = 200,
     reward: float = 10.0,
@@ -141,7 +144,7 @@ def layout_anchors(
     """Expected returns of every task; see the module.
 
     Args:
-        tasks: Maze tasks, of any layouts.
+        tasks: Maze tasks, of any layouts; a layout stands for all its goals from its start.
         horizon: Steps in the episode, at least 1.
         reward: Paid on entering the goal, above 0.
         respawn: What a find does.
@@ -153,13 +156,14 @@ def layout_anchors(
 
     Raises:
         ValueError: If there are no tasks, or a value is out of range.
+        TypeError: If they are no maze tasks.
     """
-    finds, steps = _answer(tasks, horizon, reward, respawn, turning, seed)
-    return LayoutAnchors(**{rung: finds[rung].sum(1) for rung in RUNGS}, **steps)
+    single, _ = _answer(tasks, horizon, reward, respawn, turning, seed)
+    return LayoutAnchors(**single)
 
 
 def layout_curves(
-    tasks: TaskSet[MazeTask] | Sequence[MazeTask],
+    tasks: Tasks,
     *,
     horizon: int = 200,
     reward: float = 10.0,
@@ -168,53 +172,62 @@ def layout_curves(
     seed: int = 0,
 ) -> LayoutCurves:
     """Expected reward of every step; they sum to the means of `layout_anchors`. Same arguments."""
-    finds, _ = _answer(tasks, horizon, reward, respawn, turning, seed)
-    return LayoutCurves(**{rung: finds[rung].mean(0) for rung in RUNGS})
+    _, curves = _answer(tasks, horizon, reward, respawn, turning, seed)
+    return LayoutCurves(**curves)
 
 
 def _answer(
-    tasks: TaskSet[MazeTask] | Sequence[MazeTask],
-    horizon: int,
-    reward: float,
-    respawn: Respawn,
-    turning: bool,
-    seed: int,
-) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-    """Expected rewards of every step, [N, T], by rung; first finds and shortest ways, [N]."""
+    tasks: Tasks, horizon: int, reward: float, respawn: Respawn, turning: bool, seed: int
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Fields of `LayoutAnchors`, and of `LayoutCurves`."""
+    tasks = maze_tasks(tasks) if isinstance(tasks, Layout) else tasks
+    if not isinstance(tasks, TaskSet | Sequence):
+        raise TypeError(
+            f"tasks must be maze tasks or a layout, got {tasks!r}: draw some from a family, "
+            f"family.sample(n, rng)"
+        )
     if not len(tasks):
         raise ValueError("there are no tasks to give anchors for: give at least one")
     if not (math.isfinite(reward) and reward > 0):
         raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
     if respawn not in get_args(Respawn):
         raise ValueError(f"respawn must be one of {get_args(Respawn)}, got {respawn!r}")
-    episode = _Episode(whole_number(horizon, "horizon"), respawn, turning, seed)
-    finds, steps = _unit(tuple(tasks), episode)
-    return {rung: reward * finds[rung] for rung in RUNGS}, steps
+    episode = _Episode(whole_number(horizon, "horizon"), respawn, turning, check_seed(seed))
+    single, curves = _unit(tuple(check_task_type(task, MazeTask) for task in tasks), episode)
+    paid = {rung: reward * single[rung] for rung in RUNGS}
+    return {**single, **paid}, {rung: reward * curves[rung] for rung in RUNGS}
 
 
 @lru_cache(maxsize=16)
 def _unit(
     tasks: tuple[MazeTask, ...], episode: _Episode
-) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-    """`_answer` for a reward of 1."""
-    parts = [_part(part, episode) for part in _parts(tasks, episode)]
-    whole = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-    for array in whole.values():
-        array.setflags(write=False)
-    return {name: whole.pop(name) for name in RUNGS}, whole
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`_answer` for a reward of 1; not to be written into."""
+    single: dict[str, list[Array]] = {}
+    sums: dict[str, Array] = dict.fromkeys(RUNGS, np.zeros(episode.horizon))
+    for part in _parts(tasks, episode):
+        for name, values in _part(part, episode).items():
+            if name in RUNGS:
+                sums[name] = sums[name] + values.sum(0).numpy()
+                values = values.sum(1)
+            single.setdefault(name, []).append(values.numpy())
+    return (
+        {name: np.concatenate(values) for name, values in single.items()},
+        {name: total / len(tasks) for name, total in sums.items()},
+    )
 
 
 def _parts(tasks: tuple[MazeTask, ...], episode: _Episode) -> Iterator[tuple[MazeTask, ...]]:
     """The tasks, in parts of mazes that fit into memory together."""
     cells = max(task.layout.num_free for task in tasks)
     places = 4 * cells if episode.turning else cells
-    size = max(1, AT_ONCE // (cells * max(places, NUM_TOURS)))
+    size = max(1, AT_ONCE // max(cells * max(places, NUM_TOURS), 4 * episode.horizon))
     for first in range(0, len(tasks), size):
         yield tasks[first : first + size]
 
 
 def _part(tasks: tuple[MazeTask, ...], episode: _Episode) -> dict[str, torch.Tensor]:
-    """As in `_unit`."""
+    """Finds of every step by rung, float64 [N, T]; first finds and shortest ways, [N]."""
     mazes = compile_mazes(tasks, turning=episode.turning)
     horizon, respawn = episode.horizon, episode.respawn
     pairs = None

@@ -8,7 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import GridMazeEnv, Layout, MazeTask, layout_anchors, maze_tasks, named_mazes, pillar_maze
+from envs import (
+    GridMazeEnv,
+    Layout,
+    MazeFamily,
+    MazeTask,
+    layout_anchors,
+    maze_tasks,
+    named_mazes,
+    pillar_maze,
+)
 from envs.maze import anchors as published
 from envs.maze import ladder
 from envs.maze.followers import shortest_actions
@@ -221,7 +230,9 @@ def test_anchors_of_a_task_do_not_depend_on_the_others(monkeypatch: pytest.Monke
     ladder._unit.cache_clear()
     parts = layout_anchors(mixed, horizon=60)
     np.testing.assert_allclose(parts.ceiling, together.ceiling)
-    assert layout_anchors(mixed, horizon=60).ceiling.base is parts.ceiling.base
+    assert ladder._unit.cache_info().misses == 1
+    layout_curves(mixed, horizon=60, reward=3.0)
+    assert ladder._unit.cache_info().misses == 1, "the second call is free"
 
 
 def test_normalised_score() -> None:
@@ -236,12 +247,24 @@ def test_normalised_score() -> None:
     assert none.normalised_score(5.0) == pytest.approx(5.0 / 7.5 - 1 / 3)
 
 
+def test_tasks_of_every_form() -> None:
+    layout = pillar_maze(5)
+    once = layout_anchors(layout, horizon=20)
+    for tasks_ in (maze_tasks(layout), list(maze_tasks(layout)), tuple(maze_tasks(layout))):
+        np.testing.assert_array_equal(layout_anchors(tasks_, horizon=20).ceiling, once.ceiling)
+    with pytest.raises(TypeError, match=r"draw some from a family, family\.sample\(n, rng\)"):
+        layout_anchors(MazeFamily("dfs", 9))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a task must be a MazeTask"):
+        layout_anchors(["#####"])  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"tasks": []}, "there are no tasks"),
         ({"horizon": 0}, "horizon must be at least 1, got 0"),
         ({"reward": 0.0}, "reward must be above 0"),
+        ({"seed": -1}, "a seed must be at least 0, got -1"),
         ({"respawn": "centre"}, "respawn must be one of .*, got 'centre'"),
     ],
 )
