@@ -199,9 +199,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     place=place,
     methods=METHODS,
     picks=("env", "method"),
-    unread=lambda settings: unread(
-        settings.learner, getattr(settings.environment, "actions", None)
-    ),
+    unread=lambda settings: unread(settings.learner, settings.environment),
     beside=lambda settings: {"spaces": describe_spaces(settings.learning().problem)},
     commands={
         "evaluate": command(

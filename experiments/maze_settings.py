@@ -12,7 +12,7 @@ from envs.random_mazes import NAMED
 from experiments.maze_problems import HiddenGoals, PublishedMaze, TrialMazes
 from metarl.core.settings import Method
 from metarl.errors import UserError
-from metarl.methods.agents import TrialAgent
+from metarl.methods.agents import Encoder, TrialAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings
 from metarl.rl import ActorCriticSettings
@@ -44,6 +44,11 @@ class TrainSettings(RunSettings):
     """The agent's memory. Default: warp for warp-rnn; for rl2 gru in the room, else lstm."""
     hidden_size: int = 100
     """Hidden units."""
+    encoder: Encoder = "none"
+    """What is made of the view before the memory sees it: none; onehot: each of its whole numbers
+    as one input per value; conv: a convolution of 3 x 3 cells after that."""
+    filters: int = 16
+    """Filters of the convolution."""
     iterations: int = 20_000
     """Iterations; in each, an agent plays one trial in every maze of its batch."""
     batch_size: int = 30
@@ -96,6 +101,8 @@ class TrainSettings(RunSettings):
             TrialAgent(
                 core=self.core,
                 hidden_size=self.hidden_size,
+                encoder=self.encoder,
+                filters=self.filters,
                 published_split=self.published_faults,
                 loss=self.loss,
             ),

@@ -18,6 +18,9 @@ from metarl.rl import ActorCriticSettings, Gaussian, PolicyGradientSettings, dis
 from metarl.rl.problem import Problem
 from metarl.rl.views import view_layout
 
+Encoder = Literal["none", "onehot", "conv"]
+"""What is made of a view before the memory sees it."""
+
 
 @dataclass(frozen=True)
 class Agent:
@@ -131,7 +134,7 @@ class TrialAgent(Agent):
 
     core: CoreName = "gru"
     hidden_size: int = 64
-    encoder: Literal["none", "onehot", "conv"] = "none"
+    encoder: Encoder = "none"
     filters: int = 16
     compress_read: bool = False
     published_split: tyro.conf.Suppress[bool] = False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Space
+from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
 
 from metarl.core.settings import Compiled, Method
 from metarl.evaluate.adapter import Loaded
@@ -16,6 +16,7 @@ from metarl.methods.agents import AdaptingPolicy, Agent, MixturePolicy, TrialsAg
 from metarl.methods.ppo import PPOSettings
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.rl.problem import Problem
+from metarl.rl.views import view_layout
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import LoopSettings
 
@@ -98,17 +99,18 @@ def agent_for(method: type[Method]) -> Agent:
     raise TypeError(f"{method.__name__} has no agent: it is of no kind that plays")
 
 
-def unread(method: Method, actions: Space[Any] | None = None) -> tuple[str, ...]:
+def unread(method: Method, problem: Any = None) -> tuple[str, ...]:
     """Return settings that a method does not read, on the episodes of a problem.
 
     Args:
         method: The method.
-        actions: Of the problem. None: not known.
+        problem: The problem, or what is known of it; None: nothing is.
 
     Returns:
         Paths such as ``learner.compile`` and ``agent.loss.auxiliary_critic``; `Learning.check`
         refuses them where they are given.
     """
+    actions = getattr(problem, "actions", None)
     discrete = isinstance(actions, Discrete | MultiDiscrete | MultiBinary)
     found = []
     if isinstance(method, Compiled):  # a program that is traced once cannot play
@@ -121,4 +123,9 @@ def unread(method: Method, actions: Space[Any] | None = None) -> tuple[str, ...]
         found += ["agent.core", "agent.compress_read"]
     if isinstance(method, GradientMethod | PPOSettings) and discrete:  # no Gaussian policy
         found.append("agent.initial_std")
+    if isinstance(method, RL2Settings) and hasattr(problem, "observation"):
+        try:
+            view_layout(problem)
+        except ValueError:  # there is no view to encode
+            found += ["agent.encoder", "agent.filters"]
     return tuple(found)
