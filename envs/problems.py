@@ -35,9 +35,13 @@ from .maze.generators import make_layout
 from .maze.settings import GoalRule, Start
 from .maze.views import view_space
 from .mdp import MDPTasks, TabularMDPVectorEnv, mdp_reference_returns
+from .minigrid import MinigridTasks, MinigridVectorEnv, minigrid_anchors, minigrid_tasks
+from .minigrid.dynamics import NUM_ACTIONS as MINIGRID_ACTIONS
+from .minigrid.task_set import By
+from .minigrid.views import extras_of, observation_space
 from .point import PointNavigationVectorEnv, PointTasks, point_reference_returns
 
-__all__ = ["MDP", "Anchors", "Bandit", "BuiltIn", "Family", "GridNavi", "Maze", "Point"]
+__all__ = ["MDP", "Anchors", "Bandit", "BuiltIn", "Family", "GridNavi", "Maze", "Minigrid", "Point"]
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 """Shares of the tasks, dealt out by their hash."""
@@ -320,3 +324,68 @@ class MDP(BuiltIn):
     def anchors(self, tasks: Sequence[Any]) -> Anchors:
         """Returns of random actions, and of the best policy."""
         return Anchors(*mdp_reference_returns(tasks, horizon=self.horizon))
+
+
+@dataclass(frozen=True)
+class Minigrid(BuiltIn):
+    """Tasks of an id of Minigrid: grids, not seeds, each once.
+
+    The agent sees its shadowed view one-hot, where it looks, and what the mission names, where it
+    names something.
+
+    Attributes:
+        env_id: An id that the tensor environment plays.
+        seeds: Number of seeds to read tasks from; 0: every task, of families that can be
+            enumerated.
+        horizon: Steps of an episode, at most; 0: as many as the id says.
+        by: Tasks are dealt out by the hash of all that is in them, or of their walls: then those
+            of the other sides have other walls.
+        salt: Another one deals the tasks out differently to the sides.
+    """
+
+    name: ClassVar[str] = "minigrid"
+    actions: ClassVar[Space[Any]] = Discrete(MINIGRID_ACTIONS)
+
+    env_id: str = "MiniGrid-MultiRoom-N2-S4-v0"
+    seeds: int = 1_000
+    horizon: int = 0
+    by: By = "task"
+    salt: str = SALT
+
+    def __post_init__(self) -> None:
+        whole_number(self.seeds, "seeds", least=0)
+        whole_number(self.horizon, "horizon", least=0)
+        if not self.horizon:
+            longest = max(task.max_steps for task in self.tasks)
+            object.__setattr__(self, "horizon", longest)
+
+    @cached_property
+    def tasks(self) -> MinigridTasks:
+        """The tasks of all sides."""
+        return minigrid_tasks(self.env_id, seeds=range(self.seeds) if self.seeds else None)
+
+    @cached_property
+    def splits(self) -> Any:
+        """The tasks, dealt out."""
+        return self.tasks.split(**FRACTIONS, salt=self.salt, by=self.by)
+
+    @property
+    def observation(self) -> Space[Any]:  # type: ignore[override]
+        """Cells one-hot, the direction, and what is named."""
+        extras = extras_of(True, self._mission)
+        return observation_space("onehot", self.tasks[0].view_size, extras)
+
+    @property
+    def _mission(self) -> bool:
+        return any(task.named_cells for task in self.tasks)
+
+    @property
+    def vector_env(self) -> Any:
+        """Grids."""
+        return partial(MinigridVectorEnv, observe="onehot", direction=True, mission=self._mission)
+
+    def anchors(self, tasks: Sequence[Any]) -> Anchors | None:
+        """Returns of random actions and of the fewest to success; None if those are not known."""
+        returns = minigrid_anchors(tasks, horizon=self.horizon)
+        oracle = float(returns.oracle.mean())
+        return None if np.isnan(oracle) else Anchors(float(returns.random.mean()), oracle)
