@@ -41,7 +41,18 @@ from .minigrid.task_set import By
 from .minigrid.views import extras_of, observation_space
 from .point import PointNavigationVectorEnv, PointTasks, point_reference_returns
 
-__all__ = ["MDP", "Anchors", "Bandit", "BuiltIn", "Family", "GridNavi", "Maze", "Minigrid", "Point"]
+__all__ = [
+    "MDP",
+    "Anchors",
+    "Bandit",
+    "BuiltIn",
+    "Family",
+    "GridNavi",
+    "Maze",
+    "Minigrid",
+    "Parted",
+    "Point",
+]
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 """Shares of the tasks, dealt out by their hash."""
@@ -67,22 +78,13 @@ class Anchors(NamedTuple):
     floor_name: str = "random actions"
 
 
-@dataclass(frozen=True)
-class BuiltIn(ABC):
-    """A family of environments as a problem.
-
-    Attributes:
-        horizon: Steps of an episode, at most.
-    """
+class Parted(ABC):
+    """A family of environments as a problem, with its tasks on three sides."""
 
     name: ClassVar[str]
     has_goal: ClassVar[bool] = True
-    observation: ClassVar[Space[Any]]
-
-    horizon: int
-
-    def __post_init__(self) -> None:
-        whole_number(self.horizon, "horizon")
+    horizon: Any
+    """Steps of an episode, at most."""
 
     @property
     @abstractmethod
@@ -128,6 +130,22 @@ class BuiltIn(ABC):
             validate_actions=False,
         )
         return env
+
+
+@dataclass(frozen=True)
+class BuiltIn(Parted):
+    """A problem whose episodes have a number of steps that its settings say.
+
+    Attributes:
+        horizon: Steps of an episode, at most.
+    """
+
+    observation: ClassVar[Space[Any]]
+
+    horizon: int
+
+    def __post_init__(self) -> None:
+        whole_number(self.horizon, "horizon")
 
 
 @dataclass(frozen=True)
@@ -327,7 +345,7 @@ class MDP(BuiltIn):
 
 
 @dataclass(frozen=True)
-class Minigrid(BuiltIn):
+class Minigrid(Parted):
     """Tasks of an id of Minigrid: grids, not seeds, each once.
 
     The agent sees its shadowed view one-hot, where it looks, and what the mission names, where it
@@ -335,9 +353,9 @@ class Minigrid(BuiltIn):
 
     Attributes:
         env_id: An id that the tensor environment plays.
-        seeds: Number of seeds to read tasks from; 0: every task, of families that can be
-            enumerated.
-        horizon: Steps of an episode, at most; 0: as many as the id says.
+        grids: Number of grids to read, each from another seed; those that come twice count once. 0:
+            every grid, of families that can be enumerated.
+        max_steps: Steps of an episode, at most; 0: as many as the id says.
         by: Tasks are dealt out by the hash of all that is in them, or of their walls: then those
             of the other sides have other walls.
         salt: Another one deals the tasks out differently to the sides.
@@ -347,30 +365,32 @@ class Minigrid(BuiltIn):
     actions: ClassVar[Space[Any]] = Discrete(MINIGRID_ACTIONS)
 
     env_id: str = "MiniGrid-MultiRoom-N2-S4-v0"
-    seeds: int = 1_000
-    horizon: int = 0
+    grids: int = 1_000
+    max_steps: int = 0
     by: By = "task"
     salt: str = SALT
 
     def __post_init__(self) -> None:
-        whole_number(self.seeds, "seeds", least=0)
-        whole_number(self.horizon, "horizon", least=0)
-        if not self.horizon:
-            longest = max(task.max_steps for task in self.tasks)
-            object.__setattr__(self, "horizon", longest)
+        whole_number(self.grids, "grids", least=0)
+        whole_number(self.max_steps, "max_steps", least=0)
 
     @cached_property
     def tasks(self) -> MinigridTasks:
         """The tasks of all sides."""
-        return minigrid_tasks(self.env_id, seeds=range(self.seeds) if self.seeds else None)
+        return minigrid_tasks(self.env_id, seeds=range(self.grids) if self.grids else None)
 
     @cached_property
     def splits(self) -> Any:
         """The tasks, dealt out."""
         return self.tasks.split(**FRACTIONS, salt=self.salt, by=self.by)
 
+    @cached_property
+    def horizon(self) -> int:
+        """Steps of an episode, at most."""
+        return self.max_steps or max(task.max_steps for task in self.tasks)
+
     @property
-    def observation(self) -> Space[Any]:  # type: ignore[override]
+    def observation(self) -> Space[Any]:
         """Cells one-hot, the direction, and what is named."""
         extras = extras_of(True, self._mission)
         return observation_space("onehot", self.tasks[0].view_size, extras)

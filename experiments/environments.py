@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import tyro
+
 from envs import problems
 from envs.maze.generators import GENERATORS
-from envs.problems import MDP, Bandit, BuiltIn, GridNavi, Point
+from envs.problems import MDP, Bandit, GridNavi, Parted, Point
 from experiments.maze_pictures import MazePictures
 from metarl.errors import UserError
 from metarl.rl.gymnasium_problem import problem_of
@@ -30,6 +32,17 @@ class Maze(MazePictures, problems.Maze):
 
 
 @dataclass(frozen=True)
+class Minigrid(problems.Minigrid):
+    """Minigrid.
+
+    Attributes:
+        max_steps: Steps of an episode, at most; 0: as many as the id says.
+    """
+
+    max_steps: Annotated[int, tyro.conf.arg(name="horizon")] = 0
+
+
+@dataclass(frozen=True)
 class Foreign:
     """Anybody's problem or Gymnasium environments, made by ``module:factory``.
 
@@ -41,8 +54,8 @@ class Foreign:
     horizon: int | None = None
 
 
-ENVIRONMENTS: dict[str, type[BuiltIn]] = {
-    environment.name: environment for environment in (Maze, Point, GridNavi, Bandit, MDP)
+ENVIRONMENTS: dict[str, type[Parted]] = {
+    environment.name: environment for environment in (Maze, Minigrid, Point, GridNavi, Bandit, MDP)
 }
 """Environments that ``--env`` knows by name, beside ``module:factory``."""
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from ..base.tasks import Arrays, Task
 from .codes import OPEN, TEXTS, WALL, is_kind, with_colours
 from .rules import RULES, Cell
 
-__all__ = ["CANVAS", "FACTS", "MinigridTask", "walls_of"]
+__all__ = ["CANVAS", "FACTS", "NUMBERED", "MinigridTask", "walls_of"]
 
 CANVAS = 25
 """Rows and columns of the grids that the tensor twin plays, at most; Minigrid's have no more."""
@@ -39,6 +40,10 @@ of the task's hash."""
 
 ARROWS = (">>", "vv", "<<", "^^")
 """The agent in a picture, by direction."""
+
+NUMBERED: WeakValueDictionary[int, MinigridTask] = WeakValueDictionary()
+"""Tasks that were made numbers, by their keys, as long as somebody has them: numbers do not say a
+mission, nor an id."""
 
 KNOWN = {text: code for code, text in TEXTS.items()}
 MOST_SIDE, MOST_VIEW = 2**10, 2**6 + 1
@@ -230,6 +235,7 @@ class MinigridTask(Task):
         rule = list(RULES).index(self.rule)
         facts = [cells[0], self.direction, self.max_steps, self.see_through, rule, *cells[1:]]
         facts += [self.view_size, self.height, self.width, self.key]
+        NUMBERED[self.key] = self
         return grid.view("<i8"), np.array(facts, dtype=np.int64)
 
     def check_twin(self) -> None:

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.arrays import StepResult
+from ..base.checks import LARGEST
 from ..base.tensor import TensorEnv
 from .codes import LIGHT, NUM_CODES, WALL
 from .dynamics import (
@@ -35,7 +36,7 @@ from .dynamics import (
 )
 from .rules import RULES
 from .settings import MinigridSettings, Tasks
-from .tasks import CANVAS, FACTS, WORDS, MinigridTask
+from .tasks import CANVAS, FACTS, NUMBERED, WORDS, MinigridTask
 from .views import LOOKS, MOST_VIEW, Forms, Observe, Shadows
 
 __all__ = ["MinigridVectorEnv"]
@@ -52,7 +53,9 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
     Observations are arrays, not dicts: Minigrid's image, uint8 [B, 7, 7, 3], entry [i, j] of each
     i cells across from the left and j cells from the far edge. ``info["direction"]``, int64 [B], is
     there after every step; the missions of the tasks at hand are `missions`. Actions are int64 [B].
-    A task's parameters are its grid and its facts, see `MinigridTask.arrays`. Rewards are
+    A task's parameters are its grid and its facts, see `MinigridTask.arrays`; set as numbers on a
+    GPU they are not looked at: those must have rules and sizes that the environment knows from
+    `tasks`, or from `task_tensor`. Rewards are
     Minigrid's, float32; and float64, to the last bit, where it speaks NumPy.
 
     As in Minigrid an episode can be terminated and truncated at once, in its last step. It is
@@ -119,7 +122,7 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
         self._known: dict[int, MinigridTask] = {}
         self._rules: set[str] = set()
         self._see_through: set[bool] = set()
-        self._needed = (0, 0)
+        self._needed: tuple[int, ...] = (0, 0)  # rows and columns
         for task in source:
             self._learn(task)
         self._table = torch.tensor(transition_table(), device=self.device)
@@ -348,18 +351,40 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
         self._known[task.key] = task
         self._rules.add(task.rule)
         self._see_through.add(task.see_through)
-        self._needed = max(self._needed[0], task.height), max(self._needed[1], task.width)
+        self._needed = tuple(map(max, self._needed, (task.height, task.width)))
 
     def _check_parameters(self, *parameters: torch.Tensor) -> None:
-        unknown = set(parameters[1][:, KEY].tolist()) - set(self._known)
-        if unknown:
-            raise ValueError(
-                f"{len(unknown)} tasks given as numbers are none that this environment was given "
-                "before: make the numbers with its own task_tensor"
-            )
+        """Checks that the facts are some, and keeps what is needed to play them."""
+        facts = dict(zip(FACTS, parameters[1].unbind(1), strict=True))
+        for name, least, most in (
+            ("direction", 0, 3),
+            ("max_steps", 1, LARGEST),
+            ("rule", 0, len(RULES) - 1),
+            ("view_size", self.settings.view_size, self.settings.view_size),
+            ("height", 3, CANVAS),
+            ("width", 3, CANVAS),
+            *((name, 0, CANVAS**2 - 1) for name in ("agent", *TARGET_NAMES)),
+        ):
+            low, high = (int(bound) for bound in torch.aminmax(facts[name]))
+            if not least <= low <= high <= most:
+                raise ValueError(
+                    f"tasks given as numbers have a {name} of {low if low < least else high}, not "
+                    f"within {least} and {most}: make them with task_tensor"
+                )
+        self._rules |= {NAMES[number] for number in set(facts["rule"].tolist())}
+        self._see_through |= {number == 1 for number in set(facts["see_through"].tolist())}
+        sizes = (int(facts[name].max()) for name in ("height", "width"))
+        self._needed = tuple(map(max, self._needed, sizes))
 
     def _task_of(self, *arrays: NDArray[Any]) -> MinigridTask:
-        return self._known[int(arrays[1][KEY])]
+        key = int(arrays[1][KEY])
+        task = self._known.get(key) or NUMBERED.get(key)
+        if task is None:
+            raise ValueError(
+                f"numbers do not say a mission, and nobody in this process has the task with key "
+                f"{key} that they came from: keep it, or set tasks instead of numbers"
+            )
+        return task
 
     def _info(self) -> dict[str, Any]:
         return {"direction": self._state.direction, **super()._info()}

@@ -11,6 +11,7 @@ from minigrid.envs import DoorKeyEnv, EmptyEnv
 
 from envs import MetaObservation, MinigridEnv, MinigridVectorEnv, Trial, minigrid_tasks
 from envs.minigrid.reading import make_minigrid
+from envs.minigrid.tasks import FACTS
 from tests.envs.minigrid.ids import actions, some
 
 BABYAI = ["BabyAI-GoToRedBall-v0", "BabyAI-KeyInBox-v0", "BabyAI-MiniBossLevel-v0"]
@@ -149,11 +150,25 @@ def test_refused_tasks() -> None:
         MinigridVectorEnv(tasks=[wide])
     assert MinigridEnv(tasks=[wide]).reset()[0].shape == (9, 9, 3)
     twin = MinigridVectorEnv(1, tasks=[task])
-    rows = MinigridVectorEnv(1, tasks="MiniGrid-Empty-5x5-v0").task_tensor(
-        some("MiniGrid-Empty-5x5-v0", 1)
-    )
-    with pytest.raises(ValueError, match="make the numbers with its own task_tensor"):
-        twin.reset(options={"tasks": rows})
+    for name, value in (("rule", 99), ("height", 26), ("agent", -1), ("view_size", 5)):
+        rows = twin.task_tensor([task])
+        rows[0, FACTS.index(name) - len(FACTS)] = value
+        with pytest.raises(ValueError, match=rf"a {name} of {value}, .*task_tensor"):
+            twin.reset(options={"tasks": rows})
+
+
+def test_numbers_are_for_any_environment() -> None:
+    tasks = some("MiniGrid-DoorKey-5x5-v0", 2) + some("MiniGrid-MemoryS7-v0", 2)
+    rows = MinigridVectorEnv(4, tasks=tasks).task_tensor(tasks)
+    other = MinigridVectorEnv(4, tasks="MiniGrid-Empty-5x5-v0", horizon=300)
+    seen, _ = other.reset(options={"tasks": rows})
+    wanted, _ = MinigridVectorEnv(4, tasks=tasks).reset(options={"tasks": tasks})
+    np.testing.assert_array_equal(seen, wanted)
+    assert other.tasks == tasks
+    rows[:, -1] += 1
+    other.reset(options={"tasks": rows})
+    with pytest.raises(ValueError, match="numbers do not say a mission"):
+        _ = other.tasks
 
 
 def test_a_horizon_that_is_given_cuts_tasks_short() -> None:
