@@ -37,7 +37,7 @@ from .maze import (
 )
 from .maze.few import FewLayouts
 from .maze.generators import GENERATORS, make_layout
-from .maze.ladder import LayoutAnchors, layout_anchors
+from .maze.ladder import LADDER, LayoutAnchors, layout_anchors
 from .maze.parts import cut, holds
 from .maze.settings import Respawn
 from .maze.views import Sight, View
@@ -50,9 +50,6 @@ FRACTIONS = 0.8, 0.1, 0.1
 
 NAMED = "named"
 """The named mazes (`envs.named_mazes`), which are for tests alone."""
-
-LADDER = ("random", "explorer", "ceiling", "oracle")
-"""Names of the returns to judge by, from who knows nothing to who knows all."""
 
 SAME = ("pillars", "empty")
 """Generators that make one maze alone: its goals are dealt out, and no layout is unseen."""
@@ -254,7 +251,18 @@ class RandomMazes(BuiltIn):
 
     def ladder(self, tasks: Sequence[MazeTask]) -> LayoutAnchors:
         """Returns of all that tasks are judged by, each task's own."""
-        return layout_anchors(tasks, horizon=self.horizon, reward=self.reward, respawn=self.respawn)
+        return layout_anchors(tasks, **self.episode)
+
+    @property
+    def episode(self) -> dict[str, Any]:
+        """What an episode is like, as `envs.layout_anchors` takes it."""
+        return {
+            "horizon": self.horizon,
+            "reward": self.reward,
+            "respawn": self.respawn,
+            "wall_penalty": self.wall_penalty,
+            "turning": self._sight.turning,
+        }
 
     # How it changes while it is learned ------------------------------------------------------
 

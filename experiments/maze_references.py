@@ -13,7 +13,7 @@ import numpy as np
 
 from envs import MazeTask, layout_hash
 from envs.maze import anchors as oracle
-from envs.maze.ladder import LayoutAnchors, layout_anchors, layout_curves
+from envs.maze.ladder import LADDER, LayoutAnchors, layout_anchors, layout_curves
 from envs.random_mazes import RandomMazes
 from experiments.maze_problems import HiddenGoals
 from metarl.evaluate.finds import (
@@ -85,12 +85,10 @@ class LayoutReferences:
     """What agents are judged by in mazes of any layouts (`metarl.run.trials.References`).
 
     Attributes:
-        maze: Says horizon, reward and where a find leads.
+        maze: Says what an episode is like.
         tasks: The tasks that are played, B.
         trained_on: The layouts of these tasks that training may have drawn, bool by layout.
     """
-
-    LADDER: ClassVar[tuple[str, ...]] = ("random", "explorer", "ceiling", "oracle")
 
     maze: RandomMazes
     tasks: Sequence[MazeTask]
@@ -99,7 +97,7 @@ class LayoutReferences:
     @cached_property
     def anchors(self) -> LayoutAnchors:
         """Returns of each task, expected."""
-        return layout_anchors(self.tasks, **self._trial)
+        return layout_anchors(self.tasks, **self.maze.episode)
 
     @cached_property
     def hashes(self) -> Any:
@@ -115,7 +113,7 @@ class LayoutReferences:
         means = anchors.means()
         return {
             "normalised_score": anchors.normalised_score(float(returns.mean())),
-            **{f"{name}_return": means[name] for name in self.LADDER},
+            **{f"{name}_return": means[name] for name in LADDER},
             "num_layouts": len(layouts["return"]),
             "layouts_trained_on": self.num_trained_on,
             **asdict(finds),
@@ -128,11 +126,11 @@ class LayoutReferences:
 
     def beside(self, summary: Mapping[str, Any]) -> str:
         """The returns in words."""
-        return in_words(self.LADDER, summary)
+        return in_words(LADDER, summary)
 
     def curves(self) -> dict[str, Any]:
         """Expected rewards ``[T, 1]`` by name."""
-        curves = layout_curves(self.tasks, **self._trial)
+        curves = layout_curves(self.tasks, **self.maze.episode)
         shown = ("explorer", "random")
         return {REFERENCES[name]: getattr(curves, name)[:, None] for name in shown}
 
@@ -171,7 +169,7 @@ class LayoutReferences:
             self.hashes,
             {
                 "return": returns,
-                **{f"{name}_return": getattr(anchors, name) for name in self.LADDER},
+                **{f"{name}_return": getattr(anchors, name) for name in LADDER},
                 "success": (rewards > 0).any(0).astype(float),
                 "finds": (rewards > 0).sum(0).astype(float),
                 "first_find": firsts,
@@ -180,11 +178,6 @@ class LayoutReferences:
             },
         )
         return {**found, "share": found["return"] / found["explorer_return"]}
-
-    @property
-    def _trial(self) -> dict[str, Any]:
-        maze = self.maze
-        return {"horizon": maze.horizon, "reward": maze.reward, "respawn": maze.respawn}
 
 
 def in_words(names: Iterable[str], summary: Mapping[str, Any]) -> str:

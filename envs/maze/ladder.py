@@ -50,7 +50,7 @@ from .explorers import find_times, first_finds, tours
 from .layout import Layout
 from .tasks import MazeTask, maze_tasks
 
-__all__ = ["LayoutAnchors", "LayoutCurves", "layout_anchors", "layout_curves"]
+__all__ = ["LADDER", "LayoutAnchors", "LayoutCurves", "layout_anchors", "layout_curves"]
 
 Array = NDArray[np.float64]
 Score = TypeVar("Score", float, Array)
@@ -60,7 +60,7 @@ Tasks = TaskSet[MazeTask] | Sequence[MazeTask] | Layout
 Respawn = Literal["random", "start", "end"]
 """What a find does: sends the agent to another cell than the goal, to the start, or ends."""
 
-RUNGS = ("random", "explorer", "ceiling", "oracle")
+LADDER = ("random", "explorer", "ceiling", "oracle")
 """Names of the returns, from who knows nothing to who knows all."""
 
 NUM_TOURS = 64
@@ -102,7 +102,7 @@ class LayoutAnchors:
 
     def means(self) -> dict[str, float]:
         """Means over the tasks, by name."""
-        names = (*RUNGS, "first_find", "shortest")
+        names = (*LADDER, "first_find", "shortest")
         return {name: float(getattr(self, name).mean()) for name in names}
 
     def normalised_score(self, returns: Score) -> Score:
@@ -124,10 +124,11 @@ class LayoutAnchors:
 
 @dataclass(frozen=True)
 class _Episode:
-    """What an episode is like."""
+    """What an episode is like, for a reward of 1."""
 
     horizon: int
     respawn: Respawn
+    wall_penalty: float
     turning: bool
     seed: int
 
@@ -138,6 +139,7 @@ def layout_anchors(
     horizon: int = 200,
     reward: float = 10.0,
     respawn: Respawn = "start",
+    wall_penalty: float = 0.0,
     turning: bool = False,
     seed: int = 0,
 ) -> LayoutAnchors:
@@ -148,6 +150,7 @@ def layout_anchors(
         horizon: Steps in the episode, at least 1.
         reward: Paid on entering the goal, above 0.
         respawn: What a find does.
+        wall_penalty: Taken off when a wall blocks a move, which happens to random actions alone.
         turning: Whether agents turn, as those with an egocentric view do.
         seed: Of what breaks ties. A task's anchors do not depend on the other tasks.
 
@@ -158,7 +161,7 @@ def layout_anchors(
         ValueError: If there are no tasks, or a value is out of range.
         TypeError: If they are no maze tasks.
     """
-    single, _ = _answer(tasks, horizon, reward, respawn, turning, seed)
+    single, _ = _answer(tasks, horizon, reward, respawn, wall_penalty, turning, seed)
     return LayoutAnchors(**single)
 
 
@@ -168,16 +171,23 @@ def layout_curves(
     horizon: int = 200,
     reward: float = 10.0,
     respawn: Respawn = "start",
+    wall_penalty: float = 0.0,
     turning: bool = False,
     seed: int = 0,
 ) -> LayoutCurves:
     """Expected reward of every step; they sum to the means of `layout_anchors`. Same arguments."""
-    _, curves = _answer(tasks, horizon, reward, respawn, turning, seed)
+    _, curves = _answer(tasks, horizon, reward, respawn, wall_penalty, turning, seed)
     return LayoutCurves(**curves)
 
 
 def _answer(
-    tasks: Tasks, horizon: int, reward: float, respawn: Respawn, turning: bool, seed: int
+    tasks: Tasks,
+    horizon: int,
+    reward: float,
+    respawn: Respawn,
+    wall_penalty: float,
+    turning: bool,
+    seed: int,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Fields of `LayoutAnchors`, and of `LayoutCurves`."""
     tasks = maze_tasks(tasks) if isinstance(tasks, Layout) else tasks
@@ -190,12 +200,15 @@ def _answer(
         raise ValueError("there are no tasks to give anchors for: give at least one")
     if not (math.isfinite(reward) and reward > 0):
         raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
+    if not (math.isfinite(wall_penalty) and wall_penalty >= 0):
+        raise ValueError(f"wall_penalty must be finite and at least 0, got {wall_penalty}")
     if respawn not in get_args(Respawn):
         raise ValueError(f"respawn must be one of {get_args(Respawn)}, got {respawn!r}")
-    episode = _Episode(whole_number(horizon, "horizon"), respawn, turning, check_seed(seed))
+    steps, penalty = whole_number(horizon, "horizon"), float(wall_penalty / reward)
+    episode = _Episode(steps, respawn, penalty, bool(turning), check_seed(seed))
     single, curves = _unit(tuple(check_task_type(task, MazeTask) for task in tasks), episode)
-    paid = {rung: reward * single[rung] for rung in RUNGS}
-    return {**single, **paid}, {rung: reward * curves[rung] for rung in RUNGS}
+    paid = {rung: reward * single[rung] for rung in LADDER}
+    return {**single, **paid}, {rung: reward * curves[rung] for rung in LADDER}
 
 
 @lru_cache(maxsize=16)
@@ -204,10 +217,10 @@ def _unit(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """`_answer` for a reward of 1; not to be written into."""
     single: dict[str, list[Array]] = {}
-    sums: dict[str, Array] = dict.fromkeys(RUNGS, np.zeros(episode.horizon))
+    sums: dict[str, Array] = dict.fromkeys(LADDER, np.zeros(episode.horizon))
     for part in _parts(tasks, episode):
         for name, values in _part(part, episode).items():
-            if name in RUNGS:
+            if name in LADDER:
                 sums[name] = sums[name] + values.sum(0).numpy()
                 values = values.sum(1)
             single.setdefault(name, []).append(values.numpy())
@@ -240,7 +253,7 @@ def _part(tasks: tuple[MazeTask, ...], episode: _Episode) -> dict[str, torch.Ten
     shortest = mazes.goal_distance
     back = _ways_back(mazes, pairs, respawn, horizon)
     return {
-        "random": _random(mazes, respawn, horizon),
+        "random": _random(mazes, episode),
         "explorer": _exploited(found, back),
         "ceiling": _exploited(find_times(_at_goal(best, mazes), horizon), back),
         "oracle": _exploited(find_times(shortest[:, None], horizon), back),
@@ -322,22 +335,24 @@ def _planned(
     return times.gather(1, best[..., None].expand(-1, -1, times.shape[2]))
 
 
-def _random(mazes: Mazes, respawn: Respawn, horizon: int) -> torch.Tensor:
-    """Expected finds of random actions at each step, float64 [N, T], by dynamic programming."""
+def _random(mazes: Mazes, episode: _Episode) -> torch.Tensor:
+    """Expected rewards of random actions at each step, float64 [N, T], by dynamic programming."""
     num_mazes, places, num_actions = mazes.next_place.shape
     rows, goal = torch.arange(num_mazes), mazes.goal_places
     after = mazes.next_place.reshape(num_mazes, -1)
     elsewhere = _elsewhere(mazes)
+    blocked = mazes.next_place == torch.arange(places)[:, None]
+    bumps = episode.wall_penalty * blocked.double().mean(2)  # [N, Q]
     value = torch.zeros(num_mazes, places, dtype=torch.float64)  # 0 on the goal, never a start
     earned = [torch.zeros(num_mazes, dtype=torch.float64)]
-    for _ in range(horizon):
+    for _ in range(episode.horizon):
         find = torch.ones(num_mazes, dtype=torch.float64)
-        if respawn == "random":
+        if episode.respawn == "random":
             find += (value * elsewhere).sum(1)
-        elif respawn == "start":
+        elif episode.respawn == "start":
             find += value[rows, mazes.start]
         value.scatter_(1, goal, find[:, None].expand_as(goal))
-        value = value.gather(1, after).reshape(num_mazes, places, num_actions).mean(2)
+        value = value.gather(1, after).reshape(num_mazes, places, num_actions).mean(2) - bumps
         value.scatter_(1, goal, 0.0)
         earned.append(value[rows, mazes.start])
     return torch.stack(earned, 1).diff(dim=1)

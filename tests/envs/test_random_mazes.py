@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from envs import MazeFamily, MazeTask, layout_hash, named_mazes
+from envs import MazeFamily, MazeTask, layout_anchors, layout_hash, named_mazes
 from envs.maze.few import FewLayouts
 from envs.maze.generators import GENERATORS
 from envs.random_mazes import RandomMazes, is_perfect, sizes_of, usual_horizon
@@ -210,3 +210,13 @@ def test_a_file_with_too_few_mazes_to_part_is_refused(tmp_path):
     path.write_text(OPEN)
     with pytest.raises(ValueError, match="draw more mazes into it"):
         RandomMazes(str(path))
+
+
+def test_agents_that_turn_are_judged_by_those_that_turn():
+    mazes = RandomMazes("dfs", size=9, view="egocentric-5", wall_penalty=0.1)
+    tasks = mazes.test.sample(3, torch.Generator().manual_seed(0))
+    turning = layout_anchors(
+        tasks, horizon=mazes.horizon, reward=1.0, wall_penalty=0.1, turning=True
+    )
+    assert mazes.ladder(tasks).means() == turning.means()
+    assert RandomMazes("dfs", size=9).ladder(tasks).means()["oracle"] > turning.means()["oracle"]

@@ -1,6 +1,7 @@
 """Anchors for any layouts, against other ways to the same numbers."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from envs import (
     GridMazeEnv,
+    GridMazeVectorEnv,
     Layout,
     MazeFamily,
     MazeTask,
@@ -110,6 +112,25 @@ def test_random_actions_that_find_and_start_again() -> None:
         place = after[:3] + after[3] * np.array([0.0, 1.0, 0.0])
     anchors = layout_anchors([task], horizon=30, reward=1.0)
     np.testing.assert_allclose(anchors.random, finds)
+
+
+@pytest.mark.parametrize("turning", [False, True])
+def test_walls_cost_random_actions_what_they_do_in_the_environment(turning: bool) -> None:
+    task, horizon = named_mazes()["StandardMaze"], 15
+    task = MazeTask(task.layout, goal=(1, 4), start=task.start, direction=2)
+    options: dict[str, Any] = {"respawn": "start", "horizon": horizon, "wall_penalty": 0.5}
+    view = "egocentric-5" if turning else "3x3"
+    env = GridMazeVectorEnv(4000, tasks=[task], view=view, reward=2.0, **options)
+    env.reset(seed=0)
+    rng, returns = torch.Generator().manual_seed(1), torch.zeros(4000)
+    for _ in range(horizon):
+        actions = torch.randint(3 if turning else 4, (4000,), generator=rng)
+        returns += env.step(actions)[1]
+    anchors = layout_anchors([task], reward=2.0, turning=turning, **options)
+    assert abs(returns.mean() - anchors.random[0]) < 4 * returns.std() / 4000**0.5
+    free = layout_anchors([task], reward=2.0, turning=turning, **options | {"wall_penalty": 0.0})
+    assert anchors.random < free.random
+    assert (anchors.explorer, anchors.oracle) == (free.explorer, free.oracle)
 
 
 def test_an_explorer_by_hand() -> None:
@@ -264,6 +285,7 @@ def test_tasks_of_every_form() -> None:
         ({"tasks": []}, "there are no tasks"),
         ({"horizon": 0}, "horizon must be at least 1, got 0"),
         ({"reward": 0.0}, "reward must be above 0"),
+        ({"wall_penalty": -1.0}, "wall_penalty must be finite and at least 0, got -1.0"),
         ({"seed": -1}, "a seed must be at least 0, got -1"),
         ({"respawn": "centre"}, "respawn must be one of .*, got 'centre'"),
     ],
