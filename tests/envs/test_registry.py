@@ -111,6 +111,21 @@ def test_make_vec_also_makes_sync_copies_of_the_single_one() -> None:
     env.close()
 
 
+@pytest.mark.parametrize("env_id", IDS)
+def test_copies_in_other_processes(env_id: str) -> None:
+    other, here = (
+        gymnasium.make_vec(env_id, num_envs=2, vectorization_mode=mode, horizon=3)
+        for mode in ("async", "sync")
+    )
+    np.testing.assert_array_equal(other.reset(seed=0)[0], here.reset(seed=0)[0])
+    here.action_space.seed(0)
+    for _ in range(8):
+        actions = here.action_space.sample()
+        for one, same in zip(other.step(actions)[:4], here.step(actions)[:4], strict=True):
+            np.testing.assert_array_equal(one, same)
+    other.close()
+
+
 def test_spec_can_be_copied_and_made_again() -> None:
     tasks = maze_tasks(envs.pillar_maze(7)).split().train
     env = Trial(gymnasium.make("metarl/GridMaze-v0", tasks=tasks, horizon=5), 3)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import vector as wrappers
 
 import envs
 from tests.envs.families import every_id
@@ -250,12 +251,12 @@ def test_trials_whose_episodes_end_in_their_own_time(name: str, flag: bool) -> N
     env_id, tasks = f"metarl/{family}-v0", tasks * 3
     below = gymnasium.make_vec(env_id, num_envs=6, **settings)
     ours = envs.VectorMetaObservation(envs.VectorTrial(below, 3, episode_flag=flag))
-    wrappers = [
+    around = [
         lambda env: envs.Trial(env, 3, episode_flag=flag),
         envs.MetaObservation,
     ]
     singles = gymnasium.make_vec(
-        env_id, num_envs=6, vectorization_mode="sync", wrappers=wrappers, **settings
+        env_id, num_envs=6, vectorization_mode="sync", wrappers=around, **settings
     )
     for single, task in zip(singles.envs, tasks, strict=True):  # type: ignore[attr-defined]
         single.unwrapped.task = task
@@ -290,6 +291,33 @@ def test_trials_whose_episodes_end_in_their_own_time(name: str, flag: bool) -> N
     assert len(lengths) > 3
 
 
+@pytest.mark.parametrize("name", EARLY)
+@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP])
+def test_gymnasiums_wrappers_where_episodes_end_early(name: str, mode: AutoresetMode) -> None:
+    both = []
+    for env in pair(name, mode):
+        rewards = wrappers.NormalizeReward(wrappers.RecordEpisodeStatistics(env))
+        both.append(rewards if mode is SAME_STEP else wrappers.NormalizeObservation(rewards))
+    ours, theirs = both
+    ours.reset(seed=0, options={"tasks": FIXED[name][2]})
+    theirs.reset(seed=0)
+    theirs.action_space.seed(1)
+    episodes = 0
+    for _ in range(40):
+        actions = theirs.action_space.sample()
+        result, expected = ours.step(actions), theirs.step(actions)
+        for one, other in zip(result[:4], expected[:4], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        assert ("episode" in result[4]) == ("episode" in expected[4])
+        if "episode" in expected[4]:
+            np.testing.assert_array_equal(result[4]["_episode"], expected[4]["_episode"])
+            mine, wanted = result[4]["episode"], expected[4]["episode"]
+            np.testing.assert_array_equal(mine["l"], wanted["l"])
+            np.testing.assert_allclose(mine["r"], wanted["r"], rtol=1e-6)
+            episodes += int(expected[4]["_episode"].sum())
+    assert episodes >= 4
+
+
 def test_trials_of_their_own_time_draw_tasks_for_each_trial() -> None:
     below: Any = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=5, goal="ends", horizon=3)
     env = envs.VectorTrial(below, 2)
@@ -308,7 +336,7 @@ def test_what_trials_of_their_own_time_refuse() -> None:
     below = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, goal="ends", device="cpu")
     with pytest.raises(ValueError, match="with wait=True episodes wait for each other"):
         envs.VectorTrial(below, 2, wait=True)
-    inside = gymnasium.wrappers.vector.ClipReward(below, 0, 1)
+    inside = wrappers.ClipReward(below, 0, 1)
     with pytest.raises(ValueError, match="around VectorTrial, not inside it"):
         envs.VectorTrial(inside, 2)
     points = gymnasium.make_vec("metarl/PointNavigation-v0", num_envs=2, goal_radius=0.0)
@@ -320,7 +348,7 @@ def test_a_foreign_wrapper_inside_ours() -> None:
     """Inputs are made of arrays too, but a trial needs the tensors: all start in lock step."""
     ours = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, horizon=3)
     theirs = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, horizon=3)
-    inside = envs.VectorMetaObservation(gymnasium.wrappers.vector.RecordEpisodeStatistics(theirs))
+    inside = envs.VectorMetaObservation(wrappers.RecordEpisodeStatistics(theirs))
     around = envs.VectorMetaObservation(ours)
     assert inside.observation_space == around.observation_space
     np.testing.assert_array_equal(inside.reset(seed=0)[0], around.reset(seed=0)[0])
@@ -329,7 +357,7 @@ def test_a_foreign_wrapper_inside_ours() -> None:
         for one, other in zip(inside.step(actions)[:4], around.step(actions)[:4], strict=True):
             np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match=r"RecordEpisodeStatistics around it .* device='cpu'"):
-        envs.VectorTrial(gymnasium.wrappers.vector.RecordEpisodeStatistics(theirs), 2)
+        envs.VectorTrial(wrappers.RecordEpisodeStatistics(theirs), 2)
 
 
 @pytest.mark.parametrize(
