@@ -12,19 +12,20 @@ import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Space
+from gymnasium.spaces import Box, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from torch import Tensor
 
 from metarl.errors import UserError
 from metarl.rl.host_env import HostVectorEnv
 from metarl.rl.problem import Anchors, TaskSource
+from metarl.rl.spaces import flattens
 
 MAX_SEED = 2**31 - 1
 """The largest seed of a Gymnasium environment; some keep 32 bits with a sign."""
@@ -57,8 +58,9 @@ class GymnasiumProblem:
     """Gymnasium environments as a `Problem`.
 
     Attributes:
-        make: Makes one environment; or, with a parameter ``num_envs``, a vector environment of so
-            many, by default in the autoreset mode that it chooses.
+        make: Makes one environment (observations that are whole numbers, dicts or tuples become
+            arrays, as Gymnasium flattens them); or, with a parameter ``num_envs``, a vector
+            environment of so many, by default in the autoreset mode that it chooses.
         train: Tasks to train on; None: seeds.
         validation: Tasks to choose settings by; None: seeds.
         test: Tasks to report on; None: seeds.
@@ -171,7 +173,8 @@ class GymnasiumProblem:
                     f"{self.name}: asked for {num_envs} environments, got {env.num_envs}"
                 )
             return env
-        return SyncVectorEnv([self.make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+        make = partial(_flat, self.make)
+        return SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
 
 
 class HostTasks:
@@ -296,6 +299,15 @@ def problem_of(path: str, max_steps: int | None = None) -> Any:
     if isinstance(made, GymnasiumProblem):
         return replace(made, max_steps=max_steps)
     raise UserError(f"--horizon is for Gymnasium environments; {path} has its own")
+
+
+def _flat(make: Callable[[], gymnasium.Env[Any, Any]]) -> gymnasium.Env[Any, Any]:
+    """An environment whose observations are arrays, as far as Gymnasium flattens them."""
+    env = make()
+    space = env.observation_space
+    if isinstance(space, Box) or not flattens(space):
+        return env
+    return gymnasium.wrappers.FlattenObservation(env)
 
 
 def _longest(env: Any) -> int | None:

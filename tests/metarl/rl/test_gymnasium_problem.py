@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers import FilterObservation
 from minigrid.wrappers import ImgObsWrapper
 
 from envs import MetaObservation, Trial
@@ -134,6 +135,36 @@ def test_what_is_no_problem_is_refused_with_the_reason(path, steps, message):
 )
 def test_the_horizon_is_read(make, steps):
     assert GymnasiumProblem(make).horizon == steps
+
+
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        (lambda: gymnasium.make("FrozenLake-v1"), 16),
+        (lambda: gymnasium.make("Taxi-v4"), 500),
+        (lambda: gymnasium.make("Blackjack-v1", max_episode_steps=9), 45),
+        (
+            lambda: FilterObservation(
+                gymnasium.make("MiniGrid-Empty-5x5-v0"), ["image", "direction"]
+            ),
+            151,
+        ),
+    ],
+)
+def test_observations_that_flatten_become_arrays(make, size):
+    problem = GymnasiumProblem(make)
+    assert problem.observation.shape == (size,)
+    env = problem.make_env(3, generators(), CPU)
+    observation, _ = env.reset()
+    for _ in range(3):
+        assert observation.shape == (3, size)
+        assert observation.dtype == torch.float32
+        observation, *_ = env.step(torch.zeros(3, dtype=torch.int64))
+
+
+def test_observations_that_do_not_are_named():
+    with pytest.raises(UserError, match="wrap each environment in minigrid"):
+        _ = GymnasiumProblem(lambda: gymnasium.make("MiniGrid-Empty-5x5-v0")).observation
 
 
 def test_the_horizon_may_be_given():
