@@ -205,7 +205,8 @@ def random_mazes(
 ) -> TrainSettings:
     """Return what learns another maze in every trial: many small steps on scaled returns.
 
-    Minibatches of whole trials and returns of the order of 1 matter most; see benchmarks/mazes.
+    Minibatches of whole trials, advantages of deviation 1 (beside which the entropy term is small)
+    and returns of the order of 1 matter most; see benchmarks/mazes.
 
     Raises:
         UserError: The preset is of the published maze, or a name is none.
@@ -247,6 +248,7 @@ def random_mazes(
             entropy="shannon",
             entropy_coef=0.02,
             entropy_decay="linear",
+            normalise_advantages=True,
             reward_scale=0.1,
         ),
         learner=METHODS[name](
