@@ -36,6 +36,7 @@ class LayoutBank:
         next_place: int64 [L * P * poses * A], where an action leads.
         num_free: int64 [L], the free cells of each layout.
         rows: int64 [L, H], the layouts as they were written last; None before.
+        whole: float32 [C, I], the views from all places, of one shared layout; else None.
 
     Args: see above, and
         device: Device of the tables.
@@ -52,7 +53,8 @@ class LayoutBank:
         self.num_cells, self.height, self.width = sizes
         self.rows: torch.Tensor | None = None
         self.sight, self.device = sight, device
-        self._whole: torch.Tensor | None = None  # float32 [C, I], the views of one shared layout
+        self.whole: torch.Tensor | None = None
+        self._bumped: torch.Tensor | None = None  # float32 [C * A] of one shared layout
         cells = num_slots * self.num_cells
         num_actions = TURNING_ACTIONS if sight.turning else NUM_ACTIONS
         self.next_place = self._empty(cells * sight.poses * num_actions, dtype=torch.int64)
@@ -76,15 +78,16 @@ class LayoutBank:
         bank.next_place = torch.tensor(tables.next_cell.reshape(-1), device=device)
         bank.num_free.fill_(layout.num_free)
         bank._spots = torch.tensor(tables.places[:: tables.poses], device=device)
-        bank._whole = torch.tensor(views(tables, sight), device=device)
+        bank.whole = torch.tensor(views(tables, sight), device=device)
+        bank._bumped = torch.tensor(tables.bumped.reshape(-1), device=device, dtype=torch.float32)
         return bank
 
     # What the mazes are asked ---------------------------------------------------------------
 
     def observe(self, places: torch.Tensor) -> torch.Tensor:
         """The views from B places: float32 [B, I], a new tensor."""
-        if self._whole is not None:
-            return torch.index_select(self._whole, 0, places)
+        if self.whole is not None:
+            return torch.index_select(self.whole, 0, places)
         seen = torch.index_select(self._seen, 0, places)
         if self.sight.view == "3x3":
             seen = torch.index_select(self._patterns, 0, seen)
@@ -94,10 +97,24 @@ class LayoutBank:
             return seen
         return torch.cat((seen, *self._written(places)), 1)
 
+    def blocked(
+        self, index: torch.Tensor, before: torch.Tensor, reached: torch.Tensor
+    ) -> torch.Tensor:
+        """Where walls have blocked moves: 1 there, float32 [B].
+
+        Args:
+            index: int64 [B], the rows of `next_place` of these moves.
+            before: int64 [B], the places before.
+            reached: int64 [B], the places reached: only a wall holds an agent where it is.
+        """
+        if self._bumped is not None:
+            return torch.index_select(self._bumped, 0, index)
+        return torch.eq(reached, before).to(torch.float32)
+
     def positions(self, places: torch.Tensor) -> torch.Tensor:
         """(row, column) of B places: int64 [B, 2]."""
         spots = torch.index_select(self._spots, 0, self.cells(places)).to(torch.int64)
-        return spots if self._whole is not None else spots % LONGEST_SIDE
+        return spots if self.whole is not None else spots % LONGEST_SIDE
 
     def cells(self, places: torch.Tensor) -> torch.Tensor:
         """The cells of places, by their numbers in the bank."""

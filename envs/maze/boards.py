@@ -62,17 +62,22 @@ class Boards:
         self.slots: torch.Tensor | None = None
         self._first: torch.Tensor | None = None  # [B], cells of the bank before the mazes' own
 
-    def settle(self, layouts: torch.Tensor | None, drawn: bool, where: torch.Tensor | None) -> None:
+    def settle(
+        self, layouts: torch.Tensor | None, drawn: bool, where: torch.Tensor | None
+    ) -> LayoutBank:
         """Takes the layouts of the tasks at hand.
 
         Args:
             layouts: Their rows, int64 [B, H], or numbers, int64 [B]; None for the one layout.
             drawn: Whether the tasks were drawn here, not set from outside.
             where: The mazes whose tasks may have changed, bool [B]; all of them if None.
+
+        Returns:
+            `bank`.
         """
         if layouts is None:
             self.bank, self.slots, self._first = self._home, None, None
-            return
+            return self.bank
         if layouts.dim() == 1:
             self.bank, self.slots = self._home, layouts
         else:
@@ -82,6 +87,7 @@ class Boards:
                 chosen = None if where is None else where.nonzero()[:, 0]
                 self.bank.write(layouts, chosen)
         self._first = self.slots * self.bank.sizes.cells
+        return self.bank
 
     @property
     def num_free(self) -> torch.Tensor:

@@ -146,9 +146,8 @@ def step_many(
     places: torch.Tensor,
     actions: torch.Tensor,
     goals: torch.Tensor,
-    *,
     turning: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """One move of B mazes, before any respawn. Nothing is checked: actions out of range are wrong.
 
     Args:
@@ -159,12 +158,12 @@ def step_many(
         turning: Whether a cell is four places.
 
     Returns:
-        The places reached, int64 [B], which are those before where a wall has blocked the move;
-        and whether they are on the goals, bool [B].
+        The rows of the table, int64 [B]; the places reached, int64 [B], which are those before
+        where a wall has blocked the move; and whether they are on the goals, bool [B].
     """
     index = torch.add(actions, places, alpha=TURNING_ACTIONS if turning else NUM_ACTIONS)
     reached = torch.index_select(next_place, 0, index)
-    return reached, torch.eq(reached >> 2 if turning else reached, goals)
+    return index, reached, torch.eq(reached >> 2 if turning else reached, goals)
 
 
 def teleport_targets(draws: torch.Tensor, goals: torch.Tensor, poses: int = 1) -> torch.Tensor:

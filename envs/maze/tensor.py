@@ -183,17 +183,19 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         )
         self.render_mode = render_mode
         self._validate = validate_actions and self.device.type == "cpu"
-        self._wall_penalty = settings.wall_penalty
         self._reward = self._zero + settings.reward
+        self._wall_penalty = settings.wall_penalty
+        self._goes_back = settings.respawn == "start"
         self._batch_shape = torch.Size((self.num_envs,))
         self._boards = Boards(self.num_envs, settings, self.device)
+        self._bank = self._boards.bank
         source = self._boards.source
         self._ahead = DrawnAhead(source) if isinstance(source, FamilyDraws) else None
         self._places = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
         self._starts = self._goal_cells = self._places
         self._targets: Iterator[torch.Tensor] = iter(())
         self._turning = turning
-        self.exploration_bonus = settings.exploration_bonus
+        self.exploration_bonus = self._bonus = settings.exploration_bonus
         self._explored: Explored | None = None
         self._new: torch.Tensor | None = None  # bool [B], where this step earns the bonus
 
@@ -201,7 +203,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
 
     def _begin(self, started: torch.Tensor | None) -> None:
         boards, settings = self._boards, self.settings
-        boards.settle(self._layouts_of(self._params), self._fixed is None, started)
+        self._bank = boards.settle(self._layouts_of(self._params), self._fixed is None, started)
         goals, starts = self._params[:2]
         if settings.start == "random":
             starts = self._draw_starts(started)
@@ -217,12 +219,19 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             # In one layout drawn whatever a find does: goals and starts do not depend on it.
             if settings.respawn == "random" or boards.slots is None:
                 self._targets = self._next_targets()
+            self._start_exploration()
         self._places = places
-        if self.exploration_bonus:
-            if self._explored is None or started is None:
-                num_cells = boards.bank.sizes.cells
-                self._explored = Explored(self.num_envs, num_cells, self.device)
+        if self._explored is not None:
             self._explored.start(boards.own_cells(places), started)
+
+    def _start_exploration(self) -> None:
+        """Takes the bonus that holds until the next reset of all mazes."""
+        self._bonus, self._explored = self.exploration_bonus, None
+        self.step_tensors = super().step_tensors  # type: ignore[method-assign]
+        if self._bonus:  # without one a step has nothing to add, and costs nothing more
+            num_cells = self._bank.sizes.cells
+            self._explored = Explored(self.num_envs, num_cells, self.device)
+            self.step_tensors = self._step_with_bonus  # type: ignore[method-assign]
 
     def _read_actions(self, actions: Any) -> torch.Tensor:
         moves = as_actions(actions, self.device)
@@ -241,33 +250,40 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         return torch.equal(moves & (NUM_ACTIONS - 1), moves)
 
     def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        before, boards = self._places, self._boards
-        reached, hits = step_many(
-            boards.bank.next_place, before, actions, self._goal_cells, turning=self._turning
+        before, bank = self._places, self._bank
+        index, reached, hits = step_many(
+            bank.next_place, before, actions, self._goal_cells, self._turning
         )
         rewards = torch.where(hits, self._reward, self._zero)
         if self._wall_penalty:
-            blocked = torch.eq(reached, before).to(torch.float32)
+            blocked = bank.blocked(index, before, reached)
             rewards = rewards.sub_(blocked, alpha=self._wall_penalty)
         if self._explored is not None:
-            self._new = self._explored.enter(boards.own_cells(reached), hits) & ~self._ended
-            rewards = rewards.add_(self._new, alpha=self.exploration_bonus)
+            cells = self._boards.own_cells(reached)
+            self._new = self._explored.enter(cells, hits) & ~self._ended
+            rewards = rewards.add_(self._new, alpha=self._bonus)
         if self.may_terminate:  # an agent that has found its goal stays on it
             self._places = torch.where(self._ended, before, reached)
             return rewards, hits
-        self._places = torch.where(hits, self._next_target(), reached)
+        targets = self._starts if self._goes_back else next(self._targets, None)
+        if targets is None:
+            self._targets = self._next_targets()
+            targets = next(self._targets)
+        self._places = torch.where(hits, targets, reached)
         return rewards, None
 
     def _observe(self) -> torch.Tensor:
-        return self._boards.bank.observe(self._places)
+        whole = self._bank.whole
+        if whole is not None:  # a call less in the usual step
+            return torch.index_select(whole, 0, self._places)
+        return self._bank.observe(self._places)
 
-    def step_tensors(self, actions: Any) -> StepResult:
-        """`step`, always with tensors."""
+    def _step_with_bonus(self, actions: Any) -> StepResult:
+        """`step_tensors`, and in ``info`` how much of the rewards is bonus."""
         result = super().step_tensors(actions)
-        if self.exploration_bonus:
-            new = self._false if self._new is None else self._new
-            result[-1]["bonus"] = self.exploration_bonus * new.to(torch.float32)
-            self._new = None
+        new = self._false if self._new is None else self._new
+        result[-1]["bonus"] = self._bonus * new.to(torch.float32)
+        self._new = None
         return result
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -490,16 +506,6 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             draws = draws % (poses * (boards.num_free - 1))
         places = boards.places(teleport_targets(draws, self._params[0], poses))
         return iter(places.unbind(0))
-
-    def _next_target(self) -> torch.Tensor:
-        """The places to which finds in this step send the agents, int64 [B]."""
-        if self.settings.respawn == "start":
-            return self._starts
-        targets = next(self._targets, None)
-        if targets is None:
-            self._targets = self._next_targets()
-            targets = next(self._targets)
-        return targets
 
     def _draw_starts(self, started: torch.Tensor | None) -> torch.Tensor:
         """int64 [B], cell numbers other than the goals'."""

@@ -65,7 +65,7 @@ def test_step_many_says_what_step_one_says(
     cells, poses, actions, goals = torch.tensor(rows).unbind(1)
     next_place = torch.tensor(tables.next_cell.reshape(-1))
     places = cells * tables.poses + poses
-    after, hits = step_many(next_place, places, actions, goals, turning=turning)
+    _, after, hits = step_many(next_place, places, actions, goals, turning)
     for b, (action, goal) in enumerate(zip(actions.tolist(), goals.tolist(), strict=True)):
         reached, hit, bumped = step_one(tables, int(places[b]), action, goal)
         assert (int(after[b]), bool(hits[b])) == (reached, hit)
