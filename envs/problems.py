@@ -32,7 +32,7 @@ from .maze import GridMazeVectorEnv, maze_tasks
 from .maze.anchors import oracle_return, random_return
 from .maze.dynamics import NUM_ACTIONS
 from .maze.generators import make_layout
-from .maze.settings import GoalRule, Start
+from .maze.settings import FORMER_RULES, GoalRule, Start
 from .maze.views import view_space
 from .mdp import MDPTasks, TabularMDPVectorEnv, mdp_reference_returns
 from .minigrid import MinigridTasks, MinigridVectorEnv, minigrid_anchors, minigrid_tasks
@@ -206,8 +206,8 @@ class Maze(BuiltIn):
             layout=make_layout(self.maze, self.size),
             reward=1.0,
             start=self.start,
-            goal=self.goal,
-            observe="walls_and_place",
+            respawn=FORMER_RULES[self.goal],
+            position=True,
         )
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors:

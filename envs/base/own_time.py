@@ -105,10 +105,11 @@ class OwnTime:
         """Starts episodes where `where`, bool [B], is True: on new tasks, unless they are set."""
         if self._fixed is None:
             fresh = self._drawn_tasks(where)
-            self._params = tuple(
-                torch.where(_along(where, old), new, old)
-                for new, old in zip(fresh, self._params, strict=True)
-            )
+            if fresh is not self._params:  # else none was drawn
+                self._params = tuple(
+                    torch.where(_along(where, old), new, old)
+                    for new, old in zip(fresh, self._params, strict=True)
+                )
         self._begin(where)
         self._steps = self._steps.masked_fill(where, 0)
 

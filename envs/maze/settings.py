@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
@@ -21,6 +22,7 @@ from .views import Sight, View
 
 __all__ = [
     "FACINGS",
+    "FORMER_RULES",
     "MOST_DRAWS",
     "Facing",
     "GoalRule",
@@ -53,6 +55,9 @@ FACINGS: tuple[Facing, ...] = get_args(Facing)
 
 GoalRule = Literal["teleports", "ends"]
 """Former names of ``respawn="random"`` and ``"end"``."""
+
+FORMER_RULES: dict[GoalRule, Respawn] = {"teleports": "random", "ends": "end"}
+"""Rules by their former names."""
 
 Observe = Literal["walls", "walls_and_place"]
 """Former names of ``view="3x3"``, without and with ``position=True``."""
@@ -195,18 +200,22 @@ def same_rule(respawn: Respawn, goal: GoalRule | None) -> Respawn:
 
     Raises:
         ValueError: If `goal` is unknown, or they contradict each other.
+
+    Warns:
+        DeprecationWarning: If `goal` is given.
     """
     if goal is None:
         return respawn
-    rules: dict[GoalRule, Respawn] = {"teleports": "random", "ends": "end"}
-    if goal not in rules:
-        raise ValueError(f"goal must be one of {tuple(rules)}, got {goal!r}")
-    if respawn not in ("random", rules[goal]):
+    if goal not in FORMER_RULES:
+        raise ValueError(f"goal must be one of {tuple(FORMER_RULES)}, got {goal!r}")
+    rule = FORMER_RULES[goal]
+    if respawn not in ("random", rule):
         raise ValueError(
-            f"goal={goal!r} is the former name of respawn={rules[goal]!r}, and "
-            f"respawn={respawn!r} was given too: leave goal out"
+            f"goal={goal!r} is the former name of respawn={rule!r}, and respawn={respawn!r} was "
+            f"given too: leave goal out"
         )
-    return rules[goal]
+    warnings.warn(f"goal={goal!r} is now respawn={rule!r}", DeprecationWarning, stacklevel=3)
+    return rule
 
 
 def same_sight(view: View, position: bool, see_through: bool, observe: Observe | None) -> Sight:

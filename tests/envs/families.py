@@ -74,15 +74,16 @@ MAZE = Family(
     vector=GridMazeVectorEnv,
     source=maze_tasks(MAZE_LAYOUT),
     arguments=lambda rng: {
-        "goal": str(rng.choice(["teleports", "ends"])),
-        "observe": str(rng.choice(["walls", "walls_and_place"])),
+        "respawn": str(rng.choice(["random", "start", "end"])),
+        "view": str(rng.choice(["3x3", "5x5"])),
+        "position": bool(rng.integers(2)),
         "wall_penalty": float(rng.choice([0.0, 0.25])),
     },
     actions=lambda rng, t, b: rng.integers(4, size=(t, b)),
     bad_action=np.int64(4),
     bad_task=(1, 1),
-    in_step={"goal": "teleports"},
-    early={"goal": "ends"},
+    in_step={"respawn": "random"},
+    early={"respawn": "end"},
 )
 
 POINT = Family(

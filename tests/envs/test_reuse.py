@@ -11,9 +11,11 @@ from envs import (
     BanditVectorEnv,
     GridMazeVectorEnv,
     GridNaviVectorEnv,
+    MazeFamily,
     MazeTask,
     PointNavigationVectorEnv,
     TabularMDPVectorEnv,
+    TaskSet,
     VectorMetaObservation,
     VectorTrial,
     maze_tasks,
@@ -24,17 +26,25 @@ from tests.envs.families import FAMILIES
 N, B, HORIZON = 3, 4, 6
 GOALS = maze_tasks(pillar_maze(7))
 MAZES: list[dict[str, Any]] = [
-    {"start": start, "goal": goal, "observe": observe}
+    {"start": start, "respawn": respawn, "position": position}
     for start in ("centre", "random")
-    for goal in ("teleports", "ends")
-    for observe in ("walls", "walls_and_place")
+    for respawn in ("random", "end")
+    for position in (False, True)
 ]
+MANY: list[Any] = [MazeFamily("dfs", (7, 9)), GOALS]
+MANY[1] = TaskSet((*MANY[0].sample(6, np.random.default_rng(0)), *GOALS))
 CASES = [
     (family.vector, family.source, {"tasks": family.source})
     for family in FAMILIES
     if family.name != "maze"
 ]
 CASES += [(GridMazeVectorEnv, GOALS, {"tasks": GOALS, **options}) for options in MAZES]
+CASES += [
+    (GridMazeVectorEnv, source, {"tasks": source, "respawn": respawn, "view": view})
+    for source in MANY
+    for respawn in ("random", "start", "end")
+    for view in ("3x3", "egocentric-5")
+]
 every_case = pytest.mark.parametrize(("kind", "source", "arguments"), CASES)
 
 

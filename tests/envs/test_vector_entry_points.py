@@ -31,7 +31,7 @@ FIXED: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
     ),
     "GridMaze with ends": (
         "GridMaze",
-        {"size": 5, "horizon": 7, "goal": "ends"},
+        {"size": 5, "horizon": 7, "respawn": "end"},
         list(envs.maze_tasks(envs.pillar_maze(5)))[:2],
     ),
     "PointNavigation": ("PointNavigation", {"horizon": 4}, [NEAR, FAR]),

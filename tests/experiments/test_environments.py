@@ -203,8 +203,12 @@ def test_trials_of_several_episodes_keep_the_goals_and_pay_once_an_episode():
 
 def test_mazes_are_those_of_the_generators(monkeypatch: pytest.MonkeyPatch) -> None:
     """A further generator is an environment's by its name alone."""
-    corridor = Layout(("#######", "#.....#", "#######"))
-    monkeypatch.setitem(GENERATORS, "corridor", lambda size: corridor)
+    corridor = Layout(("#######", "#.....#", *["#######"] * 5))
+
+    def corridors(n: int, side: int, generator: torch.Generator, device: torch.device):
+        return torch.from_numpy(corridor.walls.copy()).expand(n, side, side)
+
+    monkeypatch.setitem(GENERATORS, "corridor", corridors)
     world = Maze(maze="corridor", size=7, start="random")
     assert {task.layout for task in world.train.tasks} == {corridor}
     env = world.make_env(2, [torch.Generator()], CPU)

@@ -17,7 +17,7 @@ for package in (metarl, envs):
     assert Path(str(package.__file__)).is_relative_to(sys.prefix), package.__file__
 
 goals = envs.maze_tasks(envs.pillar_maze(7)).split(train=0.5, validation=0.2, test=0.3)
-maze = {"size": 7, "horizon": 15, "observe": "walls_and_place", "render_mode": "rgb_array"}
+maze = {"size": 7, "horizon": 15, "position": True, "render_mode": "rgb_array"}
 problem = GymnasiumProblem(
     lambda: gymnasium.make("metarl/GridMaze-v0", **maze),
     train=goals.train,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from envs import Layout, draw, pillar_maze
+from envs import GridMazeEnv, GridMazeVectorEnv, Layout, MazeTask, draw, pillar_maze
 from envs.maze.drawing import AGENT, FLOOR, GOAL, WALL
 
 LAYOUT = pillar_maze(7)
@@ -72,3 +72,30 @@ def test_oblong_mazes() -> None:
 def test_tiny_cells_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 4 pixels, got 3"):
         draw(LAYOUT, agent=(1, 1), cell_size=3)
+
+
+def test_an_agent_that_turns_points_where_it_looks() -> None:
+    ahead = {0: (0, 1), 1: (1, 0), 2: (0, -1), 3: (-1, 0)}
+    for facing, (down, right) in ahead.items():
+        picture = draw(LAYOUT, agent=(3, 3), facing=facing, cell_size=40)
+        tip = colour_at(picture, 3.5 + 0.3 * down, 3.5 + 0.3 * right, 40)
+        behind = colour_at(picture, 3.5 - 0.42 * down, 3.5 - 0.42 * right, 40)
+        assert (tip, behind) == (AGENT, FLOOR)
+
+
+def test_environments_draw_every_layout_and_agents_that_turn() -> None:
+    tasks = [MazeTask(pillar_maze(side), (1, 1), direction=3) for side in (5, 7)]
+    many = GridMazeVectorEnv(2, tasks=tasks, view="egocentric-5", render_mode="rgb_array")
+    many.reset(options={"tasks": tasks})
+    frames = many.render()
+    assert frames is not None
+    for frame, task in zip(frames, tasks, strict=True):
+        expected = draw(task.layout, agent=task.start, goal=task.goal, facing=3)
+        assert np.array_equal(frame, expected)
+    one = GridMazeEnv(tasks=tasks, view="egocentric-5", render_mode="ansi")
+    one.reset(options={"task": tasks[0]})
+    text = one.render()
+    assert text.splitlines()[2] == "#.^.#"
+    one.step(1)
+    assert one.render().splitlines()[2] == "#.>.#"
+    assert one.get_keys_to_action() == {("a",): 0, ("d",): 1, ("w",): 2}

@@ -45,16 +45,20 @@ def test_random_starts_are_drawn_again_for_every_episode_of_a_task() -> None:
 def test_a_task_starts_where_it_starts_whatever_its_company_and_what_the_goal_does() -> None:
     tasks = maze_tasks(LAYOUT).tasks[:3]
 
-    def starts(part: slice, goal: Any) -> list[list[int]]:
+    def starts(part: slice, respawn: Any) -> list[list[int]]:
         generators = [torch.Generator().manual_seed(seed) for seed in range(3)][part]
         env = GridMazeVectorEnv(
-            5 * len(generators), layout=LAYOUT, generator=generators, start="random", goal=goal
+            5 * len(generators),
+            layout=LAYOUT,
+            generator=generators,
+            start="random",
+            respawn=respawn,
         )
         return starts_of(env, [task for task in tasks[part] for _ in range(5)])
 
-    everything = starts(slice(None), "ends")
-    assert everything[5:10] == starts(slice(1, 2), "ends")
-    assert everything == starts(slice(None), "teleports")
+    everything = starts(slice(None), "end")
+    assert everything[5:10] == starts(slice(1, 2), "end")
+    assert everything == starts(slice(None), "random")
 
 
 def test_a_random_start_is_a_start_like_any_other() -> None:
@@ -74,7 +78,7 @@ def test_a_random_start_is_a_start_like_any_other() -> None:
 
 
 def test_a_goal_that_ends_the_episode_pays_once_and_holds_the_agent() -> None:
-    env = GridMazeVectorEnv(2, layout=LAYOUT, horizon=4, goal="ends", wall_penalty=0.5)
+    env = GridMazeVectorEnv(2, layout=LAYOUT, horizon=4, respawn="end", wall_penalty=0.5)
     env.reset(options={"tasks": [TASK, MazeTask(LAYOUT, (3, 3))]})
     results = [env.step(torch.tensor(actions)) for actions in ([UP, UP], [UP, UP], [RIGHT, RIGHT])]
     assert [r[1].tolist() for r in results] == [[10.0, 0.0], [0.0, -0.5], [0.0, 0.0]]
@@ -82,7 +86,7 @@ def test_a_goal_that_ends_the_episode_pays_once_and_holds_the_agent() -> None:
     assert env.agent_positions.tolist() == [[1, 2], [1, 3]]
     _, _, terminated, truncated, _ = env.step(torch.tensor([0, 0]))
     assert (terminated.tolist(), truncated.tolist()) == ([True, False], [False, True])
-    one = GridMazeEnv(layout=LAYOUT, goal="ends", tasks=[TASK])
+    one = GridMazeEnv(layout=LAYOUT, respawn="end", tasks=[TASK])
     one.reset()
     assert one.step(UP)[1:4] == (10.0, True, False)
     assert one.agent_position == TASK.goal
@@ -90,9 +94,9 @@ def test_a_goal_that_ends_the_episode_pays_once_and_holds_the_agent() -> None:
 
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
 def test_episodes_that_end_early_are_followed_by_others(mode: str) -> None:
-    env = GridMazeVectorEnv(64, layout=LAYOUT, horizon=6, goal="ends", autoreset_mode=mode)
+    env = GridMazeVectorEnv(64, layout=LAYOUT, horizon=6, respawn="end", autoreset_mode=mode)
     random = GridMazeVectorEnv(
-        64, layout=LAYOUT, horizon=6, goal="ends", start="random", autoreset_mode=mode
+        64, layout=LAYOUT, horizon=6, respawn="end", start="random", autoreset_mode=mode
     )
     for mazes in (env, random):
         mazes.reset(seed=0)
@@ -111,14 +115,15 @@ def test_episodes_that_end_early_are_followed_by_others(mode: str) -> None:
 
 
 @pytest.mark.parametrize("start", ["centre", "random"])
-@pytest.mark.parametrize("goal", ["teleports", "ends"])
-def test_random_actions_earn_what_the_anchor_says(start: Any, goal: Any) -> None:
+@pytest.mark.parametrize(("goal", "respawn"), [("teleports", "random"), ("ends", "end")])
+def test_random_actions_earn_what_the_anchor_says(start: Any, goal: Any, respawn: Any) -> None:
     tasks = maze_tasks(LAYOUT).split().test
-    own = {"start": start, "goal": goal, "horizon": 8, "reward": 2.0}
-    env = GridMazeVectorEnv(20000, tasks=tasks, **own)
+    own = {"start": start, "horizon": 8, "reward": 2.0}
+    env = GridMazeVectorEnv(20000, tasks=tasks, respawn=respawn, **own)
     env.reset(seed=0)
     rng = torch.Generator().manual_seed(7)
     total = sum(env.step(torch.randint(4, (20000,), generator=rng))[1] for _ in range(8))
+    own["goal"] = goal
     floor = oracle.random_return(tasks, **own)
     error = float(total.std()) / 20000**0.5  # type: ignore[union-attr]
     assert abs(float(total.mean()) - floor) < 4 * error  # type: ignore[union-attr]
@@ -141,3 +146,16 @@ def test_goals_alone_say_no_task_where_starts_differ() -> None:
     env = GridMazeVectorEnv(1, tasks=[TASK, MazeTask(LAYOUT, (1, 1), (3, 3))])
     with pytest.raises(ValueError, match="goals alone do not say a task"):
         env.reset(options={"goals": torch.tensor([0])})
+
+
+def test_former_names_are_understood() -> None:
+    for former, today in (("teleports", "random"), ("ends", "end")):
+        for kind in (GridMazeEnv, GridMazeVectorEnv):
+            with pytest.warns(DeprecationWarning, match=f"now respawn='{today}'") as warned:
+                env = kind(layout=LAYOUT, goal=former)
+            assert env.settings.respawn == today
+            assert warned[0].filename == __file__
+    for former, position in (("walls", False), ("walls_and_place", True)):
+        for kind in (GridMazeEnv, GridMazeVectorEnv):
+            sight = kind(layout=LAYOUT, observe=former).settings.sight
+            assert (sight.view, sight.position) == ("3x3", position)

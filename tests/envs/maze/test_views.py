@@ -14,7 +14,7 @@ from envs.maze.views import seen_cells, written_places
 @pytest.mark.parametrize("size", [5, 9, 13])
 def test_the_place_is_seen_and_can_be_read(size: int) -> None:
     layout = pillar_maze(size)
-    env = GridMazeVectorEnv(50, layout=layout, horizon=30, observe="walls_and_place")
+    env = GridMazeVectorEnv(50, layout=layout, horizon=30, position=True)
     observation, _ = env.reset(seed=0)
     for step in range(20):
         assert observation.shape == (50, 23)

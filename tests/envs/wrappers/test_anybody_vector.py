@@ -23,7 +23,7 @@ ENVIRONMENTS: dict[str, Callable[[], Single]] = {
     "FrozenLake": partial(made, "FrozenLake-v1", max_episode_steps=7),
     "Pendulum": partial(made, "Pendulum-v1", max_episode_steps=5),
     "Minigrid": partial(made, "MiniGrid-LavaGapS5-v0", max_steps=9),
-    "ours": partial(made, "metarl/GridMaze-v0", size=5, horizon=4, goal="ends"),
+    "ours": partial(made, "metarl/GridMaze-v0", size=5, horizon=4, respawn="end"),
     "a tuple": lambda: Numbers(copy.deepcopy(SPACES["a tuple"]), Discrete(3, start=-1), limit=9),
     "a dict": lambda: Numbers(copy.deepcopy(SPACES["a dict"]), SPACES["several from 2"], limit=9),
     "a text": lambda: Numbers(copy.deepcopy(SPACES["a text"]), SPACES["bits"], limit=9),

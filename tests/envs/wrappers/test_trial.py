@@ -122,7 +122,7 @@ def test_what_cannot_be_a_trial_is_refused() -> None:
 
 
 def test_episodes_that_end_early_wait_for_the_others() -> None:
-    env = VectorTrial(GridMazeVectorEnv(2, size=5, horizon=3, goal="ends"), 2, wait=True)
+    env = VectorTrial(GridMazeVectorEnv(2, size=5, horizon=3, respawn="end"), 2, wait=True)
     tasks = [MazeTask(SMALL, (1, 2)), MazeTask(SMALL, (3, 3))]
     env.reset(options={"tasks": tasks})
     paid, positions, ends = [], [], []
@@ -140,6 +140,6 @@ def test_episodes_that_end_early_wait_for_the_others() -> None:
         (True, [True] * 2),
     ]
     with pytest.raises(ValueError, match="let them wait for each other"):
-        VectorTrial(GridMazeVectorEnv(2, goal="ends"), 2)
+        VectorTrial(GridMazeVectorEnv(2, respawn="end"), 2)
     with pytest.raises(ValueError, match="which they do in mode DISABLED"):
-        VectorTrial(GridMazeVectorEnv(2, goal="ends", autoreset_mode="NextStep"), 2, wait=True)
+        VectorTrial(GridMazeVectorEnv(2, respawn="end", autoreset_mode="NextStep"), 2, wait=True)
