@@ -8,7 +8,7 @@ blocks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -237,17 +237,17 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         moves = as_actions(actions, self.device)
         if moves.shape != self._batch_shape:
             self._check_shape(moves)
-        if self._validate and not self._in_range(moves):
-            names = TURNS if self.settings.sight.turning else "0 up, 1 down, 2 left or 3 right"
-            raise ValueError(
-                f"actions must be {names}, got values from {int(moves.min())} to {int(moves.max())}"
-            )
+        if self._validate and not torch.equal(moves & (NUM_ACTIONS - 1), moves):
+            self._refuse(moves)
+        if self._turning and self._validate and bool((moves == TURNING_ACTIONS).any()):
+            self._refuse(moves)
         return moves
 
-    def _in_range(self, moves: torch.Tensor) -> bool:
-        if self.settings.sight.turning:
-            return bool(((moves >= 0) & (moves < TURNING_ACTIONS)).all())
-        return torch.equal(moves & (NUM_ACTIONS - 1), moves)
+    def _refuse(self, moves: torch.Tensor) -> NoReturn:
+        names = TURNS if self._turning else "0 up, 1 down, 2 left or 3 right"
+        raise ValueError(
+            f"actions must be {names}, got values from {int(moves.min())} to {int(moves.max())}"
+        )
 
     def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         before, bank = self._places, self._bank

@@ -319,7 +319,7 @@ def test_gymnasiums_wrappers_where_episodes_end_early(name: str, mode: Autoreset
 
 
 def test_trials_of_their_own_time_draw_tasks_for_each_trial() -> None:
-    below: Any = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=5, goal="ends", horizon=3)
+    below: Any = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=5, respawn="end", horizon=3)
     env = envs.VectorTrial(below, 2)
     env.reset(seed=0)
     seen = []
@@ -333,7 +333,7 @@ def test_trials_of_their_own_time_draw_tasks_for_each_trial() -> None:
 
 
 def test_what_trials_of_their_own_time_refuse() -> None:
-    below = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, goal="ends", device="cpu")
+    below = gymnasium.make_vec("metarl/GridMaze-v0", num_envs=2, respawn="end", device="cpu")
     with pytest.raises(ValueError, match="with wait=True episodes wait for each other"):
         envs.VectorTrial(below, 2, wait=True)
     inside = wrappers.ClipReward(below, 0, 1)
