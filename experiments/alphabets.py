@@ -24,9 +24,14 @@ from metarl.compare import sweep
 from metarl.compare.summaries import Axes, Number, Summary, SweepReport
 from metarl.compare.work import Job, script_of
 from metarl.errors import UserError
-from metarl.evaluate.classification import ALPHABETS, accuracies, area_under
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
+from metarl.evaluate.supervised import (
+    ALPHABETS,
+    AdaptationCurve,
+    accuracies,
+    adaptation_curve,
+    area_under,
+)
 from metarl.meta import MetaLearner
 from metarl.meta.method import Untrained
 from metarl.nn import Network, WarpConvNet
@@ -56,7 +61,7 @@ from metarl.supervised import (
     load_omniglot,
     split_alphabets,
 )
-from metarl.supervised.omniglot.alphabet_learning import AlphabetLessons, reference_images
+from metarl.supervised.omniglot.alphabets import AlphabetLessons, reference_images
 from metarl.supervised.omniglot.download import default_folder
 from metarl.train.selection import load_selected
 
@@ -210,7 +215,7 @@ def evaluate(
 
     def summary_of(run: RunDirectory, device: torch.device) -> dict[str, Any]:
         # Half a second, of which training has no need.
-        from metarl.plots.classification import draw_classification
+        from metarl.plots.adaptation import draw_classification
 
         trained = read(run.config)
         steps, data = settings.steps or trained.test_steps, settings.data or trained.data

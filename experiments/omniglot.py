@@ -20,9 +20,8 @@ import torch
 from experiments import alphabets
 from experiments.omniglot_settings import METHODS, Side, TrainSettings, defaults
 from metarl.errors import UserError
-from metarl.evaluate.classification import CHARACTERS, accuracies
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
+from metarl.evaluate.supervised import CHARACTERS, AdaptationCurve, accuracies, adaptation_curve
 from metarl.meta import MetaLearner
 from metarl.meta.meta_sgd import MetaSGDSettings
 from metarl.meta.method import Untrained
@@ -50,10 +49,9 @@ from metarl.supervised import (
     omniglot_tasks,
     split_characters,
 )
-from metarl.supervised.criteria import cross_entropy
-from metarl.supervised.minibatches import in_minibatches
+from metarl.supervised.examples import in_minibatches
 from metarl.supervised.omniglot.download import default_folder, download
-from metarl.supervised.tasks import Source, SupervisedTasks
+from metarl.supervised.tasks import Source, SupervisedTasks, cross_entropy
 from metarl.train.selection import load_selected
 
 VALIDATION_SEED = 20_000
@@ -274,7 +272,7 @@ def summary_of(
 ) -> dict[str, Any]:
     """Return the summary of one run; draws its pictures."""
     # Half a second, of which training has no need.
-    from metarl.plots.classification import draw_classification
+    from metarl.plots.adaptation import draw_classification
 
     trained = settings.applied(RECIPE.settings_of(run.config))
     init = spawn_generators(run.seed, STREAMS)["init"]

@@ -17,8 +17,7 @@ import tyro
 
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.fits import FITS, check_finite, error_columns
-from metarl.evaluate.supervised import fit_errors
+from metarl.evaluate.supervised import FITS, check_finite, error_columns, fit_errors
 from metarl.meta import MetaLearner
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod, LearnedLoss, Untrained
@@ -43,7 +42,7 @@ from metarl.run.counts import Held
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.supervised import REGRESSION_FAMILIES
-from metarl.supervised.minibatches import in_minibatches
+from metarl.supervised.examples import in_minibatches
 from metarl.supervised.tasks import ShowingTasks, Source
 from metarl.train.trainer import load_learner
 
@@ -270,7 +269,7 @@ def summary_of(
 ) -> dict[str, Any]:
     """Return the summary of one run; draws its pictures."""
     # Half a second, of which training has no need.
-    from metarl.plots.regression import draw_fits
+    from metarl.plots.adaptation import draw_fits
 
     trained = RECIPE.settings_of(run.config)
     init = partial(spawn_generators, run.seed, STREAMS)

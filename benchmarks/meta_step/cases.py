@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metarl.core import Execution, Params, Split
 from metarl.nn import MLP, ConvNet, Network
-from metarl.supervised.criteria import cross_entropy, mean_squared_error
+from metarl.supervised.tasks import cross_entropy, mean_squared_error
 
 Data = tuple[Tensor, Tensor]
 

@@ -21,8 +21,7 @@ from metarl.core import Execution, Params, sgd
 from metarl.meta import ANIL
 from metarl.nn.conv_settings import stacked
 from metarl.supervised import Examples, FewShotBatch
-from metarl.supervised.criteria import cross_entropy
-from metarl.supervised.tasks import SupervisedTasks
+from metarl.supervised.tasks import SupervisedTasks, cross_entropy
 
 CPU = torch.device("cpu")
 

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from metarl.compare.cpu_clock import cpu_seconds
 from metarl.compare.settings import Comparison
-from metarl.errors import UserError
+from metarl.compare.work import cpu_seconds
+from metarl.errors import UserError, understood
 from metarl.evaluate.returns import (
     AdaptationResult,
     adaptation_summary,
     interval_ends,
 )
-from metarl.foreign_bytes import understood
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
 from metarl.stats import Interval, bootstrap_ci, crossed, crossed_difference_ci

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from metarl.errors import RunDirectoryError, UserError
-from metarl.foreign_bytes import understood
+from metarl.errors import RunDirectoryError, UserError, understood
 from metarl.runs.files import read_json
 
 USUAL_REFERENCES = ("ppo", "none")

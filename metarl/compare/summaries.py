@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from metarl.compare.tables import csv_of
-from metarl.errors import UserError
-from metarl.foreign_bytes import understood
+from metarl.errors import UserError, understood
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import write_bytes
 from metarl.stats import mean_and_interval

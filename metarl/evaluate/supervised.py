@@ -4,22 +4,33 @@ Batch norm uses the statistics of a batch. Where those of the query images help 
 accuracy is *transductive*: every query is seen among the others. Where they are those of other
 images, whose classes are known (the support set), it is not, and a query alone has the same answer.
 The two differ by several points, so that both are always measured.
+
+What is measured goes into summaries and into words: `CHARACTERS`, `ALPHABETS`, `FITS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from metarl.core import Params, share
+from metarl.errors import UserError
 from metarl.evaluate.adaptation import Array, Stage, measure
+from metarl.evaluate.evaluation_result import Report
 from metarl.meta import MetaLearner
-from metarl.supervised.criteria import accuracy, mean_absolute_error, mean_squared_error
+from metarl.runs.directory import RunDirectory
+from metarl.stats import mean_and_interval
 from metarl.supervised.examples import Examples
-from metarl.supervised.tasks import SupervisedTasks
+from metarl.supervised.tasks import (
+    SupervisedTasks,
+    accuracy,
+    mean_absolute_error,
+    mean_squared_error,
+)
 
 ExamplesOf = Callable[[SupervisedTasks], Examples]
 
@@ -150,3 +161,182 @@ def adapted_outputs(
     features = halves.of_inputs(learner.slow, inputs, num_reference)
     later = share(halves.later(learner.slow), tasks.num_tasks)
     return lambda fast: halves.outputs(fast, later, features, num_reference)
+
+
+SIDES = ("non_transductive", "transductive")
+
+CLASSIFICATION_FIGURES = tuple(f"{side}_{what}" for side in SIDES for what in ("accuracy", "curve"))
+"""Figures that are averaged over several runs."""
+
+
+def accuracies(curve: AdaptationCurve) -> dict[str, Any]:
+    """Return both accuracies after every number of steps: mean, half a 95 % interval."""
+    columns: dict[str, Any] = {"steps": list(curve.steps)}
+    for name in SIDES:
+        mean, _, high = mean_and_interval(getattr(curve, name))
+        columns[f"{name}_accuracy"] = float(mean[-1])
+        columns[f"{name}_ci95"] = float(high[-1] - mean[-1])
+        columns[f"{name}_curve"] = mean.tolist()
+        columns[f"{name}_curve_ci95"] = (high - mean).tolist()
+    return columns
+
+
+def percent(summary: Mapping[str, Any], name: str) -> str:
+    """Return an accuracy with its interval, such as ``94.03 ± 0.98 %``."""
+    mean, half = summary[f"{name}_accuracy"], summary[f"{name}_ci95"]
+    interval = f" ± {100 * half:.2f}" if half is not None and np.isfinite(half) else ""
+    return f"{100 * mean:.2f}{interval} %"
+
+
+def describe_characters(run: RunDirectory, summary: Mapping[str, Any]) -> str:
+    """Return the summary of a few-shot learner in a few lines."""
+    steps, validated = summary["steps"], summary["split"] == "validation"
+    classes = "classes for validation" if validated else "unseen classes"
+    best = max(steps, key=lambda k: summary["transductive_curve"][k])
+    chosen = (f"  transductive accuracy is highest after {best} inner steps",)
+    return "\n".join(
+        (
+            f"{run.path}: {summary['ways']}-way {summary['shots']}-shot, {summary['num_tasks']}"
+            f" tasks of {summary['num_classes']} {classes}, {steps[-1]} inner steps,"
+            f" {summary['query_shots']} queries per class",
+            f"  transductive (queries normalised together)      {percent(summary, 'transductive')}",
+            f"  non-transductive (as the support set is)        "
+            f"{percent(summary, 'non_transductive')}",
+            *(chosen if validated else ()),
+            f"  {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
+            f" of {summary['trained_iterations']}",
+            f"  drawn: {drawn(run)}",
+        )
+    )
+
+
+def describe_alphabets(run: RunDirectory, summary: Mapping[str, Any]) -> str:
+    """Return the summary of a learner of alphabets in a few lines."""
+    return "\n".join(
+        (
+            f"{run.path}: {summary['method']} ({summary['preset']}), {summary['pretrain']}"
+            f" alphabets to meta-train on, {summary['num_tasks']} unseen ones,"
+            f" {summary['steps'][-1]} steps",
+            f"  non-transductive (normalised as training images) "
+            f"{percent(summary, 'non_transductive')}",
+            f"  transductive (held-out images together)          "
+            f"{percent(summary, 'transductive')}",
+            f"  mean training loss on the way {summary['area_under_training_loss']:.3f};"
+            f" {summary['checkpoint']} checkpoint, of iteration {summary['iteration']}"
+            f" of {summary['trained_iterations']}",
+            f"  drawn: {drawn(run)}",
+        )
+    )
+
+
+def drawn(run: RunDirectory) -> str:
+    """Return the pictures of a run that there are, in words."""
+    pictures = (run.path / name for name in ("steps.png", "training.png"))
+    return ", ".join(str(picture) for picture in pictures if picture.exists())
+
+
+def describe_seeds_of_classification(summary: Mapping[str, Any]) -> str:
+    """Return the accuracies over several runs, in a line."""
+    shown = []
+    for side in SIDES:
+        low, high = summary[f"{side}_accuracy_over_runs_ci95"]
+        mean = summary[f"{side}_accuracy"]
+        words = side.replace("_", "-")
+        shown.append(f"{words} {100 * mean:.2f} % [{100 * low:.2f}, {100 * high:.2f}]")
+    return f"mean of {summary['num_runs']} runs: {', '.join(shown)} (95 % t interval over the runs)"
+
+
+CHARACTERS = Report(describe_characters, CLASSIFICATION_FIGURES, describe_seeds_of_classification)
+ALPHABETS = Report(describe_alphabets, CLASSIFICATION_FIGURES, describe_seeds_of_classification)
+
+
+def area_under(curve: Array) -> Array:
+    """Return the mean height of curves ``[N, T]`` by trapezoids, ``[N]``: a constant's is itself.
+
+    # Deviation: the published code divides the area by T, not by the T - 1 it is wide.
+    """
+    if curve.shape[1] == 1:
+        return curve[:, 0]
+    area: Array = (0.5 * (curve[:, 1:] + curve[:, :-1])).mean(1)
+    return area
+
+
+FIT_PICTURES = ("fit.png", "steps.png", "training.png")
+"""Files that `plots.regression.draw_fits` writes."""
+
+FIT_FIGURES = ("mse", "mae", "batch_loss")
+"""Figures that are averaged over several runs."""
+
+
+def error_columns(errors: Errors, untrained: Errors) -> dict[str, list[float]]:
+    """Return errors after every step for a summary: mean over tasks, half a 95 % interval.
+
+    Args:
+        errors: Errors of a learner that was trained.
+        untrained: Errors of the same before its first iteration.
+    """
+    return {
+        **_columns("mse", errors.squared),
+        **_columns("mae", errors.absolute),
+        **_columns("batch_loss", errors.batch),
+        "untrained_mse": untrained.squared.mean(0).tolist(),
+        "untrained_mae": untrained.absolute.mean(0).tolist(),
+    }
+
+
+def check_finite(errors: Errors, run: RunDirectory) -> None:
+    """Check that fits have not left the numbers.
+
+    Raises:
+        UserError: After some gradient step an error is not finite.
+    """
+    left = np.any(~np.isfinite(np.stack(errors)), axis=0)  # [N, K + 1]
+    if left.any():
+        first = int(left.any(0).argmax())
+        raise UserError(
+            f"{run.path}: after step {first} of {left.shape[1] - 1} the errors of "
+            f"{left[:, first].sum()} of {left.shape[0]} functions are not finite: take "
+            "fewer --steps, or train with a smaller --inner-lr"
+        )
+
+
+def describe_fits(run: RunDirectory, summary: Mapping[str, Any]) -> str:
+    """Return the summary in a few lines."""
+    last = len(summary["steps"]) - 1
+    shown = sorted({k for k in (0, 1, 2, 5, 10, 20, 32) if k <= last} | {last})
+
+    def row(values: list[float]) -> str:
+        return " ".join(f"{values[k]:8.3f}" for k in shown)
+
+    drawn = [name for name in FIT_PICTURES if (run.path / name).exists()]
+    return "\n".join(
+        (
+            f"{run.path}: {summary['num_tasks']} unseen functions ({summary['split']}) from"
+            f" {summary['num_points']} points, after {summary['iteration']} iterations",
+            f"  gradient steps    {' '.join(f'{k:8d}' for k in shown)}",
+            f"  squared error     {row(summary['mse'])}",
+            f"  95 % interval   ± {row(summary['mse_ci95'])}",
+            f"  absolute error    {row(summary['mae'])}",
+            f"  loss on batch     {row(summary['batch_loss'])}",
+            f"  no meta-training  {row(summary['untrained_mse'])}",
+            f"  drawn: {run.path}/{', '.join(drawn)}",
+        )
+    )
+
+
+def describe_seeds_of_fits(summary: Mapping[str, Any]) -> str:
+    """Return the squared error after the last step, over several runs, in a line."""
+    low, high = (ends[-1] for ends in summary["mse_over_runs_ci95"])
+    return (
+        f"mean of {summary['num_runs']} runs: squared error {summary['mse'][-1]:.3f}"
+        f" [{low:.3f}, {high:.3f}] after {summary['steps'][-1]} steps"
+        " (95 % t interval over the runs)"
+    )
+
+
+FITS = Report(describe_fits, FIT_FIGURES, describe_seeds_of_fits)
+
+
+def _columns(name: str, errors: Array) -> dict[str, list[float]]:
+    mean, _, high = mean_and_interval(errors)
+    return {name: mean.tolist(), f"{name}_ci95": (high - mean).tolist()}

@@ -5,14 +5,13 @@ from metarl.core.ratios import StaleBatchError
 from metarl.errors import NonFiniteLossError
 from metarl.meta.anil import ANIL
 from metarl.meta.daml import DAML, LearnedLossTasks
-from metarl.meta.fine_tuning import FineTuning
+from metarl.meta.fine_tuning import FineTuning, NoMetaTraining
 from metarl.meta.implicit_maml import ImplicitMAML, Proximal
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
 from metarl.meta.learner import MetaLearner, Metrics, SideStep, TaskwiseLearner
 from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
-from metarl.meta.no_meta_training import NoMetaTraining
 from metarl.meta.policy.emaml import EMAML
 from metarl.meta.policy.promp import KL_LIMIT, ProMP
 from metarl.meta.policy.trajectory_objectives import (

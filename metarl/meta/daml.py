@@ -50,7 +50,7 @@ from metarl.core.settings import InnerLoop, LearnedSteps, RuleSide, SlowSide
 from metarl.meta.learner import Metrics
 from metarl.meta.maml import MAML, SecondOrder
 from metarl.meta.method import Untrained
-from metarl.meta.task_checks import check_offers
+from metarl.meta.task_views import check_offers
 
 StackedNetwork: TypeAlias = Callable[[Params, Tensor], Tensor]
 """g_psi: parameters ``[N, ...]``, features ``[N, B, F]``, out ``[N, B, D]``; any `nn.Network`."""

@@ -1,7 +1,8 @@
-"""Multi-headed fine-tuning: one body trained on all tasks at once, a fresh head for a new task.
+"""Without meta-learning: one body trained on all tasks at once, or nothing trained at all.
 
-The usual alternative to meta-learning. In training every task keeps a head of its own, and body and
-heads descend the mean loss together (joint training), without an inner loop:
+Multi-headed fine-tuning is the usual alternative to meta-learning. In training every task keeps a
+head of its own, and body and heads descend the mean loss together (joint training), without an
+inner loop:
 
     min over (body, head_1, ..., head_M) of the mean of l_i(body, head_i) over the tasks i
 
@@ -12,6 +13,9 @@ meta-batch must say which tasks it holds (`IdentifiedTaskBatch`).
 Reduces to: joint training of one network where there is no head; on one task, with gradient descent
 of learning rate a, that task's own inner loop of step size a.
 The heads are M tensors: the published code's were one module under M names.
+
+`NoMetaTraining` is the control of every experiment: it has the interface of a learner, and every
+task adapts from the model's random initialisation, theta <- theta.
 """
 
 from __future__ import annotations
@@ -35,9 +39,9 @@ from metarl.core import (
 )
 from metarl.core.settings import Executed, InnerLoop, OuterLoop
 from metarl.meta.anil import body_names
-from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.learner import MetaLearner, Metrics, TaskwiseLearner
 from metarl.meta.method import GradientMethod, Untrained
-from metarl.meta.task_checks import check_offers
+from metarl.meta.task_views import check_offers
 
 
 class FineTuning(TaskwiseLearner):
@@ -124,3 +128,27 @@ class FineTuningSettings(Executed, OuterLoop, InnerLoop, GradientMethod):
             raise ValueError("ft has a head for each training task: these never come again")
         how: dict[str, Any] = {"head": model.architecture.head, "num_heads": model.num_tasks}
         return FineTuning(model.params, **how, **self._adaptation())
+
+
+class NoMetaTraining(MetaLearner):
+    """A learner whose meta-gradient is never due."""
+
+    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
+        """Yield nothing, and draw nothing."""
+        yield from ()
+
+
+@dataclass(frozen=True)
+class NoMetaTrainingSettings(Executed, InnerLoop, GradientMethod):
+    """Adapt from a random initialisation, without meta-training."""
+
+    name: ClassVar[str] = "none"
+    family: ClassVar[str] = "without meta-learning"
+
+    def build(self, model: Untrained) -> NoMetaTraining:
+        """Make the learner."""
+        return NoMetaTraining(model.params, **self._adaptation())
+
+    def draws(self) -> int:
+        """Return how often experience of every task is drawn in one iteration."""
+        return 0

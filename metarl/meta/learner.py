@@ -48,8 +48,7 @@ from metarl.core import (
 )
 from metarl.core.update_rules import check_rule
 from metarl.errors import UserError
-from metarl.meta.task_checks import check_metrics, check_offers, explained
-from metarl.meta.task_views import Noted
+from metarl.meta.task_views import Noted, check_metrics, check_offers, explained
 
 Metrics: TypeAlias = dict[str, Tensor]
 """Metrics of every task, ``[N]``, without a graph."""

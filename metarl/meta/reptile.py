@@ -40,7 +40,7 @@ from metarl.core.settings import Compiled, InnerLoop, OuterLoop
 from metarl.errors import check_choice
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.method import GradientMethod, Untrained
-from metarl.meta.task_checks import check_offers
+from metarl.meta.task_views import check_offers
 
 Schedule: TypeAlias = Literal["batch", "serial"]
 

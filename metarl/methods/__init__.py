@@ -23,13 +23,12 @@ from metarl.core.settings import TASKS, Method
 from metarl.errors import UserError
 from metarl.meta.anil import ANILSettings
 from metarl.meta.daml import DAMLSettings
-from metarl.meta.fine_tuning import FineTuningSettings
+from metarl.meta.fine_tuning import FineTuningSettings, NoMetaTrainingSettings
 from metarl.meta.implicit_maml import ImplicitMAMLSettings
 from metarl.meta.leap import LeapSettings
 from metarl.meta.maml import FOMAMLSettings, MAMLSettings, MetaCurvatureSettings
 from metarl.meta.meta_sgd import MetaSGDSettings
 from metarl.meta.method import GradientMethod
-from metarl.meta.no_meta_training import NoMetaTrainingSettings
 from metarl.meta.policy.emaml import EMAMLSettings
 from metarl.meta.policy.promp import ProMPSettings
 from metarl.meta.policy.trpo import TRPOSettings

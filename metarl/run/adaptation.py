@@ -28,9 +28,8 @@ from metarl.rl.problem import (
     task_name,
     unseen_tasks,
 )
-from metarl.run.counts import Held
+from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
-from metarl.run.machine_memory import require_memory
 from metarl.run.settings import at_least
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import to_json, write_json

@@ -21,11 +21,9 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import tyro
 
 from metarl.devices import small_networks
-from metarl.errors import UserError
-from metarl.foreign_bytes import first_line
+from metarl.errors import UserError, first_line
 from metarl.meta import NonFiniteLossError
-from metarl.run.counts import check_counts, check_memory
-from metarl.run.machine_memory import is_too_large
+from metarl.run.counts import check_counts, check_memory, is_too_large
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
 from metarl.runs.config import today

@@ -1,4 +1,4 @@
-"""Counts that no machine can hold or work through: refused as the settings are read, by name.
+"""Counts that no machine can hold or work through: refused by name, before anything is made.
 
 Every whole number of every script passes `check_counts`, be it of the command line or of a
 `config.json`. What settings hold in memory is said by the settings themselves:
@@ -11,12 +11,71 @@ means that 8 bytes are taken at least for every step of every task.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+import os
+from collections.abc import Iterator, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
+import torch
+
 from metarl.errors import UserError
-from metarl.run.machine_memory import require_memory
+
+
+@cache
+def machine_bytes() -> float:
+    """The memory of this machine and of its GPUs together; infinite where it does not say."""
+    names = ("SC_PAGE_SIZE", "SC_PHYS_PAGES")
+    if not hasattr(os, "sysconf") or any(name not in os.sysconf_names for name in names):
+        return math.inf
+    gpus = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
+    return math.prod(os.sysconf(name) for name in names) + sum(gpu.total_memory for gpu in gpus)
+
+
+def require_memory(bytes_each: int, counts: Sequence[tuple[str, int]]) -> None:
+    """Check that the product of counts fits this machine.
+
+    Args:
+        bytes_each: A lower bound of what one of the things takes, of which there are as many as the
+            product of the counts.
+        counts: Each a name that the user knows, such as ``--tasks``, and a number of at least 0.
+
+    Raises:
+        UserError: They take more than this machine has; the message says how much.
+    """
+    needed, there = bytes_each * math.prod(number for _, number in counts), machine_bytes()
+    if needed > there:
+        product = " x ".join(f"{name} {number}" for name, number in counts)
+        raise UserError(
+            f"{product} takes at least {_gigabytes(needed)} of memory, and this machine has "
+            f"{_gigabytes(there)}: take less"
+        )
+
+
+TOO_LARGE = (
+    "DefaultCPUAllocator",
+    "calculation overflowed",
+    "integer multiplication overflow",
+    "array is too big",
+    "maximum allowed dimension",
+    "bad_alloc",
+)
+"""Words of torch and NumPy where there is no memory for a tensor, or its size has no number."""
+
+
+def is_too_large(error: Exception) -> bool:
+    """Whether an exception says that something does not fit the memory."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        part.lower() in words for part in TOO_LARGE
+    )
+
+
+def _gigabytes(num_bytes: float) -> str:
+    number = num_bytes / 1e9
+    return f"{number:,.0f} GB" if 10 <= number < 1e9 else f"{number:.2g} GB"
+
 
 Held = tuple[tuple[int | str, ...], ...]
 """Lower bounds of memory: the bytes of one thing, and the settings whose product is their number.

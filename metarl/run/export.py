@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from metarl.errors import RunDirectoryError
-from metarl.foreign_bytes import understood
+from metarl.errors import RunDirectoryError, understood
 from metarl.runs import checkpoint
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import write_json

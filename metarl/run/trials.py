@@ -14,16 +14,14 @@ import torch
 import tyro
 
 from metarl.devices import resolve_device
-from metarl.errors import UserError
+from metarl.errors import UserError, understood
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.evaluate.film import FORMATS, require_filmed, write, write_finds
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
-from metarl.foreign_bytes import understood
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
-from metarl.run.counts import Held
+from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
-from metarl.run.machine_memory import require_memory
 from metarl.run.settings import at_least
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import read_json, to_json, write_json

@@ -22,8 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.errors import CheckpointError
-from metarl.foreign_bytes import understood
+from metarl.errors import CheckpointError, understood
 from metarl.runs.files import commit_temporary, sync_folder, temporary_path, write_temporary
 
 FORMAT = "metarl checkpoint"

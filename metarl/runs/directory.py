@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from numpy.typing import NDArray
 
-from metarl.errors import CheckpointError, RunDirectoryError
-from metarl.foreign_bytes import understood
+from metarl.errors import CheckpointError, RunDirectoryError, understood
 from metarl.runs import checkpoint
 from metarl.runs.files import Lock, held, read_json, to_json, write_json
 from metarl.runs.metrics import MetricsLog

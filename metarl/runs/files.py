@@ -19,8 +19,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from metarl.errors import LockedError, RunDirectoryError
-from metarl.foreign_bytes import understood
+from metarl.errors import LockedError, RunDirectoryError, understood
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl.foreign_bytes import understood
+from metarl.errors import understood
 from metarl.runs.files import strict_json, sync_file, write_bytes
 
 Row = dict[str, Any]

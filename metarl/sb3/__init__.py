@@ -11,8 +11,7 @@ task (`fine_tune`). Nothing else in the package imports SB3, and ``import metarl
     >>> model = PPO("MlpPolicy", TaskVecEnv(points)).learn(10_000)
 """
 
-from metarl.sb3.adapted_policy import AdaptedPolicy
-from metarl.sb3.agent import SB3Agent
+from metarl.sb3.agent import AdaptedPolicy, SB3Agent
 from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.fine_tuning import FineTuning, adaptation, copy_of, fine_tune
 from metarl.sb3.global_generators import draw_seed, seeded

@@ -1,8 +1,13 @@
 """Supervised tasks: N-way K-shot from any data set, Omniglot, regression families."""
 
 from metarl.supervised.examples import Examples, FewShotBatch
-from metarl.supervised.omniglot.alphabet_batches import AlphabetBatches, AlphabetSettings
-from metarl.supervised.omniglot.alphabets import AlphabetTasks, alphabet_tasks, choose_alphabets
+from metarl.supervised.omniglot.alphabets import (
+    AlphabetBatches,
+    AlphabetSettings,
+    AlphabetTasks,
+    alphabet_tasks,
+    choose_alphabets,
+)
 from metarl.supervised.omniglot.distortion import Distortion
 from metarl.supervised.omniglot.images import Omniglot, load_omniglot, omniglot_tasks, pixels
 from metarl.supervised.omniglot.splits import (
@@ -11,11 +16,11 @@ from metarl.supervised.omniglot.splits import (
     split_alphabets,
     split_characters,
 )
-from metarl.supervised.regression import RegressionFamily
-from metarl.supervised.regression_families import (
+from metarl.supervised.regression import (
     REGRESSION_FAMILIES,
     Logistic,
     PhaseSine,
+    RegressionFamily,
     Sine,
     TwoDomainSine,
 )

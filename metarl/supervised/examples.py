@@ -1,7 +1,8 @@
-"""A meta-batch of examples: inputs and targets with a leading task axis N."""
+"""A meta-batch of examples, with a leading task axis N: whole support sets, or minibatches."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -71,3 +72,62 @@ class FewShotBatch(NamedTuple):
     def select(self, tasks: slice) -> FewShotBatch:
         """Some of the tasks, e.g. a chunk ``slice(0, 8)``: views, not copies."""
         return FewShotBatch(self.support.select(tasks), self.query.select(tasks))
+
+
+@dataclass
+class Minibatches:
+    """Support examples in batches, whose order was drawn beforehand; a task's are its own.
+
+    Attributes:
+        batches: Inputs ``[N, L, B, ...]`` and targets; after the L-th comes the first again.
+        query: Examples to be judged by ``[N, Q, ...]``.
+    """
+
+    batches: Examples
+    query: Examples
+    position: int = field(default=0, init=False)
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks, N."""
+        return self.query.num_tasks
+
+    def draw(self, split: Split) -> Examples:
+        """The next support batch, or the query set."""
+        if split == "query":
+            return self.query
+        here = self.position % self.batches.inputs.shape[1]
+        self.position += 1
+        return Examples(self.batches.inputs[:, here], self.batches.targets[:, here])
+
+    def select(self, tasks: slice) -> Minibatches:
+        """Return minibatches of these tasks alone, from the first batch on."""
+        return Minibatches(self.batches.select(tasks), self.query.select(tasks))
+
+
+def in_minibatches(
+    tasks: FewShotBatch, batch_size: int, num_batches: int, generator: torch.Generator
+) -> Minibatches:
+    """Shuffle the support examples once for every pass over them, and cut them into batches.
+
+    Args:
+        tasks: N tasks of S support examples.
+        batch_size: B, at most S; a rest smaller than B is left out of its pass.
+        num_batches: Batches that are needed.
+        generator: Draws the orders.
+
+    Raises:
+        ValueError: A task has fewer than B support examples.
+    """
+    inputs, targets = tasks.support
+    num_tasks, size = targets.shape[:2]
+    if not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size must lie between 1 and {size} examples, got {batch_size}")
+    a_pass = size // batch_size
+    passes = -(-num_batches // a_pass)
+    shape = (num_tasks, passes, size)
+    noise = torch.rand(shape, generator=generator, device=generator.device)
+    order = noise.argsort(-1)[..., : a_pass * batch_size].to(targets.device)
+    order = order.reshape(num_tasks, passes * a_pass, batch_size)
+    rows = torch.arange(num_tasks, device=targets.device).view(-1, 1, 1)
+    return Minibatches(Examples(inputs[rows, order], targets[rows, order]), tasks.query)

@@ -2,18 +2,19 @@
 
 A task is `ways` classes drawn without replacement, and of each of them `shots` examples to adapt
 with (support) and `query_shots` others to be judged by (query). Classes are renumbered
-0 .. ways - 1 within the task, in a random order.
+0 .. ways - 1 within the task, in a random order. The items of a data set are sorted by class once,
+then only looked up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from metarl.seeding import stream
-from metarl.supervised.class_index import ClassIndex
 from metarl.supervised.data_sets import (
     Array,
     MapDataset,
@@ -23,8 +24,98 @@ from metarl.supervised.data_sets import (
     paired,
     tensors_of,
 )
-from metarl.supervised.draws import draw_distinct
 from metarl.supervised.examples import Examples, FewShotBatch
+
+
+def draw_distinct(population: Tensor, num: int, generator: torch.Generator) -> Tensor:
+    """Draw without replacement, many times at once, in an order that is uniform as well.
+
+    Floyd's algorithm: for j = n - num .. n - 1, draw t from 0..j and keep it, or j if t is kept
+    already. Its work does not grow with the population, and nothing waits for the device.
+
+    Args:
+        population: int64 ``[...]``, each at least ``num``: draw from ``0 .. population - 1``.
+        num: Number of draws of each.
+        generator: Generator on the population's device.
+
+    Returns:
+        int64 ``[..., num]``, distinct along the last axis.
+    """
+    shape, device = (*population.shape, num), population.device
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+    drawn = torch.empty(shape, dtype=torch.int64, device=device)
+    for i in range(num):
+        last = population - (num - i)
+        value = (uniform[..., i] * (last + 1)).long()
+        taken = (drawn[..., :i] == value.unsqueeze(-1)).any(-1)
+        drawn[..., i] = torch.where(taken, last, value)
+    order = torch.rand(shape, generator=generator, device=device).argsort(-1)
+    return drawn.gather(-1, order)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassIndex:
+    """The items of every class, one class after the other.
+
+    Attributes:
+        classes: The C classes, ascending or as they were asked for.
+        items: int64 ``[M]``, numbers of items in the data set.
+        starts: int64 ``[C]``, where each class begins in `items`.
+        sizes: int64 ``[C]``, how many items each class has.
+    """
+
+    classes: tuple[int, ...]
+    items: Tensor
+    starts: Tensor
+    sizes: Tensor
+
+    @classmethod
+    def of(cls, labels: Sequence[int] | Tensor, classes: Sequence[int] | None = None) -> ClassIndex:
+        """Index items by their class.
+
+        Args:
+            labels: The class of every item, in the data set's order.
+            classes: The classes to keep; all of them if None.
+
+        Raises:
+            ValueError: A class is named twice, no item has it, or a label is no whole number.
+        """
+        table = class_numbers(labels, len(labels))
+        found, counts = torch.unique(table, return_counts=True)  # ascending
+        order = table.argsort(stable=True)
+        starts = counts.cumsum(0) - counts
+        place = {c: i for i, c in enumerate(found.tolist())}
+        kept = tuple(place) if classes is None else tuple(int(c) for c in classes)
+        if len(set(kept)) < len(kept):
+            raise ValueError("a class is named twice in classes: name each once")
+        missing = [c for c in kept if c not in place]
+        if missing:
+            raise ValueError(
+                f"no item has the classes {missing[:5]}: choose from the {len(place)} classes of "
+                f"the data set, e.g. {list(place)[:5]}"
+            )
+        rows = torch.tensor([place[c] for c in kept], dtype=torch.int64)
+        return cls(kept, order, starts[rows], counts[rows])
+
+    def check(self, ways: int, examples: int) -> None:
+        """Check that there are enough classes, and enough examples of each.
+
+        Raises:
+            ValueError: There are too few.
+        """
+        if len(self.classes) < ways:
+            raise ValueError(
+                f"{ways} ways asked for, but there are only {len(self.classes)} classes: choose "
+                f"fewer ways or more classes"
+            )
+        size, place = self.sizes.min(0)
+        if size < examples:
+            raise ValueError(
+                f"class {self.classes[int(place)]} has {int(size)} examples, but a task takes "
+                f"{examples} of a class (shots + query_shots): take fewer, or leave the class out "
+                f"through classes"
+            )
+
 
 BLOCK = 64
 """Tasks of a numbered sequence are drawn this many at a time; the tasks depend on it."""

@@ -1,22 +1,105 @@
-"""Supervised tasks as a learner sees them: a network, examples to draw, a criterion."""
+"""Supervised tasks as a learner sees them: a network, examples to draw, a criterion.
+
+The loss of a staged network comes in two halves as well, parted before its first fast parameter, so
+that what stands still is computed once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, TypeAlias, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarl.core import Params, Split
+from metarl.core import Params, Split, share
 from metarl.core.pure import is_ours
-from metarl.nn import ModuleNetwork
+from metarl.nn import ModuleNetwork, StagedNetwork
 from metarl.nn.reference import by_reference
-from metarl.supervised.criteria import Criterion
 from metarl.supervised.examples import Examples
-from metarl.supervised.halves import NetworkHalves, network_halves
+
+Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the B examples of -log p(target), in nats; targets ``[N, B]`` are classes."""
+    log_p = F.log_softmax(logits, -1)
+    return -log_p.gather(-1, targets.unsqueeze(-1)).squeeze(-1).mean(1)
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Fraction of the B examples whose largest logit is the target's."""
+    return (logits.argmax(-1) == targets).to(logits.dtype).mean(1)
+
+
+def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean of squared differences over examples and outputs; targets ``[N, B, D]``."""
+    return (outputs - targets).square().flatten(1).mean(1)
+
+
+def mean_absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean of absolute differences over examples and outputs; targets ``[N, B, D]``."""
+    return (outputs - targets).abs().flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class NetworkHalves:
+    """The stages of a network before and from ``start`` on, and a criterion.
+
+    Attributes:
+        network: Network in stages.
+        criterion: Criterion of the network's outputs.
+        start: The first stage of the second half, at least 1.
+    """
+
+    network: StagedNetwork
+    criterion: Criterion
+    start: int
+
+    def features(self, slow: Params, batch: Examples) -> Tensor:
+        """Compute the features of the inputs, ``[N, B, ...]``, by the first half."""
+        return self.of_inputs(slow, batch.inputs)
+
+    def of_inputs(self, slow: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
+        """The same of inputs ``[N, B, ...]``; ``num_reference`` as in `nn.Network`."""
+        first = {n: p for n, p in slow.items() if self.network.stage_of(n) < self.start}
+        return self.network.run(share(first, 1), inputs, num_reference, stop=self.start)
+
+    def later(self, slow: Params) -> dict[str, Tensor]:
+        """The slow parameters of the second half."""
+        return {n: p for n, p in slow.items() if self.network.stage_of(n) >= self.start}
+
+    def outputs(
+        self, fast: Params, slow: Params, features: Tensor, num_reference: int = 0
+    ) -> Tensor:
+        """Compute outputs ``[N, B, D]`` of features by the second half; parameters are stacked."""
+        return self.network.run({**fast, **slow}, features, num_reference, start=self.start)
+
+    def loss(self, fast: Params, slow: Params, features: Tensor, batch: Examples) -> Tensor:
+        """The criterion ``[N]`` of its outputs."""
+        return self.criterion(self.outputs(fast, slow, features), batch.targets)
+
+
+def network_halves(
+    network: Callable[..., Tensor], criterion: Criterion, fast: Collection[str]
+) -> NetworkHalves | None:
+    """The halves before and after the first fast parameter; None where nothing comes before.
+
+    A class that says again what a call is, and not what its stages are, has none.
+    """
+    if not hasattr(network, "run") or _says(network, "run") is not _says(network, "__call__"):
+        return None
+    staged = cast(StagedNetwork, network)
+    start = min(staged.stage_of(name) for name in fast)
+    return NetworkHalves(staged, criterion, start) if start else None
+
+
+def _says(network: Callable[..., Tensor], method: str) -> type:
+    """The class that a network has a method from."""
+    return next(kind for kind in type(network).__mro__ if method in vars(kind))
 
 
 class Source(Protocol):

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import OptimiserSettings, TaskBatch, along, clip_gradients, gradient_norms
+from metarl.core.optimisers import StackedOptimiser
 from metarl.meta import (
     MetaLearner,
     Metrics,
@@ -33,7 +34,6 @@ from metarl.meta import (
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import MetaTraining
-from metarl.train.stacked_optimiser import StackedOptimiser
 
 logger = logging.getLogger(__name__)
 

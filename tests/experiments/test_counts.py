@@ -56,7 +56,7 @@ def held_alone(name: str, path: str) -> bool:
 
 @pytest.mark.parametrize(("name", "path"), [(n, p) for n, p in ALL if held_alone(n, p)])
 def test_a_billion_of_what_is_held_does_not_fit(name, path, monkeypatch):
-    monkeypatch.setattr("metarl.run.machine_memory.machine_bytes", lambda: 3e9)
+    monkeypatch.setattr("metarl.run.counts.machine_bytes", lambda: 3e9)
     settings = SETTINGS[name]
     number = 10**9 + 1
     with pytest.raises(UserError, match=rf"{option(path)}.* {number}\b"):

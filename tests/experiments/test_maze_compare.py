@@ -16,8 +16,8 @@ from PIL import Image
 from experiments import maze_adapt as script
 from metarl.compare import work
 from metarl.compare.command import asked_for
-from metarl.compare.cpu_clock import cpu_seconds
 from metarl.compare.settings import stored_in
+from metarl.compare.work import cpu_seconds
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 from metarl.run.training import by_option
@@ -223,7 +223,7 @@ def test_a_kill_before_the_first_iteration_or_the_evaluation_loses_nothing(tmp_p
             if place == "evaluate":
                 patch_script(patch, evaluate=killed)
             else:
-                patch.setattr("metarl.methods.in_turn.train_in_turn", killed)
+                patch.setattr("metarl.methods.learning.train_in_turn", killed)
             with pytest.raises(SystemError):
                 compare(folder, *arguments)
         assert (folder / "none" / "seed-0" / "config.json").exists()

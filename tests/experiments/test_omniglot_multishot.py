@@ -26,12 +26,12 @@ from experiments.alphabets_settings import MAY_RESET_HEAD, Preset
 from metarl import run as scripts
 from metarl.compare.work import Job, finished
 from metarl.core import num_parameters, partition, share
-from metarl.evaluate.classification import area_under
+from metarl.evaluate.supervised import area_under
 from metarl.meta import SIMPLIFIED, OfflineWarpGrad
 from metarl.meta.maml import SecondOrder
 from metarl.plots import lines as pictures
 from metarl.runs.directory import RunDirectory
-from metarl.supervised.omniglot import alphabet_learning
+from metarl.supervised.omniglot import alphabets as lessons
 from tests.experiments.omniglot_runs import (
     assert_same,
     resume_before_the_last,
@@ -65,7 +65,7 @@ SMALL = ("--preset", "fast", "--pretrain", "2", *OPTIONS)
 def few_reference_images():
     """Enough for batches of four, and quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alphabet_learning, "REFERENCE_IMAGES", 8)
+        patch.setattr(lessons, "REFERENCE_IMAGES", 8)
         yield
 
 

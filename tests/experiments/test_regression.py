@@ -21,7 +21,7 @@ from experiments.regression import (
     make_untrained,
 )
 from metarl import run as scripts
-from metarl.plots import regression as pictures
+from metarl.plots import adaptation as pictures
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
 from metarl.train.trainer import load_learner
@@ -293,7 +293,7 @@ def test_the_functions_of_the_test_stay_the_same(trained):
 
 
 def test_a_line_of_the_log_without_a_loss_is_no_point_of_the_picture():
-    from metarl.plots.regression import draw_training
+    from metarl.plots.adaptation import draw_training
 
     losses = np.array([3.0, np.nan, 2.0])
     log = {"tasks_seen": np.array([3, 6, 9]), "query_loss": losses, "support_loss": losses * np.nan}
@@ -337,7 +337,7 @@ def test_adaptation_that_diverges_is_named_and_sums_up_to_nothing(tmp_path, caps
 
 
 def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
-    from metarl.plots.regression import draw_fit
+    from metarl.plots.adaptation import draw_fit
 
     settings, cpu = from_config(trained.config), torch.device("cpu")
     tasks, _ = draw_unseen_tasks(settings, EvaluateSettings(trained.path, tasks=6), cpu)

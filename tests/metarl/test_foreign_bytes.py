@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarl.errors import CheckpointError, RunDirectoryError, UserError
-from metarl.foreign_bytes import understood
+from metarl.errors import CheckpointError, RunDirectoryError, UserError, understood
 from metarl.runs import checkpoint
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json

@@ -28,7 +28,7 @@ for former in sys.argv[1:]:
     assert module.__spec__.name == today, today
     assert today in str([str(w.message) for w in caught if w.category is DeprecationWarning])
 """
-    names = [*sorted(FORMER_NAMES), "metarl.fewshot.criteria"]
+    names = [*sorted(FORMER_NAMES), "metarl.fewshot.examples"]
     subprocess.run([sys.executable, "-c", code, *names], check=True)
 
 

@@ -28,7 +28,7 @@ from metarl.core import Execution, Model, PolicyTaskBatch, TaskBatch, UpdateRule
 from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.method import GradientMethod, Untrained
-from metarl.meta.task_checks import check_offers
+from metarl.meta.task_views import check_offers
 
 
 class EMAML(TaskwiseLearner):

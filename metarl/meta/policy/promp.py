@@ -45,8 +45,7 @@ from metarl.core.ratios import check_ratios
 from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.method import GradientMethod, Untrained
-from metarl.meta.task_checks import check_offers
-from metarl.meta.task_views import Recorded
+from metarl.meta.task_views import Recorded, check_offers
 
 logger = logging.getLogger(__name__)
 

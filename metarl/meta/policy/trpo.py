@@ -31,8 +31,7 @@ from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.linear_solvers import ConjugateGradient, Solver
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.policy.trust_region import TrustRegion
-from metarl.meta.task_checks import check_offers
-from metarl.meta.task_views import Recorded
+from metarl.meta.task_views import Recorded, check_offers
 
 
 class TRPO(MetaLearner):

@@ -18,8 +18,7 @@ from torch.autograd import forward_ad
 from metarl.core import Params, PolicyTaskBatch, inner_steps, scope, share
 from metarl.core.ratios import check_ratios
 from metarl.meta.learner import MetaLearner
-from metarl.meta.task_checks import check_offers
-from metarl.meta.task_views import Recorded
+from metarl.meta.task_views import Recorded, check_offers
 
 
 class TrustRegion:

@@ -29,8 +29,7 @@ from metarl.core import (
 )
 from metarl.errors import check_choice
 from metarl.meta.learner import MetaLearner, Metrics
-from metarl.meta.task_checks import check_offers
-from metarl.meta.task_views import NumberedTasks
+from metarl.meta.task_views import NumberedTasks, check_offers
 from metarl.meta.warpgrad.objectives import OBJECTIVES, Objective, look
 
 

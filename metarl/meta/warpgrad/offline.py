@@ -41,8 +41,7 @@ from metarl.core import (
 from metarl.core.replay import Key
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.policy.trajectory_objectives import TrajectoryObjective
-from metarl.meta.task_checks import check_offers
-from metarl.meta.task_views import NumberedTasks
+from metarl.meta.task_views import NumberedTasks, check_offers
 from metarl.meta.warpgrad.objectives import Look, Objective, check_settings, look
 from metarl.seeding import stream
 

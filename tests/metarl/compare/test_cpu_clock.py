@@ -1,6 +1,6 @@
 """The CPU time of training, over interruptions."""
 
-from metarl.compare.cpu_clock import CpuClock, cpu_seconds
+from metarl.compare.work import CpuClock, cpu_seconds
 
 
 def test_the_clock_goes_on_where_it_stopped_and_waits_for_a_run(tmp_path):

@@ -24,9 +24,8 @@ from metarl.meta import (
 )
 from metarl.nn import MLP, WarpMLP
 from metarl.supervised import Examples, FewShotBatch
-from metarl.supervised.criteria import mean_squared_error
-from metarl.supervised.minibatches import Minibatches
-from metarl.supervised.tasks import SupervisedTasks
+from metarl.supervised.examples import Minibatches
+from metarl.supervised.tasks import SupervisedTasks, mean_squared_error
 
 SIZES = (1, 40, 40, 1)
 COMPILED, EAGER = Execution(compile=True), Execution()

@@ -14,8 +14,8 @@ from metarl.core.pure import impure
 from metarl.meta import MAML, OfflineWarpGrad
 from metarl.nn import MLP, ConvNet
 from metarl.supervised import Examples, FewShotBatch, SupervisedTasks
-from metarl.supervised.criteria import cross_entropy
-from metarl.supervised.minibatches import Minibatches
+from metarl.supervised.examples import Minibatches
+from metarl.supervised.tasks import cross_entropy
 
 MODULE = nn.Linear(1, 1)
 EXAMPLES = Examples(torch.zeros(2, 1, 1), torch.zeros(2, 1, 1))

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl.core import Execution
-from metarl.core.thread_modes import ThreadModes, bound_mode
+from metarl.core.execution import ThreadModes, bound_mode
 from tests.metarl.core.toy_tasks import toy
 
 Mode = Callable[[], AbstractContextManager[Any]]

@@ -9,8 +9,7 @@ from metarl.evaluate.adaptation import measure, stages
 from metarl.meta import MAML
 from metarl.nn import MLP
 from metarl.supervised import Examples, FewShotBatch
-from metarl.supervised.criteria import mean_squared_error
-from metarl.supervised.tasks import SupervisedTasks
+from metarl.supervised.tasks import SupervisedTasks, mean_squared_error
 
 
 class Counted(SupervisedTasks):

@@ -9,8 +9,7 @@ from metarl.evaluate.supervised import adaptation_curve
 from metarl.meta import MAML
 from metarl.nn import ConvNet
 from metarl.supervised import Examples, FewShotBatch
-from metarl.supervised.criteria import cross_entropy
-from metarl.supervised.tasks import SupervisedTasks
+from metarl.supervised.tasks import SupervisedTasks, cross_entropy
 
 NETWORK = ConvNet(3, filters=4, num_blocks=2, image_size=8)
 

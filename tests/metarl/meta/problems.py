@@ -16,7 +16,7 @@ from torch import Tensor
 
 from metarl.core import Params, Split
 from metarl.nn import MLP, ConvNet, Network
-from metarl.supervised.criteria import cross_entropy, mean_squared_error
+from metarl.supervised.tasks import cross_entropy, mean_squared_error
 
 Data = tuple[Tensor, Tensor]
 

@@ -8,7 +8,7 @@ from torch.func import functional_call
 import metarl
 from metarl.meta import ANIL, MAML
 from metarl.supervised import SupervisedTasks
-from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.tasks import cross_entropy
 
 RULES = {
     "metasgd": lambda: metarl.sgd(0.1, learned="element"),

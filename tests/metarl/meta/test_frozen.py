@@ -28,7 +28,7 @@ from metarl.meta import (
     ReptileObjective,
 )
 from metarl.supervised import SupervisedTasks
-from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.tasks import cross_entropy
 from tests.metarl.rl.enumerable import draw, tiny_mdp, tiny_policy
 from tests.metarl.rl.sampled import sampled
 

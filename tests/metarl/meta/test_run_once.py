@@ -25,9 +25,8 @@ from metarl.meta import (
 )
 from metarl.nn import MLP, ConvNet, Network, WarpConvNet, WarpMLP
 from metarl.supervised import Examples, FewShotBatch
-from metarl.supervised.criteria import cross_entropy
-from metarl.supervised.minibatches import in_minibatches
-from metarl.supervised.tasks import Source, SupervisedTasks
+from metarl.supervised.examples import in_minibatches
+from metarl.supervised.tasks import Source, SupervisedTasks, cross_entropy
 
 LR, K = 0.3, 3
 STRIDE = ConvNet(3, filters=4, num_blocks=2, image_size=8)

@@ -26,7 +26,7 @@ from metarl.meta import (
     Reptile,
 )
 from metarl.supervised import Examples, FewShotBatch, SupervisedTasks
-from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.tasks import cross_entropy
 
 
 class Lines:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metarl.nn import MLP, ConvNet, WarpConvNet, WarpMLP
-from metarl.supervised.criteria import cross_entropy, mean_squared_error
+from metarl.supervised.tasks import cross_entropy, mean_squared_error
 from tests.metarl.meta.problems import Data, PlainLoss, Problem, each_task
 
 Params = dict[str, Tensor]

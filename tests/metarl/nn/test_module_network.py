@@ -17,7 +17,7 @@ from metarl.core.pure import impure
 from metarl.meta import MAML, Leap, Reptile
 from metarl.nn import ModuleNetwork
 from metarl.supervised import Examples, FewShotBatch, SupervisedTasks
-from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.tasks import cross_entropy
 
 N, B, T, D, C = 4, 6, 3, 5, 3  # networks, examples, steps, inputs, classes
 

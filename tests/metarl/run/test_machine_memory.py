@@ -3,11 +3,11 @@
 import pytest
 
 from metarl.errors import UserError
-from metarl.run.machine_memory import machine_bytes, require_memory
+from metarl.run.counts import machine_bytes, require_memory
 
 
 def test_counts_are_multiplied_and_named(monkeypatch):
-    monkeypatch.setattr("metarl.run.machine_memory.machine_bytes", lambda: 2e10)
+    monkeypatch.setattr("metarl.run.counts.machine_bytes", lambda: 2e10)
     counts = (("--tasks", 1000), ("steps of a trial", 5_000_000))
     require_memory(4, counts)
     with pytest.raises(UserError) as refused:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarl.seeding import stream
-from metarl.supervised.draws import draw_distinct
+from metarl.supervised.task_dataset import draw_distinct
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data())

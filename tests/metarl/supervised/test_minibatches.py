@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metarl.supervised import Examples, FewShotBatch
-from metarl.supervised.minibatches import in_minibatches
+from metarl.supervised.examples import in_minibatches
 
 
 def few(num_tasks=2, size=7):

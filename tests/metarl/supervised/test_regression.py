@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from metarl.supervised.criteria import mean_absolute_error, mean_squared_error
-from metarl.supervised.regression_families import (
+from metarl.supervised.regression import (
     REGRESSION_FAMILIES,
     Logistic,
     PhaseSine,
     Sine,
     TwoDomainSine,
 )
+from metarl.supervised.tasks import mean_absolute_error, mean_squared_error
 
 FAMILIES = pytest.mark.parametrize("family", REGRESSION_FAMILIES.values(), ids=REGRESSION_FAMILIES)
 RANGES = {

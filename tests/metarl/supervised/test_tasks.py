@@ -12,7 +12,7 @@ from metarl.core import Chain, Execution, StepSize, Transform, sgd
 from metarl.meta import ANIL, DAML, MAML, Leap, OfflineWarpGrad, Reptile, TaskwiseLearner
 from metarl.nn import ModuleNetwork
 from metarl.supervised import SupervisedTasks
-from metarl.supervised.criteria import cross_entropy
+from metarl.supervised.tasks import cross_entropy
 
 LEARNERS = {
     "maml": lambda p, e: MAML(p, rule=sgd(0.1), num_steps=2, execution=e),

@@ -8,8 +8,7 @@ from metarl.core import OptimiserSettings, OuterSettings, sgd
 from metarl.meta import MAML
 from metarl.nn import MLP
 from metarl.supervised import Sine
-from metarl.supervised.criteria import mean_squared_error
-from metarl.supervised.tasks import SupervisedTasks
+from metarl.supervised.tasks import SupervisedTasks, mean_squared_error
 from metarl.train.selection import VALIDATION, SelectedLearner
 from metarl.train.trainer import Trainer
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import OptimiserSettings, clip_gradients
-from metarl.train.stacked_optimiser import StackedOptimiser
+from metarl.core.optimisers import StackedOptimiser
 
 N, STEPS = 3, 4
 SHAPES = {"bias": (5,), "weight": (7, 13), "one": (), "long": (101,)}

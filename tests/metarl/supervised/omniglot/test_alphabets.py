@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.supervised.omniglot.alphabet_batches import AlphabetBatches, AlphabetSettings
-from metarl.supervised.omniglot.alphabets import AlphabetTasks, alphabet_tasks, choose_alphabets
+from metarl.supervised.omniglot.alphabets import (
+    AlphabetBatches,
+    AlphabetSettings,
+    AlphabetTasks,
+    alphabet_tasks,
+    choose_alphabets,
+)
 from metarl.supervised.omniglot.images import Omniglot
 from metarl.supervised.omniglot.splits import split_alphabets
 from tests.metarl.supervised.omniglot.tiny_omniglot import needs_real_images

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metarl.supervised.omniglot.cache_file import read_cache, sweep_cache, write_cache
+from metarl.supervised.omniglot.cache import read_cache, sweep_cache, write_cache
 
 CONTENT = bytes(range(256)) * 40
 
@@ -46,12 +46,12 @@ def test_any_changed_byte_and_any_cut_is_noticed(tmp_path: Path) -> None:
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from metarl.supervised.omniglot import cache_file
+from metarl.supervised.omniglot import cache
 def wait(descriptor):
     print("writing", flush=True)
     time.sleep(60)
-cache_file.os.fsync = wait
-cache_file.write_cache(Path(sys.argv[1]), b"half" * 1000)
+cache.os.fsync = wait
+cache.write_cache(Path(sys.argv[1]), b"half" * 1000)
 """
 
 
