@@ -82,7 +82,7 @@ def test_help_shows_what_the_method_reads_and_nothing_else(name, method, capsys)
     shown = {word.strip("│,") for word in capsys.readouterr().out.split()}
     settings = defaults(name, method)
     read = {f.name for part in (settings, settings.learner) for f in fields(part)} - {
-        *("learner", "network", "images")
+        *("learner", "network", "images", *recipe.unread(settings))
     }
     others = {f.name for other in recipe.methods.values() for f in fields(other)} - read
     assert {option(setting) for setting in read} <= shown
