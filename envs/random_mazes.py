@@ -19,13 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from gymnasium.spaces import Discrete, Space
 
 from .base.checks import whole_number
 from .base.tasks import Splits, TaskSet
+from .base.tensor import TensorEnv
 from .maze import (
     GridMazeVectorEnv,
     Layout,
@@ -128,6 +129,24 @@ class RandomMazes(BuiltIn):
                 raise ValueError(f"{name} must be finite and at least 0, got {value}")
         _ = self._sight, self.splits, self.stages  # which refuse what they cannot be made of
 
+    def check_sides(self) -> None:
+        """Check that there are mazes to train on and others to test on.
+
+        Raises:
+            ValueError: There are not: a file has too few, or they are for tests alone.
+        """
+        if self.is_named:
+            raise ValueError(
+                "mazes must be others than named, which are for tests alone: train on --mazes dfs, "
+                "say, then evaluate RUN --mazes named"
+            )
+        if isinstance(self.train, TaskSet) and not all(map(len, self.splits)):
+            raise ValueError(
+                f"{self.mazes}: {', '.join(str(len(side)) for side in self.splits)} tasks would be "
+                "for training, validation and test: draw more mazes into the file, name another "
+                "salt, or train on a generator and evaluate on this file"
+            )
+
     # What is learned -------------------------------------------------------------------------
 
     @property
@@ -184,24 +203,29 @@ class RandomMazes(BuiltIn):
         return tasks_from_file(path)
 
     def _of_file(self) -> Splits[TaskSet[MazeTask]]:
-        """The tasks of a file, by the hash of their layouts.
-
-        Raises:
-            ValueError: There are too few layouts: a side has none.
-        """
+        """The tasks of a file, by the hash of their layouts; a side may have none."""
         every = self.every_task
         rows = [torch.tensor(task.layout.packed)[None] for task in every]
         sides = [
             TaskSet(tuple(task for task, row in zip(every, rows, strict=True) if holds(part, row)))
             for part in cut((), FRACTIONS, self.salt, up_to_symmetry=False)
         ]
-        if not all(map(len, sides)):
-            raise ValueError(
-                f"mazes of {self.mazes}: of its layouts {', '.join(str(len(s)) for s in sides)} "
-                "tasks would be for training, validation and test: draw more mazes into it, name "
-                "another salt, or take a generator and evaluate on this file"
-            )
         return Splits(*sides)
+
+    def make_env(
+        self, num_envs: int, generators: Sequence[torch.Generator], device: torch.device
+    ) -> TensorEnv[Any]:
+        """Make environments; see `BuiltIn.make_env`."""
+        env: TensorEnv[Any] = self.vector_env(
+            num_envs,
+            horizon=self.horizon,
+            # Where nothing can be drawn to train on, tasks are set at every reset.
+            tasks=self.every_task if self.is_file and not len(self.train) else self.train,
+            device=device,
+            generator=generators,
+            validate_actions=False,
+        )
+        return env
 
     def num_trained_on(self, tasks: Sequence[MazeTask]) -> int:
         """How many layouts of tasks training may have drawn: those of its part, and of its kind.
@@ -308,7 +332,7 @@ class RandomMazes(BuiltIn):
                 0.0, 1 - done / BONUS_UNTIL
             )
 
-    def of_size(self, size: str) -> RandomMazes:
+    def of_size(self, size: str) -> Self:
         """The same with mazes of another size, and a horizon that goes with it.
 
         Args:

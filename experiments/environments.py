@@ -14,6 +14,7 @@ from envs import problems
 from envs.maze.generators import GENERATORS
 from envs.problems import MDP, Bandit, GridNavi, Parted, Point
 from experiments.maze_pictures import MazePictures
+from experiments.maze_problems import Mazes
 from metarl.errors import UserError
 from metarl.rl.gymnasium_problem import problem_of
 from metarl.rl.problem import Problem, check_problem
@@ -43,6 +44,19 @@ class Minigrid(problems.Minigrid):
 
 
 @dataclass(frozen=True)
+class OtherMazes(Mazes):
+    """Another maze per task; the agent is shown where it is, which a policy without memory needs.
+
+    Attributes:
+        size: Rows and columns, border included: a number, or a range such as 9..13.
+        position: Show an agent where it is.
+    """
+
+    size: str = "9"
+    position: bool = True
+
+
+@dataclass(frozen=True)
 class Foreign:
     """Anybody's problem or Gymnasium environments, made by ``module:factory``.
 
@@ -54,9 +68,9 @@ class Foreign:
     horizon: int | None = None
 
 
-ENVIRONMENTS: dict[str, type[Parted]] = {
-    environment.name: environment for environment in (Maze, Minigrid, Point, GridNavi, Bandit, MDP)
-}
+BUILT_IN = (Maze, OtherMazes, Minigrid, Point, GridNavi, Bandit, MDP)
+
+ENVIRONMENTS: dict[str, type[Parted]] = {environment.name: environment for environment in BUILT_IN}
 """Environments that ``--env`` knows by name, beside ``module:factory``."""
 
 

@@ -1,7 +1,8 @@
-"""The maze, end to end: ``python -m experiments.maze train|evaluate|render|export``.
+"""Mazes, end to end: ``python -m experiments.maze train|evaluate|render|watch|play|export``.
 
 Recurrent agents that learn a new maze within one trial: the two-timescale Warp-RNN of Flennerhag et
-al. 2020, and baselines with one timescale, in the maze of Miconi et al. 2019.
+al. 2020, and baselines with one timescale, in the maze of Miconi et al. 2019, where the goal alone
+is new in every trial, or (``--mazes``) in another maze every time.
 """
 
 from __future__ import annotations
@@ -86,6 +87,20 @@ def _render(prog: str, arguments: Sequence[str]) -> None:
     render(asked, reader(asked, RECIPE.settings_of))
 
 
+def _play(prog: str, arguments: Sequence[str]) -> None:
+    from experiments.maze_play import PlaySettings, play
+
+    play(parse(PlaySettings, prog, arguments))
+
+
+def _watch(prog: str, arguments: Sequence[str]) -> None:
+    from experiments.maze_evaluation import reader
+    from experiments.maze_play import WatchSettings, watch
+
+    asked = parse(WatchSettings, prog, arguments)
+    watch(asked, reader(asked, RECIPE.settings_of))
+
+
 def _export(prog: str, arguments: Sequence[str]) -> None:
     from metarl.run.export import ExportSettings, export
 
@@ -105,6 +120,8 @@ RECIPE = Recipe(
             "measure a trained agent on fresh trials, or on held-out goals", _evaluate
         ),
         "render": Command("draw or film a trial", _render),
+        "watch": Command("show a trained agent in a window", _watch),
+        "play": Command("look for the goal of a maze yourself, in a window", _play),
         "export": Command("copy a run without what only its resume needs", _export),
     },
     unread=lambda settings: ("core",) if settings.method == "warp-rnn" else (),

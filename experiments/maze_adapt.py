@@ -42,7 +42,8 @@ class TrainSettings(RunSettings):
     env: Annotated[
         str, tyro.conf.arg(metavar="{" + ",".join(ENVIRONMENTS) + "}|MODULE:FACTORY")
     ] = "point"
-    """point: MAML's 2D navigation; maze: a hidden goal in a grid maze; gridnavi: VariBAD's grid;
+    """point: MAML's 2D navigation; maze: a hidden goal in a grid maze; mazes: in another maze per
+    task; gridnavi: VariBAD's grid;
     bandit: Bernoulli arms; mdp: random decision processes; module:factory: anybody's problem, or
     Gymnasium environments. It chooses options too."""
     method: Annotated[str, one_of(METHODS)] = "maml"
@@ -132,7 +133,7 @@ def by_gradient(base: TrainSettings) -> TrainSettings:
     own = {f.name for f in fields(base.learner)}
     learner = replace(base.learner, **{n: v for n, v in changes.items() if n in own})
     loss = PolicyGradientSettings(divide_by_horizon=True)
-    if base.env == "maze":
+    if base.env in ("maze", "mazes"):
         entropy = 0.0 if base.method == "trpo-maml" else START_ENTROPY
         loss = replace(loss, gamma=0.9, start_entropy_coef=entropy)
     iterations = 600 if base.env == "point" else base.iterations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -18,6 +18,7 @@ from metarl.errors import UserError
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.rl.problem import is_finite
 from metarl.run import at_least, trials
+from metarl.run.command_line import refused
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,24 @@ class RenderSettings(trials.RenderSettings):
     """Steps of an episode. Default: as in training; in mazes of another size, in proportion."""
 
 
+class Asked(Protocol):
+    """Options that say which mazes a run is measured on; None: its own."""
+
+    @property
+    def mazes(self) -> str | None:
+        """A generator, a file, or named."""
+
+    @property
+    def size(self) -> str | None:
+        """Of the mazes."""
+
+    @property
+    def horizon(self) -> int | None:
+        """Steps of an episode."""
+
+
 def reader(
-    asked: EvaluateSettings | RenderSettings,
+    asked: Asked,
     settings_of: Callable[[Mapping[str, Any]], TrainSettings],
 ) -> trials.Read:
     """Return what reads the settings of a run, and says which mazes it is measured on."""
@@ -121,7 +138,8 @@ class Measured:
         trained_on = 0
         if isinstance(self.settings.environment, RandomMazes):
             trained_on = self.settings.environment.num_trained_on(tasks)
-        return LayoutReferences(self.environment, tasks, trained_on)
+        episodes = self.settings.trial_episodes
+        return LayoutReferences(self.environment, tasks, trained_on, episodes)
 
     @property
     def _source(self) -> Any:
@@ -156,30 +174,42 @@ def measured_on(
     """
     given = {"mazes": mazes, "size": size, "horizon": horizon}
     given = {name: value for name, value in given.items() if value is not None}
-    environment = settings.environment
-    if not given:
-        changes = {} if settings.is_room else {"exploration_bonus": 0.0, "size_schedule": ""}
-        return Measured(settings, replace(environment, **changes), given)
-    if settings.is_room:
-        if mazes is None:
-            raise UserError(
-                "this run learned the published maze, whose goals it is measured on; name other "
-                "mazes with --mazes, such as --mazes dfs --size 13"
-            )
-        environment = TrialMazes(mazes=mazes, size=str(environment.size), reward=environment.reward)
-    environment = replace(
-        environment,
-        mazes=mazes or environment.mazes,
-        num_layouts=0,
-        exploration_bonus=0.0,
-        size_schedule="",
-    )
+    if settings.is_room and given and mazes is None:
+        raise UserError(
+            "this run learned the published maze, whose goals it is measured on; name other mazes "
+            "with --mazes, such as --mazes dfs --size 13"
+        )
+    if settings.is_room and not given:
+        return Measured(settings, settings.environment, given)
+    try:
+        return Measured(settings, _mazes(settings.environment, mazes, size, horizon), given)
+    except ValueError as error:
+        raise refused(error) from error
+
+
+def _mazes(trained: Any, mazes: str | None, size: str | None, horizon: int | None) -> TrialMazes:
+    """Mazes to measure in, in which exploring pays nothing.
+
+    Raises:
+        UserError: Mazes that have the sizes they have were asked for in another one.
+        ValueError: There are no such mazes.
+    """
+    plain: Any = {"exploration_bonus": 0.0, "size_schedule": ""}
+    if mazes is None:
+        environment: TrialMazes = replace(trained, **plain)
+    elif isinstance(trained, HiddenGoals):
+        reward = trained.reward
+        environment = TrialMazes(mazes=mazes, size=size or str(trained.size), reward=reward)
+    else:
+        few = trained.num_layouts if mazes == trained.mazes else 0
+        environment = replace(trained, mazes=mazes, num_layouts=few, **plain)
     if environment.is_named or environment.is_file:
         if size is not None:
-            raise UserError(f"--size {size}: the mazes of {mazes} have the sizes they have")
-        size = str(max(max(t.layout.height, t.layout.width) for t in environment.every_task))
+            raise UserError(
+                f"--size {size}: the mazes of {environment.mazes} have the sizes they have"
+            )
+        layouts = [task.layout for task in environment.every_task]
+        size = str(max(max(y.height, y.width) for y in layouts))
     if size is not None:
         environment = environment.of_size(size)
-    if horizon is not None:
-        environment = replace(environment, horizon=horizon)
-    return Measured(settings, environment, given)
+    return environment if horizon is None else replace(environment, horizon=horizon)

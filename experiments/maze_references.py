@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from envs.random_mazes import RandomMazes
 from experiments.maze_problems import HiddenGoals
 from metarl.evaluate.finds import (
     RISKS,
+    FindStatistics,
     by_layout,
     find_statistics,
     steps_between_finds,
@@ -87,17 +88,34 @@ class LayoutReferences:
     Attributes:
         maze: Says what an episode is like.
         tasks: The tasks that are played, B.
-        trained_on: The layouts of these tasks that training may have drawn, bool by layout.
+        num_trained_on: How many of their layouts training may have drawn.
+        num_episodes: Episodes of a trial.
     """
 
     maze: RandomMazes
     tasks: Sequence[MazeTask]
     num_trained_on: int = 0
+    num_episodes: int = 1
 
     @cached_property
     def anchors(self) -> LayoutAnchors:
-        """Returns of each task, expected."""
-        return layout_anchors(self.tasks, **self.maze.episode)
+        """Expected returns of each task's trial.
+
+        In the episodes after the first, an explorer that has found the goal is an oracle. (One that
+        has not, in a short episode, goes on searching, which is left out.)
+        """
+        found = layout_anchors(self.tasks, **self.maze.episode)
+        if self.num_episodes == 1:
+            return found
+        ends = layout_anchors(self.tasks, **{**self.maze.episode, "respawn": "end", "reward": 1.0})
+        more = self.num_episodes - 1
+        return replace(
+            found,
+            random=found.random * self.num_episodes,
+            explorer=found.explorer + more * ends.explorer * found.oracle,
+            ceiling=found.ceiling + more * ends.ceiling * found.oracle,
+            oracle=found.oracle * self.num_episodes,
+        )
 
     @cached_property
     def hashes(self) -> Any:
@@ -109,7 +127,7 @@ class LayoutReferences:
         """Entries of a summary."""
         anchors, returns = self.anchors, rewards.sum(0)
         layouts = self._by_layout(rewards)
-        finds = find_statistics(rewards, anchors.shortest)
+        finds = self._finds(rewards)
         means = anchors.means()
         return {
             "normalised_score": anchors.normalised_score(float(returns.mean())),
@@ -129,7 +147,9 @@ class LayoutReferences:
         return in_words(LADDER, summary)
 
     def curves(self) -> dict[str, Any]:
-        """Expected rewards ``[T, 1]`` by name."""
+        """Expected rewards ``[T, 1]`` by name, of trials of one episode."""
+        if self.num_episodes > 1:
+            return {}
         curves = layout_curves(self.tasks, **self.maze.episode)
         shown = ("explorer", "random")
         return {REFERENCES[name]: getattr(curves, name)[:, None] for name in shown}
@@ -155,10 +175,15 @@ class LayoutReferences:
                 lines.writerow((*shape, *(f"{column[n]:.6g}" for column in columns.values())))
         draw_finds(
             picture,
-            {name: find_statistics(each, self.anchors.shortest) for name, each in rewards.items()},
+            {name: self._finds(each) for name, each in rewards.items()},
             explorer=float(self.anchors.first_find.sum() / self.anchors.shortest.sum()),
         )
         return [table, picture]
+
+    def _finds(self, rewards: Array) -> FindStatistics:
+        """Statistics find by find."""
+        ends = self.maze.horizon if self.maze.respawn == "end" else None
+        return find_statistics(rewards, self.anchors.shortest, ends_at=ends)
 
     def _by_layout(self, rewards: Array) -> dict[str, Array]:
         """Means over the trials of each layout, ``[L]`` by name."""
@@ -177,7 +202,9 @@ class LayoutReferences:
                 "shortest": anchors.shortest,
             },
         )
-        return {**found, "share": found["return"] / found["explorer_return"]}
+        share = np.full(len(found["return"]), np.nan)  # of nothing, where the explorer has none
+        np.divide(found["return"], explorer := found["explorer_return"], share, where=explorer > 0)
+        return {**found, "share": share}
 
 
 def in_words(names: Iterable[str], summary: Mapping[str, Any]) -> str:

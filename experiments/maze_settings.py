@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import tyro
 
 from envs.maze.generators import GENERATORS
-from envs.random_mazes import NAMED
 from experiments.maze_problems import HiddenGoals, PublishedMaze, TrialMazes
 from metarl.core.settings import Method
 from metarl.errors import UserError
@@ -17,6 +16,7 @@ from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings
 from metarl.rl import ActorCriticSettings
 from metarl.run import RunSettings, at_least, check_option
+from metarl.run.command_line import refused
 from metarl.run.counts import Held
 
 Preset = Literal["default", "ppo", "demo", "paper"]
@@ -80,7 +80,9 @@ class TrainSettings(RunSettings):
         object.__setattr__(self, "method", method_and_core(self.method)[0])
         super().__post_init__()
         at_least(1, self, "batch_size", "hidden_size", "trial_episodes")
-        if self.is_room and self.trial_episodes > 1:
+        if not self.is_room:
+            self.environment.check_sides()
+        elif self.trial_episodes > 1:
             raise UserError("--trial-episodes is for random mazes: a trial in the room is one")
         if not self.is_room and self.mazes != self.environment.mazes:
             raise UserError(
@@ -216,45 +218,41 @@ def random_mazes(
             f"--preset {preset} is for the published maze; with --mazes {mazes} leave it out, or "
             "take --preset demo"
         )
-    if mazes == NAMED:
-        raise UserError(
-            "--mazes named are the mazes to test on: train on others, such as --mazes dfs, then "
-            "evaluate RUN --mazes named"
-        )
     name, usual = method_and_core(method or "rl2")
     core = core or ("lstm" if method in (None, "rl2") else usual)
     check_option("--core", core, CORES)
     demo = preset == "demo"
-    try:
-        environment = TrialMazes(mazes=mazes, size=size or ("9" if demo else "13"))
-    except ValueError as error:
-        raise UserError(f"--{error}") from error
-    return TrainSettings(
-        mazes=mazes,
-        method=name,
-        preset=preset,
-        core=core,
-        hidden_size=128,
-        iterations=450 if demo else 600,
-        batch_size=256,
-        log_every=5,
-        checkpoint_every=50,
-        environment=environment,
-        loss=ActorCriticSettings(
-            algorithm="ppo",
-            gamma=0.97,
-            gae_lambda=0.95,
-            value_coef=0.5,
-            entropy="shannon",
-            entropy_coef=0.02,
-            entropy_decay="linear",
-            normalise_advantages=True,
-            reward_scale=0.1,
-        ),
-        learner=METHODS[name](
-            lr=MAZE_RATE, max_grad_norm=0.5, num_epochs=2, minibatch_trials=16, decay="linear"
-        ),
+    loss = ActorCriticSettings(
+        algorithm="ppo",
+        gamma=0.97,
+        gae_lambda=0.95,
+        value_coef=0.5,
+        entropy="shannon",
+        entropy_coef=0.02,
+        entropy_decay="linear",
+        normalise_advantages=True,
+        reward_scale=0.1,
     )
+    learner = METHODS[name](
+        lr=MAZE_RATE, max_grad_norm=0.5, num_epochs=2, minibatch_trials=16, decay="linear"
+    )
+    try:
+        return TrainSettings(
+            mazes=mazes,
+            method=name,
+            preset=preset,
+            core=core,
+            hidden_size=128,
+            iterations=450 if demo else 600,
+            batch_size=256,
+            log_every=5,
+            checkpoint_every=50,
+            environment=TrialMazes(mazes=mazes, size=size or ("9" if demo else "13")),
+            loss=loss,
+            learner=learner,
+        )
+    except ValueError as error:
+        raise refused(error) from error
 
 
 def published(base: TrainSettings) -> TrainSettings:

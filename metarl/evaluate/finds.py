@@ -44,6 +44,22 @@ def steps_between_finds(rewards: Array, num_finds: int = NUM_FINDS) -> Array:
     return np.diff(times, axis=1, prepend=0.0)
 
 
+def steps_of_episodes(rewards: Array, horizon: int, num_finds: int = NUM_FINDS) -> Array:
+    """Steps to the find of each of the first episodes, NaN where it has none.
+
+    Args:
+        rewards: ``[T, B]``, of episodes that a find ends.
+        horizon: Steps that each of them has in the trial.
+        num_finds: K; at most as many episodes as there are.
+
+    Returns:
+        ``[B, K]``, steps from 1.
+    """
+    found = rewards.reshape(-1, horizon, rewards.shape[1])[:num_finds] > 0  # [E, H, B]
+    steps = np.where(found.any(1), found.argmax(1) + 1.0, np.nan).T  # [B, E]
+    return np.pad(steps, ((0, 0), (0, num_finds - steps.shape[1])), constant_values=np.nan)
+
+
 @dataclass(frozen=True)
 class FindStatistics:
     """Statistics of B trials, find by find.
@@ -73,19 +89,28 @@ class FindStatistics:
     second_is_shorter: float | None
 
 
-def find_statistics(rewards: Array, shortest: Array) -> FindStatistics:
+def find_statistics(
+    rewards: Array, shortest: Array, *, ends_at: int | None = None
+) -> FindStatistics:
     """Sum up trials, find by find.
 
     Args:
         rewards: ``[T, B]``.
         shortest: Length of the shortest way to the goal in each trial, ``[B]``.
+        ends_at: Steps of an episode, where a find ends it; None: a trial goes on.
     """
-    gaps = steps_between_finds(rewards)  # [B, K]
+
+    def steps(num_finds: int) -> Array:
+        if ends_at is None:
+            return steps_between_finds(rewards, num_finds)
+        return steps_of_episodes(rewards, ends_at, num_finds)
+
+    gaps = steps(NUM_FINDS)  # [B, K]
     firsts = np.where(np.isnan(gaps[:, 0]), len(rewards) + 1.0, gaps[:, 0])
     found = ~np.isnan(gaps)
-    both = found[:, 1]
+    both = found[:, 0] & found[:, 1]
     first, second = gaps[both, 0], gaps[both, 1]
-    every = steps_between_finds(rewards, num_finds=max(2, int((rewards > 0).sum(0).max())))[:, 1:]
+    every = steps(max(2, len(rewards) if ends_at is None else len(rewards) // ends_at))[:, 1:]
     later = ~np.isnan(every)
     ratios = [ratio(gaps[there, k], shortest[there]) for k, there in enumerate(found.T)]
     return FindStatistics(
@@ -114,13 +139,13 @@ def ratio(above: Array, below: Array) -> tuple[float, tuple[float, float]] | Non
     return value, (value - half, value + half)
 
 
-def worst(values: Array, percent: float) -> float:
+def worst(values: Array, percent: float) -> float | None:
     """Conditional value at risk: mean over the lowest so many percent of values ``[B]``.
 
-    At least one value counts.
+    At least one value counts; NaN does not. None where there are none.
     """
-    count = max(1, round(len(values) * percent / 100))
-    return float(np.sort(values)[:count].mean())
+    known = np.sort(values[~np.isnan(values)])
+    return _mean(known[: max(1, round(len(known) * percent / 100))])
 
 
 def by_layout(layouts: NDArray[Any], values: Mapping[str, Array]) -> dict[str, Array]:

@@ -293,10 +293,15 @@ def parse(
             kind, prog=prog, args=list(arguments), default=usual, config=config
         )
     except ValueError as error:  # settings of the library, which know of no options
-        raise UserError(re.sub(r"^[a-z]\w*(?= must )", _as_option, str(error))) from error
+        raise refused(error) from error
     check_counts(settings)
     check_memory(settings)
     return settings
+
+
+def refused(error: ValueError) -> UserError:
+    """The refusal of a value by the library, by the name of its option."""
+    return UserError(re.sub(r"^[a-z]\w*(?= must )", _as_option, str(error)))
 
 
 def _as_option(name: re.Match[str]) -> str:

@@ -166,6 +166,8 @@ def test_a_file_is_parted_by_layout(tmp_path):
 def test_named_mazes_are_the_same_on_all_sides():
     problem = RandomMazes("named")
     assert set(problem.test) == set(named_mazes())
+    with pytest.raises(ValueError, match="which are for tests alone"):
+        problem.check_sides()
 
 
 def test_perfect_mazes_are_told():
@@ -208,8 +210,8 @@ def test_what_cannot_be_made_is_refused_by_name(settings, message):
 def test_a_file_with_too_few_mazes_to_part_is_refused(tmp_path):
     path = tmp_path / "one.txt"
     path.write_text(OPEN)
-    with pytest.raises(ValueError, match="draw more mazes into it"):
-        RandomMazes(str(path))
+    with pytest.raises(ValueError, match="draw more mazes into the file"):
+        RandomMazes(str(path)).check_sides()
 
 
 def test_agents_that_turn_are_judged_by_those_that_turn():

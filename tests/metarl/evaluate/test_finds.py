@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from metarl.evaluate.finds import by_layout, find_statistics, ratio, steps_between_finds, worst
+from metarl.evaluate.finds import (
+    by_layout,
+    find_statistics,
+    ratio,
+    steps_between_finds,
+    steps_of_episodes,
+    worst,
+)
 
 
 def rewards(*finds, num_steps=10):
@@ -74,3 +81,13 @@ def test_means_by_layout_in_order():
     found = by_layout(np.array([7, 5, 7]), {"return": np.array([1.0, 2.0, 5.0])})
     assert found["return"].tolist() == [3.0, 2.0]
     assert found["trials"].tolist() == [2.0, 1.0]
+
+
+def test_episodes_that_a_find_ends_are_counted_each_from_its_start():
+    played = rewards([2, 8], [7], [], num_steps=10)
+    nan = np.nan
+    steps = steps_of_episodes(played, 5, num_finds=3)
+    np.testing.assert_array_equal(steps, [[2, 3, nan], [nan, 2, nan], [nan] * 3])
+    found = find_statistics(played, np.array([2.0, 2.0, 2.0]), ends_at=5)
+    assert (found.steps_per_find, found.second_over_first) == (2.5, 1.5)
+    assert found.gap_num_trials[:3] == (1, 2, 0)
