@@ -184,7 +184,7 @@ def bandit_settings(
     Raises:
         ValueError: If bandits of a set differ in their number of arms.
     """
-    source = BanditTasks(num_arms) if tasks is None else as_source(tasks, BanditTask)
+    source = BanditTasks(num_arms) if tasks is None else as_source(tasks, BanditTask, BanditTasks)
     if isinstance(source, BanditTasks):
         return source, source.num_arms
     first, *rest = (task.num_arms for task in source)  # type: ignore[attr-defined]

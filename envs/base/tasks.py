@@ -275,6 +275,18 @@ class TaskFamily(ABC, Generic[PlainT]):
     def task_type(self) -> type[PlainT]:
         """The class of the tasks."""
 
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """The family with these fields, which may be JSON values.
+
+        Raises:
+            ValueError: If one is missing, unknown or out of range.
+        """
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise ValueError(f"not a {cls.__name__}: {error}, got {dict(fields)}") from error
+
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
         """The arrays of `n` tasks drawn independently, [n, ...] each, on `device`."""
@@ -317,18 +329,26 @@ class TaskFamily(ABC, Generic[PlainT]):
         )
 
 
-def as_source(tasks: TaskSource[T] | Sequence[T], task_type: type[T]) -> TaskSource[T]:
+def as_source(
+    tasks: TaskSource[T] | Sequence[T], task_type: type[T], family: type[Any] | None = None
+) -> TaskSource[T]:
     """A task source: itself, or the set of a sequence of tasks.
 
-    Sets and tasks may also be the JSON objects that Gymnasium's ``spec.to_json`` makes of them.
+    Args:
+        tasks: The source or the tasks. Sets, tasks and families may also be the JSON objects that
+            Gymnasium's ``spec.to_json`` makes of them.
+        task_type: The kind of the tasks.
+        family: The `TaskFamily` of such tasks, if there is one.
 
     Raises:
         TypeError: If the tasks are not all of `task_type`.
-        ValueError: If there are none.
+        ValueError: If there are none, or fields are missing, unknown or out of range.
     """
     given: Any = tasks
     if isinstance(given, Mapping) and "tasks" in given:
         given = list(given["tasks"])
+    if isinstance(given, Mapping) and family is not None:
+        given = family.of_fields(given)
     if isinstance(given, Sequence):
         given = TaskSet(
             tuple(

@@ -248,10 +248,20 @@ class MazeFamily(TaskFamily[MazeTask]):
             or not isinstance(values.get("options", {}), dict)
         ):
             raise ValueError(f"not a family of mazes: expected {sorted(known)}, got {text[:80]!r}")
+        return cls.of_fields(values)
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> MazeFamily:
+        """The family with these fields, which may be JSON values.
+
+        Raises:
+            ValueError: If one is unknown or out of range.
+        """
+        values = dict(fields)
         if isinstance(values.get("size"), list):
             values["size"] = tuple(values["size"])
         values["parts"] = tuple(map(Part.of_fields, values.get("parts", ())))
-        return cls(**values)
+        return super().of_fields(values)
 
     # Drawing --------------------------------------------------------------------------------
 

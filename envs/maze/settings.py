@@ -14,6 +14,7 @@ from ..base.checks import whole_number
 from ..base.tasks import TaskSet, TaskSource, as_source, check_task_type
 from .bits import MOST_SIDE
 from .dynamics import MazeTables, TeleportMode, compile_layout
+from .family import MazeFamily
 from .generators import make_layout
 from .layout import Layout
 from .numbers import Sizes
@@ -251,7 +252,7 @@ def _layout_and_tasks(
     if tasks is None:
         layout = make_layout(maze, size) if layout is None else layout
         return layout, maze_tasks(layout)
-    source = as_source(tasks, MazeTask)
+    source = as_source(tasks, MazeTask, MazeFamily)
     if not isinstance(source, TaskSet):
         if layout is not None:
             raise ValueError(

@@ -222,7 +222,9 @@ def mdp_settings(
     Raises:
         ValueError: If processes of a set differ in size.
     """
-    source = MDPTasks(num_states, num_actions) if tasks is None else as_source(tasks, MDPTask)
+    source = (
+        MDPTasks(num_states, num_actions) if tasks is None else as_source(tasks, MDPTask, MDPTasks)
+    )
     if isinstance(source, MDPTasks):
         return source, source.num_states, source.num_actions
     sizes = {(task.num_states, task.num_actions) for task in source}  # type: ignore[attr-defined]

@@ -90,7 +90,7 @@ class PointNavigationEnv(TaskEnv[PointTask, Vector]):
         action_scale: float = 1.0,
         render_mode: str | None = None,
     ) -> None:
-        source = PointTasks() if tasks is None else as_source(tasks, PointTask)
+        source = PointTasks() if tasks is None else as_source(tasks, PointTask, PointTasks)
         super().__init__(source, horizon, render_mode)
         self.max_step, self.goal_radius, self.action_scale = check_point_settings(
             max_step, goal_radius, action_scale
@@ -187,7 +187,7 @@ class PointNavigationVectorEnv(TensorEnv[PointTask]):
         self.reward_range = (-math.inf, 0.0)
         super().__init__(
             num_envs,
-            PointTasks() if tasks is None else as_source(tasks, PointTask),
+            PointTasks() if tasks is None else as_source(tasks, PointTask, PointTasks),
             horizon,
             {"goal": (2,)},
             *point_spaces(horizon, self.max_step, self.action_scale),

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -164,6 +165,26 @@ def test_what_is_made_again_is_the_same(env_id: str) -> None:
             assert (task, distribution) == (rollouts[0][0], tasks)
             for mine, wanted in zip(seen, rollouts[0][2], strict=True):
                 np.testing.assert_array_equal(mine, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("Bandit", envs.BanditTasks(3)),
+        ("TabularMDP", envs.MDPTasks(3, 2)),
+        ("PointNavigation", envs.PointTasks(cells=(0, 3))),
+        ("GridMaze", envs.MazeFamily("dfs", (7, 9), loops=0.1)),
+        ("GridMaze", envs.MazeFamily("dfs", 9).split().test),
+    ],
+)
+def test_families_of_tasks_come_back_from_json(name: str, family: Any) -> None:
+    for make in (gymnasium.make, gymnasium.make_vec):
+        env: Any = make(f"metarl/{name}-v0", tasks=family, horizon=4)
+        again: Any = make(env.spec.from_json(env.spec.to_json()))
+        assert again.unwrapped.task_distribution == family
+        np.testing.assert_array_equal(env.reset(seed=0)[0], again.reset(seed=0)[0])
+    with pytest.raises(ValueError, match="colour"):
+        make(f"metarl/{name}-v0", tasks={"colour": 1})
 
 
 @pytest.mark.parametrize("env_id", IDS)
