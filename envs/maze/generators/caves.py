@@ -81,14 +81,16 @@ def largest_piece(walls: torch.Tensor) -> torch.Tensor:
     """
     n, height, width = walls.shape
     free = ~walls
-    numbers = torch.arange(height * width, device=walls.device, dtype=torch.int32)
+    numbers = torch.arange(height * width, device=walls.device, dtype=torch.int16)
     names = torch.where(free, numbers.view(height, width), -1)  # the greatest number of its piece
     while True:
         before = names
         for _ in range(PATIENCE):
             wider = names.clone()
-            for shift, axis in ((1, 1), (-1, 1), (1, 2), (-1, 2)):  # the border is wall: no wrap
-                wider = torch.maximum(wider, names.roll(shift, axis))
+            for to, of in ((wider[:, 1:], names[:, :-1]), (wider[:, :-1], names[:, 1:])):
+                torch.maximum(to, of, out=to)
+            for to, of in ((wider[..., 1:], names[..., :-1]), (wider[..., :-1], names[..., 1:])):
+                torch.maximum(to, of, out=to)
             names = torch.where(free, wider, -1)
         if torch.equal(before, names):
             break

@@ -48,40 +48,27 @@ def minimum_tree_passages(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The passages of such trees of k x k rooms, `right` and `down` as `carve` takes them."""
     ring = Ring(n, k, device)
-    weights = _weights(ring, generator)  # [n * P, 4]
-    flat = weights.view(-1)
-    lightest = torch.full((n * ring.size,), math.inf, dtype=torch.float64, device=device)
-    parent = torch.full_like(lightest, -1, dtype=torch.int64)
-    # A wall's number beyond a room: that of the room there, in the opposite direction.
-    behind = ring.moves * 4 + torch.tensor([1, 0, 3, 2], device=device)
-    room = ring.first + ring.across + 1
+    total, across = n * ring.size, ring.across
+    # Of the wall below each room, then of the wall on its right: [2 * n * P].
+    bits = torch.randint(2**RANDOM_BITS, (2 * total,), generator=generator, device=device)
+    weights = (bits << (ROOM_BITS + DIRECTION_BITS)).to(torch.float64)
+    beside = torch.tensor([-across, 0, total - 1, total], device=device)
+    directions = torch.arange(4, device=device)
+    closed = ring.closed()
+    lightest = torch.full((total,), math.inf, dtype=torch.float64, device=device)
+    parent = torch.full((total,), -1, dtype=torch.int64, device=device)
+    room = ring.first + across + 1
     for _ in range(k * k - 1):
-        around = (room.unsqueeze(1) + ring.moves).view(-1)  # [n * 4]
-        offered = weights.index_select(0, room).view(-1)
-        flat.index_fill_(0, ((room * 4).unsqueeze(1) + behind).view(-1), math.inf)
+        closed.index_fill_(0, room, 1)
+        around = room.unsqueeze(1) + ring.moves  # [n, 4]
+        behind = (around - ring.first.unsqueeze(1) << DIRECTION_BITS) + directions
+        around = around.view(-1)
+        offered = weights.index_select(0, (room.unsqueeze(1) + beside).view(-1)) + behind.view(-1)
         offered = torch.minimum(offered, lightest.index_select(0, around))
+        offered.masked_fill_(closed.index_select(0, around) == 1, math.inf)
         lightest.index_copy_(0, around, offered)
         least = lightest.view(n, ring.size).amin(1).to(torch.int64)
         room = (least >> DIRECTION_BITS & (2**ROOM_BITS - 1)) + ring.first
         parent.index_copy_(0, room, room - ring.moves[least & (2**DIRECTION_BITS - 1)])
         lightest.index_fill_(0, room, math.inf)
-    return passages_of_parents(parent.view(n, ring.across, ring.across))
-
-
-def _weights(ring: Ring, generator: torch.Generator) -> torch.Tensor:
-    """Weights of the four walls of every room, up, down, left, right: float64 [n * P, 4].
-
-    Infinite where the outside is behind the wall. Both rooms beside a wall see the same
-    random bits.
-    """
-    n, across, device = ring.n, ring.across, ring.device
-    shape = (2, n, across, across)  # of the walls below and on the right of each room
-    bits = torch.randint(2**RANDOM_BITS, shape, generator=generator, device=device)
-    below, right = (bits << (ROOM_BITS + DIRECTION_BITS)).unbind(0)
-    weights = torch.stack((below.roll(1, 1), below, right.roll(1, 2), right), -1)
-    local = torch.arange(ring.size, device=device).view(across, across, 1) + ring.moves
-    weights += (local << DIRECTION_BITS) + torch.arange(4, device=device)
-    numbers = weights.to(torch.float64)
-    numbers[:, 1, :, 0] = numbers[:, -2, :, 1] = math.inf
-    numbers[:, :, 1, 2] = numbers[:, :, -2, 3] = math.inf
-    return numbers.view(-1, 4)
+    return passages_of_parents(parent.view(n, across, across))

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs import Layout, MazeTask, TaskSet, maze_tasks, pillar_maze
+from envs import Layout, MazeTask, TaskSet, layout_hash, maze_tasks, pillar_maze
+from envs.maze.generators import make_layout
 from tests.envs.maze.strategies import layouts, tasks
 
 LAYOUT = pillar_maze(13)
@@ -247,6 +248,21 @@ def test_split_does_not_depend_on_order_or_on_the_other_tasks() -> None:
 def test_split_stays_as_it_is() -> None:
     assert len(EVERY.split().test) == 25
     assert [task.goal for task in EVERY.split().test][:3] == [(1, 2), (1, 4), (1, 7)]
+
+
+def test_split_by_layout() -> None:
+    """Four goals in each of 60 mazes: a maze is in one part, with all of its goals."""
+    mazes = [make_layout("dfs", 9, seed) for seed in range(60)]
+    several = TaskSet(tuple(MazeTask(m, goal) for m in mazes for goal in m.free_cells[:4]))
+    parts = several.split(
+        train=0.5, validation=0.2, test=0.3, by=lambda task: layout_hash(task.layout)
+    )
+    layouts_of = [{task.layout for task in part} for part in parts]
+    assert sum(map(len, layouts_of)) == len(set(mazes)) == 60
+    assert [len(part) for part in parts] == [4 * len(each) for each in layouts_of]
+    assert all(layouts_of)
+    apart = [{task.layout for task in part} for part in several.split()]
+    assert apart[0] & apart[2]  # by task a maze may be in both
 
 
 def test_empty_part_is_allowed_but_cannot_be_sampled() -> None:
