@@ -34,12 +34,12 @@ from .maze import (
     MazeTask,
     maze_tasks,
     named_mazes,
+    split_by_layout,
     tasks_from_file,
 )
 from .maze.few import FewLayouts
 from .maze.generators import GENERATORS, make_layout
 from .maze.ladder import LADDER, LayoutAnchors, layout_anchors
-from .maze.parts import cut, holds
 from .maze.settings import Respawn
 from .maze.views import Sight, View
 from .problems import Anchors, BuiltIn
@@ -204,13 +204,10 @@ class RandomMazes(BuiltIn):
 
     def _of_file(self) -> Splits[TaskSet[MazeTask]]:
         """The tasks of a file, by the hash of their layouts; a side may have none."""
-        every = self.every_task
-        rows = [torch.tensor(task.layout.packed)[None] for task in every]
-        sides = [
-            TaskSet(tuple(task for task, row in zip(every, rows, strict=True) if holds(part, row)))
-            for part in cut((), FRACTIONS, self.salt, up_to_symmetry=False)
-        ]
-        return Splits(*sides)
+        train, validation, test = FRACTIONS
+        return split_by_layout(
+            self.every_task, train=train, validation=validation, test=test, salt=self.salt
+        )
 
     def make_env(
         self, num_envs: int, generators: Sequence[torch.Generator], device: torch.device

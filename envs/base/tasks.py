@@ -215,13 +215,7 @@ class TaskSet(Generic[T]):
         return TaskSet(tuple(task for task in self if predicate(task)))
 
     def split(
-        self,
-        *,
-        train: float = 0.8,
-        validation: float = 0.0,
-        test: float = 0.2,
-        salt: str = "",
-        by: Callable[[T], object] | None = None,
+        self, *, train: float = 0.8, validation: float = 0.0, test: float = 0.2, salt: str = ""
     ) -> Splits[TaskSet[T]]:
         """Parts the tasks by their hash.
 
@@ -233,14 +227,11 @@ class TaskSet(Generic[T]):
             validation: Fraction to choose settings by, at least 0.
             test: Fraction to report on, at least 0; the three sum to 1.
             salt: Another string gives another split.
-            by: What is parted in place of the tasks: tasks for which it is equal, as a string, fall
-                into one part. ``lambda task: layout_hash(task.layout)`` keeps the mazes of the test
-                out of training, whatever their goals are.
 
         Raises:
             ValueError: If a fraction is negative or they do not sum to 1.
         """
-        named = ((task.task_id if by is None else by(task), task) for task in self)
+        named = ((task.task_id, task) for task in self)
         parts = deal_out(named, (train, validation, test), salt)
         return Splits(*(TaskSet(part) for part in parts))
 

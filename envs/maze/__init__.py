@@ -10,6 +10,7 @@ from .identity import layout_hash
 from .ladder import LayoutAnchors, layout_anchors
 from .layout import Cell, Layout
 from .named import named_mazes
+from .parts import split_by_layout
 from .tasks import MazeTask, maze_tasks
 from .tensor import GridMazeVectorEnv
 
@@ -28,5 +29,6 @@ __all__ = [
     "named_mazes",
     "oracle",
     "pillar_maze",
+    "split_by_layout",
     "tasks_from_file",
 ]

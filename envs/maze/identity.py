@@ -19,7 +19,7 @@ from typing import overload
 
 import torch
 
-from .bits import free_rows, pack_rows, unpack_rows
+from .bits import MOST_SIDE, free_rows, pack_rows, unpack_rows
 from .layout import Layout
 
 __all__ = ["layout_hash"]
@@ -54,8 +54,15 @@ def layout_hash(
 
     Returns:
         int64 [n] on the same device; a number for one layout.
+
+    Raises:
+        ValueError: If a layout is wider than a number.
     """
     if isinstance(layouts, Layout):
+        if layouts.width > MOST_SIDE:
+            raise ValueError(
+                f"layouts of at most {MOST_SIDE} columns have a hash, got {layouts.width} columns"
+            )
         rows = torch.tensor(layouts.packed).unsqueeze(0)  # [1, H]
         return int(layout_hash(rows, salt=salt, up_to_symmetry=up_to_symmetry))
     start = int.from_bytes(hashlib.sha256(salt.encode()).digest()[:8], "big", signed=True)

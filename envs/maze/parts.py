@@ -7,6 +7,7 @@ by whatever seed, and what is kept for the test is never drawn in training.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 import torch
 
 from ..base.checks import whole_number
-from ..base.tasks import check_fractions
+from ..base.tasks import Splits, TaskSet, check_fractions
 from .identity import layout_hash
+from .tasks import MazeTask
 
-__all__ = ["Part", "cut", "holds", "share"]
+__all__ = ["Part", "cut", "holds", "share", "split_by_layout"]
 
 PLACE_BITS = 48
 END = 2**PLACE_BITS
@@ -69,8 +71,13 @@ def holds(parts: tuple[Part, ...], rows: torch.Tensor) -> torch.Tensor:
     inside = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     for part in parts:
         hashes = layout_hash(rows, salt=part.salt, up_to_symmetry=part.up_to_symmetry)
-        places = (hashes >> (64 - PLACE_BITS)) & (END - 1)
-        inside &= (places >= part.low) & (places < part.high)
+        inside &= _between(part, hashes)
+    return inside
+
+
+def _between(part: Part, hashes: torch.Tensor) -> torch.Tensor:
+    places = (hashes >> (64 - PLACE_BITS)) & (END - 1)
+    inside: torch.Tensor = (places >= part.low) & (places < part.high)
     return inside
 
 
@@ -111,3 +118,42 @@ def cut(
         (*others, replace(whole, low=whole.low + low, high=whole.low + high))
         for low, high in pairwise(ends)
     ]
+
+
+def split_by_layout(
+    tasks: Iterable[MazeTask],
+    *,
+    train: float = 0.8,
+    validation: float = 0.0,
+    test: float = 0.2,
+    salt: str = "",
+    up_to_symmetry: bool = False,
+) -> Splits[TaskSet[MazeTask]]:
+    """Parts tasks by the hash of their layouts: all goals of a maze fall into one part.
+
+    A layout falls into the same part as with `envs.MazeFamily.split`. (`TaskSet.split` goes by the
+    hash of the whole task: a maze may then be trained on with other goals.)
+
+    Args:
+        tasks: Tasks of any layouts, at most 62 cells wide.
+        train: Fraction of the layouts to train on, at least 0.
+        validation: Fraction to choose settings by, at least 0.
+        test: Fraction to report on, at least 0; the three sum to 1.
+        salt: Another string gives another split.
+        up_to_symmetry: Whether a layout's 8 turns and reflections stay together.
+
+    Raises:
+        ValueError: If a fraction is negative, they do not sum to 1, or a layout is too wide.
+    """
+    parts = cut((), (train, validation, test), salt, up_to_symmetry=up_to_symmetry)
+    several = tuple(tasks)
+    hashes = {
+        layout: torch.tensor(layout_hash(layout, salt=salt, up_to_symmetry=up_to_symmetry))
+        for layout in {task.layout for task in several}
+    }
+    return Splits(
+        *(
+            TaskSet(tuple(task for task in several if _between(part, hashes[task.layout])))
+            for (part,) in parts
+        )
+    )

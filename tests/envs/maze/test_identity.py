@@ -115,6 +115,11 @@ def test_bits_of_the_hash_are_even(up_to_symmetry: bool) -> None:
     assert error.max() < 4.5
 
 
+def test_layouts_wider_than_a_number_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 62 columns have a hash, got 101"):
+        layout_hash(pillar_maze(101))
+
+
 def test_salt_gives_other_numbers() -> None:
     layout = pillar_maze(9)
     assert len({layout_hash(layout, salt=salt) for salt in ("", "a", "b", "ab")}) == 4

@@ -10,7 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs import Layout, MazeTask, TaskSet, layout_hash, maze_tasks, pillar_maze
+from envs import (
+    Layout,
+    MazeFamily,
+    MazeTask,
+    TaskSet,
+    maze_tasks,
+    pillar_maze,
+    split_by_layout,
+)
 from envs.maze.generators import make_layout
 from tests.envs.maze.strategies import layouts, tasks
 
@@ -254,13 +262,14 @@ def test_split_by_layout() -> None:
     """Four goals in each of 60 mazes: a maze is in one part, with all of its goals."""
     mazes = [make_layout("dfs", 9, seed) for seed in range(60)]
     several = TaskSet(tuple(MazeTask(m, goal) for m in mazes for goal in m.free_cells[:4]))
-    parts = several.split(
-        train=0.5, validation=0.2, test=0.3, by=lambda task: layout_hash(task.layout)
-    )
+    parts = split_by_layout(several, train=0.5, validation=0.2, test=0.3)
     layouts_of = [{task.layout for task in part} for part in parts]
     assert sum(map(len, layouts_of)) == len(set(mazes)) == 60
     assert [len(part) for part in parts] == [4 * len(each) for each in layouts_of]
     assert all(layouts_of)
+    family = MazeFamily("dfs", 9).split(train=0.5, validation=0.2, test=0.3)
+    for side, part in zip(parts, family, strict=True):
+        assert all(map(part.contains, side))
     apart = [{task.layout for task in part} for part in several.split()]
     assert apart[0] & apart[2]  # by task a maze may be in both
 
