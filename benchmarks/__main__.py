@@ -7,6 +7,7 @@ import sys
 
 BENCHMARKS = {
     "Maze steps": ("benchmarks.stepping.bench",),
+    "Minigrid steps": ("benchmarks.minigrid.stepping",),
     "Training iteration": ("benchmarks.training_step.bench",),
     "Meta-gradient": ("benchmarks.meta_step", "--cases", "mlp"),
     "Adaptation by policy gradient": ("benchmarks.adaptation_step",),

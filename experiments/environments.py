@@ -15,6 +15,7 @@ from envs.maze.generators import GENERATORS
 from envs.problems import MDP, Bandit, GridNavi, Parted, Point
 from experiments.maze_pictures import MazePictures
 from experiments.maze_problems import Mazes
+from experiments.minigrid_pictures import MinigridPictures
 from metarl.errors import UserError
 from metarl.rl.gymnasium_problem import problem_of
 from metarl.rl.problem import Problem, check_problem
@@ -33,8 +34,8 @@ class Maze(MazePictures, problems.Maze):
 
 
 @dataclass(frozen=True)
-class Minigrid(problems.Minigrid):
-    """Minigrid.
+class Minigrid(MinigridPictures, problems.Minigrid):
+    """Minigrid, whose episodes are filmed.
 
     Attributes:
         max_steps: Steps of an episode, at most; 0: as many as the id says.

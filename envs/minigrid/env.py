@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_discrete
 from ..base.single import TaskEnv
+from .drawing import TILE
 from .dynamics import ACTIONS, NUM_ACTIONS
 from .reading import make_minigrid, read_grid, set_task
 from .settings import MinigridSettings, Tasks
@@ -22,9 +23,6 @@ from .tasks import MinigridTask, picture
 from .views import LOOKS, Forms, Observe, codes_of_image
 
 __all__ = ["MinigridEnv"]
-
-TILE = 32
-"""Pixels of a cell."""
 
 
 class MinigridEnv(TaskEnv[MinigridTask, np.int64]):

@@ -18,7 +18,15 @@ from .codes import BOX_OF_KEY, COLOURS, KINDS, NOTHING, NUM_COLOURS, TEXTS, TRIP
 from .rules import RULES, rule_of
 from .tasks import MinigridTask
 
-__all__ = ["make_minigrid", "new_object", "read_grid", "read_task", "reset_minigrid", "set_task"]
+__all__ = [
+    "build_grid",
+    "make_minigrid",
+    "new_object",
+    "read_grid",
+    "read_task",
+    "reset_minigrid",
+    "set_task",
+]
 
 
 def make_minigrid(env_id: str) -> Any:
@@ -157,19 +165,24 @@ def set_task(env: Any, task: MinigridTask) -> None:
 
 def _build(env: Any, task: MinigridTask) -> None:
     """Puts the grid, the agent and the settings of a task into an environment."""
-    from minigrid.core.grid import Grid
-
-    env.width, env.height = task.width, task.height
-    env.grid = Grid(task.width, task.height)
-    for (y, x), code in np.ndenumerate(task.codes):
-        thing = new_object(int(code))
-        env.grid.set(int(x), int(y), thing)
-        if thing is not None:
-            thing.init_pos = thing.cur_pos = (int(x), int(y))
+    build_grid(env, task.codes)
     env.agent_pos, env.agent_dir = task.agent, task.direction
     env.carrying, env.step_count = None, 0
     env.max_steps, env.see_through_walls = task.max_steps, task.see_through
     env.agent_view_size, env.mission = task.view_size, task.mission
+
+
+def build_grid(env: Any, codes: NDArray[np.uint8]) -> None:
+    """Puts a grid of codes, uint8 [H, W], into an environment."""
+    from minigrid.core.grid import Grid
+
+    env.height, env.width = codes.shape
+    env.grid = Grid(env.width, env.height)
+    for (y, x), code in np.ndenumerate(codes):
+        thing = new_object(int(code))
+        env.grid.set(int(x), int(y), thing)
+        if thing is not None:
+            thing.init_pos = thing.cur_pos = (int(x), int(y))
 
 
 def new_object(code: int) -> Any:

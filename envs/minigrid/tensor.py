@@ -37,13 +37,13 @@ from .dynamics import (
 from .rules import RULES
 from .settings import MinigridSettings, Tasks
 from .tasks import CANVAS, FACTS, NUMBERED, WORDS, MinigridTask
-from .views import LOOKS, MOST_VIEW, Forms, Observe, Shadows
+from .views import LOOKS, MOST_VIEW, Forms, Observe, Shadows, extras_of, observation_space
 
 __all__ = ["MinigridVectorEnv"]
 
 NAMES = tuple(RULES)
 TARGET_NAMES = ("first_target", "second_target")
-TARGETS = [FACTS.index(name) for name in TARGET_NAMES]
+TARGETS = slice(FACTS.index(TARGET_NAMES[0]), FACTS.index(TARGET_NAMES[1]) + 1)
 KEY = FACTS.index("key")
 
 
@@ -105,19 +105,18 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
             )
         for task in source:
             task.check_twin()
-        forms = Forms(observe, direction, mission, view_size, torch.device(device))
         super().__init__(
             num_envs,
             source,
             self.settings.horizon,
             {"grid": (WORDS,), "facts": (len(FACTS),)},
-            forms.space,
+            observation_space(observe, view_size, extras_of(direction, mission)),
             Discrete(NUM_ACTIONS),
             device=device,
             generator=generator,
             autoreset_mode=autoreset_mode,
         )
-        self._forms = forms
+        self._forms = Forms(observe, direction, mission, view_size, self.device)
         self._validate = validate_actions and self.device.type == "cpu"
         self._known: dict[int, MinigridTask] = {}
         self._rules: set[str] = set()
@@ -326,6 +325,12 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
         """int64 [B], 0 right, 1 down, 2 left, 3 up. Do not write into it."""
         self._check_running()
         return self._state.direction
+
+    @property
+    def hands(self) -> torch.Tensor:
+        """int64 [B], the codes of what the agents carry; nothing has a code too."""
+        self._check_running()
+        return self._state.hand + LIGHT
 
     @property
     def grids(self) -> torch.Tensor:

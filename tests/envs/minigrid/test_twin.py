@@ -19,7 +19,9 @@ from tests.envs.minigrid.ids import PLAYED, actions, elsewhere, every_id, some
 B = 8
 
 
-def play(env_id: str, tasks: Any, rng: np.random.Generator, set_real: Any) -> tuple[int, int]:
+def play(
+    most: int, env_id: str, tasks: Any, rng: np.random.Generator, set_real: Any
+) -> tuple[int, int]:
     """Plays B tasks in the twin and in Minigrid; the numbers of steps and of successes."""
     twin: Any = gymnasium.make_vec(
         "metarl/Minigrid-v0", num_envs=B, tasks=tasks, autoreset_mode=AutoresetMode.DISABLED
@@ -42,20 +44,19 @@ def play(env_id: str, tasks: Any, rng: np.random.Generator, set_real: Any) -> tu
             if results[1] or results[2]:
                 np.testing.assert_array_equal(seen[b], wanted[b]["image"])
                 running.remove(b)
-        if steps >= MOST:
+        if steps >= most:
             break
     return steps, wins
 
 
-MOST = 500
-"""Steps of one batch, at most: horizons go up to 3,600."""
-
-
 def play_for(least: int, *args: Any) -> int:
-    """Plays batches until there are so many steps; the number of successes."""
+    """Plays batches until there are so many steps; the number of successes.
+
+    Horizons go up to 3,600: a batch takes part of the steps only.
+    """
     steps = wins = 0
     while steps < least:
-        more, won = play(*args)
+        more, won = play(max(500, least // 10), *args)
         steps, wins = steps + more, wins + won
     return wins
 
