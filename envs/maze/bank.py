@@ -22,6 +22,10 @@ from .views import LONGEST_SIDE, Sight, patterns, row_codes, views, written_coor
 
 __all__ = ["LayoutBank"]
 
+MOST_WIDE = 2**20
+"""Entries of a table of int64, at most: larger ones are int32, which costs a small batch more and a
+large one less, whose table does not fit the cache."""
+
 CHUNK = 2**18
 """Places compiled at once, about: what is computed on the way stays in the cache."""
 
@@ -33,7 +37,8 @@ class LayoutBank:
         num_slots: L.
         sizes: Free cells (P), rows and columns of the layouts, at most.
         sight: What the agent sees, and whether it turns.
-        next_place: int64 [L * P * poses * A], where an action leads.
+        next_place: [L * P * poses * A] of `place_type`, where an action leads.
+        place_type: The type of places, int64 or in large banks int32.
         num_free: int64 [L], the free cells of each layout.
         rows: int64 [L, H], the layouts as they were written last; None before.
         whole: float32 [C, I], the views from all places, of one shared layout; else None.
@@ -57,7 +62,9 @@ class LayoutBank:
         self._bumped: torch.Tensor | None = None  # float32 [C * A] of one shared layout
         cells = num_slots * self.num_cells
         num_actions = TURNING_ACTIONS if sight.turning else NUM_ACTIONS
-        self.next_place = self._empty(cells * sight.poses * num_actions, dtype=torch.int64)
+        entries = cells * sight.poses * num_actions
+        self.place_type = torch.int64 if entries <= MOST_WIDE else torch.int32
+        self.next_place = self._empty(entries, dtype=self.place_type)
         self.num_free = self._empty(num_slots, dtype=torch.int64)
         # Of each cell, the numbers of its row and its column in `written_coordinates`.
         self._spots = self._empty(cells, 2, dtype=torch.int32)
@@ -75,6 +82,7 @@ class LayoutBank:
         """A bank of the one compiled layout, of any size, with places outside its free cells."""
         layout, num_cells = tables.layout, len(tables.places) // tables.poses
         bank = cls(1, Sizes(num_cells, layout.height, layout.width), sight, device)
+        bank.place_type = torch.int64
         bank.next_place = torch.tensor(tables.next_cell.reshape(-1), device=device)
         bank.num_free.fill_(layout.num_free)
         bank._spots = torch.tensor(tables.places[:: tables.poses], device=device)

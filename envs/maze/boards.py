@@ -20,6 +20,11 @@ from .settings import MazeSettings
 __all__ = ["Boards"]
 
 
+MOST_PLACES = 2**23
+"""Places of the layouts of a task set that are kept compiled, at most; of larger sets the layouts
+of the tasks that are drawn are compiled whenever they are, as those of a family."""
+
+
 class Boards:
     """The layouts of B mazes.
 
@@ -40,22 +45,20 @@ class Boards:
         turning = self.sight.turning
         self.layouts: tuple[Layout, ...] = ()
         self.source: TaskTable | FamilyDraws
+        num_slots = num_envs
         if isinstance(settings.tasks, TaskSet):
-            self.source = TaskTable(settings.tasks.tasks, turning, device)
-            self.layouts = self.source.layouts
+            most = MOST_PLACES // (settings.sizes.cells * self.sight.poses)
+            table = TaskTable(settings.tasks.tasks, turning, device, most)
+            num_slots = len(table.layouts) if table.by_number else num_envs
+            self.source, self.layouts = table, table.layouts
         else:
             self.source = FamilyDraws(settings.tasks, turning)
         if settings.tables is not None:
             self._home = LayoutBank.shared(settings.tables, self.sight, device)
         else:
-            self._home = LayoutBank(
-                len(self.layouts) or num_envs, settings.sizes, self.sight, device
-            )
-        if len(self.layouts) > 1:
-            rows = torch.zeros(len(self.layouts), settings.sizes.height, dtype=torch.int64)
-            for number, layout in enumerate(self.layouts):
-                rows[number, : layout.height] = torch.from_numpy(layout.packed.copy())
-            self._home.write(rows.to(device))
+            self._home = LayoutBank(num_slots, settings.sizes, self.sight, device)
+            if isinstance(self.source, TaskTable) and self.source.by_number:
+                self._home.write(self.source.rows)
         self._guests: LayoutBank | None = None
         self._own_slots = torch.arange(num_envs, device=device)
         self.bank = self._home
@@ -107,17 +110,21 @@ class Boards:
         return self.layouts[said] if isinstance(said, int) else _layout(tuple(said))
 
     def cells(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Cell numbers [..., B] of the mazes' own layouts as cells of the bank."""
-        return numbers if self._first is None else numbers + self._first
+        """Cell numbers int64 [..., B] of the mazes' own layouts as cells of the bank."""
+        if self._first is None:
+            return numbers
+        return (numbers + self._first).to(self.bank.place_type)
 
     def own_cells(self, places: torch.Tensor) -> torch.Tensor:
-        """The inverse, of places of the bank."""
+        """The inverse, of places of the bank: int64."""
         cells = self.bank.cells(places)
         return cells if self._first is None else cells - self._first
 
     def places(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Places [..., B] of the mazes' own layouts as places of the bank."""
-        return numbers if self._first is None else numbers + self.sight.poses * self._first
+        """Places int64 [..., B] of the mazes' own layouts as places of the bank."""
+        if self._first is None:
+            return numbers
+        return (numbers + self.sight.poses * self._first).to(self.bank.place_type)
 
     def _room_for(self, rows: torch.Tensor) -> LayoutBank:
         """The bank of layouts that are set from outside, large enough."""

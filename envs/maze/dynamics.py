@@ -151,15 +151,16 @@ def step_many(
     """One move of B mazes, before any respawn. Nothing is checked: actions out of range are wrong.
 
     Args:
-        next_place: int64 [C * A], the place an action leads to: row ``A * place + action``.
-        places: int64 [B], places of the agents.
+        next_place: [C * A], the place an action leads to: row ``A * place + action``. Of int64 or
+            int32, as are places and goals.
+        places: [B], places of the agents.
         actions: int64 [B], in [0, A): four, or three of an agent that turns.
-        goals: int64 [B], cells of the goals.
+        goals: [B], cells of the goals.
         turning: Whether a cell is four places.
 
     Returns:
-        The rows of the table, int64 [B]; the places reached, int64 [B], which are those before
-        where a wall has blocked the move; and whether they are on the goals, bool [B].
+        The rows of the table, int64 [B]; the places reached, [B], which are those before where a
+        wall has blocked the move; and whether they are on the goals, bool [B].
     """
     index = torch.add(actions, places, alpha=TURNING_ACTIONS if turning else NUM_ACTIONS)
     reached = torch.index_select(next_place, 0, index)

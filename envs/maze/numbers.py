@@ -38,6 +38,10 @@ UNSAID = -1
 """The direction of a task that does not say one."""
 
 
+PAIRS, FOURS, BYTES = 0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F
+"""Every second bit, every second two, every second four."""
+
+
 class Sizes(NamedTuple):
     """Free cells, rows and columns that some layouts have, at most."""
 
@@ -65,9 +69,7 @@ class Sizes(NamedTuple):
     @classmethod
     def of_rows(cls, rows: torch.Tensor) -> Sizes:
         """The sizes of layouts given as rows, int64 [n, H]. Waits for the device."""
-        columns = torch.arange(MOST_SIDE, device=rows.device)
-        cells = (free_rows(rows)[:, :, None] >> columns & 1).sum((1, 2)).amax()
-        most, widest = torch.stack((cells, rows.amax())).tolist()
+        most, widest = torch.stack((num_free(rows).amax(), rows.amax())).tolist()
         return cls(most, rows.shape[1], widest.bit_length())
 
     def joined(self, other: Sizes) -> Sizes:
@@ -140,8 +142,8 @@ def check_rows(rows: torch.Tensor) -> torch.Tensor:
     wide = ((top < 0) | (top >> MOST_SIDE != 0) | (top & (top + 1) != 0))[:, 0]
     below = torch.cat((rows[:, 1:], torch.zeros_like(top)), 1) == 0  # nothing is below such a row
     open_ = ((free & ~inside) != 0).any(1) | (below & (free != 0)).any(1)
-    num_free = (free[:, :, None] >> torch.arange(MOST_SIDE, device=rows.device) & 1).sum((1, 2))
-    wrong = wide | open_ | (num_free < 2) | (rows > top).any(1)
+    cells = num_free(rows)
+    wrong = wide | open_ | (cells < 2) | (rows > top).any(1)
     if bool(wrong.any()):
         number = int(wrong.nonzero()[0])
         raise ValueError(
@@ -149,30 +151,50 @@ def check_rows(rows: torch.Tensor) -> torch.Tensor:
             f"at most {MOST_SIDE} wide: rows {rows[number].tolist()}; make the numbers of tasks "
             f"with task_tensor"
         )
-    return num_free
+    return cells
+
+
+def num_free(rows: torch.Tensor) -> torch.Tensor:
+    """The numbers of free cells of layouts given as rows: int64 [n] of int64 [n, H]."""
+    bits = free_rows(rows)  # counted in pairs, in fours, in bytes
+    bits = bits - (bits >> 1 & PAIRS)
+    bits = (bits & FOURS) + (bits >> 2 & FOURS)
+    bits = bits + (bits >> 4) & BYTES
+    return sum((bits >> shift & 255 for shift in range(0, 64, 8)), torch.zeros_like(bits)).sum(1)
 
 
 class TaskTable:
-    """The tasks of a set on a device, drawn as the set draws them, but with layouts by number.
+    """The tasks of a set on a device, drawn as the set draws them.
 
     Attributes:
         layouts: The different layouts, in the order in which they come.
+        rows: Their walls, int64 [L, H].
+        by_number: Whether tasks have the numbers of their layouts in place of the rows.
 
     Args:
         tasks: The tasks.
         turning: Whether directions are in.
         device: Device of the draws.
+        most_numbers: Layouts that may be said by number, at most.
     """
 
-    def __init__(self, tasks: Sequence[MazeTask], turning: bool, device: torch.device) -> None:
+    def __init__(
+        self, tasks: Sequence[MazeTask], turning: bool, device: torch.device, most_numbers: int
+    ) -> None:
         self.layouts = tuple(dict.fromkeys(task.layout for task in tasks))
+        height = max(layout.height for layout in self.layouts)
+        packed = [[*x.packed.tolist(), *[0] * (height - x.height)] for x in self.layouts]
+        self.rows = torch.tensor(packed, device=device)
         numbers = {layout: number for number, layout in enumerate(self.layouts)}
         columns = [[task.goal_number for task in tasks], [task.start_number for task in tasks]]
         if len(self.layouts) > 1:
             columns.append([numbers[task.layout] for task in tasks])
         if turning:
             columns.append([UNSAID if t.direction is None else t.direction for t in tasks])
-        self._columns = tuple(torch.tensor(column, device=device) for column in columns)
+        self._columns = [torch.tensor(column, device=device) for column in columns]
+        self.by_number = len(self.layouts) <= most_numbers
+        if len(self.layouts) > 1 and not self.by_number:
+            self._columns[2] = self.rows.index_select(0, self._columns[2])
         self._length = len(tasks)
 
     def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:

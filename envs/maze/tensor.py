@@ -348,7 +348,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         self._check_running()
         if not self._turning:
             raise ValueError("these agents do not turn: make the mazes with an egocentric view")
-        return self._places % self.settings.sight.poses
+        return self._places.to(torch.int64) % self.settings.sight.poses
 
     @property
     def agent_positions(self) -> torch.Tensor:

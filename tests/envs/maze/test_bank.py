@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from envs.maze.bank import LayoutBank
 from envs.maze.dynamics import compile_layout
 from envs.maze.layout import Layout
-from envs.maze.numbers import Sizes
+from envs.maze.numbers import Sizes, num_free
 from envs.maze.views import Sight, views
 from tests.envs.maze.strategies import layouts
 
@@ -80,3 +80,10 @@ def test_a_layout_of_the_largest_size() -> None:
         check(bank, 0, wide)
     with pytest.raises(ValueError, match="at most 62 rows and columns, got one of 3 x 63"):
         Sizes.of_layouts([Layout(("#" * 63, "#" + 61 * "." + "#", "#" * 63))])
+
+
+@given(st.lists(layouts(), min_size=1, max_size=4))
+def test_free_cells_are_counted_in_rows(several: list[Layout]) -> None:
+    assert num_free(rows_of(several)).tolist() == [layout.num_free for layout in several]
+    full = Layout(("#" * 62, *["#" + 60 * "." + "#"] * 3, "#" * 62))
+    assert num_free(rows_of([full])).tolist() == [180]

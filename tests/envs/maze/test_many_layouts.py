@@ -1,5 +1,6 @@
 """Mazes of many layouts: drawn, sampled, set, padded; and equal in the single and tensor twin."""
 
+import copy
 import itertools
 from typing import Any
 
@@ -7,9 +8,19 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
 
-from envs import GridMazeEnv, GridMazeVectorEnv, MazeTask, TaskSet, pillar_maze
+from envs import (
+    GridMazeEnv,
+    GridMazeVectorEnv,
+    MazeFamily,
+    MazeTask,
+    TaskSet,
+    VectorTrial,
+    pillar_maze,
+)
 from envs.base.tasks import Tensors
+from envs.maze import bank, boards
 from envs.maze.layout import Layout
 
 
@@ -115,6 +126,17 @@ def test_twins_agree_with_another_layout_in_each_maze(options: dict[str, Any]) -
     play_both(6, 1, options, seed=0)
 
 
+def test_large_banks_of_smaller_numbers_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bank, "MOST_WIDE", 0)
+    for number, options in enumerate(OPTIONS[::5]):
+        play_both(6, 1, options, seed=number)
+    family = MazeFamily("dfs", (5, 9))
+    env = GridMazeVectorEnv(8, tasks=family, view="egocentric-5", respawn="end", horizon=20)
+    env.reset()
+    assert (env.agent_cells.dtype, env.agent_positions.dtype) == (torch.int64, torch.int64)
+    assert env.agent_directions.dtype == torch.int64
+
+
 # Where tasks come from ------------------------------------------------------------------------
 
 
@@ -148,6 +170,21 @@ def test_a_task_set_of_many_layouts_is_sampled() -> None:
         mazes.reset(options={"tasks": env.tasks})
     assert torch.equal(rollout(starts, 30), rollout(twin, 30))
     assert played.shape == (200, 30 * 14)
+
+
+def test_a_set_of_too_many_layouts_to_keep_is_played_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    tasks = TaskSet(tuple(dug_task(side, rng) for side in (5, 7, 9) * 4))
+    played = []
+    for most in (boards.MOST_PLACES, 0):
+        monkeypatch.setattr(boards, "MOST_PLACES", most)
+        env = GridMazeVectorEnv(9, tasks=tasks, horizon=30)
+        _, info = env.reset(seed=0)
+        assert set(env.tasks) <= set(tasks)
+        played.append(torch.cat((rollout(env, 30), info["task_parameters"][2]), 1))
+    assert torch.equal(*played)
 
 
 def test_a_family_gives_fresh_layouts_at_every_reset() -> None:
@@ -314,6 +351,45 @@ def test_make_plays_a_task_of_any_layout() -> None:
     seen, _ = env.reset(options={"task": task})
     assert seen in env.observation_space
     assert env.unwrapped.agent_position == task.start  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("view", ["3x3", "5x5", "egocentric-5", "egocentric-7"])
+def test_every_view_passes_the_checkers(view: str) -> None:
+    for see_through in {False, view.startswith("ego")}:
+        env = GridMazeEnv(tasks=DugMazes(), view=view, see_through=see_through, position=True)
+        check_env(env, skip_render_check=True)
+        many = GridMazeVectorEnv(4, tasks=DugMazes(), view=view, see_through=see_through)
+        seen, _ = many.reset(seed=0)
+        space = many.single_observation_space
+        for _ in range(20):
+            assert all(one in space for one in seen.numpy())
+            seen, *_ = many.step(many.action_space.sample())
+    with pytest.raises(ValueError, match="0 turn left" if "ego" in view else "0 up, 1 down"):
+        many.step(torch.tensor([0, 3 if "ego" in view else 4, 0, 0]))
+    with pytest.raises(ValueError, match="0 turn left" if "ego" in view else "0 up, 1 down"):
+        env.step(3 if "ego" in view else 4)
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    for bonus in (0.0, 0.5):
+        env = GridMazeVectorEnv(4, tasks=DugMazes(), exploration_bonus=bonus)
+        env.reset(seed=0)
+        at = env.agent_positions
+        twin = copy.deepcopy(env)
+        rollout(twin, 10)
+        assert torch.equal(env.agent_positions, at)
+        assert not torch.equal(twin.agent_positions, at)
+
+
+def test_trials_go_on_in_one_layout_each() -> None:
+    env = VectorTrial(GridMazeVectorEnv(5, tasks=DugMazes(), horizon=4, respawn="start"), 3)
+    env.reset(seed=0)
+    tasks = env.unwrapped.tasks  # type: ignore[attr-defined]
+    for _ in range(11):
+        env.step(torch.randint(4, (5,)))
+        assert env.unwrapped.tasks == tasks  # type: ignore[attr-defined]
+    env.reset()
+    assert env.unwrapped.tasks != tasks  # type: ignore[attr-defined]
 
 
 # The exploration bonus ------------------------------------------------------------------------
