@@ -1,0 +1,132 @@
+"""Steps per second of CPU time, one thread: another layout in each maze, beside one shared layout.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.mazes.stepping
+
+Mazes are minimum spanning trees of 13 x 13, episodes have 200 steps and a find sends the agent back
+to its start. Everything is measured in one process, in interleaved rounds, with actions drawn
+beforehand, observations in float32 and resets counted; the best of the rounds is shown. Beside
+them plays MiniGrid's own environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium
+import minigrid  # noqa: F401  # registers its environments
+import numpy as np
+import torch
+from minigrid.wrappers import ImgObsWrapper
+
+from envs import GridMazeVectorEnv, MazeFamily, TaskSet
+
+SIDE, HORIZON, BANK = 13, 200, 1024
+BATCHES = (30, 1024, 8192)
+FAMILY = MazeFamily("mst", SIDE)
+KINDS: dict[str, Callable[[], Any]] = {
+    "one layout for all": lambda: None,
+    f"drawn from a bank of {BANK:,}": lambda: TaskSet(
+        FAMILY.sample(BANK, np.random.default_rng(0))
+    ),
+    "fresh in each episode": lambda: FAMILY,
+}
+VIEWS = {
+    "3 x 3": {"view": "3x3"},
+    "5 x 5": {"view": "5x5"},
+    "turning, 5 x 5 see-through": {"view": "egocentric-5", "see_through": True},
+    "turning, 7 x 7 with shadows": {"view": "egocentric-7"},
+}
+
+
+class Contestant(NamedTuple):
+    """`play` makes `steps` maze steps, resets included."""
+
+    view: str
+    layouts: str
+    batch: int
+    steps: int
+    play: Callable[[], None]
+
+
+def mazes(view: str, layouts: str, tasks: Any, batch: int) -> Contestant:
+    """B mazes as one tensor program."""
+    env = GridMazeVectorEnv(
+        batch,
+        size=SIDE,
+        tasks=tasks,
+        horizon=HORIZON,
+        respawn="start",
+        validate_actions=False,
+        generator=torch.Generator().manual_seed(0),
+        **VIEWS[view],  # type: ignore[arg-type]
+    )
+    num_actions = int(env.single_action_space.n)  # type: ignore[attr-defined]
+    actions = torch.randint(num_actions, (HORIZON, batch)).unbind(0)
+    episodes = max(1, 2000 // batch)
+
+    def play() -> None:
+        for _ in range(episodes):
+            env.reset()
+            for action in actions:
+                env.step(action)
+
+    return Contestant(view, layouts, batch, episodes * HORIZON * batch, play)
+
+
+def minigrids(steps: int = 2000) -> Contestant:
+    """MiniGrid's four rooms, as most people play them."""
+    four_rooms = gymnasium.make("MiniGrid-FourRooms-v0")
+    env = ImgObsWrapper(four_rooms)  # type: ignore[no-untyped-call]
+    actions = np.random.default_rng(0).integers(3, size=steps).tolist()
+    env.reset(seed=0)
+
+    def play() -> None:
+        for action in actions:
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                env.reset()
+
+    return Contestant("turning, 7 x 7 with shadows", "MiniGrid-FourRooms", 1, steps, play)
+
+
+def contestants() -> list[Contestant]:
+    """All, MiniGrid first."""
+    field = [minigrids()]
+    for layouts, make in KINDS.items():
+        tasks = make()
+        field += [mazes(view, layouts, tasks, batch) for view in VIEWS for batch in BATCHES]
+    return field
+
+
+def cpu_seconds(play: Callable[[], None]) -> float:
+    """CPU time of one play."""
+    started = time.process_time()
+    play()
+    return time.process_time() - started
+
+
+def main() -> None:
+    """Measures and prints a table of millions of steps per second."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="the best of this many is shown")
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    field = contestants()
+    for contestant in field:
+        contestant.play()  # warm up
+    seconds = [[cpu_seconds(c.play) for c in field] for _ in range(rounds)]
+    rates = [max(c.steps / row[k] for row in seconds) / 1e6 for k, c in enumerate(field)]
+    print("| view | layouts | " + " | ".join(f"B = {batch:,}" for batch in BATCHES) + " |")
+    print("|---|---|" + "---:|" * len(BATCHES))
+    print(f"| {field[0].view} | {field[0].layouts} | {rates[0]:.3g} (B = 1) | | |")
+    for start in range(1, len(field), len(BATCHES)):
+        row = " | ".join(f"{rate:.3g}" for rate in rates[start : start + len(BATCHES)])
+        print(f"| {field[start].view} | {field[start].layouts} | {row} |")
+
+
+if __name__ == "__main__":
+    main()
