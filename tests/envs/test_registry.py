@@ -54,6 +54,27 @@ def test_stable_baselines_checker(env_id: str, wrapping: str) -> None:
     check_env_sb3(wrapped(gymnasium.make(env_id, horizon=20), wrapping))
 
 
+MAZES: list[dict[str, Any]] = [
+    {"respawn": "start", "view": "5x5", "position": True},
+    {"respawn": "end", "view": "egocentric-7"},
+    {"view": "egocentric-5", "position": True, "see_through": True},
+    {"tasks": envs.MazeFamily("dfs", (7, 9)), "respawn": "end", "view": "egocentric-7"},
+]
+
+
+@pytest.mark.parametrize("settings", MAZES)
+def test_checkers_on_mazes_of_other_settings(settings: dict[str, Any]) -> None:
+    env_id = "metarl/GridMaze-v0"
+    check_env(gymnasium.make(env_id, disable_env_checker=True, horizon=20, **settings).unwrapped)
+    check_env_sb3(wrapped(gymnasium.make(env_id, horizon=20, **settings), "meta of trial"))
+    spaces = []
+    for mode in ("sync", "vector_entry_point"):
+        env = gymnasium.make_vec(env_id, num_envs=2, vectorization_mode=mode, **settings)
+        spaces.append((env.observation_space, env.single_action_space))
+        assert env.reset(seed=0)[0] in env.observation_space
+    assert spaces[0] == spaces[1]
+
+
 @pytest.mark.parametrize("env_id", IDS)
 def test_docstring_has_gymnasiums_headings(env_id: str) -> None:
     text = gymnasium.make(env_id).unwrapped.__doc__ or ""

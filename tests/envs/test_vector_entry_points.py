@@ -20,6 +20,7 @@ DISABLED = AutoresetMode.DISABLED
 NEAR, FAR = envs.PointTask((0.1, 0.1)), envs.PointTask((0.45, 0.4))
 CERTAIN = envs.BanditTask((0.0, 1.0))
 LAVA = envs.minigrid_tasks("MiniGrid-LavaGapS5-v0", seeds=range(9))
+DFS = list(envs.MazeFamily("dfs", 7).sample(2, np.random.default_rng(0)))
 CHAIN = envs.MDPTask((((0, 1), (1, 0)), ((1, 0), (0, 1))), ((1, 2), (3, 4)))
 
 # Tasks in which nothing is random but what is compared apart, one for each of two environments.
@@ -33,6 +34,16 @@ FIXED: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
         "GridMaze",
         {"size": 5, "horizon": 7, "respawn": "end"},
         list(envs.maze_tasks(envs.pillar_maze(5)))[:2],
+    ),
+    "GridMaze of two layouts": (
+        "GridMaze",
+        {"tasks": DFS, "horizon": 30, "respawn": "start", "view": "egocentric-5"},
+        DFS,
+    ),
+    "GridMaze of two layouts with ends": (
+        "GridMaze",
+        {"tasks": DFS, "horizon": 12, "respawn": "end", "position": True},
+        DFS,
     ),
     "PointNavigation": ("PointNavigation", {"horizon": 4}, [NEAR, FAR]),
     "GridNavi": (
@@ -101,7 +112,7 @@ def test_step_for_step_as_gymnasiums_own_vector_environment(name: str, mode: Aut
     np.testing.assert_array_equal(observed, wanted)
     theirs.action_space.seed(1)
     ends = 0
-    for _ in range(40):
+    for _ in range(100):
         if name == "PointNavigation":  # towards the goals, so that one episode ends early
             actions = np.full((2, 2), 0.06, np.float32)
         elif name == "GridMaze":  # away from the goals, for teleports are random
@@ -238,6 +249,7 @@ def test_our_wrappers_speak_as_the_environment_does(env_id: str) -> None:
 
 EARLY = {
     "GridMaze with ends": {},
+    "GridMaze of two layouts with ends": {},
     "PointNavigation": {"goal_radius": 0.2},
     "Minigrid": {},
 }
