@@ -14,19 +14,17 @@ of `experiments.maze_adapt`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from gymnasium.spaces import Box, Discrete, Space
 
 from .bandit import BanditTasks, BanditVectorEnv, bandit_reference_returns
 from .base.checks import whole_number
-from .base.tensor import TensorEnv
+from .base.problem import FRACTIONS, SALT, Anchors, BuiltIn, Family, Parted
 from .grid_navi import GridNaviVectorEnv, grid_navi_reference_returns, grid_navi_tasks
 from .maze import GridMazeVectorEnv, maze_tasks
 from .maze.anchors import oracle_return, random_return
@@ -54,112 +52,8 @@ __all__ = [
     "Point",
 ]
 
-FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
-"""Shares of the tasks, dealt out by their hash."""
-
-SALT = "2"
-"""The usual one. It leaves no side of a maze of 5 to 13 cells empty."""
-
 LONGEST_STEP = 0.1
 """Longest step of the point, in units of its plane."""
-
-
-class Anchors(NamedTuple):
-    """Expected returns of an episode, means over some tasks.
-
-    Attributes:
-        floor: Return of an agent that does not observe.
-        oracle: Return of an agent that knows the task.
-        floor_name: Name of the floor's agent.
-    """
-
-    floor: float
-    oracle: float
-    floor_name: str = "random actions"
-
-
-class Parted(ABC):
-    """A family of environments as a problem, with its tasks on three sides."""
-
-    name: ClassVar[str]
-    has_goal: ClassVar[bool] = True
-    horizon: Any
-    """Steps of an episode, at most."""
-
-    @property
-    @abstractmethod
-    def splits(self) -> Any:
-        """Tasks to train on, to choose settings by and to report on."""
-
-    @property
-    def train(self) -> Any:
-        """Tasks to train on."""
-        return self.splits.train
-
-    @property
-    def validation(self) -> Any:
-        """Tasks to choose settings by."""
-        return self.splits.validation
-
-    @property
-    def test(self) -> Any:
-        """Tasks to report on."""
-        return self.splits.test
-
-    @property
-    @abstractmethod
-    def vector_env(self) -> Any:
-        """Maker of environments, as a tensor program."""
-
-    def make_env(
-        self, num_envs: int, generators: Sequence[torch.Generator], device: torch.device
-    ) -> TensorEnv[Any]:
-        """Make environments.
-
-        Args:
-            num_envs: B.
-            generators: G generators on ``device``; each serves B / G environments in a row.
-            device: Device of the tensors.
-        """
-        env: TensorEnv[Any] = self.vector_env(
-            num_envs,
-            horizon=self.horizon,
-            tasks=self.train,
-            device=device,
-            generator=generators,
-            validate_actions=False,
-        )
-        return env
-
-
-@dataclass(frozen=True)
-class BuiltIn(Parted):
-    """A problem whose episodes have a number of steps that its settings say.
-
-    Attributes:
-        horizon: Steps of an episode, at most.
-    """
-
-    observation: ClassVar[Space[Any]]
-
-    horizon: int
-
-    def __post_init__(self) -> None:
-        whole_number(self.horizon, "horizon")
-
-
-@dataclass(frozen=True)
-class Family:
-    """A continuum of tasks, as all sides of itself: no task is drawn twice."""
-
-    train: Any
-
-    @property
-    def validation(self) -> Any:
-        """The same."""
-        return self.train
-
-    test = validation
 
 
 @dataclass(frozen=True)
