@@ -15,7 +15,7 @@ import io
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def crossed(script: str, arguments: tuple[str, ...]) -> list[str]:
     from metarl.train.loop import MetaTraining
 
     found: dict[str, None] = {}
-    iterate: Callable[[Any], Any] = MetaTraining._iterate
+    iterate: Any = MetaTraining._iterate
     calls = iter(range(10**9))
 
     def see(frame: Any, event: str, _: object) -> None:
@@ -90,14 +90,15 @@ def crossed(script: str, arguments: tuple[str, ...]) -> list[str]:
         finally:
             sys.setprofile(None)
 
-    MetaTraining._iterate = seen  # type: ignore[assignment, method-assign]
+    training: Any = MetaTraining
+    training._iterate = seen
     try:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             recipe = import_module(f"experiments.{script}").RECIPE
             place = ("--run-dir", f"{folder}/run", "--iterations", "3")
             main(recipe, ["train", *arguments, *place])
     finally:
-        MetaTraining._iterate = iterate  # type: ignore[method-assign]
+        training._iterate = iterate
     return list(found)
 
 
