@@ -43,7 +43,11 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             documented = ast.get_docstring(node) is not None
-            yield node.name, node.end_lineno - node.lineno + 1, len(node.body) - documented
+            yield (
+                node.name,
+                (node.end_lineno or node.lineno) - node.lineno + 1,
+                len(node.body) - documented,
+            )
 
 
 def one_caller() -> tuple[list[str], int]:
