@@ -36,24 +36,24 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 	@echo "==> Set-up done."
 
-demo: $(READY) ## train a small agent (minutes), evaluate it, film it and plot it
-	@echo "==> Demo 1/4: training on small mazes into $(RUNS)/ (an earlier demo there is replaced)"
+demo: $(READY) ## train a small agent (minutes), test it in mazes it has never seen, film it
+	@echo "==> Demo 1/4: training in random mazes into $(RUNS)/ (an earlier demo there is replaced)"
 	@if [ -n "$$(ls -A $(RUNS) 2>/dev/null)" ] && [ ! -f $(RUNS)/config.json ]; then \
 	  echo "$(RUNS) holds something else than a run: name another folder, RUNS=..."; exit 1; fi
 	@rm -rf $(RUNS)
 	@$(PYTHON) -m experiments.maze train --preset demo --run-dir $(RUNS)
-	@echo "==> Demo 2/4: evaluating the trained agent on fresh trials"
+	@echo "==> Demo 2/4: evaluating the trained agent in mazes that it has never seen"
 	@$(PYTHON) -m experiments.maze evaluate $(RUNS)
-	@echo "==> Demo 3/4: filming one trial, and the untrained agent beside the trained one"
-	@$(PYTHON) -m experiments.maze render $(RUNS) --output $(RUNS)/trial.gif
+	@echo "==> Demo 3/4: filming it in one of them, beside the untrained agent"
 	@$(PYTHON) -m experiments.maze render $(RUNS) --side-by-side --output $(RUNS)/before-and-after.gif
+	@$(PYTHON) -m experiments.maze render $(RUNS) --finds 1 2 3 6 --output $(RUNS)/finds-1-2-3-6.png
 	@echo "==> Demo 4/4: drawing the learning curve"
 	@$(PYTHON) -m experiments.plot $(RUNS) --output $(RUNS)/curves.png
 	@echo; echo "Done. Look at:"
-	@echo "  $(RUNS)/trial.gif             the trained agent explores, finds the goal, goes back to it"
-	@echo "  $(RUNS)/before-and-after.gif  untrained and trained side by side"
+	@echo "  $(RUNS)/before-and-after.gif  untrained and trained in a maze that neither has seen"
+	@echo "  $(RUNS)/finds-1-2-3-6.png     the way to the first find beside those to later ones"
+	@echo "  $(RUNS)/finds.png             learning to learn: steps from find to find"
 	@echo "  $(RUNS)/curves.png            the learning curve"
-	@echo "  $(RUNS)/within_trial.png      learning to learn: the return rises within a trial"
 	@echo "  $(RUNS)/summary.json          the numbers"
 
 test: $(READY) ## run the tests, but not the slow ones

@@ -38,8 +38,9 @@ class TrainSettings(RunSettings):
     """warp-rnn: slow recurrent weights, fast heads; rl2: one timescale. The name of a core is short
     for the method that suits it: warp is warp-rnn, gru is rl2 --core gru, and so on."""
     preset: Preset = "default"
-    """default: tuned; ppo: fewer mazes, each learned from three times; demo: small mazes, minutes;
-    paper: as published, faults included."""
+    """default: tuned; demo: small random mazes (or, with --mazes room, a small room), minutes; of the
+    room alone ppo: fewer mazes, each learned from three times; paper: as published, faults
+    included."""
     core: CoreName = "warp"
     """The agent's memory. Default: warp for warp-rnn; for rl2 gru in the room, else lstm."""
     hidden_size: int = 100
@@ -243,11 +244,15 @@ def random_mazes(
             preset=preset,
             core=core,
             hidden_size=128,
-            iterations=450 if demo else 600,
+            iterations=300 if demo else 600,
             batch_size=256,
             log_every=5,
             checkpoint_every=50,
-            environment=TrialMazes(mazes=mazes, size=size or ("9" if demo else "13")),
+            environment=TrialMazes(
+                mazes=mazes,
+                size=size or ("9" if demo else "13"),
+                exploration_bonus=0.2 if demo else 0.0,
+            ),
             loss=loss,
             learner=learner,
         )
