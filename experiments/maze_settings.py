@@ -38,7 +38,7 @@ class TrainSettings(RunSettings):
     """warp-rnn: slow recurrent weights, fast heads; rl2: one timescale. The name of a core is short
     for the method that suits it: warp is warp-rnn, gru is rl2 --core gru, and so on."""
     preset: Preset = "default"
-    """default: tuned; demo: small random mazes (or, with --mazes room, a small room), minutes; of the
+    """default: tuned; demo: small random mazes (with --mazes room: a small room), minutes; in the
     room alone ppo: fewer mazes, each learned from three times; paper: as published, faults
     included."""
     core: CoreName = "warp"

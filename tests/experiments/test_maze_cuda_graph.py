@@ -42,7 +42,8 @@ fewer_cases = pytest.mark.parametrize(("method", "preset"), [*PPO, *OTHERS])
 
 
 def options(method, preset):
-    return ("--preset", preset, "--method", method, "--horizon", "5", *VARIANTS[preset])
+    room = ("--preset", preset, "--mazes", "room", "--method", method, "--horizon", "5")
+    return (*room, *VARIANTS[preset])
 
 
 class Watched:
@@ -70,7 +71,7 @@ def on_meta(monkeypatch):
         settings = tyro.cli(
             TrainSettings,
             args=(*SMALL, "--cuda-graph", *options(method, preset)),
-            default=defaults(preset, method),
+            default=defaults(preset, method, mazes="room"),
         )
         runs = [SimpleNamespace(seed=seed, config={"seed": seed}) for seed in settings.seeds]
         loop = LoopSettings(settings.iterations, schedule=settings.learner.schedule)

@@ -72,6 +72,7 @@ def test_random_mazes_have_settings_of_their_own():
     assert defaults(mazes="mst").environment.horizon == 200
     demo = defaults("demo")
     assert (demo.mazes, demo.environment.size) == ("dfs", "9")
+    assert demo.environment.exploration_bonus == 0.2
     assert defaults(mazes="dfs", method="warp-rnn").core == "warp"
     assert defaults(mazes="dfs", method="gru").core == "gru"
 
