@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -270,6 +271,41 @@ def test_small_families_are_warned_of() -> None:
         MazeFamily("dfs", 9).split(up_to_symmetry=True)
 
 
+def test_environments_play_a_part_and_nothing_else() -> None:
+    """Through Gymnasium, single and vector, over episodes that end at different times."""
+    train, _, test = MazeFamily("mst", 9).split()
+    many = gymnasium.make_vec(
+        "metarl/GridMaze-v0", num_envs=64, tasks=train, respawn="end", horizon=30
+    )
+    one = gymnasium.make("metarl/GridMaze-v0", tasks=train, respawn="start")
+    seen: set[MazeTask] = set()
+    many.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        many.step(rng.integers(4, size=64))
+        seen |= set(many.unwrapped.tasks)  # type: ignore[attr-defined]
+    for seed in range(10):
+        one.reset(seed=seed)
+        seen.add(one.unwrapped.task)  # type: ignore[attr-defined]
+    assert len(seen) > 200
+    assert all(train.contains(task) and not test.contains(task) for task in seen)
+    some = test.sample(64, rng)
+    many.reset(options={"tasks": list(some)})
+    assert many.unwrapped.tasks == some  # type: ignore[attr-defined]
+
+
+def test_options_of_the_generator() -> None:
+    bare, full = (MazeFamily("rooms", 15, options={"doors": doors}) for doors in (0.0, 1.0))
+    free = [
+        {task.layout.num_free for task in family.sample(10, seeded())} for family in (bare, full)
+    ]
+    assert free == [{115}, {124}]  # 100 cells of 16 rooms, and 15 or 24 doors
+    assert MazeFamily.from_json(full.to_json()) == full
+    assert MazeFamily("rooms", 15, options=full.options) == full
+    with pytest.raises(ValueError, match="doors is a probability"):
+        MazeFamily("rooms", 15, options={"doors": 2})
+
+
 # Values ----------------------------------------------------------------------------------
 
 
@@ -322,6 +358,7 @@ def test_foreign_json_is_refused(text: str) -> None:
         ({"loops": 1.5}, r"in \[0, 1\], got 1.5"),
         ({"loops": -0.1}, r"in \[0, 1\], got -0.1"),
         ({"loops": float("nan")}, r"in \[0, 1\], got nan"),
+        ({"generator": "walls", "size": 12, "loops": 0.5}, "size must be odd, got 12"),
         ({"goal": "near"}, "goal must be one of"),
         ({"start": "centre"}, "start must be one of"),
         ({"solvable": 1}, "solvable must be True or False, got 1"),
