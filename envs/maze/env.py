@@ -102,7 +102,8 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
     gymnasium.make("metarl/GridMaze-v0", size=13, horizon=200)
     ```
     * `maze`, `size`: name of a maze (``"pillars"``, see `envs.maze.generators`) and its side (odd,
-      at least 5), if neither `layout` nor `tasks` is given
+      at least 5), if neither `layout` nor `tasks` is given; of random mazes it is the first of seed
+      0, and ``tasks=envs.MazeFamily(name, size)`` draws another for every task
     * `layout`: the walls
     * `horizon`: steps in an episode
     * `reward`: paid on entering the goal

@@ -79,7 +79,8 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
     Args:
         num_envs: Number of mazes, B.
         maze: Name of the maze, if neither `layout` nor `tasks` is given; see
-            `envs.maze.generators`.
+            `envs.maze.generators`. Of random mazes it is the first of seed 0;
+            ``tasks=envs.MazeFamily(name, size)`` draws another for every task.
         size: Side of the maze.
         layout: The walls.
         horizon: Steps in an episode.
