@@ -146,12 +146,34 @@ class Watched:
         """B."""
         return self.env.num_envs
 
-    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
-        """Start an episode."""
-        found: tuple[Tensor, dict[str, Any]] = self._reset(options=options)
+    @property
+    def out_of_step(self) -> bool:
+        """Whether each episode ends in its own time."""
+        return bool(getattr(self.env, "out_of_step", False))
+
+    @property
+    def autoreset_mode(self) -> Any:
+        """Behaviour of the environments at an episode's end; None: unknown."""
+        return getattr(self.env, "autoreset_mode", None)
+
+    def begin_again(self, where: Tensor) -> Tensor:
+        """Start another episode where bool ``[B]`` says so; it is noted where all do."""
+        env: Any = self.env
+        found: Tensor = env.begin_again(where)
+        if bool(where.all()):
+            self._note()
+        return found
+
+    def _note(self) -> None:
+        """Note what an episode begins with."""
         self.episodes.append([self.problem.watch(self.env)])
         self.actions.append([])
         self.rewards.append([])
+
+    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Start an episode."""
+        found: tuple[Tensor, dict[str, Any]] = self._reset(options=options)
+        self._note()
         return found
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from metarl.core import TaskBatch, share
 from metarl.evaluate.adaptation import Array, Stage, measure
-from metarl.evaluate.trials import play
+from metarl.evaluate.trials import play, play_in_own_time
 from metarl.meta import MetaLearner, NonFiniteLossError
 from metarl.rl.agents import Agent
 from metarl.rl.collector import TensorVectorEnv
@@ -119,7 +119,8 @@ def evaluate_agent(
 
     Args:
         agent: Plays, and remembers from episode to episode.
-        env: N * E trials, task-major, of episodes of one length that follow one another.
+        env: N * E trials, task-major, of episodes of one length that follow one another; or that
+            end in their own time (`TrialEnv.own_time`).
         num_tasks: N.
         num_episodes: K + 1, episodes per trial.
         horizon: Steps of an episode.
@@ -128,7 +129,11 @@ def evaluate_agent(
     """
     if env.num_envs % num_tasks:
         raise ValueError(f"{env.num_envs} trials cannot be shared evenly by {num_tasks} tasks")
-    rewards = play(agent, env, num_episodes * horizon, options)
+    if getattr(env, "own_time", False):
+        played = play_in_own_time(agent, env, num_episodes * horizon, options)
+        rewards = _by_episode(*played, num_episodes, horizon)
+    else:
+        rewards = play(agent, env, num_episodes * horizon, options)
     rewards = rewards.reshape(num_episodes, horizon, num_tasks, -1)  # [K + 1, T, N, E]
     found = np.asarray(rewards > 0)
     success = np.asarray(found.any(axis=1))
@@ -137,6 +142,30 @@ def evaluate_agent(
     lengths = _tasks_first(steps) if has_goal else np.full_like(returns, horizon)
     experience = tuple(range(num_episodes))
     return AdaptationResult(returns, lengths, successes if has_goal else None, experience)
+
+
+def _by_episode(
+    rewards: Array, episodes: NDArray[np.int64], num_episodes: int, horizon: int
+) -> Array:
+    """Rewards ``[T, B]`` of trials as those of their first episodes, ``[K, horizon, B]``.
+
+    Args:
+        rewards: Of every step.
+        episodes: Number of the episode that each step is of, ``[T, B]``, from 0.
+        num_episodes: K.
+        horizon: Steps of an episode, at most.
+
+    Returns:
+        What each step of an episode paid, 0 behind its end.
+    """
+    found = np.zeros((num_episodes, horizon, rewards.shape[1]))
+    step, before = np.zeros_like(episodes[0]), episodes[0]
+    for now, paid in zip(episodes, rewards, strict=True):
+        step = np.where(now == before, step, 0)
+        (some,) = np.nonzero(now < num_episodes)
+        found[now[some], step[some], some] = paid[some]
+        step, before = step + 1, now
+    return found
 
 
 def adaptation_summary(

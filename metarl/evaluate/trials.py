@@ -47,6 +47,26 @@ def play(
     return torch.stack(rewards).cpu().to(torch.float64).numpy()
 
 
+def play_in_own_time(
+    agent: Agent, env: Any, num_steps: int, options: dict[str, Any] | None = None
+) -> tuple[Array, NDArray[np.int64]]:
+    """`play` in trials whose episodes end in their own time.
+
+    Returns:
+        Rewards ``[T, B]``, and the number of the episode of each step, from 0.
+    """
+    agent.begin(env.num_envs)
+    observation, _ = env.reset(options=options)
+    rewards, episodes = [], []
+    for _ in range(num_steps):
+        episodes.append(env.episodes)
+        observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
+        agent.observe(reward, terminated, truncated)
+        rewards.append(reward)
+    paid = torch.stack(rewards).cpu().to(torch.float64).numpy()
+    return paid, torch.stack(episodes).cpu().numpy()
+
+
 @dataclass(frozen=True)
 class TrialStatistics:
     """Statistics of B trials of T steps.

@@ -191,11 +191,16 @@ class TrialsAgent(TrialAgent):
 
     Attributes:
         trial_episodes: Episodes of a trial, over which memory and discounting run on.
+        trial_steps: Steps of a trial in training, whatever episodes go into them. None: it is over
+            with its last episode.
     """
 
     trial_episodes: int = 4
+    trial_steps: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.trial_episodes < 1:
             raise UserError(f"--trial-episodes must be at least 1, got {self.trial_episodes}")
+        if self.trial_steps is not None and self.trial_steps < 1:
+            raise UserError(f"--trial-steps must be at least 1, got {self.trial_steps}")

@@ -121,7 +121,14 @@ def learning(problem: Problem, method: Method, agent: Agent) -> Learning:
         case RL2Settings(), TrialsAgent():
             from metarl.methods.recurrent import RecurrentLearning
 
-            return RecurrentLearning(problem, method, agent, agent.trial_episodes, max_skipped=10)
+            return RecurrentLearning(
+                problem,
+                method,
+                agent,
+                agent.trial_episodes,
+                trial_steps=agent.trial_steps,
+                max_skipped=10,
+            )
         case PPOSettings(), MixturePolicy():
             from metarl.methods.fine_tuned import FineTunedLearning
 

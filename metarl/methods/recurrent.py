@@ -37,7 +37,8 @@ from metarl.methods.agents import TrialAgent
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.methods.scaled_returns import ScaledAgents
 from metarl.methods.staged_trials import StagedTrials, check_captured
-from metarl.rl import Policy, PolicyAgent, actor_critic, distribution_for
+from metarl.methods.trial_metrics import episode_metrics
+from metarl.rl import Policy, PolicyAgent, Trajectory, actor_critic, distribution_for
 from metarl.rl.minibatches import TrialMinibatches, check_divides
 from metarl.rl.problem import Problem, TensorEnv
 from metarl.rl.trial_env import TrialEnv, num_trial_inputs
@@ -62,6 +63,8 @@ class RecurrentLearning:
         method: How the weights step.
         agent: Who learns.
         trial_episodes: Episodes of a trial.
+        trial_steps: Steps of a trial in training, whatever episodes go into them; None: it is over
+            with its last episode.
         published_inputs: The inputs of the published maze, with an unused one and without a flag,
             for trials of one episode.
         first_action_zero_is_set: A fault of the published inputs.
@@ -75,6 +78,7 @@ class RecurrentLearning:
     method: RL2Settings
     agent: TrialAgent
     trial_episodes: int = 1
+    trial_steps: int | None = None
     published_inputs: bool = False
     first_action_zero_is_set: bool = False
     streams: tuple[str, ...] = ("init", "tasks", "episodes")
@@ -172,9 +176,11 @@ class RecurrentLearning:
 
         def iterate() -> Mapping[str, Tensor]:
             metrics = trainer.step(stages.at(training.iteration / loop.iterations))
-            if self.trial_episodes > 1:
-                rewards = learner.batch.trajectory.rewards
-                metrics |= episode_metrics(rewards, self.trial_episodes)
+            if self.trial_episodes > 1 and self.trial_steps is None:
+                flag = math.prod(self.problem.observation.shape or ())
+                played: Trajectory = learner.batch.trajectory
+                own_time = flag if stages.own_time else None
+                metrics |= episode_metrics(played, self.trial_episodes, own_time)
             return metrics
 
         training = MetaTraining(
@@ -190,8 +196,8 @@ class RecurrentLearning:
 
     @property
     def num_steps(self) -> int:
-        """Steps of a trial."""
-        return self.trial_episodes * self.problem.horizon
+        """Steps of a trial in training, at most."""
+        return self.trial_steps or self.trial_episodes * self.problem.horizon
 
     def policy(self) -> Policy:
         """Make the architecture.
@@ -228,7 +234,7 @@ class RecurrentLearning:
             num_envs: Trials side by side.
             generators: Of the environments.
             device: Where.
-            num_episodes: Of a trial; None: as in training.
+            num_episodes: Of a trial, which is over with the last one; None: as in training.
             watched: Note what is shown, for films (`Watched`).
         """
         env: TensorEnv = self.problem.make_env(num_envs, generators, device)
@@ -236,6 +242,7 @@ class RecurrentLearning:
             Watched(env, require_filmed(self.problem)) if watched else env,
             self.problem.horizon,
             self.trial_episodes if num_episodes is None else num_episodes,
+            num_steps=self.trial_steps if num_episodes is None else None,
             device=device,
             episode_flag=not self.published_inputs,
             unused_input=self.published_inputs,
@@ -356,29 +363,6 @@ class RecurrentAdapter:
 
     def _num_episodes(self, steps: int) -> int:
         return max(steps + 1, self.learning.trial_episodes)
-
-
-def episode_metrics(rewards: Tensor, num_episodes: int) -> dict[str, Tensor]:
-    """Metrics of the episodes in trials, ``[N]`` each, means over trials.
-
-    Args:
-        rewards: ``[N, T, B]``.
-        num_episodes: Of each trial.
-
-    Returns:
-        ``return_before``: of the first episode; ``return``: of the last; ``trial_return``: of all
-        together; ``unrewarded``: the fraction of trials whose first episode paid nothing.
-    """
-    num_agents, num_steps, num_trials = rewards.shape
-    # [N, episodes, steps, B]
-    episodes = rewards.view(num_agents, num_episodes, num_steps // num_episodes, num_trials)
-    returns = episodes.sum(2)
-    return {
-        "return_before": returns[:, 0].mean(-1),
-        "return": returns[:, -1].mean(-1),
-        "trial_return": returns.sum(1).mean(-1),
-        "unrewarded": (episodes[:, 0] <= 0).all(1).float().mean(-1),
-    }
 
 
 def _captured(

@@ -70,6 +70,11 @@ class StagedTrials:
             problem.ease(env.env, done)
         return trials.at(done)
 
+    @property
+    def own_time(self) -> bool:
+        """Whether episodes of a trial end in their own time."""
+        return self._trials[0][0].own_time
+
     def num_steps(self, done: float) -> int:
         """Steps of a trial, likewise."""
         return self._trials[stage_at(self._stages, done)][1].collector.num_steps

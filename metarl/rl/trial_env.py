@@ -13,7 +13,10 @@ al. 2016). The inputs, in this order, D being the numbers of an observation and 
                     numbers, within the bounds; 0 at t = 0
 
 The episodes of a trial follow one another in lock step, each of the problem's horizon: one that has
-ended earlier waits. What was done and earned last is carried from one episode to the next. A bonus
+ended earlier waits. Where environments let each episode end in its own time (the tensor
+environments of this package in mode NEXT_STEP), the next one on the same task follows at once. A
+trial is over with its last episode; or it has so many steps, and as many episodes as go into them.
+What was done and earned last is carried from one episode to the next. A bonus
 that is paid in training alone (``info["bonus"]``) is no part of the previous reward.
 """
 
@@ -25,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete, Space
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from metarl.rl.collector import in_tensors
@@ -38,6 +42,8 @@ class TrialEnv:
         num_envs: B.
         horizon: Steps of a trial, T.
         num_inputs: Numbers in an observation.
+        own_time: Whether an episode that ends is followed by the next at once.
+        episodes: int64 ``[B]``, the number of the episode (from 0) that each trial is in.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class TrialEnv:
         horizon: int,
         num_episodes: int = 1,
         *,
+        num_steps: int | None = None,
         device: torch.device,
         episode_flag: bool = True,
         unused_input: bool = False,
@@ -57,16 +64,25 @@ class TrialEnv:
             env: B environments.
             horizon: Steps of an episode.
             num_episodes: Episodes of a trial.
+            num_steps: Steps of a trial, whatever episodes go into them; None: it is over with its
+                last episode.
             device: Device of the environments' tensors.
             episode_flag: Say where an episode has just begun.
             unused_input: Keep the unused 0 of the published maze (17 inputs instead of 16).
             first_action_zero_is_set: Set the bit of action 0 at t = 0, as the published code does.
+
+        Raises:
+            ValueError: The environments start episodes themselves, and not at once after an end.
         """
         actions, observed = env.single_action_space, env.single_observation_space
         self.env, self.num_envs = env, env.num_envs
         self._reset, self._step = in_tensors(env)
-        self._episode_horizon, self.horizon = horizon, num_episodes * horizon
+        self._episode_horizon = horizon
+        self.horizon = num_episodes * horizon if num_steps is None else num_steps
+        self._num_episodes = num_episodes if num_steps is None else None
+        self.own_time = in_own_time(env)
         self._elapsed = 0
+        self.episodes = torch.zeros(self.num_envs, dtype=torch.int64, device=device)
         num_seen, num_actions = int(np.prod(observed.shape or 0)), action_size(actions)
         self._one_hot = is_choice(actions)
         self._bounds: tuple[Tensor, Tensor] | None = None
@@ -90,9 +106,10 @@ class TrialEnv:
         self._first = first.repeat(self.num_envs, 1)  # [B, width]
         one = torch.ones(self.num_envs, 1, device=device)
         # At the start of an episode, and later: nothing, where there is no flag.
-        self._flags = ((one,), (torch.zeros_like(one),)) if episode_flag else ((), ())
+        self._flags: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = (
+            ((one,), (torch.zeros_like(one),)) if episode_flag else ((), ())
+        )
         self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
-        self._true = ~self._false
         self.num_inputs = num_seen + int(episode_flag) + width
         self.single_observation_space = Box(-np.inf, np.inf, (self.num_inputs,), np.float32)
         self.single_action_space = actions
@@ -101,21 +118,32 @@ class TrialEnv:
         """Start a trial everywhere; the options are the environments'."""
         observation, info = self._reset(options=options)
         self._elapsed = 0
+        self.episodes = torch.zeros_like(self.episodes)
         return torch.cat((self._flat(observation), *self._flags[0], self._first), 1), info
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Act everywhere; nothing ends but the trial, at its horizon."""
-        observation, rewards, _, _, info = self._step(actions)
+        """Act everywhere; nothing ends but the trial: truncated at its horizon, or terminated."""
+        observation, rewards, terminated, truncated, info = self._step(actions)
         self._elapsed += 1
         over = self._elapsed == self.horizon
-        begun = not over and self._elapsed % self._episode_horizon == 0
-        if begun:
+        flags, done = self._flags[1], self._false
+        if self.own_time:
+            ended = terminated | truncated
+            observation = self.env.begin_again(ended)  # type: ignore[attr-defined]
+            self.episodes = self.episodes + ended
+            flags = tuple(ended.unsqueeze(1).to(flag.dtype) for flag in flags)  # [B, 1]
+            if self._num_episodes is not None:
+                done = self.episodes >= self._num_episodes
+        elif not over and self._elapsed % self._episode_horizon == 0:
             observation, _ = self._reset(options={"same_task": True})
-            info = {name: info[name] for name in ("bonus",) if name in info}  # paid by this step
+            self.episodes = self.episodes + 1
+            flags = self._flags[0]
+        # Of what is known of the step, only what it paid: the rest is of episodes.
+        info = {name: info[name] for name in ("bonus",) if name in info}
         rest = self._told(actions)  # [B, width]
         rest[:, self._reward] = rewards - info["bonus"] if "bonus" in info else rewards
-        seen = torch.cat((self._flat(observation), *self._flags[0 if begun else 1], rest), 1)
-        return seen, rewards, self._false, self._true if over else self._false, info
+        seen = torch.cat((self._flat(observation), *flags, rest), 1)
+        return seen, rewards, done, ~done if over else self._false, info
 
     def _told(self, actions: Tensor) -> Tensor:
         """What follows observation and flag, but for the reward, ``[B, width]``."""
@@ -132,6 +160,23 @@ class TrialEnv:
     @staticmethod
     def _flat(observation: Tensor) -> Tensor:
         return observation.flatten(1)
+
+
+def in_own_time(env: Any) -> bool:
+    """Whether an environment lets each episode end in its own time, and begins the next when asked.
+
+    Raises:
+        ValueError: It begins the next one itself, on another task.
+    """
+    if not getattr(env, "out_of_step", False):
+        return False
+    mode = getattr(env, "autoreset_mode", None)
+    if mode is not AutoresetMode.NEXT_STEP:
+        raise ValueError(
+            f"a trial starts its episodes itself, got environments with {mode}: make them with "
+            "AutoresetMode.NEXT_STEP (the next episode follows at once) or DISABLED (all wait)"
+        )
+    return True
 
 
 def is_choice(actions: object) -> bool:
