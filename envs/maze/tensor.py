@@ -197,6 +197,8 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         self._targets: Iterator[torch.Tensor] = iter(())
         self._turning = turning
         self.exploration_bonus = self._bonus = settings.exploration_bonus
+        if self._bonus:  # whoever takes `step_tensors` before the first reset has it all
+            self.step_tensors = self._step_with_bonus  # type: ignore[method-assign]
         self._explored: Explored | None = None
         self._new: torch.Tensor | None = None  # bool [B], where this step earns the bonus
 
@@ -228,7 +230,6 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
     def _start_exploration(self) -> None:
         """Takes the bonus that holds until the next reset of all mazes."""
         self._bonus, self._explored = self.exploration_bonus, None
-        self.step_tensors = super().step_tensors  # type: ignore[method-assign]
         if self._bonus:  # without one a step has nothing to add, and costs nothing more
             num_cells = self._bank.sizes.cells
             self._explored = Explored(self.num_envs, num_cells, self.device)

@@ -173,6 +173,7 @@ class Watched:
     def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start an episode."""
         found: tuple[Tensor, dict[str, Any]] = self._reset(options=options)
+        _, self._step = in_tensors(self.env)  # a reset may choose another way of stepping
         self._note()
         return found
 

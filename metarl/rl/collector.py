@@ -249,8 +249,8 @@ class Collector:
         player = self.policy.begin(params, self.num_episodes, self.num_steps)
         shifts = player.shifts(distribution.perturbation(params, noise))
         slots = [NO_SLOT] * self.num_steps if trace is None else trace.slots
-        reset, step = in_tensors(env)
-        observation, _ = reset(options=self._reset_options(env))
+        observation, _ = in_tensors(env)[0](options=self._reset_options(env))
+        _, step = in_tensors(env)  # a reset may choose another way of stepping
         observations, actions, after, results, bonuses = [], [], [], [], []
         for shift, slot in zip(shifts, slots, strict=True):
             x = observation.reshape(*shape, -1)  # [N, B, I]

@@ -117,6 +117,7 @@ class TrialEnv:
     def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start a trial everywhere; the options are the environments'."""
         observation, info = self._reset(options=options)
+        _, self._step = in_tensors(self.env)  # a reset may choose another way of stepping
         self._elapsed = 0
         self.episodes = torch.zeros_like(self.episodes)
         return torch.cat((self._flat(observation), *self._flags[0], self._first), 1), info
