@@ -13,7 +13,7 @@ import numpy as np
 
 from envs import MazeTask, layout_hash
 from envs.maze import anchors as oracle
-from envs.maze.ladder import LADDER, LayoutAnchors, layout_anchors, layout_curves
+from envs.maze.ladder import ANCHORS, LayoutAnchors, layout_anchors, layout_curves
 from envs.random_mazes import RandomMazes
 from experiments.maze_problems import HiddenGoals
 from metarl.evaluate.finds import (
@@ -27,6 +27,9 @@ from metarl.evaluate.finds import (
 from metarl.evaluate.trials import Array
 from metarl.plots.finds import draw_finds
 from metarl.plots.references import REFERENCES, explained
+
+SHOWN = ("ceiling", "explorer", "right_hand", "random")
+"""Whose curves are drawn beside an agent's in mazes of any layouts."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class LayoutReferences:
         means = anchors.means()
         return {
             "normalised_score": anchors.normalised_score(float(returns.mean())),
-            **{f"{name}_return": means[name] for name in LADDER},
+            **{f"{name}_return": means[name] for name in ANCHORS},
             "num_layouts": len(layouts["return"]),
             "layouts_trained_on": self.num_trained_on,
             **asdict(finds),
@@ -144,20 +147,19 @@ class LayoutReferences:
 
     def beside(self, summary: Mapping[str, Any]) -> str:
         """The returns in words."""
-        return in_words(LADDER, summary)
+        return in_words(ANCHORS, summary)
 
     def curves(self) -> dict[str, Any]:
         """Expected rewards ``[T, 1]`` by name, of trials of one episode."""
         if self.num_episodes > 1:
             return {}
         curves = layout_curves(self.tasks, **self.maze.episode)
-        shown = ("explorer", "random")
-        return {REFERENCES[name]: getattr(curves, name)[:, None] for name in shown}
+        return {REFERENCES[name]: getattr(curves, name)[:, None] for name in SHOWN}
 
     @property
     def note(self) -> str:
         """Words for what stands behind the curves."""
-        return explained(("random", "explorer"))
+        return explained(SHOWN)
 
     def write(self, place: Path, rewards: Mapping[str, Array]) -> list[Path]:
         """Write the values of every layout, and the picture of learning find by find."""
@@ -194,7 +196,7 @@ class LayoutReferences:
             self.hashes,
             {
                 "return": returns,
-                **{f"{name}_return": getattr(anchors, name) for name in LADDER},
+                **{f"{name}_return": getattr(anchors, name) for name in ANCHORS},
                 "success": (rewards > 0).any(0).astype(float),
                 "finds": (rewards > 0).sum(0).astype(float),
                 "first_find": firsts,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .tasks import MazeTask
 
-__all__ = ["FAR", "Mazes", "compile_mazes", "pair_distances"]
+__all__ = ["AHEAD", "FAR", "Mazes", "compile_mazes", "pair_distances"]
 
 FAR = 2**30
 """Distance of a cell that cannot be reached, and the time of a visit that is never made."""

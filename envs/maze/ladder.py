@@ -26,6 +26,9 @@ do not turn) and else the share among `NUM_TOURS` tours; for the ceiling the sha
 `NUM_PLANS` parts of as many tours (with `SLACK` where turns would have them all go straight on). A
 tour is judged by what it earns if the goal is uniform over the cells other than the start.
 
+Beside the ladder stand two that learn nothing, wall followers: where there are no loops they find
+every goal, about as soon as the explorer, and never sooner a second time.
+
 How much the walls are worth: in a perfect maze no tour finds the goal sooner, on average, than one
 that goes depth first in any order. What a planner gains is that it looks first where a goal would
 pay most often.
@@ -45,26 +48,30 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_seed, whole_number
 from ..base.tasks import TaskSet, check_task_type
-from .batch import FAR, Mazes, compile_mazes, pair_distances
-from .explorers import find_times, first_finds, tours
+from .batch import FAR, compile_mazes, pair_distances
+from .explorers import find_times, tours
 from .layout import Layout
+from .policies import at_goal, exploited, followed, planned, random_rewards, searched, ways_back
+from .settings import Respawn
 from .tasks import MazeTask, maze_tasks
 
-__all__ = ["LADDER", "LayoutAnchors", "LayoutCurves", "layout_anchors", "layout_curves"]
+__all__ = ["ANCHORS", "LADDER", "LayoutAnchors", "LayoutCurves", "layout_anchors", "layout_curves"]
 
 Array = NDArray[np.float64]
 Score = TypeVar("Score", float, Array)
 
 Tasks = TaskSet[MazeTask] | Sequence[MazeTask] | Layout
 
-Respawn = Literal["random", "start", "end"]
-"""What a find does: sends the agent to another cell than the goal, to the start, or ends."""
-
 LADDER = ("random", "explorer", "ceiling", "oracle")
 """Names of the returns, from who knows nothing to who knows all."""
 
+HANDS: tuple[Literal["right", "left"], ...] = ("right", "left")
+"""Wall followers, whose returns stand beside the ladder as ``right_hand`` and ``left_hand``."""
+
+ANCHORS = (*LADDER, *(f"{hand}_hand" for hand in HANDS))
+"""Names of all returns."""
+
 NUM_TOURS = 64
-NUM_PLANS = 4
 SLACK = 4
 AT_ONCE = 2**23
 """Numbers in the largest table: mazes are worked through in parts that are no larger."""
@@ -78,6 +85,8 @@ class LayoutCurves:
     explorer: Array
     ceiling: Array
     oracle: Array
+    right_hand: Array
+    left_hand: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +98,8 @@ class LayoutAnchors:
         explorer: Return of the explorer.
         ceiling: Return with the walls known.
         oracle: Return with walls and goal known.
+        right_hand: Return of a wall follower (`envs.maze.policies.followed`), which learns nothing.
+        left_hand: Likewise.
         first_find: Expected step of the explorer's first find, however late.
         shortest: Actions of the shortest way from start to goal.
     """
@@ -97,12 +108,14 @@ class LayoutAnchors:
     explorer: Array
     ceiling: Array
     oracle: Array
+    right_hand: Array
+    left_hand: Array
     first_find: Array
     shortest: Array
 
     def means(self) -> dict[str, float]:
         """Means over the tasks, by name."""
-        names = (*LADDER, "first_find", "shortest")
+        names = (*ANCHORS, "first_find", "shortest")
         return {name: float(getattr(self, name).mean()) for name in names}
 
     def normalised_score(self, returns: Score) -> Score:
@@ -207,8 +220,8 @@ def _answer(
     steps, penalty = whole_number(horizon, "horizon"), float(wall_penalty / reward)
     episode = _Episode(steps, respawn, penalty, bool(turning), check_seed(seed))
     single, curves = _unit(tuple(check_task_type(task, MazeTask) for task in tasks), episode)
-    paid = {rung: reward * single[rung] for rung in LADDER}
-    return {**single, **paid}, {rung: reward * curves[rung] for rung in LADDER}
+    paid = {rung: reward * single[rung] for rung in ANCHORS}
+    return {**single, **paid}, {rung: reward * curves[rung] for rung in ANCHORS}
 
 
 @lru_cache(maxsize=16)
@@ -217,10 +230,10 @@ def _unit(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """`_answer` for a reward of 1; not to be written into."""
     single: dict[str, list[Array]] = {}
-    sums: dict[str, Array] = dict.fromkeys(LADDER, np.zeros(episode.horizon))
+    sums: dict[str, Array] = dict.fromkeys(ANCHORS, np.zeros(episode.horizon))
     for part in _parts(tasks, episode):
         for name, values in _part(part, episode).items():
-            if name in LADDER:
+            if name in ANCHORS:
                 sums[name] = sums[name] + values.sum(0).numpy()
                 values = values.sum(1)
             single.setdefault(name, []).append(values.numpy())
@@ -248,111 +261,16 @@ def _part(tasks: tuple[MazeTask, ...], episode: _Episode) -> dict[str, torch.Ten
         pairs = pair_distances(mazes)
     times = tours(mazes, pairs, NUM_TOURS, episode.seed)  # [N, K, P]
     varied = tours(mazes, pairs, NUM_TOURS, episode.seed, SLACK) if episode.turning else times
-    best = _planned(mazes, pairs, varied, respawn, horizon)
-    found, first = _searched(mazes, times, horizon)
+    best = planned(mazes, pairs, varied, respawn, horizon)
+    found, first = searched(mazes, times, horizon)
     shortest = mazes.goal_distance
-    back = _ways_back(mazes, pairs, respawn, horizon)
+    back = ways_back(mazes, pairs, respawn, horizon)
     return {
-        "random": _random(mazes, episode),
-        "explorer": _exploited(found, back),
-        "ceiling": _exploited(find_times(_at_goal(best, mazes), horizon), back),
-        "oracle": _exploited(find_times(shortest[:, None], horizon), back),
+        "random": random_rewards(mazes, respawn, horizon, episode.wall_penalty),
+        "explorer": exploited(found, back),
+        "ceiling": exploited(find_times(at_goal(best, mazes), horizon), back),
+        "oracle": exploited(find_times(shortest[:, None], horizon), back),
+        **{f"{hand}_hand": followed(mazes, hand, respawn, horizon) for hand in HANDS},
         "first_find": first,
         "shortest": torch.where(shortest < FAR, shortest.double(), torch.inf),
     }
-
-
-def _searched(mazes: Mazes, times: torch.Tensor, horizon: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The explorer's first finds: p_t, float64 [N, T + 1], and the expected step, float64 [N]."""
-    at = _at_goal(times, mazes)
-    found = find_times(at, horizon)
-    first = torch.where(at < FAR, at.double(), torch.inf).mean(1)
-    if mazes.poses == 1 and (perfect := mazes.perfect).any():
-        found[perfect], first[perfect] = first_finds(mazes.rows(perfect), horizon)
-    return found, first
-
-
-def _at_goal(times: torch.Tensor, mazes: Mazes) -> torch.Tensor:
-    """When tours enter the goal, int64 [N, K], of when they enter each cell, [N, K, P]."""
-    return times[torch.arange(len(mazes.goal)), :, mazes.goal]
-
-
-def _ways_back(
-    mazes: Mazes, pairs: torch.Tensor | None, respawn: Respawn, horizon: int
-) -> torch.Tensor:
-    """Probabilities q_s of the steps from a find to the next one, float64 [N, T + 1]."""
-    num_mazes = len(mazes.goal)
-    if respawn == "end":
-        return torch.zeros(num_mazes, horizon + 1, dtype=torch.float64)
-    if respawn == "start":
-        return find_times(mazes.goal_distance[:, None], horizon)
-    assert pairs is not None
-    steps = pairs[torch.arange(num_mazes), :, mazes.goal].long()  # [N, Q]
-    elsewhere = _elsewhere(mazes)
-    ways = torch.zeros(num_mazes, horizon + 2, dtype=torch.float64)
-    return ways.scatter_add_(1, steps.clamp(max=horizon + 1), elsewhere)[:, :-1]
-
-
-def _elsewhere(mazes: Mazes) -> torch.Tensor:
-    """Probabilities of the places that a find may lead to, float64 [N, P * poses]."""
-    places = mazes.free.double().repeat_interleave(mazes.poses, 1)
-    places.scatter_(1, mazes.goal_places, 0.0)
-    return places / places.sum(1, keepdim=True)
-
-
-def _exploited(found: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
-    """Expected finds c_t of steps 1 to T, float64 [N, T], from p_t and q_s, [N, T + 1] each."""
-    finds = found.clone()
-    longest = int(back.any(0).nonzero().amax()) if back.any() else 0
-    reversed_back = back[:, 1 : longest + 1].flip(1)
-    for step in range(1, found.shape[1]):
-        since = max(0, step - longest)
-        finds[:, step] += (
-            (finds[:, since:step] * reversed_back[:, since - step :]).sum(1) if step else 0
-        )
-    return finds[:, 1:]
-
-
-def _planned(
-    mazes: Mazes, pairs: torch.Tensor | None, times: torch.Tensor, respawn: Respawn, horizon: int
-) -> torch.Tensor:
-    """The tours that are worth most, one of each of `NUM_PLANS` parts: int64 [N, NUM_PLANS, P]."""
-    left = horizon - times  # [N, K, P]
-    goals = mazes.free.scatter(1, (mazes.start // mazes.poses)[:, None], False)
-    if respawn == "end":
-        more = torch.zeros_like(left, dtype=torch.float32)
-    elif respawn == "start":
-        more = left // mazes.distance.clamp(min=1)[:, None]
-    else:
-        assert pairs is not None
-        free = mazes.free.float()
-        from_anywhere = free.repeat_interleave(mazes.poses, 1)[:, None]  # [N, 1, Q]
-        away = torch.bmm(from_anywhere, pairs.float())[:, 0] / (mazes.poses * free.sum(1))[:, None]
-        more = left / away.clamp(min=1.0)[:, None]
-    worth = torch.where((left >= 0) & goals[:, None], 1.0 + more, 0.0).sum(2)  # [N, K]
-    parts = worth.reshape(len(worth), NUM_PLANS, -1)
-    best = parts.argmax(2) + parts.shape[2] * torch.arange(NUM_PLANS)
-    return times.gather(1, best[..., None].expand(-1, -1, times.shape[2]))
-
-
-def _random(mazes: Mazes, episode: _Episode) -> torch.Tensor:
-    """Expected rewards of random actions at each step, float64 [N, T], by dynamic programming."""
-    num_mazes, places, num_actions = mazes.next_place.shape
-    rows, goal = torch.arange(num_mazes), mazes.goal_places
-    after = mazes.next_place.reshape(num_mazes, -1)
-    elsewhere = _elsewhere(mazes)
-    blocked = mazes.next_place == torch.arange(places)[:, None]
-    bumps = episode.wall_penalty * blocked.double().mean(2)  # [N, Q]
-    value = torch.zeros(num_mazes, places, dtype=torch.float64)  # 0 on the goal, never a start
-    earned = [torch.zeros(num_mazes, dtype=torch.float64)]
-    for _ in range(episode.horizon):
-        find = torch.ones(num_mazes, dtype=torch.float64)
-        if episode.respawn == "random":
-            find += (value * elsewhere).sum(1)
-        elif episode.respawn == "start":
-            find += value[rows, mazes.start]
-        value.scatter_(1, goal, find[:, None].expand_as(goal))
-        value = value.gather(1, after).reshape(num_mazes, places, num_actions).mean(2) - bumps
-        value.scatter_(1, goal, 0.0)
-        earned.append(value[rows, mazes.start])
-    return torch.stack(earned, 1).diff(dim=1)

@@ -10,11 +10,14 @@ REFERENCES: Mapping[str, str] = {
     "explorer": "explorer",
     "ceiling": "ceiling",
     "oracle": "oracle",
+    "right_hand": "right hand",
+    "left_hand": "left hand",
 }
 """Names of returns that are kept as ``NAME_return`` in `summary.json`, and in `config.json`.
 
 A ladder of what is known: each knows more than the one before. ``localising``, in the published
-maze alone, is the best walk found for the agent's own observations; it bounds nothing.
+maze alone, is the best walk found for the agent's own observations; it bounds nothing. Wall
+followers stand beside the ladder.
 """
 
 _EXPLAINED: Mapping[str, str] = {
@@ -23,6 +26,8 @@ _EXPLAINED: Mapping[str, str] = {
     "explorer": "searches without knowing the walls, then takes shortest paths (score 1)",
     "ceiling": "knows the walls and where it is, not the goal",
     "oracle": "knows the walls and the goal",
+    "right_hand": "follows the wall on its right, learns nothing",
+    "left_hand": "follows the wall on its left, learns nothing",
 }
 
 

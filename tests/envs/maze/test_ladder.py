@@ -22,12 +22,12 @@ from envs import (
 )
 from envs.maze import anchors as published
 from envs.maze import ladder
-from envs.maze.followers import shortest_actions
+from envs.maze.followers import follower_actions, shortest_actions
 from envs.maze.generators import GENERATORS
 from envs.maze.ladder import layout_curves
 from tests.envs.maze.strategies import tasks
 
-NAMES = ("random", "explorer", "ceiling", "oracle")
+NAMES = ladder.ANCHORS
 
 
 def mazes(kind: str, side: int, n: int, seed: int = 0) -> list[MazeTask]:
@@ -114,6 +114,60 @@ def test_random_actions_that_find_and_start_again() -> None:
     np.testing.assert_allclose(anchors.random, finds)
 
 
+def test_wall_followers_find_as_often_as_they_come_by() -> None:
+    every = [replace(task, direction=0) for task in named_mazes()[:8]]
+    anchors = layout_anchors(every, horizon=250, reward=1.0, turning=True)
+    for hand in ("right", "left"):
+        actions = np.array([follower_actions(task, hand=hand) for task in every])
+        expected = np.floor(250 / actions)
+        np.testing.assert_allclose(getattr(anchors, f"{hand}_hand"), expected)
+        ends = layout_anchors(every, horizon=120, reward=1.0, turning=True, respawn="end")
+        np.testing.assert_allclose(getattr(ends, f"{hand}_hand"), actions <= 120)
+
+
+@settings(max_examples=15)
+@given(tasks())
+def test_wall_followers_that_are_sent_anywhere(task: MazeTask) -> None:
+    horizon = 40
+    for turning in (True, False):
+        others = [
+            MazeTask(task.layout, task.goal, cell, direction)
+            for cell in task.layout.free_cells
+            for direction in (range(4) if turning else [0])
+            if cell != task.goal
+        ]
+        ways = np.zeros(horizon + 1)
+        for other in others:
+            taken = follower_moves(other) if not turning else follower_actions(other)
+            if taken <= horizon:
+                ways[int(taken)] += 1 / len(others)
+        first = follower_actions(task) if turning else follower_moves(task)
+        curve = np.zeros(horizon + 1)
+        for step in range(1, horizon + 1):
+            curve[step] = (step == first) + ways[1 : step + 1] @ curve[step - 1 :: -1][:step]
+        options: dict[str, Any] = {"horizon": horizon, "reward": 1.0, "turning": turning}
+        anchors = layout_anchors([task], respawn="random", **options)
+        np.testing.assert_allclose(anchors.right_hand, curve.sum(), atol=1e-12)
+
+
+def follower_moves(task: MazeTask) -> float:
+    """Moves of an agent that follows the wall on its right without turns, having come from left."""
+    ways = ((0, 1), (1, 0), (0, -1), (-1, 0))
+    (row, column), looks = task.start, 0
+    for moves in range(1, 4 * task.layout.num_free + 1):
+        looks = next(
+            (looks + turns) % 4
+            for turns in (1, 0, 3, 2)
+            if task.layout.is_free(
+                (row + ways[(looks + turns) % 4][0], column + ways[(looks + turns) % 4][1])
+            )
+        )
+        row, column = row + ways[looks][0], column + ways[looks][1]
+        if (row, column) == task.goal:
+            return moves
+    return np.inf
+
+
 @pytest.mark.parametrize("turning", [False, True])
 def test_walls_cost_random_actions_what_they_do_in_the_environment(turning: bool) -> None:
     task, horizon = named_mazes()["StandardMaze"], 15
@@ -195,7 +249,7 @@ def test_agents_that_turn_have_a_ladder_of_their_own() -> None:
     np.testing.assert_allclose(anchors.oracle, 10.0 * (100 // anchors.shortest))
     means, quick = anchors.means(), layout_anchors(every, horizon=100).means()
     assert means["random"] < means["explorer"] < means["ceiling"] < means["oracle"]
-    assert all(means[name] < quick[name] for name in NAMES)
+    assert all(means[name] < quick[name] for name in ladder.LADDER)
     assert (anchors.shortest <= anchors.first_find).all()
     curves = layout_curves(every, horizon=100, turning=True)
     for name in NAMES:
