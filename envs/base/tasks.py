@@ -18,16 +18,17 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from .checks import json_object
+from .splits import Splits, deal_out
 
 __all__ = [
     "DEFAULT",
@@ -42,7 +43,6 @@ __all__ = [
     "Tensors",
     "as_source",
     "check_count",
-    "check_fractions",
     "check_task_type",
     "deal_out",
 ]
@@ -101,7 +101,6 @@ class PlainTask(Task):
 
 
 ItemT = TypeVar("ItemT")
-SourceT = TypeVar("SourceT")
 PlainT = TypeVar("PlainT", bound=PlainTask)
 T = TypeVar("T", bound=Task)
 T_co = TypeVar("T_co", bound=Task, covariant=True)
@@ -119,14 +118,6 @@ class TaskSource(NumberSource, Protocol[T_co]):
 
     def sample(self, n: int, rng: np.random.Generator | torch.Generator) -> tuple[T_co, ...]:
         """Draws `n` tasks independently."""
-
-
-class Splits(NamedTuple, Generic[SourceT]):
-    """Disjoint parts of a task set, or of a region of a family; together they are the whole."""
-
-    train: SourceT
-    validation: SourceT
-    test: SourceT
 
 
 @dataclass(frozen=True)
@@ -385,41 +376,3 @@ def check_count(n: int) -> None:
     """
     if n < 0:
         raise ValueError(f"cannot draw {n} tasks: n must be at least 0")
-
-
-def check_fractions(train: float, validation: float, test: float) -> None:
-    """Checks that the sizes of three parts are fractions of a whole.
-
-    Raises:
-        ValueError: If a fraction is negative or they do not sum to 1.
-    """
-    total = train + validation + test
-    if not (min(train, validation, test) >= 0 and abs(total - 1) <= 1e-9):
-        raise ValueError(
-            f"train={train}, validation={validation}, test={test} sum to {total}: "
-            f"they must be fractions of at least 0 that sum to 1"
-        )
-
-
-def deal_out(
-    items: Iterable[tuple[object, ItemT]], fractions: tuple[float, float, float], salt: str
-) -> tuple[tuple[ItemT, ...], ...]:
-    """Items parted by the hash of their names: train, validation and test, in the given order.
-
-    Args:
-        items: Pairs of a name and what is dealt out by it.
-        fractions: Sizes of the three parts, as fractions.
-        salt: Another string gives another split.
-
-    Raises:
-        ValueError: If a fraction is negative or they do not sum to 1.
-    """
-    check_fractions(*fractions)
-    train, validation, _ = fractions
-    parts: tuple[list[ItemT], ...] = ([], [], [])
-    for name, item in items:
-        # The same on every machine: a number in [0, 1) from the hash.
-        digits = hashlib.sha256(f"{salt}/{name}".encode()).digest()[:6]
-        place = int.from_bytes(digits, "big") / 2**48
-        parts[0 if place < train else 1 if place < train + validation else 2].append(item)
-    return tuple(tuple(part) for part in parts)

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from ..base.checks import whole_number
-from ..base.tasks import Splits, TaskSet, check_fractions
+from ..base.splits import Splits, check_fractions
+from ..base.tasks import TaskSet
 from .identity import layout_hash
 from .tasks import MazeTask
 
