@@ -15,6 +15,7 @@ are mixed at once.
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from typing import overload
 
 import torch
@@ -56,7 +57,8 @@ def layout_hash(
         int64 [n] on the same device; a number for one layout.
 
     Raises:
-        ValueError: If a layout is wider than a number.
+        ValueError: If a layout is wider than a number, or the tensor is not of int64.
+        TypeError: If it is something else.
     """
     if isinstance(layouts, Layout):
         if layouts.width > MOST_SIDE:
@@ -65,6 +67,13 @@ def layout_hash(
             )
         rows = torch.tensor(layouts.packed).unsqueeze(0)  # [1, H]
         return int(layout_hash(rows, salt=salt, up_to_symmetry=up_to_symmetry))
+    if not isinstance(layouts, torch.Tensor):
+        raise TypeError(f"give a Layout or a tensor of packed walls, got {reprlib.repr(layouts)}")
+    if layouts.dtype != torch.int64:
+        raise ValueError(
+            f"packed walls are int64 [n, H], got {layouts.dtype} of shape {tuple(layouts.shape)}: "
+            f"pack walls with envs.maze.bits.pack_rows"
+        )
     start = int.from_bytes(hashlib.sha256(salt.encode()).digest()[:8], "big", signed=True)
     if not up_to_symmetry:
         return _hash(free_rows(layouts), start)

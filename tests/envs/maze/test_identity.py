@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs import Layout, layout_hash, pillar_maze
+from envs import Layout, MazeTask, layout_hash, pillar_maze
 from envs.maze.bits import pack_rows, pad_rows
 from tests.envs.maze.strategies import layouts
 
@@ -118,6 +118,14 @@ def test_bits_of_the_hash_are_even(up_to_symmetry: bool) -> None:
 def test_layouts_wider_than_a_number_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 62 columns have a hash, got 101"):
         layout_hash(pillar_maze(101))
+
+
+def test_what_is_no_layout_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"int64 \[n, H\], got torch.bool of shape \(2, 5, 5\)"):
+        layout_hash(torch.ones(2, 5, 5, dtype=torch.bool))
+    for thing in (MazeTask(pillar_maze(5), (1, 1)), "#####", None):
+        with pytest.raises(TypeError, match="give a Layout or a tensor"):
+            layout_hash(thing)  # type: ignore[call-overload]
 
 
 def test_salt_gives_other_numbers() -> None:
