@@ -26,8 +26,8 @@ MOST_WIDE = 2**20
 """Entries of a table of int64, at most: larger ones are int32, which costs a small batch more and a
 large one less, whose table does not fit the cache."""
 
-CHUNK = 2**18
-"""Places compiled at once, about: what is computed on the way stays in the cache."""
+CHUNK = 2**16
+"""Cells compiled at once, about: what is computed on the way stays in the cache."""
 
 
 class LayoutBank:
@@ -71,6 +71,9 @@ class LayoutBank:
         self._patterns = patterns(sight).to(device)
         self._coordinates = written_coordinates().to(device) if sight.position else None
         self._facing = torch.eye(sight.poses, device=device)
+        ways = FACING if sight.turning else MOVES
+        steps = [down * self.width + right for down, right in ways]
+        self._steps = torch.tensor(steps, device=device)
         if sight.view == "3x3":  # few patterns: a place keeps the number of its own
             self._patterns = self._patterns.to(torch.float32)
             self._seen = self._empty(cells, dtype=torch.int32)
@@ -141,7 +144,7 @@ class LayoutBank:
         """
         self.rows = rows
         rows = rows if slots is None else rows.index_select(0, slots)
-        size = max(1, CHUNK // (self.num_cells * self.sight.poses))
+        size = max(1, CHUNK // self.num_cells)
         for start in range(0, len(rows), size):
             where = None if slots is None else slots[start : start + size]
             self._write(rows[start : start + size], start, where)
@@ -151,7 +154,9 @@ class LayoutBank:
         walls = self._walls(rows)
         free = ~walls.flatten(1)  # [n, H * W]
         ranks = free.cumsum(1)
-        cells = self._free_cells(free, ranks - 1)
+        # Where the host may look, only as many cells as there are; else all that there can be.
+        most = int(ranks[:, -1].amax()) if self.device.type == "cpu" else self.num_cells
+        cells = self._free_cells(free, ranks - 1, most)
         numbers = torch.arange(start, start + len(rows), device=self.device)
         numbers = numbers if slots is None else slots
         following = self._moves(torch.where(free, ranks - 1, -1), cells)  # [n, P * poses * A]
@@ -166,11 +171,12 @@ class LayoutBank:
             (self._spots, self._coordinate_numbers(rows, cells)),
             (self._seen, seen),
         ):
-            by_slot = table.view(self.num_slots, -1)
+            values = values.flatten(1)
+            by_slot = table.view(self.num_slots, -1)[:, : values.shape[1]]
             if slots is None:
-                by_slot[start : start + len(rows)] = values.flatten(1)
+                by_slot[start : start + len(rows)] = values
             else:
-                by_slot.index_copy_(0, slots, values.flatten(1).to(table.dtype))
+                by_slot.index_copy_(0, slots, values.to(table.dtype))
 
     def _walls(self, rows: torch.Tensor) -> torch.Tensor:
         """Bool [n, H, W] of the bank's size; outside of a layout is wall."""
@@ -178,22 +184,20 @@ class LayoutBank:
         missing = self.height - walls.shape[1]
         return torch.nn.functional.pad(walls, (0, 0, 0, missing), value=True) if missing else walls
 
-    def _free_cells(self, free: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
-        """int64 [n, P], the cells in the order of their numbers; any inner cell behind them."""
+    def _free_cells(self, free: torch.Tensor, ranks: torch.Tensor, most: int) -> torch.Tensor:
+        """int64 [n, most], the cells in the order of their numbers, and any inner cell behind."""
         num, size = free.shape
-        cells = torch.full((num, self.num_cells + 1), self.width + 1, device=self.device)
-        at = torch.where(free, ranks, self.num_cells)  # walls go to a column that is cut off
+        cells = torch.full((num, most + 1), self.width + 1, device=self.device)
+        at = torch.where(free, ranks, most)  # walls go to a column that is cut off
         cells.scatter_(1, at, torch.arange(size, device=self.device).expand(num, -1))
         return cells[:, :-1]
 
     def _moves(self, ranks: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
         """int64 [n, P * poses * A], where actions lead within a slot; ranks [n, H * W] or -1."""
         num, poses = len(cells), self.sight.poses
-        ways = FACING if self.sight.turning else MOVES
-        steps = torch.tensor([down * self.width + right for down, right in ways])
-        beside = cells[:, :, None] + steps.to(self.device)  # [n, P, 4]
-        there = ranks.gather(1, beside.flatten(1)).view(num, self.num_cells, -1)
-        own = torch.arange(self.num_cells, device=self.device)[:, None]  # [P, 1]
+        beside = cells[:, :, None] + self._steps  # [n, P, 4]
+        there = ranks.gather(1, beside.flatten(1)).view(num, cells.shape[1], -1)
+        own = torch.arange(cells.shape[1], device=self.device)[:, None]  # [P, 1]
         ahead = torch.where(there < 0, own, there)  # [n, P, 4], cells
         if not self.sight.turning:
             return ahead.flatten(1)

@@ -38,7 +38,7 @@ def shadowed(rows: torch.Tensor, side: int) -> torch.Tensor:
     Returns:
         int32 [..., side], rows of `row_patterns`.
     """
-    table = _lit_rows(side).to(rows.device)
+    table = _lit_rows(side, rows.device)
     seeds = torch.full_like(rows[..., 0], 1 << side // 2)
     codes = []
     for row in rows.unbind(-1):
@@ -56,9 +56,9 @@ def row_patterns(side: int) -> torch.Tensor:
     return torch.where(digits == 2, UNSEEN, digits).to(torch.int8)
 
 
-@lru_cache(maxsize=4)
-def _lit_rows(side: int) -> torch.Tensor:
-    """int32 [4^side], at ``seeds << side | walls``: ``next seeds << 12 | number``."""
+@lru_cache(maxsize=8)
+def _lit_rows(side: int, device: torch.device) -> torch.Tensor:
+    """int32 [4^side] on `device`, at ``seeds << side | walls``: ``next seeds << 12 | number``."""
     full = (1 << side) - 1
     table = torch.empty(1 << 2 * side, dtype=torch.int32)
     for seeds in range(full + 1):
@@ -72,4 +72,4 @@ def _lit_rows(side: int) -> torch.Tensor:
             digits = (2 if not lit >> i & 1 else walls >> i & 1 for i in range(side))
             code = sum(digit * 3**i for i, digit in enumerate(digits))
             table[seeds << side | walls] = onwards << CODE_BITS | code
-    return table
+    return table.to(device)

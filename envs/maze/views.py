@@ -244,9 +244,15 @@ def _ahead(walls: torch.Tensor, cells: torch.Tensor, sight: Sight) -> torch.Tens
     boards = torch.stack((down, left, up, right), 1).flatten(2)  # type: ignore[arg-type]
     full = width + 2 * margin
     at = (cells // width + margin) * full + cells % width + margin  # [n, P]
-    steps = torch.tensor([1, full, -1, -full], device=walls.device)
-    ahead = steps[:, None] * torch.arange(side, device=walls.device)  # [4, side]
+    ahead = _steps_ahead(full, side, walls.device)  # [4, side]
     index = at[:, None, :, None] + ahead[:, None, :]  # [n, 4, P, side]
     rows = boards.gather(2, index.flatten(2)).view(index.shape)  # near to far
     codes = shadowed(rows, side) if sight.shadows else rows
     return codes.flip(3).transpose(1, 2).reshape(num, -1, side)  # [n, P * 4, side]
+
+
+@lru_cache(maxsize=64)
+def _steps_ahead(width: int, side: int, device: torch.device) -> torch.Tensor:
+    """How far ahead the rows of a view lie in a flat grid, by direction: int64 [4, side]."""
+    steps = torch.tensor([1, width, -1, -width])
+    return (steps[:, None] * torch.arange(side)).to(device)

@@ -500,6 +500,41 @@ def test_goals_alone_say_no_task_where_layouts_differ() -> None:
         GridMazeVectorEnv(1, tasks=DugMazes(), layout=pillar_maze(5))
 
 
+# On a GPU -------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("view", ["3x3", "egocentric-7"])
+def test_cuda_agrees_with_cpu_and_never_waits(view: str) -> None:
+    rng = np.random.default_rng(0)
+    tasks = TaskSet(tuple(dug_task(side, rng) for side in (5, 7, 9) * 20))
+    chosen = tasks.sample(64, rng)
+    actions = torch.randint(3, (40, 64), generator=torch.Generator().manual_seed(0))
+    results = []
+    for device in ("cpu", "cuda"):
+        env = GridMazeVectorEnv(
+            64, tasks=tasks, horizon=40, view=view, respawn="start", device=device
+        )
+        env.reset(options={"tasks": chosen})
+        on_device, seen = actions.to(device), []
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for action in on_device:
+                observations, rewards, *_ = env.step(action)
+                seen += [observations, rewards[:, None]]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        results.append(torch.cat(seen, 1).cpu())
+    assert torch.equal(*results)
+    env.reset(options={"tasks": None})
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        env.reset()  # drawn from the bank
+        env._boards._home.write(env._boards._home.rows)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_twins_agree_over_a_million_steps(options: dict[str, Any]) -> None:
