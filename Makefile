@@ -45,8 +45,8 @@ demo: $(READY) ## train a small agent (minutes), test it in mazes it has never s
 	@echo "==> Demo 2/4: evaluating the trained agent in mazes that it has never seen"
 	@$(PYTHON) -m experiments.maze evaluate $(RUNS)
 	@echo "==> Demo 3/4: filming it in one of them, beside the untrained agent"
-	@$(PYTHON) -m experiments.maze render $(RUNS) --side-by-side --output $(RUNS)/before-and-after.gif
-	@$(PYTHON) -m experiments.maze render $(RUNS) --finds 1 2 3 6 --output $(RUNS)/finds-1-2-3-6.png
+	@$(PYTHON) -m experiments.maze render $(RUNS) --seed 2 --side-by-side --output $(RUNS)/before-and-after.gif
+	@$(PYTHON) -m experiments.maze render $(RUNS) --seed 2 --finds 1 2 3 6 --output $(RUNS)/finds-1-2-3-6.png
 	@echo "==> Demo 4/4: drawing the learning curve"
 	@$(PYTHON) -m experiments.plot $(RUNS) --output $(RUNS)/curves.png
 	@echo; echo "Done. Look at:"

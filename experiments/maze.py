@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from envs.maze.anchors import reference_returns
-from envs.random_mazes import LADDER
+from experiments.maze_problems import known_returns
 from experiments.maze_settings import METHODS, ROOM, TrainSettings, defaults
 from metarl.core.cuda_graph import require_cuda
 from metarl.devices import resolve_device
@@ -51,7 +51,7 @@ def prepare(settings: TrainSettings) -> Training:
 def place(settings: TrainSettings) -> Path:
     """Return a name that says what a run is, under ``runs/``."""
     mazes = "maze" if settings.is_room else f"{Path(settings.mazes).stem.replace(':', '-')}-"
-    size = str(settings.environment.size).replace("..", "-")
+    size = str(getattr(settings.environment, "size", "")).replace("..", "-")
     return Path("runs") / f"{mazes}{size}-{settings.core}-{settings.preset}"
 
 
@@ -66,8 +66,7 @@ def beside(settings: TrainSettings) -> dict[str, Any]:
         known = asdict(returns)
     else:
         tasks = maze.train.sample(NUM_ANCHORS, torch.Generator().manual_seed(0))
-        means = maze.ladder(tasks).means()
-        known = {name: means[name] for name in LADDER}
+        known = known_returns(maze, tasks)
     return {"anchors": known, "spaces": describe_spaces(maze)}
 
 

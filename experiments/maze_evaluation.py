@@ -11,8 +11,8 @@ import torch
 
 from envs.maze.generators import GENERATORS
 from envs.random_mazes import RandomMazes
-from experiments.maze_problems import HiddenGoals, TrialMazes
-from experiments.maze_references import LayoutReferences, RoomReferences
+from experiments.maze_problems import MINIGRID, Grids, HiddenGoals, TrialMazes
+from experiments.maze_references import GridReferences, LayoutReferences, RoomReferences
 from experiments.maze_settings import TrainSettings
 from metarl.errors import UserError
 from metarl.methods.recurrent import RecurrentLearning
@@ -113,6 +113,9 @@ class Measured:
             whole = maze.test is maze.train
             protocol = "fresh trials, all goals" if whole else "held-out goals"
             return {"num_goals": len(maze.test), "protocol": protocol}
+        if isinstance(maze, Grids):
+            told = {"mazes": maze.mazes, "horizon": maze.horizon}
+            return {"protocol": f"fresh trials, unseen grids ({maze.env_id})", **told}
         own = f"{maze.mazes} {maze.size}" if maze.mazes in GENERATORS else maze.mazes
         return {
             "protocol": f"fresh trials, unseen layouts ({own})",
@@ -131,14 +134,18 @@ class Measured:
         tasks = tuple(source)
         return tuple(tasks[n % len(tasks)] for n in range(num_tasks))
 
-    def references(self, tasks: Sequence[Any]) -> RoomReferences | LayoutReferences:
+    def references(
+        self, tasks: Sequence[Any]
+    ) -> RoomReferences | LayoutReferences | GridReferences:
         """What agents are judged by."""
         if isinstance(self.environment, HiddenGoals):
             return RoomReferences(self.environment, self.environment.test)
-        trained_on = 0
-        if isinstance(self.settings.environment, RandomMazes):
-            trained_on = self.settings.environment.num_trained_on(tasks)
+        trained_on, learned = 0, self.settings.environment
+        if isinstance(learned, RandomMazes | Grids) and type(learned) is type(self.environment):
+            trained_on = learned.num_trained_on(tasks)
         episodes = self.settings.trial_episodes
+        if isinstance(self.environment, Grids):
+            return GridReferences(self.environment, tasks, trained_on, episodes)
         return LayoutReferences(self.environment, tasks, trained_on, episodes)
 
     @property
@@ -187,13 +194,17 @@ def measured_on(
         raise refused(error) from error
 
 
-def _mazes(trained: Any, mazes: str | None, size: str | None, horizon: int | None) -> TrialMazes:
+def _mazes(
+    trained: Any, mazes: str | None, size: str | None, horizon: int | None
+) -> TrialMazes | Grids:
     """Mazes to measure in, in which exploring pays nothing.
 
     Raises:
         UserError: Mazes that have the sizes they have were asked for in another one.
         ValueError: There are no such mazes.
     """
+    if isinstance(trained, Grids) or (mazes or "").startswith(MINIGRID):
+        return _grids(trained, mazes, size, horizon)
     plain: Any = {"exploration_bonus": 0.0, "size_schedule": ""}
     if mazes is None:
         environment: TrialMazes = replace(trained, **plain)
@@ -213,3 +224,21 @@ def _mazes(trained: Any, mazes: str | None, size: str | None, horizon: int | Non
     if size is not None:
         environment = environment.of_size(size)
     return environment if horizon is None else replace(environment, horizon=horizon)
+
+
+def _grids(trained: Any, mazes: str | None, size: str | None, horizon: int | None) -> Grids:
+    """Grids of Minigrid to measure in.
+
+    Raises:
+        UserError: The agent learned other mazes, or a size was asked for.
+    """
+    if not isinstance(trained, Grids) or not (mazes or MINIGRID).startswith(MINIGRID):
+        raise UserError(
+            f"--mazes {mazes}: an agent of Minigrid sees and does other things than one of mazes; "
+            "name grids of the kind that it has learned"
+        )
+    if size is not None:
+        raise UserError(f"--size {size}: the grids of Minigrid have the sizes they have")
+    env_id = trained.env_id if mazes is None else mazes.removeprefix(MINIGRID)
+    steps = trained.max_steps if horizon is None else horizon
+    return replace(trained, env_id=env_id, max_steps=steps)

@@ -11,13 +11,14 @@ import numpy as np
 import tyro
 from gymnasium.spaces import Discrete, Space
 
-from envs import GridMazeVectorEnv, maze_tasks
+from envs import GridMazeVectorEnv, maze_tasks, problems
 from envs.maze import anchors as oracle
 from envs.maze.dynamics import NUM_ACTIONS, TeleportMode
 from envs.maze.generators import GENERATORS, make_layout
 from envs.maze.views import view_space
+from envs.minigrid.task_set import By
 from envs.problems import BuiltIn, Family
-from envs.random_mazes import RandomMazes
+from envs.random_mazes import LADDER, RandomMazes
 from experiments.maze_pictures import MazePictures
 from metarl.errors import UserError
 from metarl.rl import Anchors
@@ -99,3 +100,51 @@ class TrialMazes(Mazes):
     """The same where ``--mazes`` has been read before the other options."""
 
     mazes: tyro.conf.Suppress[str] = "dfs"
+
+
+MINIGRID = "minigrid:"
+"""Before an id of Minigrid, as ``--mazes`` takes it."""
+
+
+@dataclass(frozen=True)
+class Grids(problems.Minigrid):
+    """Grids of an id of Minigrid, as mazes: another one in every trial.
+
+    Attributes:
+        max_steps: Steps of an episode, at most; 0: as many as the id says.
+    """
+
+    env_id: tyro.conf.Suppress[str] = problems.Minigrid.env_id
+    max_steps: Annotated[int, tyro.conf.arg(name="horizon")] = 0
+    by: By = "walls"
+
+    @property
+    def mazes(self) -> str:
+        """What ``--mazes`` calls them."""
+        return f"{MINIGRID}{self.env_id}"
+
+    def check_sides(self) -> None:
+        """Check that there are grids to train on and others to test on.
+
+        Raises:
+            ValueError: There are no such grids, or too few.
+        """
+        if not all(map(len, self.splits)):
+            raise ValueError(
+                f"{self.mazes}: {', '.join(str(len(side)) for side in self.splits)} grids would be "
+                "for training, validation and test: read more with --grids, or part them by all "
+                "that is in them with --by task"
+            )
+
+    def num_trained_on(self, tasks: Sequence[Any]) -> int:
+        """How many grids of tasks are among those to train on."""
+        return len(set(tasks) & set(self.train))
+
+
+def known_returns(maze: Any, tasks: Sequence[Any]) -> dict[str, float | None]:
+    """Mean returns that tasks of random mazes or grids are judged by, where they are known."""
+    if isinstance(maze, RandomMazes):
+        means = maze.ladder(tasks).means()
+        return {name: means[name] for name in LADDER}
+    found = maze.anchors(tasks)
+    return {"random": found.floor, "oracle": found.oracle} if found else {}

@@ -15,7 +15,7 @@ from envs import MazeTask, layout_hash
 from envs.maze import anchors as oracle
 from envs.maze.ladder import ANCHORS, LayoutAnchors, layout_anchors, layout_curves
 from envs.random_mazes import RandomMazes
-from experiments.maze_problems import HiddenGoals
+from experiments.maze_problems import Grids, HiddenGoals, known_returns
 from metarl.evaluate.finds import (
     RISKS,
     FindStatistics,
@@ -207,6 +207,73 @@ class LayoutReferences:
         share = np.full(len(found["return"]), np.nan)  # of nothing, where the explorer has none
         np.divide(found["return"], explorer := found["explorer_return"], share, where=explorer > 0)
         return {**found, "share": share}
+
+
+@dataclass(frozen=True)
+class GridReferences:
+    """What agents are judged by in grids of Minigrid (`metarl.run.trials.References`).
+
+    Attributes:
+        grids: Where the tasks are from.
+        tasks: The tasks that are played, B.
+        num_trained_on: How many of them training may have drawn.
+        num_episodes: Episodes of a trial.
+    """
+
+    grids: Grids
+    tasks: Sequence[Any]
+    num_trained_on: int
+    num_episodes: int
+
+    @cached_property
+    def returns(self) -> dict[str, float | None]:
+        """Mean returns of a trial, as far as they are known."""
+        one = known_returns(self.grids, self.tasks)
+        return {name: value and self.num_episodes * value for name, value in one.items()}
+
+    def figures(self, rewards: Array) -> dict[str, Any]:
+        """Entries of a summary; no explorer of grids with doors and keys is known."""
+        episodes = rewards.reshape(self.num_episodes, -1, rewards.shape[1])  # [E, H, B]
+        success = (episodes > 0).any(1)  # [E, B]
+        grids = self._by_grid(rewards)
+        return {
+            "normalised_score": None,
+            **{f"{name}_return": self.returns.get(name) for name in LADDER},
+            "num_layouts": len({task.walls_id for task in self.tasks}),
+            "layouts_trained_on": self.num_trained_on,
+            "success": float(success.any(0).mean()),
+            "success_by_episode": success.mean(1).tolist(),
+            "return_by_episode": episodes.sum(1).mean(1).tolist(),
+            **{f"cvar_success_{p}": worst(grids["success"], p) for p in RISKS},
+        }
+
+    def beside(self, summary: Mapping[str, Any]) -> str:
+        """The returns in words."""
+        return in_words([name for name in LADDER if self.returns.get(name) is not None], summary)
+
+    def curves(self) -> dict[str, Any]:
+        """Nothing is known step by step."""
+        return {}
+
+    note = ""
+
+    def write(self, place: Path, rewards: Mapping[str, Array]) -> list[Path]:
+        """Write the values of every grid."""
+        (played,) = rewards.values()
+        columns = self._by_grid(played)
+        table = place / "layouts.csv"
+        with table.open("w", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(("layout", *columns))
+            for n, name in enumerate(dict.fromkeys(task.task_id for task in self.tasks)):
+                lines.writerow((name, *(f"{column[n]:.6g}" for column in columns.values())))
+        return [table]
+
+    def _by_grid(self, rewards: Array) -> dict[str, Array]:
+        """Means over the trials of each grid."""
+        success = (rewards > 0).any(0).astype(float)
+        names = np.array([task.task_id for task in self.tasks])
+        return by_layout(names, {"return": rewards.sum(0), "success": success})
 
 
 def in_words(names: Iterable[str], summary: Mapping[str, Any]) -> str:

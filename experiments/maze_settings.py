@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import tyro
 
 from envs.maze.generators import GENERATORS
-from experiments.maze_problems import HiddenGoals, PublishedMaze, TrialMazes
+from experiments.maze_problems import MINIGRID, Grids, HiddenGoals, PublishedMaze, TrialMazes
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.methods.agents import Encoder, TrialAgent
@@ -23,6 +23,8 @@ Preset = Literal["default", "ppo", "demo", "paper"]
 ROOM = "room"
 """What ``--mazes`` calls the published maze, which is the same in every trial."""
 
+MAZES = f"{{{ROOM},{','.join(GENERATORS)}}}|minigrid:ID|FILE"
+
 METHODS: dict[str, type[RL2Settings]] = {"warp-rnn": WarpRNNSettings, "rl2": RL2Settings}
 CORES = get_args(CoreName)
 
@@ -31,9 +33,10 @@ CORES = get_args(CoreName)
 class TrainSettings(RunSettings):
     """Train recurrent agents that learn a new maze within one trial."""
 
-    mazes: Annotated[str, tyro.conf.arg(metavar=f"{{{ROOM},{','.join(GENERATORS)}}}|FILE")] = ROOM
+    mazes: Annotated[str, tyro.conf.arg(metavar=MAZES)] = ROOM
     """room: the published maze, the same in every trial; else another maze in every trial, of this
-    generator, or of a text file with pictures of mazes. It chooses the options of the mazes."""
+    generator, of an id of Minigrid (minigrid:ID), or of a text file with pictures of mazes. It
+    chooses the options of the mazes."""
     method: Annotated[str, tyro.conf.arg(metavar="{warp-rnn,rl2}|" + "|".join(CORES))] = "warp-rnn"
     """warp-rnn: slow recurrent weights, fast heads; rl2: one timescale. The name of a core is short
     for the method that suits it: warp is warp-rnn, gru is rl2 --core gru, and so on."""
@@ -248,10 +251,15 @@ def random_mazes(
             batch_size=256,
             log_every=5,
             checkpoint_every=50,
-            environment=TrialMazes(
-                mazes=mazes,
-                size=size or ("9" if demo else "13"),
-                exploration_bonus=0.2 if demo else 0.0,
+            trial_episodes=2 if mazes.startswith(MINIGRID) else 1,
+            environment=(
+                Grids(env_id=mazes.removeprefix(MINIGRID))
+                if mazes.startswith(MINIGRID)
+                else TrialMazes(
+                    mazes=mazes,
+                    size=size or ("9" if demo else "13"),
+                    exploration_bonus=0.2 if demo else 0.0,
+                )
             ),
             loss=loss,
             learner=learner,
