@@ -32,6 +32,7 @@ OTHERS = {
     "turning": ("--view", "egocentric-5", "--position"),
     "range": ("--size", "9..13", "--respawn", "random", "--loops", "0.5"),
 }
+few_grids = pytest.mark.filterwarnings("ignore:.*too few to say much:UserWarning")
 KEYS = {
     *("mean_return", "ci95", "random_return", "explorer_return", "ceiling_return"),
     *("oracle_return", "normalised_score", "success", "num_tasks", "num_layouts"),
@@ -174,6 +175,29 @@ def test_an_agent_of_the_room_is_measured_in_other_mazes(tmp_path, capsys):
     assert "name other mazes with --mazes" in " ".join(capsys.readouterr().err.split())
 
 
+@few_grids
+def test_grids_of_minigrid_are_mazes_too(tmp_path, capsys):
+    tiny = ("--horizon", "9", "--batch-size", "4", "--minibatch-trials", "2", "--hidden-size", "4")
+    grids = ("--mazes", "minigrid:MiniGrid-FourRooms-v0", "--grids", "60", *tiny)
+    often = ("--iterations", "4", "--checkpoint-every", "2", "--device", "cpu")
+    runs = []
+    for name in ("whole", "cut"):
+        main(["train", *grids, *often, "--run-dir", str(tmp_path / name)])
+        runs += find_runs(tmp_path / name)
+    whole, cut = runs
+    os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
+    main(["train", "--resume", str(cut.path)])
+    assert_same(cut, whole)
+    assert metrics(cut)["env_steps"] == [4 * 4 * 2 * 9]
+    summary = evaluated(capsys, cut, "--tasks", "6")
+    assert summary.keys() >= KEYS
+    assert summary["layouts_trained_on"] == 0
+    assert len(summary["success_by_episode"]) == 2
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(cut.path), "--mazes", "dfs"])
+    assert "name grids of the kind" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("name", ["trial.gif", "trial.png"])
 def test_an_unseen_maze_is_filmed(trained, tmp_path, name):
     output = tmp_path / name
@@ -235,11 +259,14 @@ def test_an_agent_is_watched_in_a_window(trained):
     main(["watch", str(trained.path), *watched])
 
 
+@few_grids
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["train", "--mazes", "dsf"], "mazes must be one of pillars, dfs"),
         (["train", "--mazes", "named"], "--mazes must be others than named"),
+        (["train", "--mazes", "minigrid:Nope-v0"], "there is no Minigrid environment 'Nope-v0'"),
+        (["train", "--mazes", "minigrid:MiniGrid-Empty-5x5-v0"], "grids would be for training"),
         (["train", "--mazes", "dfs", "--size", "12"], "must be odd"),
         (["train", "--mazes", "dfs", "--size", "5"], "too few to part"),
         (["train", "--mazes", "dfs", "--size", "9..14"], "both odd"),
