@@ -13,7 +13,13 @@ import numpy as np
 
 from envs import MazeTask, layout_hash
 from envs.maze import anchors as oracle
-from envs.maze.ladder import ANCHORS, LayoutAnchors, layout_anchors, layout_curves
+from envs.maze.ladder import (
+    ANCHORS,
+    LADDER,
+    LayoutAnchors,
+    layout_anchors,
+    layout_curves,
+)
 from envs.random_mazes import RandomMazes
 from experiments.maze_problems import Grids, HiddenGoals, known_returns
 from metarl.evaluate.finds import (
