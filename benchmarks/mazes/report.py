@@ -1,0 +1,194 @@
+"""Tables and pictures from evaluated runs in random mazes.
+
+    python -m benchmarks.mazes.report [RUN ...]
+
+Each RUN is a folder of seed-N runs (or one run) that `experiments.maze evaluate` has been over, on
+its own mazes and perhaps on others (``--mazes``, ``--size``). With runs, lines are written beside
+this file (those of a run that is there already are replaced, so that runs can come one by one):
+
+    results.csv   one line per seed and kind of mazes: the evaluation on unseen layouts
+    finds.csv     one line per seed and find: steps to it over the steps of the shortest path
+    curves.csv    one line per seed and mark: mean training return of the steps before it
+
+Then, with or without runs, from these files alone, the tables, and the pictures curves.png,
+finds.png, layouts.png and sizes.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.csv_file import read_csv, write_csv
+from metarl.plots.lines import Curves, canvas, learning_curves, legend, save_figure
+from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.files import read_json
+from metarl.stats import mean_and_interval
+
+HERE = Path(__file__).parent
+NUM_MARKS = 40
+"""Points of a learning curve."""
+
+FIGURES = (
+    *("mean_return", "random_return", "explorer_return", "ceiling_return", "oracle_return"),
+    *("normalised_score", "success", "first_find_censored_mean", "explorer_first_find"),
+    *("steps_per_find", "shortest", "second_over_first", "cvar_success_10"),
+    *("num_tasks", "num_layouts", "layouts_trained_on"),
+)
+
+Row = Mapping[str, Any]
+
+
+def main() -> None:
+    """Read the runs, write the files, print the tables, draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", type=Path)
+    folders: list[Path] = parser.parse_args().runs
+    for name, rows in (("results", results), ("finds", finds), ("curves", curves)):
+        path = HERE / f"{name}.csv"
+        fresh = [row for folder in folders for run in find_runs(folder) for row in rows(run)]
+        if fresh:
+            named = {folder.name for folder in folders}
+            write_csv(path, [r for r in read_csv(path) if r["run"] not in named] + fresh)
+    found = read_csv(HERE / "results.csv")
+    print(table(found))
+    save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")
+    save_figure(find_by_find(read_csv(HERE / "finds.csv")), HERE / "finds.png")
+
+
+def group_of(run: RunDirectory) -> str:
+    """The name of a run: of its folder, or of the folder of its seeds."""
+    path = run.path.resolve()
+    return path.parent.name if path.name.startswith("seed-") else path.name
+
+
+def summaries(run: RunDirectory) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a run was tested on, and how that went."""
+    for path in sorted(run.path.glob("**/summary.json")):
+        summary = read_json(path)
+        size = "" if summary["mazes"] == "named" else f" {summary['size']}"
+        yield f"{summary['mazes']}{size}", summary
+
+
+def results(run: RunDirectory) -> Iterable[dict[str, Any]]:
+    """The evaluations of one run."""
+    for tested, summary in summaries(run):
+        low, high = summary["ci95"]
+        yield {
+            "run": group_of(run),
+            "seed": run.seed,
+            "tested_on": tested,
+            "horizon": summary["horizon"],
+            "iterations": summary["iteration"],
+            "env_steps": summary["env_steps"],
+            "ci95_low": _rounded(low),
+            "ci95_high": _rounded(high),
+            **{name: _rounded(summary.get(name)) for name in FIGURES},
+        }
+
+
+def finds(run: RunDirectory) -> Iterable[dict[str, Any]]:
+    """Steps to each find over the shortest, of the evaluations of one run."""
+    for tested, summary in summaries(run):
+        explorer = summary["explorer_gap_over_shortest"]
+        for number, gap in enumerate(summary["gap_over_shortest"], 1):
+            yield {
+                "run": group_of(run),
+                "seed": run.seed,
+                "tested_on": tested,
+                "find": number,
+                "over_shortest": _rounded(gap),
+                "num_trials": summary["gap_num_trials"][number - 1],
+                "explorer": _rounded(explorer[min(number, len(explorer)) - 1]),
+            }
+
+
+def curves(run: RunDirectory) -> Iterable[dict[str, Any]]:
+    """Training return, in `NUM_MARKS` stretches of environment steps."""
+    metrics = run.read_metrics()
+    steps, value = np.asarray(metrics["env_steps"]), np.asarray(metrics["return"])
+    edges = np.linspace(0, steps[-1], NUM_MARKS + 1)
+    for before, mark in zip(edges[:-1], edges[1:], strict=True):
+        chosen = (steps > before) & (steps <= mark)
+        if chosen.any():
+            yield {
+                "run": group_of(run),
+                "seed": run.seed,
+                "env_steps": round(mark),
+                "return": round(float(value[chosen].mean()), 3),
+            }
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def groups_of(rows: Sequence[Row], *names: str) -> dict[tuple[str, ...], list[Row]]:
+    """The lines that have the same words in some columns, in the order of the file."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return groups
+
+
+def learning(rows: Sequence[Row]) -> Any:
+    """Training return, one line per run; what an iteration plays changes with a schedule of sizes."""
+    lines = []
+    for (name,), group in groups_of(rows, "run").items():
+        seeds = groups_of(group, "seed").values()
+        values = np.array([[float(row["return"]) for row in seed] for seed in seeds])
+        steps = np.array([int(row["env_steps"]) for row in next(iter(seeds))])
+        lines.append(Curves(name, steps, values))
+    return learning_curves(lines, title="training in random mazes", ylabel="finds per trial")
+
+
+def find_by_find(rows: Sequence[Row]) -> Any:
+    """Steps to each find over the shortest path: learning within the trial."""
+    figure, axes = canvas("within one trial, unseen mazes", "find", "steps / shortest path")
+    for (name, tested), group in groups_of(rows, "run", "tested_on").items():
+        seeds = list(groups_of(group, "seed").values())
+        count = min(map(len, seeds))
+        values = np.array([[float(r["over_shortest"]) for r in seed[:count]] for seed in seeds])
+        numbers = range(1, count + 1)
+        (line,) = axes.plot(numbers, values.mean(0), marker="o", label=f"{name} on {tested}")
+        explorer = [float(row["explorer"]) for row in seeds[0][:count]]
+        axes.plot(numbers, explorer, linestyle=":", color=line.get_color())
+    axes.axhline(1.0, color="black", linewidth=0.8)
+    axes.set_yscale("log")
+    legend(axes, "mean over seeds; dotted: the explorer in the same mazes; 1: the shortest path")
+    return figure
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: one line per run and kind of mazes, means over seeds with a 95 % t interval."""
+    lines = [
+        "| run | tested on | seeds | M steps | return | explorer | share | 95 % interval | found "
+        "| first find (explorer) | steps per find / shortest |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for (name, tested), group in groups_of(rows, "run", "tested_on").items():
+
+        def mean(key: str, group: Sequence[Row] = group) -> float:
+            return float(np.mean([float(row[key]) for row in group]))
+
+        scores = np.array([float(row["normalised_score"]) for row in group])
+        score, low, high = (float(x) for x in mean_and_interval(scores))
+        interval = f"{low:.3f} to {high:.3f}" if len(group) > 1 else "one seed"
+        lines.append(
+            f"| {name} | {tested} | {len(group)} | {mean('env_steps') / 1e6:.1f} "
+            f"| {mean('mean_return'):.2f} | {mean('explorer_return'):.2f} | **{score:.3f}** "
+            f"| {interval} | {mean('success'):.3f} | {mean('first_find_censored_mean'):.1f} "
+            f"({mean('explorer_first_find'):.1f}) "
+            f"| {mean('steps_per_find') / mean('shortest'):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
