@@ -258,7 +258,7 @@ def random_mazes(
                 else TrialMazes(
                     mazes=mazes,
                     size=size or ("9" if demo else "13"),
-                    exploration_bonus=0.2 if demo else 0.0,
+                    exploration_bonus=0.2,
                 )
             ),
             loss=loss,
