@@ -11,20 +11,21 @@ this file (those of a run that is there already are replaced, so that runs can c
     curves.csv    one line per seed and mark: mean training return of the steps before it
 
 Then, with or without runs, from these files alone, the tables, and the pictures curves.png,
-finds.png, layouts.png and sizes.png.
+finds.png and layouts.png.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.csv_file import read_csv, write_csv
-from metarl.plots.lines import Curves, canvas, learning_curves, legend, save_figure
+from metarl.plots.lines import COLOURS, Curves, canvas, learning_curves, legend, save_figure
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import read_json
 from metarl.stats import mean_and_interval
@@ -32,6 +33,9 @@ from metarl.stats import mean_and_interval
 HERE = Path(__file__).parent
 NUM_MARKS = 40
 """Points of a learning curve."""
+
+LIMITED = "layouts-"
+"""Runs on so many layouts alone are called so."""
 
 FIGURES = (
     *("mean_return", "random_return", "explorer_return", "ceiling_return", "oracle_return"),
@@ -60,6 +64,7 @@ def main() -> None:
     print(table(found))
     save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")
     save_figure(find_by_find(read_csv(HERE / "finds.csv")), HERE / "finds.png")
+    save_figure(layouts(found), HERE / "layouts.png")
 
 
 def group_of(run: RunDirectory) -> str:
@@ -114,7 +119,7 @@ def curves(run: RunDirectory) -> Iterable[dict[str, Any]]:
     metrics = run.read_metrics()
     steps, value = np.asarray(metrics["env_steps"]), np.asarray(metrics["return"])
     edges = np.linspace(0, steps[-1], NUM_MARKS + 1)
-    for before, mark in zip(edges[:-1], edges[1:], strict=True):
+    for before, mark in pairwise(edges):
         chosen = (steps > before) & (steps <= mark)
         if chosen.any():
             yield {
@@ -138,7 +143,7 @@ def groups_of(rows: Sequence[Row], *names: str) -> dict[tuple[str, ...], list[Ro
 
 
 def learning(rows: Sequence[Row]) -> Any:
-    """Training return, one line per run; what an iteration plays changes with a schedule of sizes."""
+    """Training return, one line per run; it jumps where a schedule of sizes does."""
     lines = []
     for (name,), group in groups_of(rows, "run").items():
         seeds = groups_of(group, "seed").values()
@@ -160,8 +165,29 @@ def find_by_find(rows: Sequence[Row]) -> Any:
         explorer = [float(row["explorer"]) for row in seeds[0][:count]]
         axes.plot(numbers, explorer, linestyle=":", color=line.get_color())
     axes.axhline(1.0, color="black", linewidth=0.8)
-    axes.set_yscale("log")
-    legend(axes, "mean over seeds; dotted: the explorer in the same mazes; 1: the shortest path")
+    axes.set_ylim(bottom=0.0)
+    legend(axes, "mean over seeds", "dotted: the explorer in the same mazes; 1: the shortest path")
+    return figure
+
+
+def layouts(rows: Sequence[Row]) -> Any:
+    """Share of the explorer in unseen mazes, by the number of mazes that were trained on."""
+    groups = groups_of(
+        [r for r in rows if r["run"].startswith(LIMITED) and r["tested_on"] == "mst 9"], "run"
+    )
+    endless = [r for r in rows if r["run"] == "mst9" and r["tested_on"] == "mst 9"]
+    by_number = {int(name.removeprefix(LIMITED)): group for (name,), group in groups.items()}
+    ordered = [*sorted(by_number.items()), *([(0, endless)] if endless else [])]
+    figure, axes = canvas("unseen 9 x 9 mazes", "mazes to train on", "share (0 random, 1 explorer)")
+    for place, (_, group) in enumerate(ordered):
+        scores = np.array([float(row["normalised_score"]) for row in group])
+        mean, low, high = (float(x) for x in mean_and_interval(scores))
+        axes.errorbar(place, mean, [[mean - low], [high - mean]], color=COLOURS[0], marker="o")
+        (points,) = axes.plot([place] * len(scores), scores, ".", color=COLOURS[1])
+        points.set_label("" if place else "one seed each")
+    axes.set_xticks(range(len(ordered)), [f"{n:,}" if n else "endless" for n, _ in ordered])
+    axes.axhline(1.0, color="black", linewidth=0.8)
+    legend(axes, "blue: mean and 95 % t interval over seeds", "1: the explorer")
     return figure
 
 
