@@ -13,6 +13,7 @@ import torch
 
 from ..base.tasks import TaskSet
 from .bank import LayoutBank
+from .dynamics import teleport_targets
 from .layout import Layout
 from .numbers import FamilyDraws, Sizes, TaskTable
 from .settings import MazeSettings
@@ -125,6 +126,22 @@ class Boards:
         if self._first is None:
             return numbers
         return (numbers + self.sight.poses * self._first).to(self.bank.place_type)
+
+    def other_cells(self, draws: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+        """The cell numbers that draws stand for, int64 [..., B]: all but the goals', int64 [B].
+
+        Where layouts differ, draws are taken modulo each maze's number of other cells.
+        """
+        if self.slots is not None:
+            draws = draws % (self.num_free - 1)
+        return teleport_targets(draws, goals)
+
+    def targets(self, draws: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+        """The places, [..., B] of the bank, that draws stand for likewise: none is on a goal."""
+        poses = self.sight.poses
+        if self.slots is not None:
+            draws = draws % (poses * (self.num_free - 1))
+        return self.places(teleport_targets(draws, goals, poses))
 
     def _room_for(self, rows: torch.Tensor) -> LayoutBank:
         """The bank of layouts that are set from outside, large enough."""

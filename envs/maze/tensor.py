@@ -16,16 +16,16 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from ..base.arrays import StepResult, as_tensor
+from ..base.arrays import StepResult
 from ..base.checks import as_actions, check_render_mode
-from ..base.tasks import TaskSet, Tensors
+from ..base.tasks import Tensors
 from ..base.tensor import KEEP, TensorEnv
 from .boards import Boards
 from .drawing import draw
-from .dynamics import NUM_ACTIONS, TURNING_ACTIONS, TeleportMode, step_many, teleport_targets
+from .dynamics import NUM_ACTIONS, TURNING_ACTIONS, TeleportMode, step_many
 from .exploration import Explored
 from .layout import Layout
-from .numbers import UNSAID, DrawnAhead, FamilyDraws, check_rows, check_tasks, task_numbers
+from .numbers import UNSAID, DrawnAhead, FamilyDraws
 from .settings import (
     FACINGS,
     MOST_DRAWS,
@@ -39,6 +39,7 @@ from .settings import (
     same_rule,
     same_sight,
 )
+from .task_reader import TaskReader, parameter_shapes
 from .tasks import MazeTask
 from .views import View
 
@@ -174,7 +175,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             num_envs,
             settings.tasks,
             settings.horizon,
-            _parameter_shapes(settings),
+            parameter_shapes(settings),
             settings.sight.space,
             gymnasium.spaces.Discrete(TURNING_ACTIONS if turning else NUM_ACTIONS),
             device=device,
@@ -188,6 +189,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         self._wall_penalty = settings.wall_penalty
         self._goes_back = settings.respawn == "start"
         self._batch_shape = torch.Size((self.num_envs,))
+        self._reader = TaskReader(settings, self.num_envs, self.device)
         self._boards = Boards(self.num_envs, settings, self.device)
         self._bank = self._boards.bank
         source = self._boards.source
@@ -375,13 +377,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             TypeError: If a task is of another kind.
             ValueError: If a task cannot be played.
         """
-        checked = [self.settings.check_task(task) for task in tasks]
-        layouts = {task.layout for task in checked} - {self.settings.layout}
-        height = None
-        if layouts or self.settings.layout is None:
-            heights = (layout.height for layout in {task.layout for task in checked})
-            height = max(self.settings.sizes.height, *heights, 0)
-        return task_numbers(checked, height, self._turning, self.device)
+        return self._reader.numbers(tasks)
 
     def _bounds_of(self, fixed: Any) -> Mapping[str, int]:
         kept = self._fixed if fixed is KEEP else fixed
@@ -391,72 +387,10 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         return {"teleports": self.settings.num_draws if alike else MOST_DRAWS}
 
     def _read_fixed(self, chosen: dict[str, Any]) -> Any:
-        if chosen.get("goals") is not None:
-            if chosen.get("tasks") is not None:
-                raise ValueError("give tasks or goals in the reset options, not both")
-            return self._read_goals(chosen["goals"])
-        if "tasks" not in chosen:
-            return None if "goals" in chosen else KEEP
-        tasks = chosen["tasks"]
-        if tasks is None:
-            return None
-        if isinstance(tasks, torch.Tensor | np.ndarray):
-            return self._read_numbers(tasks, check=self.device.type == "cpu")
-        if len(tasks) != self.num_envs:
-            raise ValueError(
-                f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
-            )
-        return self._read_numbers(self.task_tensor(tasks), check=False)
-
-    def _read_numbers(self, numbers: Any, *, check: bool) -> Tensors:
-        """The arrays of tasks that are set by their numbers.
-
-        Raises:
-            ValueError: If they are of another form, or where `check`, are no tasks.
-        """
-        rows, settings = as_tensor(numbers, self.device), self.settings
-        least = 2 + self._turning  # goal, start and direction
-        wide = rows.dim() == 2 and rows.shape[1] > least + 2 and settings.teleport == "free"
-        alone = rows.dim() == 2 and rows.shape[1] == least and settings.layout is not None
-        if rows.dtype != torch.int64 or len(rows) != self.num_envs or not (wide or alone):
-            raise ValueError(
-                f"tasks given as numbers must be int64 of shape (num_envs, D) = "
-                f"({self.num_envs}, {sum(self._numbers.sizes)}), with more columns for walls of "
-                f"other layouts, got {rows.dtype} of shape {tuple(rows.shape)}: make them with "
-                f"task_tensor"
-            )
-        goals, starts = (rows[:, column].clone() for column in (0, 1))
-        layouts = (rows[:, 2 : rows.shape[1] - self._turning].contiguous(),) if wide else ()
-        directions = (rows[:, -1].clone(),) if self._turning else ()
-        if check:
-            if wide:
-                num_free = check_rows(*layouts)
-            else:
-                num_free = torch.full_like(goals, settings.sizes.cells)
-            check_tasks(goals, starts, num_free, *directions)
-        return goals, starts, *layouts, *directions
-
-    def _read_goals(self, goals: Any) -> Tensors:
-        goals = as_tensor(goals, self.device)
-        if goals.dtype != torch.int64 or goals.shape != self._batch_shape:
-            raise ValueError(
-                f"goals must be int64 of shape ({self.num_envs},), got {goals.dtype} of shape "
-                f"{tuple(goals.shape)}"
-            )
-        tasks = self.settings.tasks
-        usual = {task.start_number for task in tasks} if isinstance(tasks, TaskSet) else set()
-        if len(usual) != 1 or self.settings.layout is None:
-            raise ValueError(
-                "goals alone do not say a task here, where tasks start on different cells or in "
-                "different layouts: give tasks in the reset options"
-            )
-        starts = torch.full_like(goals, usual.pop())
-        check_tasks(goals, starts, torch.full_like(goals, self.settings.sizes.cells))
-        directions = (torch.full_like(goals, UNSAID),) if self._turning else ()
-        return goals.clone(), starts, *directions
+        return self._reader.read(chosen)
 
     def _check_parameters(self, *parameters: torch.Tensor) -> None:
-        """Does nothing: `_read_numbers` has checked them."""
+        """Does nothing: the reader of tasks has checked them."""
 
     def _layouts_of(self, params: Tensors) -> torch.Tensor | None:
         """The layouts among a task's arrays, rows or numbers; None where all share the one."""
@@ -479,16 +413,8 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
 
     def _values(self, count: int) -> tuple[MazeTask, ...]:
         """The first tasks as values. Waits for the device."""
-        arrays = [array[:count].tolist() for array in self._params]
-        layouts = [self.settings.layout] * count
-        if self._layouts_of(self._params) is not None:
-            layouts = [self._boards.layout(layout) for layout in arrays.pop(2)]
-        said = [None if way == UNSAID else way for way in arrays.pop()] if self._turning else None
-        ways = said or [None] * count
-        return tuple(
-            MazeTask.of_numbers(layout, goal, start, way)
-            for layout, goal, start, way in zip(layouts, *arrays, ways, strict=True)
-        )
+        layouts = self._layouts_of(self._params)
+        return self._reader.values(self._params, layouts, self._boards, count)
 
     # Draws ----------------------------------------------------------------------------------
 
@@ -502,24 +428,18 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
 
     def _next_targets(self) -> Iterator[torch.Tensor]:
         """Yields the places to which finds in the next steps send the agents, int64 [B] each."""
-        boards, poses = self._boards, self.settings.sight.poses
         draws = self._random.block("teleports")  # [T', B]
-        if boards.slots is not None:
-            draws = draws % (poses * (boards.num_free - 1))
-        places = boards.places(teleport_targets(draws, self._params[0], poses))
-        return iter(places.unbind(0))
+        return iter(self._boards.targets(draws, self._params[0]).unbind(0))
 
     def _draw_starts(self, started: torch.Tensor | None) -> torch.Tensor:
         """int64 [B], cell numbers other than the goals'."""
-        boards, goals = self._boards, self._params[0]
-        if boards.slots is not None:
-            draws = self._generators.integers(MOST_DRAWS, 1)[0] % (boards.num_free - 1)
-            return teleport_targets(draws, goals)
-        if started is None:
+        alike = self._boards.slots is None
+        if alike and started is None:
             # For nothing: so drew version 0.1, whose runs are resumed to the same numbers.
             self._generators.integers(self.settings.num_draws, self.horizon)
-        draws = self._generators.integers(self.settings.sizes.cells - 1, 1)[0]
-        return teleport_targets(draws, goals)
+        most = self.settings.sizes.cells - 1 if alike else MOST_DRAWS
+        draws = self._generators.integers(most, 1)[0]
+        return self._boards.other_cells(draws, self._params[0])
 
     def _directions(self) -> torch.Tensor:
         """int64 [B], the ways that agents look at the start."""
@@ -529,13 +449,3 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         else:
             usual = torch.full_like(said, FACINGS.index(facing))
         return torch.where(said == UNSAID, usual, said)
-
-
-def _parameter_shapes(settings: MazeSettings) -> dict[str, tuple[int, ...]]:
-    """The arrays of the tasks that an environment draws."""
-    shapes: dict[str, tuple[int, ...]] = {"goal": (), "start": ()}
-    if settings.layout is None:
-        shapes["rows"] = (settings.sizes.height,)
-    if settings.sight.turning:
-        shapes["direction"] = ()
-    return shapes
