@@ -106,6 +106,12 @@ def _export(prog: str, arguments: Sequence[str]) -> None:
     export(parse(ExportSettings, prog, arguments))
 
 
+def unread(settings: TrainSettings) -> tuple[str, ...]:
+    """Return what settings leave unread: the memory is warp's own, a trial in the room is one."""
+    core = ("core",) if settings.method == "warp-rnn" else ()
+    return (*core, "trial_episodes") if settings.is_room else core
+
+
 RECIPE = Recipe(
     name="experiments.maze",
     defaults=defaults,
@@ -123,7 +129,7 @@ RECIPE = Recipe(
         "play": Command("look for the goal of a maze yourself, in a window", _play),
         "export": Command("copy a run without what only its resume needs", _export),
     },
-    unread=lambda settings: ("core",) if settings.method == "warp-rnn" else (),
+    unread=unread,
     train="train agents into a run directory",
     may_move=("cuda_graph",),
     beside=beside,
