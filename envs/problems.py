@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete, Space
@@ -256,6 +256,7 @@ class Minigrid(Parted):
     """
 
     name: ClassVar[str] = "minigrid"
+    has_goal: ClassVar[bool | Literal["pays"]] = "pays"
     actions: ClassVar[Space[Any]] = Discrete(MINIGRID_ACTIONS)
 
     env_id: str = "MiniGrid-MultiRoom-N2-S4-v0"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from gymnasium.spaces import Space
@@ -43,7 +43,7 @@ class Parted(ABC):
     """A family of environments as a problem, with its tasks on three sides."""
 
     name: ClassVar[str]
-    has_goal: ClassVar[bool] = True
+    has_goal: ClassVar[bool | Literal["pays"]] = True
     horizon: Any
     """Steps of an episode, at most."""
 

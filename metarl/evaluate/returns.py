@@ -26,6 +26,7 @@ from metarl.evaluate.trials import play, play_in_own_time
 from metarl.meta import MetaLearner, NonFiniteLossError
 from metarl.rl.agents import Agent
 from metarl.rl.collector import TensorVectorEnv
+from metarl.rl.problem import Goal
 from metarl.rl.tasks import ScoredTrajectory
 from metarl.rl.trajectory import Trajectory
 from metarl.stats import Interval, bootstrap_ci, crossed, iqm, mean
@@ -75,7 +76,7 @@ def evaluate_learner(
     tasks: TaskBatch[ScoredTrajectory],
     num_steps: int,
     *,
-    has_goal: bool = True,
+    has_goal: Goal = True,
     chunk_size: int | None = None,
 ) -> AdaptationResult:
     """Adapt to tasks and look at the episodes on the way; leaves the learner untouched.
@@ -84,7 +85,7 @@ def evaluate_learner(
         learner: Whose initialisation and update rule.
         tasks: N tasks; divisible where N exceeds ``chunk_size``.
         num_steps: K, at least 0.
-        has_goal: Whether a true end or a positive reward is a success.
+        has_goal: When an episode succeeds.
         chunk_size: Tasks that are stacked; None: all.
     """
 
@@ -94,7 +95,7 @@ def evaluate_learner(
         def at_stage(stage: Stage) -> dict[str, Tensor]:
             last = stage.batch is None
             batch = part.sample(stage.fast, slow, "support") if last else stage.batch
-            return outcomes(batch.trajectory)
+            return outcomes(batch.trajectory, has_goal)
 
         return at_stage
 
@@ -112,7 +113,7 @@ def evaluate_agent(
     num_episodes: int,
     horizon: int,
     *,
-    has_goal: bool = True,
+    has_goal: Goal = True,
     options: dict[str, Any] | None = None,
 ) -> AdaptationResult:
     """Play trials of several episodes; k is the number of the episode in its trial.
@@ -233,9 +234,11 @@ def _tasks_first(values: NDArray[Any]) -> Array:
     return np.ascontiguousarray(values.swapaxes(0, 1), np.float64)
 
 
-def outcomes(played: Trajectory) -> dict[str, Tensor]:
+def outcomes(played: Trajectory, has_goal: Goal = True) -> dict[str, Tensor]:
     """Returns, steps until success or end, and successes, each ``[N, E]``."""
-    found = (played.rewards > 0) | played.terminated
+    found = played.rewards > 0
+    if has_goal != "pays":
+        found = found | played.terminated
     success = found.any(1)
     steps = torch.where(success, found.to(torch.int8).argmax(1) + 1, played.lengths)
     return {"returns": played.returns, "lengths": steps, "successes": success}

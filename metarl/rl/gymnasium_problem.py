@@ -24,7 +24,7 @@ from torch import Tensor
 
 from metarl.errors import UserError
 from metarl.rl.host_env import HostVectorEnv
-from metarl.rl.problem import Anchors, TaskSource
+from metarl.rl.problem import Anchors, Goal, TaskSource
 from metarl.rl.spaces import flattens
 
 MAX_SEED = 2**31 - 1
@@ -67,7 +67,8 @@ class GymnasiumProblem:
         task_via: Way to tell an environment its task: by an attribute, an option, or a seed.
         task_name: Name of the attribute or option.
         max_steps: Steps of an episode, at most; None: the environment's ``max_episode_steps``.
-        has_goal: Whether an episode succeeds when it pays, or ends early.
+        has_goal: When an episode succeeds: True, when it pays or ends early; ``"pays"``, only when
+            it pays, where an end may be a failure.
         name: Name of the problem.
         reference: Expected returns of an episode on given tasks, where they are known.
 
@@ -82,7 +83,7 @@ class GymnasiumProblem:
     task_via: Literal["attribute", "option", "seed"] = "seed"
     task_name: str = "task"
     max_steps: int | None = None
-    has_goal: bool = False
+    has_goal: Goal = False
     name: str = "gymnasium"
     reference: Callable[[Sequence[Any]], Anchors | None] = lambda tasks: None
 

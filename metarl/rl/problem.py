@@ -10,13 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
 from gymnasium.spaces import Space
 
 from metarl.errors import UserError
 from metarl.rl.collector import TensorVectorEnv
+
+Goal: TypeAlias = bool | Literal["pays"]
+"""When an episode succeeds: True, when a step pays or the episode ends early; ``"pays"``, when a
+step pays, where an end may be a failure (lava); False: there is no success."""
 
 Split = Literal["validation", "test"]
 """Tasks that are not trained on: those to choose settings by, and those to report on."""
@@ -96,8 +100,8 @@ class Problem(Protocol):
         """Steps of an episode, at most."""
 
     @property
-    def has_goal(self) -> bool:
-        """Whether an episode succeeds when it pays, or ends early."""
+    def has_goal(self) -> Goal:
+        """When an episode succeeds."""
 
     @property
     def train(self) -> TaskSource:

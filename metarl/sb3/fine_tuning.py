@@ -20,6 +20,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from metarl.evaluate.returns import AdaptationResult, outcomes
+from metarl.rl.problem import Goal
 from metarl.rl.trajectory import Trajectory
 from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.global_generators import child_seed, seeded
@@ -57,7 +58,7 @@ def fine_tune(
     *,
     seed: int,
     settings: FineTuning | None = None,
-    has_goal: bool = True,
+    has_goal: Goal = True,
 ) -> AdaptationResult:
     """Fine-tune a copy of a model to each of N tasks, and look at the episodes on the way.
 
@@ -72,7 +73,7 @@ def fine_tune(
         num_steps: K, at least 0.
         seed: Seed of all draws.
         settings: Settings of the learning. Default: as the model itself.
-        has_goal: Whether a true end or a positive reward is a success.
+        has_goal: When an episode succeeds.
 
     Returns:
         Episodes ``[N, K + 1, E]``.
@@ -88,7 +89,9 @@ def fine_tune(
             steps = adaptation(
                 model, env, num_steps, seed=child_seed(seed, n, 1), settings=settings
             )
-            tasks.append([torch.cat(tuple(outcomes(e).values())).numpy() for _, e in steps])
+            tasks.append(
+                [torch.cat(tuple(outcomes(e, has_goal).values())).numpy() for _, e in steps]
+            )
         finally:
             env.close()
     returns, lengths, successes = np.moveaxis(np.array(tasks), 2, 0)  # each [N, K + 1, E]

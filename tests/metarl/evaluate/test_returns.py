@@ -1,5 +1,7 @@
 """Adaptation measured: by hand-made results, and against the plain computation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from metarl.evaluate.returns import (
     adaptation_summary,
     evaluate_agent,
     evaluate_learner,
+    outcomes,
 )
 from metarl.meta import MAML, NonFiniteLossError
 from metarl.rl import Categorical, PolicyGradientSettings, mlp_policy
@@ -60,6 +63,19 @@ def test_tasks_do_not_depend_on_their_company(chunk_size):
     )
     np.testing.assert_allclose(whole, chunks, rtol=1e-9)
     assert not np.allclose(whole, other)
+
+
+def test_an_end_that_pays_nothing_may_be_a_failure():
+    """Lava ends an episode as a goal does, but pays nothing."""
+    flat = torch.zeros(1, 3, 2)
+    ends = torch.tensor([[[False, False], [True, False], [False, True]]])
+    rewards = torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
+    played = SimpleNamespace(
+        rewards=rewards, terminated=ends, lengths=torch.tensor([[2.0, 3.0]]), returns=flat[:, 0]
+    )
+    assert outcomes(played)["successes"].tolist() == [[True, True]]
+    assert outcomes(played, "pays")["successes"].tolist() == [[False, True]]
+    assert outcomes(played, "pays")["lengths"].tolist() == [[2.0, 3.0]]
 
 
 def test_no_steps_are_a_curve_of_one_point():
