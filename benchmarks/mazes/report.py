@@ -34,6 +34,9 @@ HERE = Path(__file__).parent
 NUM_MARKS = 40
 """Points of a learning curve."""
 
+DRAWN = (("mst9", "mst 9"), ("dfs9", "dfs 9"), ("mst13", "mst 13"))
+"""Runs and mazes whose finds are drawn."""
+
 LIMITED = "layouts-"
 """Runs on so many layouts alone are called so."""
 
@@ -156,14 +159,17 @@ def learning(rows: Sequence[Row]) -> Any:
 def find_by_find(rows: Sequence[Row]) -> Any:
     """Steps to each find over the shortest path: learning within the trial."""
     figure, axes = canvas("within one trial, unseen mazes", "find", "steps / shortest path")
-    for (name, tested), group in groups_of(rows, "run", "tested_on").items():
-        seeds = list(groups_of(group, "seed").values())
+    groups = groups_of(rows, "run", "tested_on")
+    for colour, (name, tested) in zip(COLOURS, DRAWN, strict=False):
+        seeds = list(groups_of(groups.get((name, tested), []), "seed").values())
+        if not seeds:
+            continue
         count = min(map(len, seeds))
         values = np.array([[float(r["over_shortest"]) for r in seed[:count]] for seed in seeds])
         numbers = range(1, count + 1)
-        (line,) = axes.plot(numbers, values.mean(0), marker="o", label=f"{name} on {tested}")
+        axes.plot(numbers, values.mean(0), marker="o", color=colour, label=tested)
         explorer = [float(row["explorer"]) for row in seeds[0][:count]]
-        axes.plot(numbers, explorer, linestyle=":", color=line.get_color())
+        axes.plot(numbers, explorer, linestyle=":", color=colour)
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.set_ylim(bottom=0.0)
     legend(axes, "mean over seeds", "dotted: the explorer in the same mazes; 1: the shortest path")
