@@ -119,7 +119,7 @@ class TrialEnv:
         observation, info = self._reset(options=options)
         _, self._step = in_tensors(self.env)  # a reset may choose another way of stepping
         self._elapsed = 0
-        self.episodes = torch.zeros_like(self.episodes)
+        self.episodes = self._false.to(torch.int64)  # a new one: a recording reads no old ones
         return torch.cat((self._flat(observation), *self._flags[0], self._first), 1), info
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:

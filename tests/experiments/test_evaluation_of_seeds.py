@@ -7,6 +7,7 @@ import pytest
 from experiments import regression as regression_script
 from experiments.maze import RECIPE as MAZE
 from experiments.maze_adapt import RECIPE as MAZE_ADAPT
+from experiments.maze_evaluation import measured_on
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.run import adaptation, trials
 from tests.experiments.scripts import maze, maze_adapt, regression
@@ -26,7 +27,10 @@ SCRIPTS = {
     ),
     "regression": (regression, regression_script, ("--meta-batch", "2", "--hidden", "3"), "mse"),
 }
-READERS = {"maze": (MAZE.settings_of,), "maze_adapt": (MAZE_ADAPT.settings_of,)}
+READERS = {
+    "maze": (lambda config: measured_on(MAZE.settings_of(config)),),
+    "maze_adapt": (MAZE_ADAPT.settings_of,),
+}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -306,7 +306,7 @@ def test_defaults_suit_environment_and_method():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--env", "labyrinth"], "--env 'labyrinth' is not one of maze, point, gridnavi"),
+        (["--env", "labyrinth"], "--env 'labyrinth' is not one of maze, mazes, minigrid, point"),
         (["--env", "no_such_module:make"], "No module named 'no_such_module'"),
         (["--env", "math:pi"], "pi is a float, not a factory"),
         (["--env", "math:sqrt"], "a factory is called without arguments"),
