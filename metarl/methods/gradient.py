@@ -26,7 +26,7 @@ from metarl.evaluate.returns import AdaptationResult, evaluate_learner
 from metarl.meta import MetaLearner, Penalty
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.methods.agents import AdaptingPolicy
-from metarl.methods.learning import InTurn
+from metarl.methods.in_turn import InTurn
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
     Collector,
