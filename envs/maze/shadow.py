@@ -1,15 +1,7 @@
 """Minigrid's shadows: what walls hide from an agent that looks ahead, in closed form.
 
-Minigrid lights the view row by row, from the agent's to the farthest: in each row light runs from
-lit cells to the right and to the left, through cells that can be seen through, and from lit ones
-of these to the three cells ahead. In rows of bits that is
-
-    lit          = flood of the seeds along the row through open cells, blocking ends included
-    next seeds   = (lit and open), and one to both sides
-    first seeds  = the agent's cell
-
-so that a table (seeds, open cells) -> (what is seen, next seeds) gives a view in one look-up per
-row. Light that bends around walls is Minigrid's own, and kept.
+A table (seeds, walls) -> (what is seen, next seeds), after `envs.base.shadows`, gives a view in one
+look-up per row; the seeds are the cells of a row on which light falls, at first the agent's own.
 """
 
 from __future__ import annotations
@@ -17,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+
+from ..base.shadows import light_of_rows
 
 __all__ = ["UNSEEN", "row_patterns", "shadowed"]
 
@@ -59,17 +53,9 @@ def row_patterns(side: int) -> torch.Tensor:
 @lru_cache(maxsize=8)
 def _lit_rows(side: int, device: torch.device) -> torch.Tensor:
     """int32 [4^side] on `device`, at ``seeds << side | walls``: ``next seeds << 12 | number``."""
-    full = (1 << side) - 1
-    table = torch.empty(1 << 2 * side, dtype=torch.int32)
-    for seeds in range(full + 1):
-        for walls in range(full + 1):
-            lit, before = seeds, -1
-            while lit != before:
-                before, through = lit, lit & ~walls
-                lit = (lit | through << 1 | through >> 1) & full
-            through = lit & ~walls
-            onwards = (through | through << 1 | through >> 1) & full
-            digits = (2 if not lit >> i & 1 else walls >> i & 1 for i in range(side))
-            code = sum(digit * 3**i for i, digit in enumerate(digits))
-            table[seeds << side | walls] = onwards << CODE_BITS | code
-    return table.to(device)
+    lit, onwards = (torch.from_numpy(light) for light in light_of_rows(side))
+    cells, walls = torch.arange(side), torch.arange(1 << side)
+    seen = lit.flip(1)[:, :, None] >> cells & 1 == 1  # by walls, where light does not pass
+    digits = torch.where(seen, walls[:, None] >> cells & 1, 2)
+    table = onwards.flip(1) << CODE_BITS | (digits * 3**cells).sum(2)
+    return table.flatten().to(device, torch.int32)

@@ -4,12 +4,7 @@ The view is `view_size` cells square. The agent is in the middle of its near edg
 from it; entry [i, j] is i cells across from the left and j cells from the far edge, as in
 Minigrid's image. Rows here are rows of the view, all cells with one j.
 
-Shadows are Minigrid's (``Grid.process_vis``), which sweeps each row from left to right and back.
-What it comes to: from the cells of a row on which light falls it spreads along the row through all
-that light passes, and stops at the first cell that it does not pass, which is seen too; on the next
-row it falls on the cells ahead of the lit ones it passed, and on their neighbours on both sides. So
-a row's 2^7 x 2^7 cases are one table, and a view seven look-ups. Light bends around corners, and
-does so here.
+Shadows are Minigrid's (`envs.base.shadows`): a view is a look-up for each of its rows.
 
 Eight cells of a row are one int64: the highest bit of a code says whether light passes.
 """
@@ -23,6 +18,7 @@ import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from ..base.shadows import light_of_rows
 from .codes import NUM_CODES, NUM_COLOURS, NUM_KINDS, NUM_STATES, SHOWN, TRIPLES
 
 __all__ = [
@@ -244,16 +240,7 @@ def shadow_tables(view_size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
         int64 [4^V] twice: the cells of the next row on which light falls, as the high bits of a
         case, and the cells that are lit, as bytes of ones.
     """
+    lit, following = (light.reshape(-1) for light in light_of_rows(view_size))
     bits = 1 << np.arange(view_size)
-    every = np.arange(1 << view_size)
-    falls = np.repeat(every, len(every))
-    passes = np.tile(every, len(every))
-    whole = len(every) - 1
-    lit = falls.copy()
-    for _ in range(view_size):
-        through = lit & passes
-        lit |= ((through << 1) | (through >> 1)) & whole
-    through = lit & passes
-    following = (through | (through << 1) | (through >> 1)) & whole
     lit_bytes = ((lit[:, None] & bits) > 0) * (0xFF << 8 * np.arange(view_size, dtype=np.int64))
     return following << view_size, lit_bytes.sum(axis=1)
