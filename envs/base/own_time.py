@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode
 from .arrays import StepResult, as_tensor
 from .tasks import Tensors
 
-__all__ = ["OwnTime"]
+__all__ = ["OwnTime", "rows_where"]
 
 
 class OwnTime:
@@ -107,11 +107,16 @@ class OwnTime:
             fresh = self._drawn_tasks(where)
             if fresh is not self._params:  # else none was drawn
                 self._params = tuple(
-                    torch.where(_along(where, old), new, old)
+                    rows_where(where, new, old)
                     for new, old in zip(fresh, self._params, strict=True)
                 )
         self._begin(where)
         self._steps = self._steps.masked_fill(where, 0)
+
+
+def rows_where(where: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """Rows of `new`, [B, ...], where `where`, bool [B], is True, else of `old`."""
+    return torch.where(_along(where, old), new, old)
 
 
 def _along(where: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

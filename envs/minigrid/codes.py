@@ -37,7 +37,6 @@ __all__ = [
     "SHOWN",
     "TEXTS",
     "TRIPLES",
-    "UNSEEN",
     "WALL",
     "code_of",
     "is_kind",
@@ -56,7 +55,7 @@ NUM_CODES = 256
 LIGHT = 128
 """Codes from here on let light pass."""
 
-UNSEEN, NOTHING = 0, LIGHT
+NOTHING = LIGHT
 LETTERS = "rgbpye"
 
 # (kind, state, mark, the first of six codes)

@@ -94,7 +94,7 @@ class MinigridEnv(TaskEnv[MinigridTask, np.int64]):
         mission: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        self.settings = MinigridSettings.check(tasks, horizon, observe, direction, mission)
+        self.settings = MinigridSettings.check(tasks, horizon, observe)
         super().__init__(self.settings.tasks, self.settings.horizon, render_mode)
         cpu = torch.device("cpu")
         self._forms = Forms(observe, direction, mission, self.settings.view_size, cpu)

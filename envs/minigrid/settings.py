@@ -29,29 +29,16 @@ class MinigridSettings:
         tasks: Source of tasks when none are set.
         horizon: Steps in an episode, at most.
         given_horizon: Whether the horizon was given, and may cut tasks short.
-        observe: Form of the cells that are seen.
-        direction: Whether the agent's direction is seen too.
-        mission: Whether it sees which objects the mission names.
         view_size: Rows and columns of a view.
     """
 
     tasks: TaskSet[MinigridTask]
     horizon: int
     given_horizon: bool
-    observe: Observe
-    direction: bool
-    mission: bool
     view_size: int
 
     @classmethod
-    def check(
-        cls,
-        tasks: Tasks | None,
-        horizon: int | None,
-        observe: Observe,
-        direction: bool,
-        mission: bool,
-    ) -> MinigridSettings:
+    def check(cls, tasks: Tasks | None, horizon: int | None, observe: Observe) -> MinigridSettings:
         """Settings as given, checked.
 
         Raises:
@@ -70,16 +57,8 @@ class MinigridSettings:
                 f"the tasks have views of {sorted(sizes)} rows and columns: make one set for each"
             )
         longest = max(task.max_steps for task in source)
-        given = horizon is not None
-        return cls(
-            source,
-            longest if horizon is None else horizon,
-            given,
-            observe,
-            bool(direction),
-            bool(mission),
-            sizes.pop(),
-        )
+        steps = longest if horizon is None else horizon
+        return cls(source, steps, horizon is not None, sizes.pop())
 
     def check_task(self, task: Any) -> MinigridTask:
         """The task itself, if an environment of these settings can play it.

@@ -23,7 +23,7 @@ from ..base.tasks import Arrays, Task
 from .codes import OPEN, TEXTS, WALL, is_kind, with_colours
 from .rules import RULES, Cell
 
-__all__ = ["CANVAS", "FACTS", "NUMBERED", "MinigridTask", "walls_of"]
+__all__ = ["CANVAS", "FACTS", "NUMBERED", "MinigridTask"]
 
 CANVAS = 25
 """Rows and columns of the grids that the tensor twin plays, at most; Minigrid's have no more."""
@@ -205,7 +205,7 @@ class MinigridTask(Task):
 
     def walls_id(self) -> str:
         """A hash of size and walls alone: the same for tasks that differ in all but these."""
-        walls = walls_of(self.codes)
+        walls = is_kind("wall")[self.codes]
         text = f"{walls.shape} {np.packbits(walls).tobytes().hex()}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -269,10 +269,6 @@ class MinigridTask(Task):
                     f"and the tensor environment cannot tell them apart: {instead}"
                 )
 
-    def to_json(self) -> str:
-        """A JSON object with the fields."""
-        return json.dumps(dict(self._fields()), sort_keys=True)
-
     def _fields(self) -> list[tuple[str, Any]]:
         return [(name, getattr(self, name)) for name in self.__dataclass_fields__]
 
@@ -328,12 +324,6 @@ def picture(codes: NDArray[np.uint8], agent: Cell, direction: int) -> list[str]:
     if rows[y][x] == "..":
         rows[y][x] = ARROWS[direction]
     return ["".join(row) for row in rows]
-
-
-def walls_of(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Bool, in the shape of `codes`: where there are walls."""
-    walls: NDArray[np.bool_] = is_kind("wall")[codes]
-    return walls
 
 
 def _codes(grid: str) -> NDArray[np.uint8]:

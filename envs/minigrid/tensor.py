@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..base.arrays import StepResult
 from ..base.checks import LARGEST
+from ..base.own_time import rows_where
 from ..base.tensor import TensorEnv
 from .codes import LIGHT, NUM_CODES, WALL
 from .dynamics import (
@@ -95,7 +96,7 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.DISABLED,
         validate_actions: bool = True,
     ) -> None:
-        self.settings = MinigridSettings.check(tasks, horizon, observe, direction, mission)
+        self.settings = MinigridSettings.check(tasks, horizon, observe)
         source, view_size = self.settings.tasks, self.settings.view_size
         if view_size > MOST_VIEW:
             raise ValueError(
@@ -179,11 +180,10 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
                 self._stale = numbers
             return
         else:
-            where = started.view(-1, 1, 1)
             canvas = self._canvas(self._params[0])
-            self._inside.copy_(torch.where(where, canvas, self._inside))
+            self._inside.copy_(rows_where(started, canvas, self._inside))
             pairs = zip(self._first_state(self._corners, *self._params), self._state, strict=True)
-            self._state = State(*(_where(started, new, old) for new, old in pairs))
+            self._state = State(*(rows_where(started, new, old) for new, old in pairs))
         self._seen = self._stale = None
 
     def _canvas(self, grids: torch.Tensor) -> torch.Tensor:
@@ -393,8 +393,3 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
 
     def _info(self) -> dict[str, Any]:
         return {"direction": self._state.direction, **super()._info()}
-
-
-def _where(started: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
-    """Bool [B] picks rows of [B, ...]."""
-    return torch.where(started.view(-1, *[1] * (old.dim() - 1)), new, old)
