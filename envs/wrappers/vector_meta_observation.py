@@ -85,7 +85,7 @@ class TensorMetaObservation(TensorWrapper, VectorMetaObservation):
         self._elapsed = 0
         self._times = torch.zeros(self.num_envs, dtype=torch.int64, device=device)
         self._ended = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
-        self.single_observation_space = self._slots.space(inner, actions, self._base.reward_range)
+        self.single_observation_space = self._slots.space(inner, actions, reward_bounds(env))
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def reset_tensors(

@@ -2,6 +2,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import wrappers
 from gymnasium.vector import AutoresetMode
 
 from envs import (
@@ -139,3 +140,14 @@ def test_what_is_no_environment_of_that_kind_is_refused() -> None:
         VectorMetaObservation(single)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="single Gymnasium environment, got maze"):
         MetaObservation("maze")  # type: ignore[arg-type]
+
+
+def test_bounds_of_rewards_are_not_those_that_a_wrapper_below_has_changed() -> None:
+    one = MetaObservation(wrappers.TransformReward(GridMazeEnv(size=5), lambda reward: reward + 99))
+    many = VectorMetaObservation(
+        wrappers.vector.TransformReward(GridMazeVectorEnv(2, size=5), lambda reward: reward + 99)
+    )
+    assert many.single_observation_space == one.observation_space
+    many.reset(seed=0)
+    observations, *_ = many.step(torch.zeros(2, dtype=torch.int64))
+    assert observations.numpy() in many.observation_space
