@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorWrapper
 
 from ..base.arrays import Seed, StepResult, TensorProgram
 from ..base.clock import episode_horizon
@@ -32,11 +33,15 @@ class TensorWrapper(TensorProgram, VectorWrapper[Any, Any, Any, Any, Any]):
         env: A tensor environment of this package, or wrappers around one.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
-        super().__init__(env)
-        tensors: Any = env.unwrapped
-        self._base = tensors
-        self._device: torch.device = tensors.device
+    @cached_property
+    def _base(self) -> Any:
+        """The tensor environment itself."""
+        return self.env.unwrapped
+
+    @cached_property
+    def _device(self) -> torch.device:
+        device: torch.device = self._base.device
+        return device
 
     @property
     def speaks_numpy(self) -> bool:  # type: ignore[override]

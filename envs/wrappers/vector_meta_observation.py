@@ -57,10 +57,6 @@ class VectorMetaObservation(VectorWrapper[Any, Any, Any, Any, Any]):
         kind: Any = TensorMetaObservation if takes_tensors(env) else HostMetaObservation
         return cast(Self, super().__new__(kind))
 
-
-class TensorMetaObservation(TensorWrapper, VectorMetaObservation):
-    """`VectorMetaObservation` of a tensor environment."""
-
     def __init__(
         self,
         env: VectorEnv[Any, Any, Any],
@@ -70,23 +66,40 @@ class TensorMetaObservation(TensorWrapper, VectorMetaObservation):
         horizon: int | None = None,
     ) -> None:
         super().__init__(env)
-        device, self.horizon = self._device, self._one_horizon(horizon)
-        inner, actions = observation_box(env.single_observation_space), env.single_action_space
+        self.horizon = self._one_horizon(horizon)
+        self._seen = env.single_observation_space
+        inner, actions = observation_box(self._seen), env.single_action_space
         self._slots = InputSlots.after(inner.shape[0], unused_input, actions)
+        first_row = self._slots.first_row(first_action_zero_is_set)
+        self._autoreset = autoreset_mode(env)
+        self._set_up(first_row)
+        self.single_observation_space = self._slots.space(inner, actions, reward_bounds(env))
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def _one_horizon(self, given: int | None) -> int:
+        """The horizon of `env`, or the `given` one."""
+        return episode_horizon(self.env, given)
+
+    def _set_up(self, first_row: NDArray[np.float32]) -> None:
+        """Makes what is needed, around the inputs at t = 0, float32 [width]."""
+        raise NotImplementedError
+
+
+class TensorMetaObservation(TensorWrapper, VectorMetaObservation):
+    """`VectorMetaObservation` of a tensor environment."""
+
+    def _set_up(self, first_row: NDArray[np.float32]) -> None:
+        device, actions = self._device, self.single_action_space
         self._table = torch.tensor(self._slots.rows(self.horizon), device=device)  # [T + 1, A, ...]
         self._rows = self._table.unbind(0)
-        first_row = self._slots.first_row(first_action_zero_is_set)
         self._first_row = torch.tensor(first_row, device=device)
         if isinstance(actions, Box):
             self._low = torch.tensor(actions.low, device=device)
             self._high = torch.tensor(actions.high, device=device)
-        self._autoreset: AutoresetMode = env.metadata["autoreset_mode"]
         self._each = self._base.may_terminate and self._autoreset is not AutoresetMode.DISABLED
         self._elapsed = 0
         self._times = torch.zeros(self.num_envs, dtype=torch.int64, device=device)
         self._ended = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
-        self.single_observation_space = self._slots.space(inner, actions, reward_bounds(env))
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def reset_tensors(
         self, seed: Seed = None, options: dict[str, Any] | None = None
@@ -175,26 +188,11 @@ class TensorMetaObservation(TensorWrapper, VectorMetaObservation):
 class HostMetaObservation(VectorMetaObservation):
     """`VectorMetaObservation` of any other vector environment: each episode has its own clock."""
 
-    def __init__(
-        self,
-        env: VectorEnv[Any, Any, Any],
-        *,
-        unused_input: bool = True,
-        first_action_zero_is_set: bool = False,
-        horizon: int | None = None,
-    ) -> None:
-        super().__init__(env)
-        self.horizon = episode_horizon(env, horizon)
-        self._seen = env.single_observation_space
-        inner, actions = observation_box(self._seen), env.single_action_space
-        self._slots = InputSlots.after(inner.shape[0], unused_input, actions)
-        self._first_row = self._slots.first_row(first_action_zero_is_set)
-        self._autoreset = autoreset_mode(env)
+    def _set_up(self, first_row: NDArray[np.float32]) -> None:
+        self._first_row = first_row
         self._times = np.zeros(self.num_envs, dtype=np.int64)
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._inputs = np.zeros((self.num_envs, self._slots.width), dtype=np.float32)
-        self.single_observation_space = self._slots.space(inner, actions, reward_bounds(env))
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def reset(
         self, *, seed: Seed = None, options: dict[str, Any] | None = None

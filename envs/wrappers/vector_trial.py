@@ -80,15 +80,6 @@ class VectorTrial(VectorWrapper[Any, Any, Any, Any, Any]):
             kind = OwnTimeTrial if base.out_of_step and next_step else TensorTrial
         return cast(Self, super().__new__(kind))
 
-    @property
-    def horizon(self) -> int:
-        """Steps in a trial, at most."""
-        return self.num_episodes * self._episode_horizon
-
-
-class TensorTrial(TensorWrapper, VectorTrial):
-    """`VectorTrial` of a tensor environment."""
-
     def __init__(
         self,
         env: VectorEnv[Any, Any, Any],
@@ -101,7 +92,27 @@ class TensorTrial(TensorWrapper, VectorTrial):
     ) -> None:
         super().__init__(env)
         self.num_episodes = check_episodes(env, num_episodes, VectorMetaObservation)
-        self._autoreset: AutoresetMode = env.metadata["autoreset_mode"]
+        self._autoreset = autoreset_mode(env)
+        self._flag = episode_flag
+        self._set_up(wait, horizon, same_seed)
+        if episode_flag:
+            self.single_observation_space = with_flag(observation_box(env.single_observation_space))
+            self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def _set_up(self, wait: bool, horizon: int | None, same_seed: bool) -> None:
+        """Checks `env` and these settings, sets the episodes' horizon, and makes what is needed."""
+        raise NotImplementedError
+
+    @property
+    def horizon(self) -> int:
+        """Steps in a trial, at most."""
+        return self.num_episodes * self._episode_horizon
+
+
+class TensorTrial(TensorWrapper, VectorTrial):
+    """`VectorTrial` of a tensor environment."""
+
+    def _set_up(self, wait: bool, horizon: int | None, same_seed: bool) -> None:
         if self._autoreset is AutoresetMode.SAME_STEP:
             raise ValueError(
                 f"a trial resets its episodes itself, got an environment with {self._autoreset}: "
@@ -115,12 +126,8 @@ class TensorTrial(TensorWrapper, VectorTrial):
             torch.zeros(self.num_envs, 1, device=device, dtype=torch.float32),
             torch.ones(self.num_envs, 1, device=device, dtype=torch.float32),
         )
-        self._flag = episode_flag
         self._episode = self._elapsed = 0
         self._given: dict[str, Any] = {}
-        if episode_flag:
-            self.single_observation_space = with_flag(observation_box(env.single_observation_space))
-            self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def _check_ends(self, wait: bool) -> None:
         if self._base.may_terminate and not wait:
@@ -241,24 +248,11 @@ class OwnTimeTrial(TensorTrial):
 class HostTrial(VectorTrial):
     """`VectorTrial` of any other vector environment: each goes through trials of its own."""
 
-    def __init__(
-        self,
-        env: VectorEnv[Any, Any, Any],
-        num_episodes: int,
-        *,
-        episode_flag: bool = False,
-        wait: bool = False,
-        horizon: int | None = None,
-        same_seed: bool = True,
-    ) -> None:
-        super().__init__(env)
-        self.num_episodes = check_episodes(env, num_episodes, VectorMetaObservation)
-        self._autoreset = autoreset_mode(env)
-        check_partial_resets(env, self._autoreset, wait)
-        self._episode_horizon = episode_horizon(env, horizon)
-        self._has_tasks = has_tasks(env)
+    def _set_up(self, wait: bool, horizon: int | None, same_seed: bool) -> None:
+        check_partial_resets(self.env, self._autoreset, wait)
+        self._episode_horizon = episode_horizon(self.env, horizon)
+        self._has_tasks = has_tasks(self.env)
         self._repeats = same_seed and not self._has_tasks  # whether episodes repeat a seed
-        self._flag = episode_flag
         self._streams = [np.random.default_rng() for _ in range(self.num_envs)]
         self._seeds: list[int | None] = [None] * self.num_envs
         self._options: list[dict[str, Any] | None] = [None] * self.num_envs
@@ -267,9 +261,6 @@ class HostTrial(VectorTrial):
         self._elapsed = np.zeros(self.num_envs, dtype=np.int64)  # steps of the episode
         self._over = np.zeros(self.num_envs, dtype=np.bool_)  # where a trial has ended
         self._cut = self._over  # and where an episode has, of which nobody else knows
-        if episode_flag:
-            self.single_observation_space = with_flag(observation_box(env.single_observation_space))
-            self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def reset(
         self, *, seed: Seed = None, options: dict[str, Any] | None = None
