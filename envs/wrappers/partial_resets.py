@@ -26,7 +26,7 @@ def reset_where(options: Mapping[str, Any] | None, num_envs: int) -> Bools:
 
 
 def check_partial_resets(env: Any, mode: AutoresetMode, wait: bool) -> None:
-    """Checks that episodes of `env` can be reset on their own.
+    """Checks that episodes of `env` can be reset on their own, in mode DISABLED or NEXT_STEP.
 
     Raises:
         ValueError: If they cannot, or are to `wait` for one another.
@@ -37,11 +37,6 @@ def check_partial_resets(env: Any, mode: AutoresetMode, wait: bool) -> None:
             f"the episodes of {base} start in lock step, and {type(env).__name__} around it passes "
             f"arrays of NumPy on: put it around VectorTrial, or make the environment with "
             f"device='cpu'"
-        )
-    if mode is AutoresetMode.SAME_STEP:
-        raise ValueError(
-            f"a trial resets its episodes itself, got an environment with {mode}: make it with "
-            f"AutoresetMode.DISABLED or NEXT_STEP"
         )
     if wait:
         raise ValueError("wait=True is for tensor environments: here each goes on by itself")

@@ -93,6 +93,11 @@ class VectorTrial(VectorWrapper[Any, Any, Any, Any, Any]):
         super().__init__(env)
         self.num_episodes = check_episodes(env, num_episodes, VectorMetaObservation)
         self._autoreset = autoreset_mode(env)
+        if self._autoreset is AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"a trial resets its episodes itself, got an environment with {self._autoreset}: "
+                f"make it with AutoresetMode.DISABLED or NEXT_STEP"
+            )
         self._flag = episode_flag
         self._set_up(wait, horizon, same_seed)
         if episode_flag:
@@ -113,11 +118,6 @@ class TensorTrial(TensorWrapper, VectorTrial):
     """`VectorTrial` of a tensor environment."""
 
     def _set_up(self, wait: bool, horizon: int | None, same_seed: bool) -> None:
-        if self._autoreset is AutoresetMode.SAME_STEP:
-            raise ValueError(
-                f"a trial resets its episodes itself, got an environment with {self._autoreset}: "
-                f"make it with AutoresetMode.DISABLED or NEXT_STEP"
-            )
         self._check_ends(wait)
         self._episode_horizon = self._one_horizon(horizon)
         device = self._device
