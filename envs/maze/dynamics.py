@@ -27,9 +27,11 @@ from .layout import MOVES, Cell, Layout
 
 __all__ = [
     "FACING",
+    "GOES",
     "NUM_ACTIONS",
     "PATCH_SIZE",
     "TURNING_ACTIONS",
+    "TURNS",
     "MazeTables",
     "TeleportMode",
     "compile_layout",
@@ -47,6 +49,9 @@ FACING: tuple[Cell, ...] = ((0, 1), (1, 0), (0, -1), (-1, 0))
 
 TURNING_ACTIONS = 3
 """Actions of an agent that turns: 0 turn left, 1 turn right, 2 go ahead."""
+
+GOES, TURNS = "0 up, 1 down, 2 left or 3 right", "0 turn left, 1 turn right or 2 go ahead"
+"""The actions in words, of agents that do not turn and of those that do."""
 
 TeleportMode = Literal["free", "interior"]
 """Destinations of an agent that finds the goal, drawn uniformly and never the goal itself.

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from ..base.checks import check_discrete
 from ..base.single import TaskEnv
 from .drawing import draw, maze_caption
-from .dynamics import NUM_ACTIONS, TURNING_ACTIONS, TeleportMode, step_one, teleport_target
+from .dynamics import (
+    GOES,
+    NUM_ACTIONS,
+    TURNING_ACTIONS,
+    TURNS,
+    TeleportMode,
+    step_one,
+    teleport_target,
+)
 from .layout import Cell, Layout
 from .settings import (
     FACINGS,
@@ -38,7 +46,6 @@ from .views import View, views
 __all__ = ["GridMazeEnv"]
 
 ACTION_NAMES = ("up", "down", "left", "right")
-TURNS = "0 turn left, 1 turn right or 2 go ahead"
 TURN_NAMES = ("turn left", "turn right", "ahead")
 
 
@@ -211,7 +218,7 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
     def _read_action(self, action: Any) -> np.int64:
         if self._turning:
             return check_discrete(action, TURNING_ACTIONS, TURNS)
-        return check_discrete(action, NUM_ACTIONS, "0 up, 1 down, 2 left or 3 right")
+        return check_discrete(action, NUM_ACTIONS, GOES)
 
     def _advance(self, action: np.int64) -> tuple[float, bool]:
         settings, tables, goal = self.settings, self._tables, self._goal
