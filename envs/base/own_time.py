@@ -28,6 +28,7 @@ class OwnTime:
     _out_of_step: bool
     _zero: torch.Tensor
     _ended: torch.Tensor
+    _told: dict[str, torch.Tensor]
     _steps: torch.Tensor
     _fixed: Tensors | None
     _params: Tensors
@@ -94,11 +95,11 @@ class OwnTime:
             self._ended = done
             self._restart(waiting)
             rewards = torch.where(waiting, self._zero, rewards)
-            return self._observe(), rewards, reached, truncated, self._info()
+            return self._observe(), rewards, reached, truncated, self._info() | self._told
         final = self._observe()
         self._restart(done)
         info = self._info() | {"final_obs": final, "_final_obs": done}
-        info |= {"final_info": {}, "_final_info": done}
+        info |= {"final_info": {}, "_final_info": done, **self._told}
         return self._observe(), rewards, reached, truncated, info
 
     def _restart(self, where: torch.Tensor) -> None:

@@ -133,6 +133,7 @@ class TensorEnv(OneClock, OwnTime, TensorProgram, VectorEnv[Any, Any, Any], Gene
         self._params: Tensors = ()
         self._elapsed: int | None = None
         self._ended = self._false
+        self._told: dict[str, torch.Tensor] = {}  # what a step's info tells, [B] each
         self._steps = torch.zeros(0, dtype=torch.int64, device=self.device)  # [B] in `_step_each`
         # Whether each episode starts and ends in its own time.
         self._out_of_step = self.may_terminate and self.autoreset_mode is not AutoresetMode.DISABLED
@@ -149,7 +150,11 @@ class TensorEnv(OneClock, OwnTime, TensorProgram, VectorEnv[Any, Any, Any], Gene
 
     @abstractmethod
     def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Does the actions; rewards float32 [B], and where an end is reached, bool [B] or None."""
+        """Does the actions; rewards float32 [B], and where an end is reached, bool [B] or None.
+
+        What the step's info is to tell beside, it puts into a new `_told`; `_begin` puts there what
+        a step tells that only starts episodes.
+        """
 
     @abstractmethod
     def _observe(self) -> torch.Tensor:
@@ -207,12 +212,12 @@ class TensorEnv(OneClock, OwnTime, TensorProgram, VectorEnv[Any, Any, Any], Gene
             self._ended = terminated = self._ended | reached
             truncated = ~terminated if last else self._false
         if last and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            final = self._observe()
+            final, told = self._observe(), self._told
             first, info = self._start_all(self._read_options({}))
             info |= {"final_obs": final, "_final_obs": self._true}
-            info |= {"final_info": {}, "_final_info": self._true}
+            info |= {"final_info": {}, "_final_info": self._true, **told}
             return first, rewards, terminated, truncated, info
-        return self._observe(), rewards, terminated, truncated, {}
+        return self._observe(), rewards, terminated, truncated, {**self._told}
 
     def _step_past_the_end(self) -> StepResult:
         """A step after all episodes have ended: under NEXT_STEP it starts the next ones."""
@@ -224,6 +229,7 @@ class TensorEnv(OneClock, OwnTime, TensorProgram, VectorEnv[Any, Any, Any], Gene
                 f"environment with autoreset_mode=AutoresetMode.SAME_STEP"
             )
         first, info = self._start_all(self._read_options({}))
+        info |= self._told
         return first, self._zero.expand(self.num_envs).clone(), self._false, self._false, info
 
     def _start_all(self, read: Read) -> tuple[torch.Tensor, dict[str, Any]]:

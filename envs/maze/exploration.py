@@ -13,10 +13,12 @@ class Explored:
     Args:
         num_envs: Number of agents, B.
         num_cells: Cells of a maze, at most.
+        bonus: Paid for a new cell.
         device: Device of the tensors.
     """
 
-    def __init__(self, num_envs: int, num_cells: int, device: torch.device) -> None:
+    def __init__(self, num_envs: int, num_cells: int, bonus: float, device: torch.device) -> None:
+        self._bonus = bonus
         self._entered = torch.zeros(num_envs * num_cells, dtype=torch.bool, device=device)
         self._found = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self._first = torch.arange(0, num_envs * num_cells, num_cells, device=device)  # [B]
@@ -39,10 +41,10 @@ class Explored:
             finds: bool [B], whether they are the goals.
 
         Returns:
-            bool [B], whether a cell is new and nothing has been found yet.
+            float32 [B], the bonus where a cell is new and nothing has been found yet, else 0.
         """
         index = self._first + cells
         self._found = self._found | finds
         new = ~(self._entered.index_select(0, index) | self._found)
         self._entered.index_fill_(0, index, True)
-        return new
+        return self._bonus * new.to(torch.float32)

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import torch
 
-from ..base.randomness import GeneratorBlocks
 from ..base.tasks import TaskSource, Tensors
 from .bits import MOST_SIDE, free_rows
 from .layout import Layout
@@ -25,7 +24,6 @@ from .tasks import MazeTask
 
 __all__ = [
     "UNSAID",
-    "DrawnAhead",
     "FamilyDraws",
     "Sizes",
     "TaskTable",
@@ -220,43 +218,3 @@ class FamilyDraws:
         if not self._turning:
             return goals, starts, rows
         return goals, starts, rows, said[0] if said else torch.full_like(goals, UNSAID)
-
-
-class DrawnAhead:
-    """Fresh tasks for mazes that restart at different times, drawn a batch at a time.
-
-    Each generator has a stock of its own, so that its mazes see what they would see alone.
-
-    Args:
-        source: Fresh mazes: a draw of one costs nearly as much as one of many.
-    """
-
-    def __init__(self, source: FamilyDraws) -> None:
-        self._source = source
-        self._stocks: dict[int, Tensors] = {}
-
-    def clear(self) -> None:
-        """Throws away what is in stock."""
-        self._stocks = {}
-
-    def take(self, where: torch.Tensor, blocks: GeneratorBlocks, old: Tensors) -> Tensors:
-        """The arrays `old`, [B, ...] each, with fresh tasks `where`, bool [B]. Waits for it."""
-        counts = where.view(len(blocks.generators), -1).sum(1).tolist()
-        if not any(counts):
-            return old
-        taken = [self._next(number, count, blocks) for number, count in enumerate(counts)]
-        index = where.nonzero()[:, 0]
-        return tuple(
-            array.index_copy(0, index, torch.cat(new))
-            for array, new in zip(old, zip(*taken, strict=True), strict=True)
-        )
-
-    def _next(self, number: int, count: int, blocks: GeneratorBlocks) -> Tensors:
-        """The next `count` tasks of a generator."""
-        stock = self._stocks.get(number)
-        if stock is None or len(stock[0]) < count:
-            drawn = self._source.draw(blocks.block_size, blocks.generators[number], blocks.device)
-            old = tuple(array[:0] for array in drawn) if stock is None else stock
-            stock = tuple(torch.cat(pair) for pair in zip(old, drawn, strict=True))
-        self._stocks[number] = tuple(array[count:] for array in stock)
-        return tuple(array[:count] for array in stock)

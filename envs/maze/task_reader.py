@@ -76,20 +76,37 @@ class TaskReader:
             )
         return self._read_numbers(self.numbers(tasks), check=False)
 
-    def values(
-        self, params: Tensors, layouts: torch.Tensor | None, boards: Boards, count: int
-    ) -> tuple[MazeTask, ...]:
+    def layouts(self, params: Tensors) -> torch.Tensor | None:
+        """The layouts among tasks' arrays, rows or numbers; None where all share the one."""
+        return params[2] if len(params) > 2 + self._turning else None
+
+    def shown(self, params: Tensors, boards: Boards) -> Tensors:
+        """The arrays of tasks, with layouts as rows.
+
+        Args:
+            params: The arrays.
+            boards: Knows layouts by number.
+        """
+        layouts = self.layouts(params)
+        return params if layouts is None else (*params[:2], boards.rows(layouts), *params[3:])
+
+    def named(self, params: Tensors) -> dict[str, torch.Tensor]:
+        """The arrays of tasks, with layouts as rows, by their names."""
+        rows = () if self.layouts(params) is None else ("rows",)
+        names = ("goal", "start", *rows, *("direction",) * self._turning)
+        return dict(zip(names, params, strict=True))
+
+    def values(self, params: Tensors, boards: Boards, count: int) -> tuple[MazeTask, ...]:
         """The first `count` tasks of these arrays as values. Waits for the device.
 
         Args:
             params: The arrays.
-            layouts: That of the layouts among them; None where all share the one.
             boards: Knows layouts by number.
             count: Number of tasks.
         """
         arrays = [array[:count].tolist() for array in params]
         walls: list[Any] = [self.settings.layout] * count
-        if layouts is not None:
+        if self.layouts(params) is not None:
             walls = [boards.layout(layout) for layout in arrays.pop(2)]
         ways = arrays.pop() if self._turning else [UNSAID] * count
         return tuple(

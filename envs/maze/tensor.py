@@ -16,18 +16,16 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from ..base.arrays import StepResult
 from ..base.checks import as_actions, check_render_mode
 from ..base.tasks import Tensors
 from ..base.tensor import KEEP, TensorEnv
 from .boards import Boards
 from .drawing import draw
-from .dynamics import NUM_ACTIONS, TURNING_ACTIONS, TeleportMode, step_many
+from .draws import Draws
+from .dynamics import GOES, NUM_ACTIONS, TURNING_ACTIONS, TURNS, TeleportMode, step_many
 from .exploration import Explored
 from .layout import Layout
-from .numbers import UNSAID, DrawnAhead, FamilyDraws
 from .settings import (
-    FACINGS,
     MOST_DRAWS,
     Facing,
     GoalRule,
@@ -44,8 +42,6 @@ from .tasks import MazeTask
 from .views import View
 
 __all__ = ["GridMazeVectorEnv"]
-
-TURNS = "0 turn left, 1 turn right or 2 go ahead"
 
 MAX_FRAMES = 16
 """Mazes drawn by `render`, at most."""
@@ -192,28 +188,25 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         self._reader = TaskReader(settings, self.num_envs, self.device)
         self._boards = Boards(self.num_envs, settings, self.device)
         self._bank = self._boards.bank
-        source = self._boards.source
-        self._ahead = DrawnAhead(source) if isinstance(source, FamilyDraws) else None
+        self._draws = Draws(settings, self._boards)
         self._places = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
         self._starts = self._goal_cells = self._places
         self._targets: Iterator[torch.Tensor] = iter(())
         self._turning = turning
-        self.exploration_bonus = self._bonus = settings.exploration_bonus
-        if self._bonus:  # whoever takes `step_tensors` before the first reset has it all
-            self.step_tensors = self._step_with_bonus  # type: ignore[method-assign]
+        self.exploration_bonus = settings.exploration_bonus
         self._explored: Explored | None = None
-        self._new: torch.Tensor | None = None  # bool [B], where this step earns the bonus
 
     # The environment ------------------------------------------------------------------------
 
     def _begin(self, started: torch.Tensor | None) -> None:
         boards, settings = self._boards, self.settings
-        self._bank = boards.settle(self._layouts_of(self._params), self._fixed is None, started)
+        self._bank = boards.settle(self._reader.layouts(self._params), self._fixed is None, started)
         goals, starts = self._params[:2]
         if settings.start == "random":
-            starts = self._draw_starts(started)
+            starts = self._draws.starts(self._generators, goals, started)
         if settings.sight.turning:
-            starts = starts * settings.sight.poses + self._directions()
+            directions = self._draws.directions(self._generators, self._params[-1])
+            starts = starts * settings.sight.poses + directions
         self._goal_cells, places = boards.cells(goals), boards.places(starts)
         if started is not None:
             places = torch.where(started, places, self._places)
@@ -231,11 +224,12 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
 
     def _start_exploration(self) -> None:
         """Takes the bonus that holds until the next reset of all mazes."""
-        self._bonus, self._explored = self.exploration_bonus, None
-        if self._bonus:  # without one a step has nothing to add, and costs nothing more
+        bonus, self._explored = self.exploration_bonus, None
+        if bonus or self._told:  # once told of, told of to the end
+            self._told = {"bonus": torch.zeros_like(self._false, dtype=torch.float32)}
+        if bonus:  # without one a step has nothing to add
             num_cells = self._bank.sizes.cells
-            self._explored = Explored(self.num_envs, num_cells, self.device)
-            self.step_tensors = self._step_with_bonus  # type: ignore[method-assign]
+            self._explored = Explored(self.num_envs, num_cells, bonus, self.device)
 
     def _read_actions(self, actions: Any) -> torch.Tensor:
         moves = as_actions(actions, self.device)
@@ -248,7 +242,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         return moves
 
     def _refuse(self, moves: torch.Tensor) -> NoReturn:
-        names = TURNS if self._turning else "0 up, 1 down, 2 left or 3 right"
+        names = TURNS if self._turning else GOES
         raise ValueError(
             f"actions must be {names}, got values from {int(moves.min())} to {int(moves.max())}"
         )
@@ -264,8 +258,9 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             rewards = rewards.sub_(blocked, alpha=self._wall_penalty)
         if self._explored is not None:
             cells = self._boards.own_cells(reached)
-            self._new = self._explored.enter(cells, hits) & ~self._ended
-            rewards = rewards.add_(self._new, alpha=self._bonus)
+            bonus = self._explored.enter(cells, hits).masked_fill_(self._ended, 0.0)
+            self._told = {"bonus": bonus}
+            rewards = rewards.add_(bonus)
         if self.may_terminate:  # an agent that has found its goal stays on it
             self._places = torch.where(self._ended, before, reached)
             return rewards, hits
@@ -282,14 +277,6 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             return torch.index_select(whole, 0, self._places)
         return self._bank.observe(self._places)
 
-    def _step_with_bonus(self, actions: Any) -> StepResult:
-        """`step_tensors`, and in ``info`` how much of the rewards is bonus."""
-        result = super().step_tensors(actions)
-        new = self._false if self._new is None else self._new
-        result[-1]["bonus"] = self._bonus * new.to(torch.float32)
-        self._new = None
-        return result
-
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Pictures of the first 16 mazes, uint8 [height, width, 3] each; None without a mode."""
         if self.render_mode is None:
@@ -301,7 +288,10 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         return tuple(
             draw(task.layout, agent=(row, column), goal=task.goal, facing=way)
             for task, (row, column), way in zip(
-                self._values(len(agents)), agents, ways, strict=True
+                self._reader.values(self._params, self._boards, len(agents)),
+                agents,
+                ways,
+                strict=True,
             )
         )
 
@@ -323,13 +313,13 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
     def task_parameters(self) -> Tensors:
         """The arrays of the tasks at hand, [B, ...] each. Do not write into them."""
         self._check_running()
-        return self._shown()
+        return self._reader.shown(self._params, self._boards)
 
     @property
     def tasks(self) -> tuple[MazeTask, ...]:
         """The B tasks at hand. Waits for the device."""
         self._check_running()
-        return self._values(self.num_envs)
+        return self._reader.values(self._params, self._boards, self.num_envs)
 
     @property
     def goals(self) -> torch.Tensor:
@@ -382,7 +372,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
     def _bounds_of(self, fixed: Any) -> Mapping[str, int]:
         kept = self._fixed if fixed is KEEP else fixed
         alike = self.settings.layout is not None and (
-            kept is None or self._layouts_of(kept) is None
+            kept is None or self._reader.layouts(kept) is None
         )
         return {"teleports": self.settings.num_draws if alike else MOST_DRAWS}
 
@@ -392,60 +382,18 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
     def _check_parameters(self, *parameters: torch.Tensor) -> None:
         """Does nothing: the reader of tasks has checked them."""
 
-    def _layouts_of(self, params: Tensors) -> torch.Tensor | None:
-        """The layouts among a task's arrays, rows or numbers; None where all share the one."""
-        return params[2] if len(params) > 2 + self._turning else None
-
-    def _shown(self) -> Tensors:
-        """The arrays of the tasks at hand, with layouts as rows."""
-        layouts = self._layouts_of(self._params)
-        if layouts is None:
-            return self._params
-        return (*self._params[:2], self._boards.rows(layouts), *self._params[3:])
-
     def _info(self) -> dict[str, Any]:
-        shown: Any = self._shown()
+        shown: Any = self._reader.shown(self._params, self._boards)
         if self.speaks_numpy:  # where everything is an array, or a dict of arrays
-            layouts = () if self._layouts_of(self._params) is None else ("rows",)
-            names = ("goal", "start", *layouts, *("direction",) * self._turning)
-            shown = dict(zip(names, shown, strict=True))
+            shown = self._reader.named(shown)
         return {"goals": self._params[0], "task_parameters": shown}
-
-    def _values(self, count: int) -> tuple[MazeTask, ...]:
-        """The first tasks as values. Waits for the device."""
-        layouts = self._layouts_of(self._params)
-        return self._reader.values(self._params, layouts, self._boards, count)
 
     # Draws ----------------------------------------------------------------------------------
 
     def _drawn_tasks(self, where: torch.Tensor | None) -> Tensors:
-        if self._ahead is None:
-            return self._generators.tasks(self._boards.source)
-        if where is None:
-            self._ahead.clear()
-            return self._generators.tasks(self._boards.source)
-        return self._ahead.take(where, self._generators, self._params)
+        return self._draws.tasks(self._generators, where, self._params)
 
     def _next_targets(self) -> Iterator[torch.Tensor]:
         """Yields the places to which finds in the next steps send the agents, int64 [B] each."""
         draws = self._random.block("teleports")  # [T', B]
         return iter(self._boards.targets(draws, self._params[0]).unbind(0))
-
-    def _draw_starts(self, started: torch.Tensor | None) -> torch.Tensor:
-        """int64 [B], cell numbers other than the goals'."""
-        alike = self._boards.slots is None
-        if alike and started is None:
-            # For nothing: so drew version 0.1, whose runs are resumed to the same numbers.
-            self._generators.integers(self.settings.num_draws, self.horizon)
-        most = self.settings.sizes.cells - 1 if alike else MOST_DRAWS
-        draws = self._generators.integers(most, 1)[0]
-        return self._boards.other_cells(draws, self._params[0])
-
-    def _directions(self) -> torch.Tensor:
-        """int64 [B], the ways that agents look at the start."""
-        said, facing = self._params[-1], self.settings.facing
-        if facing == "random":
-            usual = self._generators.integers(self.settings.sight.poses, 1)[0]
-        else:
-            usual = torch.full_like(said, FACINGS.index(facing))
-        return torch.where(said == UNSAID, usual, said)

@@ -415,6 +415,22 @@ def test_the_bonus_is_paid_for_new_cells_before_the_first_find() -> None:
             assert (alone, info["bonus"]) == (reward, bonus)
 
 
+def test_the_last_step_tells_the_bonus_that_it_paid() -> None:
+    task = MazeTask(Layout(("######", "#....#", "######")), (1, 4), (1, 1))
+    env = GridMazeVectorEnv(
+        1, respawn="start", exploration_bonus=0.5, horizon=1, autoreset_mode="SameStep"
+    )
+    env.reset(options={"tasks": [task]})
+    env.exploration_bonus = 0.25  # from the next reset on, which is within this step
+    for bonus in (0.5, 0.25):
+        _, rewards, *_, info = env.step(torch.tensor([3]))
+        assert rewards.tolist() == info["bonus"].tolist() == [bonus]
+    env.exploration_bonus = 0.0
+    for bonus in (0.25, 0.0, 0.0):  # once told of, told of to the end
+        _, rewards, *_, info = env.step(torch.tensor([3]))
+        assert rewards.tolist() == info["bonus"].tolist() == [bonus]
+
+
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
 def test_every_episode_has_a_bonus_of_its_own(mode: str) -> None:
     env = GridMazeVectorEnv(
