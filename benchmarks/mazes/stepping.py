@@ -11,9 +11,8 @@ them plays MiniGrid's own environment.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import minigrid  # noqa: F401  # registers its environments
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from minigrid.wrappers import ImgObsWrapper
 
+from benchmarks.interleaved import Contestant, rates, single
 from envs import GridMazeVectorEnv, MazeFamily, TaskSet
 
 SIDE, HORIZON, BANK = 13, 200, 1024
@@ -39,16 +39,6 @@ VIEWS = {
     "turning, 5 x 5 see-through": {"view": "egocentric-5", "see_through": True},
     "turning, 7 x 7 with shadows": {"view": "egocentric-7"},
 }
-
-
-class Contestant(NamedTuple):
-    """`play` makes `steps` maze steps, resets included."""
-
-    view: str
-    layouts: str
-    batch: int
-    steps: int
-    play: Callable[[], None]
 
 
 def mazes(view: str, layouts: str, tasks: Any, batch: int) -> Contestant:
@@ -73,39 +63,17 @@ def mazes(view: str, layouts: str, tasks: Any, batch: int) -> Contestant:
             for action in actions:
                 env.step(action)
 
-    return Contestant(view, layouts, batch, episodes * HORIZON * batch, play)
-
-
-def minigrids(steps: int = 2000) -> Contestant:
-    """MiniGrid's four rooms, as most people play them."""
-    four_rooms = gymnasium.make("MiniGrid-FourRooms-v0")
-    env = ImgObsWrapper(four_rooms)  # type: ignore[no-untyped-call]
-    actions = np.random.default_rng(0).integers(3, size=steps).tolist()
-    env.reset(seed=0)
-
-    def play() -> None:
-        for action in actions:
-            _, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                env.reset()
-
-    return Contestant("turning, 7 x 7 with shadows", "MiniGrid-FourRooms", 1, steps, play)
+    return Contestant(f"{view} | {layouts}", batch, episodes * HORIZON * batch, play)
 
 
 def contestants() -> list[Contestant]:
     """All, MiniGrid first."""
-    field = [minigrids()]
+    four_rooms = ImgObsWrapper(gymnasium.make("MiniGrid-FourRooms-v0"))  # type: ignore[no-untyped-call]
+    field = [single("turning, 7 x 7 with shadows | MiniGrid-FourRooms", four_rooms, 3, 2000)]
     for layouts, make in KINDS.items():
         tasks = make()
         field += [mazes(view, layouts, tasks, batch) for view in VIEWS for batch in BATCHES]
     return field
-
-
-def cpu_seconds(play: Callable[[], None]) -> float:
-    """CPU time of one play."""
-    started = time.process_time()
-    play()
-    return time.process_time() - started
 
 
 def main() -> None:
@@ -116,16 +84,13 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     field = contestants()
-    for contestant in field:
-        contestant.play()  # warm up
-    seconds = [[cpu_seconds(c.play) for c in field] for _ in range(rounds)]
-    rates = [max(c.steps / row[k] for row in seconds) / 1e6 for k, c in enumerate(field)]
+    best = [max(found) / 1e6 for found in rates(field, rounds)]
     print("| view | layouts | " + " | ".join(f"B = {batch:,}" for batch in BATCHES) + " |")
     print("|---|---|" + "---:|" * len(BATCHES))
-    print(f"| {field[0].view} | {field[0].layouts} | {rates[0]:.3g} (B = 1) | | |")
+    print(f"| {field[0].name} | {best[0]:.3g} (B = 1) | | |")
     for start in range(1, len(field), len(BATCHES)):
-        row = " | ".join(f"{rate:.3g}" for rate in rates[start : start + len(BATCHES)])
-        print(f"| {field[start].view} | {field[start].layouts} | {row} |")
+        row = " | ".join(f"{rate:.3g}" for rate in best[start : start + len(BATCHES)])
+        print(f"| {field[start].name} | {row} |")
 
 
 if __name__ == "__main__":

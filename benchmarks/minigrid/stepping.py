@@ -9,37 +9,24 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gymnasium
 import minigrid  # noqa: F401  # registers its environments
-import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from minigrid.wrappers import ImgObsWrapper
 
 import envs
+from benchmarks.interleaved import Contestant, rates, single
 from envs.minigrid.views import Observe
 
 FORMS: tuple[Observe, ...] = ("image", "codes", "onehot")
 NUM_GRIDS = 1000
 NUM_ACTIONS = 7
 LEAST_STEPS = 100
-
-
-@dataclass
-class Contestant:
-    """`play` makes `steps` steps."""
-
-    name: str
-    batch: int
-    steps: int
-    play: Callable[[], None]
 
 
 def twin(env_id: str, batch: int, observe: Observe, *, autoreset: bool) -> Contestant:
@@ -62,25 +49,12 @@ def twin(env_id: str, batch: int, observe: Observe, *, autoreset: bool) -> Conte
     return Contestant(name, batch, length * batch, play)
 
 
-def single(name: str, env: gymnasium.Env, steps: int) -> Contestant:
-    actions = np.random.default_rng(0).integers(NUM_ACTIONS, size=steps).tolist()
-    env.reset(seed=0)
-
-    def play() -> None:
-        for action in actions:
-            _, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                env.reset()
-
-    return Contestant(name, 1, steps, play)
-
-
 def contestants(env_id: str, batches: list[int]) -> list[Contestant]:
     theirs = ImgObsWrapper(gymnasium.make(env_id))  # type: ignore[no-untyped-call]
     ours = gymnasium.make("metarl/Minigrid-v0", tasks=env_id)
     field = [
-        single("Minigrid, ImgObs", theirs, 1500),
-        single('gymnasium.make("metarl/Minigrid-v0")', ours, 1500),
+        single("Minigrid, ImgObs", theirs, NUM_ACTIONS, 1500),
+        single('gymnasium.make("metarl/Minigrid-v0")', ours, NUM_ACTIONS, 1500),
     ]
     for batch in batches:
         field += [
@@ -90,24 +64,15 @@ def contestants(env_id: str, batches: list[int]) -> list[Contestant]:
     return field
 
 
-def cpu_seconds(play: Callable[[], None]) -> float:
-    started = time.process_time()
-    play()
-    return time.process_time() - started
-
-
 def measure(env_id: str, batches: list[int], rounds: int) -> None:
     field = contestants(env_id, batches)
-    for contestant in field:
-        contestant.play()  # warm up
-    seconds = [[cpu_seconds(c.play) for c in field] for _ in range(rounds)]
-    rates = [median(c.steps / row[k] for row in seconds) for k, c in enumerate(field)]
+    medians = [median(found) for found in rates(field, rounds)]
     print(f"\n{env_id}\n\n| environment | B | million steps/s | us a call | x Minigrid |")
     print("|---|---:|---:|---:|---:|")
-    for c, rate in zip(field, rates, strict=True):
+    for c, rate in zip(field, medians, strict=True):
         print(
             f"| {c.name} | {c.batch:,} | {rate / 1e6:.3g} | {1e6 * c.batch / rate:.0f} "
-            f"| {rate / rates[0]:,.1f} |"
+            f"| {rate / medians[0]:,.1f} |"
         )
 
 

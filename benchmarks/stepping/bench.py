@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,18 +19,9 @@ import torch
 from minigrid.wrappers import ImgObsWrapper
 
 import envs
+from benchmarks.interleaved import Contestant, rates, single
 
 SIZE, HORIZON = 13, 200
-
-
-@dataclass
-class Contestant:
-    """`play` makes `steps` maze steps, resets included."""
-
-    name: str
-    batch: int
-    steps: int
-    play: Callable[[], None]
 
 
 def tensor_mazes(batch: int, *, meta: bool, validate: bool = False) -> Contestant:
@@ -51,19 +39,6 @@ def tensor_mazes(batch: int, *, meta: bool, validate: bool = False) -> Contestan
 
     name = "metarl tensor" + (" + 17 inputs" if meta else "") + (" + checks" if validate else "")
     return Contestant(name, batch, episodes * HORIZON * batch, play)
-
-
-def single(name: str, env: gymnasium.Env, num_actions: int, steps: int) -> Contestant:
-    actions = np.random.default_rng(0).integers(num_actions, size=steps).tolist()
-    env.reset(seed=0)
-
-    def play() -> None:
-        for action in actions:
-            _, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                env.reset()
-
-    return Contestant(name, 1, steps, play)
 
 
 def python_loop(batch: int) -> Contestant:
@@ -113,12 +88,6 @@ def contestants() -> list[Contestant]:
     ]
 
 
-def cpu_seconds(play: Callable[[], None]) -> float:
-    started = time.process_time()
-    play()
-    return time.process_time() - started
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="the median of this many is shown")
@@ -126,16 +95,13 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     field = contestants()
-    for contestant in field:
-        contestant.play()  # warm up
-    seconds = [[cpu_seconds(c.play) for c in field] for _ in range(rounds)]
-    rates = [median(c.steps / row[k] for row in seconds) for k, c in enumerate(field)]
+    medians = [median(found) for found in rates(field, rounds)]
     print("| environment | B | million steps/s | us a call | x MiniGrid | x Python loop |")
     print("|---|---:|---:|---:|---:|---:|")
-    for c, rate in zip(field, rates, strict=True):
+    for c, rate in zip(field, medians, strict=True):
         print(
             f"| {c.name} | {c.batch:,} | {rate / 1e6:.3g} | {1e6 * c.batch / rate:.1f} "
-            f"| {rate / rates[0]:,.1f} | {rate / rates[1]:,.1f} |"
+            f"| {rate / medians[0]:,.1f} | {rate / medians[1]:,.1f} |"
         )
 
 
