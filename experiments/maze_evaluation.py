@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -22,8 +22,8 @@ from metarl.run.command_line import refused
 
 
 @dataclass(frozen=True)
-class EvaluateSettings(trials.EvaluateSettings):
-    """Play trials on unseen tasks, and sum them up in summary.json."""
+class Elsewhere:
+    """Options that say which mazes a run is measured on."""
 
     mazes: str | None = None
     """Other mazes than those of the run: a generator, named (the named test mazes), or a file."""
@@ -31,45 +31,27 @@ class EvaluateSettings(trials.EvaluateSettings):
     """Rows and columns of the mazes, such as 13 or 9..25. Default: as in training."""
     horizon: int | None = None
     """Steps of an episode. Default: as in training; in mazes of another size, in proportion."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, self, "horizon")
 
 
 @dataclass(frozen=True)
-class RenderSettings(trials.RenderSettings):
+class EvaluateSettings(Elsewhere, trials.EvaluateSettings):
+    """Play trials on unseen tasks, and sum them up in summary.json."""
+
+
+@dataclass(frozen=True)
+class RenderSettings(Elsewhere, trials.RenderSettings):
     """Draw or film one trial of a trained agent: the maze, its trail, the hidden goal."""
-
-    mazes: str | None = None
-    """Other mazes than those of the run: a generator, named (the named test mazes), or a file."""
-    size: str | None = None
-    """Rows and columns of the mazes, such as 13 or 9..25. Default: as in training."""
-    horizon: int | None = None
-    """Steps of an episode. Default: as in training; in mazes of another size, in proportion."""
-
-
-class Asked(Protocol):
-    """Options that say which mazes a run is measured on; None: its own."""
-
-    @property
-    def mazes(self) -> str | None:
-        """A generator, a file, or named."""
-
-    @property
-    def size(self) -> str | None:
-        """Of the mazes."""
-
-    @property
-    def horizon(self) -> int | None:
-        """Steps of an episode."""
 
 
 def reader(
-    asked: Asked,
-    settings_of: Callable[[Mapping[str, Any]], TrainSettings],
+    asked: Elsewhere, settings_of: Callable[[Mapping[str, Any]], TrainSettings]
 ) -> trials.Read:
-    """Return what reads the settings of a run, and says which mazes it is measured on."""
+    """Return what reads the settings of a run, and says which mazes it is measured on.
+
+    Raises:
+        UserError: An episode there would have no step.
+    """
+    at_least(1, asked, "horizon")
     return lambda config: measured_on(
         settings_of(config), mazes=asked.mazes, size=asked.size, horizon=asked.horizon
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -11,12 +10,13 @@ import tyro
 
 from envs.base.pictures import Window
 from envs.maze import draw
+from experiments.maze_evaluation import Elsewhere
 from experiments.maze_problems import Mazes
 from metarl.evaluate.film import Frame, frames_of, require_filmed
 from metarl.run import at_least
-from metarl.run.trials import STREAMS, Read, adapter
+from metarl.run.showing import ShowSettings
+from metarl.run.trials import Read, adapter, played
 from metarl.runs.directory import RunDirectory
-from metarl.seeding import spawn_generators
 
 MOVES = {"up": 0, "w": 0, "down": 1, "s": 1, "left": 2, "a": 2, "right": 3, "d": 3}
 """Actions by key."""
@@ -123,32 +123,15 @@ def play(settings: PlaySettings) -> None:
 
 
 @dataclass(frozen=True)
-class WatchSettings:
+class WatchSettings(Elsewhere, ShowSettings):
     """Watch a trained agent in a window, in one maze after the other; q or Esc leaves."""
 
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
-    """A run directory."""
-    mazes: str | None = None
-    """Other mazes than those of the run: a generator, named (the named test mazes), or a file."""
-    size: str | None = None
-    """Rows and columns of the mazes, such as 13 or 9..25. Default: as in training."""
-    horizon: int | None = None
-    """Steps of an episode. Default: as in training; in mazes of another size, in proportion."""
     trials: int | None = None
-    """Leave after so many trials. Default: when the window is closed."""
-    seed: int = 0
-    """Seed of the first trial."""
-    fps: int = 10
-    """Steps a second."""
-    cell_size: int | None = None
-    """Pixels a cell. Default: by the size of the maze."""
-    greedy: bool = False
-    """Take the most probable action instead of drawing from the policy."""
+    """Leave after so many trials, each of the next seed. Default: when the window is closed."""
 
     def __post_init__(self) -> None:
-        at_least(0, self, "seed")
-        at_least(1, self, "trials", "fps", "horizon")
-        at_least(4, self, "cell_size")
+        super().__post_init__()
+        at_least(1, self, "trials")
 
 
 def watch(settings: WatchSettings, read: Read) -> None:
@@ -167,11 +150,8 @@ def watch(settings: WatchSettings, read: Read) -> None:
     try:
         seed = settings.seed
         while settings.trials is None or seed < settings.seed + settings.trials:
-            streams = spawn_generators(seed, STREAMS)
-            (task,) = trained.draw(1, streams["tasks"])
-            agent = player.agent(streams["policy"], greedy=settings.greedy)
             title = f"trial {seed - settings.seed + 1}"
-            scenes = player.scenes(agent, task, [title], streams["environment"], num_episodes=1)
+            scenes = played(trained, player, title, seed, greedy=settings.greedy)
             for frame in frames_of(scenes, problem, learning.problem.horizon, settings.cell_size):
                 window.show(frame)
                 if any(key in LEAVE for key in window.pressed()):

@@ -193,7 +193,7 @@ class Experiment:
             UserError: The run is of another experiment, or its environments do not draw themselves.
         """
         self.check_same(RunDirectory.open(Path(place)))
-        render(RenderSettings(Path(place), Path(output), **how), self._read)
+        render(RenderSettings(Path(place), output=Path(output), **how), self._read)
         return Path(output)
 
     @property

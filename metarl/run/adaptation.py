@@ -15,7 +15,7 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adapter import Measurement
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.film import FORMATS, require_filmed, write
+from metarl.evaluate.film import require_filmed
 from metarl.evaluate.returns import AdaptationResult, adaptation_summary
 from metarl.methods.learning import Learning
 from metarl.rl.problem import (
@@ -31,6 +31,7 @@ from metarl.rl.problem import (
 from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
 from metarl.run.settings import at_least
+from metarl.run.showing import FilmSettings, film
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators
@@ -294,11 +295,11 @@ def _row(values: Iterable[float | None]) -> str:
 
 
 @dataclass(frozen=True)
-class RenderSettings:
+class RenderSettings(FilmSettings):
     """Film one unseen task, side by side at every step of adaptation."""
 
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
-    """A run directory of mazes, or of an environment that draws itself."""
+    seed: int = 10_000
+    """Seed of the episodes."""
     output: Path = Path("adaptation.gif")
     """.gif or .mp4: a film; .png: whole episodes in one picture."""
     steps: int | None = None
@@ -306,23 +307,10 @@ class RenderSettings:
     in training)."""
     task: int = 0
     """Which of the unseen tasks, from 0, in the order of their hash split."""
-    seed: int = 10_000
-    """Seed of the episodes."""
-    fps: int = 10
-    """Steps a second."""
-    cell_size: int | None = None
-    """Pixels a cell. Default: by the size of the maze."""
-    greedy: bool = False
-    """Take the most probable action instead of drawing from the policy."""
-
-    HELD: ClassVar[Held] = ((75, "cell_size", "cell_size"),)  # 5 x 5 cells in three colours
 
     def __post_init__(self) -> None:
-        if self.output.suffix not in FORMATS:
-            raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
-        at_least(0, self, "steps", "task", "seed")
-        at_least(1, self, "fps")
-        at_least(4, self, "cell_size")
+        super().__post_init__()
+        at_least(0, self, "steps", "task")
 
 
 def render(settings: RenderSettings, read: Read) -> None:
@@ -338,17 +326,7 @@ def render(settings: RenderSettings, read: Read) -> None:
     loaded = learning.load(run, torch.device("cpu"))
     steps = loaded.usual.steps if settings.steps is None else settings.steps
     scenes = loaded.trained.film(task, steps, settings.seed, greedy=settings.greedy)
-    num_steps = learning.problem.horizon
-    write(
-        scenes,
-        problem,
-        settings.output,
-        num_steps=num_steps,
-        fps=settings.fps,
-        cell_size=settings.cell_size,
-    )
-    earned = ", ".join(f"{scene.title}: return {scene.earned(num_steps):g}" for scene in scenes)
-    print(f"drawn: {settings.output} ({earned})")
+    film(settings, scenes, problem, learning.problem.horizon)
 
 
 def unseen_task(source: Any, number: int) -> Any:

@@ -7,22 +7,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-import tyro
 
 from metarl.devices import resolve_device
 from metarl.errors import UserError, understood
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
-from metarl.evaluate.film import FORMATS, require_filmed, write, write_finds
+from metarl.evaluate.film import Scene, require_filmed
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
 from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
 from metarl.run.settings import at_least
+from metarl.run.showing import FilmSettings, film
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import read_json, to_json, write_json
 from metarl.seeding import spawn_generators
@@ -315,41 +315,26 @@ def draw_within_trial(
 
 
 @dataclass(frozen=True)
-class RenderSettings:
+class RenderSettings(FilmSettings):
     """Draw or film one trial of a trained agent: the maze, its trail, the hidden goal."""
 
-    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
-    """A run directory."""
     output: Path = Path("trial.gif")
     """.gif or .mp4: a film; .png: the whole trial in one picture."""
     finds: tuple[int, ...] = ()
     """Show the ways to these finds, such as 1 2 3 6, in one picture (.png), not the whole trial."""
     side_by_side: bool = False
     """Show the same agent before training beside it, in the same maze."""
-    seed: int = 0
-    """Seed of the goal, the teleports and the actions."""
     steps: int | None = None
     """Show only the first steps of the trial. Default: all."""
-    fps: int = 10
-    """Steps a second."""
-    cell_size: int | None = None
-    """Pixels a cell. Default: by the size of the maze."""
-    greedy: bool = False
-    """Take the most probable action instead of drawing from the policy."""
-
-    HELD: ClassVar[Held] = ((75, "cell_size", "cell_size"),)  # 5 x 5 cells in three colours
 
     def __post_init__(self) -> None:
-        if self.output.suffix not in FORMATS:
-            raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
-        at_least(0, self, "seed")
-        at_least(1, self, "fps", "steps")
+        super().__post_init__()
+        at_least(1, self, "steps")
         if self.finds and (self.output.suffix != ".png" or min(self.finds) < 1):
             raise UserError(
                 f"--finds {' '.join(map(str, self.finds))} are numbers of finds from 1, whose ways "
                 f"are drawn into a picture: --output must end in .png, got {self.output}"
             )
-        at_least(4, self, "cell_size")
 
 
 def render(settings: RenderSettings, read: Read) -> None:
@@ -369,23 +354,28 @@ def render(settings: RenderSettings, read: Read) -> None:
     players = [(f"trained, {loaded.iteration:,} iterations", adapter(loaded.trained))]
     if settings.side_by_side:
         players.insert(0, ("untrained", adapter(loaded.untrained)))
-    scenes = []
-    for title, player in players:
-        streams = spawn_generators(settings.seed, STREAMS)
-        (task,) = trained.draw(1, streams["tasks"])
-        agent = player.agent(streams["policy"], greedy=settings.greedy)
-        scenes += player.scenes(agent, task, [title], streams["environment"], num_episodes=1)
+    scenes = [
+        scene
+        for title, player in players
+        for scene in played(trained, player, title, settings.seed, greedy=settings.greedy)
+    ]
     num_steps = min(settings.steps or learning.num_steps, learning.num_steps)
-    if settings.finds:
-        write_finds(scenes, problem, settings.output, settings.finds, settings.cell_size)
-    else:
-        write(
-            scenes,
-            problem,
-            settings.output,
-            num_steps=num_steps,
-            fps=settings.fps,
-            cell_size=settings.cell_size,
-        )
-    found = ", ".join(f"{scene.title}: return {scene.earned(num_steps):g}" for scene in scenes)
-    print(f"drawn: {settings.output} ({found})")
+    film(settings, scenes, problem, num_steps, settings.finds)
+
+
+def played(
+    trained: Trained, player: RecurrentAdapter, title: str, seed: int, *, greedy: bool
+) -> list[Scene]:
+    """The first episode of a trial on a task; the seed says task, dynamics and noise.
+
+    Args:
+        trained: Draws the task.
+        player: Who plays.
+        title: Words above it.
+        seed: The same gives the same goal and teleports, whoever plays.
+        greedy: Take the most probable action instead of drawing one.
+    """
+    streams = spawn_generators(seed, STREAMS)
+    (task,) = trained.draw(1, streams["tasks"])
+    agent = player.agent(streams["policy"], greedy=greedy)
+    return player.scenes(agent, task, [title], streams["environment"], num_episodes=1)
