@@ -175,12 +175,17 @@ class TensorTrial(TensorWrapper, VectorTrial):
     def _inner_options(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
         return episode_options(options, self._given, self._episode, self)
 
-    def _with_flag(self, observation: torch.Tensor, first: bool | None = None) -> torch.Tensor:
+    def _with_flag(
+        self, observation: torch.Tensor, first: bool | torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The observation and whether it is an episode's first: of all, or bool [B]."""
         if not self._flag:
             return observation
-        flag = self._elapsed == 0 if first is None else first
-        flat = observation.flatten(1).to(torch.float32)  # [B, D]
-        return torch.cat((flat, self._flags[flag]), dim=1)
+        if isinstance(first, torch.Tensor):
+            flags = first[:, None].to(torch.float32)
+        else:
+            flags = self._flags[self._elapsed == 0 if first is None else first]
+        return torch.cat((observation.flatten(1).to(torch.float32), flags), dim=1)
 
 
 class OwnTimeTrial(TensorTrial):
@@ -216,7 +221,7 @@ class OwnTimeTrial(TensorTrial):
         self._episodes = torch.zeros_like(self._episodes)
         self._over = torch.zeros_like(self._over)
         first = torch.ones_like(self._over)
-        return self._flagged(observation, first), info | {"trial_episode": self._episodes}
+        return self._with_flag(observation, first), info | {"trial_episode": self._episodes}
 
     def step_tensors(self, actions: Any) -> StepResult:
         """Acts; truncated only at the end of a trial."""
@@ -225,7 +230,7 @@ class OwnTimeTrial(TensorTrial):
         ended = terminated | truncated
         episodes = self._episodes.masked_fill(begun, 0)
         again = ended & (episodes + 1 < self.num_episodes)
-        final = self._flagged(observation, torch.zeros_like(again))
+        final = self._with_flag(observation, torch.zeros_like(again))
         observation = self._base.begin_again(again)
         self._episodes, self._over = episodes + again, ended & ~again
         facts = {
@@ -235,14 +240,8 @@ class OwnTimeTrial(TensorTrial):
             "final_episode_obs": final,
             "_final_episode_obs": again,
         }
-        shown = self._flagged(observation, begun | again)
+        shown = self._with_flag(observation, begun | again)
         return shown, rewards, torch.zeros_like(ended), self._over, {**info, **facts}
-
-    def _flagged(self, observation: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        if not self._flag:
-            return observation
-        flat = observation.flatten(1).to(torch.float32)  # [B, D]
-        return torch.cat((flat, first[:, None].to(torch.float32)), dim=1)
 
 
 class HostTrial(VectorTrial):
