@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ from metarl.methods.trial_metrics import episode_metrics
 from metarl.rl import Policy, PolicyAgent, Trajectory, actor_critic, distribution_for
 from metarl.rl.minibatches import TrialMinibatches, check_divides
 from metarl.rl.problem import Problem, TensorEnv
+from metarl.rl.stages import stages_of
 from metarl.rl.trial_env import TrialEnv, num_trial_inputs
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
@@ -172,7 +173,7 @@ class RecurrentLearning:
         )
         learner = TwoTimescale(params, policy.slow, timescales, *captured, minibatches=minibatches)
         trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
-        stages = StagedTrials(self, policy, streams, batch_size, place)
+        stages = self._staged(policy, streams, batch_size, place)
 
         def iterate() -> Mapping[str, Tensor]:
             metrics = trainer.step(stages.at(training.iteration / loop.iterations))
@@ -193,6 +194,27 @@ class RecurrentLearning:
             headline=("return_before", "return"),
         )
         return training
+
+    def _staged(
+        self,
+        policy: Policy,
+        streams: Sequence[Mapping[str, torch.Generator]],
+        batch_size: int,
+        device: torch.device,
+    ) -> StagedTrials:
+        """The trials that all agents learn from, in environments for every stage of the problem."""
+        generators = [s[self.environments] for s in streams]
+        num_envs = len(streams) * batch_size
+        return StagedTrials(
+            [
+                (stage, replace(self, problem=stage.problem).trials(num_envs, generators, device))
+                for stage in stages_of(self.problem)
+            ],
+            policy,
+            [s[self.actions] for s in streams],
+            self.agent.loss,
+            record=True if self.method.minibatch_trials is None else "values",
+        )
 
     @property
     def num_steps(self) -> int:

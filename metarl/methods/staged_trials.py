@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
@@ -12,50 +11,53 @@ from metarl.errors import UserError
 from metarl.methods.scaled_returns import return_scales
 from metarl.rl import ActorCriticSettings, Collector, Policy, PolicyGradientTasks
 from metarl.rl.problem import Problem
-from metarl.rl.stages import Eased, stage_at, stages_of
+from metarl.rl.stages import Eased, Stage, stage_at, stages_of
 from metarl.rl.trial_env import TrialEnv
-
-if TYPE_CHECKING:
-    from metarl.methods.recurrent import RecurrentLearning
 
 
 class StagedTrials:
-    """The trials of every stage, all played by the same policy and drawn from the same streams."""
+    """The trials of every stage, all played by the same policy and drawn from the same streams.
+
+    Attributes:
+        scales: Sizes of the agents' returns, where their loss divides by them; otherwise None.
+    """
 
     def __init__(
         self,
-        learning: RecurrentLearning,
+        stages: Sequence[tuple[Stage, TrialEnv]],
         policy: Policy,
-        streams: Sequence[Mapping[str, torch.Generator]],
-        batch_size: int,
-        device: torch.device,
+        generators: Sequence[torch.Generator],
+        loss: ActorCriticSettings,
+        *,
+        record: Literal[True, "values"],
     ) -> None:
-        """Make the environments of all stages.
+        """Play in these environments.
 
         Args:
-            learning: Whose problem, and how its agents see it.
+            stages: The stages in their order, each with its environments.
             policy: Who plays.
-            streams: Random streams of each agent.
-            batch_size: Trials per agent and iteration.
-            device: Where.
+            generators: Of each agent's actions.
+            loss: What is learned by.
+            record: What of a rollout is kept; see `Collector`.
         """
-        self._stages = stages_of(learning.problem)
-        self.scales = return_scales(learning.agent.loss, len(streams), device)
-        self._trials: list[tuple[TrialEnv, PolicyGradientTasks]] = []
-        for stage in self._stages:
-            there = replace(learning, problem=stage.problem)
-            generators = [s[learning.environments] for s in streams]
-            env = there.trials(len(streams) * batch_size, generators, device)
-            collector = Collector(
-                env,
-                policy,
-                [s[learning.actions] for s in streams],
-                there.num_steps,
-                options={"tasks": None},  # each on one of training's, drawn again
-                record=True if learning.method.minibatch_trials is None else "values",
+        self._stages = [stage for stage, _ in stages]
+        self.scales = return_scales(loss, len(generators), generators[0].device)
+        self._envs = [env for _, env in stages]
+        self._trials = [
+            PolicyGradientTasks(
+                Collector(
+                    env,
+                    policy,
+                    generators,
+                    env.horizon,
+                    options={"tasks": None},  # each on one of training's, drawn again
+                    record=record,
+                ),
+                loss,
+                self.scales,
             )
-            trials = PolicyGradientTasks(collector, learning.agent.loss, self.scales)
-            self._trials.append((env, trials))
+            for env in self._envs
+        ]
 
     def at(self, done: float) -> PolicyGradientTasks:
         """The trials to learn from now.
@@ -64,20 +66,19 @@ class StagedTrials:
             done: Share of the training's iterations that is over.
         """
         n = stage_at(self._stages, done)
-        env, trials = self._trials[n]
         problem = self._stages[n].problem
         if isinstance(problem, Eased):
-            problem.ease(env.env, done)
-        return trials.at(done)
+            problem.ease(self._envs[n].env, done)
+        return self._trials[n].at(done)
 
     @property
     def own_time(self) -> bool:
         """Whether episodes of a trial end in their own time."""
-        return self._trials[0][0].own_time
+        return self._envs[0].own_time
 
     def num_steps(self, done: float) -> int:
         """Steps of a trial, likewise."""
-        return self._trials[stage_at(self._stages, done)][1].collector.num_steps
+        return self._envs[stage_at(self._stages, done)].horizon
 
 
 def check_captured(problem: Problem, loss: ActorCriticSettings) -> None:
