@@ -9,10 +9,11 @@ import torch
 
 from ..base.checks import whole_number
 from ..base.tasks import Arrays, TaskFamily, Tensors, check_count
-from .bits import MOST_SIDE, free_rows
+from .dynamics import teleport_targets
 from .family import MazeFamily
 from .identity import layout_hash
 from .layout import Layout
+from .numbers import num_free
 from .tasks import MazeTask
 
 __all__ = ["FewLayouts"]
@@ -76,10 +77,8 @@ class FewLayouts(TaskFamily[MazeTask]):
         device = torch.device(device)
         which = torch.randint(self.number, (n,), generator=generator, device=device)
         rows, starts = (x.to(device).index_select(0, which) for x in (self.rows, self.starts))
-        free = free_rows(rows).unsqueeze(-1) >> torch.arange(MOST_SIDE, device=device) & 1
-        num_others = free.sum((1, 2)) - 1
-        draws = torch.randint(2**31, (n,), generator=generator, device=device) % num_others
-        return draws + (draws >= starts), starts, rows
+        draws = torch.randint(2**31, (n,), generator=generator, device=device)
+        return teleport_targets(draws % (num_free(rows) - 1), starts), starts, rows
 
     def draw_arrays(self, n: int, rng: np.random.Generator) -> Arrays:
         """The same as arrays, by a torch generator that `rng` seeds."""

@@ -29,6 +29,7 @@ __all__ = [
     "TaskTable",
     "check_rows",
     "check_tasks",
+    "num_free",
     "task_numbers",
 ]
 
