@@ -72,9 +72,7 @@ def exploited(found: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
     reversed_back = back[:, 1 : longest + 1].flip(1)
     for step in range(1, found.shape[1]):
         since = max(0, step - longest)
-        finds[:, step] += (
-            (finds[:, since:step] * reversed_back[:, since - step :]).sum(1) if step else 0
-        )
+        finds[:, step] += (finds[:, since:step] * reversed_back[:, since - step :]).sum(1)
     return finds[:, 1:]
 
 
