@@ -25,6 +25,7 @@ import torch
 from gymnasium.spaces import Discrete, Space
 
 from .base.checks import whole_number
+from .base.problem import SALT
 from .base.tasks import Splits, TaskSet
 from .base.tensor import TensorEnv
 from .maze import (
@@ -46,7 +47,7 @@ from .problems import Anchors, BuiltIn
 
 __all__ = ["LADDER", "NAMED", "RandomMazes", "sizes_of", "usual_horizon"]
 
-FRACTIONS = 0.8, 0.1, 0.1
+FRACTIONS: dict[str, Any] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Shares of the layouts to train on, to choose by and to test on, dealt out by their hash."""
 
 NAMED = "named"
@@ -112,7 +113,7 @@ class RandomMazes(BuiltIn):
     num_layouts: int = 0
     size_schedule: str = ""
     exploration_bonus: float = 0.0
-    salt: str = "2"
+    salt: str = SALT
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", str(self.size))
@@ -167,15 +168,10 @@ class RandomMazes(BuiltIn):
         if self.is_file:
             return self._of_file()
         low, high = sizes_of(self.size)
-        train, validation, test = FRACTIONS
         if self.mazes in SAME:
-            return self.every_task.split(
-                train=train, validation=validation, test=test, salt=self.salt
-            )
+            return self.every_task.split(**FRACTIONS, salt=self.salt)
         family = MazeFamily(self.mazes, low if low == high else (low, high), loops=self.loops)
-        parts: Splits[Any] = family.split(
-            train=train, validation=validation, test=test, salt=self.salt
-        )
+        parts: Splits[Any] = family.split(**FRACTIONS, salt=self.salt)
         if not self.num_layouts:
             return parts
         return Splits(FewLayouts(parts.train, self.num_layouts), parts.validation, parts.test)
@@ -204,10 +200,7 @@ class RandomMazes(BuiltIn):
 
     def _of_file(self) -> Splits[TaskSet[MazeTask]]:
         """The tasks of a file, by the hash of their layouts; a side may have none."""
-        train, validation, test = FRACTIONS
-        return split_by_layout(
-            self.every_task, train=train, validation=validation, test=test, salt=self.salt
-        )
+        return split_by_layout(self.every_task, **FRACTIONS, salt=self.salt)
 
     def make_env(
         self, num_envs: int, generators: Sequence[torch.Generator], device: torch.device
