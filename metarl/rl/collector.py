@@ -140,17 +140,8 @@ class Collector:
             raise ValueError(
                 f"{len(generators)} generators cannot serve {self.num_tasks} tasks evenly"
             )
-        if isinstance(env, Environments):
-            if num_episodes is None:
-                raise ValueError("num_episodes says how many environments to lend: give it")
-            self.num_episodes = num_episodes
-        else:
-            if env.num_envs % self.num_tasks:
-                raise ValueError(
-                    f"{env.num_envs} environments cannot be shared evenly by {self.num_tasks} "
-                    "tasks: make num_tasks * episodes of them"
-                )
-            self.num_episodes = env.num_envs // self.num_tasks
+        self.num_episodes = self._episodes_in(env, num_episodes)
+        if not isinstance(env, Environments):
             self._check(env)
         self._trace: Trace | None = None
 
@@ -205,6 +196,19 @@ class Collector:
         with self.env.lend(self.num_tasks * self.num_episodes, self.dynamics) as env:
             self._check(env)
             yield env
+
+    def _episodes_in(self, env: TensorVectorEnv | Environments, num_episodes: int | None) -> int:
+        """Episodes per task, B: as many as are asked for, or as the environments given allow."""
+        if isinstance(env, Environments):
+            if num_episodes is None:
+                raise ValueError("num_episodes says how many environments to lend: give it")
+            return num_episodes
+        if env.num_envs % self.num_tasks:
+            raise ValueError(
+                f"{env.num_envs} environments cannot be shared evenly by {self.num_tasks} "
+                "tasks: make num_tasks * episodes of them"
+            )
+        return env.num_envs // self.num_tasks
 
     def _check(self, env: TensorVectorEnv) -> None:
         check_spaces(env, self.policy.distribution, self.policy.num_inputs)

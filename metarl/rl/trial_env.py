@@ -92,16 +92,9 @@ class TrialEnv:
             )
             self._bounds = low, high
         self._reward = int(unused_input) + 2  # its place behind observation and flag
-        width = self._reward + 1 + num_actions
-        rows = torch.zeros(self.horizon + 1, num_actions, width, device=device)
-        rows[:, :, self._reward - 2] = 1.0
-        rows[:, :, self._reward - 1] = (
-            torch.arange(self.horizon + 1, device=device)[:, None] / self.horizon
-        )
-        rows[:, :, self._reward + 1 :] = torch.eye(num_actions, device=device)
+        rows = _told_after_steps(self.horizon, num_actions, self._reward, device)
         self._rows = rows.unbind(0)  # T + 1 times [A, width]
-        first = torch.zeros(width, device=device)
-        first[self._reward - 2] = 1.0
+        first = rows[0, 0].clone()
         first[self._reward + 1] = float(first_action_zero_is_set)
         self._first = first.repeat(self.num_envs, 1)  # [B, width]
         one = torch.ones(self.num_envs, 1, device=device)
@@ -110,7 +103,7 @@ class TrialEnv:
             ((one,), (torch.zeros_like(one),)) if episode_flag else ((), ())
         )
         self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
-        self.num_inputs = num_seen + int(episode_flag) + width
+        self.num_inputs = num_seen + int(episode_flag) + self._first.shape[1]
         self.single_observation_space = Box(-np.inf, np.inf, (self.num_inputs,), np.float32)
         self.single_action_space = actions
 
@@ -161,6 +154,24 @@ class TrialEnv:
     @staticmethod
     def _flat(observation: Tensor) -> Tensor:
         return observation.flatten(1)
+
+
+def _told_after_steps(
+    num_steps: int, num_actions: int, reward: int, device: torch.device
+) -> Tensor:
+    """What follows observation and flag after 0 to T steps, by the action, ``[T + 1, A, width]``.
+
+    Args:
+        num_steps: T.
+        num_actions: A.
+        reward: Place of the previous reward, which is left 0.
+        device: Where.
+    """
+    rows = torch.zeros(num_steps + 1, num_actions, reward + 1 + num_actions, device=device)
+    rows[:, :, reward - 2] = 1.0
+    rows[:, :, reward - 1] = torch.arange(num_steps + 1, device=device)[:, None] / num_steps
+    rows[:, :, reward + 1 :] = torch.eye(num_actions, device=device)
+    return rows
 
 
 def in_own_time(env: Any) -> bool:
