@@ -14,8 +14,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..base.checks import check_seed, whole_number
+from ..base.checks import LARGEST, check_seed
 from .family import MazeFamily
+from .generators.lattice import rooms_across
 from .layout import MOVES, Cell, Layout
 from .tasks import MazeTask
 
@@ -52,13 +53,9 @@ def perfect_maze(definition: Definition, size: int, seed: int = 0) -> MazeTask:
         ValueError: If there is no such definition, or the size is out of range.
     """
     _check(definition)
-    if whole_number(size, "size", least=5) % 2 == 0:
-        raise ValueError(
-            f"size must be odd, since rooms and walls take turns between two border walls; got "
-            f"{size}: use {size - 1} or {size + 1}"
-        )
+    side = rooms_across(size, most=LARGEST)
+    size = 2 * side + 1  # an integer, whatever was given
     rng = np.random.default_rng(check_seed(seed))
-    side = size // 2
     opened = _kruskal(side, rng) if definition == "dcd" else _depth_first(side, rng)
     walls = np.ones((size, size), dtype=np.bool_)
     walls[1::2, 1::2] = False

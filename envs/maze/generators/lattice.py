@@ -20,22 +20,22 @@ CHOICES = 12
 """A choice among 1, 2, 3 or 4 is one of 12 equally likely numbers: exactly uniform."""
 
 
-def check_side(side: int, *, least: int = 5) -> int:
+def check_side(side: int, *, most: int = MOST_SIDE) -> int:
     """The side of a maze as an integer.
 
     Raises:
-        ValueError: If it is no whole number of `least` to `MOST_SIDE`.
+        ValueError: If it is no whole number of 5 to `most`.
     """
-    return whole_number(side, "size", least=least, most=MOST_SIDE)
+    return whole_number(side, "size", least=5, most=most)
 
 
-def rooms_across(side: int) -> int:
+def rooms_across(side: int, *, most: int = MOST_SIDE) -> int:
     """The number of rooms along a side, k.
 
     Raises:
         ValueError: If the side is even or out of range.
     """
-    side = check_side(side)
+    side = check_side(side, most=most)
     if side % 2 == 0:
         raise ValueError(
             f"size must be odd, since rooms and walls take turns between two border walls; got "

@@ -62,6 +62,11 @@ def test_large_mazes_have_anchors(definition: Definition) -> None:
     assert anchors.shortest <= anchors.first_find < 2 * 4999
 
 
+@pytest.mark.parametrize("definition", ["dcd", "minimax"])
+def test_a_size_may_be_a_whole_number_as_json_has_it(definition: Definition) -> None:
+    assert perfect_maze(definition, 13.0, seed=1) == perfect_maze(definition, 13, seed=1)  # type: ignore[arg-type]
+
+
 def test_bad_questions_are_refused() -> None:
     for make in (perfect_maze, perfect_mazes):
         with pytest.raises(ValueError, match=r"definition must be one of .*, got 'kruskal'"):
