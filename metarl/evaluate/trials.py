@@ -7,6 +7,7 @@ which is the picture of learning to learn.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,12 @@ Array = NDArray[np.float64]
 
 @torch.no_grad()
 def play(
-    agent: Agent, env: TensorVectorEnv, num_steps: int, options: dict[str, Any] | None = None
+    agent: Agent,
+    env: TensorVectorEnv,
+    num_steps: int,
+    options: dict[str, Any] | None = None,
+    *,
+    before_step: Callable[[], object] = lambda: None,
 ) -> Array:
     """Play one trial in every environment.
 
@@ -32,15 +38,17 @@ def play(
         env: B environments.
         num_steps: Steps T of a trial.
         options: For the environment's ``reset``, e.g. its tasks.
+        before_step: Called before every step, to look at the environments.
 
     Returns:
         Rewards ``[T, B]``; ``rewards[t]`` is the consequence of the action at time t.
     """
     agent.begin(env.num_envs)
-    reset, step = in_tensors(env)
-    observation, _ = reset(options=options)
+    observation, _ = in_tensors(env)[0](options=options)
+    _, step = in_tensors(env)  # a reset may choose another way of stepping
     rewards = []
     for _ in range(num_steps):
+        before_step()
         observation, reward, terminated, truncated, _ = step(agent.act(observation))
         agent.observe(reward, terminated, truncated)
         rewards.append(reward)
@@ -55,16 +63,11 @@ def play_in_own_time(
     Returns:
         Rewards ``[T, B]``, and the number of the episode of each step, from 0.
     """
-    agent.begin(env.num_envs)
-    observation, _ = env.reset(options=options)
-    rewards, episodes = [], []
-    for _ in range(num_steps):
-        episodes.append(env.episodes)
-        observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
-        agent.observe(reward, terminated, truncated)
-        rewards.append(reward)
-    paid = torch.stack(rewards).cpu().to(torch.float64).numpy()
-    return paid, torch.stack(episodes).cpu().numpy()
+    episodes: list[torch.Tensor] = []
+    rewards = play(
+        agent, env, num_steps, options, before_step=lambda: episodes.append(env.episodes)
+    )
+    return rewards, torch.stack(episodes).cpu().numpy()
 
 
 @dataclass(frozen=True)

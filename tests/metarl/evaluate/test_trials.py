@@ -89,6 +89,25 @@ def test_play_asks_in_turn_and_returns_the_consequences():
     ]
 
 
+def test_play_steps_as_the_reset_has_chosen():
+    class Env:
+        num_envs = 1
+
+        def reset(self, *, options=None):
+            self.step = self.chosen
+            return torch.zeros(1, 1), {}
+
+        def step(self, actions):
+            raise AssertionError("as before the reset")
+
+        def chosen(self, actions):
+            no = torch.zeros(1, dtype=torch.bool)
+            return torch.zeros(1, 1), torch.ones(1), no, no, {}
+
+    agent = UniformAgent(2, torch.Generator())
+    assert play(agent, Env(), 3).tolist() == [[1], [1], [1]]
+
+
 def test_the_uniform_agent_is_uniform_and_seeded():
     draws = [
         UniformAgent(4, torch.Generator().manual_seed(1)).act(torch.zeros(4000, 2))
