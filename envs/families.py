@@ -1,7 +1,8 @@
 """The families of environments: one folder and one line each. Imports nothing.
 
 Family NAME in folder FOLDER has the id ``metarl/NAME-v0``, and the folder offers the single
-environment ``NAMEEnv`` and its tensor twin ``NAMEVectorEnv``.
+environment ``NAMEEnv``, its tensor twin ``NAMEVectorEnv``, and ``PROBLEMS``, the family as problems
+(`envs.problems`).
 """
 
 FAMILIES = {

@@ -1,6 +1,6 @@
 """The environments by name: each is a problem (`metarl.rl.Problem`), and its fields are its flags.
 
-A further one is a folder in `envs`, a problem in `envs.problems` and an entry here.
+Those of `envs.problems`, some of them with other defaults or flags than in Python.
 """
 
 from __future__ import annotations
@@ -12,10 +12,6 @@ import tyro
 
 from envs import problems
 from envs.maze.generators import GENERATORS
-from envs.problems import MDP, Bandit, GridNavi, Parted, Point
-from experiments.maze_pictures import MazePictures
-from experiments.maze_problems import Mazes
-from experiments.minigrid_pictures import MinigridPictures
 from metarl.errors import UserError
 from metarl.rl.gymnasium_problem import problem_of
 from metarl.rl.problem import Problem, check_problem
@@ -23,8 +19,8 @@ from metarl.run import one_of
 
 
 @dataclass(frozen=True)
-class Maze(MazePictures, problems.Maze):
-    """The maze, whose episodes are filmed.
+class Maze(problems.Maze):
+    """One maze with hidden goals.
 
     Attributes:
         maze: Generator of the maze (`envs.maze.generators`).
@@ -34,8 +30,8 @@ class Maze(MazePictures, problems.Maze):
 
 
 @dataclass(frozen=True)
-class Minigrid(MinigridPictures, problems.Minigrid):
-    """Minigrid, whose episodes are filmed.
+class Minigrid(problems.Minigrid):
+    """The tasks of an id of Minigrid.
 
     Attributes:
         max_steps: Steps of an episode, at most; 0: as many as the id says.
@@ -45,7 +41,7 @@ class Minigrid(MinigridPictures, problems.Minigrid):
 
 
 @dataclass(frozen=True)
-class OtherMazes(Mazes):
+class OtherMazes(problems.RandomMazes):
     """Another maze per task; the agent is shown where it is, which a policy without memory needs.
 
     Attributes:
@@ -69,9 +65,7 @@ class Foreign:
     horizon: int | None = None
 
 
-BUILT_IN = (Maze, OtherMazes, Minigrid, Point, GridNavi, Bandit, MDP)
-
-ENVIRONMENTS: dict[str, type[Parted]] = {environment.name: environment for environment in BUILT_IN}
+ENVIRONMENTS = problems.PROBLEMS | {one.name: one for one in (Maze, OtherMazes, Minigrid)}
 """Environments that ``--env`` knows by name, beside ``module:factory``."""
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from envs.maze.generators import GENERATORS
-from envs.random_mazes import RandomMazes
-from experiments.maze_problems import MINIGRID, Grids, HiddenGoals, TrialMazes
+from envs.problems import HiddenGoals, RandomMazes
+from experiments.maze_problems import MINIGRID, Grids, TrialMazes
 from experiments.maze_references import GridReferences, LayoutReferences, RoomReferences
 from experiments.maze_settings import TrainSettings
 from metarl.errors import UserError

@@ -10,8 +10,8 @@ import tyro
 
 from envs.base.pictures import Window
 from envs.maze import draw
+from envs.problems import RandomMazes
 from experiments.maze_evaluation import Elsewhere
-from experiments.maze_problems import Mazes
 from metarl.evaluate.film import Frame, frames_of, require_filmed
 from metarl.run import at_least
 from metarl.run.showing import ShowSettings
@@ -34,7 +34,7 @@ FRAMES_PER_SECOND = 30
 class PlaySettings:
     """Look for the hidden goal yourself: arrows or wasd move, n is another maze, q leaves."""
 
-    environment: Annotated[Mazes, tyro.conf.arg(name="")] = field(default_factory=Mazes)
+    environment: Annotated[RandomMazes, tyro.conf.arg(name="")] = field(default_factory=RandomMazes)
     """The mazes."""
     seed: int = 0
     """Seed of the mazes."""

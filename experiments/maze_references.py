@@ -20,8 +20,8 @@ from envs.maze.ladder import (
     layout_anchors,
     layout_curves,
 )
-from envs.random_mazes import RandomMazes
-from experiments.maze_problems import Grids, HiddenGoals, known_returns
+from envs.problems import HiddenGoals, RandomMazes
+from experiments.maze_problems import Grids, known_returns
 from metarl.evaluate.finds import (
     RISKS,
     FindStatistics,

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import tyro
 
 from envs.maze.generators import GENERATORS
-from experiments.maze_problems import MINIGRID, Grids, HiddenGoals, PublishedMaze, TrialMazes
+from envs.problems import PublishedMaze
+from experiments.maze_problems import MINIGRID, Grids, Room, TrialMazes
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.methods.agents import Encoder, TrialAgent
@@ -64,7 +65,7 @@ class TrainSettings(RunSettings):
     A resume needs it given again."""
     trial_episodes: int = 1
     """Episodes of a trial, over which the agent's memory and its discounting run on."""
-    environment: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=HiddenGoals)
+    environment: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Room)
     """The mazes."""
     loss: ActorCriticSettings = field(default_factory=ActorCriticSettings)
     """The actor-critic."""

@@ -1,7 +1,7 @@
 """RL^2's Bernoulli bandits; Thompson sampling, UCB1, Gittins indices; exact optima."""
 
 from . import algorithms as bandit_algorithms
-from .env import BanditEnv, BanditVectorEnv
+from .env import Bandit, BanditEnv, BanditVectorEnv
 from .tasks import (
     BanditReturns,
     BanditTask,
@@ -20,3 +20,6 @@ __all__ = [
     "bandit_reference_returns",
     "bayes_optimal_return",
 ]
+
+PROBLEMS = (Bandit,)
+"""The family as problems; `envs.problems` lists those of all families."""

@@ -1,4 +1,4 @@
-"""Bernoulli bandits, one at a time and as one tensor program: the simplest thing to explore.
+"""Bernoulli bandits, one at a time, as one tensor program, as a problem: the simplest to explore.
 
 Duan et al. (2016), section 3.1. A trial is an episode here: the arms stay the same for `horizon`
 pulls.
@@ -7,21 +7,24 @@ pulls.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, Space
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from ..base.checks import check_discrete
+from ..base.checks import check_discrete, whole_number
+from ..base.problem import Anchors, BuiltIn, Family
 from ..base.single import TaskEnv
 from ..base.tasks import TaskSource, as_source
 from ..base.tensor import TensorEnv
-from .tasks import BanditTask, BanditTasks
+from .tasks import BanditTask, BanditTasks, bandit_reference_returns
 
-__all__ = ["BanditEnv", "BanditVectorEnv"]
+__all__ = ["Bandit", "BanditEnv", "BanditVectorEnv"]
 
 
 class BanditEnv(TaskEnv[BanditTask, np.int64]):
@@ -205,3 +208,42 @@ def check_arms(task: BanditTask, num_arms: int) -> BanditTask:
             f"environment with num_arms={task.num_arms}"
         )
     return task
+
+
+@dataclass(frozen=True)
+class Bandit(BuiltIn):
+    """RL^2's Bernoulli bandits; an episode is ``horizon`` pulls.
+
+    Attributes:
+        arms: Arms of the bandit.
+    """
+
+    name: ClassVar[str] = "bandit"
+    has_goal: ClassVar[bool] = False
+    observation: ClassVar[Space[Any]] = Box(0.0, 1.0, (1,), np.float32)
+
+    horizon: int = 10
+    arms: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole_number(self.arms, "arms", least=2)  # one arm is no choice
+
+    @property
+    def actions(self) -> Space[Any]:
+        """The arms."""
+        return Discrete(self.arms)
+
+    @cached_property
+    def splits(self) -> Any:
+        """Probabilities, drawn."""
+        return Family(BanditTasks(self.arms))
+
+    @property
+    def vector_env(self) -> Any:
+        """Bandits."""
+        return partial(BanditVectorEnv, num_arms=self.arms)
+
+    def anchors(self, tasks: Sequence[Any]) -> Anchors:
+        """Returns of random arms, and of the best one."""
+        return Anchors(*bandit_reference_returns(tasks, horizon=self.horizon))

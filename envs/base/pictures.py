@@ -1,20 +1,24 @@
-"""Pictures of text, and the window that shows pictures, for ``render_mode="human"``."""
+"""Pictures of text, what is pictured of an episode, and the window that shows pictures."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["PICTURE_WIDTH", "Colour", "Window", "draw_lines", "panel"]
+__all__ = ["PICTURE_WIDTH", "Colour", "Frame", "Scene", "Window", "draw_lines", "panel"]
 
 PICTURE_WIDTH = 416
 """Pixels a picture of text has, and a small maze is made to fill: room for a caption."""
+
+Frame = NDArray[np.uint8]
+"""A picture, ``[height, width, 3]``."""
 
 Colour = tuple[int, int, int]
 PANEL: Colour = (255, 255, 255)
@@ -22,7 +26,33 @@ TITLE: Colour = (38, 46, 62)
 TEXT: Colour = (92, 101, 120)
 
 
-def draw_lines(text: str) -> NDArray[np.uint8]:
+class Scene(Protocol):
+    """One episode of T steps, as it is told to who draws it (as `metarl.evaluate.film.Scene`)."""
+
+    @property
+    def title(self) -> str:
+        """Name of the agent."""
+
+    @property
+    def task(self) -> Any:
+        """The task played on."""
+
+    @property
+    def seen(self) -> NDArray[Any]:
+        """What ``watch`` noted before the first step and after each, ``[T + 1, ...]``."""
+
+    @property
+    def actions(self) -> NDArray[Any]:
+        """Actions ``[T, ...]``."""
+
+    def earned(self, t: int) -> float:
+        """Rewards of the first t steps together."""
+
+    def found(self, t: int) -> bool:
+        """Whether step t (from 1) paid."""
+
+
+def draw_lines(text: str) -> Frame:
     """A picture of lines of text in letters of one width.
 
     Returns:
@@ -31,7 +61,7 @@ def draw_lines(text: str) -> NDArray[np.uint8]:
     return panel(text.rstrip("\n"), PICTURE_WIDTH, 32, mono=True)
 
 
-def panel(caption: str, width: int, cell_size: int, *, mono: bool = False) -> NDArray[np.uint8]:
+def panel(caption: str, width: int, cell_size: int, *, mono: bool = False) -> Frame:
     """uint8 [height, width, 3] with the caption; a line too long gets smaller letters."""
     size = max(10, min(round(0.62 * cell_size), width // 20))
     line_height = round(1.45 * size)
@@ -75,7 +105,7 @@ class Window:
         self._clock = pygame.time.Clock()
         pygame.display.set_caption(title)
 
-    def show(self, picture: NDArray[np.uint8]) -> None:
+    def show(self, picture: Frame) -> None:
         """Shows `picture`, uint8 [height, width, 3]."""
         pygame = self._pygame
         size = (picture.shape[1], picture.shape[0])

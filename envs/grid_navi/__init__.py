@@ -1,6 +1,6 @@
 """VariBAD's grid with a hidden goal; exact returns of explorers."""
 
-from .env import GridNaviEnv, GridNaviVectorEnv
+from .env import GridNavi, GridNaviEnv, GridNaviVectorEnv
 from .tasks import GridNaviReturns, GridNaviTask, grid_navi_reference_returns, grid_navi_tasks
 
 __all__ = [
@@ -11,3 +11,6 @@ __all__ = [
     "grid_navi_reference_returns",
     "grid_navi_tasks",
 ]
+
+PROBLEMS = (GridNavi,)
+"""The family as problems; `envs.problems` lists those of all families."""

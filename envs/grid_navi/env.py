@@ -1,4 +1,4 @@
-"""GridNavi, a small grid with a hidden goal to search for: one, and many as one tensor program.
+"""GridNavi, a small grid with a hidden goal to search for: one, a tensor program, a problem.
 
 Zintgraf et al. (2020), section 5.1. An episode has 15 steps; `envs.Trial` makes a trial of four.
 """
@@ -6,22 +6,34 @@ Zintgraf et al. (2020), section 5.1. An episode has 15 steps; `envs.Trial` makes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, Space
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.checks import check_discrete
+from ..base.problem import FRACTIONS, SALT, Anchors, BuiltIn
 from ..base.single import TaskEnv
 from ..base.tasks import TaskSet, as_source
 from ..base.tensor import TensorEnv
-from .tasks import ELSEWHERE, MOVES, ON_GOAL, GridNaviTask, Point, grid_navi_tasks, next_cells
+from .tasks import (
+    ELSEWHERE,
+    MOVES,
+    ON_GOAL,
+    GridNaviTask,
+    Point,
+    grid_navi_reference_returns,
+    grid_navi_tasks,
+    next_cells,
+)
 
-__all__ = ["GridNaviEnv", "GridNaviVectorEnv"]
+__all__ = ["GridNavi", "GridNaviEnv", "GridNaviVectorEnv"]
 
 ACTION_NAMES = ("stay", "up", "right", "down", "left")
 
@@ -260,3 +272,34 @@ def grid_navi_observations(size: int, one_hot: bool) -> NDArray[np.float32]:
 def observation_space(observations: NDArray[np.float32]) -> Box[Any]:
     """The space of the rows of `observations`."""
     return Box(0.0, float(observations.max()), observations.shape[1:], np.float32)
+
+
+@dataclass(frozen=True)
+class GridNavi(BuiltIn):
+    """VariBAD's grid of 5 x 5 cells, a goal on one of 21; the cell is seen as a one-hot vector.
+
+    Attributes:
+        salt: Another one deals the tasks out differently to the sides.
+    """
+
+    name: ClassVar[str] = "gridnavi"
+    observation: ClassVar[Space[Any]] = Box(0.0, 1.0, (25,), np.float32)
+    actions: ClassVar[Space[Any]] = Discrete(5)
+
+    horizon: int = 15
+    salt: str = SALT
+
+    @cached_property
+    def splits(self) -> Any:
+        """Goals, dealt out."""
+        return grid_navi_tasks().split(**FRACTIONS, salt=self.salt)
+
+    @property
+    def vector_env(self) -> Any:
+        """Grids."""
+        return partial(GridNaviVectorEnv, one_hot=True)
+
+    def anchors(self, tasks: Sequence[Any]) -> Anchors:
+        """Returns of random actions, and of who knows the goal."""
+        returns = grid_navi_reference_returns(tasks, horizon=self.horizon)
+        return Anchors(returns.random, returns.oracle)

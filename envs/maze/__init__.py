@@ -11,6 +11,8 @@ from .ladder import LayoutAnchors, layout_anchors
 from .layout import Cell, Layout
 from .named import named_mazes
 from .parts import split_by_layout
+from .problems import Maze
+from .random_mazes import RandomMazes
 from .tasks import MazeTask, maze_tasks
 from .tensor import GridMazeVectorEnv
 
@@ -32,3 +34,6 @@ __all__ = [
     "split_by_layout",
     "tasks_from_file",
 ]
+
+PROBLEMS = (Maze, RandomMazes)
+"""The family as problems; `envs.problems` lists those of all families."""

@@ -10,15 +10,16 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch import Tensor
 
-from ..base.pictures import PICTURE_WIDTH, Colour, panel
+from ..base.pictures import PICTURE_WIDTH, Colour, Frame, Scene, panel
 from .layout import Cell, Layout
 
-__all__ = ["draw", "maze_caption"]
+__all__ = ["MazePictures", "draw", "maze_caption"]
 
 SUPERSAMPLING = 3
 TRAIL_LENGTH = 60
@@ -33,6 +34,9 @@ AGENT_EDGE: Colour = (255, 255, 255)
 GOAL: Colour = (244, 178, 62)
 GOAL_TILE: Colour = (253, 234, 196)
 
+ARROWS = "↑↓←→"
+"""Actions in words."""
+
 
 def draw(
     layout: Layout,
@@ -42,7 +46,7 @@ def draw(
     caption: str = "",
     cell_size: int | None = None,
     facing: int | None = None,
-) -> NDArray[np.uint8]:
+) -> Frame:
     """Draws a maze.
 
     Args:
@@ -167,3 +171,54 @@ def _middle(cell: Cell, unit: int) -> tuple[float, float]:
 def _blend(below: Colour, above: Colour, strength: float) -> Colour:
     red, green, blue = (round(b + strength * (a - b)) for b, a in zip(below, above, strict=True))
     return red, green, blue
+
+
+class MazePictures:
+    """Pictures that films ask of a problem of mazes (`metarl.evaluate.film.Filmed`)."""
+
+    def watch(self, env: Any) -> Tensor:
+        """Row and column of every agent, ``[B, 2]``."""
+        positions: Tensor = env.unwrapped.agent_positions
+        return positions
+
+    def pictures(self, scene: Scene, t: int, cell_size: int | None) -> tuple[Frame, ...]:
+        """The maze after t steps; a find is shown on the goal first, then where it led to."""
+        after = _picture(scene, t, cell_size)
+        return (_picture(scene, t, cell_size, arriving=True), after) if scene.found(t) else (after,)
+
+    def whole(self, scene: Scene, t: int, cell_size: int | None) -> Frame:
+        """The maze with the way of t steps."""
+        return _picture(scene, t, cell_size, whole_trail=True)
+
+
+def _picture(
+    scene: Scene,
+    t: int,
+    cell_size: int | None,
+    *,
+    arriving: bool = False,
+    whole_trail: bool = False,
+) -> Frame:
+    """A maze after t steps, uint8 ``[height, width, 3]``.
+
+    Args:
+        scene: What was played; cells were noted.
+        t: Steps taken.
+        cell_size: Pixels of a cell; None chooses by the maze.
+        arriving: Step t found the goal: show the agent on it, before the teleport.
+        whole_trail: Show the way since the start, not since the last teleport.
+    """
+    cells = [(int(row), int(column)) for row, column in scene.seen[: t + 1]]
+    goal = scene.task.goal
+    finds = [k for k in range(1, t + (not arriving)) if scene.found(k)]
+    start = 0 if whole_trail or not finds else finds[-1]
+    trail = cells[start:]
+    action = ARROWS[int(scene.actions[t - 1])] if t else "–"
+    return draw(
+        scene.task.layout,
+        agent=goal if arriving else cells[t],
+        goal=goal,
+        trail=(*trail[:-1], goal) if arriving else trail,
+        caption=f"{scene.title}\nstep {t}  action {action}  reward {scene.earned(t):g}",
+        cell_size=cell_size,
+    )

@@ -32,6 +32,7 @@ __all__ = [
     "Respawn",
     "Start",
     "Tasks",
+    "check_pay",
     "same_rule",
     "same_sight",
 ]
@@ -284,6 +285,18 @@ def _sizes(layout: Layout | None, source: TaskSource[MazeTask]) -> Sizes:
             f"of mazes of up to {side}"
         )
     return Sizes((side - 2) ** 2, side, side)
+
+
+def check_pay(reward: float, **costs: float) -> None:
+    """Checks what a problem pays for a find, and the numbers beside it.
+
+    Raises:
+        ValueError: If the reward is not above 0, or another is negative.
+    """
+    if not (math.isfinite(reward) and reward > 0):
+        raise ValueError(f"reward must be above 0, got {reward}")
+    for name, value in costs.items():
+        _not_negative(value, name)
 
 
 def _not_negative(value: float, name: str) -> float:

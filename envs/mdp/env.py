@@ -1,4 +1,4 @@
-"""Random Markov decision processes, one at a time and as one tensor program.
+"""Random Markov decision processes, one at a time, as one tensor program, and as a problem.
 
 Duan et al. (2016), section 3.2. An episode has 10 steps; `envs.Trial` makes a trial of several.
 """
@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, Space
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.checks import check_discrete
+from ..base.problem import Anchors, BuiltIn, Family
 from ..base.single import TaskEnv
 from ..base.tasks import TaskSource, as_source
 from ..base.tensor import TensorEnv
-from .tasks import MDPTask, MDPTasks, next_state_thresholds
+from .tasks import MDPTask, MDPTasks, mdp_reference_returns, next_state_thresholds
 
-__all__ = ["TabularMDPEnv", "TabularMDPVectorEnv"]
+__all__ = ["MDP", "TabularMDPEnv", "TabularMDPVectorEnv"]
 
 
 class TabularMDPEnv(TaskEnv[MDPTask, np.int64]):
@@ -247,3 +250,29 @@ def check_sizes(task: MDPTask, num_states: int, num_actions: int) -> MDPTask:
             f"num_states={task.num_states}, num_actions={task.num_actions}"
         )
     return task
+
+
+@dataclass(frozen=True)
+class MDP(BuiltIn):
+    """RL^2's random decision processes with 10 states and 5 actions."""
+
+    name: ClassVar[str] = "mdp"
+    has_goal: ClassVar[bool] = False
+    observation: ClassVar[Space[Any]] = Box(0.0, 1.0, (10,), np.float32)
+    actions: ClassVar[Space[Any]] = Discrete(5)
+
+    horizon: int = 10
+
+    @cached_property
+    def splits(self) -> Any:
+        """Processes, drawn."""
+        return Family(MDPTasks())
+
+    @property
+    def vector_env(self) -> Any:
+        """Processes."""
+        return TabularMDPVectorEnv
+
+    def anchors(self, tasks: Sequence[Any]) -> Anchors:
+        """Returns of random actions, and of the best policy."""
+        return Anchors(*mdp_reference_returns(tasks, horizon=self.horizon))

@@ -1,6 +1,7 @@
 """Minigrid: its ids as task distributions, played by Minigrid and by a tensor twin."""
 
 from .env import MinigridEnv
+from .problem import Minigrid
 from .returns import MinigridAnchors, minigrid_anchors
 from .task_set import MinigridTasks, minigrid_tasks
 from .tasks import MinigridTask
@@ -15,3 +16,6 @@ __all__ = [
     "minigrid_anchors",
     "minigrid_tasks",
 ]
+
+PROBLEMS = (Minigrid,)
+"""The family as problems; `envs.problems` lists those of all families."""

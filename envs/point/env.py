@@ -1,4 +1,4 @@
-"""Points in the plane that look for a hidden goal: MAML's 2D navigation, one and many.
+"""Points in the plane that look for a hidden goal: MAML's 2D navigation, one, many, a problem.
 
 Finn et al. (2017), section 5.3.1. As in the published environment a step is paid the distance that
 is left *after* the move and an episode ends near the goal, where "near" is a square.
@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Space
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.arrays import as_tensor
 from ..base.checks import check_horizon
+from ..base.problem import FRACTIONS, SALT, Anchors, BuiltIn
 from ..base.single import TaskEnv
 from ..base.tasks import TaskSource, as_source
 from ..base.tensor import TensorEnv
-from .tasks import PointTask, PointTasks
+from .tasks import PointTask, PointTasks, point_reference_returns
 
-__all__ = ["PointNavigationEnv", "PointNavigationVectorEnv"]
+__all__ = ["Point", "PointNavigationEnv", "PointNavigationVectorEnv"]
+
+LONGEST_STEP = 0.1
+"""Longest step of the problem, in units of the plane."""
 
 Vector = NDArray[np.float32]
 
@@ -264,3 +270,34 @@ def check_point_settings(
     if not (math.isfinite(goal_radius) and goal_radius >= 0):
         raise ValueError(f"goal_radius must be finite and at least 0, got {goal_radius}")
     return float(max_step), float(goal_radius), float(action_scale)
+
+
+@dataclass(frozen=True)
+class Point(BuiltIn):
+    """MAML's point in the plane; an action of 1 is the longest step.
+
+    Attributes:
+        salt: Another one deals the tasks out differently to the sides.
+    """
+
+    name: ClassVar[str] = "point"
+    observation: ClassVar[Space[Any]] = Box(-np.inf, np.inf, (2,), np.float32)
+    actions: ClassVar[Space[Any]] = Box(-1.0, 1.0, (2,), np.float32)
+
+    horizon: int = 100
+    salt: str = SALT
+
+    @cached_property
+    def splits(self) -> Any:
+        """Cells of the plane, dealt out."""
+        return PointTasks().split(**FRACTIONS, salt=self.salt)
+
+    @property
+    def vector_env(self) -> Any:
+        """Points."""
+        return partial(PointNavigationVectorEnv, max_step=LONGEST_STEP, action_scale=LONGEST_STEP)
+
+    def anchors(self, tasks: Sequence[Any]) -> Anchors:
+        """Returns of standing still, and of the straight way."""
+        floor, best = point_reference_returns(tasks, horizon=self.horizon)
+        return Anchors(floor, best, "standing still")

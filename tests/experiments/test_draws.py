@@ -11,7 +11,7 @@ from gymnasium.vector import SyncVectorEnv
 
 import envs
 from envs.bandit.tasks import BanditTask
-from experiments.environments import Bandit, Maze
+from envs.problems import Bandit, Maze
 from experiments.maze_adapt import RECIPE
 from metarl.compare.results import read_run
 from metarl.methods import gradient

@@ -7,8 +7,8 @@ import pytest
 
 from envs import pillar_maze
 from envs.maze import anchors as oracle
+from envs.problems import HiddenGoals
 from experiments.maze import RECIPE, defaults
-from experiments.maze_problems import HiddenGoals
 from metarl.rl import tasks
 from metarl.run import train
 

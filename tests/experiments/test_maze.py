@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from envs.maze import anchors as oracle
+from envs.problems import HiddenGoals
 from experiments.maze import RECIPE, defaults
-from experiments.maze_problems import HiddenGoals
 from experiments.maze_settings import CORES
 from metarl.core import num_parameters, partition
 from metarl.runs.directory import RunDirectory, find_runs

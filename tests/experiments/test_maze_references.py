@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from envs.maze.ladder import ANCHORS
-from envs.random_mazes import RandomMazes
+from envs.maze.random_mazes import RandomMazes
 from experiments.maze_references import SHOWN, LayoutReferences
 from metarl.plots.references import REFERENCES, explained
 

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from envs.random_mazes import RandomMazes
+from envs.maze.random_mazes import RandomMazes
+from envs.problems import HiddenGoals
 from experiments.maze import RECIPE, defaults
 from experiments.maze_play import Play, PlaySettings, play
-from experiments.maze_problems import HiddenGoals, Mazes
 from experiments.maze_settings import CORES
 from metarl.runs.directory import find_runs
 from tests.experiments.scripts import maze as main
@@ -59,10 +59,11 @@ def trained(tmp_path_factory):
 def test_without_mazes_the_room_is_trained_in():
     settings = defaults()
     assert settings.is_room
-    assert type(settings.environment) is HiddenGoals
+    assert isinstance(settings.environment, HiddenGoals)
     assert (settings.method, settings.core, settings.iterations) == ("warp-rnn", "warp", 20_000)
     old_demo = defaults("demo", mazes="room")
-    assert (type(old_demo.environment), old_demo.environment.size) == (HiddenGoals, 9)
+    assert isinstance(old_demo.environment, HiddenGoals)
+    assert old_demo.environment.size == 9
 
 
 def test_random_mazes_have_settings_of_their_own():
@@ -218,7 +219,7 @@ def test_the_ways_to_some_finds_are_one_picture(trained, tmp_path, capsys):
 
 
 def test_keys_move_through_a_maze_until_it_is_over():
-    game = Play(PlaySettings(Mazes(size="9", horizon=30)))
+    game = Play(PlaySettings(RandomMazes(size="9", horizon=30)))
     before = game.task
     row, column = game.task.start
     (beside, *_) = game.task.layout.neighbours(game.task.start)
@@ -238,7 +239,7 @@ def test_keys_move_through_a_maze_until_it_is_over():
 
 
 def test_an_agent_that_turns_is_played_by_three_keys():
-    game = Play(PlaySettings(Mazes(size="9", horizon=30, view="egocentric-5")))
+    game = Play(PlaySettings(RandomMazes(size="9", horizon=30, view="egocentric-5")))
     for key in ("left", "right", "up", "down"):
         game.press(key)
     assert game.step == 3
@@ -250,7 +251,7 @@ def test_a_window_is_played_in_and_closed(monkeypatch, capsys):
     pygame.display.init()
     for key in (pygame.K_UP, pygame.K_n, pygame.K_q):
         pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
-    play(PlaySettings(Mazes(size="9")))
+    play(PlaySettings(RandomMazes(size="9")))
     assert "returns: 0, 0" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ import torch
 
 import envs
 import metarl
-from experiments.environments import Maze, Point
+from envs.problems import Maze, Point
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory, find_runs
 from tests.experiments.scripts import maze, maze_adapt

@@ -8,7 +8,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from envs import GridMazeVectorEnv, pillar_maze
-from experiments.maze_problems import HiddenGoals
+from envs.problems import HiddenGoals
 from metarl.evaluate.adapter import Measurement
 from metarl.methods.agents import TrialAgent
 from metarl.methods.recurrent import RecurrentLearning

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from experiments.maze_problems import HiddenGoals
+from envs.problems import HiddenGoals
 from metarl.errors import UserError
 from metarl.methods.agents import TrialAgent
 from metarl.methods.recurrent import RecurrentLearning

@@ -2,9 +2,9 @@
 
 import pytest
 
+from envs.problems import HiddenGoals
 from experiments.maze import RECIPE as MAZE
 from experiments.maze_adapt import RECIPE as MAZE_ADAPT
-from experiments.maze_problems import HiddenGoals
 from metarl.core import OptimiserSettings
 from metarl.runs.config import today
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from envs.minigrid.reading import make_minigrid, set_task
-from experiments.environments import Minigrid
+from envs.problems import Minigrid
 from metarl.evaluate.film import Scene, require_filmed
 
 
@@ -32,4 +32,4 @@ def test_pictures_are_minigrids(env_id: str) -> None:
         (picture,) = film.pictures(scene, t, 16)
         height, width, _ = frames[t].shape
         np.testing.assert_array_equal(picture[:height, :width], frames[t])
-    assert film.whole(scene, 0, None).shape[1] == max(200, 32 * task.width)  # words need room
+    assert film.whole(scene, 0, None).shape[1] == max(208, 32 * task.width)  # words need room

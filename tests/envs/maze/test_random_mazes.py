@@ -6,7 +6,7 @@ import torch
 from envs import MazeFamily, MazeTask, layout_anchors, layout_hash, named_mazes
 from envs.maze.few import FewLayouts
 from envs.maze.generators import GENERATORS
-from envs.random_mazes import RandomMazes, is_perfect, sizes_of, usual_horizon
+from envs.maze.random_mazes import RandomMazes, is_perfect, sizes_of, usual_horizon
 from metarl.rl.problem import check_problem
 
 CPU = torch.device("cpu")

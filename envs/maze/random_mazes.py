@@ -1,6 +1,6 @@
 """Random mazes as a problem: another layout in every trial, and unseen ones to test on.
 
-    from envs.random_mazes import RandomMazes
+    from envs.problems import RandomMazes
     from metarl.experiment import Experiment
 
     Experiment(RandomMazes("dfs", "9"), METHODS["rl2"]()).train("runs/mazes")
@@ -24,28 +24,25 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from gymnasium.spaces import Discrete, Space
 
-from .base.checks import whole_number
-from .base.problem import SALT
-from .base.tasks import Splits, TaskSet
-from .base.tensor import TensorEnv
-from .maze import (
-    GridMazeVectorEnv,
-    Layout,
-    MazeFamily,
-    MazeTask,
-    maze_tasks,
-    named_mazes,
-    split_by_layout,
-    tasks_from_file,
-)
-from .maze.few import FewLayouts
-from .maze.generators import GENERATORS, make_layout
-from .maze.ladder import LADDER, LayoutAnchors, layout_anchors
-from .maze.settings import Respawn
-from .maze.views import Sight, View
-from .problems import Anchors, BuiltIn
+from ..base.checks import whole_number
+from ..base.problem import SALT, Anchors, BuiltIn
+from ..base.tasks import Splits, TaskSet
+from ..base.tensor import TensorEnv
+from .drawing import MazePictures
+from .family import MazeFamily
+from .few import FewLayouts
+from .files import tasks_from_file
+from .generators import GENERATORS, make_layout
+from .ladder import LayoutAnchors, layout_anchors
+from .layout import Layout
+from .named import named_mazes
+from .parts import split_by_layout
+from .settings import Respawn, check_pay
+from .tasks import MazeTask, maze_tasks
+from .tensor import GridMazeVectorEnv
+from .views import Sight, View
 
-__all__ = ["LADDER", "NAMED", "RandomMazes", "sizes_of", "usual_horizon"]
+__all__ = ["NAMED", "RandomMazes", "sizes_of", "usual_horizon"]
 
 FRACTIONS: dict[str, Any] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Shares of the layouts to train on, to choose by and to test on, dealt out by their hash."""
@@ -71,7 +68,7 @@ class Stage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RandomMazes(BuiltIn):
+class RandomMazes(MazePictures, BuiltIn):
     """Mazes of a generator, or of a file, each with a hidden goal.
 
     Attributes:
@@ -122,12 +119,8 @@ class RandomMazes(BuiltIn):
             object.__setattr__(self, "horizon", usual_horizon(largest))
         super().__post_init__()
         whole_number(self.num_layouts, "num_layouts", least=0)
-        if not (math.isfinite(self.reward) and self.reward > 0):
-            raise ValueError(f"reward must be above 0, got {self.reward}")
-        for name in ("wall_penalty", "exploration_bonus"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and at least 0, got {value}")
+        bonus, penalty = self.exploration_bonus, self.wall_penalty
+        check_pay(self.reward, wall_penalty=penalty, exploration_bonus=bonus)
         _ = self._sight, self.splits, self.stages  # which refuse what they cannot be made of
 
     def check_sides(self) -> None:

@@ -8,7 +8,7 @@ from PIL import Image, ImageSequence
 
 from envs import MazeTask, pillar_maze
 from envs.maze.drawing import AGENT, GOAL, WALL
-from experiments.environments import Maze
+from envs.problems import Maze
 from metarl.evaluate.film import Scene, frames_of, write_film
 
 
@@ -33,7 +33,7 @@ def test_before_the_first_step_there_is_no_action_and_the_caption_shows_that(mon
     captions = []
     picture = np.zeros((4, 4, 3), np.uint8)
     drawn = lambda *args, caption, **words: captions.append(caption) or picture  # noqa: E731
-    monkeypatch.setattr("experiments.maze_pictures.draw", drawn)
+    monkeypatch.setattr("envs.maze.drawing.draw", drawn)
     film([winding_walk(5, 2)], 2, 16)
     assert captions[:2] == [
         "walker\nstep 0  action –  reward 0",
