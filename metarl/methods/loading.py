@@ -1,6 +1,6 @@
 """A trained agent in one line: `load(path)`, then `begin` and `act`, in anybody's loop.
 
-    agent = metarl.load("runs/warp")
+    agent = metarl.load("runs/warp")       # or one of the package: `zoo.names()`
     observation, _ = env.reset()
     agent.begin()
     while not done:
@@ -28,12 +28,15 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl import zoo
 from metarl.core import Params, stack
 from metarl.core.settings import Method
 from metarl.errors import RunDirectoryError, UserError
 from metarl.meta.method import GradientMethod
 from metarl.methods import METHODS
 from metarl.methods.agents import AdaptingPolicy, Agent, TrialAgent
+from metarl.methods.few_shot import RECIPES as FROM_EXAMPLES
+from metarl.methods.few_shot import load_network
 from metarl.methods.gradient import GradientAdapter, GradientLearning
 from metarl.methods.learning import agent_for
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
@@ -187,23 +190,34 @@ class LoadedAgent:
 
 
 def load(
-    path: Path | str, *, device: torch.device | str = "cpu", seed: int = 0, greedy: bool = False
-) -> LoadedAgent:
-    """Load the agent of a run of `experiments.maze` or `experiments.maze_adapt`.
+    name_or_path: Path | str,
+    *,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    greedy: bool = False,
+) -> Any:
+    """Load an agent of the package by name, or the agent of a run by its path.
 
     Args:
-        path: A run directory, exported ones and those of version 0.1 too.
+        name_or_path: One of `metarl.zoo.names`, or a run directory, exported ones and those of
+            version 0.1 too. A folder of that name that there is comes first.
         device: Where the agent computes.
         seed: Of the actions that are drawn.
         greedy: Take the most probable action (the mean) instead of drawing one.
 
+    Returns:
+        What plays, `LoadedAgent`; of a run that learned from examples (`experiments.regression`,
+        `experiments.omniglot`) what adapts to others, `metarl.methods.few_shot.LoadedNetwork`.
+
     Raises:
-        UserError: It is no run directory, of other agents, or damaged.
+        UserError: There is no such agent or run directory, or it is of other agents, or damaged.
     """
-    run = RunDirectory.open(Path(path))
+    run = RunDirectory.open(zoo.find(name_or_path))
+    place = torch.device(device)
+    if recipe_of(run.config) in FROM_EXAMPLES:
+        return load_network(run, place)
     method, agent = stored(run)
     params = parameters(run)
-    place = torch.device(device)
     if isinstance(agent, TrialAgent) and isinstance(method, RL2Settings):
         recurrent = RecurrentLearning(cast(Any, None), method, agent)
         trials = replace(recurrent, problem=cast(Problem, interface(run, recurrent, params)))
@@ -239,7 +253,8 @@ def stored(run: RunDirectory) -> tuple[Method, Agent]:
     ):
         raise RunDirectoryError(
             f"{run.path} has no agent to load: it is a run of --method {name} of {recipe}; agents "
-            "are those of experiments.maze and experiments.maze_adapt, but for ppo"
+            "are those of experiments.maze and experiments.maze_adapt, but for ppo; and of "
+            "experiments.regression and experiments.omniglot, which learn from examples"
         )
     usual = Stored(kind.name, kind(), agent_for(kind))
     own = {f.name for f in fields(cast(Any, usual.agent))}

@@ -83,6 +83,22 @@ class SelectedLearner:
         self._regular = selection.get("regular", self.best)
 
 
+def learned_state(run: RunDirectory, learner: MetaLearner) -> None:
+    """Give a learner the best that its run has learned: as validated, or where it ended.
+
+    Args:
+        run: Run of the learner, with or without validations.
+        learner: Learner as it was before its first iteration; changed in place.
+
+    Raises:
+        UserError: The checkpoint is not of these settings.
+    """
+    state = run.load_checkpoint()
+    with run.fits_settings():
+        best = state["learner"].get("selection", {}).get("best")
+        learner.load_state_dict(state["learner"] if best is None else best["learner"])
+
+
 def load_selected(
     run: RunDirectory, learner: MetaLearner, which: Literal["best", "last"]
 ) -> dict[str, Any]:
