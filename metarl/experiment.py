@@ -14,9 +14,9 @@ are those of the scripts: locked, resumed bit for bit, read by `metarl.load` and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from metarl.compare.command import write_report
 from metarl.compare.processes import work_off
@@ -25,12 +25,13 @@ from metarl.compare.settings import Comparison, ComparisonEvaluation
 from metarl.compare.work import Job, Script, check_same
 from metarl.core.settings import Method
 from metarl.devices import resolve_device
-from metarl.errors import UserError
+from metarl.errors import UserError, check_choice
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.meta.maml import MAMLSettings
 from metarl.methods.agents import Agent
 from metarl.methods.learning import Learning, agent_for, learning
 from metarl.methods.loading import describe_spaces
+from metarl.native import Mode, native_mode
 from metarl.rl.problem import Problem, check_problem
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, evaluate, render
 from metarl.runs import resume
@@ -40,6 +41,9 @@ from metarl.train.loop import LoopSettings
 
 RECIPE = "metarl.experiment"
 """What `config.json` says that such a run is of."""
+
+MAY = ("iterations", "native")
+"""Settings of a run that are not those of its experiment, and yet it is of it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class Experiment:
         log_every: Iterations per line of metrics.
         checkpoint_every: Iterations between checkpoints.
         device: auto, cpu, cuda, cuda:1, ...
+        native: auto: native kernels where there are some, eager code elsewhere; off: eager code
+            alone. Its last bits differ, so `resume` keeps to what a run began with, unless it is
+            off here.
 
     Raises:
         UserError: It is no problem, or a count is below 1.
@@ -68,8 +75,10 @@ class Experiment:
     log_every: int = 10
     checkpoint_every: int = 50
     device: str = "auto"
+    native: Mode = "auto"
 
     def __post_init__(self) -> None:
+        check_choice("native", self.native, get_args(Mode))
         check_problem(self.problem)
         if self.meta_batch < 1:
             raise UserError(f"meta_batch must be at least 1, got {self.meta_batch}")
@@ -88,7 +97,11 @@ class Experiment:
     def loop(self) -> LoopSettings:
         """Return when training ends, writes and saves."""
         return LoopSettings(
-            self.iterations, self.log_every, self.checkpoint_every, self.learner.schedule
+            self.iterations,
+            self.log_every,
+            self.checkpoint_every,
+            self.learner.schedule,
+            self.native,
         )
 
     def learning(self) -> Learning:
@@ -106,6 +119,7 @@ class Experiment:
             "meta_batch": self.meta_batch,
             "log_every": self.log_every,
             "checkpoint_every": self.checkpoint_every,
+            "native": self.native,
         }
         kept: dict[str, Any] = to_json(settings, "config")
         return kept
@@ -121,6 +135,7 @@ class Experiment:
             UserError: It cannot be trained, or the place is taken.
             KeyboardInterrupt: Interrupted, after saving: go on with `resume`.
         """
+        native_mode()  # an environment that asks for what is no mode is named before any work
         what = self.learning()
         what.check(self.device, self.meta_batch)
         runs = create_runs(
@@ -147,9 +162,11 @@ class Experiment:
         for run in runs:
             self.check_same(run)
             resume.check_total(run, self.iterations)
-        self.learning().train(
-            runs, self.loop(), self.meta_batch, self.device, resume_to=self.iterations
-        )
+        native = "off" if self.native == "off" else resume.kept_mode(runs)
+        for run in runs:
+            resume.check_kernels(run, native)
+        loop = replace(self.loop(), native=native)
+        self.learning().train(runs, loop, self.meta_batch, self.device, resume_to=self.iterations)
         return runs
 
     def check_same(self, run: RunDirectory) -> None:
@@ -159,7 +176,7 @@ class Experiment:
             UserError: A setting is another; the message names it.
         """
         wanted = {**self.config(), "recipe": RECIPE}
-        other = [n for n, v in wanted.items() if n != "iterations" and run.config.get(n) != v]
+        other = [n for n, v in wanted.items() if n not in MAY and run.config.get(n) != v]
         if other:
             raise UserError(f"{run.path} was trained with another {', '.join(other)}")
 
@@ -264,7 +281,7 @@ def _job(one: Experiment, path: Path, seed: int, evaluation: ComparisonEvaluatio
     settings = one.config()
 
     def planned(config: Mapping[str, Any]) -> _Planned:
-        kept = {name: config.get(name) for name in settings if name != "iterations"}
+        kept = {name: config.get(name) for name in settings if name not in MAY}
         return _Planned(kept, path, (seed,), int(config["iterations"]))
 
     script = Script(

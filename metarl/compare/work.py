@@ -89,7 +89,7 @@ FAILURES = (
 Failures = dict[Path, str]
 """Reasons that runs have failed for, in words, by their directories."""
 
-PLACES = ("run_dir", "resume", "seeds", "device", "data", "json", "run")
+PLACES = ("run_dir", "resume", "seeds", "device", "data", "json", "run", "native")
 """Settings of training and evaluation that say where, and make no difference to what."""
 
 

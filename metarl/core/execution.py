@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
@@ -30,6 +30,8 @@ from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from metarl.core.params import Params
 from metarl.core.pure import impure
 from metarl.core.tasks import TaskBatch, is_divisible
+from metarl.errors import check_choice
+from metarl.native import Mode, using
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices that have an autocast of their own."""
@@ -123,14 +125,18 @@ class Execution:
             then (``torch.set_num_threads(1)``).
         compile: Compile the meta-gradient of a chunk (`core.compilation`): for small networks on
             data sets; minutes at the start, for each size of a chunk and of a batch.
+        native: auto: native kernels where there are some (`metarl.native`), unless they are
+            switched off further out; off: eager code alone.
     """
 
     chunk_size: int | Literal["auto"] | None = None
     num_threads: int = 1
     compile: bool = False
+    native: Mode = "auto"
 
     def __post_init__(self) -> None:
-        """Check the counts of tasks and threads."""
+        """Check the counts of tasks and threads, and the mode."""
+        check_choice("native", self.native, get_args(Mode))
         if isinstance(self.chunk_size, int) and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}")
         if self.num_threads < 1:
@@ -163,7 +169,9 @@ class Execution:
                     yield from self._in_threads(work, waiting)
                     return
             where, part = waiting.popleft()
-            yield where, work(part)
+            with using(self.native):  # not around the yield, which others run in
+                result = work(part)
+            yield where, result
         if obstacle is not None:
             _announce(obstacle)
 
@@ -174,7 +182,7 @@ class Execution:
         modes = ThreadModes.of_this_thread()
 
         def in_modes(part: TaskBatch[Any]) -> ResultT:
-            with modes.entered():
+            with modes.entered(), using(self.native):
                 return work(part)
 
         with ThreadPoolExecutor(self.num_threads) as pool:

@@ -6,6 +6,26 @@ libraries; `mode` is the one switch.
 """
 
 from metarl.native.compiler import NativeUnavailableError, library
-from metarl.native.mode import Mode, kernels, native_mode, using
+from metarl.native.mode import (
+    Mode,
+    Ran,
+    eagerly,
+    kernels,
+    native_mode,
+    recorded,
+    unavailable,
+    using,
+)
 
-__all__ = ["Mode", "NativeUnavailableError", "kernels", "library", "native_mode", "using"]
+__all__ = [
+    "Mode",
+    "NativeUnavailableError",
+    "Ran",
+    "eagerly",
+    "kernels",
+    "library",
+    "native_mode",
+    "recorded",
+    "unavailable",
+    "using",
+]

@@ -35,13 +35,33 @@ class NativeUnavailableError(Exception):
     """There are no native kernels here; the message says why."""
 
 
-@cache
 def library(name: str) -> ctypes.CDLL:
     """The library of the source file ``src/NAME.cpp``, built if it is not there yet.
 
     Raises:
         NativeUnavailableError: It cannot be built or loaded.
     """
+    found = _library(name)
+    if isinstance(found, NativeUnavailableError):
+        raise found
+    return found
+
+
+def built_by(name: str) -> str:
+    """Who built a library that is there, and for what, in words."""
+    return _version(found_compiler()).partition("\n")[0]
+
+
+@cache
+def _library(name: str) -> ctypes.CDLL | NativeUnavailableError:
+    """The same; why there is none is kept too: nothing is tried twice in one process."""
+    try:
+        return _loaded(name)
+    except NativeUnavailableError as reason:
+        return reason
+
+
+def _loaded(name: str) -> ctypes.CDLL:
     compiler = found_compiler()
     built = cache_folder() / f"{name}-{_key(name, compiler)}.so"
     if not built.exists():

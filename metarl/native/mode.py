@@ -1,7 +1,8 @@
-"""The switch: native kernels where they can be had, or none.
+"""The switch: native kernels where they can be had, or none; and the record of what ran.
 
 The mode belongs to the context of the caller (threads that are started with a copy of it inherit
-it). Outside any `using` it is what ``METARL_NATIVE`` says, ``auto`` where that is not set.
+it), and so does the record. ``off`` holds within whatever says it, be it ``METARL_NATIVE`` in the
+environment, `using` further out, or `using` here; where nothing says it the mode is ``auto``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-from metarl.native.compiler import NativeUnavailableError, library
+from metarl.errors import UserError, check_choice
+from metarl.native.compiler import NativeUnavailableError, built_by, library
 
 Mode: TypeAlias = Literal["auto", "off"]
 """auto: kernels where there are some, eager code elsewhere; off: eager code alone."""
@@ -25,28 +28,58 @@ VARIABLE = "METARL_NATIVE"
 
 logger = logging.getLogger(__name__)
 
-_mode: ContextVar[Mode | None] = ContextVar("metarl_native", default=None)
+_mode: ContextVar[Mode] = ContextVar("metarl_native", default="auto")
+
+
+@dataclass
+class Ran:
+    """What ran natively, and why other things did not.
+
+    Attributes:
+        kernels: Libraries that were asked for and found: by whom each was built, and for what.
+        eager: Reasons, in words, in the order in which they came.
+    """
+
+    kernels: dict[str, str] = field(default_factory=dict)
+    eager: dict[str, None] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as `config.json` keeps it."""
+        return {"kernels": dict(sorted(self.kernels.items())), "eager": list(self.eager)}
+
+
+_ran: ContextVar[Ran | None] = ContextVar("metarl_native_ran", default=None)
 
 
 def native_mode() -> Mode:
     """The mode that holds here.
 
     Raises:
-        ValueError: ``METARL_NATIVE`` is neither auto nor off.
+        UserError: ``METARL_NATIVE`` is neither auto nor off.
     """
-    return _from_environment() or _mode.get() or "auto"
+    return "off" if _from_environment() == "off" else _mode.get()
 
 
 @contextmanager
 def using(mode: Mode) -> Iterator[None]:
-    """Choose the mode for what runs within; ``METARL_NATIVE=off`` wins over it."""
-    if mode not in get_args(Mode):
-        raise ValueError(f"native must be auto or off, got {mode!r}")
-    token = _mode.set(mode)
+    """Choose the mode for what runs within; auto is no more than what holds further out."""
+    check_choice("native", mode, get_args(Mode))
+    token = _mode.set("off" if mode == "off" else _mode.get())
     try:
         yield
     finally:
         _mode.reset(token)
+
+
+@contextmanager
+def recorded() -> Iterator[Ran]:
+    """Record what runs natively within, and what does not."""
+    ran = Ran()
+    token = _ran.set(ran)
+    try:
+        yield ran
+    finally:
+        _ran.reset(token)
 
 
 def kernels(name: str) -> ctypes.CDLL | None:
@@ -54,13 +87,43 @@ def kernels(name: str) -> ctypes.CDLL | None:
 
     Where the mode is ``auto`` and there is no library, the log says why, once for each reason.
     """
+    ran = _ran.get()
     if native_mode() == "off":
+        if ran is not None:
+            ran.eager[f"{VARIABLE}=off" if _from_environment() == "off" else "native is off"] = None
         return None
     try:
-        return library(name)
+        found = library(name)
     except NativeUnavailableError as reason:
-        _say_once(str(reason))
+        eagerly(str(reason))
         return None
+    if ran is not None and name not in ran.kernels:
+        ran.kernels[name] = built_by(name)
+    return found
+
+
+def eagerly(reason: str) -> None:
+    """Note that something runs eagerly that kernels were asked for, and why.
+
+    The log says it once, the record of this context keeps it.
+    """
+    if native_mode() == "off":
+        return
+    ran = _ran.get()
+    if ran is not None:
+        ran.eager[reason] = None
+    _say_once(reason)
+
+
+def unavailable(name: str) -> str | None:
+    """Why there are no kernels of that name here, in words; None: there are."""
+    if native_mode() == "off":
+        return f"{VARIABLE}=off" if _from_environment() == "off" else "they are switched off"
+    try:
+        library(name)
+    except NativeUnavailableError as reason:
+        return str(reason)
+    return None
 
 
 @cache
@@ -68,10 +131,10 @@ def _say_once(reason: str) -> None:
     logger.warning("no native kernels, running eagerly: %s", reason)
 
 
-def _from_environment() -> Mode | None:
-    value = os.environ.get(VARIABLE)
-    if not value or value == "auto":
-        return None
-    if value != "off":
-        raise ValueError(f"{VARIABLE} must be auto or off, got {value!r}")
-    return "off"
+def _from_environment() -> Mode:
+    value = os.environ.get(VARIABLE) or "auto"
+    if value == "auto":
+        return "auto"
+    if value == "off":
+        return "off"
+    raise UserError(f"the environment says {VARIABLE}={value}; it must be auto or off")

@@ -21,7 +21,7 @@ METRICS = ("return", "validation_accuracy", "query_loss", "last_support_loss", "
 
 BOOKKEEPING = {
     *("seed", "seeds", "run_dir", "resume", "device", "data", "provenance", "anchors"),
-    *("iterations", "log_every", "checkpoint_every", "resumed"),
+    *("iterations", "log_every", "checkpoint_every", "resumed", "native", "native_ran"),
 }
 """Settings that may differ between the seeds of one line."""
 

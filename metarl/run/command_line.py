@@ -23,6 +23,7 @@ import tyro
 from metarl.devices import small_networks
 from metarl.errors import UserError, first_line
 from metarl.meta import NonFiniteLossError
+from metarl.native import native_mode
 from metarl.run.counts import check_counts, check_memory, is_too_large
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
@@ -201,6 +202,7 @@ def _run_command(
     if command not in commands:
         fail(f"unknown command {command!r}; it is one of {', '.join(commands)}")
     with told_in_one_line(rest), small_networks():
+        native_mode()  # an environment that asks for what is no mode is named before any work
         run(command, f"{program} {command}", rest)
 
 

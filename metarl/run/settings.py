@@ -11,6 +11,7 @@ import tyro
 
 from metarl.core import Method
 from metarl.errors import UserError
+from metarl.native import Mode
 from metarl.train.loop import LoopSettings
 
 
@@ -52,6 +53,10 @@ class RunSettings:
     """Iterations per line of metrics; each line is their mean."""
     checkpoint_every: int = 500
     """Iterations between checkpoints."""
+    native: Mode = "auto"
+    """auto: native kernels, where there are some (see metarl.native), eager code elsewhere; off:
+    eager code alone. METARL_NATIVE=off in the environment does the same. The last bits differ, so
+    a resume keeps to what the run began with, unless this is given again."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json.
     --iterations M: to M in all; a learning rate that changes does so as in a run of M."""
@@ -60,7 +65,11 @@ class RunSettings:
     def loop(self) -> LoopSettings:
         """When training ends, writes and saves."""
         return LoopSettings(
-            self.iterations, self.log_every, self.checkpoint_every, self.learner.schedule
+            self.iterations,
+            self.log_every,
+            self.checkpoint_every,
+            self.learner.schedule,
+            self.native,
         )
 
     def __post_init__(self) -> None:

@@ -124,13 +124,13 @@ def _resumed(
         RunDirectoryError: It is no run, or another recipe's.
     """
     assert asked.resume is not None
-    may = ("resume", "iterations", "device", *recipe.may_move)
+    may = ("resume", "iterations", "device", "native", *recipe.may_move)
     options = dict(by_option(given))
     other = [words[0].partition("=")[0] for name, words in by_option(given) if name not in may]
     if other:
         raise UserError(
-            "--resume takes its settings from the run, of which --iterations alone may be another "
-            f"now; drop {', '.join(dict.fromkeys(other))}"
+            "--resume takes its settings from the run, of which --iterations and --native alone "
+            f"may be others now; drop {', '.join(dict.fromkeys(other))}"
         )
     runs = find_runs(asked.resume)
     kept = recipe.settings_of(runs[0].config)
@@ -143,8 +143,10 @@ def _resumed(
         _check_same_iterations(runs)
     if asked.device != "auto":
         changes["device"] = asked.device
+    changes["native"] = asked.native if "native" in options else resume.kept_mode(runs)
     for run in runs:  # before anything is locked
         resume.check_total(run, changes.get("iterations", kept.iterations))
+        resume.check_kernels(run, changes["native"])
     seeds = tuple(run.seed for run in runs)
     return replace(kept, resume=asked.resume, seeds=seeds, **changes), runs
 

@@ -121,8 +121,11 @@ FORMER_GROUPS = {
 
 SettingsT = TypeVar("SettingsT")
 
-OWN = ("recipe", "seed", "provenance", "resumed", "anchors", "spaces")
+OWN = ("recipe", "seed", "provenance", "resumed", "anchors", "spaces", "native_ran")
 """Entries of `config.json` that are no settings."""
+
+BEFORE = {"native": "off"}
+"""What runs did that were made before there was the setting."""
 
 _INNER = ("rule", "lr", "momentum", "beta1", "beta2", "weight_decay", "clip_norm", "learned")
 _MOVED: dict[str, str] = {
@@ -239,6 +242,8 @@ def restored(
             usual = default(**{name: picked[name] for name in picks})
         except UserError as error:
             raise RunDirectoryError(f"config.json {problem}: {error}") from None
+    known = {field.name for field in dataclasses.fields(typing.cast(Any, usual))}
+    values = {**{name: value for name, value in BEFORE.items() if name in known}, **values}
     try:
         return _converter(usual, strict=new).structure(values, type(usual))
     except Exception as error:

@@ -170,6 +170,18 @@ class RunDirectory:
         self.config = {**now, **(changes or {}), "resumed": resumed}
         write_json(self.path / "config.json", self.config)
 
+    def note_native(self, ran: Mapping[str, Any]) -> None:
+        """Note in `config.json`, as ``native_ran``, what has run natively and why not the rest.
+
+        Args:
+            ran: JSON of `metarl.native.Ran`; what is there already is not written again.
+        """
+        if self.config.get("native_ran") == ran:
+            return
+        now = read_json(self.path / "config.json")
+        self.config = {**now, "native_ran": dict(ran)}
+        write_json(self.path / "config.json", self.config)
+
     # -------------------------------------------------------------------------- metrics
 
     def write_metrics(
@@ -368,6 +380,9 @@ def _check_own(config: Mapping[str, Any]) -> None:
         raise TypeError(f"seed is {seed!r}")
     if not isinstance(resumed, list):
         raise TypeError(f"resumed is {resumed!r}")
+    ran = config.get("native_ran", {"kernels": {}})
+    if not isinstance(ran, dict) or not isinstance(ran.get("kernels"), dict):
+        raise TypeError(f"native_ran is {ran!r}")
     anchors = config.get("anchors") or {}
     for value in anchors.values():
         if type(value) not in (int, float, type(None)):

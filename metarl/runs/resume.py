@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from metarl.errors import UserError
+from metarl.native import Mode, unavailable
+from metarl.runs.config import BEFORE
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import held
 
@@ -79,18 +82,72 @@ def check_total(run: RunDirectory, total: int) -> int:
     return done
 
 
-def note(run: RunDirectory, iteration: int, total: int, *, goes_on: bool = True) -> None:
-    """Note in `config.json` that a run is resumed, and the new total where it is another.
+def kept_mode(runs: Sequence[RunDirectory]) -> Mode:
+    """Return the mode in which runs go on unless another is asked for: the one they ran in.
+
+    A run of ``auto`` that nothing native has run in goes on eagerly, as do runs that were made
+    before there were native kernels.
+
+    Raises:
+        UserError: The runs have run in different ones.
+    """
+    modes: dict[Mode, RunDirectory] = {}
+    for run in runs:
+        ran = run.config.get("native_ran")
+        asked = run.config.get("native", BEFORE["native"])
+        native = bool(ran["kernels"]) if ran else asked == "auto"
+        modes.setdefault("auto" if native else "off", run)
+    if len(modes) > 1:
+        raise UserError(
+            f"{modes['auto'].path} ran with native kernels, {modes['off'].path} without: resume "
+            "them one at a time, or name one mode for all with --native auto or --native off"
+        )
+    return next(iter(modes))
+
+
+def check_kernels(run: RunDirectory, mode: Mode) -> None:
+    """Check that a run which goes on natively finds here the kernels that it has run with.
+
+    Raises:
+        UserError: It does not: it would go on eagerly, and its last bits would be others.
+    """
+    if mode == "off":
+        return
+    ran = run.config.get("native_ran", {"kernels": {}})
+    for name, built in ran["kernels"].items():
+        reason = unavailable(name)
+        if reason is not None:
+            raise UserError(
+                f"{run.path} ran with native kernels ({name}: {built}), which there are not here: "
+                f"{reason}. Mend that, or go on without them by --native off: from here on the "
+                "last bits are others"
+            )
+
+
+def note(
+    run: RunDirectory,
+    iteration: int,
+    total: int,
+    native: Mode | None = None,
+    *,
+    goes_on: bool = True,
+) -> None:
+    """Note in `config.json` that a run is resumed, and what it does otherwise from here on.
 
     Args:
-        run: Whose settings may have ``iterations``.
+        run: Whose settings may have ``iterations`` and ``native``.
         iteration: Where it goes on.
         total: Iterations in all.
-        goes_on: Whether anything is done; if not, a new total alone is worth a note.
+        native: Whether native kernels are used; None: as before.
+        goes_on: Whether anything is done; if not, what is new is worth a note.
     """
-    planned = run.config.get("iterations", total)
-    if goes_on or planned != total:
-        run.note_resume(iteration, changes=None if planned == total else {"iterations": total})
+    changes: dict[str, Any] = {}
+    if run.config.get("iterations", total) != total:
+        changes["iterations"] = total
+    if goes_on and native not in (None, kept_mode([run])):
+        changes["native"] = native
+    if goes_on or changes:
+        run.note_resume(iteration, changes=changes or None)
 
 
 def _iterations_done(run: RunDirectory) -> int:

@@ -19,6 +19,7 @@ from torch import Tensor
 from metarl.core import Schedule
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
+from metarl.native import Mode, Ran, recorded, using
 from metarl.runs import checkpoint, resume
 from metarl.runs.directory import RunDirectory
 from metarl.runs.interruption import Interruption
@@ -47,12 +48,15 @@ class LoopSettings:
         log_every: Iterations per line of metrics; each line is the mean over them.
         checkpoint_every: Iterations between checkpoints; the last iteration is always saved.
         schedule: Schedule of the learning rates.
+        native: auto: native kernels where there are some; off: eager code alone. None: a resume
+            goes on as the runs have run, new runs are auto.
     """
 
     iterations: int
     log_every: int = 10
     checkpoint_every: int = 500
     schedule: Schedule = field(default_factory=Schedule)
+    native: Mode | None = None
 
     def __post_init__(self) -> None:
         """Check that all counts are positive."""
@@ -104,6 +108,7 @@ class MetaTraining:
         self.description, self.at_the_end = description, at_the_end
         self.iteration = 0
         self._wall_seconds = 0.0
+        self._native, self._ran = settings.native or "auto", Ran()
         self._sums: dict[str, Tensor] = {}
         self._num_summed: dict[str, int] = {}
         self._closed = False  # whether the last line is written, which may come too early
@@ -120,11 +125,12 @@ class MetaTraining:
             UserError: A checkpoint is missing, damaged, or not of these settings; more has been
                 done than the settings ask for; or another process is training the run.
         """
-        total = self.settings.iterations
+        total, native = self.settings.iterations, self.settings.native
         resume.claim(self.runs, total)
+        self._native = native or resume.kept_mode(self.runs)
         if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
             for run in self.runs:
-                resume.note(run, 0, total, goes_on=False)
+                resume.note(run, 0, total, native, goes_on=False)
             return
         checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
         states = [run.load_checkpoint() for run in self.runs]
@@ -134,7 +140,7 @@ class MetaTraining:
         if goes_on:
             self._reopen([state.get("closed", False) for state in states])
         for run in self.runs:
-            resume.note(run, self.iteration, total, goes_on=goes_on)
+            resume.note(run, self.iteration, total, native, goes_on=goes_on)
 
     def run(self) -> None:
         """Train to the last iteration.
@@ -147,7 +153,8 @@ class MetaTraining:
             try:
                 for run in self.runs:
                     run.lock()
-                self._run(interruption)
+                with using(self._native), recorded() as self._ran:
+                    self._run(interruption)
             finally:
                 for run in self.runs:
                     run.close()
@@ -251,6 +258,8 @@ class MetaTraining:
         states = [self.learner.agent_state(n) for n in range(len(self.runs))]
         self._check_finite(states)
         for n, run in enumerate(self.runs):
+            if self.iteration:  # before, nothing has run
+                run.note_native(self._ran.to_json())
             run.save_checkpoint(
                 {
                     "iteration": self.iteration,

@@ -90,3 +90,12 @@ def test_a_trained_agent_plays(tmp_path: Path) -> None:
     agent = metarl.load(tmp_path)
     agent.begin()
     assert env.action_space.contains(agent.act(env.reset(seed=0)[0]))
+
+
+def test_a_run_without_native_kernels_is_of_its_experiment_all_the_same(tmp_path: Path) -> None:
+    small(native="off").train(tmp_path)
+    (run,) = small(iterations=4).resume(tmp_path)
+    assert run.config["native"] == "off"
+    assert run.config["native_ran"]["kernels"] == {}
+    with pytest.raises(ValueError, match="'fast'"):
+        small(native="fast")

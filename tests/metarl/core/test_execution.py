@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Execution, add_to_grads
+from metarl.native import native_mode, using
 from tests.metarl.core.toy_tasks import ToyTasks, toy
 
 
@@ -113,3 +114,18 @@ def test_the_first_gradient_is_not_shared_with_its_giver() -> None:
     add_to_grads(params, {"a": found})
     add_to_grads(params, {"a": found})
     assert found.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_work_is_done_in_the_mode_that_was_asked_for(num_threads: int) -> None:
+    def look(part: ToyTasks) -> str:
+        return native_mode()
+
+    look.thread_safe = True  # type: ignore[attr-defined]
+    tasks, _, _ = toy(4)
+    for mode, further_out in (("auto", "off"), ("off", "auto")):
+        execution = Execution(2, num_threads, native=mode)  # type: ignore[arg-type]
+        with using(further_out):  # type: ignore[arg-type]
+            for _, found in execution.map(look, tasks):
+                assert found == "off"
+                assert native_mode() == further_out  # what others do meanwhile is theirs

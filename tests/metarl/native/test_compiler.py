@@ -5,7 +5,7 @@ import ctypes
 import pytest
 import torch
 
-from metarl.native import kernels, using
+from metarl.native import kernels
 
 SIZE, POINTER = ctypes.c_int64, ctypes.c_void_p
 
@@ -21,22 +21,3 @@ def test_product_of_odd_sizes_is_that_of_torch(dtype, suffix):
         SIZE(31), SIZE(48), SIZE(17), *(POINTER(x.data_ptr()) for x in (a, b, c))
     )
     torch.testing.assert_close(c, a @ b)
-
-
-def test_there_are_no_kernels_where_they_are_switched_off():
-    with using("off"):
-        assert kernels("selfcheck") is None
-
-
-def test_environment_wins_over_the_settings(monkeypatch):
-    monkeypatch.setenv("METARL_NATIVE", "off")
-    with using("auto"):
-        assert kernels("selfcheck") is None
-
-
-def test_mode_that_is_none_is_named(monkeypatch):
-    with pytest.raises(ValueError, match="'fast'"), using("fast"):
-        pass
-    monkeypatch.setenv("METARL_NATIVE", "fast")
-    with pytest.raises(ValueError, match="'fast'"):
-        kernels("selfcheck")
