@@ -5,21 +5,25 @@ slots of a `Trace`; the gradient then walks the trace backwards (`FusedCore.back
 steps at a time, and forms each weight gradient as one product over the steps of such a segment,
 instead of having autograd keep and replay tens of thousands of small operations. Given no slot, the
 same step is differentiated by autograd; tests hold the two together in float64.
+
+A core may have a kernel (`FusedCore.native`) that does the same in C++; `FusedCore.new_trace` then
+makes a trace that the kernel writes, and what is done with this trace is done by the kernel.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from metarl.core import Params, along
+from metarl.nn.native_trace import NativeSlot, NativeTrace
 from metarl.nn.recurrent import RecurrentCore, State, Weights, emptied
-from metarl.nn.trace import Trace, TraceSpec, outputs_trace, segment_length
+from metarl.nn.trace import NO_SLOT, Trace, TraceSpec, outputs_trace, segment_length
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,27 @@ class FusedCore(RecurrentCore):
     """A core whose back-propagation through time is written by hand.
 
     Its empty state is zero, and the first tensor of its state is its output.
+
+    Attributes:
+        native: Name of the core's kernel (`metarl.native.recurrent`), None: it has none. It counts
+            for the class that says it, not for those derived from it, whose equations may differ.
     """
+
+    native: ClassVar[str | None] = None
+
+    @abstractmethod
+    def eager_step(
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
+    ) -> tuple[Tensor, State]:
+        """The equations of `step`, in operations of torch."""
+
+    def step(
+        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
+    ) -> tuple[Tensor, State]:
+        """One step: the kernel's where it is given a slot of the kernel's trace."""
+        if isinstance(slot, NativeSlot):
+            return slot.step(weights, x, state)
+        return self.eager_step(weights, x, state, slot)
 
     @abstractmethod
     def trace_spec(self) -> TraceSpec:
@@ -105,6 +129,9 @@ class FusedCore(RecurrentCore):
 
     def new_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
         """Allocate a trace for (N, T, B), and the gradients of one segment."""
+        native = self._native_trace(shape, like, kept=True)
+        if native is not None:
+            return native
         num_tasks, num_steps, batch_size = shape
         trace = super().new_trace(shape, like)
         length = segment_length(num_steps)
@@ -117,7 +144,17 @@ class FusedCore(RecurrentCore):
 
     def new_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
         """Allocate a trace of ``"h"`` alone."""
-        return outputs_trace(shape, self.hidden_size, like)
+        native = self._native_trace(shape, like, kept=False)
+        return native or outputs_trace(shape, self.hidden_size, like)
+
+    def _native_trace(
+        self, shape: tuple[int, int, int], like: Tensor, *, kept: bool
+    ) -> NativeTrace | None:
+        """A trace for the kernel of this very class, where it has one that runs here."""
+        cell = vars(type(self)).get("native")
+        if cell is None:
+            return None
+        return NativeTrace.of(cell, shape, (self.input_size, self.hidden_size), like, kept=kept)
 
     @torch.no_grad()
     def record(
@@ -130,6 +167,9 @@ class FusedCore(RecurrentCore):
     ) -> Trace:
         """Run whole sequences without a graph, keeping the activations."""
         trace = super().record(weights, inputs, state, starts, trace)
+        if isinstance(trace, NativeTrace):
+            trace.record(weights, inputs, state, starts)
+            return trace
         empty = self.initial_state(weights, inputs.shape[2], inputs.shape[1])
         state = empty if state is None else state
         for t, (x, slot) in enumerate(zip(inputs.unbind(1), trace.slots, strict=True)):
@@ -187,6 +227,8 @@ class FusedCore(RecurrentCore):
         Returns:
             The gradients by each of ``weights``, and by the inputs, ``[N, T, B, I]`` or None.
         """
+        if isinstance(trace, NativeTrace):
+            return trace.backward(weights, past.starts, grad, inputs=inputs)
         laid_out = self.laid_out(weights)
         grads = tuple(torch.zeros_like(w) for w in weights)
         dx = grad.new_empty(*grad.shape[:3], self.input_size) if inputs else None

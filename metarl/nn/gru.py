@@ -79,7 +79,7 @@ class GRU(FusedCore):
         }
         return TraceSpec({"gates": 4 * num_hidden}, views)
 
-    def step(
+    def eager_step(
         self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The four equations of the module's docstring."""

@@ -123,7 +123,7 @@ class HebbianRNN(FusedCore):
             large=large | {"hebb": Large(square, "all")},
         )
 
-    def step(
+    def eager_step(
         self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The equations of the module's docstring."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from metarl.nn.fused import (
     tanh_backward,
     transposed,
 )
+from metarl.nn.native_trace import NativeTrace
 from metarl.nn.recurrent import State, Weights, gate_weights
 from metarl.nn.trace import NO_SLOT, Columns, Trace, TraceSpec
 
@@ -178,6 +179,8 @@ class LSTM(FusedCore):
     input_size: int
     hidden_size: int
 
+    native: ClassVar[str | None] = "lstm"
+
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Uniform in 1/sqrt(H), as `torch.nn.LSTM`."""
         return gate_weights(self.input_size, self.hidden_size, 4, generator)
@@ -206,7 +209,7 @@ class LSTM(FusedCore):
         """Gradients of the cell."""
         return cell_gradient_spec(self.hidden_size)
 
-    def step(
+    def eager_step(
         self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """One step of the cell on [x, h]."""
@@ -223,8 +226,8 @@ class LSTM(FusedCore):
         starts: Tensor | None,
         memory: Trace,
     ) -> Tensor:
-        """By torch's own kernel where there is one: on a CPU, in single precision."""
-        if starts is not None or not has_kernel(inputs):
+        """Without a kernel of our own by torch's, where there is one: on a CPU, in float32."""
+        if isinstance(memory, NativeTrace) or starts is not None or not has_kernel(inputs):
             return super().once(params, inputs, state, starts, memory)
         with torch.no_grad():
             empty = self.initial_state((inputs,), inputs.shape[2])

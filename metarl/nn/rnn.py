@@ -7,7 +7,7 @@ maze. It has one timescale: every parameter is fast.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ class RNN(FusedCore):
 
     input_size: int
     hidden_size: int
+
+    native: ClassVar[str | None] = "rnn"
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Orthogonal matrices, zero bias."""
@@ -52,7 +54,7 @@ class RNN(FusedCore):
         """The gradient before the tanh."""
         return TraceSpec({"z": self.hidden_size})
 
-    def step(
+    def eager_step(
         self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """``h' = tanh([W_ih, W_hh] [x, h] + b)``."""

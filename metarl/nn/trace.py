@@ -147,6 +147,10 @@ class Trace:
         """The step after the last."""
         return self.start + len(self.slots)
 
+    def usable(self) -> bool:
+        """Whether this is the kind of trace that the core would make here and now."""
+        return True
+
     def part(self, start: int, stop: int) -> Trace:
         """Steps ``start`` to ``stop``, sharing the memory."""
         part = copy(self)

@@ -113,7 +113,7 @@ class WarpRNN(FusedCore):
         }
         return TraceSpec({**lstm.buffers, **buffers}, {**lstm.views, **views})
 
-    def step(
+    def eager_step(
         self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The three equations of the module's docstring."""

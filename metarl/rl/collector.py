@@ -232,7 +232,7 @@ class Collector:
         if core is None:
             return None
         shape = self.num_tasks, self.num_steps, self.num_episodes
-        if self._trace is None:
+        if self._trace is None or not self._trace.usable():
             new = core.new_trace if self.record is True else core.new_outputs
             self._trace = new(shape, like)
         return self._trace

@@ -110,7 +110,9 @@ class TrialMinibatches:
         """Where the core's activations on a minibatch are written, one after the other."""
         core = self.policy.core
         shape = (*observations.shape[:2], self.size)
-        if core is not None and (self._trace is None or self._shape != shape):
+        if core is None:
+            return None
+        if self._trace is None or self._shape != shape or not self._trace.usable():
             self._trace, self._shape = core.new_trace(shape, observations), shape
         return self._trace
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import partition, unstack
+from metarl.native import using
 from metarl.nn import GRU, LSTM, RNN, FusedCore, PlasticRNN, RecurrentCore
 from metarl.nn.fused import Past
 from tests.metarl.nn.gradients import (
@@ -358,12 +359,13 @@ def test_a_rollout_may_keep_its_outputs_alone(
     torch.testing.assert_close(found, core.unrolled(params, inputs).detach())
 
 
-def test_an_lstm_in_single_precision_runs_by_the_kernel_of_a_cpu() -> None:
+def test_without_kernels_an_lstm_in_single_precision_runs_by_that_of_torch() -> None:
     core, shape = LSTM(5, 4), (2, 7, 3)
     for dtype, by_kernel in ((torch.float32, True), (torch.float64, False)):
         params = {n: p.detach().to(dtype) for n, p in stacked_params(core, 2).items()}
         inputs = random_inputs(core, shape).detach().to(dtype)
-        memory = core.new_trace(shape, inputs)
+        with using("off"):
+            memory = core.new_trace(shape, inputs)
         memory["h"].fill_(torch.nan)
         core.once(params, inputs, None, None, memory)
         assert bool(memory["h"].isnan().all()) is by_kernel

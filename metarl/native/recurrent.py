@@ -1,0 +1,371 @@
+"""Recurrent cells in C++: the functions of ``src/recurrent.cpp``, and the memory they work in.
+
+A cell reads the weights as its core's ``fuse`` arranges them and returns gradients in the same
+layout; what it keeps of a sequence lies in memory that only it understands, but for its states,
+which are views. Axes: N agents, T steps, B sequences, I inputs, H hidden units, O readouts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from ctypes import POINTER, Structure, c_int64, c_void_p
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metarl.native.mode import kernels
+
+SUFFIXES = {torch.float32: "f", torch.float64: "d"}
+"""Precisions that there are kernels for, and how their functions are called."""
+
+MOST_STATES, MOST_WEIGHTS = 8, 32
+"""Room for what a cell says of its states and weights."""
+
+SEGMENT_ROWS = 512
+"""Rows whose gradients wait, near the processor, to be multiplied with their inputs at once."""
+
+
+class _Shape(Structure):
+    _fields_ = [
+        (name, c_int64)
+        for name in (
+            *("agents", "steps", "batch", "inputs", "hidden", "outputs"),
+            *("segment", "kept"),
+        )
+    ]
+
+
+class _Sizes(Structure):
+    _fields_ = [(name, c_int64) for name in ("weights", "trace", "parted", "readout", "work")]
+
+
+class _Memory(Structure):
+    _fields_ = [(name, c_void_p) for name in ("weights", "trace", "parted", "readout", "work")]
+
+
+class _View(Structure):
+    _fields_ = [(name, c_int64) for name in ("offset", "step", "row", "width", "joint")]
+
+
+class _Gradients(Structure):
+    _fields_ = [
+        ("fused", c_void_p),
+        ("starts", c_void_p),
+        ("by_output", c_void_p),
+        ("agent", c_int64),
+        ("step", c_int64),
+        ("row", c_int64),
+        ("by_readout", c_void_p),
+        ("weights", c_void_p),
+        ("by_inputs", c_void_p),
+        ("by_states", c_void_p),
+    ]
+
+
+class SequenceShape(NamedTuple):
+    """Sizes of the sequences of N agents.
+
+    Attributes:
+        num_agents: N.
+        num_steps: T.
+        batch_size: B.
+        num_inputs: I.
+        num_hidden: H.
+        num_outputs: O, numbers that are read from an output; 0: none.
+        kept: Whether the activations of every step are kept, for a way back.
+    """
+
+    num_agents: int
+    num_steps: int
+    batch_size: int
+    num_inputs: int
+    num_hidden: int
+    num_outputs: int = 0
+    kept: bool = True
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Whether kernels may read these tensors by their addresses, and nobody need know.
+
+    Not so on another device, for subclasses that mean something else by their numbers, and under
+    transforms and modes of torch that look at every operation.
+    """
+    watched = (
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch._C._is_any_autocast_enabled()
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    )
+    return not watched and all(t is None or has_address(t) for t in tensors)
+
+
+def has_address(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor lie in this machine's memory as it says."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+    )
+
+
+def cell(name: str, dtype: torch.dtype) -> RecurrentCell | None:
+    """The kernels of a cell in a precision; None: there are none here."""
+    if dtype not in SUFFIXES:
+        return None
+    library = kernels("recurrent")
+    return None if library is None else _cell(name, dtype, library)
+
+
+@cache
+def _cell(name: str, dtype: torch.dtype, library: ctypes.CDLL) -> RecurrentCell:
+    return RecurrentCell(name, dtype, library)
+
+
+class RecurrentCell:
+    """The functions of one cell in one precision, as the header of ``src/recurrent.h`` has them."""
+
+    sizes: Callable[..., None]
+    weights: Callable[..., int]
+    describe: Callable[..., None]
+    load: Callable[..., None]
+    put_states: Callable[..., None]
+    step: Callable[..., None]
+    record: Callable[..., None]
+    backward: Callable[..., None]
+
+    def __init__(self, name: str, dtype: torch.dtype, library: ctypes.CDLL) -> None:
+        """Find the functions ``metarl_NAME_*``."""
+        self.dtype = dtype
+        shape, memory = POINTER(_Shape), POINTER(_Memory)
+        arguments = {
+            "sizes": (shape, POINTER(_Sizes)),
+            "weights": (shape, POINTER(c_int64)),
+            "describe": (shape, memory, POINTER(_View)),
+            "load": (shape, memory, c_void_p),
+            "put_states": (shape, memory, c_int64, c_void_p),
+            "step": (shape, memory, c_int64, c_void_p, c_int64),
+            "record": (shape, memory, c_void_p, c_void_p),
+            "backward": (shape, memory, POINTER(_Gradients)),
+        }
+        for function, types in arguments.items():
+            found = getattr(library, f"metarl_{name}_{function}_{SUFFIXES[dtype]}")
+            found.argtypes, found.restype = types, c_int64 if function == "weights" else None
+            setattr(self, function, found)
+
+
+class Run:
+    """Sequences of N agents in memory that every run writes again.
+
+    Attributes:
+        shape: Their sizes.
+        dtype: Their precision.
+    """
+
+    def __init__(self, functions: RecurrentCell, shape: SequenceShape) -> None:
+        """Allocate the memory."""
+        self.shape, self.dtype, self._functions = shape, functions.dtype, functions
+        segment = min(shape.num_steps, max(1, SEGMENT_ROWS // max(shape.batch_size, 1)))
+        self._shape = _Shape(*shape[:6], max(segment, 1), shape.kept)
+        self._sizes = _Sizes()
+        functions.sizes(self._shape, self._sizes)
+        self._weights, self._trace, self._readout = (
+            self._allocated(name) for name in ("weights", "trace", "readout")
+        )
+        self._parted: Tensor | None = None
+        self._work: Tensor | None = None
+        self._memory = _Memory(
+            weights=self._weights.data_ptr(),
+            trace=self._trace.data_ptr(),
+            readout=self._readout.data_ptr(),
+        )
+        counts = (c_int64 * MOST_WEIGHTS)()
+        self._weight_sizes = list(counts[: functions.weights(self._shape, counts)])
+        views = (_View * MOST_STATES)()
+        functions.describe(self._shape, self._memory, views)
+        self._views = [view for view in views if view.width]
+        self._begun = 0  # the step whose states were put there
+        if not shape.kept:
+            self._part(0)
+
+    @property
+    def outputs(self) -> Tensor:
+        """Outputs of all steps, a view ``[N, T, B, H]``."""
+        return self._after(0, 0, self.shape.num_steps)
+
+    @property
+    def readouts(self) -> Tensor:
+        """What was read from the outputs, a view ``[N, T, B, O]``."""
+        shape = self.shape
+        rows = self._readout.view(shape.num_agents, shape.num_steps, shape.batch_size, -1)
+        return rows[..., : shape.num_outputs]
+
+    def states(self, t: int) -> tuple[Tensor, ...]:
+        """States after step t, views ``[N, B, width]``."""
+        return tuple(self._after(k, t, t + 1).squeeze(1) for k in range(len(self._views)))
+
+    def load(self, fused: Sequence[Tensor]) -> None:
+        """Read the weights, ``[N, ...]`` each; with a readout, its weight and bias last.
+
+        Raises:
+            ValueError: They are those of other sizes.
+        """
+        tensors = self._checked(fused, self._weight_sizes, "weights")
+        self._functions.load(self._shape, self._memory, _addresses(tensors))
+
+    def begin(self, states: Sequence[Tensor] | None, *, starts: bool = False) -> None:
+        """Begin a sequence.
+
+        Args:
+            states: Before the first step, ``[N, B, ...]``; None: empty ones.
+            starts: Whether states will be emptied later on.
+        """
+        self._written()
+        if self.shape.kept and not starts:
+            self._parted = self._memory.parted = None
+        elif self._parted is None:
+            self._part(0)
+        self._put(0, states)
+
+    def go_on_from(self, t: int, states: Sequence[Tensor]) -> None:
+        """Take these for the states before step t, in place of those that step t - 1 has left."""
+        if self._parted is None:
+            self._part(t)
+        self._put(t, states)
+
+    def step(self, t: int, x: Tensor) -> None:
+        """Go one step on inputs ``[N, B, I]``, after step t - 1, or from states put before it."""
+        x = x.detach().contiguous()
+        self._functions.step(self._shape, self._memory, t, x.data_ptr(), self._begun != t)
+
+    def record(self, inputs: Tensor, starts: Tensor | None) -> None:
+        """Go all steps on inputs ``[N, T, B, I]``; `begin` comes before."""
+        inputs = inputs.detach().contiguous()
+        starts = None if starts is None else starts.contiguous()
+        self._functions.record(self._shape, self._memory, inputs.data_ptr(), _address(starts))
+
+    def backward(
+        self,
+        fused: Sequence[Tensor],
+        starts: Tensor | None,
+        grad: Tensor,
+        *,
+        by_readout: bool = False,
+        inputs: bool = False,
+        states: bool = False,
+    ) -> tuple[list[Tensor], Tensor | None, list[Tensor]]:
+        """Back-propagate through the sequence.
+
+        Args:
+            fused: The weights that `load` read.
+            starts: bool ``[N, T, B]``: where states were emptied; None: nowhere.
+            grad: Gradient by the outputs ``[N, T, B, H]``, or by the readouts ``[N, T, B, O]``.
+            by_readout: Which of the two.
+            inputs: Whether the gradient by the inputs is wanted.
+            states: Whether that by the states before the first step is.
+
+        Returns:
+            The gradients by the weights, by the inputs ``[N, T, B, I]`` or None, and by the states,
+            ``[N, B, width]`` each, or none.
+        """
+        shape = self.shape
+        if self._work is None:
+            self._work = self._allocated("work", agents=1)
+            self._memory.work = self._work.data_ptr()
+        if by_readout or grad.stride(-1) != 1:
+            grad = grad.contiguous()
+        fused = self._checked(fused, self._weight_sizes, "weights")
+        starts = None if starts is None else starts.contiguous()
+        by_weights = [torch.zeros_like(weight) for weight in fused]
+        size = shape.num_agents, shape.num_steps, shape.batch_size
+        by_inputs = grad.new_empty(*size, shape.num_inputs) if inputs else None
+        by_states = [
+            grad.new_empty(shape.num_agents, shape.batch_size, view.width)
+            for view in (self._views if states else ())
+        ]
+        weights, results, before = (_addresses(part) for part in (fused, by_weights, by_states))
+        gradients = _Gradients(
+            fused=ctypes.addressof(weights),
+            starts=_address(starts),
+            by_output=None if by_readout else grad.data_ptr(),
+            agent=grad.stride(0),
+            step=grad.stride(1),
+            row=grad.stride(2),
+            by_readout=grad.data_ptr() if by_readout else None,
+            weights=ctypes.addressof(results),
+            by_inputs=_address(by_inputs),
+            by_states=ctypes.addressof(before) if states else None,
+        )
+        self._functions.backward(self._shape, self._memory, gradients)
+        return by_weights, by_inputs, by_states
+
+    # Memory ----------------------------------------------------------------------------------
+
+    def _allocated(self, name: str, agents: int | None = None) -> Tensor:
+        """Zeros of a size per agent; never of those that do not count who writes into them."""
+        count = self.shape.num_agents if agents is None else agents
+        with torch.inference_mode(False):
+            return torch.zeros(count * getattr(self._sizes, name), dtype=self._functions.dtype)
+
+    def _written(self) -> None:
+        """Tell autograd, so that it refuses to go back through what has been written over."""
+        for tensor in (self._trace, self._readout, self._parted):
+            if tensor is not None:
+                torch.autograd.graph.increment_version(tensor)
+
+    def _checked(self, tensors: Sequence[Tensor], counts: Sequence[int], what: str) -> list[Tensor]:
+        """The tensors in one piece each, if they are as large as the kernel takes them to be."""
+        n, dtype = self.shape.num_agents, self.dtype
+        found = [(len(t), t.numel(), t.dtype) for t in tensors]
+        if found != [(n, n * count, dtype) for count in counts]:
+            raise ValueError(
+                f"expected {what} of {n} agents with {list(counts)} numbers each of {dtype}, got "
+                + ", ".join(f"{tuple(t.shape)} of {t.dtype}" for t in tensors)
+            )
+        return [t.detach().contiguous() for t in tensors]
+
+    def _put(self, t: int, states: Sequence[Tensor] | None) -> None:
+        addresses = None
+        if states is not None:
+            widths = [self.shape.batch_size * view.width for view in self._views]
+            tensors = self._checked(states, widths, "states")
+            addresses = _addresses(tensors)
+        self._functions.put_states(self._shape, self._memory, t, addresses)
+        self._begun = t
+
+    def _part(self, done: int) -> None:
+        """Give outputs memory of their own; those of the first steps are there already."""
+        joint = [k for k, view in enumerate(self._views) if view.joint]
+        before = [self._after(k, 0, done) for k in joint] if done else []
+        self._parted = self._allocated("parted")
+        self._memory.parted = self._parted.data_ptr()
+        for k, values in zip(joint, before, strict=bool(before)):
+            self._after(k, 0, done).copy_(values)
+
+    def _after(self, k: int, start: int, stop: int) -> Tensor:
+        """View of state k after steps ``start`` to ``stop``, ``[N, T, B, width]``."""
+        shape, view = self.shape, self._views[k]
+        size = shape.num_agents, stop - start, shape.batch_size, view.width
+        if self._parted is None or not view.joint:
+            strides = self._sizes.trace, view.step, view.row, 1
+            return self._trace.as_strided(size, strides, view.offset + (start + 1) * view.step)
+        row = self._sizes.parted // (shape.num_steps * shape.batch_size)
+        strides = self._sizes.parted, shape.batch_size * row, row, 1
+        first = next(v.offset for v in self._views if v.joint)
+        offset = view.offset - first + start * shape.batch_size * row
+        return self._parted.as_strided(size, strides, offset)
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[c_void_p]:
+    return (c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

@@ -1,0 +1,46 @@
+// The recurrent cells, in both precisions, as functions that ctypes calls.
+#include "lstm.h"
+#include "rnn.h"
+
+using namespace metarl;
+
+#define METARL_CELL_OF(name, suffix, R, Cell)                                                      \
+  void metarl_##name##_sizes_##suffix(const Shape* shape, Sizes* sizes) {                          \
+    *sizes = sizes_of<R, Cell<R>>(*shape);                                                         \
+  }                                                                                                \
+  Size metarl_##name##_weights_##suffix(const Shape* shape, Size* counts) {                        \
+    return count_weights<R, Cell<R>>(*shape, counts);                                              \
+  }                                                                                                \
+  void metarl_##name##_describe_##suffix(const Shape* shape, const Memory<R>* memory,              \
+                                         View* views) {                                            \
+    describe<R, Cell<R>>(*shape, *memory, views);                                                  \
+  }                                                                                                \
+  void metarl_##name##_load_##suffix(const Shape* shape, const Memory<R>* memory,                  \
+                                     const R* const* fused) {                                      \
+    load<R, Cell<R>>(*shape, *memory, fused);                                                      \
+  }                                                                                                \
+  void metarl_##name##_put_states_##suffix(const Shape* shape, const Memory<R>* memory, Size t,    \
+                                           const R* const* states) {                               \
+    put_states<R, Cell<R>>(*shape, *memory, t, states);                                            \
+  }                                                                                                \
+  void metarl_##name##_step_##suffix(const Shape* shape, const Memory<R>* memory, Size t,          \
+                                     const R* x, Size carried) {                                   \
+    step<R, Cell<R>>(*shape, *memory, t, x, carried);                                              \
+  }                                                                                                \
+  void metarl_##name##_record_##suffix(const Shape* shape, const Memory<R>* memory, const R* x,    \
+                                       const std::uint8_t* starts) {                               \
+    record<R, Cell<R>>(*shape, *memory, x, starts);                                                \
+  }                                                                                                \
+  void metarl_##name##_backward_##suffix(const Shape* shape, const Memory<R>* memory,              \
+                                         const Gradients<R>* gradients) {                          \
+    backward<R, Cell<R>>(*shape, *memory, *gradients);                                             \
+  }
+
+#define METARL_CELL(name, Cell)        \
+  METARL_CELL_OF(name, f, float, Cell) \
+  METARL_CELL_OF(name, d, double, Cell)
+
+extern "C" {
+METARL_CELL(rnn, Rnn)
+METARL_CELL(lstm, Lstm)
+}

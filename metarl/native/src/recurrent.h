@@ -1,0 +1,424 @@
+// Recurrent networks on B sequences of T steps: what the cells share.
+//
+// A cell is a class over `Sequence` with `load`, `step`, `load_backward`, `step_backward`,
+// `add_gradients`, `inputs_backward` and lists of its states; the functions below run it. Weights
+// and gradients have the layout of the core's `fuse`, so that nothing but this folder knows of
+// padding. Axes: T steps, B sequences, I inputs, H hidden units, O outputs of the readout.
+#pragma once
+#include <array>
+
+#include "simd.h"
+
+namespace metarl {
+
+// Sizes of a call, the same for every agent; the order is that of metarl/native/recurrent.py.
+struct Shape {
+  Size agents, steps, batch, inputs, hidden, outputs;
+  Size segment;  // steps whose gradients are kept until they are multiplied with the inputs
+  Size kept;     // 1: the activations of every step are kept; 0: those of the last one
+};
+
+// Memory of all agents, agent after agent; sizes are those of `Sizes`.
+template <class R> struct Memory {
+  R* weights;  // packed
+  R* trace;    // activations
+  R* parted;   // outputs beside the trace; null: they are where the next step finds them
+  R* readout;  // [N, T, B, padded(O)], what the readout makes of the outputs
+  R* work;     // gradients
+};
+
+struct Sizes {
+  Size weights, trace, parted, readout, work;
+};
+
+// Hands out pieces of one agent's memory, every one on whole vectors; of no memory it counts.
+template <class R> class Pieces {
+ public:
+  explicit Pieces(R* base) : base_(base) {}
+  R* take(Size count) {
+    R* piece = base_ ? base_ + used : nullptr;
+    used += padded<R>(count);
+    return piece;
+  }
+  Size used = 0;
+
+ private:
+  R* base_;
+};
+
+// A matrix whose rows are `stride` numbers apart.
+template <class R> struct Rows {
+  R* at;
+  Size stride, width;
+};
+
+// Sequences are worked on some at a time, so that what a product writes is still near when the
+// functions behind it read it.
+constexpr Size BLOCK = 48;
+
+template <class F> METARL_INLINE void blocks(Size count, F f) {
+  for (Size first = 0; first < count; first += BLOCK)
+    f(first, count - first < BLOCK ? count - first : BLOCK);
+}
+
+// ---- weights ---------------------------------------------------------------------------------
+// Columns [0, width) of `count` rows, packed for `product` with zeros up to a whole vector.
+// Element (k, j) is w[k * row + j * column]: a matrix or its transpose.
+template <class R>
+void pack_weights(Size depth, Size width, const R* w, Size row, Size column, R* out) {
+  constexpr Size PANEL = TILE_VECTORS * lanes<R>();
+  for (Size first = 0; first < padded<R>(width); first += PANEL) {
+    const Size panel = padded<R>(width) - first < PANEL ? padded<R>(width) - first : PANEL;
+    const Size filled = width - first < panel ? width - first : panel;
+    for (Size k = 0; k < depth; k++, out += panel) {
+      const R* from = w + k * row + first * column;
+      for (Size j = 0; j < filled; j++) out[j] = from[j * column];
+      for (Size j = filled; j < panel; j++) out[j] = 0;
+    }
+  }
+}
+
+// A weight matrix [depth, width] as a product reads it.
+template <class R> struct Packed {
+  Size depth = 0, width = 0;
+  R* at = nullptr;
+
+  void take(Pieces<R>& pieces, Size rows, Size columns) {
+    depth = rows, width = columns;
+    at = pieces.take(rows * padded<R>(columns));
+  }
+  void load(const R* w, Size stride) { pack_weights(depth, width, w, stride, Size{1}, at); }
+  void load_transposed(const R* w, Size stride) {
+    pack_weights(depth, width, w, Size{1}, stride, at);
+  }
+  // out [rows, padded(width)] (+)= a [rows, depth] times this.
+  void times(Size rows, const R* a, Size a_stride, R* out, Size out_stride, bool add) const {
+    product<R>(rows, padded<R>(width), depth, {a, a_stride, 1}, {at, 0}, out, out_stride, add);
+  }
+};
+
+// The gradient by a weight matrix [depth, width], summed in padded rows.
+template <class R> struct Gradient {
+  Size depth = 0, width = 0;
+  R* at = nullptr;
+
+  void take(Pieces<R>& pieces, Size rows, Size columns) {
+    depth = rows, width = columns;
+    at = pieces.take(rows * padded<R>(columns));
+  }
+  void clear() { std::memset(at, 0, depth * padded<R>(width) * sizeof(R)); }
+  // Add the outer products of the rows of x [rows, depth] and d [rows, padded(width)].
+  void add(Size rows, const R* x, Size x_stride, const R* d, Size d_stride) {
+    product<R>(depth, padded<R>(width), rows, {x, 1, x_stride}, {d, d_stride}, at,
+               padded<R>(width), true);
+  }
+  void add_sum(Size rows, const R* d, Size d_stride) { add_rows(rows, width, d, d_stride, at); }
+  void store(R* out, Size stride) const {
+    for (Size k = 0; k < depth; k++)
+      std::memcpy(out + k * stride, at + k * padded<R>(width), width * sizeof(R));
+  }
+};
+
+template <class R> void copy(Size rows, Size width, const R* from, Size stride, R* to, Size next) {
+  for (Size b = 0; b < rows; b++) std::memcpy(to + b * next, from + b * stride, width * sizeof(R));
+}
+
+// out [rows, width] = a [rows, depth] times w, by way of padded rows in scratch [BLOCK, ...].
+template <class R>
+void times_rows(const Packed<R>& w, Size rows, const R* a, Size a_stride, R* scratch, R* out) {
+  const Size stride = padded<R>(w.width);
+  for (Size first = 0; first < rows; first += BLOCK) {
+    const Size count = rows - first < BLOCK ? rows - first : BLOCK;
+    w.times(count, a + first * a_stride, a_stride, scratch, stride, false);
+    copy(count, w.width, scratch, stride, out + first * w.width, w.width);
+  }
+}
+
+template <class R> void clear(const Rows<R>& rows, Size b) {
+  std::memset(rows.at + b * rows.stride, 0, rows.width * sizeof(R));
+}
+
+// ---- sequences -------------------------------------------------------------------------------
+// Sequences of one agent. Row t of the joint input is [x_t | states before step t], T + 1 of them:
+// a step reads its row, and writes its states into the next one. Where those have to be emptied, or
+// activations are not kept, they go into memory of their own, and are carried over.
+template <class R> class Sequence {
+ public:
+  Sequence(const Shape& shape, Size joint_states, Pieces<R>& trace)
+      : shape(shape),
+        steps(shape.steps),
+        batch(shape.batch),
+        inputs(shape.inputs),
+        hidden(shape.hidden),
+        states_width(joint_states * shape.hidden),
+        stride(padded<R>(shape.inputs + states_width)) {
+    joint_ = trace.take((shape.kept * steps + 1) * batch * stride);
+  }
+
+  const Shape shape;
+  const Size steps, batch, inputs, hidden;
+  const Size states_width;  // numbers of the states that are part of the joint input
+  const Size stride;        // of the joint input
+  R* parted = nullptr;      // [T, B, padded(states_width)]
+
+  // [B, I + states]: what step t multiplies.
+  R* before(Size t) const { return joint_ + shape.kept * t * batch * stride; }
+  R* states_before(Size t) const { return before(t) + inputs; }
+  // [B, states]: where step t writes its states.
+  R* after(Size t) const {
+    return parted ? parted + t * batch * after_stride() : states_before(t + 1);
+  }
+  Size after_stride() const { return parted ? padded<R>(states_width) : stride; }
+  Size parted_size() const { return steps * batch * padded<R>(states_width); }
+
+  // Bring the states after step t - 1 before step t; t > 0.
+  void carry(Size t) {
+    if (parted)
+      copy(batch, states_width, after(t - 1), after_stride(), states_before(t), stride);
+  }
+  void see(Size t, const R* x, Size x_stride) {
+    copy(batch, inputs, x, x_stride, before(t), stride);
+  }
+
+ private:
+  R* joint_;
+};
+
+// What is read from the outputs: W_o h + b_o.
+template <class R> struct Readout {
+  Packed<R> weight;
+  R* bias = nullptr;
+  R* out = nullptr;  // [T, B, padded(O)]
+
+  void take(const Shape& shape, Pieces<R>& weights) {
+    weight.take(weights, shape.hidden, shape.outputs);
+    bias = weights.take(shape.outputs);
+  }
+  Size stride() const { return padded<R>(weight.width); }
+  void load(const R* w, const R* b) {
+    weight.load(w, weight.width);
+    std::memcpy(bias, b, weight.width * sizeof(R));
+  }
+  void read(Size rows, const R* h, Size h_stride, R* into) const {
+    if (!weight.width) return;
+    weight.times(rows, h, h_stride, into, stride(), false);
+    const R* shift = bias;
+    const Size step = stride();
+    each(rows, weight.width, [=](Size b, Size j) { into[b * step + j] += shift[j]; });
+  }
+};
+
+// Gradients by the readout.
+template <class R> struct ReadoutGradient {
+  Size outputs = 0, stride = 0;
+  Packed<R> transposed;
+  Gradient<R> weight, bias;
+  R* rows = nullptr;  // of a segment, [S * B, padded(O)]
+
+  ReadoutGradient(const Shape& shape, Pieces<R>& work)
+      : outputs(shape.outputs), stride(padded<R>(shape.outputs)) {
+    transposed.take(work, outputs, shape.hidden);
+    weight.take(work, shape.hidden, outputs);
+    bias.take(work, 1, outputs);
+    rows = work.take(shape.segment * shape.batch * stride);
+  }
+  void load(const R* w) {
+    transposed.load_transposed(w, outputs);
+    weight.clear(), bias.clear();
+  }
+  void add(Size count, const R* h, Size h_stride, const R* d) {
+    copy(count, outputs, d, outputs, rows, stride);
+    weight.add(count, h, h_stride, rows, stride);
+    bias.add_sum(count, rows, stride);
+  }
+};
+
+// ---- runs ------------------------------------------------------------------------------------
+// One agent's cell over its part of the memory.
+template <class R, class Cell> struct Agent {
+  Pieces<R> weights, trace;
+  Cell cell;
+  Readout<R> readout;
+
+  Agent(const Shape& shape, const Memory<R>& memory, const Sizes& sizes, Size n)
+      : weights(memory.weights ? memory.weights + n * sizes.weights : nullptr),
+        trace(memory.trace ? memory.trace + n * sizes.trace : nullptr),
+        cell(shape, weights, trace) {
+    readout.take(shape, weights);
+    readout.out = memory.readout ? memory.readout + n * sizes.readout : nullptr;
+    if (memory.parted) cell.parted = memory.parted + n * sizes.parted;
+  }
+};
+
+template <class R, class Cell> Sizes sizes_of(const Shape& shape) {
+  const Memory<R> none{};
+  Agent<R, Cell> agent(shape, none, Sizes{}, 0);
+  Pieces<R> work(nullptr);
+  typename Cell::Backward backward(agent.cell, work);
+  ReadoutGradient<R> readout(shape, work);
+  return {agent.weights.used, agent.trace.used, agent.cell.parted_size(),
+          shape.steps * shape.batch * padded<R>(shape.outputs), work.used};
+}
+
+// Where the numbers of a state lie in one agent's memory: of step t, sequence b at
+// offset + t * step + b * row. What is called the state before step T is that after the last one.
+struct View {
+  Size offset, step, row, width, joint;  // joint: 1 where it is part of the joint input
+};
+
+template <class R, class Cell>
+void describe(const Shape& shape, const Memory<R>& memory, View* views) {
+  Agent<R, Cell> agent(shape, memory, Sizes{}, 0);
+  const auto first = agent.cell.states(0), second = agent.cell.states(1);
+  for (std::size_t k = 0; k < first.size(); k++) {
+    const R *at = first[k].at, *joint = agent.cell.before(0);
+    const bool is_joint = at >= joint && at < joint + agent.cell.stride;
+    views[k] = {at - memory.trace, second[k].at - at, first[k].stride, first[k].width, is_joint};
+  }
+}
+
+// Numbers in each weight of one agent, with those of the readout; returns how many weights.
+template <class R, class Cell> Size count_weights(const Shape& shape, Size* counts) {
+  for (Size count : Cell::weight_sizes(shape)) *counts++ = count;
+  if (shape.outputs) *counts++ = shape.hidden * shape.outputs, *counts++ = shape.outputs;
+  return Cell::NUM_WEIGHTS + (shape.outputs ? 2 : 0);
+}
+
+// Weights as the core's `fuse` arranges them, [N, ...]; then those of the readout, if any.
+template <class R, class Cell>
+void load(const Shape& shape, const Memory<R>& memory, const R* const* fused) {
+  const Sizes sizes = sizes_of<R, Cell>(shape);
+  for (Size n = 0; n < shape.agents; n++) {
+    Agent<R, Cell> agent(shape, memory, sizes, n);
+    agent.cell.load(fused, n);
+    const R* const* heads = fused + Cell::NUM_WEIGHTS;
+    if (shape.outputs)
+      agent.readout.load(heads[0] + n * shape.hidden * shape.outputs, heads[1] + n * shape.outputs);
+  }
+}
+
+// States before step t, [N, B, width] each; null: empty ones.
+template <class R, class Cell>
+void put_states(const Shape& shape, const Memory<R>& memory, Size t, const R* const* states) {
+  const Sizes sizes = sizes_of<R, Cell>(shape);
+  for (Size n = 0; n < shape.agents; n++) {
+    Agent<R, Cell> agent(shape, memory, sizes, n);
+    Size k = 0;
+    for (const Rows<R>& rows : agent.cell.states(t)) {
+      if (states)
+        copy(shape.batch, rows.width, states[k] + n * shape.batch * rows.width, rows.width,
+             rows.at, rows.stride);
+      else
+        for (Size b = 0; b < shape.batch; b++) clear(rows, b);
+      k++;
+    }
+  }
+}
+
+// Step t on x [N, B, I].
+template <class R, class Cell>
+void step(const Shape& shape, const Memory<R>& memory, Size t, const R* x, bool carried) {
+  const Sizes sizes = sizes_of<R, Cell>(shape);
+  for (Size n = 0; n < shape.agents; n++) {
+    Agent<R, Cell> agent(shape, memory, sizes, n);
+    Cell& cell = agent.cell;
+    if (carried) cell.carry(t);
+    cell.see(t, x + n * shape.batch * shape.inputs, shape.inputs);
+    cell.step(t);
+    agent.readout.read(shape.batch, cell.output(t), cell.after_stride(),
+                       agent.readout.out + t * shape.batch * agent.readout.stride());
+  }
+}
+
+// All steps on x [N, T, B, I]; states are emptied where starts [N, T, B] say so, if there are any.
+template <class R, class Cell>
+void record(const Shape& shape, const Memory<R>& memory, const R* x, const std::uint8_t* starts) {
+  const Sizes sizes = sizes_of<R, Cell>(shape);
+  const Size rows = shape.batch, all = shape.steps * rows;
+  for (Size n = 0; n < shape.agents; n++) {
+    Agent<R, Cell> agent(shape, memory, sizes, n);
+    Cell& cell = agent.cell;
+    for (Size t = 0; t < shape.steps; t++) {
+      if (t) cell.carry(t);
+      if (starts)
+        for (const Rows<R>& state : cell.states(t))
+          for (Size b = 0; b < rows; b++)
+            if (starts[n * all + t * rows + b]) clear(state, b);
+      cell.see(t, x + (n * all + t * rows) * shape.inputs, shape.inputs);
+      cell.step(t);
+      agent.readout.read(rows, cell.output(t), cell.after_stride(),
+                         agent.readout.out + t * rows * agent.readout.stride());
+    }
+  }
+}
+
+// What goes into a backward pass, and where its results go; null: not wanted, or none.
+template <class R> struct Gradients {
+  const R* const* fused;       // weights
+  const std::uint8_t* starts;  // [N, T, B]
+  const R* by_output;          // the loss's gradient by h, at [n, t, b, :] by these strides
+  Size agent, step, row;
+  const R* by_readout;  // [N, T, B, O]
+  R* const* weights;    // as `fused`
+  R* by_inputs;         // [N, T, B, I]
+  R* const* by_states;  // by the states before the first step, [N, B, width]
+};
+
+template <class R, class Cell>
+void backward(const Shape& shape, const Memory<R>& memory, const Gradients<R>& d) {
+  const Sizes sizes = sizes_of<R, Cell>(shape);
+  const Size rows = shape.batch, all = shape.steps * rows, outputs = shape.outputs;
+  for (Size n = 0; n < shape.agents; n++) {
+    Agent<R, Cell> agent(shape, memory, sizes, n);
+    Cell& cell = agent.cell;
+    Pieces<R> work(memory.work);
+    typename Cell::Backward back(cell, work);
+    ReadoutGradient<R> readout(shape, work);
+    back.load(d.fused, n);
+    const R* by_readout = d.by_readout ? d.by_readout + n * all * outputs : nullptr;
+    if (by_readout) readout.load(d.fused[Cell::NUM_WEIGHTS] + n * shape.hidden * outputs);
+    const auto by_states = back.by_states();
+    for (const Rows<R>& state : by_states)
+      for (Size b = 0; b < rows; b++) clear(state, b);
+    for (Size stop = shape.steps; stop > 0;) {
+      const Size start = (stop - 1) / shape.segment * shape.segment;
+      for (Size t = stop - 1; t >= start; t--) {
+        const Rows<R> dh = back.by_output();
+        if (d.by_output) {
+          const R* by_h = d.by_output + n * d.agent + t * d.step;
+          const Size row = d.row;
+          each(rows, dh.width, [=](Size b, Size j) { dh.at[b * dh.stride + j] += by_h[b * row + j]; });
+        }
+        if (by_readout)
+          readout.transposed.times(rows, by_readout + t * rows * outputs, outputs, dh.at,
+                                   dh.stride, true);
+        back.step_backward(t, t - start, t > 0 || d.by_states);
+        if (d.starts)
+          for (Size b = 0; b < rows; b++)
+            if (d.starts[n * all + t * rows + b])
+              for (const Rows<R>& state : by_states) clear(state, b);
+      }
+      const Size count = (stop - start) * rows;
+      back.add_gradients(start, count);
+      if (d.by_inputs)
+        back.inputs_backward(count, d.by_inputs + (n * all + start * rows) * shape.inputs);
+      if (by_readout)
+        readout.add(count, cell.output(start), cell.after_stride(),
+                    by_readout + start * rows * outputs);
+      stop = start;
+    }
+    back.store(d.weights, n);
+    if (by_readout) {
+      readout.weight.store(d.weights[Cell::NUM_WEIGHTS] + n * shape.hidden * outputs, outputs);
+      readout.bias.store(d.weights[Cell::NUM_WEIGHTS + 1] + n * outputs, outputs);
+    }
+    if (d.by_states) {
+      Size k = 0;
+      for (const Rows<R>& state : by_states)
+        copy(rows, state.width, state.at, state.stride,
+             d.by_states[k++] + n * rows * state.width, state.width);
+    }
+  }
+}
+
+}  // namespace metarl

@@ -1,0 +1,164 @@
+"""Traces that kernels write: the same sequences, in memory that only they understand.
+
+A core that has a kernel says so in one attribute, ``native``; `FusedCore` then asks for a
+`NativeTrace` where it would make a `Trace`, and everything else follows from the trace: a step that
+is given one of its slots is the kernel's, and so is the way back through it. Where there is no
+kernel (no compiler, another device, another precision, switched off), it makes a `Trace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.native import recurrent as native
+from metarl.native.mode import native_mode
+from metarl.native.recurrent import Run, SequenceShape
+from metarl.nn.trace import Trace
+
+
+class NativeSlot:
+    """The memory of one step of a `NativeTrace`."""
+
+    def __init__(self, trace: NativeTrace, t: int) -> None:
+        """Stand for step t."""
+        self._trace, self._t = trace, t
+
+    def step(
+        self, weights: tuple[Tensor, ...], x: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One step, as `RecurrentCore.step`."""
+        return self._trace.step(self._t, weights, x, state)
+
+
+class NativeTrace(Trace):
+    """Activations of T steps that a kernel has written; ``"h"``, the output, is a view."""
+
+    def __init__(self, run: Run) -> None:
+        """Wrap the memory of a run."""
+        self.run = run
+        self.slots = [NativeSlot(self, t) for t in range(run.shape.num_steps)]
+        self.segments = []
+        self._weights: tuple[Tensor, ...] = ()
+        self._state: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        cell: str,
+        shape: tuple[int, int, int],
+        sizes: tuple[int, int],
+        like: Tensor,
+        *,
+        kept: bool,
+    ) -> NativeTrace | None:
+        """Allocate a trace; None: there is no kernel for tensors like this one.
+
+        Args:
+            cell: Name of the kernel.
+            shape: (N, T, B).
+            sizes: (I, H).
+            like: Tensor that gives dtype and device.
+            kept: Whether every step's activations are, or only the outputs.
+        """
+        if not native.is_plain(like) or min(*shape, *sizes) < 1:
+            return None
+        functions = native.cell(cell, like.dtype)
+        if functions is None:
+            return None
+        return cls(Run(functions, SequenceShape(*shape, *sizes, kept=kept)))
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The outputs of all steps, ``[N, T, B, H]``."""
+        if name != "h":
+            raise KeyError(f"a native trace shows its outputs alone, 'h', not {name!r}")
+        return self.run.outputs
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the name is that of the outputs."""
+        return name == "h"
+
+    def flat(self, name: str) -> Tensor:
+        """The outputs as ``[N, T * B, H]``."""
+        return self[name].flatten(1, 2)
+
+    def usable(self) -> bool:
+        """Whether kernels may write here and now."""
+        return native_mode() != "off" and native.is_plain()
+
+    def part(self, start: int, stop: int) -> Trace:
+        """There are no parts.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a native trace is gone back through as a whole: it has no parts")
+
+    def step(
+        self, t: int, weights: tuple[Tensor, ...], x: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Step t of a rollout."""
+        shape = self.run.shape
+        self._check(x, (shape.num_agents, shape.batch_size, shape.num_inputs))
+        if t == 0 or weights is not self._weights:
+            self._load(weights)
+        if t == 0:
+            self.run.begin(state)
+        elif state is not self._state:
+            self.run.go_on_from(t, state)
+        self.run.step(t, x)
+        # A state of more axes than one, such as a matrix, is kept as one row.
+        after = zip(self.run.states(t), state, strict=True)
+        self._state = tuple(now.view(before.shape) for now, before in after)
+        return self._state[0], self._state
+
+    def record(
+        self,
+        weights: tuple[Tensor, ...],
+        inputs: Tensor,
+        state: tuple[Tensor, ...] | None,
+        starts: Tensor | None,
+    ) -> None:
+        """Run a whole sequence, as `RecurrentCore.record`."""
+        self._check(inputs, (*self.run.shape[:3], self.run.shape.num_inputs))
+        if starts is not None and (starts.dtype != torch.bool or not native.has_address(starts)):
+            raise TypeError(f"starts must be bool on the CPU, got {starts.dtype}, {starts.device}")
+        self._load(weights)
+        self.run.begin(state, starts=starts is not None)
+        self.run.record(inputs, starts)
+
+    def backward(
+        self, weights: Sequence[Tensor], starts: Tensor | None, grad: Tensor, *, inputs: bool
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Back-propagate, as `FusedCore.backward`."""
+        self._check(grad, (*self.run.shape[:3], self.run.shape.num_hidden))
+        grads, by_inputs, _ = self.run.backward(weights, starts, grad, inputs=inputs)
+        return tuple(grads), by_inputs
+
+    def _load(self, weights: tuple[Tensor, ...]) -> None:
+        if not native.is_plain(*weights):
+            raise TypeError(
+                "a trace that native kernels write was handed weights that they cannot read; run "
+                "eagerly: metarl.native.using('off'), or METARL_NATIVE=off"
+            )
+        self.run.load(weights)
+        self._weights = weights
+
+    def _check(self, values: Any, shape: tuple[int, ...]) -> None:
+        """Check what is read by its address.
+
+        Raises:
+            TypeError: It is of another kind or precision.
+            ValueError: It is of other sizes.
+        """
+        dtype = self.run.dtype
+        if values.dtype != dtype or not native.has_address(values):
+            raise TypeError(
+                f"a native trace of {dtype} on the CPU cannot take {type(values).__name__} of "
+                f"{values.dtype} on {values.device}"
+            )
+        if tuple(values.shape) != shape:
+            raise ValueError(f"expected the shape {shape}, got {tuple(values.shape)}")
