@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import tyro
 
-from envs.maze.anchors import reference_returns
-from experiments.maze_problems import known_returns
+from envs.maze.play import Play
+from envs.problems import RandomMazes
 from experiments.maze_settings import METHODS, ROOM, TrainSettings, defaults
 from metarl.core.cuda_graph import require_cuda
 from metarl.devices import resolve_device
+from metarl.evaluate.references import LADDER
 from metarl.methods.loading import describe_spaces
-from metarl.run import Command, Recipe, Training, main
+from metarl.run import Command, Recipe, Training, at_least, command, main
 from metarl.run.command_line import parse
 
 NUM_ANCHORS = 200
@@ -62,12 +64,11 @@ def beside(settings: TrainSettings) -> dict[str, Any]:
         if maze.size > QUICK_SIZE:
             size = f"{maze.size} x {maze.size}"
             print(f"planning the best walks of a {size} maze, to compare with", file=sys.stderr)
-        returns = reference_returns(maze.train, horizon=maze.horizon, reward=maze.reward)
-        known = asdict(returns)
+        known = maze.known(maze.train)
     else:
-        tasks = maze.train.sample(NUM_ANCHORS, torch.Generator().manual_seed(0))
-        known = known_returns(maze, tasks)
-    return {"anchors": known, "spaces": describe_spaces(maze)}
+        known = maze.known(maze.train.sample(NUM_ANCHORS, torch.Generator().manual_seed(0)))
+    anchors = {name: known.returns[name] for name in LADDER if name in known.told}
+    return {"anchors": anchors, "spaces": describe_spaces(maze)}
 
 
 def _evaluate(prog: str, arguments: Sequence[str]) -> None:
@@ -80,24 +81,51 @@ def _evaluate(prog: str, arguments: Sequence[str]) -> None:
 
 def _render(prog: str, arguments: Sequence[str]) -> None:
     from experiments.maze_evaluation import RenderSettings, reader
-    from metarl.run.trials import render
+    from metarl.run.shown_trials import render
 
     asked = parse(RenderSettings, prog, arguments)
     render(asked, reader(asked, RECIPE.settings_of))
 
 
-def _play(prog: str, arguments: Sequence[str]) -> None:
-    from experiments.maze_play import PlaySettings, play
-
-    play(parse(PlaySettings, prog, arguments))
-
-
 def _watch(prog: str, arguments: Sequence[str]) -> None:
-    from experiments.maze_evaluation import reader
-    from experiments.maze_play import WatchSettings, watch
+    from envs.base.pictures import Window
+    from experiments.maze_evaluation import WatchSettings, reader
+    from metarl.run.shown_trials import watch
 
     asked = parse(WatchSettings, prog, arguments)
-    watch(asked, reader(asked, RECIPE.settings_of))
+    watch(asked, reader(asked, RECIPE.settings_of), Window)
+
+
+@dataclass(frozen=True)
+class PlaySettings:
+    """Look for the hidden goal yourself: arrows or wasd move, n is another maze, q leaves."""
+
+    environment: Annotated[RandomMazes, tyro.conf.arg(name="")] = field(default_factory=RandomMazes)
+    """The mazes."""
+    seed: int = 0
+    """Seed of the mazes."""
+    show_goal: bool = False
+    """Show the goal from the beginning, not from the first find on."""
+    cell_size: int | None = None
+    """Pixels a cell. Default: by the size of the maze."""
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "seed")
+        at_least(4, self, "cell_size")
+
+
+def play(asked: PlaySettings) -> None:
+    """Play until the window is closed, and say what was earned."""
+    game = Play(
+        asked.environment,
+        seed=asked.seed,
+        show_goal=asked.show_goal,
+        cell_size=asked.cell_size,
+    )
+    try:
+        game.run()
+    finally:
+        print(f"returns: {', '.join(f'{value:g}' for value in game.returns)}")
 
 
 def _export(prog: str, arguments: Sequence[str]) -> None:
@@ -126,7 +154,7 @@ RECIPE = Recipe(
         ),
         "render": Command("draw or film a trial", _render),
         "watch": Command("show a trained agent in a window", _watch),
-        "play": Command("look for the goal of a maze yourself, in a window", _play),
+        "play": command("look for the goal of a maze yourself, in a window", PlaySettings, play),
         "export": Command("copy a run without what only its resume needs", _export),
     },
     unread=unread,

@@ -1,23 +1,17 @@
-"""`evaluate` and `render` of `experiments.maze`: on which mazes, and how they are asked for."""
+"""Mazes that an agent of `experiments.maze` is measured or shown in, and how to ask for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from envs.maze.generators import GENERATORS
-from envs.problems import HiddenGoals, RandomMazes
+from envs.problems import HiddenGoals
 from experiments.maze_problems import MINIGRID, Grids, TrialMazes
-from experiments.maze_references import GridReferences, LayoutReferences, RoomReferences
 from experiments.maze_settings import TrainSettings
 from metarl.errors import UserError
-from metarl.methods.recurrent import RecurrentLearning
-from metarl.rl.problem import is_finite
-from metarl.run import at_least, trials
+from metarl.run import at_least, shown_trials, trials
 from metarl.run.command_line import refused
 
 
@@ -39,8 +33,13 @@ class EvaluateSettings(Elsewhere, trials.EvaluateSettings):
 
 
 @dataclass(frozen=True)
-class RenderSettings(Elsewhere, trials.RenderSettings):
+class RenderSettings(Elsewhere, shown_trials.RenderSettings):
     """Draw or film one trial of a trained agent: the maze, its trail, the hidden goal."""
+
+
+@dataclass(frozen=True)
+class WatchSettings(Elsewhere, shown_trials.WatchSettings):
+    """Watch a trained agent in a window, in one maze after the other; q or Esc leaves."""
 
 
 def reader(
@@ -57,98 +56,13 @@ def reader(
     )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a run is measured on (`metarl.run.trials.Trained`): its own mazes, or others.
-
-    Attributes:
-        settings: Of the run.
-        environment: The mazes to be measured in; there, exploring pays nothing.
-        given: Options that say which mazes these are; none: those of the run.
-    """
-
-    settings: TrainSettings
-    environment: Any
-    given: Mapping[str, Any]
-
-    @property
-    def core(self) -> str:
-        """Name of the agent."""
-        return self.settings.core
-
-    @property
-    def batch_size(self) -> int:
-        """Trials per iteration."""
-        return self.settings.batch_size
-
-    @property
-    def place(self) -> str:
-        """Folder of its results within the run; empty: the run itself."""
-        words = (Path(str(value)).stem.replace("..", "-") for value in self.given.values())
-        return "-".join(("on", *words)) if self.given else ""
-
-    @property
-    def question(self) -> dict[str, Any]:
-        """Entries of a summary that say what it is measured on."""
-        maze = self.environment
-        if isinstance(maze, HiddenGoals):
-            whole = maze.test is maze.train
-            protocol = "fresh trials, all goals" if whole else "held-out goals"
-            return {"num_goals": len(maze.test), "protocol": protocol}
-        if isinstance(maze, Grids):
-            told = {"mazes": maze.mazes, "horizon": maze.horizon}
-            return {"protocol": f"fresh trials, unseen grids ({maze.env_id})", **told}
-        own = f"{maze.mazes} {maze.size}" if maze.mazes in GENERATORS else maze.mazes
-        return {
-            "protocol": f"fresh trials, unseen layouts ({own})",
-            **{name: getattr(maze, name) for name in ("mazes", "size", "horizon", "respawn")},
-        }
-
-    def measured(self) -> RecurrentLearning:
-        """The method and agent that were trained, in these mazes."""
-        return self.settings.learning(self.environment)
-
-    def draw(self, num_tasks: int, generator: torch.Generator) -> Sequence[Any]:
-        """Tasks to be measured on: drawn, or of finitely many random mazes all in turn."""
-        source = self._source
-        if isinstance(self.environment, HiddenGoals) or not is_finite(source):
-            return source.sample(num_tasks, generator)
-        tasks = tuple(source)
-        return tuple(tasks[n % len(tasks)] for n in range(num_tasks))
-
-    def references(
-        self, tasks: Sequence[Any]
-    ) -> RoomReferences | LayoutReferences | GridReferences:
-        """What agents are judged by."""
-        if isinstance(self.environment, HiddenGoals):
-            return RoomReferences(self.environment, self.environment.test)
-        trained_on, learned = 0, self.settings.environment
-        if isinstance(learned, RandomMazes | Grids) and type(learned) is type(self.environment):
-            trained_on = learned.num_trained_on(tasks)
-        episodes = self.settings.trial_episodes
-        if isinstance(self.environment, Grids):
-            return GridReferences(self.environment, tasks, trained_on, episodes)
-        return LayoutReferences(self.environment, tasks, trained_on, episodes)
-
-    @property
-    def _source(self) -> Any:
-        """Unseen mazes; of a file that the run has not learned from all."""
-        maze = self.environment
-        own = isinstance(self.settings.environment, RandomMazes) and (
-            self.settings.environment.mazes == maze.mazes
-        )
-        if isinstance(maze, RandomMazes) and maze.is_file and not own:
-            return maze.every_task
-        return maze.test
-
-
 def measured_on(
     settings: TrainSettings,
     *,
     mazes: str | None = None,
     size: str | None = None,
     horizon: int | None = None,
-) -> Measured:
+) -> trials.Trained:
     """Return what a run is measured on.
 
     Args:
@@ -168,12 +82,24 @@ def measured_on(
             "this run learned the published maze, whose goals it is measured on; name other mazes "
             "with --mazes, such as --mazes dfs --size 13"
         )
-    if settings.is_room and not given:
-        return Measured(settings, settings.environment, given)
-    try:
-        return Measured(settings, _mazes(settings.environment, mazes, size, horizon), given)
-    except ValueError as error:
-        raise refused(error) from error
+    learned = environment = settings.environment
+    if given or not settings.is_room:
+        try:
+            environment = _mazes(learned, mazes, size, horizon)
+        except ValueError as error:
+            raise refused(error) from error
+    words = (Path(str(value)).stem.replace("..", "-") for value in given.values())
+    foreign = getattr(environment, "is_file", False) and (
+        getattr(learned, "mazes", None) != environment.mazes
+    )
+    return trials.Trained(
+        settings.learning(environment),
+        settings.batch_size,
+        learned,
+        source=environment.every_task if foreign else None,
+        in_turn=not isinstance(environment, HiddenGoals),
+        place="-".join(("on", *words)) if given else "",
+    )
 
 
 def _mazes(

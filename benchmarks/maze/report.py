@@ -25,9 +25,9 @@ import numpy as np
 from benchmarks.csv_file import read_csv, write_csv
 from experiments.maze import RECIPE
 from experiments.maze_evaluation import measured_on
+from metarl.evaluate.references import REFERENCES, explained
 from metarl.evaluate.trials import window_returns
 from metarl.plots.lines import Curves, learning_curves, save_figure, within_trial_curve
-from metarl.plots.references import REFERENCES, explained
 from metarl.plots.runs import common_anchors
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.stats import mean_and_interval
@@ -147,7 +147,7 @@ def within_trial(groups: Mapping[str, Sequence[RunDirectory]]) -> Any:
 
 def exact_curves(run: RunDirectory, window: int) -> list[Curves]:
     """What the explorers and random actions earn in each window, in the maze of a run."""
-    curves = measured_on(RECIPE.settings_of(run.config)).references(()).curves()
+    curves = measured_on(RECIPE.settings_of(run.config)).references(()).curves
     windows = {name: window_returns(curve, window).T for name, curve in curves.items()}
     return [
         Curves(name, window * np.arange(1, values.shape[1] + 1), values)

@@ -6,17 +6,19 @@ It has the attributes of `metarl.rl.Problem`, which nothing here imports.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 from gymnasium.spaces import Space
+from numpy.typing import NDArray
 
 from .checks import whole_number
 from .tensor import TensorEnv
 
-__all__ = ["FRACTIONS", "SALT", "Anchors", "BuiltIn", "Family", "Parted"]
+__all__ = ["FRACTIONS", "SALT", "Anchors", "BuiltIn", "Family", "Known", "Parted"]
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 """Shares of the tasks, dealt out by their hash."""
@@ -37,6 +39,36 @@ class Anchors(NamedTuple):
     floor: float
     oracle: float
     floor_name: str = "random actions"
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of trials on some tasks, to judge agents by (`metarl.evaluate.references`).
+
+    Attributes:
+        returns: Mean return of a trial, by who earns it: ``random``, ``explorer``, ``oracle``, ...;
+            None where it is not known.
+        told: Who of them is named beside an agent.
+        curves: Expected rewards of a trial, float64 [T] each, likewise.
+        layouts: Name of the layout of each trial; None where all have the same.
+        num_layouts: How many different ones these are.
+        facts: Numbers of each trial's layout, such as its height, by name.
+        each: Returns of each trial, float64 [B] each, by who earns them.
+        first_find: Expected step of the explorer's first find in each trial, float64 [B].
+        shortest: Steps of the shortest way to each trial's goal, float64 [B].
+        ends_at: Steps of an episode, where a find ends it.
+    """
+
+    returns: Mapping[str, float | None]
+    told: tuple[str, ...]
+    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    layouts: Sequence[str] | None = None
+    num_layouts: int = 0
+    facts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    each: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    first_find: NDArray[np.float64] | None = None
+    shortest: NDArray[np.float64] | None = None
+    ends_at: int | None = None
 
 
 class Parted(ABC):

@@ -20,7 +20,7 @@ from .generators.lattice import rooms_across
 from .layout import MOVES, Cell, Layout
 from .tasks import MazeTask
 
-__all__ = ["Definition", "perfect_maze", "perfect_mazes"]
+__all__ = ["Definition", "is_perfect", "perfect_maze", "perfect_mazes"]
 
 Definition = Literal["dcd", "minimax"]
 
@@ -66,6 +66,17 @@ def perfect_maze(definition: Definition, size: int, seed: int = 0) -> MazeTask:
     cells = corners if definition == "dcd" else layout.free_cells
     goal, start = rng.choice(len(cells), size=2, replace=False)
     return MazeTask(layout, cells[goal], cells[start])
+
+
+def is_perfect(layout: Layout) -> bool:
+    """Whether a layout is a spanning tree of rooms at all odd rows and columns."""
+    height, width = layout.height, layout.width
+    if height != width or not height % 2:
+        return False
+    walls = layout.walls
+    rooms = (height // 2) ** 2
+    lattice = not walls[1::2, 1::2].any() and bool(walls[::2, ::2].all())
+    return lattice and layout.num_free == 2 * rooms - 1  # which are connected
 
 
 def _check(definition: str) -> None:

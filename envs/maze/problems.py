@@ -5,15 +5,15 @@ Random mazes, another one in every trial: `envs.maze.random_mazes`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 from gymnasium.spaces import Discrete, Space
 
-from ..base.problem import FRACTIONS, SALT, Anchors, BuiltIn, Family
-from .anchors import oracle_return, random_return
+from ..base.problem import FRACTIONS, SALT, Anchors, BuiltIn, Family, Known
+from .anchors import oracle_return, random_return, reference_curves, reference_returns
 from .drawing import MazePictures
 from .dynamics import NUM_ACTIONS, TeleportMode
 from .generators import make_layout
@@ -133,6 +133,30 @@ class HiddenGoals(MazePictures, BuiltIn):
         """Returns of random actions, and of who knows the goal."""
         trial: Any = {"horizon": self.horizon, "reward": self.reward}
         return Anchors(random_return(tasks, **trial), oracle_return(tasks, **trial))
+
+    def known(self, tasks: Sequence[Any], num_episodes: int = 1) -> Known:
+        """What agents are judged by; where the maze is known, exploring is what the ceiling does.
+
+        Raises:
+            ValueError: A trial is of several episodes.
+        """
+        if num_episodes != 1:
+            raise ValueError(f"a trial in the published maze is one episode, got {num_episodes}")
+        trial: Any = {"horizon": self.horizon, "reward": self.reward}
+        returns = asdict(reference_returns(tasks, **trial))
+        curves = reference_curves(tasks, **trial)
+        return Known(
+            returns | {"explorer": returns["ceiling"]},
+            tuple(returns),
+            {name: getattr(curves, name) for name in ("ceiling", "localising", "random")},
+        )
+
+    @property
+    def question(self) -> Mapping[str, Any]:
+        """Entries of a summary that say what is measured."""
+        whole = self.test is self.train
+        protocol = "fresh trials, all goals" if whole else "held-out goals"
+        return {"num_goals": len(self.test), "protocol": protocol}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,7 +25,7 @@ import torch
 from gymnasium.spaces import Discrete, Space
 
 from ..base.checks import whole_number
-from ..base.problem import SALT, Anchors, BuiltIn
+from ..base.problem import SALT, Anchors, BuiltIn, Known
 from ..base.tasks import Splits, TaskSet
 from ..base.tensor import TensorEnv
 from .drawing import MazePictures
@@ -33,10 +33,11 @@ from .family import MazeFamily
 from .few import FewLayouts
 from .files import tasks_from_file
 from .generators import GENERATORS, make_layout
-from .ladder import LayoutAnchors, layout_anchors
-from .layout import Layout
+from .identity import layout_hash
+from .ladder import ANCHORS, LayoutAnchors, layout_anchors, layout_curves
 from .named import named_mazes
 from .parts import split_by_layout
+from .perfect import is_perfect
 from .settings import Respawn, check_pay
 from .tasks import MazeTask, maze_tasks
 from .tensor import GridMazeVectorEnv
@@ -55,6 +56,9 @@ SAME = ("pillars", "empty")
 
 PERFECT = ("dfs", "ust", "mst", "prim")
 """Generators of perfect mazes: spanning trees of rooms at odd rows and columns."""
+
+SHOWN = ("ceiling", "explorer", "right_hand", "random")
+"""Whose curves are drawn beside an agent's."""
 
 BONUS_UNTIL = 0.7
 """Share of a training after which exploring pays nothing any more."""
@@ -256,9 +260,52 @@ class RandomMazes(MazePictures, BuiltIn):
         means = self.ladder(tasks).means()
         return Anchors(means["random"], means["oracle"])
 
-    def ladder(self, tasks: Sequence[MazeTask]) -> LayoutAnchors:
-        """Returns of all that tasks are judged by, each task's own."""
-        return layout_anchors(tasks, **self.episode)
+    def ladder(self, tasks: Sequence[MazeTask], num_episodes: int = 1) -> LayoutAnchors:
+        """Returns of all that tasks are judged by, each task's own.
+
+        In the episodes after the first, an explorer that has found the goal is an oracle. (One that
+        has not, in a short episode, goes on searching, which is left out.)
+        """
+        found = layout_anchors(tasks, **self.episode)
+        if num_episodes == 1:
+            return found
+        ends = layout_anchors(tasks, **{**self.episode, "respawn": "end", "reward": 1.0})
+        more = num_episodes - 1
+        return replace(
+            found,
+            random=found.random * num_episodes,
+            explorer=found.explorer + more * ends.explorer * found.oracle,
+            ceiling=found.ceiling + more * ends.ceiling * found.oracle,
+            oracle=found.oracle * num_episodes,
+        )
+
+    def known(self, tasks: Sequence[MazeTask], num_episodes: int = 1) -> Known:
+        """What agents are judged by; step by step in trials of one episode alone."""
+        ladder, layouts = self.ladder(tasks, num_episodes), [task.layout for task in tasks]
+        curves = layout_curves(tasks, **self.episode) if num_episodes == 1 else None
+        names = {layout: f"{layout_hash(layout) & (2**64 - 1):016x}" for layout in set(layouts)}
+        means = ladder.means()
+        return Known(
+            {name: means[name] for name in ANCHORS},
+            ANCHORS,
+            {name: getattr(curves, name) for name in SHOWN} if curves is not None else {},
+            layouts=[names[layout] for layout in layouts],
+            num_layouts=len(names),
+            facts={n: [getattr(y, n) for y in layouts] for n in ("height", "width")},
+            each={name: getattr(ladder, name) for name in ANCHORS},
+            first_find=ladder.first_find,
+            shortest=ladder.shortest,
+            ends_at=self.horizon if self.respawn == "end" else None,
+        )
+
+    @property
+    def question(self) -> Mapping[str, Any]:
+        """Entries of a summary that say what is measured."""
+        own = f"{self.mazes} {self.size}" if self.mazes in GENERATORS else self.mazes
+        return {
+            "protocol": f"fresh trials, unseen layouts ({own})",
+            **{name: getattr(self, name) for name in ("mazes", "size", "horizon", "respawn")},
+        }
 
     @property
     def episode(self) -> dict[str, Any]:
@@ -324,17 +371,6 @@ class RandomMazes(MazePictures, BuiltIn):
         before, after = (usual_horizon(sizes_of(s)[1]) for s in (self.size, size))
         horizon = max(1, round(self.horizon * after / before))
         return replace(self, size=size, horizon=horizon, size_schedule="")
-
-
-def is_perfect(layout: Layout) -> bool:
-    """Whether a layout is a spanning tree of rooms at all odd rows and columns."""
-    height, width = layout.height, layout.width
-    if height != width or not height % 2:
-        return False
-    walls = layout.walls
-    rooms = (height // 2) ** 2
-    lattice = not walls[1::2, 1::2].any() and bool(walls[::2, ::2].all())
-    return lattice and layout.num_free == 2 * rooms - 1  # which are connected
 
 
 def sizes_of(size: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, Space
 
 from ..base.checks import whole_number
-from ..base.problem import FRACTIONS, SALT, Anchors, Parted
+from ..base.problem import FRACTIONS, SALT, Anchors, Known, Parted
 from .drawing import MinigridPictures
 from .dynamics import NUM_ACTIONS
 from .returns import minigrid_anchors
@@ -20,6 +20,9 @@ from .tensor import MinigridVectorEnv
 from .views import extras_of, observation_space
 
 __all__ = ["Minigrid"]
+
+LADDER = ("random", "explorer", "ceiling", "oracle")
+"""Who mazes are judged by; of grids some are not known."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +91,38 @@ class Minigrid(MinigridPictures, Parted):
         returns = minigrid_anchors(tasks, horizon=self.horizon)
         oracle = float(returns.oracle.mean())
         return None if np.isnan(oracle) else Anchors(float(returns.random.mean()), oracle)
+
+    def known(self, tasks: Sequence[Any], num_episodes: int = 1) -> Known:
+        """What agents are judged by; no explorer of grids with doors and keys is known."""
+        ends = self.anchors(tasks)
+        found = {"random": ends.floor, "oracle": ends.oracle} if ends else {}
+        unknown: dict[str, float | None] = dict.fromkeys(LADDER)
+        return Known(
+            unknown | {name: num_episodes * value for name, value in found.items()},
+            tuple(found),
+            layouts=[task.task_id for task in tasks],
+            num_layouts=len({task.walls_id for task in tasks}),
+        )
+
+    def num_trained_on(self, tasks: Sequence[Any]) -> int:
+        """How many of some tasks are among those to train on."""
+        return len(set(tasks) & set(self.train))
+
+    @property
+    def question(self) -> Mapping[str, Any]:
+        """Entries of a summary that say what is measured."""
+        protocol = f"fresh trials, unseen grids ({self.env_id})"
+        return {"protocol": protocol, "mazes": f"minigrid:{self.env_id}", "horizon": self.horizon}
+
+    def check_sides(self) -> None:
+        """Check that there are grids to train on and others to test on.
+
+        Raises:
+            ValueError: There are no such grids, or too few.
+        """
+        if not all(map(len, self.splits)):
+            raise ValueError(
+                f"{self.env_id}: {', '.join(str(len(side)) for side in self.splits)} grids would "
+                "be for training, validation and test: read more grids, or part them by all that "
+                "is in them, by task"
+            )

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from metarl.evaluate.finds import FindStatistics
+from metarl.evaluate.references import explained
 from metarl.plots.lines import COLOURS, canvas, legend, save_figure
-from metarl.plots.references import explained
 
 FEWEST = 0.05
 """Share of the trials that must have a find for it to be drawn: few are no curve."""

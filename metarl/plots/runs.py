@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from metarl.errors import UserError
+from metarl.evaluate.references import REFERENCES
 from metarl.plots.lines import Curves
-from metarl.plots.references import REFERENCES
 from metarl.runs.directory import RunDirectory
 
 METRICS = ("return", "validation_accuracy", "query_loss", "last_support_loss", "support_loss")

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import tyro
 
 from metarl.errors import UserError
+from metarl.evaluate.references import REFERENCES, explained
 from metarl.plots.lines import learning_curves, save_figure
-from metarl.plots.references import REFERENCES, explained
 from metarl.plots.runs import common_anchors, curves, group_runs, usual_metric, usual_x
 from metarl.run.command_line import parse, told_in_one_line, write_anything
 from metarl.runs.directory import RunDirectory, find_runs

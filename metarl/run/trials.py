@@ -1,34 +1,36 @@
-"""`evaluate` and `render` of agents that learn within one trial, and what to judge them by."""
+"""`evaluate` of agents that learn within one trial, beside what they are judged by."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from metarl.devices import resolve_device
-from metarl.errors import UserError, understood
+from metarl.errors import understood
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
-from metarl.evaluate.film import Scene, require_filmed
+from metarl.evaluate.references import References, known_of
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
+from metarl.plots.finds import draw_finds
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
+from metarl.rl.problem import is_finite
 from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
 from metarl.run.settings import at_least
-from metarl.run.showing import FilmSettings, film
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import read_json, to_json, write_json
 from metarl.seeding import spawn_generators
 
 STREAMS = ("tasks", "environment", "policy")
-"""Random streams of the seed of an evaluation, or of a film."""
+"""Random streams of the seed of an evaluation, or of what is shown."""
 
 FIGURES = (
     *("mean_return", "iqm", "normalised_score", "first_find_rate", "find_interval_mean"),
@@ -40,62 +42,63 @@ QUESTION = ("num_tasks", "seed", "greedy", "window")
 """Entries that say what was asked of an agent: the same question has the same answer."""
 
 
-class References(Protocol):
-    """Returns to judge others by, on the tasks that were played."""
+@dataclass(frozen=True)
+class Trained:
+    """Definition of what a run learned, and of what it is measured on.
 
-    def figures(self, rewards: Array) -> Mapping[str, Any]:
-        """Entries of a summary: ``NAME_return``, ``normalised_score`` and what else is known.
+    Attributes:
+        learning: The method and agent that were trained, on the problem that they are measured on.
+        batch_size: Trials per iteration.
+        learned: The problem that was trained on; None: the same.
+        source: Tasks to be measured on; None: those of the problem to report on.
+        in_turn: Finitely many tasks are gone through in turn; otherwise they are drawn.
+        place: Folder of its results within the run; empty: the run itself.
+    """
 
-        Args:
-            rewards: Of trials on these tasks, ``[T, B]``.
-        """
-
-    def beside(self, summary: Mapping[str, Any]) -> str:
-        """The same in words."""
-
-    def write(self, place: Path, rewards: Mapping[str, Array]) -> Sequence[Path]:
-        """Write files of their own, such as values task by task; which ones.
-
-        Args:
-            place: The folder.
-            rewards: Of trials on these tasks, ``[T, B]`` by name of the agent.
-        """
-
-    def curves(self) -> Mapping[str, Array]:
-        """Expected rewards ``[T, 1]`` by name, for the picture."""
+    learning: RecurrentLearning
+    batch_size: int
+    learned: Any = None
+    source: Any = None
+    in_turn: bool = True
+    place: str = ""
 
     @property
-    def note(self) -> str:
-        """Words for what stands behind the names."""
-
-
-class Trained(Protocol):
-    """Settings of a run."""
-
-    @property
-    def core(self) -> str:
+    def name(self) -> str:
         """Name of the agent."""
-
-    @property
-    def batch_size(self) -> int:
-        """Trials per iteration."""
-
-    @property
-    def place(self) -> str:
-        """Folder of its results within the run; empty: the run itself."""
+        return self.learning.agent.core
 
     @property
     def question(self) -> Mapping[str, Any]:
         """Entries of a summary that say what it is measured on."""
+        problem = self.learning.problem
+        usual = {"protocol": f"fresh trials, unseen tasks ({problem.name})"}
+        return getattr(problem, "question", usual)
 
-    def measured(self) -> RecurrentLearning:
-        """The method and agent that were trained, on the problem that they are measured on."""
+    @property
+    def tasks(self) -> Any:
+        """Source of the tasks to be measured on."""
+        return self.learning.problem.test if self.source is None else self.source
 
     def draw(self, num_tasks: int, generator: torch.Generator) -> Sequence[Any]:
         """Tasks to be measured on."""
+        if not self.in_turn or not is_finite(self.tasks):
+            drawn: Sequence[Any] = self.tasks.sample(num_tasks, generator)
+            return drawn
+        tasks = tuple(self.tasks)
+        return tuple(tasks[n % len(tasks)] for n in range(num_tasks))
 
     def references(self, tasks: Sequence[Any]) -> References:
-        """References that returns on these tasks are judged by."""
+        """References that returns on these tasks are judged by.
+
+        Tasks that are drawn from finitely many stand for all of them.
+        """
+        problem, episodes = self.learning.problem, self.learning.trial_episodes
+        learned = problem if self.learned is None else self.learned
+        trained_on = 0
+        if type(learned) is type(problem) and hasattr(learned, "num_trained_on"):
+            trained_on = learned.num_trained_on(tasks)
+        judged = tasks if self.in_turn or not is_finite(self.tasks) else tuple(self.tasks)
+        return References(known_of(problem, judged, episodes), trained_on, episodes)
 
 
 Read = Callable[[Mapping[str, Any]], Trained]
@@ -145,9 +148,8 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
         if replaces(place / "summary.json", summary, settings):
             place.mkdir(parents=True, exist_ok=True)
             write_json(place / "summary.json", summary)
-            draw_within_trial(place, {trained.core: rewards}, references, settings.window)
-            for path in references.write(place, {trained.core: rewards}):
-                print(f"  written: {path}")
+            draw_within_trial(place, {trained.name: rewards}, references, settings.window)
+            write_layouts(place, {trained.name: rewards}, references)
         summaries[run.path.name] = summary
     result = evaluation_result(settings.run, summaries, FIGURES)
     if result.several:
@@ -167,7 +169,7 @@ def evaluate_run(
     """The summary of one run, what it is judged by, and the rewards ``[T, B]`` of its agent."""
     started = time.perf_counter()
     device = resolve_device(settings.device)
-    learning = trained.measured()
+    learning = trained.learning
     require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", learning.num_steps)))
     streams = spawn_generators(settings.seed, STREAMS, device)
     tasks = trained.draw(settings.tasks, streams["tasks"])
@@ -302,7 +304,7 @@ def draw_within_trial(
     """
     curves = []
     width = min(window, *map(len, rewards.values()))
-    for name, trials in {**rewards, **references.curves()}.items():  # [T, B]
+    for name, trials in {**rewards, **references.curves}.items():  # [T, B]
         values = window_returns(trials, width).T[:, : len(trials) // width]  # [B, windows]
         ends = width * np.arange(1, values.shape[1] + 1)
         curves.append(Curves(name, ends, values))
@@ -314,68 +316,32 @@ def draw_within_trial(
     print(f"  drawn: {picture}")
 
 
-@dataclass(frozen=True)
-class RenderSettings(FilmSettings):
-    """Draw or film one trial of a trained agent: the maze, its trail, the hidden goal."""
-
-    output: Path = Path("trial.gif")
-    """.gif or .mp4: a film; .png: the whole trial in one picture."""
-    finds: tuple[int, ...] = ()
-    """Show the ways to these finds, such as 1 2 3 6, in one picture (.png), not the whole trial."""
-    side_by_side: bool = False
-    """Show the same agent before training beside it, in the same maze."""
-    steps: int | None = None
-    """Show only the first steps of the trial. Default: all."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, self, "steps")
-        if self.finds and (self.output.suffix != ".png" or min(self.finds) < 1):
-            raise UserError(
-                f"--finds {' '.join(map(str, self.finds))} are numbers of finds from 1, whose ways "
-                f"are drawn into a picture: --output must end in .png, got {self.output}"
-            )
-
-
-def render(settings: RenderSettings, read: Read) -> None:
-    """Play the trial and write the picture.
-
-    The same seed gives the same goal and teleports, whoever plays.
+def write_layouts(place: Path, rewards: Mapping[str, Array], references: References) -> None:
+    """Write the values of every layout, and the picture of learning find by find.
 
     Args:
-        settings: Which run, and what to show.
-        read: Reads its settings.
+        place: The folder.
+        rewards: Of trials, ``[T, B]`` by name; the first are written layout by layout.
+        references: What they are judged by, as far as there are layouts and shortest ways.
     """
-    run = RunDirectory.open(settings.run)
-    trained = read(run.config)
-    learning = trained.measured()
-    problem = require_filmed(learning.problem)
-    loaded = learning.load(run, torch.device("cpu"))
-    players = [(f"trained, {loaded.iteration:,} iterations", adapter(loaded.trained))]
-    if settings.side_by_side:
-        players.insert(0, ("untrained", adapter(loaded.untrained)))
-    scenes = [
-        scene
-        for title, player in players
-        for scene in played(trained, player, title, settings.seed, greedy=settings.greedy)
-    ]
-    num_steps = min(settings.steps or learning.num_steps, learning.num_steps)
-    film(settings, scenes, problem, num_steps, settings.finds)
-
-
-def played(
-    trained: Trained, player: RecurrentAdapter, title: str, seed: int, *, greedy: bool
-) -> list[Scene]:
-    """The first episode of a trial on a task; the seed says task, dynamics and noise.
-
-    Args:
-        trained: Draws the task.
-        player: Who plays.
-        title: Words above it.
-        seed: The same gives the same goal and teleports, whoever plays.
-        greedy: Take the most probable action instead of drawing one.
-    """
-    streams = spawn_generators(seed, STREAMS)
-    (task,) = trained.draw(1, streams["tasks"])
-    agent = player.agent(streams["policy"], greedy=greedy)
-    return player.scenes(agent, task, [title], streams["environment"], num_episodes=1)
+    known = references.known
+    if known.layouts is None:
+        return
+    columns = references.by_layout(next(iter(rewards.values())))
+    names = {name: n for n, name in reversed(list(enumerate(known.layouts)))}  # the first of each
+    table = place / "layouts.csv"
+    with table.open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(("layout", *known.facts, *columns))
+        for row, name in enumerate(dict.fromkeys(known.layouts)):
+            facts = (numbers[names[name]] for numbers in known.facts.values())
+            lines.writerow((name, *facts, *(f"{column[row]:.6g}" for column in columns.values())))
+    print(f"  written: {table}")
+    if known.shortest is not None and known.first_find is not None:
+        picture = place / "finds.png"
+        draw_finds(
+            picture,
+            {name: references.finds(each) for name, each in rewards.items()},
+            explorer=float(known.first_find.sum() / known.shortest.sum()),
+        )
+        print(f"  written: {picture}")

@@ -219,10 +219,11 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
 
 
 def test_a_summary_is_told_in_whole_phrases():
-    from experiments.maze_references import RoomReferences
+    from metarl.evaluate.references import References
     from metarl.run.trials import describe, describe_seeds
 
-    references = RoomReferences(HiddenGoals(), ())
+    maze = HiddenGoals(size=5, horizon=5)
+    references = References(maze.known(maze.test))
 
     from metarl.evaluate.evaluation_result import evaluation_result
 
@@ -251,10 +252,10 @@ def test_a_summary_is_told_in_whole_phrases():
 
 def test_references_have_one_name_and_are_explained_in_the_picture(trained):
     from experiments.maze_evaluation import measured_on
-    from metarl.plots.references import REFERENCES
+    from metarl.evaluate.references import REFERENCES
 
     references = measured_on(from_config(trained.config)).references(())
-    beside = references.curves()
+    beside = references.curves
     assert list(beside) == [REFERENCES[key] for key in ("ceiling", "localising", "random")]
     assert "best known with these inputs: the best walk found" in references.note
     assert "oracle" not in references.note

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
+from envs.maze.play import Play
 from envs.maze.random_mazes import RandomMazes
 from envs.problems import HiddenGoals
-from experiments.maze import RECIPE, defaults
-from experiments.maze_play import Play, PlaySettings, play
+from experiments.maze import RECIPE, PlaySettings, defaults, play
 from experiments.maze_settings import CORES
 from metarl.runs.directory import find_runs
 from tests.experiments.scripts import maze as main
@@ -219,7 +219,7 @@ def test_the_ways_to_some_finds_are_one_picture(trained, tmp_path, capsys):
 
 
 def test_keys_move_through_a_maze_until_it_is_over():
-    game = Play(PlaySettings(RandomMazes(size="9", horizon=30)))
+    game = Play(RandomMazes(size="9", horizon=30))
     before = game.task
     row, column = game.task.start
     (beside, *_) = game.task.layout.neighbours(game.task.start)
@@ -239,7 +239,7 @@ def test_keys_move_through_a_maze_until_it_is_over():
 
 
 def test_an_agent_that_turns_is_played_by_three_keys():
-    game = Play(PlaySettings(RandomMazes(size="9", horizon=30, view="egocentric-5")))
+    game = Play(RandomMazes(size="9", horizon=30, view="egocentric-5"))
     for key in ("left", "right", "up", "down"):
         game.press(key)
     assert game.step == 3

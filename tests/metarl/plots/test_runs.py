@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl.plots.references import explained
+from metarl.evaluate.references import explained
 from metarl.plots.runs import common_anchors, curves, group_runs
 from metarl.runs.directory import RunDirectory, find_runs
 from tests.metarl.plots.runs_on_disk import trained
