@@ -51,7 +51,7 @@ class TrainSettings(RunSettings):
     iterations: int = 500
     """Iterations; in each, the learner adapts to one meta-batch of tasks."""
     meta_batch: int = 20
-    """Tasks per iteration; a trial on each (rl2, warp-rnn)."""
+    """Tasks per iteration; a trial on each (rl2, warp-rnn, recurrent-ppo)."""
     log_every: int = 10
     """Iterations per line of metrics; each line is their mean."""
     checkpoint_every: int = 50

@@ -5,8 +5,8 @@ attributes (``name``, ``family``, ``suits``), and `build` makes the learner. Thr
 
 - A method that adapts by gradient steps derives from `metarl.meta.method.GradientMethod`, and
   stands beside its learner in `metarl.meta`.
-- One whose memory is a hidden state (rl2, warp-rnn), or that is fine-tuned (ppo), derives from
-  `metarl.core.settings.Method`, has the settings that it reads by inheriting mixins of
+- One whose memory is a hidden state (rl2, warp-rnn, recurrent-ppo), or that is fine-tuned (ppo),
+  derives from `metarl.core.settings.Method`, has the settings that it reads by inheriting mixins of
   `metarl.core.settings` or as fields of its own, names itself and a ``build`` of what its trainer
   needs. Who trains, evaluates or films asks ``isinstance``.
 
@@ -39,7 +39,7 @@ from metarl.meta.warpgrad.method import (
     WarpReptileSettings,
     WarpSettings,
 )
-from metarl.methods.ppo import PPOSettings
+from metarl.methods.ppo import PPOSettings, RecurrentPPOSettings
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 
 MethodT = TypeVar("MethodT", bound=Method)
@@ -70,7 +70,8 @@ GRADIENT: Mapping[str, type[GradientMethod]] = {
 """Methods that adapt by gradient steps."""
 
 OTHERS: Mapping[str, type[Method]] = {
-    method.name: method for method in (RL2Settings, WarpRNNSettings, PPOSettings)
+    method.name: method
+    for method in (RL2Settings, WarpRNNSettings, PPOSettings, RecurrentPPOSettings)
 }
 """Methods whose memory is a hidden state, or that are fine-tuned."""
 

@@ -186,8 +186,8 @@ class TrialAgent(Agent):
 
 
 @dataclass(frozen=True)
-class TrialsAgent(TrialAgent):
-    """An agent with a memory, whose trials have several episodes.
+class Trials(Agent):
+    """Trials of several episodes, which an agent with a memory plays.
 
     Attributes:
         trial_episodes: Episodes of a trial, over which memory and discounting run on.
@@ -199,8 +199,36 @@ class TrialsAgent(TrialAgent):
     trial_steps: int | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.trial_episodes < 1:
             raise UserError(f"--trial-episodes must be at least 1, got {self.trial_episodes}")
         if self.trial_steps is not None and self.trial_steps < 1:
             raise UserError(f"--trial-steps must be at least 1, got {self.trial_steps}")
+
+
+@dataclass(frozen=True)
+class TrialsAgent(Trials, TrialAgent):
+    """An agent with a memory, whose trials have several episodes."""
+
+    def __post_init__(self) -> None:
+        TrialAgent.__post_init__(self)
+        Trials.__post_init__(self)
+
+
+@dataclass(frozen=True)
+class LSTMOfSB3(Trials):
+    """The LSTM policy of sb3-contrib, with a second LSTM for the critic.
+
+    Attributes:
+        hidden_size: Hidden units of each LSTM.
+        hidden: Units of each layer between LSTM and heads.
+    """
+
+    hidden_size: int = 64
+    hidden: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_size < 1:
+            raise UserError(f"--hidden-size must be at least 1, got {self.hidden_size}")
+        if self.hidden and min(self.hidden) < 1:
+            raise UserError(f"--hidden must be positive counts, got {self.hidden}")

@@ -12,8 +12,8 @@ from metarl.core.settings import Compiled, Method
 from metarl.evaluate.adapter import Loaded
 from metarl.meta.method import GradientMethod
 from metarl.meta.policy.trpo import TRPOSettings
-from metarl.methods.agents import AdaptingPolicy, Agent, MixturePolicy, TrialsAgent
-from metarl.methods.ppo import PPOSettings
+from metarl.methods.agents import AdaptingPolicy, Agent, LSTMOfSB3, MixturePolicy, TrialsAgent
+from metarl.methods.ppo import PPOSettings, RecurrentPPOSettings
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.rl.problem import Problem
 from metarl.rl.views import view_layout
@@ -88,6 +88,10 @@ def learning(problem: Problem, method: Method, agent: Agent) -> Learning:
             from metarl.methods.fine_tuned import FineTunedLearning
 
             return FineTunedLearning(problem, method, agent)
+        case RecurrentPPOSettings(), LSTMOfSB3():
+            from metarl.methods.recurrent_ppo import RecurrentPPOLearning
+
+            return RecurrentPPOLearning(problem, method, agent)
     raise TypeError(f"{type(agent).__name__} does not learn by {type(method).__name__}")
 
 
@@ -103,6 +107,8 @@ def agent_for(method: type[Method]) -> Agent:
         return TrialsAgent(core=method.core)
     if issubclass(method, PPOSettings):
         return MixturePolicy()
+    if issubclass(method, RecurrentPPOSettings):
+        return LSTMOfSB3()
     raise TypeError(f"{method.__name__} has no agent: it is of no kind that plays")
 
 

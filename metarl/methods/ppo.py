@@ -1,4 +1,4 @@
-"""Settings of PPO on the mixture of tasks, and of its fine-tuning to one."""
+"""Settings of the PPO of SB3: on a mixture of tasks, and with a memory on trials."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class PPOFineTuning:
 
 
 @dataclass(frozen=True)
-class PPOSettings(Method):
-    """Train PPO on all tasks as if they were one, and fine-tune it to each.
+class ClippedSteps(Method):
+    """What any PPO of SB3 is made with.
 
     Attributes:
         lr: Learning rate.
@@ -41,16 +41,13 @@ class PPOSettings(Method):
         clip: Largest change of a probability ratio that is rewarded.
         gamma: Discount.
         gae_lambda: Of the advantages.
-        entropy_coef: Weight of the entropy. With little of it the policy of a mixture becomes a
-            fixed tour, which fine-tuning cannot leave.
+        entropy_coef: Weight of the entropy.
         value_coef: Weight of the critic's loss.
         max_grad_norm: Clip the gradient to this norm.
         target_kl: End the epochs of an iteration at a minibatch from which the policy has moved 1.5
             times this, in nats a step (`kl_stops` counts them); in fine-tuning too. None: never.
-        fine_tuning: To one task, when it is evaluated.
     """
 
-    name: ClassVar[str] = "ppo"
     family: ClassVar[str] = "without meta-learning"
     suits: ClassVar[frozenset[str]] = frozenset({"policy"})
 
@@ -67,7 +64,6 @@ class PPOSettings(Method):
     value_coef: float = 0.5
     max_grad_norm: float = 0.5
     target_kl: float | None = None
-    fine_tuning: PPOFineTuning = field(default_factory=PPOFineTuning)
 
     def check(self) -> None:
         """Check what SB3 is made with."""
@@ -90,6 +86,35 @@ class PPOSettings(Method):
     def schedule(self) -> Schedule:
         """Change of the learning rate over a run."""
         return Schedule(self.decay, self.final, self.warmup)
+
+
+@dataclass(frozen=True)
+class PPOSettings(ClippedSteps):
+    """Train PPO on all tasks as if they were one, and fine-tune it to each.
+
+    With little entropy the policy of a mixture becomes a fixed tour, which fine-tuning does not
+    leave.
+
+    Attributes:
+        fine_tuning: To one task, when it is evaluated.
+    """
+
+    name: ClassVar[str] = "ppo"
+
+    fine_tuning: PPOFineTuning = field(default_factory=PPOFineTuning)
+
+
+@dataclass(frozen=True)
+class RecurrentPPOSettings(ClippedSteps):
+    """Train sb3-contrib's RecurrentPPO on trials: RL^2 by another hand (needs sb3-contrib).
+
+    Its LSTM learns from stretches of whole trials, cut where a minibatch of transitions is full.
+    """
+
+    name: ClassVar[str] = "recurrent-ppo"
+    family: ClassVar[str] = "through the hidden state"
+
+    entropy_coef: float = 0.01
 
 
 def check_learning(lr: float, num_epochs: int, batch_size: int) -> None:

@@ -30,33 +30,28 @@ from metarl.core.cuda_graph import Captured, require_cuda
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adapter import Loaded, Measurement
-from metarl.evaluate.film import Scene, Watched, require_filmed
-from metarl.evaluate.returns import AdaptationResult, evaluate_agent
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.methods.scaled_returns import ScaledAgents
 from metarl.methods.staged_trials import StagedTrials, check_captured
 from metarl.methods.trial_metrics import episode_metrics
+from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter
 from metarl.rl import Policy, PolicyAgent, Trajectory, actor_critic, distribution_for
 from metarl.rl.minibatches import TrialMinibatches, check_divides
-from metarl.rl.problem import Problem, TensorEnv
+from metarl.rl.problem import Problem
 from metarl.rl.stages import stages_of
-from metarl.rl.trial_env import TrialEnv, num_trial_inputs
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer
-
-USUAL_TRIALS = 20
-"""Per task, to be measured by."""
 
 SHUFFLES = "shuffles"
 """Random stream that deals the trials of a batch out to minibatches; last, where there are any."""
 
 
 @dataclass(frozen=True)
-class RecurrentLearning:
+class RecurrentLearning(OnTrials):
     """Agents with a memory, on one problem.
 
     Attributes:
@@ -216,11 +211,6 @@ class RecurrentLearning:
             record=True if self.method.minibatch_trials is None else "values",
         )
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of a trial in training, at most."""
-        return self.trial_steps or self.trial_episodes * self.problem.horizon
-
     def policy(self) -> Policy:
         """Make the architecture.
 
@@ -235,42 +225,6 @@ class RecurrentLearning:
         num_inputs = self.num_inputs if encoder is None else encoder.num_outputs
         return actor_critic(self.agent.make_core(num_inputs), actions, encoder)
 
-    @property
-    def num_inputs(self) -> int:
-        """Numbers that the agent sees."""
-        seen, actions = self.problem.observation, self.problem.actions
-        return num_trial_inputs(math.prod(seen.shape or ()), actions)
-
-    def trials(
-        self,
-        num_envs: int,
-        generators: Sequence[torch.Generator],
-        device: torch.device,
-        *,
-        num_episodes: int | None = None,
-        watched: bool = False,
-    ) -> TrialEnv:
-        """Make trials as the agent sees them.
-
-        Args:
-            num_envs: Trials side by side.
-            generators: Of the environments.
-            device: Where.
-            num_episodes: Of a trial, which is over with the last one; None: as in training.
-            watched: Note what is shown, for films (`Watched`).
-        """
-        env: TensorEnv = self.problem.make_env(num_envs, generators, device)
-        return TrialEnv(
-            Watched(env, require_filmed(self.problem)) if watched else env,
-            self.problem.horizon,
-            self.trial_episodes if num_episodes is None else num_episodes,
-            num_steps=self.trial_steps if num_episodes is None else None,
-            device=device,
-            episode_flag=not self.published_inputs,
-            unused_input=self.published_inputs,
-            first_action_zero_is_set=self.first_action_zero_is_set,
-        )
-
     def load(self, run: RunDirectory, device: torch.device) -> Loaded:
         """Load the agent of a run's checkpoint, and the same before its first iteration.
 
@@ -281,7 +235,7 @@ class RecurrentLearning:
         untrained = policy.init(spawn_generators(run.seed, self.streams)["init"])
         trained, iteration = trained_params(run, untrained)
         sides = [
-            RecurrentAdapter(self, policy, {n: p.to(device) for n, p in params.items()}, device)
+            RecurrentAdapter(device, self, policy, {n: p.to(device) for n, p in params.items()})
             for params in (trained, untrained)
         ]
         usual = Measurement(self.trial_episodes - 1, USUAL_TRIALS)
@@ -310,81 +264,23 @@ def trained_params(run: RunDirectory, like: Params) -> tuple[Params, int]:
 
 
 @dataclass(frozen=True)
-class RecurrentAdapter:
-    """An agent (`metarl.evaluate.adapter.Adapter`): k counts the episodes of its trial before.
-
-    The clock that it sees runs as in training; in trials that are longer than those it runs slower.
+class RecurrentAdapter(TrialAdapter):
+    """An agent of this package.
 
     Attributes:
-        learning: What it was trained with.
         policy: The architecture.
         params: Of one agent.
-        device: Where it plays.
     """
 
     learning: RecurrentLearning
     policy: Policy
     params: Params
-    device: torch.device
-
-    def adapt(
-        self, tasks: Sequence[Any], how: Measurement, generator: torch.Generator
-    ) -> AdaptationResult:
-        """Play trials on N tasks, ``how.episodes`` on each."""
-        learning = self.learning
-        if how.chunk_size is not None:
-            raise UserError(f"--chunk-size: {learning.method.name} plays all its trials at once")
-        many = [task for task in tasks for _ in range(how.episodes)]
-        return evaluate_agent(
-            self.agent(generator),
-            learning.trials(
-                len(many), [generator], self.device, num_episodes=self._num_episodes(how.steps)
-            ),
-            len(tasks),
-            how.steps + 1,
-            learning.problem.horizon,
-            has_goal=learning.problem.has_goal,
-            options={"tasks": many},
-        )
-
-    def film(self, task: Any, steps: int, seed: int, *, greedy: bool) -> list[Scene]:
-        """Play the episodes of one trial."""
-        streams = spawn_generators(seed, ("environment", "actions"), self.device)
-        agent = self.agent(streams["actions"], greedy=greedy)
-        titles = [f"episode {k + 1}" for k in range(steps + 1)]
-        return self.scenes(
-            agent, task, titles, streams["environment"], num_episodes=self._num_episodes(steps)
-        )
 
     def agent(self, generator: torch.Generator, *, greedy: bool = False) -> PolicyAgent:
         """Make who plays."""
         return PolicyAgent(
             self.policy, stack([self.params]), generator, greedy=greedy, remembers="trial"
         )
-
-    def scenes(
-        self,
-        agent: PolicyAgent,
-        task: Any,
-        titles: Sequence[str],
-        generator: torch.Generator,
-        *,
-        num_episodes: int,
-    ) -> list[Scene]:
-        """The first episodes of one trial, as many as there are titles."""
-        env = self.learning.trials(
-            1, [generator], self.device, num_episodes=num_episodes, watched=True
-        )
-        watched = env.env
-        assert isinstance(watched, Watched)
-        agent.begin(1)
-        observation, _ = env.reset(options={"tasks": [task]})
-        for _ in range(len(titles) * self.learning.problem.horizon):
-            observation, *_ = env.step(agent.act(observation))
-        return watched.scenes(task, titles)
-
-    def _num_episodes(self, steps: int) -> int:
-        return max(steps + 1, self.learning.trial_episodes)
 
 
 def _captured(

@@ -61,8 +61,7 @@ class PPOLearner:
             NonFiniteLossError: Too many iterations in a row were skipped (`Skips`).
         """
         with seeded(seed, self.model.device):
-            played = play_episodes(self.model.policy, env)
-            self.model.rollout_buffer = rollout_buffer(self.model, played)
+            metrics = self._collect(env, num_tasks)
             before = copy.deepcopy(self._state())
             try:
                 found = self._learn()
@@ -71,7 +70,13 @@ class PPOLearner:
                 self.skips.note([0], str(error))
                 found = {"skipped": torch.ones(1)}
         self.skips.end(found["skipped"].tolist())
-        return {**found, **episode_metrics(played, num_tasks)}
+        return {**found, **metrics}
+
+    def _collect(self, env: TaskVecEnv, num_tasks: int) -> dict[str, Tensor]:
+        """Fill the model's buffer with an episode of every environment; metrics ``[1]`` of them."""
+        played = play_episodes(self.model.policy, env)
+        self.model.rollout_buffer = rollout_buffer(self.model, played)
+        return episode_metrics(played, num_tasks)
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything the one agent needs to go on."""
@@ -116,7 +121,8 @@ class PPOLearner:
         if not all(bool(p.isfinite().all()) for p in self.model.policy.parameters()):
             raise NonFiniteLossError(f"a parameter is not finite ({values})")
         values["kl_exceeded"] = float(values["approx_kl"] > KL_LIMIT)
-        minibatches = math.ceil(self.model.rollout_buffer.buffer_size / self.model.batch_size)
+        buffer = self.model.rollout_buffer
+        minibatches = math.ceil(buffer.buffer_size * buffer.n_envs / self.model.batch_size)
         taken = self._num_steps() - before
         values["kl_stops"] = float(taken < self.model.n_epochs * minibatches)
         if values["kl_exceeded"] and not self._warned:

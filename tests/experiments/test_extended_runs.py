@@ -44,6 +44,7 @@ RUNS = {
     "adapt rl2": (maze_adapt, (*TRIALS, "--method", "rl2"), SEEDS),
     "adapt warp-rnn": (maze_adapt, (*TRIALS, "--method", "warp-rnn"), ()),
     "adapt ppo": (maze_adapt, (*PPO, "--method", "ppo"), SEEDS),
+    "adapt recurrent-ppo": (maze_adapt, (*TRIALS, "--method", "recurrent-ppo"), ()),
     "regression maml": (regression, CURVES, SEEDS),
     "regression leap": (regression, (*CURVES, "--method", "leap"), ()),
     "regression daml": (regression, (*CURVES, "--family", "sine-domain"), ()),

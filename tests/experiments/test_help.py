@@ -100,8 +100,8 @@ def alternatives(script, settings):
 
 
 CASES = [
-    *[(maze_adapt, method, "point") for method in maze_adapt.METHODS if method != "ppo"],
-    *[(maze_adapt, method, "bandit") for method in ("maml", "ppo", "rl2")],
+    *[(maze_adapt, method, "point") for method in maze_adapt.METHODS if "ppo" not in method],
+    *[(maze_adapt, method, "bandit") for method in ("maml", "ppo", "recurrent-ppo", "rl2")],
     *[(s, m, "") for s in (maze, regression, omniglot, alphabets) for m in s.RECIPE.methods],
 ]
 

@@ -24,7 +24,7 @@ PLAYED = ("--episodes", "3", "--hidden", "4")
 TRIALS = ("--trial-episodes", "2", "--hidden-size", "4")
 EVALUATE = ("--tasks", "4", "--steps", "2", "--episodes", "3", "--device", "cpu", "--json")
 MAZE = ("--env", "maze", "--size", "7")
-MEMORIES = ("rl2", "warp-rnn")
+MEMORIES = ("rl2", "warp-rnn", "recurrent-ppo")
 
 
 def options(method):
@@ -83,7 +83,7 @@ def test_every_method_resumes_bit_for_bit_and_is_measured(tmp_path, capsys, meth
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
-@pytest.mark.parametrize("method", ["maml", "rl2", "ppo"])
+@pytest.mark.parametrize("method", ["maml", "rl2", "ppo", "recurrent-ppo"])
 def test_every_environment_trains_and_is_evaluated(tmp_path, capsys, env, method):
     (run,) = train(tmp_path / "run", method, "--env", env)
     summary = summary_of(run.path, capsys)
@@ -116,7 +116,7 @@ def test_seeds_together_equal_seeds_alone_and_are_summed_up(tmp_path, capsys, me
     assert (tmp_path / "together" / "adaptation.png").exists()
 
 
-@pytest.mark.parametrize("method", ["maml", "rl2", "ppo"])
+@pytest.mark.parametrize("method", ["maml", "rl2", "ppo", "recurrent-ppo"])
 @pytest.mark.parametrize("ending", [".gif", ".png"])
 def test_render_films_the_same_maze_at_every_step(tmp_path, capsys, method, ending):
     (run,) = train(tmp_path / "run", method, *MAZE)
@@ -127,7 +127,9 @@ def test_render_films_the_same_maze_at_every_step(tmp_path, capsys, method, endi
         said.append(capsys.readouterr().out.splitlines()[-1].partition(" (")[2])
         assert film.stat().st_size > 1000
     assert said[0] == said[1]
-    names = ("episode 1", "episode 2") if method == "rl2" else ("before adaptation", "after 1 step")
+    names = (
+        ("episode 1", "episode 2") if method in MEMORIES else ("before adaptation", "after 1 step")
+    )
     assert all(name in said[0] for name in names)
 
 
@@ -233,7 +235,7 @@ def test_a_trial_is_measured_by_its_episodes(tmp_path, capsys):
 LINES = "tests.metarl.rl.lines"
 
 
-@pytest.mark.parametrize("method", ["maml", "rl2", "warp-rnn", "ppo"])
+@pytest.mark.parametrize("method", ["maml", "rl2", "warp-rnn", "ppo", "recurrent-ppo"])
 @pytest.mark.parametrize("factory", ["single", "vector", "told", "continuous"])
 def test_anybodys_environments_are_trained_on_resumed_measured_and_filmed(
     tmp_path, capsys, factory, method
