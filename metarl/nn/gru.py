@@ -13,7 +13,7 @@ with * elementwise. A baseline of the maze with one timescale: every parameter i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class GRU(FusedCore):
 
     input_size: int
     hidden_size: int
+
+    native: ClassVar[str | None] = "gru"
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Uniform in 1/sqrt(H), as `torch.nn.GRU`; columns in the order r, z, n."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ class WarpRNN(FusedCore):
     input_size: int
     hidden_size: int
     published_split: bool = False
+
+    native: ClassVar[str | None] = "warp"
 
     slow = ("warp_*",)
 

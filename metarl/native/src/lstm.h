@@ -174,7 +174,7 @@ template <class R> class Lstm : public Sequence<R> {
       lstm_.add_gradients(count, cell_.before(start), cell_.stride);
     }
     // dx = W_ih^T (do, di, df, dg)
-    void inputs_backward(Size count, R* out) {
+    void inputs_backward(Size, Size count, R* out) {
       times_rows(w_ih_, count, lstm_.d_gates, cell_.lstm.gates_width, dx_, out);
     }
     void store(R* const* d, Size n) const {

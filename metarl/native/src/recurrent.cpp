@@ -1,6 +1,8 @@
 // The recurrent cells, in both precisions, as functions that ctypes calls.
+#include "gru.h"
 #include "lstm.h"
 #include "rnn.h"
+#include "warp.h"
 
 using namespace metarl;
 
@@ -42,5 +44,7 @@ using namespace metarl;
 
 extern "C" {
 METARL_CELL(rnn, Rnn)
+METARL_CELL(gru, Gru)
 METARL_CELL(lstm, Lstm)
+METARL_CELL(warp, Warp)
 }

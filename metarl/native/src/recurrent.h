@@ -62,18 +62,20 @@ template <class F> METARL_INLINE void blocks(Size count, F f) {
 }
 
 // ---- weights ---------------------------------------------------------------------------------
-// Columns [0, width) of `count` rows, packed for `product` with zeros up to a whole vector.
-// Element (k, j) is w[k * row + j * column]: a matrix or its transpose.
+// Rows [first, first + count) of [depth, width], packed for `product` with zeros up to a whole
+// vector. Element (k, j) of them is w[k * row + j * column]: a matrix or its transpose.
 template <class R>
-void pack_weights(Size depth, Size width, const R* w, Size row, Size column, R* out) {
+void pack_rows(Size depth, Size width, Size first, Size count, const R* w, Size row, Size column,
+               R* out) {
   constexpr Size PANEL = TILE_VECTORS * lanes<R>();
-  for (Size first = 0; first < padded<R>(width); first += PANEL) {
-    const Size panel = padded<R>(width) - first < PANEL ? padded<R>(width) - first : PANEL;
-    const Size filled = width - first < panel ? width - first : panel;
-    for (Size k = 0; k < depth; k++, out += panel) {
-      const R* from = w + k * row + first * column;
-      for (Size j = 0; j < filled; j++) out[j] = from[j * column];
-      for (Size j = filled; j < panel; j++) out[j] = 0;
+  for (Size start = 0; start < padded<R>(width); start += PANEL) {
+    const Size panel = padded<R>(width) - start < PANEL ? padded<R>(width) - start : PANEL;
+    const Size filled = width - start < panel ? width - start : panel;
+    for (Size k = 0; k < count; k++) {
+      const R* from = w + k * row + start * column;
+      R* to = out + start * depth + (first + k) * panel;
+      for (Size j = 0; j < filled; j++) to[j] = from[j * column];
+      for (Size j = filled; j < panel; j++) to[j] = 0;
     }
   }
 }
@@ -87,9 +89,12 @@ template <class R> struct Packed {
     depth = rows, width = columns;
     at = pieces.take(rows * padded<R>(columns));
   }
-  void load(const R* w, Size stride) { pack_weights(depth, width, w, stride, Size{1}, at); }
+  void load(const R* w, Size stride) { load_rows(0, depth, w, stride); }
+  void load_rows(Size first, Size count, const R* w, Size stride) {
+    pack_rows(depth, width, first, count, w, stride, Size{1}, at);
+  }
   void load_transposed(const R* w, Size stride) {
-    pack_weights(depth, width, w, Size{1}, stride, at);
+    pack_rows(depth, width, Size{0}, depth, w, Size{1}, stride, at);
   }
   // out [rows, padded(width)] (+)= a [rows, depth] times this.
   void times(Size rows, const R* a, Size a_stride, R* out, Size out_stride, bool add) const {
@@ -401,7 +406,7 @@ void backward(const Shape& shape, const Memory<R>& memory, const Gradients<R>& d
       const Size count = (stop - start) * rows;
       back.add_gradients(start, count);
       if (d.by_inputs)
-        back.inputs_backward(count, d.by_inputs + (n * all + start * rows) * shape.inputs);
+        back.inputs_backward(start, count, d.by_inputs + (n * all + start * rows) * shape.inputs);
       if (by_readout)
         readout.add(count, cell.output(start), cell.after_stride(),
                     by_readout + start * rows * outputs);

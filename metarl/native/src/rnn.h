@@ -79,7 +79,7 @@ template <class R> class Rnn : public Sequence<R> {
       d_bias_.add_sum(count, dz_, width_);
     }
     // dx = W_ih^T dz
-    void inputs_backward(Size count, R* out) {
+    void inputs_backward(Size, Size count, R* out) {
       times_rows(w_ih_, count, dz_, width_, dx_, out);
     }
     void store(R* const* d, Size n) const {
