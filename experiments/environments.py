@@ -12,6 +12,7 @@ import tyro
 
 from envs import problems
 from envs.maze.generators import GENERATORS
+from envs.minigrid.task_set import By
 from metarl.errors import UserError
 from metarl.rl.gymnasium_problem import problem_of
 from metarl.rl.problem import Problem, check_problem
@@ -51,6 +52,41 @@ class OtherMazes(problems.RandomMazes):
 
     size: str = "9"
     position: bool = True
+
+
+@dataclass(frozen=True)
+class Room(problems.HiddenGoals):
+    """The published maze.
+
+    Attributes:
+        maze: Generator of the maze (`envs.maze.generators`).
+    """
+
+    maze: Annotated[str, one_of(GENERATORS)] = "pillars"
+
+
+@dataclass(frozen=True)
+class TrialMazes(problems.RandomMazes):
+    """Random mazes where ``--mazes`` has been read before the other options."""
+
+    mazes: tyro.conf.Suppress[str] = "dfs"
+
+
+MINIGRID = "minigrid:"
+"""Before an id of Minigrid, as ``--mazes`` takes it."""
+
+
+@dataclass(frozen=True)
+class Grids(Minigrid):
+    """Grids of an id of Minigrid, as mazes: another one in every trial."""
+
+    env_id: tyro.conf.Suppress[str] = Minigrid.env_id
+    by: By = "walls"
+
+    @property
+    def mazes(self) -> str:
+        """What ``--mazes`` calls them."""
+        return f"{MINIGRID}{self.env_id}"
 
 
 @dataclass(frozen=True)

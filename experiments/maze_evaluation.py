@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.problems import HiddenGoals
-from experiments.maze_problems import MINIGRID, Grids, TrialMazes
+from experiments.environments import MINIGRID, Grids, TrialMazes
 from experiments.maze_settings import TrainSettings
 from metarl.errors import UserError
 from metarl.run import at_least, shown_trials, trials

@@ -9,7 +9,7 @@ import tyro
 
 from envs.maze.generators import GENERATORS
 from envs.problems import PublishedMaze
-from experiments.maze_problems import MINIGRID, Grids, Room, TrialMazes
+from experiments.environments import MINIGRID, Grids, Room, TrialMazes
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.methods.agents import Encoder, TrialAgent

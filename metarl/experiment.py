@@ -31,8 +31,10 @@ from metarl.meta.maml import MAMLSettings
 from metarl.methods.agents import Agent
 from metarl.methods.learning import Learning, agent_for, learning
 from metarl.methods.loading import describe_spaces
+from metarl.methods.recurrent import RecurrentLearning
 from metarl.native import Mode, native_mode
 from metarl.rl.problem import Problem, check_problem
+from metarl.run import trials
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, evaluate, render
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
@@ -196,6 +198,29 @@ class Experiment:
         for run in find_runs(place):
             self.check_same(run)
         return evaluate(EvaluateSettings(Path(place), **{"device": self.device, **how}), self._read)
+
+    def evaluate_trials(self, place: Path | str, **how: Any) -> EvaluationResult:
+        """Play whole trials of an agent with a memory, beside all that they are judged by.
+
+        Writes `summary.json` and `within_trial.png` into the folder ``trials`` of each run; of
+        mazes also `layouts.csv` and `finds.png`.
+
+        Args:
+            place: A run directory, or a folder of ``seed-N`` runs.
+            how: ``tasks``, ``seed``, ``greedy``, ...: the other fields of
+                `metarl.run.trials.EvaluateSettings`.
+
+        Raises:
+            UserError: The agent has no memory, or the runs are of another experiment, or damaged.
+        """
+        learned = self.learning()
+        if not isinstance(learned, RecurrentLearning):
+            raise UserError(f"{self.method} has no memory that a trial could fill: take evaluate")
+        for run in find_runs(place):
+            self.check_same(run)
+        trained = trials.Trained(learned, self.meta_batch, place="trials")
+        asked = trials.EvaluateSettings(Path(place), **{"device": self.device, **how})
+        return trials.evaluate(asked, lambda _: trained)
 
     def film(self, place: Path | str, output: Path | str, **how: Any) -> Path:
         """Film one unseen task, side by side at every step of adaptation.

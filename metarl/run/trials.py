@@ -245,7 +245,7 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
     return "\n".join(
         (
             f"{place}: {summary['num_tasks']} trials, {summary['protocol']}"
-            f" ({_number_of(summary)}), after {summary['iteration']} iterations",
+            f"{_number_of(summary)}, after {summary['iteration']} iterations",
             f"  return {summary['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
             f" interquartile mean {summary['iqm']:.1f},"
             f" normalised score {_number(summary['normalised_score'], '.3f')}",
@@ -257,10 +257,9 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
 
 
 def _number_of(summary: Mapping[str, Any]) -> str:
-    """How many tasks there were to draw from."""
-    if "num_layouts" in summary:
-        return f"{summary['num_layouts']} layouts"
-    return f"{summary['num_goals']} goals"
+    """How many tasks there were to draw from, where that is said."""
+    known = (n for n in ("layouts", "goals") if f"num_{n}" in summary)
+    return "".join(f" ({summary[f'num_{n}']} {n})" for n in known)
 
 
 def describe_seeds(summary: Mapping[str, Any]) -> str:

@@ -8,11 +8,12 @@ import pytest
 
 import envs
 import metarl
+from envs.problems import Bandit, RandomMazes
 from metarl.errors import UserError
 from metarl.experiment import Experiment, compare
 from metarl.meta.maml import FOMAMLSettings, MAMLSettings
 from metarl.methods import METHODS
-from metarl.methods.agents import AdaptingPolicy
+from metarl.methods.agents import AdaptingPolicy, TrialsAgent
 from metarl.methods.rl2 import RL2Settings
 from metarl.rl import GymnasiumProblem
 from metarl.runs.checkpoint import load as load_checkpoint
@@ -99,3 +100,27 @@ def test_a_run_without_native_kernels_is_of_its_experiment_all_the_same(tmp_path
     assert run.config["native_ran"]["kernels"] == {}
     with pytest.raises(ValueError, match="'fast'"):
         small(native="fast")
+
+
+def test_random_mazes_are_trained_judged_by_layout_and_filmed(tmp_path: Path) -> None:
+    mazes = RandomMazes(mazes="dfs", size="9", horizon=20)
+    agent = TrialsAgent(hidden_size=4, trial_episodes=1)
+    one = Experiment(mazes, RL2Settings(), agent, iterations=1, meta_batch=4, device="cpu")
+    one.train(tmp_path / "run")
+    found = one.evaluate_trials(tmp_path / "run", tasks=6).summary
+    assert found["random_return"] < found["explorer_return"] <= found["oracle_return"]
+    assert (
+        (tmp_path / "run/trials/layouts.csv").read_text().startswith("layout,height,width,trials")
+    )
+    assert one.film(tmp_path / "run", tmp_path / "film.gif", steps=0).stat().st_size > 1000
+    with pytest.raises(UserError, match="no memory"):
+        small().evaluate_trials(tmp_path / "run")
+
+
+def test_any_problem_is_judged_by_its_anchors(tmp_path: Path) -> None:
+    agent = TrialsAgent(hidden_size=4, trial_episodes=2)
+    one = Experiment(Bandit(horizon=3), RL2Settings(), agent, iterations=1, device="cpu")
+    one.train(tmp_path)
+    found = one.evaluate_trials(tmp_path, tasks=6).summary
+    assert found["random_return"] < found["oracle_return"] <= 6.0
+    assert found["normalised_score"] is None
