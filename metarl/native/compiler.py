@@ -1,33 +1,36 @@
-"""Libraries built from the sources beside this file, once for each compiler and processor.
+"""The C++ compiler: which one, with which flags, and what it says where it fails.
 
-A library is kept in a private folder under a name that says all it depends on: the sources, the
-compiler, the flags, the features of the processor. It is written beside and moved into place, so
-that a reader never sees half of one; of several processes that need the same library at once, one
-builds it while the others wait.
+The standard library suffices here: wheels are built by this file too, where nothing is installed.
 """
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import os
-import platform
+import shlex
 import shutil
 import subprocess
-import tempfile
+import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 SOURCES = Path(__file__).parent / "src"
 
+LEVELS = ("x86-64-v4", "x86-64-v3")
+"""Kinds of processors that wheels carry libraries for, the better first."""
+
 FLAGS = (
-    *("-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512"),
+    *("-std=c++17", "-O3", "-mprefer-vector-width=512"),
+    # Said, since compilers differ: a product and a sum are one instruction, rounded once.
+    "-ffp-contract=fast",
     *("-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"),
 )
+"""Flags of every build; a processor is named beside (``-march``)."""
 
-PATIENCE = 120.0
+VARIABLE = "METARL_NATIVE_FLAGS"
+"""Variable of the environment that gives further flags, of which the last word counts."""
+
+PATIENCE = 300.0
 """Seconds that a compiler, or another process that builds the same, is waited for."""
 
 
@@ -35,130 +38,97 @@ class NativeUnavailableError(Exception):
     """There are no native kernels here; the message says why."""
 
 
-def library(name: str) -> ctypes.CDLL:
-    """The library of the source file ``src/NAME.cpp``, built if it is not there yet.
+def flags_for(processor: str = "native") -> tuple[str, ...]:
+    """The flags of a build.
 
-    Raises:
-        NativeUnavailableError: It cannot be built or loaded.
+    Args:
+        processor: native: this one; or one of `LEVELS`.
     """
-    found = _library(name)
-    if isinstance(found, NativeUnavailableError):
-        raise found
-    return found
-
-
-def built_by(name: str) -> str:
-    """Who built a library that is there, and for what, in words."""
-    return _version(found_compiler()).partition("\n")[0]
+    return (*FLAGS, f"-march={processor}", *shlex.split(os.environ.get(VARIABLE, "")))
 
 
 @cache
-def _library(name: str) -> ctypes.CDLL | NativeUnavailableError:
-    """The same; why there is none is kept too: nothing is tried twice in one process."""
-    try:
-        return _loaded(name)
-    except NativeUnavailableError as reason:
-        return reason
-
-
-def _loaded(name: str) -> ctypes.CDLL:
-    compiler = found_compiler()
-    built = cache_folder() / f"{name}-{_key(name, compiler)}.so"
-    if not built.exists():
-        try:
-            with FileLock(built.with_suffix(".lock"), timeout=PATIENCE):
-                if not built.exists():
-                    _build(name, compiler, built)
-        except (OSError, Timeout) as error:
-            raise NativeUnavailableError(f"{built} cannot be written: {error}") from error
-    try:
-        return ctypes.CDLL(str(built))
-    except OSError as error:
-        raise NativeUnavailableError(f"{built} cannot be loaded: {error}") from error
-
-
-@cache
-def found_compiler() -> str:
-    """The path of the C++ compiler: that of ``CXX``, or g++, or clang++.
+def found_compiler() -> tuple[str, ...]:
+    """The C++ compiler as words of a command: that of ``CXX``, or g++, clang++ or c++.
 
     Raises:
-        NativeUnavailableError: There is none.
+        NativeUnavailableError: There is none, or the system is one where kernels are not tried.
     """
-    for candidate in (os.environ.get("CXX"), "g++", "clang++"):
-        path = shutil.which(candidate) if candidate else None
-        if path:
-            return path
+    system = f"{sys.platform} on {os.uname().machine}" if hasattr(os, "uname") else sys.platform
+    if system != "linux on x86_64":
+        raise NativeUnavailableError(f"kernels are for Linux on x86-64, this is {system}")
+    asked = shlex.split(os.environ.get("CXX", ""))
+    if asked:
+        if shutil.which(asked[0]) is None:
+            raise NativeUnavailableError(f"CXX names {asked[0]}, and there is no such program")
+        return tuple(asked)
+    for candidate in ("g++", "clang++", "c++"):
+        path = shutil.which(candidate)
+        if path is not None:
+            return (path,)
     raise NativeUnavailableError(
         "there is no C++ compiler: install g++ or clang++, or name one in CXX"
     )
 
 
-def cache_folder() -> Path:
-    """A folder that is this user's alone.
+@cache
+def version(compiler: tuple[str, ...]) -> str:
+    """All that a compiler says of itself.
 
     Raises:
-        NativeUnavailableError: There is no place to write to.
+        NativeUnavailableError: It does not run.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    for folder in (
-        Path(home) / "metarl" / "native",
-        Path(tempfile.gettempdir()) / f"metarl-native-{user}",
-    ):
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            status = folder.stat()
-        except OSError:
-            continue
-        ours = not hasattr(os, "getuid") or status.st_uid == user
-        if ours and not status.st_mode & 0o022 and os.access(folder, os.W_OK):
-            return folder
-    raise NativeUnavailableError(
-        f"no folder for built libraries can be written: tried {home} and the temporary one"
-    )
+    said = _run((*compiler, "--version"))
+    if not said.strip():
+        raise NativeUnavailableError(f"{shlex.join(compiler)} --version says nothing")
+    return said
 
 
-def _key(name: str, compiler: str) -> str:
-    digest = hashlib.sha256()
-    for source in (SOURCES / f"{name}.cpp", *sorted(SOURCES.glob("*.h"))):
-        digest.update(source.read_bytes())
-    for text in (compiler, _version(compiler), *FLAGS, platform.machine(), cpu_features()):
-        digest.update(text.encode())
-    return digest.hexdigest()[:24]
+def build(name: str, compiler: tuple[str, ...], flags: Sequence[str], to: Path) -> None:
+    """Build the library of ``src/NAME.cpp``.
+
+    Args:
+        name: Of the library.
+        compiler: As `found_compiler` has it.
+        flags: All of them.
+        to: The file to write.
+
+    Raises:
+        NativeUnavailableError: It cannot be built.
+    """
+    command = (*compiler, *flags, str(SOURCES / f"{name}.cpp"), "-o", str(to))
+    _run(command, TMPDIR=str(to.parent))  # for what it writes on the way
+    if not to.is_file():
+        raise NativeUnavailableError(f"{shlex.join(compiler)} has built nothing of {name}.cpp")
 
 
-@cache
-def _version(compiler: str) -> str:
+def _run(command: Sequence[str], **environment: str) -> str:
+    """What a command prints.
+
+    Args:
+        command: Its words.
+        environment: Variables beside those of this process.
+
+    Raises:
+        NativeUnavailableError: It fails; the message has the line in which it says why.
+    """
     try:
-        said = subprocess.run(
-            (compiler, "--version"), capture_output=True, text=True, timeout=PATIENCE, check=True
+        ran = subprocess.run(
+            command,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=PATIENCE,
+            # In English, for what is passed on of it.
+            env={**os.environ, "LC_ALL": "C", **environment},
         )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NativeUnavailableError(f"the compiler {compiler} does not run: {error}") from error
-    return said.stdout
-
-
-@cache
-def cpu_features() -> str:
-    """What the processor can do, as the system says it; empty where it does not."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
-
-
-def _build(name: str, compiler: str, built: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
-        fresh = Path(scratch) / built.name
-        command = (compiler, *FLAGS, str(SOURCES / f"{name}.cpp"), "-o", str(fresh))
-        try:
-            subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
-        except subprocess.CalledProcessError as error:
-            last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-            raise NativeUnavailableError(f"{compiler} cannot build {name}.cpp: {last}") from error
-        except subprocess.TimeoutExpired as error:
-            raise NativeUnavailableError(
-                f"{compiler} took over {PATIENCE:.0f} s for {name}.cpp"
-            ) from error
-        os.replace(fresh, built)
+    except subprocess.TimeoutExpired:
+        raise NativeUnavailableError(f"{command[0]} takes over {PATIENCE:.0f} s") from None
+    except OSError as error:
+        raise NativeUnavailableError(f"{command[0]} does not run: {error}") from error
+    if ran.returncode != 0:
+        lines = ran.stderr.decode(errors="replace").strip().splitlines()
+        telling = [line for line in lines if "error" in line.lower()] or lines or ["no message"]
+        raise NativeUnavailableError(
+            f"{command[0]} fails with status {ran.returncode}: {telling[0][:200]}"
+        )
+    return ran.stdout.decode(errors="replace")

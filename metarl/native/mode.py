@@ -18,7 +18,8 @@ from functools import cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from metarl.errors import UserError, check_choice
-from metarl.native.compiler import NativeUnavailableError, built_by, library
+from metarl.native.compiler import NativeUnavailableError
+from metarl.native.libraries import built_by, library
 
 Mode: TypeAlias = Literal["auto", "off"]
 """auto: kernels where there are some, eager code elsewhere; off: eager code alone."""
