@@ -15,11 +15,12 @@ READY := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check lint types imports format bench clean
+.PHONY: help setup demo test test-all test-pythons wheel-test check lint types imports format \
+  bench clean
 
 help: ## list the commands
 	@echo "metarl: agents that learn a new maze within one trial"; echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the pinned packages (the others do it when needed)
 
@@ -63,6 +64,13 @@ test: $(READY) ## run the tests, but not the slow ones
 test-all: $(READY) ## run all tests, the slow ones too
 	@echo "==> All tests, the slow ones too"
 	@$(PYTHON) -m pytest -n 2 -q
+
+test-pythons: $(READY) ## run the tests on every Python that is found, each in a fresh environment
+	@$(PYTHON) -m tests.packaging.pythons
+
+wheel-test: $(READY) ## build wheel and sdist, install each afresh, run a newcomer's commands
+	@echo "==> Wheel and source distribution, on every Python that is found"
+	@$(PYTHON) -m tests.packaging.clean_install
 
 check: lint types imports test ## all that CI runs: lint, types, imports, tests
 

@@ -19,7 +19,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 
-from experiments.alphabets_settings import MAY_RESET_HEAD, METHODS, Preset, TrainSettings, defaults
 from metarl.compare import sweep
 from metarl.compare.summaries import Axes, Number, Summary, SweepReport
 from metarl.compare.work import Job, script_of
@@ -64,6 +63,8 @@ from metarl.supervised import (
 from metarl.supervised.omniglot.alphabets import AlphabetLessons, reference_images
 from metarl.supervised.omniglot.download import default_folder
 from metarl.train.selection import load_selected
+
+from .alphabets_settings import MAY_RESET_HEAD, METHODS, Preset, TrainSettings, defaults
 
 VALIDATION_SEED = 20_000
 """Seed of the images of validation."""
@@ -376,6 +377,7 @@ def place(settings: TrainSettings) -> Path:
 
 RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.alphabets",
+    module=f"{__package__}.alphabets",
     defaults=defaults,
     prepare=prepare,
     place=place,

@@ -18,13 +18,14 @@ import tyro
 
 from envs.maze.play import Play
 from envs.problems import RandomMazes
-from experiments.maze_settings import METHODS, ROOM, TrainSettings, defaults
 from metarl.core.cuda_graph import require_cuda
 from metarl.devices import resolve_device
 from metarl.evaluate.references import LADDER
 from metarl.methods.loading import describe_spaces
 from metarl.run import Command, Recipe, Training, at_least, command, main
 from metarl.run.command_line import parse
+
+from .maze_settings import METHODS, ROOM, TrainSettings, defaults
 
 NUM_ANCHORS = 200
 """Mazes of training that returns to judge its curve by are means over."""
@@ -72,16 +73,18 @@ def beside(settings: TrainSettings) -> dict[str, Any]:
 
 
 def _evaluate(prog: str, arguments: Sequence[str]) -> None:
-    from experiments.maze_evaluation import EvaluateSettings, reader
     from metarl.run.trials import evaluate
+
+    from .maze_evaluation import EvaluateSettings, reader
 
     asked = parse(EvaluateSettings, prog, arguments)
     evaluate(asked, reader(asked, RECIPE.settings_of))
 
 
 def _render(prog: str, arguments: Sequence[str]) -> None:
-    from experiments.maze_evaluation import RenderSettings, reader
     from metarl.run.shown_trials import render
+
+    from .maze_evaluation import RenderSettings, reader
 
     asked = parse(RenderSettings, prog, arguments)
     render(asked, reader(asked, RECIPE.settings_of))
@@ -89,8 +92,9 @@ def _render(prog: str, arguments: Sequence[str]) -> None:
 
 def _watch(prog: str, arguments: Sequence[str]) -> None:
     from envs.base.pictures import Window
-    from experiments.maze_evaluation import WatchSettings, reader
     from metarl.run.shown_trials import watch
+
+    from .maze_evaluation import WatchSettings, reader
 
     asked = parse(WatchSettings, prog, arguments)
     watch(asked, reader(asked, RECIPE.settings_of), Window)
@@ -142,6 +146,7 @@ def unread(settings: TrainSettings) -> tuple[str, ...]:
 
 RECIPE = Recipe(
     name="experiments.maze",
+    module=f"{__package__}.maze",
     defaults=defaults,
     prepare=prepare,
     place=place,

@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from envs.problems import Point
-from experiments.environments import ENVIRONMENTS, environment_named, problem_named
 from metarl.compare.command import run_compare
 from metarl.compare.plan import Comparable, comparable
 from metarl.core.settings import Method
@@ -29,6 +28,8 @@ from metarl.rl import PolicyGradientSettings
 from metarl.run import Command, Recipe, RunSettings, Training, at_least, command, main, one_of
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, evaluate, render
 from metarl.run.counts import Held
+
+from .environments import ENVIRONMENTS, environment_named, problem_named
 
 METHODS = methods_for("policy")
 START_ENTROPY = 1.0
@@ -195,6 +196,7 @@ def place(settings: TrainSettings) -> Path:
 
 RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.maze_adapt",
+    module=f"{__package__}.maze_adapt",
     defaults=defaults,
     prepare=prepare,
     place=place,

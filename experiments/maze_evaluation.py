@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from envs.problems import HiddenGoals
-from experiments.environments import MINIGRID, Grids, TrialMazes
-from experiments.maze_settings import TrainSettings
 from metarl.errors import UserError
 from metarl.run import at_least, shown_trials, trials
 from metarl.run.command_line import refused
+
+from .environments import MINIGRID, Grids, TrialMazes
+from .maze_settings import TrainSettings
 
 
 @dataclass(frozen=True)

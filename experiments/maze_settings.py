@@ -9,7 +9,6 @@ import tyro
 
 from envs.maze.generators import GENERATORS
 from envs.problems import PublishedMaze
-from experiments.environments import MINIGRID, Grids, Room, TrialMazes
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.methods.agents import Encoder, TrialAgent
@@ -19,6 +18,8 @@ from metarl.rl import ActorCriticSettings
 from metarl.run import RunSettings, at_least, check_option
 from metarl.run.command_line import refused
 from metarl.run.counts import Held
+
+from .environments import MINIGRID, Grids, Room, TrialMazes
 
 Preset = Literal["default", "ppo", "demo", "paper"]
 ROOM = "room"

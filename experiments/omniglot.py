@@ -17,8 +17,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from experiments import alphabets
-from experiments.omniglot_settings import METHODS, Side, TrainSettings, defaults
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.supervised import CHARACTERS, AdaptationCurve, accuracies, adaptation_curve
@@ -53,6 +51,9 @@ from metarl.supervised.examples import in_minibatches
 from metarl.supervised.omniglot.download import default_folder, download
 from metarl.supervised.tasks import Source, SupervisedTasks, cross_entropy
 from metarl.train.selection import load_selected
+
+from . import alphabets
+from .omniglot_settings import METHODS, Side, TrainSettings, defaults
 
 VALIDATION_SEED = 20_000
 """Seed of the numbered tasks of validation."""
@@ -317,6 +318,7 @@ def run_download(settings: DownloadSettings) -> None:
 
 RECIPE = Recipe(
     name="experiments.omniglot",
+    module=f"{__package__}.omniglot",
     defaults=defaults,
     prepare=prepare,
     place=lambda s: Path("runs") / f"omniglot-{s.ways}way-{s.shots}shot-{s.method}",

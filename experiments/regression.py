@@ -323,6 +323,7 @@ def num_points(trained: TrainSettings, settings: EvaluateSettings) -> int:
 
 RECIPE = Recipe(
     name="experiments.regression",
+    module=f"{__package__}.regression",
     defaults=defaults,
     prepare=prepare,
     place=lambda settings: Path("runs") / f"{settings.family}-{settings.method}",

@@ -49,7 +49,7 @@ def main(recipe: Recipe[Any], arguments: Sequence[str] | None = None) -> None:
     """
     commands = {"train": recipe.train, **{n: one.what for n, one in recipe.commands.items()}}
     given = sys.argv[1:] if arguments is None else arguments
-    run_command(f"python -m {recipe.name}", commands, partial(_run_of, recipe), given)
+    run_command(f"python -m {recipe.name}", commands, partial(run_of, recipe), given)
 
 
 def command(what: str, kind: type[SettingsT], run: Callable[[SettingsT], object]) -> Command:
@@ -63,7 +63,15 @@ def command(what: str, kind: type[SettingsT], run: Callable[[SettingsT], object]
     return Command(what, lambda prog, arguments: run(parse(kind, prog, arguments)))
 
 
-def _run_of(recipe: Recipe[Any], name: str, prog: str, arguments: Sequence[str]) -> None:
+def run_of(recipe: Recipe[Any], name: str, prog: str, arguments: Sequence[str]) -> None:
+    """Run one command of a recipe.
+
+    Args:
+        recipe: Whose command.
+        name: Of the command.
+        prog: What the user has written before its options.
+        arguments: Its options.
+    """
     if name != "train":
         recipe.commands[name].run(prog, arguments)
         return

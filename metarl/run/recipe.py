@@ -42,7 +42,7 @@ class Recipe(Generic[RunT]):
     """Definition of a script.
 
     Attributes:
-        name: Its module, such as ``experiments.regression``.
+        name: Its script, such as ``experiments.regression``; runs say it.
         defaults: Settings, given the options that choose defaults, each as a keyword argument; and
             those of a run are restored as what it makes of them. It raises `UserError` where they
             choose nothing.
@@ -60,6 +60,7 @@ class Recipe(Generic[RunT]):
             and what is given of them is refused. Those of settings have a dot, such as
             ``learner.compile``.
         beside: Makes further entries of `config.json` from settings, such as ``anchors``.
+        module: Where it stands as ``RECIPE``; None: in its script.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Recipe(Generic[RunT]):
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     unread: Callable[[RunT], Collection[str]] = lambda _: ()
     beside: Callable[[RunT], Mapping[str, object]] = lambda _: {}
+    module: str | None = None
 
     def settings_of(self, config: Mapping[str, Any]) -> RunT:
         """Return the settings that a run's `config.json` keeps.
@@ -90,15 +92,15 @@ class Recipe(Generic[RunT]):
         return settings
 
     def __reduce__(self) -> tuple[Callable[[str], Recipe[Any]], tuple[str]]:
-        """Pickle the name alone: another process finds the recipe in its module."""
-        return recipe_named, (self.name,)
+        """Pickle the module's name alone: another process finds the recipe there."""
+        return recipe_in, (self.module or self.name,)
 
 
-def recipe_named(name: str) -> Recipe[Any]:
+def recipe_in(module: str) -> Recipe[Any]:
     """Return ``RECIPE`` of a module; of a script that is running, not of a second copy of it."""
     main = sys.modules["__main__"]
-    running = getattr(main.__spec__, "name", None) == name
-    found: Recipe[Any] = (main if running else import_module(name)).RECIPE
+    running = getattr(main.__spec__, "name", None) == module
+    found: Recipe[Any] = (main if running else import_module(module)).RECIPE
     return found
 
 

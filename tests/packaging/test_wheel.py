@@ -1,4 +1,7 @@
-"""The wheel alone, outside of the checkout: it trains, evaluates, compares, films and plays."""
+"""The wheel alone, outside of the checkout: it trains, evaluates, compares, films and plays.
+
+Its dependencies are those of this environment; `make wheel-test` installs fresh ones.
+"""
 
 import os
 import shutil
@@ -9,6 +12,8 @@ import venv
 from pathlib import Path
 
 import pytest
+
+from metarl import zoo
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("user_program.py")
@@ -21,9 +26,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with the wheel, and its dependencies from ours."""
     place = tmp_path_factory.mktemp("wheel")
     source = place / "source"
-    for package in ("metarl", "envs"):
+    for package in ("metarl", "envs", "experiments"):
         shutil.copytree(ROOT / package, source / package)
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", place, source]
@@ -46,10 +51,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_alone_trains_evaluates_compares_films_and_plays(
     python: Path, tmp_path: Path
 ) -> None:
-    pretrained = shutil.copytree(ROOT / "experiments/pretrained/maze13-warp", tmp_path / "agent")
     program = shutil.copy(PROGRAM, tmp_path)
     ran = subprocess.run(
-        [python, "-W", "error", program, tmp_path, pretrained],
+        [python, "-W", "error", program, tmp_path],
         cwd=tmp_path,
         env=CLEAN,
         capture_output=True,
@@ -59,6 +63,31 @@ def test_the_wheel_alone_trains_evaluates_compares_films_and_plays(
     assert ran.returncode == 0, ran.stderr[-2000:]
 
 
-def test_scripts_are_not_in_the_wheel(python: Path, tmp_path: Path) -> None:
-    code = "import importlib.util as u; assert u.find_spec('experiments') is None"
+def test_the_console_command_trains_evaluates_and_knows_the_agents(
+    python: Path, tmp_path: Path
+) -> None:
+    def metarl(*words: str) -> str:
+        ran = subprocess.run(
+            [python.parent / "metarl", *words],
+            cwd=tmp_path,
+            env=CLEAN,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        return ran.stdout
+
+    assert [line.split()[0] for line in metarl("list").splitlines()] == list(zoo.names())
+    tiny = ("--size", "5", "--horizon", "9", "--batch-size", "2", "--iterations", "2")
+    metarl("train", "maze", *tiny, "--run-dir", "runs/own")
+    assert "after 2 iterations" in metarl("evaluate", "runs/own", "--tasks", "3")
+    assert "copied: runs/mazes13" in metarl("evaluate", "mazes13", "--tasks", "3")
+
+
+def test_the_wheel_has_no_package_of_a_common_name(python: Path, tmp_path: Path) -> None:
+    code = """if True:
+        from importlib.util import find_spec
+        assert find_spec("experiments") is None and find_spec("metarl_recipes") is not None
+    """
     subprocess.run([python, "-c", code], cwd=tmp_path, check=True, env=CLEAN)

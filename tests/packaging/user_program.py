@@ -1,4 +1,4 @@
-"""What somebody writes who has the wheel alone: ``python user_program.py FOLDER PRETRAINED``."""
+"""What somebody writes who has the wheel alone: ``python user_program.py FOLDER``."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from metarl.meta.maml import FOMAMLSettings, MAMLSettings
 from metarl.methods.agents import AdaptingPolicy
 from metarl.rl import GymnasiumProblem
 
-folder, pretrained = Path(sys.argv[1]), Path(sys.argv[2])
+folder = Path(sys.argv[1])
 for package in (metarl, envs):
     assert Path(str(package.__file__)).is_relative_to(sys.prefix), package.__file__
 
@@ -50,9 +50,9 @@ assert {"comparison.csv", "comparison.md", "comparison.png"} < {
     path.name for path in (folder / "compared").iterdir()
 }
 
-# The pretrained agent, in three lines and a loop.
+# An agent of the package, in three lines and a loop.
 env = envs.MetaObservation(gymnasium.make("metarl/GridMaze-v0", size=13))
-player = metarl.load(pretrained)
+player = metarl.load("maze13-warp")
 player.begin()
 observation, _ = env.reset(seed=0)
 earned = 0.0

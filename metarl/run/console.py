@@ -1,0 +1,226 @@
+"""The console command: recipes, runs and the agents of the package behind one name.
+
+    metarl list                        metarl train RECIPE [OPTIONS]
+    metarl evaluate RUN|AGENT          metarl export AGENT --format onnx --output agent.onnx
+
+A command about a run finds the recipe that the run is of; a command that makes one is told which.
+Which recipes there are is not known here: `main` is given where they stand.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metarl import zoo
+from metarl.errors import RunDirectoryError, UserError
+from metarl.run.command_line import parse, run_command, run_of, usage
+from metarl.run.recipe import Recipe
+from metarl.runs.config import recipe_of
+from metarl.runs.directory import RunDirectory
+from metarl.runs.place import holds_runs
+
+OF_RUNS = {
+    "evaluate": "measure what a run has learned, on unseen tasks",
+    "render": "draw or film an agent",
+    "watch": "show an agent in a window",
+}
+"""Commands about a run, or an agent of the package, which is named first."""
+
+OF_RECIPES = {
+    "train": "train learners into a run directory",
+    "play": "look for the goal of a maze yourself, in a window",
+    "compare": "train and evaluate many methods: one table, one picture",
+    "sweep": "train and evaluate few-shot learners: one table, one picture",
+    "download": "get the images of Omniglot from their authors",
+}
+"""Commands of a recipe, which is named first."""
+
+USUAL = {"play": "maze", "compare": "maze_adapt", "download": "omniglot"}
+"""Recipes that need not be named."""
+
+OF_ANY = {
+    "list": "list the agents of the package, and what they earn",
+    "show": "print the card of an agent: what it learned, for how long, how to do it again",
+    "plot": "draw the learning curves of runs",
+    "export": "copy a run without what only its resume needs; safetensors, ONNX",
+}
+"""Commands of no recipe."""
+
+COMMANDS = {**OF_ANY, **OF_RUNS, **OF_RECIPES}
+
+
+class Entry(NamedTuple):
+    """A recipe that is not imported yet.
+
+    Attributes:
+        module: Where it stands as ``RECIPE``.
+        what: What is learned, in a few words.
+    """
+
+    module: str
+    what: str
+
+
+class Console:
+    """The command over some recipes.
+
+    Attributes:
+        recipes: By their short names.
+    """
+
+    def __init__(self, recipes: Mapping[str, Entry]) -> None:
+        self.recipes = recipes
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Run one command; mistakes of the user end in one line and exit status 2.
+
+        Args:
+            arguments: Of the command line; None: those of this process.
+        """
+        run_command("metarl", COMMANDS, self.run, sys.argv[1:] if arguments is None else arguments)
+
+    def run(self, name: str, prog: str, arguments: Sequence[str]) -> None:
+        """Run a command, given ``metarl NAME`` and the words after it.
+
+        Raises:
+            UserError: There is no such run, agent or recipe.
+        """
+        if name in OF_ANY:
+            _of_any(name, prog, arguments)
+        elif name in OF_RUNS:
+            self._about_a_run(name, prog, arguments)
+        else:
+            self._of_a_recipe(name, prog, arguments)
+
+    def recipe(self, name: str) -> Recipe[Any]:
+        """The recipe of a short name.
+
+        Raises:
+            UserError: There is none.
+        """
+        if name not in self.recipes:
+            raise UserError(f"there is no recipe {name!r}; it is one of {', '.join(self.recipes)}")
+        found: Recipe[Any] = import_module(self.recipes[name].module).RECIPE
+        return found
+
+    def recipe_of(self, path: Path) -> Recipe[Any]:
+        """The recipe that a run, or a folder of several seeds, is of.
+
+        Raises:
+            UserError: It is no run, or of something else than a recipe.
+        """
+        seeds = sorted(config.parent for config in path.glob("seed-*/config.json"))
+        run = RunDirectory.open(seeds[0] if seeds else path)
+        stored = recipe_of(run.config) or ""
+        name = stored.removeprefix("experiments.")
+        if name not in self.recipes:
+            raise RunDirectoryError(
+                f"{path} is a run of {stored or 'something unknown'}, which has no commands here: "
+                "evaluate it from Python, as it was trained (metarl.experiment)"
+            )
+        return self.recipe(name)
+
+    def _about_a_run(self, name: str, prog: str, arguments: Sequence[str]) -> None:
+        first = arguments[0] if arguments else "--help"
+        if first.startswith("-"):
+            which = f"\nAGENT is one of {', '.join(zoo.names())}."
+            text = f"usage: {prog} RUN|AGENT [OPTIONS]\n\n{COMMANDS[name]}.{which}"
+            if first not in ("-h", "--help"):
+                raise UserError(f"name a run or an agent first: {prog} RUN|AGENT [OPTIONS]")
+            print(f"{text}\n`{prog} RUN|AGENT --help` explains the options.")
+            return
+        path = zoo.find(first)
+        recipe = self.recipe_of(path)
+        if name not in recipe.commands:
+            able = ", ".join(recipe.commands)
+            raise UserError(
+                f"{first} is a run of {recipe.name}, which has no {name}: it has {able}"
+            )
+        asks = {"-h", "--help"} & set(arguments)
+        if path.parent == zoo.AGENTS and name == "evaluate" and not asks:
+            path = own_copy(first)
+        run_of(recipe, name, prog, [str(path), *arguments[1:]])
+
+    def _of_a_recipe(self, name: str, prog: str, arguments: Sequence[str]) -> None:
+        first = arguments[0] if arguments else "--help"
+        if first in self.recipes:
+            recipe, words = self.recipe(first), arguments[1:]
+            prog = f"{prog} {first}"
+        elif name in USUAL:
+            recipe, words = self.recipe(USUAL[name]), arguments
+        elif first == "--resume" and len(arguments) > 1:
+            recipe, words = self.recipe_of(Path(arguments[1])), arguments
+        elif first in ("-h", "--help"):
+            what = {short: entry.what for short, entry in self.recipes.items()}
+            print(usage(prog, what).replace("COMMAND", "RECIPE").replace("commands:", "recipes:"))
+            return
+        else:
+            raise UserError(
+                f"{first!r} is no recipe: {prog} RECIPE [OPTIONS], with one of "
+                f"{', '.join(self.recipes)}"
+            )
+        if name != "train" and name not in recipe.commands:
+            raise UserError(f"{recipe.name} has no {name}: it has {', '.join(recipe.commands)}")
+        run_of(recipe, name, prog, words)
+
+
+def own_copy(name: str) -> Path:
+    """Copy an agent of the package to ``runs/NAME``, where results may be written beside it.
+
+    Raises:
+        UserError: Something else is there.
+    """
+    source, place = zoo.find(name), Path("runs") / name
+    if holds_runs(place) and RunDirectory.open(place).config == RunDirectory.open(source).config:
+        return place
+    if place.exists():
+        raise UserError(
+            f"{place}, where {name} would be copied to be evaluated, holds something else: move it "
+            "away, or evaluate from another folder"
+        )
+    shutil.copytree(source, place, ignore=shutil.ignore_patterns("*.png", "card.toml"))
+    print(f"copied: {place}")
+    return place
+
+
+def _of_any(name: str, prog: str, arguments: Sequence[str]) -> None:
+    """Run a command that no recipe is needed for."""
+    if name in ("list", "show") and {"-h", "--help"} & set(arguments):
+        print(f"usage: {prog}{' AGENT' if name == 'show' else ''}\n\n{COMMANDS[name]}")
+        return
+    match name:
+        case "list":
+            _print_list(arguments)
+        case "show":
+            if not arguments:
+                raise UserError(f"name an agent: one of {', '.join(zoo.names())}")
+            for one in arguments:
+                print(zoo.card(one))
+        case "plot":
+            from metarl.run.plot import PlotSettings, plot
+
+            plot(parse(PlotSettings, prog, arguments))
+        case "export":
+            from metarl.run.export import ExportSettings, export
+
+            export(parse(ExportSettings, prog, arguments))
+
+
+def _print_list(arguments: Sequence[str]) -> None:
+    """Print one line per agent.
+
+    Raises:
+        UserError: There are arguments.
+    """
+    if arguments:
+        raise UserError(f"list takes no {arguments[0]}; `metarl show AGENT` prints a card")
+    cards = [zoo.card(name) for name in zoo.names()]
+    rows = [(card.name, card.title, f"{card.measured()}: {card.result}") for card in cards]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, title, result in rows:
+        print(f"{name:{widths[0]}}  {title:{widths[1]}}  {result}")
