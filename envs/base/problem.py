@@ -57,6 +57,7 @@ class Known:
         first_find: Expected step of the explorer's first find in each trial, float64 [B].
         shortest: Steps of the shortest way to each trial's goal, float64 [B].
         ends_at: Steps of an episode, where a find ends it.
+        more: Further entries of a summary.
     """
 
     returns: Mapping[str, float | None]
@@ -69,6 +70,7 @@ class Known:
     first_find: NDArray[np.float64] | None = None
     shortest: NDArray[np.float64] | None = None
     ends_at: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Parted(ABC):

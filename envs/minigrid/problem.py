@@ -9,13 +9,16 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
+from numpy.typing import NDArray
 
 from ..base.checks import whole_number
 from ..base.problem import FRACTIONS, SALT, Anchors, Known, Parted
 from .drawing import MinigridPictures
 from .dynamics import NUM_ACTIONS
-from .returns import minigrid_anchors
+from .explorer import explorer_returns
+from .returns import oracle_returns, random_returns
 from .task_set import By, MinigridTasks, minigrid_tasks
+from .tasks import MinigridTask
 from .tensor import MinigridVectorEnv
 from .views import extras_of, observation_space
 
@@ -88,31 +91,52 @@ class Minigrid(MinigridPictures, Parted):
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors | None:
         """Returns of random actions and of the fewest to success; None if those are not known."""
-        returns = minigrid_anchors(tasks, horizon=self.horizon)
-        oracle = float(returns.oracle.mean())
-        return None if np.isnan(oracle) else Anchors(float(returns.random.mean()), oracle)
+        oracle = float(oracle_returns(tasks, horizon=self.horizon)[0].mean())
+        if np.isnan(oracle):
+            return None
+        return Anchors(float(random_returns(tasks, horizon=self.horizon).mean()), oracle)
 
     def known(self, tasks: Sequence[Any], num_episodes: int = 1) -> Known:
-        """What agents are judged by; no explorer of grids with doors and keys is known."""
-        ends = self.anchors(tasks)
-        found = {"random": ends.floor, "oracle": ends.oracle} if ends else {}
+        """What agents are judged by; who is not known has NaN, and no mean."""
+        unlike = tuple(dict.fromkeys(tasks))
+        row = {task: n for n, task in enumerate(unlike)}
+        rows = [row[task] for task in tasks]
+        explored = explorer_returns(unlike, horizon=self.horizon, num_episodes=num_episodes)[rows]
+        each = {
+            "random": num_episodes * random_returns(unlike, horizon=self.horizon)[rows],
+            "explorer": explored.sum(1),
+            "oracle": num_episodes * oracle_returns(unlike, horizon=self.horizon)[0][rows],
+        }
+        each = {name: values for name, values in each.items() if not np.isnan(values).any()}
         unknown: dict[str, float | None] = dict.fromkeys(LADDER)
+        layouts = [self.layout_of(task) for task in tasks]
         return Known(
-            unknown | {name: num_episodes * value for name, value in found.items()},
-            tuple(found),
-            layouts=[task.task_id for task in tasks],
-            num_layouts=len({task.walls_id for task in tasks}),
+            unknown | {name: float(values.mean()) for name, values in each.items()},
+            tuple(each),
+            layouts=layouts,
+            num_layouts=len(set(layouts)),
+            each=each,
+            more=_of_the_explorer(explored),
         )
 
+    def layout_of(self, task: MinigridTask) -> str:
+        """Name of what tasks are dealt out by: of all that is in a grid, or of its walls."""
+        return task.task_id if self.by == "task" else task.walls_id()
+
     def num_trained_on(self, tasks: Sequence[Any]) -> int:
-        """How many of some tasks are among those to train on."""
-        return len(set(tasks) & set(self.train))
+        """How many layouts of tasks are among those to train on."""
+        return len(set(map(self.layout_of, tasks)) & set(map(self.layout_of, self.train)))
 
     @property
     def question(self) -> Mapping[str, Any]:
         """Entries of a summary that say what is measured."""
-        protocol = f"fresh trials, unseen grids ({self.env_id})"
-        return {"protocol": protocol, "mazes": f"minigrid:{self.env_id}", "horizon": self.horizon}
+        what = "walls" if self.by == "walls" else "grids"
+        return {
+            "protocol": f"fresh trials, unseen {what} ({self.env_id})",
+            "mazes": f"minigrid:{self.env_id}",
+            "horizon": self.horizon,
+            "layouts_are": what,
+        }
 
     def check_sides(self) -> None:
         """Check that there are grids to train on and others to test on.
@@ -126,3 +150,14 @@ class Minigrid(MinigridPictures, Parted):
                 "be for training, validation and test: read more grids, or part them by all that "
                 "is in them, by task"
             )
+
+
+def _of_the_explorer(returns: NDArray[np.float64]) -> dict[str, Any]:
+    """Entries of a summary about the explorer, from its returns [B, E]."""
+    if np.isnan(returns).any():
+        return {"explorer": "none: it would have to guess what boxes hold, or what to look for"}
+    return {
+        "explorer": "searches with the agent's view and a map, which it keeps in a trial",
+        "explorer_success_by_episode": (returns > 0).mean(0).tolist(),
+        "explorer_return_by_episode": returns.mean(0).tolist(),
+    }

@@ -74,6 +74,7 @@ class Known:
         first_find: Expected step of the explorer's first find in each trial, ``[B]``.
         shortest: Steps of the shortest way to each trial's goal, ``[B]``.
         ends_at: Steps of an episode, where a find ends it.
+        more: Further entries of a summary.
     """
 
     returns: Mapping[str, float | None]
@@ -86,6 +87,7 @@ class Known:
     first_find: Array | None = None
     shortest: Array | None = None
     ends_at: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def known_of(problem: Problem, tasks: Sequence[Any], num_episodes: int) -> Known:
@@ -122,6 +124,7 @@ class References:
         found = {
             "normalised_score": self.normalised_score(float(rewards.sum(0).mean())),
             **{f"{name}_return": value for name, value in known.returns.items()},
+            **known.more,
         }
         if known.layouts is None:
             return found

@@ -10,7 +10,7 @@ import torch
 
 from envs import MinigridTask, MinigridVectorEnv, minigrid_anchors, minigrid_tasks
 from envs.minigrid.reading import make_minigrid, set_task
-from envs.minigrid.returns import shortest_success
+from envs.minigrid.returns import shortest_success, shortest_way
 from envs.problems import Minigrid
 from metarl.rl.problem import check_problem
 from tests.envs.minigrid.ids import elsewhere, some
@@ -74,11 +74,11 @@ def corridor(row: str, **fields: Any) -> MinigridTask:
         ("..KrLy$$", {}, np.inf),
         ("..~~$$", {}, np.inf),
         ("..##$$", {}, np.inf),
-        ("..KyKyLy$$", {}, np.nan),  # two things in the way: one would have to be dropped
+        ("..KyKyLy$$", {}, 12),  # the first key is dropped behind, the second opens the door
         ("..Dr..", {"rule": "open", "targets": ((2, 1),)}, 1),
         ("..Ky..Ly", {"rule": "open", "targets": ((4, 1),)}, 4),
         ("..Ag", {"rule": "pick up", "targets": ((2, 1),)}, 1),
-        ("..KyAg", {"rule": "pick up", "targets": ((3, 1),)}, np.nan),
+        ("..KyAg", {"rule": "pick up", "targets": ((3, 1),)}, 8),
         ("..AgKy", {"rule": "fetch", "targets": ((2, 1),)}, 1),
         ("..KyAg", {"rule": "fetch", "targets": ((3, 1),)}, np.inf),
         ("......", {"rule": "memory", "targets": ((3, 1), (1, 1))}, 2),
@@ -87,7 +87,9 @@ def corridor(row: str, **fields: Any) -> MinigridTask:
         ("..Dr..", {"rule": "go to", "targets": ((2, 1),)}, 1),
         ("..Dr..Db", {"rule": "red then blue", "targets": ((2, 1), (4, 1))}, 4),
         ("..Db..Dr", {"rule": "red then blue", "targets": ((4, 1), (2, 1))}, np.inf),
-        ("..KyAg", {"rule": "put near", "targets": ((2, 1), (3, 1))}, np.nan),
+        ("..KyAg", {"rule": "put near", "targets": ((2, 1), (3, 1))}, 2),
+        ("..Ky..Ag", {"rule": "put near", "targets": ((2, 1), (4, 1))}, 3),
+        ("..EyLy$$", {}, 6),  # the key is in the box
     ],
 )
 def test_fewest_actions(row: str, fields: dict[str, Any], fewest: float) -> None:
@@ -96,6 +98,35 @@ def test_fewest_actions(row: str, fields: dict[str, Any], fewest: float) -> None
     anchors = minigrid_anchors([task], num_episodes=4)
     known = 0.0 if fewest == np.inf else 1 - 0.9 * fewest / 100
     np.testing.assert_allclose(anchors.oracle, [known])
+
+
+@pytest.mark.parametrize(
+    "env_id",
+    [
+        "MiniGrid-KeyCorridorS3R1-v0",
+        "MiniGrid-KeyCorridorS3R2-v0",
+        "MiniGrid-MultiRoom-N4-S5-v1",
+        "MiniGrid-DoorKey-6x6-v0",
+        "MiniGrid-PutNear-6x6-N2-v0",
+        "MiniGrid-MemoryS7-v0",
+        "MiniGrid-RedBlueDoors-6x6-v0",
+        "MiniGrid-Unlock-v0",
+        "MiniGrid-ObstructedMaze-1Dlh-v0",
+    ],
+)
+def test_the_way_of_the_oracle_succeeds_in_minigrid(env_id: str) -> None:
+    env = make_minigrid(env_id)
+    for task in some(env_id, 5):
+        set_task(env, task)
+        way = shortest_way(task)
+        assert way is not None
+        for action in way[:-1]:
+            _, reward, terminated, _, _ = env.step(action)
+            assert not terminated
+            assert reward == 0
+        _, reward, terminated, _, _ = env.step(way[-1])
+        assert terminated
+        assert reward == pytest.approx(1 - 0.9 * len(way) / task.max_steps)
 
 
 def test_the_oracle_is_cut_off_like_anybody() -> None:
@@ -149,12 +180,10 @@ def test_settings_of_the_problem() -> None:
     short = Minigrid("MiniGrid-DoorKey-6x6-v0", grids=0, max_steps=9)
     assert (short.horizon, len(short.tasks)) == (9, 816)
     assert short.observation.shape == (984,)
-    assert (
-        Minigrid("MiniGrid-KeyCorridorS3R1-v0", grids=20).anchors(
-            some("MiniGrid-KeyCorridorS3R1-v0", 2)
-        )
-        is None
-    )
+    assert short.anchors([corridor("..KyKyLy$$")]) is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("envs.minigrid.search.MOST_STATES", 3)
+        assert short.anchors([corridor("..KyKyKyLy$$")]) is None
     rooms = Minigrid("MiniGrid-FourRooms-v0", grids=100, by="walls")
     walls = [{task.walls_id() for task in side} for side in rooms.splits]
     assert not walls[0] & walls[2]
