@@ -54,6 +54,11 @@ _EXPLAINED: Mapping[str, str] = {
 }
 
 
+def in_digits(value: float) -> str:
+    """Return a return with one decimal, and small ones with three."""
+    return f"{value:.1f}" if abs(value) >= 3 else f"{value:.3f}"
+
+
 def explained(names: Iterable[str]) -> str:
     """Explain references, a line each, for the legend of a picture."""
     return "\n".join(f"{REFERENCES[n]}: {_EXPLAINED[n]}" for n in names if n in _EXPLAINED)
@@ -157,7 +162,7 @@ class References:
     def beside(self, summary: Mapping[str, Any]) -> str:
         """The returns, in words."""
         told = self.known.told
-        return "; ".join(f"{REFERENCES[n]} {summary[f'{n}_return']:.1f}" for n in told)
+        return "; ".join(f"{REFERENCES[n]} {in_digits(summary[f'{n}_return'])}" for n in told)
 
     @cached_property
     def curves(self) -> Mapping[str, Array]:

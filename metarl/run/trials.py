@@ -16,7 +16,7 @@ import torch
 from metarl.devices import resolve_device
 from metarl.errors import understood
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
-from metarl.evaluate.references import References, known_of
+from metarl.evaluate.references import References, in_digits, known_of
 from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
 from metarl.plots.finds import draw_finds
@@ -246,8 +246,8 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
         (
             f"{place}: {summary['num_tasks']} trials, {summary['protocol']}"
             f"{_number_of(summary)}, after {summary['iteration']} iterations",
-            f"  return {summary['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
-            f" interquartile mean {summary['iqm']:.1f},"
+            f"  return {in_digits(summary['mean_return'])} [{in_digits(low)}, {in_digits(high)}],"
+            f" interquartile mean {in_digits(summary['iqm'])},"
             f" normalised score {_number(summary['normalised_score'], '.3f')}",
             f"  beside: {references.beside(summary)}",
             f"  {_first_find(summary)};"
@@ -270,8 +270,8 @@ def describe_seeds(summary: Mapping[str, Any]) -> str:
     """
     low, high = summary["mean_return_over_runs_ci95"]
     return (
-        f"mean of {summary['num_runs']} runs: return {summary['mean_return']:.1f}"
-        f" [{low:.1f}, {high:.1f}] (95 % t interval over the runs)"
+        f"mean of {summary['num_runs']} runs: return {in_digits(summary['mean_return'])}"
+        f" [{in_digits(low)}, {in_digits(high)}] (95 % t interval over the runs)"
     )
 
 

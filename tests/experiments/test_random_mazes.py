@@ -178,7 +178,7 @@ def test_an_agent_of_the_room_is_measured_in_other_mazes(tmp_path, capsys):
 
 @few_grids
 def test_grids_of_minigrid_are_mazes_too(tmp_path, capsys):
-    tiny = ("--horizon", "9", "--batch-size", "4", "--minibatch-trials", "2", "--hidden-size", "4")
+    tiny = ("--horizon", "30", "--batch-size", "4", "--minibatch-trials", "2", "--hidden-size", "4")
     grids = ("--mazes", "minigrid:MiniGrid-FourRooms-v0", "--grids", "60", *tiny)
     often = ("--iterations", "4", "--checkpoint-every", "2", "--device", "cpu")
     runs = []
@@ -189,11 +189,16 @@ def test_grids_of_minigrid_are_mazes_too(tmp_path, capsys):
     os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
     main(["train", "--resume", str(cut.path)])
     assert_same(cut, whole)
-    assert metrics(cut)["env_steps"] == [4 * 4 * 2 * 9]
+    assert metrics(cut)["env_steps"] == [4 * 4 * 2 * 30]
     summary = evaluated(capsys, cut, "--tasks", "6")
     assert summary.keys() >= KEYS
     assert summary["layouts_trained_on"] == 0
     assert len(summary["success_by_episode"]) == 2
+    known = [summary[f"{name}_return"] for name in ("random", "explorer", "oracle")]
+    assert known == sorted(known)
+    scale = summary["explorer_return"] - summary["random_return"]
+    share = (summary["mean_return"] - summary["random_return"]) / scale
+    assert summary["normalised_score"] == pytest.approx(share)
     with pytest.raises(SystemExit):
         main(["evaluate", str(cut.path), "--mazes", "dfs"])
     assert "name grids of the kind" in " ".join(capsys.readouterr().err.split())
