@@ -1,18 +1,18 @@
-"""Multilayer perceptron over stacked parameters: one batched matrix product a layer."""
+"""Multilayer perceptron over stacked parameters: one operation, or one product a layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.network import linear, stage_in, uniform_linear
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
+from metarl.native.mlp import Activation, Perceptron
+from metarl.nn.layers import Layers
+from metarl.nn.network import stage_in, uniform_linear
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,18 @@ class MLP:
         stop: int | None = None,
     ) -> Tensor:
         """Some of the layers; see `nn.network.StagedNetwork`."""
-        h = inputs
-        for i in range(self.num_layers)[start:stop]:
-            h = linear(params, f"layers.{i}", h)
-            if i < self.num_layers - 1 or self.activate_last:
-                h = ACTIVATIONS[self.activation](h)
-        return h
+        return self.layers(start, stop)(params, inputs)
+
+    @cache  # noqa: B019  # of a value
+    def layers(self, start: int = 0, stop: int | None = None) -> Layers:
+        """The layers of some stages."""
+        stages = range(self.num_layers)[start:stop]
+        hidden: Activation = self.activation
+        last: Activation = hidden if self.activate_last else "linear"
+        return Layers(
+            tuple(f"layers.{i}" for i in stages),
+            Perceptron(
+                tuple(self.sizes[i] for i in (*stages, *(i + 1 for i in stages[-1:]))),
+                tuple(hidden if i < self.num_layers - 1 else last for i in stages),
+            ),
+        )

@@ -93,11 +93,15 @@ def uniform_linear(
 
 
 def linear(params: Params, name: str, inputs: Tensor) -> Tensor:
+    """``x W + b`` for N layers: inputs ``[N, B, I]``, parameters as of `affine`."""
+    return affine(inputs, params[f"{name}.weight"], params[f"{name}.bias"])
+
+
+def affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """``x W + b`` for N layers: inputs ``[N, B, I]``, weight ``[N, I, O]``, bias ``[N, O]``.
 
     Weight ``[1, I, O]`` and bias ``[1, O]`` are one layer for all N: one product.
     """
-    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
     if len(weight) == 1 < len(inputs):
         return torch.addmm(bias, inputs.flatten(0, 1), weight[0]).view(*inputs.shape[:2], -1)
     return torch.baddbmm(bias.unsqueeze(1), inputs, weight)

@@ -8,14 +8,17 @@ al. 2020, section 3.2).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.native.mlp import Activation, Perceptron
+from metarl.nn.layers import Layers
 from metarl.nn.mlp import MLP
-from metarl.nn.network import linear, stage_in, uniform_linear
+from metarl.nn.network import stage_in, uniform_linear
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,30 @@ class WarpMLP:
         stop: int | None = None,
     ) -> Tensor:
         """Some of the layers; see `nn.network.StagedNetwork`."""
-        h, last = inputs, self.num_stages - 1
-        for i in range(self.num_stages)[start:stop]:
-            h = self.base.run(params, h, start=i, stop=i + 1)
-            if i < last:
-                h = self.warp(params, f"warp.{i}", h)
-        return h
+        return self.layers(start, stop)(params, inputs)
 
     def warp(self, params: Params, name: str, h: Tensor) -> Tensor:
         """One warp layer on activations ``[N, B, H]``."""
-        x = linear(params, name, h)
-        return x if self.kind == "linear" else h + torch.tanh(x)
+        size = h.shape[-1]
+        return Layers((name,), Perceptron((size, size), (self._activation,)))(params, h)
+
+    @cache  # noqa: B019  # of a value
+    def layers(self, start: int = 0, stop: int | None = None) -> Layers:
+        """The layers of some stages, each with the warp layer that follows."""
+        names: list[str] = []
+        activations: list[Activation] = []
+        sizes = list(self.base.layers(start, stop).net.sizes[:1])
+        for i in range(self.num_stages)[start:stop]:
+            plain = self.base.layers(i, i + 1)
+            names += plain.names
+            sizes.append(plain.net.sizes[1])
+            activations += plain.net.activations
+            if i < self.num_stages - 1:
+                names.append(f"warp.{i}")
+                sizes.append(sizes[-1])
+                activations.append(self._activation)
+        return Layers(tuple(names), Perceptron(tuple(sizes), tuple(activations)))
+
+    @property
+    def _activation(self) -> Activation:
+        return "linear" if self.kind == "linear" else "residual"

@@ -1,0 +1,329 @@
+"""Stacked perceptrons as one operation that is differentiable twice (`src/mlp.h`).
+
+The outputs, their gradient and the gradient of that are a kernel each; the third derivative, and
+whatever has to see operations of torch one by one, is taken through the eager code that the caller
+brings along.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from metarl.native.mode import kernels
+from metarl.native.plain import SUFFIXES, plain, watched
+
+Activation: TypeAlias = Literal["linear", "relu", "tanh", "residual"]
+"""What follows a layer's sum z: nothing; relu; tanh; or h + tanh(z), h the layer's inputs."""
+
+ACTIVATIONS: tuple[Activation, ...] = ("linear", "relu", "tanh", "residual")
+"""In the order of their numbers."""
+
+Eager: TypeAlias = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""The same function of inputs and parameters, written in torch's operations."""
+
+OUTPUTS, GRADIENT, SECOND = range(3)
+
+Ways: TypeAlias = Sequence[Tensor | None]
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """Layers ``s(h W + b)`` one after the other.
+
+    Attributes:
+        sizes: Inputs, hidden layers, outputs.
+        activations: One for each layer.
+    """
+
+    sizes: tuple[int, ...]
+    activations: tuple[Activation, ...]
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of weight and bias of each layer, without the leading axis."""
+        layers = zip(self.sizes, self.sizes[1:], strict=False)
+        return tuple(shape for i, o in layers for shape in ((i, o), (o,)))
+
+    @cached_property
+    def strides(self) -> tuple[tuple[int, ...], ...]:
+        """Strides of each parameter where its numbers lie in a row."""
+        return tuple((shape[-1], 1) if len(shape) == 2 else (1,) for shape in self.shapes)
+
+    @cached_property
+    def packing(self) -> struct.Struct:
+        """The layout of `Perceptrons` in ``src/mlp.h``."""
+        return struct.Struct(f"{9 + 13 * len(self.activations)}q")
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[int, int, int], ...]:
+        """Inputs, outputs and number of the activation of each layer."""
+        numbers = (ACTIVATIONS.index(a) for a in self.activations)
+        return tuple(zip(self.sizes, self.sizes[1:], numbers, strict=False))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a call and those of its derivatives have in common.
+
+    Attributes:
+        net: The layers.
+        kernel: The kernel for the type of their numbers.
+        eager: The same in operations of torch, for what is differentiated further.
+    """
+
+    net: Perceptron
+    kernel: Callable[[bytes, int], None]
+    eager: Eager
+
+
+def perceptrons(
+    net: Perceptron, inputs: Tensor, params: Sequence[Tensor], eager: Eager
+) -> Tensor | None:
+    """Outputs ``[N, M, O]``; None: this is not for the kernel.
+
+    Args:
+        net: The layers.
+        inputs: ``[N, M, I]``.
+        params: Weight ``[N, I, O]`` and bias ``[N, O]`` of each layer; or ``[1, ...]``, the same
+            for all tasks.
+        eager: The same in operations of torch.
+    """
+    library = kernels("mlp")
+    if library is None or watched() or inputs.dim() != 3:
+        return None
+    shape = inputs.shape
+    if len(params[0]) == 1 < shape[0]:
+        inputs = inputs.reshape(1, -1, shape[2])  # rows of one task
+    if not fits(net, inputs, params):
+        return None
+    run = Run(net, _kernel(library, inputs.dtype), eager)
+    if torch.is_grad_enabled() and (inputs.requires_grad or any(p.requires_grad for p in params)):
+        found: Tensor = _Outputs.apply(run, inputs, *params)  # type: ignore[no-untyped-call]
+    else:
+        found = _outputs(run, inputs, params)
+    return found if inputs.shape[0] == shape[0] else found.view(*shape[:2], -1)
+
+
+@cache
+def _kernel(library: ctypes.CDLL, dtype: torch.dtype) -> Callable[[bytes, int], None]:
+    found = getattr(library, f"metarl_perceptrons_{SUFFIXES[dtype]}")
+    found.argtypes, found.restype = [ctypes.c_char_p, ctypes.c_int64], None
+    kernel: Callable[[bytes, int], None] = found
+    return kernel
+
+
+def fits(net: Perceptron, inputs: Tensor, params: Sequence[Tensor]) -> bool:
+    """Whether a kernel can read these: sizes, type and layout."""
+    dtype, shape = inputs.dtype, inputs.shape
+    if dtype not in SUFFIXES or len(shape) != 3 or shape[2] != net.sizes[0] or not shape.numel():
+        return False
+    if not plain(inputs, dtype):
+        return False
+    count = shape[0]
+    for p, own, stride in zip(params, net.shapes, net.strides, strict=True):
+        if not plain(p, dtype) or p.shape != (count, *own):
+            return False
+        if p.stride()[1:] != stride:
+            return False
+    return True
+
+
+def _outputs(run: Run, inputs: Tensor, params: Sequence[Tensor]) -> Tensor:
+    """Outputs ``[N, M, O]`` without a graph."""
+    inputs = inputs.contiguous()
+    found = inputs.new_empty(*inputs.shape[:2], run.net.sizes[-1])
+    _call(run, OUTPUTS, inputs, params, outputs=found)
+    return found
+
+
+def _call(
+    run: Run,
+    wanted: int,
+    inputs: Tensor,
+    params: Sequence[Tensor],
+    *,
+    ways: Ways = (),
+    inputs_way: Tensor | None = None,
+    cotangent: Tensor | None = None,
+    outputs: Tensor | None = None,
+    inputs_grad: Tensor | None = None,
+    grads: Ways = (),
+) -> None:
+    """Call the kernel on tensors that `fits` has seen, contiguous but for the parameters."""
+    num_tasks, num_rows, _ = inputs.shape
+    numbers = [
+        *(num_tasks, num_rows, len(run.net.activations)),
+        *(inputs.data_ptr(), inputs.stride(0)),
+        *(_address(inputs_way), _address(cotangent), _address(outputs), _address(inputs_grad)),
+    ]
+    for layer, kind in enumerate(run.net.kinds):
+        numbers += kind
+        for i in (2 * layer, 2 * layer + 1):
+            p, way, grad = params[i], ways[i] if ways else None, grads[i] if grads else None
+            numbers += (p.data_ptr(), p.stride(0))
+            numbers += (0, 0) if way is None else (way.data_ptr(), way.stride(0))
+            numbers.append(0 if grad is None else grad.data_ptr())
+    run.kernel(run.net.packing.pack(*numbers), wanted)
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+class _Outputs(torch.autograd.Function):
+    """The outputs; their gradient is a function that is differentiated in its turn."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Run, inputs: Tensor, *params: Tensor) -> Tensor:
+        ctx.run = run
+        ctx.save_for_backward(inputs, *params)
+        return _outputs(run, inputs, params)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Any:
+        inputs, *params = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1:]
+        if watched() or not plain(cotangent, inputs.dtype):
+            found = _eager_gradient(ctx.run, wanted, inputs, params, cotangent)
+        else:
+            found = _Gradient.apply(ctx.run, wanted, cotangent, inputs, *params)  # type: ignore[no-untyped-call]
+        rest = iter(found)
+        return None, *(next(rest) if want else None for want in wanted)
+
+
+class _Gradient(torch.autograd.Function):
+    """The gradient of `<cotangent, outputs>` by those of inputs and parameters that are wanted."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        run: Run,
+        wanted: Sequence[bool],
+        cotangent: Tensor,
+        inputs: Tensor,
+        *params: Tensor,
+    ) -> tuple[Tensor, ...]:
+        ctx.run, ctx.wanted = run, wanted
+        ctx.save_for_backward(cotangent, inputs, *params)
+        ctx.set_materialize_grads(False)
+        inputs = inputs.contiguous()
+        of_inputs = torch.empty_like(inputs) if wanted[0] else None
+        grads = [_like(p) if want else None for p, want in zip(params, wanted[1:], strict=True)]
+        _call(
+            run,
+            GRADIENT,
+            inputs,
+            params,
+            cotangent=cotangent.contiguous(),
+            inputs_grad=of_inputs,
+            grads=grads,
+        )
+        return tuple(g for g in (of_inputs, *grads) if g is not None)
+
+    @staticmethod
+    def backward(ctx: Any, *ways: Tensor | None) -> Any:
+        cotangent, inputs, *params = ctx.saved_tensors
+        given = iter(ways)
+        spread = [next(given) if want else None for want in ctx.wanted]
+        wanted = ctx.needs_input_grad[2:]
+        known = [way for way in spread if way is not None]
+        if not known:
+            return (None,) * (2 + len(wanted))
+        if torch.is_grad_enabled() or watched() or not all(plain(w, inputs.dtype) for w in known):
+            return (
+                None,
+                None,
+                *_eager_second(ctx.run, ctx.wanted, wanted, inputs, params, cotangent, spread),
+            )
+        return None, None, *_second(ctx.run, wanted, inputs, params, cotangent, spread)
+
+
+def _second(
+    run: Run,
+    wanted: Sequence[bool],
+    inputs: Tensor,
+    params: Sequence[Tensor],
+    cotangent: Tensor,
+    ways: Ways,
+) -> list[Tensor | None]:
+    """The gradient of ``<way, gradient>`` by cotangent, inputs and parameters."""
+    inputs = inputs.contiguous()
+    outputs = cotangent.new_empty(cotangent.shape) if wanted[0] else None
+    of_inputs = torch.empty_like(inputs) if wanted[1] else None
+    grads = [_like(p) if want else None for p, want in zip(params, wanted[2:], strict=True)]
+    _call(
+        run,
+        SECOND,
+        inputs,
+        params,
+        ways=[None if way is None else way.contiguous() for way in ways[1:]],
+        inputs_way=None if ways[0] is None else ways[0].contiguous(),
+        cotangent=cotangent.contiguous(),
+        outputs=outputs,
+        inputs_grad=of_inputs,
+        grads=grads,
+    )
+    return [outputs, of_inputs, *grads]
+
+
+def _like(p: Tensor) -> Tensor:
+    """Room for the gradient by a parameter, of which all tasks may share the numbers."""
+    return p.new_empty(p.shape)
+
+
+def _eager_gradient(
+    run: Run,
+    wanted: Sequence[bool],
+    inputs: Tensor,
+    params: Sequence[Tensor],
+    cotangent: Tensor,
+) -> tuple[Tensor, ...]:
+    """The gradient in operations of torch, with their graph where one is asked for."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        given = [t if t.requires_grad else t.detach() for t in (inputs, *params)]
+        # Views, so that the way back ends here and not behind the parameters.
+        here = [t.view_as(t) for t in given]
+        value = run.eager(here[0], here[1:])
+        moving = [t for t, want in zip(here, wanted, strict=True) if want]
+        return torch.autograd.grad(
+            value, moving, cotangent, create_graph=create_graph, materialize_grads=True
+        )
+
+
+def _eager_second(
+    run: Run,
+    differentiated: Sequence[bool],
+    wanted: Sequence[bool],
+    inputs: Tensor,
+    params: Sequence[Tensor],
+    cotangent: Tensor,
+    ways: Ways,
+) -> list[Tensor | None]:
+    """The gradient of ``<way, gradient>`` in operations of torch, likewise."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        here = [t.view_as(t) for t in (cotangent, inputs, *params)]
+        grads = _eager_gradient(run, differentiated, here[1], here[2:], here[0])
+        spread = [way for way, want in zip(ways, differentiated, strict=True) if want]
+        pairs = [(g, way) for g, way in zip(grads, spread, strict=True) if way is not None]
+        moving = [t for t, want in zip(here, wanted, strict=True) if want]
+        found = iter(
+            torch.autograd.grad(
+                [g for g, _ in pairs],
+                moving,
+                [way for _, way in pairs],
+                create_graph=create_graph,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        )
+    return [next(found) if want else None for want in wanted]
