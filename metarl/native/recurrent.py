@@ -47,7 +47,20 @@ class _Memory(Structure):
 
 
 class _View(Structure):
-    _fields_ = [(name, c_int64) for name in ("offset", "step", "row", "width", "joint")]
+    _fields_ = [
+        (name, c_int64)
+        for name in ("offset", "step", "row", "width", "joint", "lines", "apart", "every")
+    ]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of this state in one sequence."""
+        return (self.lines, self.width) if self.apart else (self.width,)
+
+    @property
+    def size(self) -> int:
+        """Numbers of this state in one sequence."""
+        return int(self.lines * self.width)
 
 
 class _Gradients(Structure):
@@ -208,7 +221,7 @@ class Run:
         return rows[..., : shape.num_outputs]
 
     def states(self, t: int) -> tuple[Tensor, ...]:
-        """States after step t, views ``[N, B, width]``."""
+        """States after step t, views ``[N, B, ...]``."""
         return tuple(self._after(k, t, t + 1).squeeze(1) for k in range(len(self._views)))
 
     def load(self, fused: Sequence[Tensor]) -> None:
@@ -273,7 +286,7 @@ class Run:
 
         Returns:
             The gradients by the weights, by the inputs ``[N, T, B, I]`` or None, and by the states,
-            ``[N, B, width]`` each, or none.
+            ``[N, B, ...]`` each, or none.
         """
         shape = self.shape
         if self._work is None:
@@ -287,7 +300,7 @@ class Run:
         size = shape.num_agents, shape.num_steps, shape.batch_size
         by_inputs = grad.new_empty(*size, shape.num_inputs) if inputs else None
         by_states = [
-            grad.new_empty(shape.num_agents, shape.batch_size, view.width)
+            grad.new_empty(shape.num_agents, shape.batch_size, *view.shape)
             for view in (self._views if states else ())
         ]
         weights, results, before = (_addresses(part) for part in (fused, by_weights, by_states))
@@ -334,8 +347,8 @@ class Run:
     def _put(self, t: int, states: Sequence[Tensor] | None) -> None:
         addresses = None
         if states is not None:
-            widths = [self.shape.batch_size * view.width for view in self._views]
-            tensors = self._checked(states, widths, "states")
+            counts = [self.shape.batch_size * view.size for view in self._views]
+            tensors = self._checked(states, counts, "states")
             addresses = _addresses(tensors)
         self._functions.put_states(self._shape, self._memory, t, addresses)
         self._begun = t
@@ -350,12 +363,14 @@ class Run:
             self._after(k, 0, done).copy_(values)
 
     def _after(self, k: int, start: int, stop: int) -> Tensor:
-        """View of state k after steps ``start`` to ``stop``, ``[N, T, B, width]``."""
+        """View of state k after steps ``start`` to ``stop``, ``[N, T, B, ...]``."""
         shape, view = self.shape, self._views[k]
-        size = shape.num_agents, stop - start, shape.batch_size, view.width
+        size = shape.num_agents, stop - start, shape.batch_size, *view.shape
         if self._parted is None or not view.joint:
-            strides = self._sizes.trace, view.step, view.row, 1
-            return self._trace.as_strided(size, strides, view.offset + (start + 1) * view.step)
+            inner = (view.apart, 1) if view.apart else (1,)
+            strides = self._sizes.trace, view.step, view.row, *inner
+            pieces = -(-(start + 1) // view.every)
+            return self._trace.as_strided(size, strides, view.offset + pieces * view.step)
         row = self._sizes.parted // (shape.num_steps * shape.batch_size)
         strides = self._sizes.parted, shape.batch_size * row, row, 1
         first = next(v.offset for v in self._views if v.joint)

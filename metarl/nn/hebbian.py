@@ -143,17 +143,10 @@ class HebbianRNN(FusedCore):
         """W_ih transposed, ``[N, H, I]``; then all weights as they are."""
         return transposed(weights[0]), *weights
 
-    def backward(
-        self, weights: Weights, trace: Trace, past: Past, grad: Tensor, *, inputs: bool
-    ) -> tuple[Weights, Tensor | None]:
-        """Go back as every core does; alpha's gradient is summed over mazes at the end."""
-        alpha = trace.segments[0].gradients.slots[0].alpha.zero_()  # [N, B, H, H]
-        grads, dx = super().backward(weights, trace, past, grad, inputs=inputs)
-        torch.sum(alpha, 1, keepdim=True, out=grads[3])
-        return grads, dx
-
     def prepare(self, weights: Weights, trace: Trace, part: Trace, past: Past) -> None:
         """Write the Hebbian traces of a segment again: ``d.before`` and ``d.hebb`` of a step."""
+        if part.stop == trace.stop:
+            part.gradients.slots[0].alpha.zero_()  # [N, B, H, H], of all segments
         if part.start:
             hebb = trace.slots[part.start - 1].hebb
         elif past.state is not None:
@@ -191,12 +184,17 @@ class HebbianRNN(FusedCore):
         return d_before if before is None else d_before.add_(before), r
 
     def add_gradients(self, part: Trace, grads: Weights) -> None:
-        """Sums over steps: ``dW_ih = x dz^T``, ``db = dz``, ``dw = h dz^T``, and of the rule."""
+        """Sums over steps: ``dW_ih = x dz^T``, ``db = dz``, ``dw = h dz^T``, and of the rule.
+
+        That by alpha is summed over mazes once, behind the first segment.
+        """
         dz = part.gradients.flat("z")
         add_outer(grads[0], part.flat("x"), dz)
         add_sum(grads[1], dz)
         add_outer(grads[2].squeeze(1), part.flat("before"), dz)  # [N, H, H]
         self.add_rule_gradients(part, grads[4:])
+        if part.start == 0:
+            torch.sum(part.gradients.slots[0].alpha, 1, keepdim=True, out=grads[3])
 
     def inputs_backward(self, weights: Weights, part: Trace) -> Tensor:
         """``dx = W_ih^T dz``."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ class ModulatedRNN(HebbianRNN):
 
     input_size: int
     hidden_size: int
+
+    native: ClassVar[str | None] = "modulated"
 
     def init_rule(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Uniform in 1/sqrt(fan-in), as `torch.nn.Linear`."""

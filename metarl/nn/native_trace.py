@@ -110,9 +110,7 @@ class NativeTrace(Trace):
         elif state is not self._state:
             self.run.go_on_from(t, state)
         self.run.step(t, x)
-        # A state of more axes than one, such as a matrix, is kept as one row.
-        after = zip(self.run.states(t), state, strict=True)
-        self._state = tuple(now.view(before.shape) for now, before in after)
+        self._state = self.run.states(t)
         return self._state[0], self._state
 
     def record(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class PlasticRNN(HebbianRNN):
 
     input_size: int
     hidden_size: int
+
+    native: ClassVar[str | None] = "plastic"
 
     def init_rule(self, generator: torch.Generator) -> dict[str, Tensor]:
         """The learned rate."""

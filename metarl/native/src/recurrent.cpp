@@ -1,6 +1,9 @@
 // The recurrent cells, in both precisions, as functions that ctypes calls.
+#include "backward.h"
 #include "gru.h"
 #include "lstm.h"
+#include "modulated.h"
+#include "plastic.h"
 #include "rnn.h"
 #include "warp.h"
 
@@ -43,6 +46,8 @@ using namespace metarl;
   METARL_CELL_OF(name, d, double, Cell)
 
 extern "C" {
+METARL_CELL(modulated, ModulatedPlastic)
+METARL_CELL(plastic, Plastic)
 METARL_CELL(rnn, Rnn)
 METARL_CELL(gru, Gru)
 METARL_CELL(lstm, Lstm)

@@ -46,10 +46,13 @@ template <class R> class Pieces {
   R* base_;
 };
 
-// A matrix whose rows are `stride` numbers apart.
+// Rows of `width` numbers, `stride` apart; with `apart`, each is a matrix of so many lines, which
+// are that far from one another and zero from `width` on. States have new memory in every `every`-th
+// step only, which those of the steps before it share.
 template <class R> struct Rows {
   R* at;
-  Size stride, width;
+  Size stride, width, lines = 1, apart = 0, every = 1;
+  Size size() const { return lines * width; }
 };
 
 // Sequences are worked on some at a time, so that what a product writes is still near when the
@@ -130,17 +133,29 @@ template <class R> void copy(Size rows, Size width, const R* from, Size stride, 
 
 // out [rows, width] = a [rows, depth] times w, by way of padded rows in scratch [BLOCK, ...].
 template <class R>
-void times_rows(const Packed<R>& w, Size rows, const R* a, Size a_stride, R* scratch, R* out) {
+void times_rows(const Packed<R>& w, Size rows, const R* a, Size a_stride, R* scratch, R* out,
+                Size out_stride = 0) {
   const Size stride = padded<R>(w.width);
+  if (!out_stride) out_stride = w.width;
   for (Size first = 0; first < rows; first += BLOCK) {
     const Size count = rows - first < BLOCK ? rows - first : BLOCK;
     w.times(count, a + first * a_stride, a_stride, scratch, stride, false);
-    copy(count, w.width, scratch, stride, out + first * w.width, w.width);
+    copy(count, w.width, scratch, stride, out + first * out_stride, out_stride);
   }
 }
 
 template <class R> void clear(const Rows<R>& rows, Size b) {
-  std::memset(rows.at + b * rows.stride, 0, rows.width * sizeof(R));
+  const Size numbers = rows.apart ? rows.lines * rows.apart : rows.width;
+  std::memset(rows.at + b * rows.stride, 0, numbers * sizeof(R));
+}
+
+// Row b from numbers side by side.
+template <class R> void put(const Rows<R>& rows, Size b, const R* from) {
+  R* at = rows.at + b * rows.stride;
+  for (Size line = 0; line < rows.lines; line++, at += rows.apart) {
+    std::memmove(at, from + line * rows.width, rows.width * sizeof(R));
+    for (Size j = rows.width; j < rows.apart; j++) at[j] = 0;
+  }
 }
 
 // ---- sequences -------------------------------------------------------------------------------
@@ -160,6 +175,9 @@ template <class R> class Sequence {
     joint_ = trace.take((shape.kept * steps + 1) * batch * stride);
   }
 
+  // Sequences that go through all their steps before others begin; 0: all of them together.
+  static constexpr Size GROUP = 0;
+
   const Shape shape;
   const Size steps, batch, inputs, hidden;
   const Size states_width;  // numbers of the states that are part of the joint input
@@ -176,13 +194,15 @@ template <class R> class Sequence {
   Size after_stride() const { return parted ? padded<R>(states_width) : stride; }
   Size parted_size() const { return steps * batch * padded<R>(states_width); }
 
-  // Bring the states after step t - 1 before step t; t > 0.
-  void carry(Size t) {
+  // Bring the states after step t - 1 before step t; t > 0. Of `count` sequences, from `first` on.
+  void carry(Size t, Size first, Size count) {
     if (parted)
-      copy(batch, states_width, after(t - 1), after_stride(), states_before(t), stride);
+      copy(count, states_width, after(t - 1) + first * after_stride(), after_stride(),
+           states_before(t) + first * stride, stride);
   }
-  void see(Size t, const R* x, Size x_stride) {
-    copy(batch, inputs, x, x_stride, before(t), stride);
+  // Put x [count, I] before step t.
+  void see(Size t, Size first, Size count, const R* x) {
+    copy(count, inputs, x, inputs, before(t) + first * stride, stride);
   }
 
  private:
@@ -269,16 +289,19 @@ template <class R, class Cell> Sizes sizes_of(const Shape& shape) {
 // offset + t * step + b * row. What is called the state before step T is that after the last one.
 struct View {
   Size offset, step, row, width, joint;  // joint: 1 where it is part of the joint input
+  Size lines, apart, every;
 };
 
 template <class R, class Cell>
 void describe(const Shape& shape, const Memory<R>& memory, View* views) {
   Agent<R, Cell> agent(shape, memory, Sizes{}, 0);
-  const auto first = agent.cell.states(0), second = agent.cell.states(1);
+  const auto first = agent.cell.states(0);
   for (std::size_t k = 0; k < first.size(); k++) {
-    const R *at = first[k].at, *joint = agent.cell.before(0);
-    const bool is_joint = at >= joint && at < joint + agent.cell.stride;
-    views[k] = {at - memory.trace, second[k].at - at, first[k].stride, first[k].width, is_joint};
+    const Rows<R>& rows = first[k];
+    const R *joint = agent.cell.before(0), *second = agent.cell.states(rows.every)[k].at;
+    const bool is_joint = rows.at >= joint && rows.at < joint + agent.cell.stride;
+    views[k] = {rows.at - memory.trace, second - rows.at, rows.stride, rows.width,
+                is_joint,               rows.lines,       rows.apart,  rows.every};
   }
 }
 
@@ -310,11 +333,9 @@ void put_states(const Shape& shape, const Memory<R>& memory, Size t, const R* co
     Agent<R, Cell> agent(shape, memory, sizes, n);
     Size k = 0;
     for (const Rows<R>& rows : agent.cell.states(t)) {
-      if (states)
-        copy(shape.batch, rows.width, states[k] + n * shape.batch * rows.width, rows.width,
-             rows.at, rows.stride);
-      else
-        for (Size b = 0; b < shape.batch; b++) clear(rows, b);
+      for (Size b = 0; b < shape.batch; b++)
+        if (states) put(rows, b, states[k] + (n * shape.batch + b) * rows.size());
+        else clear(rows, b);
       k++;
     }
   }
@@ -327,8 +348,8 @@ void step(const Shape& shape, const Memory<R>& memory, Size t, const R* x, bool 
   for (Size n = 0; n < shape.agents; n++) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
     Cell& cell = agent.cell;
-    if (carried) cell.carry(t);
-    cell.see(t, x + n * shape.batch * shape.inputs, shape.inputs);
+    if (carried) cell.carry(t, 0, shape.batch);
+    cell.see(t, 0, shape.batch, x + n * shape.batch * shape.inputs);
     cell.step(t);
     agent.readout.read(shape.batch, cell.output(t), cell.after_stride(),
                        agent.readout.out + t * shape.batch * agent.readout.stride());
@@ -340,88 +361,25 @@ template <class R, class Cell>
 void record(const Shape& shape, const Memory<R>& memory, const R* x, const std::uint8_t* starts) {
   const Sizes sizes = sizes_of<R, Cell>(shape);
   const Size rows = shape.batch, all = shape.steps * rows;
+  const Size group = Cell::GROUP ? Cell::GROUP : rows;
   for (Size n = 0; n < shape.agents; n++) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
     Cell& cell = agent.cell;
-    for (Size t = 0; t < shape.steps; t++) {
-      if (t) cell.carry(t);
-      if (starts)
-        for (const Rows<R>& state : cell.states(t))
-          for (Size b = 0; b < rows; b++)
-            if (starts[n * all + t * rows + b]) clear(state, b);
-      cell.see(t, x + (n * all + t * rows) * shape.inputs, shape.inputs);
-      cell.step(t);
-      agent.readout.read(rows, cell.output(t), cell.after_stride(),
-                         agent.readout.out + t * rows * agent.readout.stride());
-    }
-  }
-}
-
-// What goes into a backward pass, and where its results go; null: not wanted, or none.
-template <class R> struct Gradients {
-  const R* const* fused;       // weights
-  const std::uint8_t* starts;  // [N, T, B]
-  const R* by_output;          // the loss's gradient by h, at [n, t, b, :] by these strides
-  Size agent, step, row;
-  const R* by_readout;  // [N, T, B, O]
-  R* const* weights;    // as `fused`
-  R* by_inputs;         // [N, T, B, I]
-  R* const* by_states;  // by the states before the first step, [N, B, width]
-};
-
-template <class R, class Cell>
-void backward(const Shape& shape, const Memory<R>& memory, const Gradients<R>& d) {
-  const Sizes sizes = sizes_of<R, Cell>(shape);
-  const Size rows = shape.batch, all = shape.steps * rows, outputs = shape.outputs;
-  for (Size n = 0; n < shape.agents; n++) {
-    Agent<R, Cell> agent(shape, memory, sizes, n);
-    Cell& cell = agent.cell;
-    Pieces<R> work(memory.work);
-    typename Cell::Backward back(cell, work);
-    ReadoutGradient<R> readout(shape, work);
-    back.load(d.fused, n);
-    const R* by_readout = d.by_readout ? d.by_readout + n * all * outputs : nullptr;
-    if (by_readout) readout.load(d.fused[Cell::NUM_WEIGHTS] + n * shape.hidden * outputs);
-    const auto by_states = back.by_states();
-    for (const Rows<R>& state : by_states)
-      for (Size b = 0; b < rows; b++) clear(state, b);
-    for (Size stop = shape.steps; stop > 0;) {
-      const Size start = (stop - 1) / shape.segment * shape.segment;
-      for (Size t = stop - 1; t >= start; t--) {
-        const Rows<R> dh = back.by_output();
-        if (d.by_output) {
-          const R* by_h = d.by_output + n * d.agent + t * d.step;
-          const Size row = d.row;
-          each(rows, dh.width, [=](Size b, Size j) { dh.at[b * dh.stride + j] += by_h[b * row + j]; });
-        }
-        if (by_readout)
-          readout.transposed.times(rows, by_readout + t * rows * outputs, outputs, dh.at,
-                                   dh.stride, true);
-        back.step_backward(t, t - start, t > 0 || d.by_states);
-        if (d.starts)
-          for (Size b = 0; b < rows; b++)
-            if (d.starts[n * all + t * rows + b])
-              for (const Rows<R>& state : by_states) clear(state, b);
+    for (Size first = 0; first < rows; first += group) {
+      const Size count = rows - first < group ? rows - first : group;
+      for (Size t = 0; t < shape.steps; t++) {
+        const Size row = t * rows + first;
+        if (t) cell.carry(t, first, count);
+        if (starts)
+          for (const Rows<R>& state : cell.states(t))
+            for (Size b = 0; b < count; b++)
+              if (starts[n * all + row + b]) clear(state, first + b);
+        cell.see(t, first, count, x + (n * all + row) * shape.inputs);
+        if constexpr (Cell::GROUP) cell.step(t, first, count);
+        else cell.step(t);
+        agent.readout.read(count, cell.output(t) + first * cell.after_stride(),
+                           cell.after_stride(), agent.readout.out + row * agent.readout.stride());
       }
-      const Size count = (stop - start) * rows;
-      back.add_gradients(start, count);
-      if (d.by_inputs)
-        back.inputs_backward(start, count, d.by_inputs + (n * all + start * rows) * shape.inputs);
-      if (by_readout)
-        readout.add(count, cell.output(start), cell.after_stride(),
-                    by_readout + start * rows * outputs);
-      stop = start;
-    }
-    back.store(d.weights, n);
-    if (by_readout) {
-      readout.weight.store(d.weights[Cell::NUM_WEIGHTS] + n * shape.hidden * outputs, outputs);
-      readout.bias.store(d.weights[Cell::NUM_WEIGHTS + 1] + n * outputs, outputs);
-    }
-    if (d.by_states) {
-      Size k = 0;
-      for (const Rows<R>& state : by_states)
-        copy(rows, state.width, state.at, state.stride,
-             d.by_states[k++] + n * rows * state.width, state.width);
     }
   }
 }

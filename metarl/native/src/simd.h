@@ -8,6 +8,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
 #define METARL_INLINE inline __attribute__((always_inline))
 #if defined(__clang__)
@@ -153,6 +155,38 @@ template <class F> METARL_INLINE void each(Size num_rows, Size width, F f) {
   for (Size i = 0; i < num_rows; i++)
     METARL_VECTORISE
     for (Size j = 0; j < width; j++) f(i, j);
+}
+
+// ---- vectors -------------------------------------------------------------------------------
+// For loops with sums along a row, which a compiler may not reorder and so not vectorise.
+template <class R> struct VectorOf {
+  typedef R type __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(R)), may_alias));
+};
+template <class R> using Vector = typename VectorOf<R>::type;
+
+template <class R> METARL_INLINE Vector<R> load(const R* from) {
+  return *(const typename VectorOf<R>::type*)from;
+}
+template <class R> METARL_INLINE void store(R* to, typename VectorOf<R>::type value) {
+  *(typename VectorOf<R>::type*)to = value;
+}
+
+// |x|: the sign bit goes.
+template <class R> METARL_INLINE Vector<R> absolute(Vector<R> x) {
+  using Bits = std::conditional_t<sizeof(R) == 4, std::int32_t, std::int64_t>;
+  typedef Bits Mask __attribute__((vector_size(VECTOR_BYTES)));
+  return (Vector<R>)((Mask)x & std::numeric_limits<Bits>::max());
+}
+
+// The sum of a vector's lanes, halves added to halves.
+template <class R> METARL_INLINE R total(typename VectorOf<R>::type value) {
+  R lane[lanes<R>()];
+  store<R>(lane, value);
+  METARL_UNROLL
+  for (Size half = lanes<R>() / 2; half; half /= 2)
+    METARL_UNROLL
+    for (Size i = 0; i < half; i++) lane[i] += lane[i + half];
+  return lane[0];
 }
 
 }  // namespace metarl

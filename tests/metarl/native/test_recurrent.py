@@ -72,7 +72,8 @@ def test_outputs_and_gradients_are_those_of_the_eager_core(
     make_core: MakeCore, sizes: tuple[int, int], shape: tuple[int, int, int]
 ) -> None:
     core = make_core(*sizes)
-    params = cast(stacked_params(core, shape[0]), torch.float64)
+    noise = min(0.3, sizes[1] ** -0.5)  # more of it, and rounding grows from step to step
+    params = cast(stacked_params(core, shape[0], noise=noise), torch.float64)
     native, eager = both(core, params, random_inputs(core, shape).detach())
     for got, want in zip(native, eager, strict=True):
         scale = float(want.abs().max())
@@ -177,6 +178,49 @@ def test_a_step_goes_on_from_a_state_that_is_not_its_own(make_core: MakeCore) ->
             results.append((trace["h"].clone(), *state))
     for native, eager in zip(*results, strict=True):
         torch.testing.assert_close(native, eager, rtol=1e-12, atol=1e-12)
+
+
+def test_a_state_may_be_what_the_last_step_left_in_other_hands(make_core: MakeCore) -> None:
+    core, shape = make_core(5, 16), (1, 6, 3)  # 16 numbers are whole vectors: nothing is padded
+    params = cast(stacked_params(core, 1), torch.float32)
+    inputs, weights = random_inputs(core, shape).detach().float(), core.fuse(params)
+    trace, state = core.new_trace(shape, inputs), core.initial_state(weights, 3)
+    with torch.no_grad():
+        for t, x in enumerate(inputs.unbind(1)):
+            _, state = core.step(weights, x, tuple(s.view_as(s) for s in state), trace.slots[t])
+    assert torch.equal(trace["h"], core.record(weights, inputs)["h"])
+
+
+def test_gradients_by_the_state_before_the_first_step(make_core: MakeCore) -> None:
+    core, shape = make_core(5, 7), (2, 6, 3)
+    params, inputs = stacked_params(core, 2), random_inputs(core, shape)
+    weights, generator = core.fuse(params), torch.Generator().manual_seed(5)
+    state = tuple(
+        (0.5 * torch.randn(s.shape, generator=generator, dtype=s.dtype)).requires_grad_()
+        for s in core.initial_state(weights, 3)
+    )
+    starts = torch.rand(shape, generator=generator) < 0.1
+    starts[0, 0, 0], starts[:, 0, 1:] = True, False
+    outputs = core.unrolled(params, inputs, state, starts)
+    grad = torch.randn(outputs.shape, generator=generator, dtype=torch.double)
+    wanted = torch.autograd.grad(outputs, state, grad)
+    trace = core.record(weights, inputs, state, starts)
+    assert isinstance(trace, NativeTrace)
+    _, _, found = trace.run.backward(weights, starts, grad, states=True)
+    for got, want in zip(found, wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-11)
+        assert not got[0, 0].any()
+
+
+def test_what_is_not_finite_does_not_outlive_its_sequence(make_core: MakeCore) -> None:
+    core, shape = make_core(5, 7), (1, 6, 3)
+    params, inputs = stacked_params(core, 1), random_inputs(core, shape)
+    broken = {name: torch.full_like(p, torch.nan) for name, p in params.items()}
+    trace, grad = core.new_trace(shape, inputs), torch.ones(*shape, 7, dtype=torch.double)
+    passes(core, trace, cast(broken, torch.float64), inputs, grad * torch.nan)
+    again = passes(core, trace, cast(params, torch.float64), inputs, grad)
+    fresh = passes(core, core.new_trace(shape, inputs), params, inputs, grad)
+    assert all(torch.equal(a, b) for a, b in zip(again, fresh, strict=True))
 
 
 def test_a_trace_that_was_written_over_is_not_gone_back_through(make_core: MakeCore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from metarl.native import kernels, using
 from metarl.nn import RNN, ModulatedRNN, PlasticRNN
 from tests.metarl.nn.gradients import assert_backward_is_right, random_inputs, stacked_params
 
@@ -65,8 +66,20 @@ def test_the_gradient_is_right_where_the_trace_is_clipped() -> None:
 @pytest.mark.parametrize("core", [PlasticRNN(3, 8), ModulatedRNN(3, 8)])
 def test_memory_grows_with_the_root_of_time(core: PlasticRNN) -> None:
     """At T = 200 a trace holds 34 Hebbian traces and some working memory, not 200."""
-    trace = core.new_trace((1, 200, 2), torch.empty(0))
+    with using("off"):  # a native trace is one buffer, see below
+        trace = core.new_trace((1, 200, 2), torch.empty(0))
     slots = [*trace.slots, *trace.segments[0].gradients.slots]
     large = {t.data_ptr() for s in slots for t in vars(s).values() if t.dim() == 4}
     assert [len(part.slots) for part in trace.segments] == [15] * 13 + [5]
     assert len(large) == (1 + 13) + 1 + 15 + 3
+
+
+@pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+@pytest.mark.parametrize("core", [PlasticRNN(3, 16), ModulatedRNN(3, 16)])
+def test_so_does_memory_of_a_native_trace(core: PlasticRNN) -> None:
+    """At T = 200 it holds 15 Hebbian traces of every sequence, and one if only outputs are kept."""
+    like, square = torch.empty(0), 16 * 16
+    traces = [core.new_trace((1, 200, 40), like), core.new_outputs((1, 200, 40), like)]
+    for trace, held in zip(traces, (15, 1), strict=True):
+        vectors = 200 * 40 * 3 * 16
+        assert 0 < trace.run._trace.numel() - held * 40 * square < vectors  # type: ignore[attr-defined]
