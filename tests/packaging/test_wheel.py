@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from metarl import zoo
+from metarl.native import processor
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("user_program.py")
@@ -32,7 +33,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / file, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", place, source]
-    subprocess.run([*pip, *build], check=True, env=CLEAN)
+    quick = {**CLEAN, "METARL_NATIVE_FLAGS": "-O0"}  # kernels are not timed here
+    subprocess.run([*pip, *build], check=True, env=quick)
     venv.create(place / "env")
     python = place / "env" / "bin" / "python"
     (wheel,) = place.glob("*.whl")
@@ -91,3 +93,25 @@ def test_the_wheel_has_no_package_of_a_common_name(python: Path, tmp_path: Path)
         assert find_spec("experiments") is None and find_spec("metarl_recipes") is not None
     """
     subprocess.run([python, "-c", code], cwd=tmp_path, check=True, env=CLEAN)
+
+
+def test_native_kernels_are_in_the_wheel_and_need_no_compiler(python: Path, tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("no compiler here to build them with")
+    code = """if True:
+        from metarl.native import kernels, recorded
+        with recorded() as ran:
+            kernels("selfcheck")
+        print(*ran.kernels.values())
+    """
+    # An environment without a compiler, and without a folder to build into.
+    bare = {**CLEAN, "PATH": str(tmp_path), "XDG_CACHE_HOME": "/dev/null"}
+    ran = subprocess.run(
+        [python, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        env=bare,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("the package, x86-64-v") == ("x86-64-v3" in processor.levels())
