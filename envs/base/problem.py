@@ -58,6 +58,7 @@ class Known:
         shortest: Steps of the shortest way to each trial's goal, float64 [B].
         ends_at: Steps of an episode, where a find ends it.
         more: Further entries of a summary.
+        mazes: Family and name of the maze of each trial, where mazes have names.
     """
 
     returns: Mapping[str, float | None]
@@ -71,6 +72,7 @@ class Known:
     shortest: NDArray[np.float64] | None = None
     ends_at: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+    mazes: Sequence[tuple[str, str]] | None = None
 
 
 class Parted(ABC):

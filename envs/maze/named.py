@@ -67,6 +67,15 @@ NAMED_MAZES = (*(name for block in _INTERIORS for name in block.split("\n")[1].s
 """Names that `named_mazes` knows."""
 
 
+FAMILIES = {
+    "rooms": ("SixteenRooms", "SixteenRooms2"),
+    "labyrinths": ("Labyrinth", "LabyrinthFlipped", "Labyrinth2"),
+    "mazes": ("StandardMaze", "StandardMaze2", "StandardMaze3"),
+    "corridors": tuple(CORRIDORS),
+}
+"""Mazes of a kind: in a mean over kinds the corridors, with 26 of 34 goals, are one of four."""
+
+
 @dataclass(frozen=True)
 class NamedMazes(TaskSet[MazeTask]):
     """A task set in which each task has a name: ``mazes["Labyrinth"]``, ``dict(mazes)``.
@@ -90,6 +99,16 @@ class NamedMazes(TaskSet[MazeTask]):
         for name, task in self.by_name.items():
             mazes.setdefault(name.partition("/")[0], []).append(task)
         return {maze: TaskSet(tuple(tasks)) for maze, tasks in mazes.items()}
+
+    def called(self, task: MazeTask) -> tuple[str, str]:
+        """The family and the name of the maze of a task."""
+        maze = self._names[task].partition("/")[0]
+        return next(name for name, mazes in FAMILIES.items() if maze in mazes), maze
+
+    @cached_property
+    def _names(self) -> dict[MazeTask, str]:
+        """Names by task."""
+        return dict(zip(self.tasks, self.names, strict=True))
 
     def keys(self) -> tuple[str, ...]:
         """The names; with them ``dict(mazes)`` is the dictionary of the tasks."""

@@ -296,6 +296,7 @@ class RandomMazes(MazePictures, BuiltIn):
             first_find=ladder.first_find,
             shortest=ladder.shortest,
             ends_at=self.horizon if self.respawn == "end" else None,
+            mazes=[named_mazes().called(task) for task in tasks] if self.is_named else None,
         )
 
     @property

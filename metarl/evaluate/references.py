@@ -80,6 +80,7 @@ class Known:
         shortest: Steps of the shortest way to each trial's goal, ``[B]``.
         ends_at: Steps of an episode, where a find ends it.
         more: Further entries of a summary.
+        mazes: Family and name of the maze of each trial, where mazes have names.
     """
 
     returns: Mapping[str, float | None]
@@ -93,6 +94,20 @@ class Known:
     shortest: Array | None = None
     ends_at: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+    mazes: Sequence[tuple[str, str]] | None = None
+
+
+SCALE = ("return", "random_return", "explorer_return")
+"""Whose returns a score is made of, as `share_of` takes them."""
+
+AVERAGED = ("normalised_score", "success")
+"""What is averaged over the mazes of a family."""
+
+
+def share_of(mean: float, random: float, explorer: float) -> float:
+    """Return the score of a return: 0 at random actions, 1 at the explorer; NaN if these agree."""
+    scale = explorer - random
+    return (mean - random) / (scale if scale > 1e-9 * explorer else np.nan)
 
 
 def known_of(problem: Problem, tasks: Sequence[Any], num_episodes: int) -> Known:
@@ -136,6 +151,7 @@ class References:
         layouts = self.by_layout(rewards)
         found |= {"num_layouts": known.num_layouts, "layouts_trained_on": self.num_trained_on}
         found |= {f"cvar_success_{p}": worst(layouts["success"], p) for p in RISKS}
+        found |= self._by_maze(rewards)
         if known.shortest is None or known.first_find is None:
             return found | self._by_episode(rewards)
         first, shortest = float(known.first_find.mean()), float(known.shortest.mean())
@@ -156,8 +172,7 @@ class References:
         random, explorer = (self.known.returns.get(name) for name in ("random", "explorer"))
         if random is None or explorer is None:
             return None
-        scale = explorer - random
-        return (mean - random) / (scale if scale > 1e-9 * explorer else np.nan)
+        return share_of(mean, random, explorer)
 
     def beside(self, summary: Mapping[str, Any]) -> str:
         """The returns, in words."""
@@ -203,6 +218,41 @@ class References:
         np.divide(means["return"], explorer, share, where=explorer > 0)
         return {**means, "share": share}
 
+    def _by_maze(self, rewards: Array) -> dict[str, Any]:
+        """Means over the trials in each named maze, over the mazes of each family, over families.
+
+        In the last of them each family counts alike, however many goals its mazes have.
+        """
+        if self.known.mazes is None:
+            return {}
+        family = {maze: name for name, maze in self.known.mazes}
+        columns = {"return": rewards.sum(0), "success": (rewards > 0).any(0).astype(float)}
+        columns |= {f"{name}_return": values for name, values in self.known.each.items()}
+        means = by_layout(np.array([maze for _, maze in self.known.mazes]), columns)
+        order = dict.fromkeys(maze for _, maze in self.known.mazes)
+        mazes = {
+            maze: {
+                "family": family[maze],
+                "num_trials": int(means["trials"][n]),
+                "mean_return": float(means["return"][n]),
+                **{name: float(means[name][n]) for name in columns if name != "return"},
+                "normalised_score": share_of(*(float(means[name][n]) for name in SCALE)),
+            }
+            for n, maze in enumerate(order)
+        }
+        families = {
+            name: {
+                key: _mean_of_known(m[key] for m in mazes.values() if m["family"] == name)
+                for key in AVERAGED
+            }
+            for name in dict.fromkeys(family.values())
+        }
+        over = {
+            f"{key}_over_families": _mean_of_known(each[key] for each in families.values())
+            for key in AVERAGED
+        }
+        return {"per_maze": mazes, "per_family": families, **over}
+
     def _by_episode(self, rewards: Array) -> dict[str, Any]:
         """Success and return of each episode of a trial."""
         episodes = rewards.reshape(self.num_episodes, -1, rewards.shape[1])  # [E, H, B]
@@ -212,3 +262,9 @@ class References:
             "success_by_episode": success.mean(1).tolist(),
             "return_by_episode": episodes.sum(1).mean(1).tolist(),
         }
+
+
+def _mean_of_known(values: Iterable[float]) -> float:
+    """Mean of values that are not NaN; NaN if all are."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else np.nan

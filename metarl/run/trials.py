@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,7 +34,7 @@ STREAMS = ("tasks", "environment", "policy")
 
 FIGURES = (
     *("mean_return", "iqm", "normalised_score", "first_find_rate", "find_interval_mean"),
-    "within_trial",
+    *("normalised_score_over_families", "success_over_families", "within_trial"),
 )
 """Figures that are averaged over several runs."""
 
@@ -252,8 +252,26 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
             f"  beside: {references.beside(summary)}",
             f"  {_first_find(summary)};"
             f" steps from find to find: {_number(summary['find_interval_mean'], '.1f')}",
+            *_maze_by_maze(summary),
         )
     )
+
+
+def _maze_by_maze(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Lines about the named mazes, if there are some."""
+    for maze, figures in summary.get("per_maze", {}).items():
+        yield (
+            f"    {maze} ({figures['num_trials']}): return {in_digits(figures['mean_return'])},"
+            f" floor {in_digits(figures['random_return'])},"
+            f" explorer {in_digits(figures['explorer_return'])},"
+            f" score {figures['normalised_score']:.3f}, found {100 * figures['success']:.0f} %"
+        )
+    for family, figures in summary.get("per_family", {}).items():
+        score, found = figures["normalised_score"], figures["success"]
+        yield f"    {family}: score {score:.3f}, found {100 * found:.0f} %"
+    if "per_family" in summary:
+        score, found = (summary[f"{n}_over_families"] for n in ("normalised_score", "success"))
+        yield f"    every family alike: score {score:.3f}, found {100 * found:.0f} %"
 
 
 def _number_of(summary: Mapping[str, Any]) -> str:

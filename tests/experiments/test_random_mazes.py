@@ -149,7 +149,8 @@ def test_a_summary_says_what_was_measured_and_every_layout_is_kept(trained, caps
 def test_other_mazes_are_measured_beside_the_runs_own(trained, capsys, tmp_path):
     named = evaluated(capsys, trained, "--mazes", "named", "--tasks", "30")
     assert named["layouts_trained_on"] == 0
-    assert named["num_layouts"] == 10
+    assert named["num_layouts"] == len(named["per_maze"]) == 10
+    assert named.keys() >= {"normalised_score_over_families", "success_over_families"}
     assert (trained.path / "on-named" / "summary.json").is_file()
     larger = evaluated(capsys, trained, "--size", "13", "--tasks", "4")
     assert larger["horizon"] == 24

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from envs import GridMazeEnv, TaskSet
-from envs.maze.named import NAMED_MAZES, named_mazes
+from envs.maze.named import FAMILIES, NAMED_MAZES, named_mazes
 
 # Free cells, dead ends, independent cycles, moves of the shortest way.
 TABLE = {
@@ -70,6 +70,11 @@ def test_they_are_a_task_set_and_a_dictionary() -> None:
     assert named_mazes() is mazes
     parts = mazes.split()
     assert sum(map(len, parts)) == len(mazes)
+
+
+def test_every_maze_is_of_one_family() -> None:
+    assert sorted(name for family in FAMILIES.values() for name in family) == sorted(NAMED_MAZES)
+    assert named_mazes().called(named_mazes()["LargeCorridor/3"]) == ("corridors", "LargeCorridor")
 
 
 def test_they_can_be_played() -> None:

@@ -51,3 +51,29 @@ def test_mazes_too_wide_for_the_episode_are_no_share_of_anything():
 
 def test_every_name_is_explained():
     assert len(explained(REFERENCES).splitlines()) == len(REFERENCES)
+
+
+def test_named_mazes_are_summed_up_maze_by_maze_and_family_by_family():
+    """Agents that solve the corridors alone, 26 of 34 goals, are no good in three of four kinds."""
+    mazes = RandomMazes("named", horizon=400)
+    tasks = tuple(mazes.every_task)
+    known = mazes.known(tasks)
+    corridors = np.array([family == "corridors" for family, _ in known.mazes])
+    rewards = np.zeros((400, len(tasks)))
+    rewards[0] = np.where(corridors, known.each["explorer"], known.each["random"])
+    figures = References(known).figures(rewards)
+    assert list(figures["per_maze"])[-2:] == ["SmallCorridor", "LargeCorridor"]
+    assert sum(maze["num_trials"] for maze in figures["per_maze"].values()) == len(tasks) == 34
+    assert len(figures["per_maze"]) == 10
+    small = figures["per_maze"]["SmallCorridor"]
+    assert small["mean_return"] == pytest.approx(small["explorer_return"])
+    assert small["explorer_return"] < small["oracle_return"]
+    scores = {name: each["normalised_score"] for name, each in figures["per_family"].items()}
+    wanted = {"rooms": 0.0, "labyrinths": 0.0, "mazes": 0.0, "corridors": 1.0}
+    assert scores == pytest.approx(wanted)
+    assert figures["normalised_score_over_families"] == pytest.approx(0.25)
+    found = [each["success"] for each in figures["per_family"].values()]
+    assert figures["success_over_families"] == pytest.approx(np.mean(found))
+    assert "per_maze" not in References(RandomMazes("dfs", 9).known(tasks[:1])).figures(
+        rewards[:, :1]
+    )
