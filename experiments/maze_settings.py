@@ -66,6 +66,10 @@ class TrainSettings(RunSettings):
     A resume needs it given again."""
     trial_episodes: int = 1
     """Episodes of a trial, over which the agent's memory and its discounting run on."""
+    trial_steps: int | None = None
+    """With --mazes minigrid:ID: steps of a trial in training, whatever episodes go into them, one
+    as soon as the other ends. None: it is over with its last episode, and one that ends early
+    waits. Measured are the first --trial-episodes episodes."""
     environment: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Room)
     """The mazes."""
     loss: ActorCriticSettings = field(default_factory=ActorCriticSettings)
@@ -85,11 +89,16 @@ class TrainSettings(RunSettings):
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", method_and_core(self.method)[0])
         super().__post_init__()
-        at_least(1, self, "batch_size", "hidden_size", "trial_episodes")
+        at_least(1, self, "batch_size", "hidden_size", "trial_episodes", "trial_steps")
         if not self.is_room:
             self.environment.check_sides()
         elif self.trial_episodes > 1:
             raise UserError("--trial-episodes is for random mazes: a trial in the room is one")
+        if self.trial_steps is not None and not isinstance(self.environment, Grids):
+            raise UserError(
+                f"--trial-steps is for grids of Minigrid, whose episodes end early; a trial in "
+                f"--mazes {self.mazes} has --horizon steps for each of its episodes"
+            )
         if not self.is_room and self.mazes != self.environment.mazes:
             raise UserError(
                 f"--mazes {self.mazes}, but the mazes are those of {self.environment.mazes}"
@@ -104,7 +113,7 @@ class TrainSettings(RunSettings):
         """Return what is learned in mazes."""
         assert isinstance(self.learner, RL2Settings)
         return RecurrentLearning(
-            maze,
+            maze if self.trial_steps is None else maze.in_own_time(),
             self.learner,
             TrialAgent(
                 core=self.core,
@@ -115,6 +124,7 @@ class TrainSettings(RunSettings):
                 loss=self.loss,
             ),
             self.trial_episodes,
+            self.trial_steps,
             published_inputs=self.is_room,
             first_action_zero_is_set=self.published_faults,
             streams=("init", "policy", "environment"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.checks import whole_number
@@ -48,6 +50,8 @@ class Minigrid(MinigridPictures, Parted):
     name: ClassVar[str] = "minigrid"
     has_goal: ClassVar[bool | Literal["pays"]] = "pays"
     actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
+    own_time: ClassVar[bool] = False
+    """Whether an episode is followed by the next as soon as it ends (`in_own_time`)."""
 
     env_id: str = "MiniGrid-MultiRoom-N2-S4-v0"
     grids: int = 1_000
@@ -87,7 +91,19 @@ class Minigrid(MinigridPictures, Parted):
     @property
     def vector_env(self) -> Any:
         """Grids."""
-        return partial(MinigridVectorEnv, observe="onehot", direction=True, mission=self._mission)
+        return partial(
+            MinigridVectorEnv,
+            observe="onehot",
+            direction=True,
+            mission=self._mission,
+            autoreset_mode=AutoresetMode.NEXT_STEP if self.own_time else AutoresetMode.DISABLED,
+        )
+
+    def in_own_time(self) -> Self:
+        """The same with episodes that end in their own time: none waits for those beside it."""
+        found = copy(self)
+        object.__setattr__(found, "own_time", True)
+        return found
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors | None:
         """Returns of random actions and of the fewest to success; None if those are not known."""

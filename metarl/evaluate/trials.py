@@ -70,6 +70,38 @@ def play_in_own_time(
     return rewards, torch.stack(episodes).cpu().numpy()
 
 
+def play_episodes(
+    agent: Agent,
+    env: Any,
+    horizon: int,
+    num_episodes: int,
+    options: dict[str, Any] | None = None,
+) -> Array:
+    """Play trials of some episodes, each in its place whether or not it follows at once.
+
+    Args:
+        agent: The agent that plays.
+        env: B trials (`metarl.rl.trial_env.TrialEnv`).
+        horizon: Steps of an episode, at most, H.
+        num_episodes: E.
+        options: For the environment's ``reset``.
+
+    Returns:
+        Rewards ``[E * H, B]``; those of episode e from row e * H on, and 0 after its end.
+    """
+    num_steps = horizon * num_episodes
+    if not env.own_time:
+        return play(agent, env, num_steps, options)
+    rewards, episodes = play_in_own_time(agent, env, num_steps, options)
+    apart = np.zeros((num_episodes, horizon, rewards.shape[1]))
+    for episode, rows in enumerate(apart):
+        at = episodes == episode  # [T, B]
+        step = at.cumsum(0) - 1
+        t, b = at.nonzero()
+        rows[step[t, b], b] = rewards[t, b]
+    return apart.reshape(num_steps, -1)
+
+
 @dataclass(frozen=True)
 class TrialStatistics:
     """Statistics of B trials of T steps.

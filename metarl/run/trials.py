@@ -17,7 +17,7 @@ from metarl.devices import resolve_device
 from metarl.errors import understood
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.evaluate.references import References, in_digits, known_of
-from metarl.evaluate.trials import Array, play, trial_statistics, window_returns
+from metarl.evaluate.trials import Array, play_episodes, trial_statistics, window_returns
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
 from metarl.plots.finds import draw_finds
 from metarl.plots.lines import Curves, save_figure, within_trial_curve
@@ -170,13 +170,15 @@ def evaluate_run(
     started = time.perf_counter()
     device = resolve_device(settings.device)
     learning = trained.learning
-    require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", learning.num_steps)))
+    episodes, horizon = learning.trial_episodes, learning.problem.horizon
+    require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", episodes * horizon)))
     streams = spawn_generators(settings.seed, STREAMS, device)
     tasks = trained.draw(settings.tasks, streams["tasks"])
     loaded = learning.load(run, device)
     agent = adapter(loaded.trained).agent(streams["policy"], greedy=settings.greedy)
-    env = learning.trials(settings.tasks, [streams["environment"]], device)
-    rewards = play(agent, env, learning.num_steps, {"tasks": tasks})
+    generators = [streams["environment"]]
+    env = learning.trials(settings.tasks, generators, device, num_episodes=episodes)
+    rewards = play_episodes(agent, env, horizon, episodes, {"tasks": tasks})
     references = trained.references(tasks)
     statistics = trial_statistics(rewards, window=settings.window, seed=settings.seed)
     summary = {

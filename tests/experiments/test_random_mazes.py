@@ -178,8 +178,19 @@ def test_an_agent_of_the_room_is_measured_in_other_mazes(tmp_path, capsys):
 
 
 @few_grids
-def test_grids_of_minigrid_are_mazes_too(tmp_path, capsys):
-    tiny = ("--horizon", "30", "--batch-size", "4", "--minibatch-trials", "2", "--hidden-size", "4")
+@pytest.mark.parametrize("trial", [(), ("--trial-steps", "40")], ids=str)
+def test_grids_of_minigrid_are_mazes_too(trial, tmp_path, capsys):
+    tiny = (
+        *trial,
+        "--horizon",
+        "30",
+        "--batch-size",
+        "4",
+        "--minibatch-trials",
+        "2",
+        "--hidden-size",
+        "4",
+    )
     grids = ("--mazes", "minigrid:MiniGrid-FourRooms-v0", "--grids", "60", *tiny)
     often = ("--iterations", "4", "--checkpoint-every", "2", "--device", "cpu")
     runs = []
@@ -190,10 +201,11 @@ def test_grids_of_minigrid_are_mazes_too(tmp_path, capsys):
     os.replace(cut.path / "checkpoint.previous.pt", cut.checkpoint_path)
     main(["train", "--resume", str(cut.path)])
     assert_same(cut, whole)
-    assert metrics(cut)["env_steps"] == [4 * 4 * 2 * 30]
+    assert metrics(cut)["env_steps"] == [4 * 4 * (40 if trial else 2 * 30)]
     summary = evaluated(capsys, cut, "--tasks", "6")
     assert summary.keys() >= KEYS
     assert summary["layouts_trained_on"] == 0
+    assert summary["mean_return"] == pytest.approx(sum(summary["return_by_episode"]))
     assert len(summary["success_by_episode"]) == 2
     known = [summary[f"{name}_return"] for name in ("random", "explorer", "oracle")]
     assert known == sorted(known)
@@ -284,6 +296,8 @@ def test_an_agent_is_watched_in_a_window(trained):
         (["train", "--mazes", "dfs", "--num-layouts", "-1"], "--num-layouts must be at least 0"),
         (["train", "--mazes", "dfs", "--reward", "0"], "--reward must be above 0, got 0.0"),
         (["train", "--trial-episodes", "2"], "--trial-episodes is for random mazes"),
+        (["train", "--mazes", "dfs", "--trial-steps", "9"], "--trial-steps is for grids of"),
+        (["train", "--trial-steps", "9"], "--trial-steps is for grids of Minigrid"),
         (["train", "--loops", "0.5"], "nrecognized"),
         (["evaluate", "no-such-run", "--horizon", "0"], "--horizon must be at least 1, got 0"),
         (["render", "x", "--finds", "1"], "--output must end in .png, got trial.gif"),

@@ -1,11 +1,13 @@
 """Trials: what agents are told of what they did and earned."""
 
+import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
 from envs import GridMazeVectorEnv
 from metarl.evaluate.returns import evaluate_agent
+from metarl.evaluate.trials import play_episodes
 from metarl.methods.trial_metrics import episode_metrics
 from metarl.rl import Trajectory
 from metarl.rl.trial_env import TrialEnv
@@ -137,6 +139,11 @@ def test_episodes_of_their_own_time_are_evaluated_one_by_one():
     expected = [[first.get((b, k, "found"), 8) for k in range(3)] for b in range(B)]
     assert found.lengths[..., 0].tolist() == expected
     assert torch.equal(torch.tensor(found.successes[..., 0]), paid > 0)
+    _, third = ending(num_episodes=3)
+    apart = play_episodes(Walker(actions), third, 8, 3, {"tasks": None}).reshape(3, 8, B)
+    assert torch.equal(torch.tensor(apart.sum(1)).float().T, paid)
+    steps = np.where((apart > 0).any(1), (apart > 0).argmax(1) + 1, 8)
+    assert steps.T.tolist() == expected
 
 
 def test_metrics_of_episodes_are_by_the_flag_where_they_end_in_their_own_time():
