@@ -230,7 +230,7 @@ class References:
         columns |= {f"{name}_return": values for name, values in self.known.each.items()}
         means = by_layout(np.array([maze for _, maze in self.known.mazes]), columns)
         order = dict.fromkeys(maze for _, maze in self.known.mazes)
-        mazes = {
+        mazes: dict[str, dict[str, Any]] = {
             maze: {
                 "family": family[maze],
                 "num_trials": int(means["trials"][n]),
