@@ -40,3 +40,13 @@ def plain(tensor: Tensor, dtype: torch.dtype) -> bool:
         and not tensor.is_neg()
         and not _C._functorch.is_legacy_batchedtensor(tensor)  # of is_grads_batched
     )
+
+
+def has_address(tensor: Tensor) -> bool:
+    """Whether a tensor is numbers in the memory of the CPU, of whatever type."""
+    return plain(tensor, tensor.dtype)
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Whether kernels may read these tensors here, and nobody need see it."""
+    return not watched() and all(t is None or has_address(t) for t in tensors)

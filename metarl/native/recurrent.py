@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from metarl.native.mode import kernels
+from metarl.native.plain import SUFFIXES
 
-SUFFIXES = {torch.float32: "f", torch.float64: "d"}
-"""Precisions that there are kernels for, and how their functions are called."""
+NUM_HEADS = 2
+"""Weights of a readout."""
 
 MOST_STATES, MOST_WEIGHTS = 8, 32
 """Room for what a cell says of its states and weights."""
@@ -78,6 +79,10 @@ class _Gradients(Structure):
     ]
 
 
+class _Choice(Structure):
+    _fields_ = [("noise", c_void_p), ("actions", c_void_p), ("count", c_int64)]
+
+
 class SequenceShape(NamedTuple):
     """Sizes of the sequences of N agents.
 
@@ -98,35 +103,6 @@ class SequenceShape(NamedTuple):
     num_hidden: int
     num_outputs: int = 0
     kept: bool = True
-
-
-def is_plain(*tensors: Tensor | None) -> bool:
-    """Whether kernels may read these tensors by their addresses, and nobody need know.
-
-    Not so on another device, for subclasses that mean something else by their numbers, and under
-    transforms and modes of torch that look at every operation.
-    """
-    watched = (
-        torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
-        or torch._C._functorch.maybe_current_level() is not None
-        or torch.autograd.forward_ad._current_level >= 0
-        or torch._C._is_any_autocast_enabled()
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    )
-    return not watched and all(t is None or has_address(t) for t in tensors)
-
-
-def has_address(tensor: Tensor) -> bool:
-    """Whether the numbers of a tensor lie in this machine's memory as it says."""
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.device.type == "cpu"
-        and tensor.layout == torch.strided
-        and not tensor.is_conj()
-        and not tensor.is_neg()
-    )
 
 
 def cell(name: str, dtype: torch.dtype) -> RecurrentCell | None:
@@ -164,7 +140,7 @@ class RecurrentCell:
             "describe": (shape, memory, POINTER(_View)),
             "load": (shape, memory, c_void_p),
             "put_states": (shape, memory, c_int64, c_void_p),
-            "step": (shape, memory, c_int64, c_void_p, c_int64),
+            "step": (shape, memory, c_int64, c_void_p, c_int64, POINTER(_Choice)),
             "record": (shape, memory, c_void_p, c_void_p),
             "backward": (shape, memory, POINTER(_Gradients)),
         }
@@ -174,12 +150,29 @@ class RecurrentCell:
             setattr(self, function, found)
 
 
+class Choice:
+    """Actions of T steps: of the first A readouts, with noise, the largest.
+
+    Attributes:
+        noise: ``[N, T, B, A]``.
+        actions: int64 ``[T, N, B]``, written step by step.
+    """
+
+    def __init__(self, noise: Tensor) -> None:
+        """Choose with this noise, of the precision of the run."""
+        self.noise = noise.contiguous()
+        num_agents, num_steps, batch_size, count = noise.shape
+        self.actions = torch.empty(num_steps, num_agents, batch_size, dtype=torch.int64)
+        self.pointers = _Choice(self.noise.data_ptr(), self.actions.data_ptr(), count)
+
+
 class Run:
     """Sequences of N agents in memory that every run writes again.
 
     Attributes:
         shape: Their sizes.
         dtype: Their precision.
+        version: Sequences begun so far.
     """
 
     def __init__(self, functions: RecurrentCell, shape: SequenceShape) -> None:
@@ -204,6 +197,7 @@ class Run:
         views = (_View * MOST_STATES)()
         functions.describe(self._shape, self._memory, views)
         self._views = [view for view in views if view.width]
+        self.version = 0
         self._begun = 0  # the step whose states were put there
         if not shape.kept:
             self._part(0)
@@ -230,6 +224,10 @@ class Run:
         Raises:
             ValueError: They are those of other sizes.
         """
+        fused = list(fused)
+        missing = self._weight_sizes[len(fused) :]
+        if self.shape.num_outputs and len(missing) == NUM_HEADS:  # nothing is to be read
+            fused += [fused[0].new_zeros(self.shape.num_agents, size) for size in missing]
         tensors = self._checked(fused, self._weight_sizes, "weights")
         self._functions.load(self._shape, self._memory, _addresses(tensors))
 
@@ -253,10 +251,17 @@ class Run:
             self._part(t)
         self._put(t, states)
 
-    def step(self, t: int, x: Tensor) -> None:
-        """Go one step on inputs ``[N, B, I]``, after step t - 1, or from states put before it."""
+    def step(self, t: int, x: Tensor, choice: Choice | None = None) -> None:
+        """Go one step on inputs ``[N, B, I]``, after step t - 1, or from states put before it.
+
+        Args:
+            t: The step.
+            x: The inputs.
+            choice: What chooses actions by what is read from the outputs.
+        """
         x = x.detach().contiguous()
-        self._functions.step(self._shape, self._memory, t, x.data_ptr(), self._begun != t)
+        chosen = None if choice is None else choice.pointers
+        self._functions.step(self._shape, self._memory, t, x.data_ptr(), self._begun != t, chosen)
 
     def record(self, inputs: Tensor, starts: Tensor | None) -> None:
         """Go all steps on inputs ``[N, T, B, I]``; `begin` comes before."""
@@ -294,7 +299,9 @@ class Run:
             self._memory.work = self._work.data_ptr()
         if by_readout or grad.stride(-1) != 1:
             grad = grad.contiguous()
-        fused = self._checked(fused, self._weight_sizes, "weights")
+        cut = NUM_HEADS if shape.num_outputs and not by_readout else 0
+        counts = self._weight_sizes[: len(self._weight_sizes) - cut]
+        fused = self._checked(fused, counts, "weights")
         starts = None if starts is None else starts.contiguous()
         by_weights = [torch.zeros_like(weight) for weight in fused]
         size = shape.num_agents, shape.num_steps, shape.batch_size
@@ -329,6 +336,7 @@ class Run:
 
     def _written(self) -> None:
         """Tell autograd, so that it refuses to go back through what has been written over."""
+        self.version += 1
         for tensor in (self._trace, self._readout, self._parted):
             if tensor is not None:
                 torch.autograd.graph.increment_version(tensor)

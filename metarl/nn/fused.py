@@ -127,9 +127,15 @@ class FusedCore(RecurrentCore):
             part: The segment.
         """
 
-    def new_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
-        """Allocate a trace for (N, T, B), and the gradients of one segment."""
-        native = self._native_trace(shape, like, kept=True)
+    def new_trace(self, shape: tuple[int, int, int], like: Tensor, num_readouts: int = 0) -> Trace:
+        """Allocate a trace for (N, T, B), and the gradients of one segment.
+
+        Args:
+            shape: (N, T, B).
+            like: Tensor that gives dtype and device.
+            num_readouts: Numbers that a kernel is to read from every output, see `read`.
+        """
+        native = self._native_trace(shape, like, num_readouts, kept=True)
         if native is not None:
             return native
         num_tasks, num_steps, batch_size = shape
@@ -142,19 +148,45 @@ class FusedCore(RecurrentCore):
             segment.gradients = gradients.part(0, len(segment.slots))
         return trace
 
-    def new_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+    def new_outputs(
+        self, shape: tuple[int, int, int], like: Tensor, num_readouts: int = 0
+    ) -> Trace:
         """Allocate a trace of ``"h"`` alone."""
-        native = self._native_trace(shape, like, kept=False)
+        native = self._native_trace(shape, like, num_readouts, kept=False)
         return native or outputs_trace(shape, self.hidden_size, like)
 
     def _native_trace(
-        self, shape: tuple[int, int, int], like: Tensor, *, kept: bool
+        self, shape: tuple[int, int, int], like: Tensor, num_readouts: int, *, kept: bool
     ) -> NativeTrace | None:
         """A trace for the kernel of this very class, where it has one that runs here."""
         cell = vars(type(self)).get("native")
         if cell is None:
             return None
-        return NativeTrace.of(cell, shape, (self.input_size, self.hidden_size), like, kept=kept)
+        sizes = self.input_size, self.hidden_size
+        return NativeTrace.of(cell, shape, sizes, like, kept=kept, num_readouts=num_readouts)
+
+    def read(
+        self,
+        weights: Weights,
+        inputs: Tensor,
+        state: State | None,
+        starts: Tensor | None,
+        trace: NativeTrace,
+    ) -> Tensor:
+        """What a kernel has read from the outputs of a recorded sequence, differentiable once.
+
+        Args:
+            weights: Weights that `fuse` returned, then weight ``[N, H, O]`` and bias ``[N, O]``.
+            inputs: ``[N, T, B, I]``.
+            state: State that the sequence began with.
+            starts: Where it was emptied.
+            trace: The recorded sequence, of O readouts.
+
+        Returns:
+            ``W h + b``, ``[N, T, B, O]``, laid out as ``[N, O, T, B]``.
+        """
+        output: Tensor = _Read.apply(trace, Past(state, starts), inputs, *weights)  # type: ignore[no-untyped-call]
+        return output
 
     @torch.no_grad()
     def record(
@@ -268,6 +300,31 @@ class _Replay(torch.autograd.Function):
             ctx.saved_tensors, ctx.trace, ctx.past, grad, inputs=ctx.needs_input_grad[3]
         )
         return None, None, None, grad_inputs, *grads
+
+
+class _Read(torch.autograd.Function):
+    """What a kernel has read from the outputs of a recorded sequence, with its backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, trace: NativeTrace, past: Past, inputs: Tensor, *weights: Tensor
+    ) -> Tensor:
+        ctx.trace, ctx.past, ctx.version = trace, past, trace.version
+        ctx.save_for_backward(*weights)
+        return trace.readouts()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.trace.check_version(ctx.version)
+        grads, grad_inputs = ctx.trace.backward(
+            ctx.saved_tensors,
+            ctx.past.starts,
+            grad,
+            inputs=ctx.needs_input_grad[2],
+            by_readout=True,
+        )
+        return None, None, grad_inputs, *grads
 
 
 def add_outer(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from metarl.native import recurrent as native
 from metarl.native.mode import native_mode
+from metarl.native.plain import has_address, is_plain
 from metarl.native.recurrent import Run, SequenceShape
 from metarl.nn.trace import Trace
 
@@ -54,6 +55,7 @@ class NativeTrace(Trace):
         like: Tensor,
         *,
         kept: bool,
+        num_readouts: int = 0,
     ) -> NativeTrace | None:
         """Allocate a trace; None: there is no kernel for tensors like this one.
 
@@ -63,13 +65,14 @@ class NativeTrace(Trace):
             sizes: (I, H).
             like: Tensor that gives dtype and device.
             kept: Whether every step's activations are, or only the outputs.
+            num_readouts: Numbers that are read from every output.
         """
-        if not native.is_plain(like) or min(*shape, *sizes) < 1:
+        if not is_plain(like) or min(*shape, *sizes) < 1:
             return None
         functions = native.cell(cell, like.dtype)
         if functions is None:
             return None
-        return cls(Run(functions, SequenceShape(*shape, *sizes, kept=kept)))
+        return cls(Run(functions, SequenceShape(*shape, *sizes, num_readouts, kept)))
 
     def __getitem__(self, name: str) -> Tensor:
         """The outputs of all steps, ``[N, T, B, H]``."""
@@ -85,9 +88,41 @@ class NativeTrace(Trace):
         """The outputs as ``[N, T * B, H]``."""
         return self[name].flatten(1, 2)
 
+    @property
+    def num_readouts(self) -> int:
+        """Numbers that are read from every output, by two more weights behind the core's own."""
+        return self.run.shape.num_outputs
+
+    def readouts(self) -> Tensor:
+        """What was read from the outputs, ``[N, T, B, O]``, laid out as ``[N, O, T, B]``."""
+        return self.run.readouts.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+
+    @property
+    def version(self) -> int:
+        """A number that changes whenever a sequence begins in this memory."""
+        return self.run.version
+
+    def check_version(self, version: int) -> None:
+        """Check that the memory still holds the sequence that it held.
+
+        Raises:
+            RuntimeError: Another one has been written over it.
+        """
+        if version != self.version:
+            raise RuntimeError(
+                "the activations that a gradient goes back through have been modified by an "
+                "inplace operation: another sequence was written over them; go back before the "
+                "next rollout or loss, or give it a trace of its own"
+            )
+
+    def begin(self, weights: tuple[Tensor, ...]) -> None:
+        """Begin a rollout with an empty state."""
+        self._load(weights)
+        self.run.begin(None)
+
     def usable(self) -> bool:
         """Whether kernels may write here and now."""
-        return native_mode() != "off" and native.is_plain()
+        return native_mode() != "off" and is_plain()
 
     def part(self, start: int, stop: int) -> Trace:
         """There are no parts.
@@ -122,22 +157,32 @@ class NativeTrace(Trace):
     ) -> None:
         """Run a whole sequence, as `RecurrentCore.record`."""
         self._check(inputs, (*self.run.shape[:3], self.run.shape.num_inputs))
-        if starts is not None and (starts.dtype != torch.bool or not native.has_address(starts)):
+        if starts is not None and (starts.dtype != torch.bool or not has_address(starts)):
             raise TypeError(f"starts must be bool on the CPU, got {starts.dtype}, {starts.device}")
         self._load(weights)
         self.run.begin(state, starts=starts is not None)
         self.run.record(inputs, starts)
 
     def backward(
-        self, weights: Sequence[Tensor], starts: Tensor | None, grad: Tensor, *, inputs: bool
+        self,
+        weights: Sequence[Tensor],
+        starts: Tensor | None,
+        grad: Tensor,
+        *,
+        inputs: bool,
+        by_readout: bool = False,
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """Back-propagate, as `FusedCore.backward`."""
-        self._check(grad, (*self.run.shape[:3], self.run.shape.num_hidden))
-        grads, by_inputs, _ = self.run.backward(weights, starts, grad, inputs=inputs)
+        """Back-propagate, as `FusedCore.backward`; of the outputs or of what was read from them."""
+        shape = self.run.shape
+        width = shape.num_outputs if by_readout else shape.num_hidden
+        self._check(grad, (*shape[:3], width))
+        grads, by_inputs, _ = self.run.backward(
+            weights, starts, grad, inputs=inputs, by_readout=by_readout
+        )
         return tuple(grads), by_inputs
 
     def _load(self, weights: tuple[Tensor, ...]) -> None:
-        if not native.is_plain(*weights):
+        if not is_plain(*weights):
             raise TypeError(
                 "a trace that native kernels write was handed weights that they cannot read; run "
                 "eagerly: metarl.native.using('off'), or METARL_NATIVE=off"
@@ -153,7 +198,7 @@ class NativeTrace(Trace):
             ValueError: It is of other sizes.
         """
         dtype = self.run.dtype
-        if values.dtype != dtype or not native.has_address(values):
+        if values.dtype != dtype or not has_address(values):
             raise TypeError(
                 f"a native trace of {dtype} on the CPU cannot take {type(values).__name__} of "
                 f"{values.dtype} on {values.device}"

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from metarl.rl.agents import Agent, PolicyAgent, UniformAgent
+from metarl.rl.architectures import actor_critic, mlp_policy, recurrent_policy
 from metarl.rl.baseline import LinearBaseline
 from metarl.rl.collector import Collector, Environments, TensorVectorEnv
 from metarl.rl.distributions import (
@@ -22,16 +23,10 @@ from metarl.rl.distributions import (
     MultiCategorical,
 )
 from metarl.rl.gymnasium_problem import GymnasiumProblem
+from metarl.rl.heads import LinearHead
 from metarl.rl.host_env import HostVectorEnv
 from metarl.rl.losses import ActorCriticSettings, Estimator, PolicyGradientSettings
-from metarl.rl.policies import (
-    LinearHead,
-    Player,
-    Policy,
-    actor_critic,
-    mlp_policy,
-    recurrent_policy,
-)
+from metarl.rl.policies import Player, Policy
 from metarl.rl.problem import Anchors, Problem, TaskSource
 from metarl.rl.spaces import distribution_for
 from metarl.rl.tasks import PolicyGradientTasks, ScoredTrajectory, start_entropy

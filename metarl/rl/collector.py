@@ -19,8 +19,9 @@ from torch import Tensor
 
 from metarl.core import Params, along, own_precision
 from metarl.nn import Trace
-from metarl.nn.trace import NO_SLOT
+from metarl.nn.native_trace import NativeTrace
 from metarl.rl.distributions import wide
+from metarl.rl.native_player import acting
 from metarl.rl.policies import Policy
 from metarl.rl.spaces import check_spaces
 from metarl.rl.trajectory import Trajectory
@@ -187,6 +188,11 @@ class Collector:
             record=self.record,
         )
 
+    @property
+    def plays_natively(self) -> bool:
+        """Whether kernels have played last, which round otherwise than eager code."""
+        return isinstance(self._trace, NativeTrace)
+
     @contextmanager
     def _at_hand(self) -> Iterator[TensorVectorEnv]:
         """The environments given, or lent ones."""
@@ -228,13 +234,10 @@ class Collector:
 
     def _buffers(self, like: Tensor) -> Trace | None:
         """Return the buffers where the core's activations are written."""
-        core = self.policy.core
-        if core is None:
-            return None
         shape = self.num_tasks, self.num_steps, self.num_episodes
         if self._trace is None or not self._trace.usable():
-            new = core.new_trace if self.record is True else core.new_outputs
-            self._trace = new(shape, like)
+            outputs_only = self.record == "values"
+            self._trace = self.policy.new_trace(shape, like, outputs_only=outputs_only)
         return self._trace
 
     def _noise(self) -> Tensor:
@@ -250,17 +253,15 @@ class Collector:
         like, distribution = next(iter(params.values())), self.policy.distribution
         shape, exact = (self.num_tasks, self.num_episodes), wide(like.dtype)
         noise = self._noise().to(exact)  # before the environment draws: they may share a generator
-        player = self.policy.begin(params, self.num_episodes, self.num_steps)
-        shifts = player.shifts(distribution.perturbation(params, noise))
-        slots = [NO_SLOT] * self.num_steps if trace is None else trace.slots
+        act = acting(self.policy, params, distribution.perturbation(params, noise), trace)
         observation, _ = in_tensors(env)[0](options=self._reset_options(env))
         _, step = in_tensors(env)  # a reset may choose another way of stepping
         observations, actions, after, results, bonuses = [], [], [], [], []
-        for shift, slot in zip(shifts, slots, strict=True):
+        for t in range(self.num_steps):
             x = observation.reshape(*shape, -1)  # [N, B, I]
             if x.dtype != like.dtype:
                 x = x.to(like.dtype)
-            action = player.choose(x, shift, slot)  # [N, B, (A)]
+            action = act(t, x)  # [N, B, (A)]
             observation, *result, info = step(action.flatten(0, 1))  # [N * B, (A)]
             observations.append(x)
             actions.append(action)

@@ -108,12 +108,9 @@ class TrialMinibatches:
 
     def _memory(self, observations: Tensor) -> Trace | None:
         """Where the core's activations on a minibatch are written, one after the other."""
-        core = self.policy.core
         shape = (*observations.shape[:2], self.size)
-        if core is None:
-            return None
         if self._trace is None or self._shape != shape or not self._trace.usable():
-            self._trace, self._shape = core.new_trace(shape, observations), shape
+            self._trace, self._shape = self.policy.new_trace(shape, observations), shape
         return self._trace
 
 

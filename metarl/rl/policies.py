@@ -21,53 +21,19 @@ again, and back-propagation through time may be written by hand: the first deriv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
-from metarl.nn import MLP, Network, RecurrentCore, Trace
-from metarl.nn.recurrent import State, emptied, uniform
+from metarl.nn import FusedCore, Network, RecurrentCore, Trace
+from metarl.nn.native_trace import NativeTrace
+from metarl.nn.recurrent import State, Weights, emptied
 from metarl.nn.trace import NO_SLOT
 from metarl.rl.distributions import Distribution
-
-
-@dataclass(frozen=True)
-class LinearHead:
-    """``W h + b``, with parameters ``weight`` and ``bias``; two of them are one product.
-
-    Attributes:
-        num_inputs: I.
-        num_outputs: O.
-    """
-
-    num_inputs: int
-    num_outputs: int
-
-    @property
-    def slow(self) -> tuple[str, ...]:
-        """All parameters are fast."""
-        return ()
-
-    @property
-    def head(self) -> tuple[str, ...]:
-        """All parameters of the layer."""
-        return ("weight", "bias")
-
-    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Uniform in +-1/sqrt(I)."""
-        bound = self.num_inputs**-0.5
-        return {
-            "weight": uniform((self.num_inputs, self.num_outputs), bound, generator),
-            "bias": uniform((self.num_outputs,), bound, generator),
-        }
-
-    def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
-        """Outputs ``[N, B, O]`` of inputs ``[N, B, I]``."""
-        return torch.baddbmm(params["bias"].unsqueeze(1), inputs, params["weight"])
+from metarl.rl.heads import LinearHead, joint_heads, num_joint_outputs
 
 
 @dataclass(frozen=True)
@@ -180,25 +146,51 @@ class Policy:
         Returns:
             ``[N, T, B, D]``, and ``[N, T, B]`` or None: there is no critic, or it was not asked.
         """
-        time = observations.shape[1:3]
-        seen = self._seen(params, observations, state, starts, trace, memory)
-        seen = seen.flatten(1, 2)  # [N, T * B, H]
-        values: Tensor | None = None
-        if isinstance(self.actor, LinearHead) and isinstance(self.critic, LinearHead):
-            # Both heads in one product, actions before time: [N, A + 1, H] @ [N, H, T * B]
-            weight = torch.cat((params["actor.weight"], params["critic.weight"]), -1)
-            bias = torch.cat((params["actor.bias"], params["critic.bias"]), -1).unsqueeze(-1)
-            weight = weight.transpose(1, 2).contiguous()  # [N, A + 1, H]
-            heads = torch.baddbmm(bias, weight, seen.transpose(1, 2))  # [N, A + 1, T * B]
-            # [N, T * B, A] as a view, and [N, T * B]
+        time, values = observations.shape[1:3], None
+        heads = self._joint_heads(params, observations, state, starts, trace, memory)
+        if heads is not None:
+            # [N, A + 1, T * B] to [N, T * B, A] as a view, and [N, T * B]
             means, values = heads[:, :-1].transpose(1, 2), heads[:, -1]
         else:
+            seen = self._seen(params, observations, state, starts, trace, memory).flatten(1, 2)
             means = self.actor(scope(params, "actor"), seen)  # [N, T * B, A]
             if critic and self.critic is not None:
                 values = self.critic(scope(params, "critic"), seen)  # [N, T * B, 1]
         described = self.distribution.outputs(params, means)  # [N, T * B, D]
         outputs = described.view(len(means), *time, described.shape[-1])  # [N, T, B, D]
         return outputs, None if values is None else values.reshape(len(values), *time)
+
+    def _joint_heads(
+        self,
+        params: Params,
+        observations: Tensor,
+        state: State | None,
+        starts: Tensor | None,
+        trace: Trace | None,
+        memory: Trace | None,
+    ) -> Tensor | None:
+        """What both heads say in one product, ``[N, A + 1, T * B]``; None: they are not linear."""
+        native = memory if trace is None else trace
+        if not self.num_readouts:
+            return None
+        if not self.reads(native) or any(s.requires_grad for s in state or ()):
+            seen = self._seen(params, observations, state, starts, trace, memory).flatten(1, 2)
+            weight, bias = joint_heads(params)
+            weight = weight.transpose(1, 2).contiguous()  # [N, A + 1, H]
+            return torch.baddbmm(bias.unsqueeze(-1), weight, seen.transpose(1, 2))
+        assert isinstance(native, NativeTrace)
+        assert isinstance(self.core, FusedCore)
+        if native is trace and not torch.is_grad_enabled():
+            read = native.readouts()  # as they were said while it was recorded
+        else:
+            seen = self._encoded(params, observations)
+            with own_precision(seen):
+                weights = self.core_weights(params, native)
+                if native is memory:
+                    with torch.no_grad():
+                        self.core.record(weights, seen, state, starts, native)
+                read = self.core.read(weights, seen, state, starts, native)
+        return read.permute(0, 3, 1, 2).flatten(2)  # [N, T, B, A + 1]
 
     def _seen(
         self,
@@ -243,7 +235,40 @@ class Policy:
         assert self.core is not None
         with torch.no_grad(), own_precision(observations):
             seen = self._encoded(params, observations)
-            self.core.record(self.core.fuse(scope(params, "core")), seen, state, starts, trace)
+            self.core.record(self.core_weights(params, trace), seen, state, starts, trace)
+
+    # Kernels ---------------------------------------------------------------------------------
+
+    @property
+    def num_readouts(self) -> int:
+        """Numbers that both heads say, where they are linear; else 0."""
+        return num_joint_outputs(self.actor, self.critic)
+
+    def new_trace(
+        self, shape: tuple[int, int, int], like: Tensor, *, outputs_only: bool = False
+    ) -> Trace | None:
+        """Memory for the activations of the core on (N, T, B), or for its outputs alone.
+
+        Where a kernel writes it, the heads are read with it. None: there is no core.
+        """
+        core = self.core
+        if isinstance(core, FusedCore):
+            new = core.new_outputs if outputs_only else core.new_trace
+            return new(shape, like, self.num_readouts)
+        if core is None:
+            return None
+        return core.new_outputs(shape, like) if outputs_only else core.new_trace(shape, like)
+
+    def reads(self, trace: Trace | None) -> bool:
+        """Whether a kernel that writes this trace reads both heads."""
+        wanted = self.num_readouts
+        return isinstance(trace, NativeTrace) and 0 < wanted == trace.num_readouts
+
+    def core_weights(self, params: Params, trace: Trace | None) -> Weights:
+        """The core's weights as it arranges them; for a kernel that reads the heads, theirs too."""
+        assert self.core is not None
+        fused = self.core.fuse(scope(params, "core"))
+        return (*fused, *joint_heads(params)) if self.reads(trace) else fused
 
 
 class Player:
@@ -328,59 +353,3 @@ class Player:
                 "step before returned, or none to begin with an empty memory"
             )
         self.state = state
-
-
-def mlp_policy(
-    num_inputs: int,
-    distribution: Distribution,
-    *,
-    hidden: Sequence[int] = (64, 64),
-    activation: Literal["relu", "tanh"] = "tanh",
-    critic: bool = False,
-    shared_trunk: bool = False,
-) -> Policy:
-    """A policy of multilayer perceptrons.
-
-    Args:
-        num_inputs: I, numbers in an observation.
-        distribution: Over actions.
-        hidden: Sizes of the hidden layers, of actor and critic alike.
-        activation: Between the layers.
-        critic: Whether there is a critic.
-        shared_trunk: Actor and critic share the hidden layers; else they share none.
-    """
-    if shared_trunk:
-        trunk = MLP((num_inputs, *hidden), activation, activate_last=True)
-        head = MLP((hidden[-1], distribution.num_means))
-        return Policy(head, distribution, MLP((hidden[-1], 1)) if critic else None, trunk)
-    actor = MLP((num_inputs, *hidden, distribution.num_means), activation)
-    judge = MLP((num_inputs, *hidden, 1), activation) if critic else None
-    return Policy(actor, distribution, judge)
-
-
-def recurrent_policy(
-    core: RecurrentCore, distribution: Distribution, *, critic: bool = False
-) -> Policy:
-    """A core with linear heads, to adapt by gradient.
-
-    Args:
-        core: The memory of an episode.
-        distribution: Over actions.
-        critic: Whether there is a critic; it shares the core with the actor.
-    """
-    heads = mlp_policy(core.hidden_size, distribution, hidden=(), critic=critic)
-    return Policy(heads.actor, distribution, heads.critic, core=core)
-
-
-def actor_critic(
-    core: RecurrentCore, distribution: Distribution, trunk: Network | None = None
-) -> Policy:
-    """A core with two linear heads in one product, to play trials with.
-
-    Args:
-        core: The memory of a trial.
-        distribution: Over actions.
-        trunk: Network between the observation and the core; None: there is none.
-    """
-    actor = LinearHead(core.hidden_size, distribution.num_means)
-    return Policy(actor, distribution, LinearHead(core.hidden_size, 1), trunk, core)

@@ -167,8 +167,9 @@ class PolicyGradientTasks:
         trajectory, unmoved = batch.trajectory, batch.played.are({**fast, **slow})
         outputs, values = self._now(fast, slow, batch)
         log_p = self._log_p(outputs, batch)
-        # Recorded activations are those that played by construction.
-        if unmoved and trajectory.trace is None and batch.played.round_like(log_p):
+        # Recorded activations are those that played by construction; kernels round otherwise.
+        again = trajectory.trace is None and not self.collector.plays_natively
+        if unmoved and again and batch.played.round_like(log_p):
             check_ratios(((log_p.detach() - trajectory.log_p) * trajectory.mask).abs())
         batch.played.let_go()
         gain = self.settings.gain(log_p, trajectory.log_p, batch.advantages, trajectory.mask)

@@ -29,8 +29,8 @@ using namespace metarl;
     put_states<R, Cell<R>>(*shape, *memory, t, states);                                            \
   }                                                                                                \
   void metarl_##name##_step_##suffix(const Shape* shape, const Memory<R>* memory, Size t,          \
-                                     const R* x, Size carried) {                                   \
-    step<R, Cell<R>>(*shape, *memory, t, x, carried);                                              \
+                                     const R* x, Size carried, const Choice<R>* choice) {          \
+    step<R, Cell<R>>(*shape, *memory, t, x, carried, choice);                                      \
   }                                                                                                \
   void metarl_##name##_record_##suffix(const Shape* shape, const Memory<R>* memory, const R* x,    \
                                        const std::uint8_t* starts) {                               \

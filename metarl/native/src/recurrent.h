@@ -341,18 +341,54 @@ void put_states(const Shape& shape, const Memory<R>& memory, Size t, const R* co
   }
 }
 
+// How actions are chosen: of the first A readouts with noise, the largest; the first of several, and
+// before all others what is not a number.
+template <class R> struct Choice {
+  const R* noise;  // [N, T, B, A]
+  std::int64_t* actions;  // [T, N, B]
+  Size count;             // A
+};
+
+template <class R>
+void choose(const Shape& shape, const Choice<R>& choice, Size n, Size t, const R* readout,
+            Size stride) {
+  const Size batch = shape.batch, count = choice.count;
+  const R* noise = choice.noise + (n * shape.steps + t) * batch * count;
+  std::int64_t* actions = choice.actions + (t * shape.agents + n) * batch;
+  for (Size b = 0; b < batch; b++) {
+    const R *logits = readout + b * stride, *shift = noise + b * count;
+    Size best = 0;
+    R most = logits[0] + shift[0];
+    for (Size a = 1; a < count && most == most; a++) {
+      const R value = logits[a] + shift[a];
+      if (!(value <= most)) best = a, most = value;
+    }
+    actions[b] = best;
+  }
+}
+
+// Step t of agent n on x [B, I], and what is read of it.
+template <class R, class Cell>
+void advance(Agent<R, Cell>& agent, const Shape& shape, Size n, Size t, const R* x,
+             const Choice<R>* choice) {
+  Cell& cell = agent.cell;
+  cell.see(t, 0, shape.batch, x);
+  cell.step(t);
+  const Size stride = agent.readout.stride();
+  R* readout = agent.readout.out + t * shape.batch * stride;
+  agent.readout.read(shape.batch, cell.output(t), cell.after_stride(), readout);
+  if (choice) choose(shape, *choice, n, t, readout, stride);
+}
+
 // Step t on x [N, B, I].
 template <class R, class Cell>
-void step(const Shape& shape, const Memory<R>& memory, Size t, const R* x, bool carried) {
+void step(const Shape& shape, const Memory<R>& memory, Size t, const R* x, bool carried,
+          const Choice<R>* choice) {
   const Sizes sizes = sizes_of<R, Cell>(shape);
   for (Size n = 0; n < shape.agents; n++) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
-    Cell& cell = agent.cell;
-    if (carried) cell.carry(t, 0, shape.batch);
-    cell.see(t, 0, shape.batch, x + n * shape.batch * shape.inputs);
-    cell.step(t);
-    agent.readout.read(shape.batch, cell.output(t), cell.after_stride(),
-                       agent.readout.out + t * shape.batch * agent.readout.stride());
+    if (carried) agent.cell.carry(t, 0, shape.batch);
+    advance(agent, shape, n, t, x + n * shape.batch * shape.inputs, choice);
   }
 }
 
