@@ -42,6 +42,7 @@ class LayoutBank:
         num_free: int64 [L], the free cells of each layout.
         rows: int64 [L, H], the layouts as they were written last; None before.
         whole: float32 [C, I], the views from all places, of one shared layout; else None.
+        bumped: float32 [C * A], 1 where a wall blocks an action, likewise.
 
     Args: see above, and
         device: Device of the tables.
@@ -59,7 +60,7 @@ class LayoutBank:
         self.rows: torch.Tensor | None = None
         self.sight, self.device = sight, device
         self.whole: torch.Tensor | None = None
-        self._bumped: torch.Tensor | None = None  # float32 [C * A] of one shared layout
+        self.bumped: torch.Tensor | None = None
         cells = num_slots * self.num_cells
         num_actions = TURNING_ACTIONS if sight.turning else NUM_ACTIONS
         entries = cells * sight.poses * num_actions
@@ -90,7 +91,7 @@ class LayoutBank:
         bank.num_free.fill_(layout.num_free)
         bank._spots = torch.tensor(tables.places[:: tables.poses], device=device)
         bank.whole = torch.tensor(views(tables, sight), device=device)
-        bank._bumped = torch.tensor(tables.bumped.reshape(-1), device=device, dtype=torch.float32)
+        bank.bumped = torch.tensor(tables.bumped.reshape(-1), device=device, dtype=torch.float32)
         return bank
 
     # What the mazes are asked ---------------------------------------------------------------
@@ -108,6 +109,21 @@ class LayoutBank:
             return seen
         return torch.cat((seen, *self._written(places)), 1)
 
+    def seen(self, most: int) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """The views from all places: float32 [V, I], and the row of each place, int32 or None.
+
+        Args:
+            most: Views that may be computed for it; None is returned where there would be more.
+        """
+        if self.whole is not None:
+            return self.whole, None
+        if self.sight.view == "3x3" and self._coordinates is None:
+            return self._patterns, self._seen
+        num_places = self.num_slots * self.num_cells * self.sight.poses
+        if num_places > most:
+            return None
+        return self.observe(torch.arange(num_places, device=self.device)), None
+
     def blocked(
         self, index: torch.Tensor, before: torch.Tensor, reached: torch.Tensor
     ) -> torch.Tensor:
@@ -118,8 +134,8 @@ class LayoutBank:
             before: int64 [B], the places before.
             reached: int64 [B], the places reached: only a wall holds an agent where it is.
         """
-        if self._bumped is not None:
-            return torch.index_select(self._bumped, 0, index)
+        if self.bumped is not None:
+            return torch.index_select(self.bumped, 0, index)
         return torch.eq(reached, before).to(torch.float32)
 
     def positions(self, places: torch.Tensor) -> torch.Tensor:

@@ -94,6 +94,11 @@ class Boards:
         return self.bank
 
     @property
+    def first_cells(self) -> torch.Tensor | int:
+        """Cells of the bank before each maze's own: int64 [B], or 0 where all share one layout."""
+        return 0 if self._first is None else self._first
+
+    @property
     def num_free(self) -> torch.Tensor:
         """The free cells of each maze: int64 [B], or [1] of the one layout."""
         num_free = self.bank.num_free

@@ -15,23 +15,29 @@ class Explored:
         num_cells: Cells of a maze, at most.
         bonus: Paid for a new cell.
         device: Device of the tensors.
+
+    Attributes:
+        bonus: Paid for a new cell.
+        entered: bool [B * cells], what agents have entered.
+        found: bool [B], whether they have found a goal.
+        first: int64 [B], where the cells of each agent begin in `entered`.
     """
 
     def __init__(self, num_envs: int, num_cells: int, bonus: float, device: torch.device) -> None:
-        self._bonus = bonus
-        self._entered = torch.zeros(num_envs * num_cells, dtype=torch.bool, device=device)
-        self._found = torch.zeros(num_envs, dtype=torch.bool, device=device)
-        self._first = torch.arange(0, num_envs * num_cells, num_cells, device=device)  # [B]
+        self.bonus = bonus
+        self.entered = torch.zeros(num_envs * num_cells, dtype=torch.bool, device=device)
+        self.found = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self.first = torch.arange(0, num_envs * num_cells, num_cells, device=device)  # [B]
 
     def start(self, cells: torch.Tensor, where: torch.Tensor | None) -> None:
         """Starts episodes on the cells [B], where `where`, bool [B], is True, or everywhere."""
         if where is None:
-            self._entered.zero_()
-            self._found = torch.zeros_like(self._found)
+            self.entered.zero_()
+            self.found = torch.zeros_like(self.found)
         else:
-            self._entered.view(len(where), -1).masked_fill_(where[:, None], False)
-            self._found = self._found & ~where
-        self._entered.index_fill_(0, self._first + cells, True)
+            self.entered.view(len(where), -1).masked_fill_(where[:, None], False)
+            self.found = self.found & ~where
+        self.entered.index_fill_(0, self.first + cells, True)
 
     def enter(self, cells: torch.Tensor, finds: torch.Tensor) -> torch.Tensor:
         """Notes a step.
@@ -43,8 +49,8 @@ class Explored:
         Returns:
             float32 [B], the bonus where a cell is new and nothing has been found yet, else 0.
         """
-        index = self._first + cells
-        self._found = self._found | finds
-        new = ~(self._entered.index_select(0, index) | self._found)
-        self._entered.index_fill_(0, index, True)
-        return self._bonus * new.to(torch.float32)
+        index = self.first + cells
+        self.found = self.found | finds
+        new = ~(self.entered.index_select(0, index) | self.found)
+        self.entered.index_fill_(0, index, True)
+        return self.bonus * new.to(torch.float32)

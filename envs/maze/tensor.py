@@ -7,7 +7,7 @@ blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import gymnasium
@@ -25,6 +25,7 @@ from .draws import Draws
 from .dynamics import GOES, NUM_ACTIONS, TURNING_ACTIONS, TURNS, TeleportMode, step_many
 from .exploration import Explored
 from .layout import Layout
+from .look_up import HandsOver, Targets
 from .settings import (
     MOST_DRAWS,
     Facing,
@@ -47,7 +48,7 @@ MAX_FRAMES = 16
 """Mazes drawn by `render`, at most."""
 
 
-class GridMazeVectorEnv(TensorEnv[MazeTask]):
+class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
     """B grid mazes on a torch device; dynamics as in `envs.maze.env.GridMazeEnv`.
 
     Observations are float32 [B, I], as of the single environment (9 numbers by default); actions
@@ -191,7 +192,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         self._draws = Draws(settings, self._boards)
         self._places = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
         self._starts = self._goal_cells = self._places
-        self._targets: Iterator[torch.Tensor] = iter(())
+        self._targets = Targets()
         self._turning = turning
         self.exploration_bonus = settings.exploration_bonus
         self._explored: Explored | None = None
@@ -216,7 +217,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
             self._random.bounds = self._bounds_of(self._fixed)
             # In one layout drawn whatever a find does: goals and starts do not depend on it.
             if settings.respawn == "random" or boards.slots is None:
-                self._targets = self._next_targets()
+                self._targets = Targets(self._next_targets)
             self._start_exploration()
         self._places = places
         if self._explored is not None:
@@ -264,10 +265,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
         if self.may_terminate:  # an agent that has found its goal stays on it
             self._places = torch.where(self._ended, before, reached)
             return rewards, hits
-        targets = self._starts if self._goes_back else next(self._targets, None)
-        if targets is None:
-            self._targets = self._next_targets()
-            targets = next(self._targets)
+        targets = self._starts if self._goes_back else self._targets.next()
         self._places = torch.where(hits, targets, reached)
         return rewards, None
 
@@ -393,7 +391,7 @@ class GridMazeVectorEnv(TensorEnv[MazeTask]):
     def _drawn_tasks(self, where: torch.Tensor | None) -> Tensors:
         return self._draws.tasks(self._generators, where, self._params)
 
-    def _next_targets(self) -> Iterator[torch.Tensor]:
-        """Yields the places to which finds in the next steps send the agents, int64 [B] each."""
+    def _next_targets(self) -> torch.Tensor:
+        """The places to which finds in the next steps send the agents, [T', B]."""
         draws = self._random.block("teleports")  # [T', B]
-        return iter(self._boards.targets(draws, self._params[0]).unbind(0))
+        return self._boards.targets(draws, self._params[0])

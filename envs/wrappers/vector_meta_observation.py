@@ -151,6 +151,27 @@ class TensorMetaObservation(TensorWrapper, VectorMetaObservation):
         observation = torch.where(started[:, None], self._first(patch), after)
         return observation, rewards, terminated, truncated, info
 
+    def look_up(self, num_steps: int) -> Any:
+        """The next steps as tables (`envs.maze.look_up.LookUp`), none past the horizon, or None."""
+        num_steps = min(num_steps, self.horizon - self._elapsed - 1)
+        told = type(self) is TensorMetaObservation and self._slots.one_hot and not self._each
+        if not (told and hasattr(type(self.env), "look_up")) or num_steps < 1:
+            return None
+        tables = self.env.look_up(num_steps)  # type: ignore[attr-defined]
+        if tables is None or tables.told is not None:
+            return None
+        after = self._elapsed + 1
+        return tables._replace(
+            told=self._table[after : after + tables.num_steps],
+            reward_column=self._slots.reward - self._slots.patch,
+            tells_bonus=True,
+        )
+
+    def jump(self, places: torch.Tensor, num_steps: int) -> None:
+        """Takes what `num_steps` steps by the tables have come to."""
+        self.env.jump(places, num_steps)  # type: ignore[attr-defined]
+        self._elapsed += num_steps
+
     def _first(self, patch: torch.Tensor) -> torch.Tensor:
         """float32 [B, width], the observation of t = 0."""
         observation = self._first_row.repeat(self.num_envs, 1)

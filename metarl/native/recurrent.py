@@ -18,6 +18,7 @@ from torch import Tensor
 
 from metarl.native.mode import kernels
 from metarl.native.plain import SUFFIXES
+from metarl.native.world import World, WorldView
 
 NUM_HEADS = 2
 """Weights of a readout."""
@@ -128,6 +129,7 @@ class RecurrentCell:
     put_states: Callable[..., None]
     step: Callable[..., None]
     record: Callable[..., None]
+    play: Callable[..., None]
     backward: Callable[..., None]
 
     def __init__(self, name: str, dtype: torch.dtype, library: ctypes.CDLL) -> None:
@@ -142,6 +144,7 @@ class RecurrentCell:
             "put_states": (shape, memory, c_int64, c_void_p),
             "step": (shape, memory, c_int64, c_void_p, c_int64, POINTER(_Choice)),
             "record": (shape, memory, c_void_p, c_void_p),
+            "play": (shape, memory, c_int64, c_int64, c_int64, POINTER(World), POINTER(_Choice)),
             "backward": (shape, memory, POINTER(_Gradients)),
         }
         for function, types in arguments.items():
@@ -262,6 +265,18 @@ class Run:
         x = x.detach().contiguous()
         chosen = None if choice is None else choice.pointers
         self._functions.step(self._shape, self._memory, t, x.data_ptr(), self._begun != t, chosen)
+
+    def play(self, t: int, count: int, world: WorldView, choice: Choice) -> None:
+        """Go steps t to t + count in environments that have handed over their tables."""
+        self._functions.play(
+            self._shape,
+            self._memory,
+            t,
+            count,
+            self._begun != t,
+            world.pointers,
+            choice.pointers,
+        )
 
     def record(self, inputs: Tensor, starts: Tensor | None) -> None:
         """Go all steps on inputs ``[N, T, B, I]``; `begin` comes before."""

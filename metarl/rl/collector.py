@@ -21,7 +21,7 @@ from metarl.core import Params, along, own_precision
 from metarl.nn import Trace
 from metarl.nn.native_trace import NativeTrace
 from metarl.rl.distributions import wide
-from metarl.rl.native_player import acting
+from metarl.rl.native_player import Experience, NativePlayer, acting
 from metarl.rl.policies import Policy
 from metarl.rl.spaces import check_spaces
 from metarl.rl.trajectory import Trajectory
@@ -162,7 +162,7 @@ class Collector:
             with own_precision(like), self._at_hand() as env:
                 trace = self._buffers(like) if self.record else None
                 played = self._play(env, params, trace)
-            trajectory = self._assemble(params, *played, trace)
+            trajectory = self._assemble(params, played, trace)
         return trajectory if self.record is True else trajectory._replace(trace=None)
 
     def select(self, tasks: slice) -> Collector:
@@ -246,16 +246,20 @@ class Collector:
         size = (share, self.num_steps, self.num_episodes)
         return torch.cat([self.policy.distribution.noise(size, g) for g in self.generators])
 
-    def _play(
-        self, env: TensorVectorEnv, params: Params, trace: Trace | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-        """What was seen, done, paid, how it ended, led to and a bonus, ``[N, T, B, ...]``."""
+    def _play(self, env: TensorVectorEnv, params: Params, trace: Trace | None) -> Experience:
+        """All steps of all environments."""
         like, distribution = next(iter(params.values())), self.policy.distribution
         shape, exact = (self.num_tasks, self.num_episodes), wide(like.dtype)
         noise = self._noise().to(exact)  # before the environment draws: they may share a generator
         act = acting(self.policy, params, distribution.perturbation(params, noise), trace)
         observation, _ = in_tensors(env)[0](options=self._reset_options(env))
         _, step = in_tensors(env)  # a reset may choose another way of stepping
+        if isinstance(act, NativePlayer) and act.takes_tables(env):
+            played = act.play(env, step, observation, final_observation)
+            rewards, bonus = played.rewards.to(exact), played.bonus
+            return played._replace(
+                rewards=rewards, bonus=None if bonus is None else bonus.to(exact)
+            )
         observations, actions, after, results, bonuses = [], [], [], [], []
         for t in range(self.num_steps):
             x = observation.reshape(*shape, -1)  # [N, B, I]
@@ -279,7 +283,7 @@ class Collector:
             bonus = bonus.view(self.num_steps, *shape).transpose(0, 1)  # [N, T, B]
             rewards, bonus = (rewards - bonus).to(exact), bonus.to(exact)
         led_to = torch.stack(after).view(self.num_steps, *shape, -1).transpose(0, 1)  # [N, T, B, I]
-        return (
+        return Experience(
             torch.stack(observations, 1),
             torch.stack(actions, 1),
             rewards.to(exact),
@@ -292,16 +296,11 @@ class Collector:
     def _assemble(
         self,
         params: Params,
-        observations: Tensor,
-        actions: Tensor,
-        rewards: Tensor,
-        terminated: Tensor,
-        truncated: Tensor,
-        after: Tensor,
-        bonus: Tensor | None,
+        played: Experience,
         trace: Trace | None,
     ) -> Trajectory:
         """Find the ends, mask what lies behind them, and give every action its probability."""
+        observations, actions, rewards, terminated, truncated, after, bonus = played
         ends = (terminated | truncated).to(torch.int64)
         going = ends.cumsum(1) - ends == 0  # no end before this step
         lengths = going.sum(1)  # [N, B], at least 1

@@ -94,6 +94,8 @@ class TrialEnv:
         self._reward = int(unused_input) + 2  # its place behind observation and flag
         rows = _told_after_steps(self.horizon, num_actions, self._reward, device)
         self._rows = rows.unbind(0)  # T + 1 times [A, width]
+        flag = rows.new_zeros(*rows.shape[:2], int(episode_flag))  # no step begins an episode
+        self._told_behind = torch.cat((flag, rows), 2)  # [T + 1, A, flag and width]
         first = rows[0, 0].clone()
         first[self._reward + 1] = float(first_action_zero_is_set)
         self._first = first.repeat(self.num_envs, 1)  # [B, width]
@@ -138,6 +140,37 @@ class TrialEnv:
         rest[:, self._reward] = rewards - info["bonus"] if "bonus" in info else rewards
         seen = torch.cat((self._flat(observation), *flags, rest), 1)
         return seen, rewards, done, ~done if over else self._false, info
+
+    def look_up(self, num_steps: int) -> Any:
+        """The next steps within an episode as tables (`metarl.native.world.LookUp`).
+
+        Args:
+            num_steps: As many as are asked for. The last one of an episode is not among them.
+
+        Returns:
+            The tables, or None: the environments have none, or the observation is none that a table
+            tells.
+        """
+        horizon = self._episode_horizon
+        over = min(self.horizon, (self._elapsed // horizon + 1) * horizon)
+        num_steps = min(num_steps, over - self._elapsed - 1)
+        told = type(self) is TrialEnv and self._one_hot and not self.own_time
+        if not (told and hasattr(type(self.env), "look_up")) or num_steps < 1:
+            return None
+        tables = self.env.look_up(num_steps)  # type: ignore[attr-defined]
+        if tables is None or tables.told is not None:
+            return None
+        after = self._elapsed + 1
+        return tables._replace(
+            told=self._told_behind[after : after + tables.num_steps],
+            reward_column=len(self._flags[1]) + self._reward,
+            tells_bonus=False,
+        )
+
+    def jump(self, places: Tensor, num_steps: int) -> None:
+        """Take what the steps by the tables have come to: places ``[B]``."""
+        self.env.jump(places, num_steps)  # type: ignore[attr-defined]
+        self._elapsed += num_steps
 
     def _told(self, actions: Tensor) -> Tensor:
         """What follows observation and flag, but for the reward, ``[B, width]``."""

@@ -6,6 +6,7 @@
 #include "plastic.h"
 #include "rnn.h"
 #include "warp.h"
+#include "world.h"
 
 using namespace metarl;
 
@@ -35,6 +36,11 @@ using namespace metarl;
   void metarl_##name##_record_##suffix(const Shape* shape, const Memory<R>* memory, const R* x,    \
                                        const std::uint8_t* starts) {                               \
     record<R, Cell<R>>(*shape, *memory, x, starts);                                                \
+  }                                                                                                \
+  void metarl_##name##_play_##suffix(const Shape* shape, const Memory<R>* memory, Size start,       \
+                                     Size count, Size carried, const World<R>* world,              \
+                                     const Choice<R>* choice) {                                    \
+    play<R, Cell<R>>(*shape, *memory, start, count, carried, *world, *choice);                     \
   }                                                                                                \
   void metarl_##name##_backward_##suffix(const Shape* shape, const Memory<R>* memory,              \
                                          const Gradients<R>* gradients) {                          \
