@@ -5,11 +5,15 @@ out ``[B, N C, height, width]`` from the first layer to the last; one network al
 convolution. Batch norm uses the statistics of the batch, always: those of all inputs together
 (transductive, as MAML's published numbers), or those of the first inputs of it, the support set
 (``num_reference``), so that no query helps another.
+
+On a CPU the blocks are one operation (`native.conv`), task after task; else, and for subclasses,
+which may have blocks of their own, they are torch's.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.native.conv import Convolution, ConvStack, conv_stack
 from metarl.nn.network import linear, stage_in, uniform_linear
 
 BATCH_NORM_EPS = 1e-5
@@ -119,13 +124,36 @@ class ConvNet:
     ) -> Tensor:
         """Some of the stages; see `nn.network.StagedNetwork`. The head takes features."""
         stages = range(self.num_stages)[start:stop]
-        h = inputs
-        if start < self.num_blocks:
-            h, num_tasks = side_by_side(inputs), len(inputs)
-            for i in stages[: self.num_blocks - start]:
-                h = self.block(params, i, h, num_tasks, num_reference)
-            h = self.leave(h, num_tasks, stages.stop)
+        blocks = stages[: max(0, self.num_blocks - start)]
+        h = self.activations(params, inputs, num_reference, blocks) if blocks else inputs
+        if self.num_blocks - 1 in blocks:
+            h = self.features(h)
         return linear(params, "head", h) if self.num_blocks in stages else h
+
+    def activations(
+        self, params: Params, inputs: Tensor, num_reference: int, blocks: range
+    ) -> Tensor:
+        """Activations ``[N, B, C, height, width]`` after some of the blocks."""
+
+        def eager(params: Params, inputs: Tensor) -> Tensor:
+            h, num_tasks = side_by_side(inputs), len(inputs)
+            for i in blocks:
+                h = self.block(params, i, h, num_tasks, num_reference)
+            return apart(h, num_tasks)
+
+        if type(self) is ConvNet:
+            layers = {f"blocks.{i}": self.layer for i in blocks}
+            h = natively(layers, params, inputs, num_reference, eager)
+            if h is not None:
+                return h
+        return eager(params, inputs)
+
+    @property
+    def layer(self) -> Convolution:
+        """What a block is, without its parameters."""
+        if self.reduction == "stride":
+            return Convolution(stride=2)
+        return Convolution(pool="first" if self.pool_first else "last")
 
     def block(
         self, params: Params, index: int, h: Tensor, num_tasks: int, num_reference: int
@@ -139,14 +167,40 @@ class ConvNet:
         h = torch.relu(batch_norm(params, f"{name}.norm", h, num_reference))
         return F.max_pool2d(h, 2) if self.reduction == "pool" and not self.pool_first else h
 
-    def leave(self, h: Tensor, num_tasks: int, stop: int) -> Tensor:
-        """Turn activations ``[B, N C, ...]`` into the input of stage ``stop``, ``[N, B, ...]``."""
-        return apart(h, num_tasks) if stop < self.num_blocks else self.features(h, num_tasks)
+    def features(self, h: Tensor) -> Tensor:
+        """Features ``[N, B, F]`` for the head, of the last activations ``[N, B, C, ...]``."""
+        return h.mean((3, 4)) if self.reduction == "stride" else h.flatten(2)
 
-    def features(self, h: Tensor, num_tasks: int) -> Tensor:
-        """Features ``[N, B, F]`` for the head, of the last activations ``[B, N C, ...]``."""
-        features = h.mean((2, 3)) if self.reduction == "stride" else h.flatten(1)  # [B, N F]
-        return features.reshape(len(h), num_tasks, -1).transpose(0, 1)  # [B, N, F] to [N, B, F]
+
+def natively(
+    layers: Mapping[str, Convolution],
+    params: Params,
+    inputs: Tensor,
+    num_reference: int,
+    eager: Callable[[Params, Tensor], Tensor],
+) -> Tensor | None:
+    """Layers as one operation; None where there is none for them.
+
+    Args:
+        layers: By the prefix of their parameters: ``conv.*`` and, where normalised, ``norm.*``.
+        params: Stacked parameters.
+        inputs: ``[N, B, C, height, width]``.
+        num_reference: See `batch_norm`.
+        eager: The same function of parameters and inputs, by torch's operations.
+    """
+    names = [
+        f"{prefix}.{part}.{side}"
+        for prefix, layer in layers.items()
+        for part in ("conv", "norm")[: layer.num_params // 2]
+        for side in ("weight", "bias")
+    ]
+    stack = ConvStack(tuple(layers.values()), BATCH_NORM_EPS, num_reference)
+    return conv_stack(
+        stack,
+        inputs,
+        [params[name] for name in names],
+        lambda images, values: eager(dict(zip(names, values, strict=True)), images),
+    )
 
 
 def side_by_side(inputs: Tensor) -> Tensor:

@@ -1,0 +1,406 @@
+"""Stacked convolution nets as one operation that is differentiable twice (``src/conv.cpp``).
+
+The outputs, their gradients and the gradients of those are a kernel each; third derivatives, and
+whatever has to see the operations of torch one by one, are taken through the eager code that the
+caller brings along. Axes: N tasks, B images, C channels, O filters.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from metarl.native.mode import kernels
+from metarl.native.plain import SUFFIXES, plain, watched
+
+Eager: TypeAlias = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""The same function of images and parameters, written in torch's operations."""
+
+POOLS = ("none", "first", "last")
+"""In the order of their numbers."""
+
+OUTPUTS, GRADIENTS, SECOND = range(3)
+"""What a call computes, in the order of `Mode` in ``src/conv_block.h``."""
+
+_NET, _LAYER = struct.Struct("5qd10q"), struct.Struct("29q")
+"""The layouts of `Net` and `Layer` there."""
+
+_NOTHING = (0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution with as much padding as keeps the size at stride 1, and what follows it.
+
+    Attributes:
+        kernel: Height and width of the kernel, odd.
+        stride: Stride in both directions.
+        normalised: Batch norm follows: the layer has a scale and a shift.
+        rectified: Then ReLU.
+        pool: Max-pooling of 2 x 2 places: none, before the norm, or at the end.
+    """
+
+    kernel: int = 3
+    stride: int = 1
+    normalised: bool = True
+    rectified: bool = True
+    pool: Literal["none", "first", "last"] = "none"
+
+    @property
+    def num_params(self) -> int:
+        """Weight ``[O, C, k, k]`` and bias ``[O]``; scale and shift ``[O]``."""
+        return 4 if self.normalised else 2
+
+    def places(self, size: int) -> int:
+        """Outputs along an axis of so many inputs, before any pooling."""
+        return (size - 1) // self.stride + 1
+
+
+@dataclass(frozen=True)
+class ConvStack:
+    """Convolutions one after the other.
+
+    Attributes:
+        layers: In their order.
+        epsilon: What is added to a variance.
+        num_reference: Images that batch norm takes its statistics from, as constants; 0: all.
+    """
+
+    layers: tuple[Convolution, ...]
+    epsilon: float
+    num_reference: int = 0
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a call and its derivatives have in common."""
+
+    stack: ConvStack
+    library: ctypes.CDLL
+    eager: Eager
+
+
+def conv_stack(
+    stack: ConvStack, images: Tensor, params: Sequence[Tensor], eager: Eager
+) -> Tensor | None:
+    """Activations ``[N, B, O, height, width]`` after the last layer; None: not for the kernel.
+
+    Args:
+        stack: The layers.
+        images: ``[N, B, C, height, width]``.
+        params: Of each layer weight, bias and, where it is normalised, scale and shift, ``[N, ...]``
+            or ``[1, ...]``, the same for all tasks.
+        eager: The same in operations of torch.
+    """
+    library = kernels("conv")
+    if library is None or watched() or not _fits(stack, images, params):
+        return None
+    run = _Run(stack, library, eager)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (images, *params)):
+        outputs: Tensor = _Outputs.apply(run, images, *params)  # type: ignore[no-untyped-call]
+        return outputs
+    return _outputs(run, images, params, keep=False)[0]
+
+
+def _fits(stack: ConvStack, images: Tensor, params: Sequence[Tensor]) -> bool:
+    """Whether a kernel can read these: types, places in memory, shapes."""
+    dtype = images.dtype
+    if dtype not in SUFFIXES or images.dim() != 5 or not images.numel() or stack.num_reference < 0:
+        return False
+    if not all(plain(t, dtype) for t in (images, *params)):
+        return False
+    num_tasks, num_images, channels, height, width = images.shape
+    rest = iter(params)
+    for layer in stack.layers:
+        weight, *vectors = islice(rest, layer.num_params)
+        if weight.dim() != 5 or weight.shape[2:] != (channels, layer.kernel, layer.kernel):
+            return False
+        shared, channels = len(weight), weight.shape[1]
+        if shared not in (1, num_tasks) or any(v.shape != (shared, channels) for v in vectors):
+            return False
+        height, width = layer.places(height), layer.places(width)
+        rows = num_images * height * width
+        if layer.pool != "none":
+            height, width = height // 2, width // 2
+        if layer.pool == "first":
+            rows = num_images * height * width
+        if not channels * height * width or (layer.normalised and rows < 2):
+            return False
+    return True
+
+
+# ---- calls of the kernels ----------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Asked:
+    """Buffers of a call besides images and parameters; of a kind that is not asked for, None."""
+
+    output: Tensor | None = None
+    cotangent: Tensor | None = None
+    state: Tensor | None = None
+    first: Tensor | None = None
+    tangents: Sequence[Tensor | None] = ()
+    gradients: Sequence[Tensor | None] = ()
+    keep: bool = False
+
+
+def _call(
+    run: _Run, mode: int, images: Tensor, params: Sequence[Tensor], asked: _Asked, scratch: Tensor
+) -> None:
+    """Call a kernel on what `_fits` has seen."""
+    stack, shape = run.stack, images.shape
+    absent = [None] * (1 + len(params))
+    tangents, gradients = asked.tangents or absent, asked.gradients or absent
+    all_of = [
+        _parameter(p, v, g) for p, v, g in zip((images, *params), tangents, gradients, strict=True)
+    ]
+    net = _NET.pack(
+        *(shape[0], shape[1], len(stack.layers), stack.num_reference, asked.keep, stack.epsilon),
+        *all_of[0],
+        *map(_address, (asked.output, asked.cotangent, asked.state, asked.first, scratch)),
+    )
+    layers, rest = b"", iter(all_of[1:])
+    for layer, numbers in zip(stack.layers, _geometry(stack, images, params), strict=True):
+        own = [*islice(rest, layer.num_params)] + [_NOTHING] * (4 - layer.num_params)
+        layers += _LAYER.pack(*numbers, *(n for p in own for n in p))
+    kernel = _function(run.library, f"metarl_conv_{SUFFIXES[images.dtype]}")
+    kernel(net, layers, mode)
+
+
+def _geometry(
+    stack: ConvStack, images: Tensor, params: Sequence[Tensor]
+) -> list[tuple[int, ...]]:
+    """Channels, height, width, filters, kernel, stride, pool, norm, ReLU of each layer."""
+    channels, height, width = images.shape[2:]
+    found, at = [], 0
+    for layer in stack.layers:
+        filters, pool = params[at].shape[1], POOLS.index(layer.pool)
+        rest = (layer.kernel, layer.stride, pool, layer.normalised, layer.rectified)
+        found.append((channels, height, width, filters, *rest))
+        channels, halved = filters, 2 if pool else 1
+        height, width = layer.places(height) // halved, layer.places(width) // halved
+        at += layer.num_params
+    return found
+
+
+def _sizes(
+    run: _Run, mode: int, images: Tensor, params: Sequence[Tensor], keep: bool = False
+) -> tuple[int, int, int]:
+    """Numbers of a task's state and of its first gradients, and of the scratch."""
+    geometry = tuple(_geometry(run.stack, images, params))
+    suffix = SUFFIXES[images.dtype]
+    counts = (images.shape[0], images.shape[1], len(geometry), run.stack.num_reference, keep)
+    return _sizes_of(run.library, suffix, mode, counts, geometry)
+
+
+@cache
+def _sizes_of(
+    library: ctypes.CDLL,
+    suffix: str,
+    mode: int,
+    counts: tuple[int, ...],
+    geometry: tuple[tuple[int, ...], ...],
+) -> tuple[int, int, int]:
+    net = _NET.pack(*counts, 1.0, *[0] * 10)
+    layers = b"".join(_LAYER.pack(*numbers, *_NOTHING * 4) for numbers in geometry)
+    found = (ctypes.c_int64 * 3)()
+    getattr(library, f"metarl_conv_sizes_{suffix}")(net, layers, ctypes.c_int(mode), found)
+    return found[0], found[1], found[2]
+
+
+@cache
+def _function(library: ctypes.CDLL, name: str) -> Callable[[bytes, bytes, int], None]:
+    function = getattr(library, name)
+    function.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+    function.restype = None
+    found: Callable[[bytes, bytes, int], None] = function
+    return found
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _parameter(p: Tensor, tangent: Tensor | None, gradient: Tensor | None) -> tuple[int, ...]:
+    """A `Parameter` there: its tangent and gradient are contiguous, and have its shape."""
+    size = p[0].numel()
+    step = p.stride(0) if len(p) > 1 else 0
+    own = size if len(p) > 1 else 0
+    return (p.data_ptr(), _address(tangent), _address(gradient), step, own)
+
+
+def _in_rows(t: Tensor) -> Tensor:
+    """The same numbers, those of each task one after the other."""
+    return t if t[0].is_contiguous() else t.contiguous()
+
+
+def _outputs(
+    run: _Run, images: Tensor, params: Sequence[Tensor], *, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """Activations after the last layer, and what is kept of the way there."""
+    images, params = _in_rows(images), [_in_rows(p) for p in params]
+    state, _, scratch = _sizes(run, OUTPUTS, images, params, keep)
+    last, size = run.stack.layers[-1], _geometry(run.stack, images, params)[-1]
+    halved = 1 if last.pool == "none" else 2
+    height, width = (last.places(s) // halved for s in size[1:3])
+    output = images.new_empty(*images.shape[:2], size[3], height, width)
+    kept = images.new_empty(state * (len(images) if keep else 1))
+    asked = _Asked(output=output, state=kept, keep=keep)
+    _call(run, OUTPUTS, images, params, asked, images.new_empty(scratch))
+    return output, kept
+
+
+def _wanted(tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """Empty tensors for what is wanted."""
+    return [
+        t.new_empty(t.shape) if asked else None for t, asked in zip(tensors, wanted, strict=True)
+    ]
+
+
+def _gradients(
+    run: _Run,
+    wanted: Sequence[bool],
+    cotangent: Tensor,
+    state: Tensor,
+    tensors: Sequence[Tensor],
+    *,
+    keep: bool,
+) -> tuple[list[Tensor | None], Tensor | None]:
+    """Gradients by images and parameters, and what is kept for theirs."""
+    images, *params = map(_in_rows, tensors)
+    _, first, scratch = _sizes(run, GRADIENTS, images, params, keep)
+    gradients = _wanted(tensors, wanted)
+    kept = images.new_empty(first * len(images)) if keep else None
+    asked = _Asked(
+        cotangent=cotangent.contiguous(), state=state, first=kept, gradients=gradients, keep=keep
+    )
+    _call(run, GRADIENTS, images, params, asked, images.new_empty(scratch))
+    return gradients, kept
+
+
+# ---- functions of autograd ---------------------------------------------------------------------
+class _Outputs(torch.autograd.Function):
+    """The outputs; their gradients are a function that is differentiated in its turn."""
+
+    @staticmethod
+    def forward(ctx: Any, run: _Run, images: Tensor, *params: Tensor) -> Tensor:
+        output, state = _outputs(run, images, params, keep=True)
+        ctx.run = run
+        ctx.save_for_backward(state, images, *params)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Any:
+        state, *tensors = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1:]
+        found: Sequence[Tensor | None]
+        if watched() or not plain(cotangent, tensors[0].dtype):
+            found = _eager_gradients(ctx.run, wanted, cotangent, tensors)
+        elif torch.is_grad_enabled():
+            found = _Gradients.apply(ctx.run, wanted, state, cotangent, *tensors)  # type: ignore[no-untyped-call]
+        else:
+            found, _ = _gradients(ctx.run, wanted, cotangent, state, tensors, keep=False)
+        return None, *found
+
+
+class _Gradients(torch.autograd.Function):
+    """The gradients by images and parameters, of which those that are not wanted are None."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        run: _Run,
+        wanted: Sequence[bool],
+        state: Tensor,
+        cotangent: Tensor,
+        *tensors: Tensor,
+    ) -> Any:
+        gradients, first = _gradients(run, wanted, cotangent, state, tensors, keep=True)
+        ctx.run, ctx.wanted = run, wanted
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(state, first, cotangent, *tensors)
+        return tuple(gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *tangents: Tensor | None) -> Any:
+        state, first, cotangent, *tensors = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[3:]
+        dtype = cotangent.dtype
+        strange = watched() or not all(v is None or plain(v, dtype) for v in tangents)
+        if strange or torch.is_grad_enabled():
+            found = _eager_second(ctx.run, ctx.wanted, wanted, cotangent, tensors, tangents)
+        else:
+            found = _second(ctx.run, wanted, state, first, cotangent, tensors, tangents)
+        return None, None, None, *found
+
+
+def _second(
+    run: _Run,
+    wanted: Sequence[bool],
+    state: Tensor,
+    first: Tensor,
+    cotangent: Tensor,
+    tensors: Sequence[Tensor],
+    tangents: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Gradients by cotangent, images and parameters of ``sum <tangent, gradient>``."""
+    images, *params = map(_in_rows, tensors)
+    _, _, scratch = _sizes(run, SECOND, images, params)
+    moved = torch.empty(cotangent.shape, dtype=cotangent.dtype) if wanted[0] else None
+    gradients = _wanted(tensors, wanted[1:])
+    asked = _Asked(
+        output=moved,
+        state=state,
+        first=first,
+        tangents=[None if v is None else v.contiguous() for v in tangents],
+        gradients=gradients,
+    )
+    _call(run, SECOND, images, params, asked, images.new_empty(scratch))
+    return [moved, *gradients]
+
+
+def _eager_gradients(
+    run: _Run, wanted: Sequence[bool], cotangent: Tensor, tensors: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """The same through torch; with a graph where gradients are recorded."""
+    graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # New nodes: of two tensors one may be made of the other.
+        images, *params = here = [t.view_as(t) for t in tensors]
+        output = run.eager(images, params)
+        asked = [t for t, w in zip(here, wanted, strict=True) if w]
+        found = iter(torch.autograd.grad(output, asked, cotangent, create_graph=graph))
+    return [next(found) if w else None for w in wanted]
+
+
+def _eager_second(
+    run: _Run,
+    asked: Sequence[bool],
+    wanted: Sequence[bool],
+    cotangent: Tensor,
+    tensors: Sequence[Tensor],
+    tangents: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        by = [t.view_as(t) for t in (cotangent, *tensors)]
+        first = _eager_gradients(run, asked, by[0], by[1:])
+        pairs = [(g, v) for g, v in zip(first, tangents, strict=True) if v is not None]
+        sources = [t for t, w in zip(by, wanted, strict=True) if w]
+        found = iter(
+            torch.autograd.grad(
+                [g for g, _ in pairs if g is not None],
+                sources,
+                [v for _, v in pairs],
+                create_graph=graph,
+                allow_unused=True,
+            )
+        )
+    return [next(found) if w else None for w in wanted]
