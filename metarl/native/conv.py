@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -81,9 +81,19 @@ class ConvStack:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a call and its derivatives have in common."""
+    """What a call and its derivatives have in common.
+
+    Attributes:
+        stack: The layers.
+        geometry: Channels, height, width, filters, kernel, stride, pool, norm, ReLU of each.
+        output: Filters, height and width of what comes out.
+        library: The kernels.
+        eager: The same in operations of torch.
+    """
 
     stack: ConvStack
+    geometry: tuple[tuple[int, ...], ...]
+    output: tuple[int, int, int]
     library: ctypes.CDLL
     eager: Eager
 
@@ -96,45 +106,53 @@ def conv_stack(
     Args:
         stack: The layers.
         images: ``[N, B, C, height, width]``.
-        params: Of each layer weight, bias and, where it is normalised, scale and shift, ``[N, ...]``
-            or ``[1, ...]``, the same for all tasks.
+        params: Of each layer weight and bias, and scale and shift where it is normalised,
+            ``[N, ...]``; or ``[1, ...]``, the same for all tasks.
         eager: The same in operations of torch.
     """
     library = kernels("conv")
-    if library is None or watched() or not _fits(stack, images, params):
+    if library is None or watched():
         return None
-    run = _Run(stack, library, eager)
+    geometry = _geometry(stack, images, params)
+    if geometry is None:
+        return None
+    run = _Run(stack, *geometry, library, eager)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (images, *params)):
         outputs: Tensor = _Outputs.apply(run, images, *params)  # type: ignore[no-untyped-call]
         return outputs
     return _outputs(run, images, params, keep=False)[0]
 
 
-def _fits(stack: ConvStack, images: Tensor, params: Sequence[Tensor]) -> bool:
-    """Whether a kernel can read these: types, places in memory, shapes."""
+Geometry: TypeAlias = tuple[tuple[tuple[int, ...], ...], tuple[int, int, int]]
+
+
+def _geometry(stack: ConvStack, images: Tensor, params: Sequence[Tensor]) -> Geometry | None:
+    """Sizes of each layer and of what comes out; None: no kernel can read these."""
     dtype = images.dtype
     if dtype not in SUFFIXES or images.dim() != 5 or not images.numel() or stack.num_reference < 0:
-        return False
+        return None
     if not all(plain(t, dtype) for t in (images, *params)):
-        return False
+        return None
     num_tasks, num_images, channels, height, width = images.shape
-    rest = iter(params)
+    found, rest = [], iter(params)
     for layer in stack.layers:
-        weight, *vectors = islice(rest, layer.num_params)
-        if weight.dim() != 5 or weight.shape[2:] != (channels, layer.kernel, layer.kernel):
-            return False
-        shared, channels = len(weight), weight.shape[1]
-        if shared not in (1, num_tasks) or any(v.shape != (shared, channels) for v in vectors):
-            return False
-        height, width = layer.places(height), layer.places(width)
+        weight, *vectors = (t.shape for t in islice(rest, layer.num_params))
+        if len(weight) != 5 or weight[2:] != (channels, layer.kernel, layer.kernel):
+            return None
+        shared, filters = weight[:2]
+        if shared not in (1, num_tasks) or any(v != (shared, filters) for v in vectors):
+            return None
+        sizes = (channels, height, width, filters, layer.kernel, layer.stride)
+        found.append((*sizes, POOLS.index(layer.pool), layer.normalised, layer.rectified))
+        height, width, channels = layer.places(height), layer.places(width), filters
         rows = num_images * height * width
         if layer.pool != "none":
             height, width = height // 2, width // 2
         if layer.pool == "first":
             rows = num_images * height * width
         if not channels * height * width or (layer.normalised and rows < 2):
-            return False
-    return True
+            return None
+    return tuple(found), (channels, height, width)
 
 
 # ---- calls of the kernels ----------------------------------------------------------------------
@@ -151,53 +169,33 @@ class _Asked:
     keep: bool = False
 
 
-def _call(
-    run: _Run, mode: int, images: Tensor, params: Sequence[Tensor], asked: _Asked, scratch: Tensor
-) -> None:
-    """Call a kernel on what `_fits` has seen."""
-    stack, shape = run.stack, images.shape
-    absent = [None] * (1 + len(params))
-    tangents, gradients = asked.tangents or absent, asked.gradients or absent
-    all_of = [
-        _parameter(p, v, g) for p, v, g in zip((images, *params), tangents, gradients, strict=True)
+def _call(run: _Run, mode: int, tensors: Sequence[Tensor], asked: _Asked) -> None:
+    """Call a kernel on images and parameters that `_geometry` has seen."""
+    stack, images = run.stack, tensors[0]
+    scratch = images.new_empty(_sizes(run, mode, images, asked.keep)[2])
+    absent = (None,) * len(tensors)
+    rows = [
+        _parameter(*three)
+        for three in zip(tensors, asked.tangents or absent, asked.gradients or absent, strict=True)
     ]
     net = _NET.pack(
-        *(shape[0], shape[1], len(stack.layers), stack.num_reference, asked.keep, stack.epsilon),
-        *all_of[0],
+        *(images.shape[0], images.shape[1], len(stack.layers), stack.num_reference, asked.keep),
+        stack.epsilon,
+        *rows[0],
         *map(_address, (asked.output, asked.cotangent, asked.state, asked.first, scratch)),
     )
-    layers, rest = b"", iter(all_of[1:])
-    for layer, numbers in zip(stack.layers, _geometry(stack, images, params), strict=True):
-        own = [*islice(rest, layer.num_params)] + [_NOTHING] * (4 - layer.num_params)
-        layers += _LAYER.pack(*numbers, *(n for p in own for n in p))
-    kernel = _function(run.library, f"metarl_conv_{SUFFIXES[images.dtype]}")
-    kernel(net, layers, mode)
-
-
-def _geometry(
-    stack: ConvStack, images: Tensor, params: Sequence[Tensor]
-) -> list[tuple[int, ...]]:
-    """Channels, height, width, filters, kernel, stride, pool, norm, ReLU of each layer."""
-    channels, height, width = images.shape[2:]
-    found, at = [], 0
-    for layer in stack.layers:
-        filters, pool = params[at].shape[1], POOLS.index(layer.pool)
-        rest = (layer.kernel, layer.stride, pool, layer.normalised, layer.rectified)
-        found.append((channels, height, width, filters, *rest))
-        channels, halved = filters, 2 if pool else 1
-        height, width = layer.places(height) // halved, layer.places(width) // halved
+    packed, at = [], 1
+    for layer, sizes in zip(stack.layers, run.geometry, strict=True):
+        own = rows[at : at + layer.num_params]
+        packed.append(_LAYER.pack(*sizes, *chain(*own, *[_NOTHING] * (4 - layer.num_params))))
         at += layer.num_params
-    return found
+    _function(run.library, f"metarl_conv_{SUFFIXES[images.dtype]}")(net, b"".join(packed), mode)
 
 
-def _sizes(
-    run: _Run, mode: int, images: Tensor, params: Sequence[Tensor], keep: bool = False
-) -> tuple[int, int, int]:
+def _sizes(run: _Run, mode: int, images: Tensor, keep: bool = False) -> tuple[int, int, int]:
     """Numbers of a task's state and of its first gradients, and of the scratch."""
-    geometry = tuple(_geometry(run.stack, images, params))
-    suffix = SUFFIXES[images.dtype]
-    counts = (images.shape[0], images.shape[1], len(geometry), run.stack.num_reference, keep)
-    return _sizes_of(run.library, suffix, mode, counts, geometry)
+    counts = (*images.shape[:2], len(run.geometry), run.stack.num_reference, keep)
+    return _sizes_of(run.library, SUFFIXES[images.dtype], mode, counts, run.geometry)
 
 
 @cache
@@ -209,7 +207,7 @@ def _sizes_of(
     geometry: tuple[tuple[int, ...], ...],
 ) -> tuple[int, int, int]:
     net = _NET.pack(*counts, 1.0, *[0] * 10)
-    layers = b"".join(_LAYER.pack(*numbers, *_NOTHING * 4) for numbers in geometry)
+    layers = b"".join(_LAYER.pack(*sizes, *_NOTHING * 4) for sizes in geometry)
     found = (ctypes.c_int64 * 3)()
     getattr(library, f"metarl_conv_sizes_{suffix}")(net, layers, ctypes.c_int(mode), found)
     return found[0], found[1], found[2]
@@ -230,30 +228,25 @@ def _address(tensor: Tensor | None) -> int:
 
 def _parameter(p: Tensor, tangent: Tensor | None, gradient: Tensor | None) -> tuple[int, ...]:
     """A `Parameter` there: its tangent and gradient are contiguous, and have its shape."""
-    size = p[0].numel()
-    step = p.stride(0) if len(p) > 1 else 0
-    own = size if len(p) > 1 else 0
-    return (p.data_ptr(), _address(tangent), _address(gradient), step, own)
+    count = p.shape[0]
+    step, own = (p.stride(0), p.numel() // count) if count > 1 else (0, 0)
+    return p.data_ptr(), _address(tangent), _address(gradient), step, own
 
 
-def _in_rows(t: Tensor) -> Tensor:
+def _in_rows(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The same numbers, those of each task one after the other."""
-    return t if t[0].is_contiguous() else t.contiguous()
+    return [t if t.is_contiguous() or t[0].is_contiguous() else t.contiguous() for t in tensors]
 
 
 def _outputs(
     run: _Run, images: Tensor, params: Sequence[Tensor], *, keep: bool
 ) -> tuple[Tensor, Tensor]:
     """Activations after the last layer, and what is kept of the way there."""
-    images, params = _in_rows(images), [_in_rows(p) for p in params]
-    state, _, scratch = _sizes(run, OUTPUTS, images, params, keep)
-    last, size = run.stack.layers[-1], _geometry(run.stack, images, params)[-1]
-    halved = 1 if last.pool == "none" else 2
-    height, width = (last.places(s) // halved for s in size[1:3])
-    output = images.new_empty(*images.shape[:2], size[3], height, width)
-    kept = images.new_empty(state * (len(images) if keep else 1))
+    state, _, _ = _sizes(run, OUTPUTS, images, keep)
+    output = images.new_empty(*images.shape[:2], *run.output)
+    kept = images.new_empty(state * (images.shape[0] if keep else 1))
     asked = _Asked(output=output, state=kept, keep=keep)
-    _call(run, OUTPUTS, images, params, asked, images.new_empty(scratch))
+    _call(run, OUTPUTS, _in_rows((images, *params)), asked)
     return output, kept
 
 
@@ -274,15 +267,37 @@ def _gradients(
     keep: bool,
 ) -> tuple[list[Tensor | None], Tensor | None]:
     """Gradients by images and parameters, and what is kept for theirs."""
-    images, *params = map(_in_rows, tensors)
-    _, first, scratch = _sizes(run, GRADIENTS, images, params, keep)
+    _, first, _ = _sizes(run, GRADIENTS, tensors[0], keep)
     gradients = _wanted(tensors, wanted)
-    kept = images.new_empty(first * len(images)) if keep else None
+    kept = state.new_empty(first * tensors[0].shape[0]) if keep else None
     asked = _Asked(
         cotangent=cotangent.contiguous(), state=state, first=kept, gradients=gradients, keep=keep
     )
-    _call(run, GRADIENTS, images, params, asked, images.new_empty(scratch))
+    _call(run, GRADIENTS, _in_rows(tensors), asked)
     return gradients, kept
+
+
+def _second(
+    run: _Run,
+    wanted: Sequence[bool],
+    state: Tensor,
+    first: Tensor,
+    cotangent: Tensor,
+    tensors: Sequence[Tensor],
+    tangents: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Gradients by cotangent, images and parameters of ``sum <tangent, gradient>``."""
+    moved = torch.empty(cotangent.shape, dtype=cotangent.dtype) if wanted[0] else None
+    gradients = _wanted(tensors, wanted[1:])
+    asked = _Asked(
+        output=moved,
+        state=state,
+        first=first,
+        tangents=[None if v is None else v.contiguous() for v in tangents],
+        gradients=gradients,
+    )
+    _call(run, SECOND, _in_rows(tensors), asked)
+    return [moved, *gradients]
 
 
 # ---- functions of autograd ---------------------------------------------------------------------
@@ -339,31 +354,6 @@ class _Gradients(torch.autograd.Function):
         else:
             found = _second(ctx.run, wanted, state, first, cotangent, tensors, tangents)
         return None, None, None, *found
-
-
-def _second(
-    run: _Run,
-    wanted: Sequence[bool],
-    state: Tensor,
-    first: Tensor,
-    cotangent: Tensor,
-    tensors: Sequence[Tensor],
-    tangents: Sequence[Tensor | None],
-) -> list[Tensor | None]:
-    """Gradients by cotangent, images and parameters of ``sum <tangent, gradient>``."""
-    images, *params = map(_in_rows, tensors)
-    _, _, scratch = _sizes(run, SECOND, images, params)
-    moved = torch.empty(cotangent.shape, dtype=cotangent.dtype) if wanted[0] else None
-    gradients = _wanted(tensors, wanted[1:])
-    asked = _Asked(
-        output=moved,
-        state=state,
-        first=first,
-        tangents=[None if v is None else v.contiguous() for v in tangents],
-        gradients=gradients,
-    )
-    _call(run, SECOND, images, params, asked, images.new_empty(scratch))
-    return [moved, *gradients]
 
 
 def _eager_gradients(

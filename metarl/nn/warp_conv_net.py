@@ -23,7 +23,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.conv_net import ConvNet, batch_norm, convolution, per_channel, side_by_side
+from metarl.native.conv import Convolution
+from metarl.nn.conv_net import (
+    ConvNet,
+    apart,
+    batch_norm,
+    convolution,
+    natively,
+    per_channel,
+    side_by_side,
+)
 from metarl.nn.network import linear, stage_in, uniform_linear
 
 Activation = Literal["none", "relu", "leaky_relu", "sigmoid", "tanh"]
@@ -56,8 +65,8 @@ class WarpConvNet:
         warped_head: The fast head keeps the number of features and a slow linear layer makes the
             outputs.
         start: random: Glorot-uniform; identity: the warp layers begin as the identity, so that
-            the network begins as ``base``, bit for bit where convolutions are sums of products
-            (a zero residual always is), else to rounding.
+            the network begins as ``base``: bit for bit where convolutions are sums of products
+            (a zero residual always is) and both or none are native, else to rounding.
     """
 
     base: ConvNet
@@ -158,18 +167,48 @@ class WarpConvNet:
     ) -> Tensor:
         """Some of the stages; see `nn.network.StagedNetwork`. The head takes features."""
         stages = range(self.num_stages)[start:stop]
-        num_blocks, num_tasks, h = self.base.num_blocks, len(inputs), inputs
-        if start < num_blocks:
-            h = side_by_side(inputs)
-            for i in stages[: num_blocks - start]:
-                h = self.base.block(params, i, h, num_tasks, num_reference)
-                for j in range(self.num_layers):
-                    h = self.warp(params, f"warp.{i}.{j}", h, num_tasks, num_reference)
-            h = self.base.leave(h, num_tasks, stages.stop)
+        num_blocks = self.base.num_blocks
+        blocks = stages[: max(0, num_blocks - start)]
+        h = self.activations(params, inputs, num_reference, blocks) if blocks else inputs
+        if num_blocks - 1 in blocks:
+            h = self.base.features(h)
         if num_blocks not in stages:
             return h
         outputs = linear(params, "head", h)
         return linear(params, "warp.head", outputs) if self.warped_head else outputs
+
+    def activations(
+        self, params: Params, inputs: Tensor, num_reference: int, blocks: range
+    ) -> Tensor:
+        """Activations ``[N, B, C, height, width]`` after some of the blocks and their layers."""
+
+        def eager(params: Params, inputs: Tensor) -> Tensor:
+            h, num_tasks = side_by_side(inputs), len(inputs)
+            for i in blocks:
+                h = self.base.block(params, i, h, num_tasks, num_reference)
+                for j in range(self.num_layers):
+                    h = self.warp(params, f"warp.{i}.{j}", h, num_tasks, num_reference)
+            return apart(h, num_tasks)
+
+        layer = self.layer
+        if layer is not None and type(self) is WarpConvNet and type(self.base) is ConvNet:
+            layers: dict[str, Convolution] = {}
+            for i in blocks:
+                layers[f"blocks.{i}"] = self.base.layer
+                layers |= {f"warp.{i}.{j}": layer for j in range(self.num_layers)}
+            h = natively(layers, params, inputs, num_reference, eager)
+            if h is not None:
+                return h
+        return eager(params, inputs)
+
+    @property
+    def layer(self) -> Convolution | None:
+        """What a warp layer is, without its parameters; None: no convolution and ReLU at most."""
+        beyond = self.residual or self.batch_norm or self.activation not in ("none", "relu")
+        if self.kind == "scaling" or beyond:
+            return None
+        size, bent = (3 if self.kind == "3x3" else 1), self.activation == "relu"
+        return Convolution(size, normalised=False, rectified=bent)
 
     def warp(
         self, params: Params, name: str, h: Tensor, num_tasks: int, num_reference: int = 0

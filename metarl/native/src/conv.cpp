@@ -38,7 +38,7 @@ template <class R> struct Work {
       const Layer<R>& l = layers[i];
       b.measure(l, i ? blocks[i - 1].row : l.channels, i == 0, n.reference > 0);
       const Size norm = B * b.norm_places * b.row, out = B * b.out_places * b.row;
-      const Size weights = b.taps * b.channels * b.row, back = b.taps * b.filters * b.row_back;
+      const Size weights = b.taps * b.tap_size, back = b.taps * b.tap_size_back;
       b.x_hat = state.take(norm);
       b.h = mode != OUTPUTS || n.keep || b.pool ? state.take(out) : b.x_hat;
       b.which = b.pool ? state.take(out) : nullptr, b.inverse = state.take(b.row);
@@ -264,7 +264,7 @@ template <class R> struct Work {
       gradients_of_norm(b, l, task);
       const R* a_z = before_pooling(b, cotangent, dense);
       if (l.weight.gradient) {  // d W = sum h_in a_z
-        std::memset(gradient, 0, b.taps * b.channels * b.row * sizeof(R));
+        std::memset(gradient, 0, b.taps * b.tap_size * sizeof(R));
         b.add_products(B, i ? blocks[i - 1].h : input, a_z, gradient);
         b.disarrange(gradient, l.weight.gradient + task * l.weight.own, task && !l.weight.own);
       }
@@ -304,9 +304,10 @@ template <class R> struct Work {
     const double *d_shift = totals, *d_scale = totals + row;
     write_vector(b, l.shift, task, [&](Size j) { return d_shift[j]; });
     write_vector(b, l.scale, task, [&](Size j) { return d_scale[j]; });
-    // d bias = sum a_z: zero where the mean takes the bias away again (NaN where a_y is).
+    // d bias = sum a_z: zero where the mean takes the bias away again, or NaN
     write_vector(b, l.bias, task, [&](Size j) {
-      return (b.batch ? 0 : (double)b.scale[j] * (double)b.inverse[j]) * d_shift[j];
+      const double by = (double)b.scale[j] * (double)b.inverse[j];
+      return b.batch ? 0 * by * (d_shift[j] + d_scale[j]) : by * d_shift[j];
     });
     // u = a_y - (d shift + x d scale) / M,  a_z = scale s u
     R *mean_shift = vector_a, *mean_scale = vector_b, *factor = vector_c;
@@ -345,7 +346,7 @@ template <class R> struct Work {
       const R* ra_z = before_pooling(b, cotangent_tangent, dense_tangent);
       if (l.weight.gradient) {  // R d W = sum h_in R a_z + R h_in a_z
         const R* rh = i ? blocks[i - 1].rh : moved_input;
-        std::memset(gradient, 0, b.taps * b.channels * b.row * sizeof(R));
+        std::memset(gradient, 0, b.taps * b.tap_size * sizeof(R));
         b.add_products(B, i ? blocks[i - 1].h : input, ra_z, gradient);
         if (rh) b.add_products(B, rh, a_z, gradient);
         b.disarrange(gradient, l.weight.gradient + task * l.weight.own, task && !l.weight.own);
@@ -472,7 +473,7 @@ template <class R> struct Work {
     write_vector(b, l.bias, task, [&](Size j) {
       const double moved = (double)b.scale_tangent[j] * (double)mean_shift[j] * num_rows;
       const double scaled = (double)b.scale[j] * rd_shift[j];
-      return batch ? 0 * rd_shift[j] : (double)b.inverse[j] * (moved + scaled);
+      return batch ? 0 * (rd_shift[j] + rd_scale[j]) : (double)b.inverse[j] * (moved + scaled);
     });
     // R s = -s^2 mean(x R z)
     // R a_z = (s R scale + scale R s) u

@@ -49,6 +49,7 @@ constexpr Size UNROLLED = 32;  // so many channels times taps are laid out as co
 // B images; rows are padded to `row` numbers (filters) or `row_back` (channels).
 template <class R> struct Block {
   Size channels, taps, filters, row, row_back, row_in, places_in;
+  Size tap_size, tap_size_back;            // numbers of a tap of the arranged weights
   Line y, x;
   Size height, width, places;              // after the convolution
   Size out_height, out_width, out_places;  // after the pooling
@@ -80,21 +81,24 @@ template <class R> struct Block {
     out_places = out_height * out_width;
     norm_places = pool == POOL_FIRST ? out_places : places;
     unrolled = first && channels * taps <= UNROLLED;
+    // Taps lie a little further apart than their numbers take: powers of two share places in caches.
+    tap_size = channels * row + (unrolled ? 0 : lanes<R>());
+    tap_size_back = filters * row_back + lanes<R>();
     const Layout in{l.width, row_in, places_in * row_in}, made{width, row, places * row};
     const Layout back{l.width, row_back, places_in * row_back};
-    forward = {reading(y), reading(x), l.kernel, in, made, channels};
-    backward = {read_by(y), read_by(x), l.kernel, made, back, filters};
+    forward = {reading(y), reading(x), l.kernel, in, made, channels, tap_size};
+    backward = {read_by(y), read_by(x), l.kernel, made, back, filters, tap_size_back};
     if (!unrolled) return;
     const Size depth = taps * channels;
     forward = {reading({height, 1, 1}), reading({width, 1, 1}), 1, {width, depth, places * depth}, made,
-               depth};
+               depth, 0};
   }
 
   // Where a weight [channel][tap] lies when arranged; which window a place is in, and where in it.
   void tabulate() {
     Size j = 0;
     for (Size c = 0; c < channels; c++)
-      for (Size k = 0; k < taps; k++) order[j++] = (std::int32_t)(k * channels + c);
+      for (Size k = 0; k < taps; k++) order[j++] = (std::int32_t)(k * tap_size + c * row);
     for (Size i = 0; i < places; i++) {
       const Size line = i / width, at = i % width;
       const bool inside = line / 2 < out_height && at / 2 < out_width;
@@ -105,27 +109,27 @@ template <class R> struct Block {
 
   // [filter][channel][tap] to [tap][channel][filter].
   void arrange(const R* values, R* out) const {
-    const Size size = channels * taps, width = row;
+    const Size size = channels * taps;
     const std::int32_t* to = order;
-    if (row != filters) std::memset(out, 0, size * row * sizeof(R));
+    if (row != filters) std::memset(out, 0, taps * tap_size * sizeof(R));
     transpose<R>(filters, size, [=](Size o) { return values + o * size; },
-                 [=](Size j) { return out + to[j] * width; });
+                 [=](Size j) { return out + to[j]; });
   }
 
   // [tap][channel][filter] to [tap][filter][channel].
   void turn(const R* arranged, R* out) const {
     const Size width = row, back = row_back;
-    if (row_back != channels) std::memset(out, 0, taps * filters * row_back * sizeof(R));
-    for (Size k = 0; k < taps; k++, arranged += channels * row, out += filters * row_back)
+    if (row_back != channels) std::memset(out, 0, taps * tap_size_back * sizeof(R));
+    for (Size k = 0; k < taps; k++, arranged += tap_size, out += tap_size_back)
       transpose<R>(channels, filters, [=](Size c) { return arranged + c * width; },
                    [=](Size o) { return out + o * back; });
   }
 
   // [tap][channel][filter] to [filter][channel][tap].
   void disarrange(const R* arranged, R* out, bool add) const {
-    const Size size = channels * taps, width = row;
+    const Size size = channels * taps;
     const std::int32_t* from = order;
-    transpose<R>(size, filters, [=](Size j) { return arranged + from[j] * width; },
+    transpose<R>(size, filters, [=](Size j) { return arranged + from[j]; },
                  [=](Size o) { return out + o * size; }, add);
   }
 
@@ -137,9 +141,9 @@ template <class R> struct Block {
   void add_products(Size images, const R* h_in, const R* a_z, R* gradient) const {
     if (unrolled)
       outer<R>({height, 1, 1}, {width, 1, 1}, images, taps * channels, forward.source, forward.target,
-               h_in, a_z, gradient, row);
+               h_in, a_z, gradient, 0, row);
     else
-      outer<R>(y, x, images, channels, forward.source, forward.target, h_in, a_z, gradient, row);
+      outer<R>(y, x, images, channels, forward.source, forward.target, h_in, a_z, gradient, tap_size, row);
   }
 };
 

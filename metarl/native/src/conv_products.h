@@ -58,6 +58,8 @@ template <class R, int SHIFT> METARL_INLINE void exchange_all(Vector<R>* block) 
   if constexpr (SHIFT > 1) exchange_all<R, SHIFT / 2>(block);
 }
 
+constexpr Size AHEAD = 4;  // blocks of a row that are asked for before they are read
+
 // target(j)[i] (+)= source(i)[j] for i < rows, j < columns.
 template <class R, class Source, class Target>
 void transpose(Size rows, Size columns, Source source, Target target, bool add = false) {
@@ -75,7 +77,10 @@ void transpose(Size rows, Size columns, Source source, Target target, bool add =
       }
       Vector<R> block[LANES];
       METARL_UNROLL16
-      for (Size k = 0; k < LANES; k++) block[k] = load(source(i + k) + j);
+      for (Size k = 0; k < LANES; k++) {
+        block[k] = load(source(i + k) + j);
+        __builtin_prefetch(source(i + k) + j + AHEAD * LANES);
+      }
       exchange_all<R, (int)LANES / 2>(block);
       METARL_UNROLL16
       for (Size k = 0; k < LANES; k++) {
@@ -96,6 +101,7 @@ struct Gather {
   Size kernel;
   Layout source, target;
   Size depth;  // channels that are summed over
+  Size tap_size;  // numbers of a tap of the weights
 };
 
 struct Taps {
@@ -106,7 +112,8 @@ struct Taps {
 
 template <class R, int ROWS, int VECTORS>
 METARL_INLINE void gathered_tile(const Taps& taps, Size depth, const R* const* from,
-                                 const R* weights, Size width, R* const* to, Size column, bool add) {
+                                 const R* weights, Size tap_size, Size width, R* const* to, Size column,
+                                 bool add) {
   Vector<R> sum[ROWS][VECTORS];
   METARL_UNROLL
   for (int i = 0; i < ROWS; i++)
@@ -116,7 +123,7 @@ METARL_INLINE void gathered_tile(const Taps& taps, Size depth, const R* const* f
   for (Size ty = 0; ty < taps.num_y; ty++)
     for (Size tx = 0; tx < taps.num_x; tx++) {
       const Size shift = ty * taps.y_shift + tx * taps.x_shift;
-      const R* right = weights + (taps.first + ty * taps.y_tap + tx * taps.x_tap) * depth * width;
+      const R* right = weights + (taps.first + ty * taps.y_tap + tx * taps.x_tap) * tap_size;
       const R* left[ROWS];
       METARL_UNROLL
       for (int i = 0; i < ROWS; i++) left[i] = from[i] + shift;
@@ -140,10 +147,11 @@ METARL_INLINE void gathered_tile(const Taps& taps, Size depth, const R* const* f
 
 template <class R, int VECTORS>
 void gathered_rows(int rows, const Taps& taps, Size depth, const R* const* from, const R* weights,
-                   Size width, R* const* to, Size column, bool add) {
+                   Size tap_size, Size width, R* const* to, Size column, bool add) {
   switch (rows) {
 #define METARL_TILE(N) \
-  case N: return gathered_tile<R, N, VECTORS>(taps, depth, from, weights, width, to, column, add);
+  case N: return gathered_tile<R, N, VECTORS>(taps, depth, from, weights, tap_size, width, to, \
+                                                 column, add);
     METARL_TILE(1) METARL_TILE(2) METARL_TILE(3) METARL_TILE(4) METARL_TILE(5) METARL_TILE(6)
 #undef METARL_TILE
   }
@@ -192,8 +200,8 @@ void gathered(const Gather& g, Size images, const R* source, const R* weights, S
           }
         }
         panels<R>(width, [&](auto vectors, Size j) {
-          gathered_rows<R, decltype(vectors)::value>(n, taps, g.depth, from, weights + j, width, to,
-                                                     j, add);
+          gathered_rows<R, decltype(vectors)::value>(n, taps, g.depth, from, weights + j, g.tap_size,
+                                                     width, to, j, add);
         });
       }
     }
@@ -242,7 +250,7 @@ METARL_INLINE void outer_tile(const Lines& lines, Size height, Size stride, Layo
 // gradient[tap][channel][:] += sum over places of h[s(place, tap)][channel] cotangent[place][:].
 template <class R>
 void outer(Line y_axis, Line x_axis, Size images, Size channels, Layout in, Layout out, const R* h,
-           const R* cotangent, R* gradient, Size width) {
+           const R* cotangent, R* gradient, Size tap_size, Size width) {
   const Size height = y_axis.outputs(), padding = y_axis.padding(), kernel = y_axis.kernel;
   const Size per_block = BLOCK_PLACES / out.width > 1 ? BLOCK_PLACES / out.width : 1;
   // Targets t with 0 <= t stride + tap - padding < size.
@@ -259,7 +267,7 @@ void outer(Line y_axis, Line x_axis, Size images, Size channels, Layout in, Layo
         Lines lines{first, last, 0, 0, 0, 0};
         valid(y_axis, ky, lines.y0, lines.y1), valid(x_axis, kx, lines.x0, lines.x1);
         const R* source = h + ((ky - padding) * in.width + kx - padding) * in.row;
-        R* to = gradient + (ky * kernel + kx) * channels * width;
+        R* to = gradient + (ky * kernel + kx) * tap_size;
         const Size tiles = (channels + TILE_ROWS - 1) / TILE_ROWS;
         for (Size t = 0; t < tiles; t++) {
           const Size c = channels * t / tiles;
