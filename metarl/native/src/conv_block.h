@@ -38,7 +38,9 @@ template <class R> struct Pieces {
     used += padded<R>(numbers);
     return piece;
   }
-  double* doubles(Size numbers) { return (double*)take(numbers * (Size)(sizeof(double) / sizeof(R))); }
+  double* doubles(Size numbers) {
+    return (double*)take(numbers * (Size)(sizeof(double) / sizeof(R)));
+  }
   std::int32_t* integers(Size numbers) { return (std::int32_t*)take(numbers); }
 };
 
@@ -59,7 +61,8 @@ template <class R> struct Block {
   bool rectified;
   bool unrolled;   // the convolution reads columns: all taps of a place beside each other
   Gather forward, backward;
-  // Kept by the outputs for the gradients: [B, norm_places, row], twice [B, out_places, row], [row].
+  // Kept by the outputs for the gradients: [B, norm_places, row], twice [B, out_places, row],
+  // [row].
   R *x_hat, *h, *which, *inverse;
   // Kept by the gradients for theirs: [B, norm_places, row], [2][row].
   R *u, *sums;
@@ -81,7 +84,8 @@ template <class R> struct Block {
     out_places = out_height * out_width;
     norm_places = pool == POOL_FIRST ? out_places : places;
     unrolled = first && channels * taps <= UNROLLED;
-    // Taps lie a little further apart than their numbers take: powers of two share places in caches.
+    // Taps lie a little further apart than their numbers take: what lies powers of two apart
+    // shares places in a cache.
     tap_size = channels * row + (unrolled ? 0 : lanes<R>());
     tap_size_back = filters * row_back + lanes<R>();
     const Layout in{l.width, row_in, places_in * row_in}, made{width, row, places * row};
@@ -90,8 +94,8 @@ template <class R> struct Block {
     backward = {read_by(y), read_by(x), l.kernel, made, back, filters, tap_size_back};
     if (!unrolled) return;
     const Size depth = taps * channels;
-    forward = {reading({height, 1, 1}), reading({width, 1, 1}), 1, {width, depth, places * depth}, made,
-               depth, 0};
+    const Layout columns{width, depth, places * depth};
+    forward = {reading({height, 1, 1}), reading({width, 1, 1}), 1, columns, made, depth, 0};
   }
 
   // Where a weight [channel][tap] lies when arranged; which window a place is in, and where in it.
@@ -139,11 +143,12 @@ template <class R> struct Block {
 
   // gradient [tap][channel][row] += sum over images and places of h_in a_z
   void add_products(Size images, const R* h_in, const R* a_z, R* gradient) const {
+    const Layout in = forward.source, made = forward.target;
     if (unrolled)
-      outer<R>({height, 1, 1}, {width, 1, 1}, images, taps * channels, forward.source, forward.target,
+      outer<R>({height, 1, 1}, {width, 1, 1}, images, taps * channels, in, made,
                h_in, a_z, gradient, 0, row);
     else
-      outer<R>(y, x, images, channels, forward.source, forward.target, h_in, a_z, gradient, tap_size, row);
+      outer<R>(y, x, images, channels, in, made, h_in, a_z, gradient, tap_size, row);
   }
 };
 

@@ -46,7 +46,8 @@ void column_sums(Size images, Size places, Size width, double* total, Term term)
 }
 
 // f(place, column) for every vector of every row.
-template <class R, class F> METARL_INLINE void each_vector(Size images, Size places, Size width, F f) {
+template <class R, class F>
+METARL_INLINE void each_vector(Size images, Size places, Size width, F f) {
   for (Size b = 0; b < images; b++)
     for (Size q = 0; q < places; q++)
       for (Size j = 0; j < width; j += lanes<R>()) f(Place{b, q, b * places + q}, j);

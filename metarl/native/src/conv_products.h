@@ -15,13 +15,6 @@
 
 namespace metarl {
 
-template <class R> struct Lane {
-  typedef R Vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(R)), may_alias));
-};
-template <class R> using Vector = typename Lane<R>::Vector;
-template <class R> METARL_INLINE Vector<R> load(const R* p) { return *(const Vector<R>*)p; }
-template <class R> METARL_INLINE void store(R* p, Vector<R> v) { *(Vector<R>*)p = v; }
-
 // ---- transposition ---------------------------------------------------------------------------
 template <class R> struct Index;
 template <> struct Index<float> { typedef std::int32_t type; };
@@ -112,8 +105,8 @@ struct Taps {
 
 template <class R, int ROWS, int VECTORS>
 METARL_INLINE void gathered_tile(const Taps& taps, Size depth, const R* const* from,
-                                 const R* weights, Size tap_size, Size width, R* const* to, Size column,
-                                 bool add) {
+                                 const R* weights, Size tap_size, Size width, R* const* to,
+                                 Size column, bool add) {
   Vector<R> sum[ROWS][VECTORS];
   METARL_UNROLL
   for (int i = 0; i < ROWS; i++)
@@ -200,8 +193,8 @@ void gathered(const Gather& g, Size images, const R* source, const R* weights, S
           }
         }
         panels<R>(width, [&](auto vectors, Size j) {
-          gathered_rows<R, decltype(vectors)::value>(n, taps, g.depth, from, weights + j, g.tap_size,
-                                                     width, to, j, add);
+          gathered_rows<R, decltype(vectors)::value>(n, taps, g.depth, from, weights + j,
+                                                     g.tap_size, width, to, j, add);
         });
       }
     }
