@@ -15,8 +15,8 @@ READY := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-pythons wheel-test check lint types imports format \
-  bench clean
+.PHONY: help setup demo test test-all test-pythons wheel-test sanitize check lint types imports \
+  format bench clean
 
 help: ## list the commands
 	@echo "metarl: agents that learn a new maze within one trial"; echo
@@ -71,6 +71,10 @@ test-pythons: $(READY) ## run the tests on every Python that is found, each in a
 wheel-test: $(READY) ## build wheel and sdist, install each afresh, run a newcomer's commands
 	@echo "==> Wheel and source distribution, on every Python that is found"
 	@$(PYTHON) -m tests.packaging.clean_install
+
+sanitize: $(READY) ## run the tests of native kernels under AddressSanitizer and UBSan
+	@echo "==> Native kernels under sanitizers"
+	@$(PYTHON) -m tests.metarl.native.builds
 
 check: lint types imports test ## all that CI runs: lint, types, imports, tests
 

@@ -1,0 +1,57 @@
+"""Kernels built for other processors, by another compiler and under sanitizers pass their tests."""
+
+import ctypes
+import os
+import shutil
+
+import pytest
+
+from metarl.native import processor
+from tests.metarl.native.builds import on_build, sanitized, sanitizers
+
+
+def needs_level(level):
+    missing = level not in processor.levels()
+    return pytest.mark.skipif(missing, reason=f"this processor does not run {level}")
+
+
+@needs_level("x86-64-v3")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+def test_kernels_of_half_as_wide_vectors_pass():
+    ran = on_build("-march=x86-64-v3")
+    assert ran.returncode == 0, ran.stdout[-3000:]
+    assert "passed" in ran.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("clang++") is None, reason="no clang++ here")
+def test_kernels_of_clang_pass():
+    ran = on_build("", CXX="clang++")
+    assert ran.returncode == 0, ran.stdout[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sanitizers() is None, reason="no sanitizers here")
+def test_kernels_touch_nothing_that_is_not_theirs():
+    status, said = sanitized()
+    assert status == 0, said[-3000:]
+
+
+@pytest.mark.skipif(sanitizers() is None, reason="no sanitizers here")
+def test_sanitizers_find_a_product_that_writes_too_far():
+    """What the test above relies on."""
+    status, said = sanitized("-k", "short_of_room", files=[__file__])
+    assert status != 0
+    assert "ERROR: AddressSanitizer" in said
+    assert "metarl_product_d" in said
+
+
+@pytest.mark.skipif("asan" not in os.environ.get("LD_PRELOAD", ""), reason="for the test above")
+def test_product_into_a_buffer_short_of_room():
+    from metarl.native import kernels
+
+    rows, width, depth = 3, 48, 2
+    sizes = [ctypes.c_int64(size) for size in (rows, width, depth)]
+    a, b = (ctypes.c_double * (rows * depth))(), (ctypes.c_double * (depth * width))()
+    c = (ctypes.c_double * (rows * width - 1))()
+    kernels("selfcheck").metarl_product_d(*sizes, a, b, c)
