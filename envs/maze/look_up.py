@@ -84,16 +84,16 @@ class Targets:
         self._next = 0
         if draw is not None:
             self._block = draw()
-        self._rows: Iterator[torch.Tensor] = iter(self._block.unbind(0))
+        self._rows: Iterator[torch.Tensor] | None = None  # of the block, from `_next` on
 
     def next(self) -> torch.Tensor:
         """Those of the next step, [B]."""
-        row = next(self._rows, None)
-        if row is None:
+        if self._next == len(self._block):
             self._begin_block()
-            row = next(self._rows)
+        if self._rows is None:
+            self._rows = iter(self._block[self._next :].unbind(0))
         self._next += 1
-        return row
+        return next(self._rows)
 
     def take(self, num_steps: int) -> torch.Tensor:
         """Those of the next S steps, [S, B]."""
@@ -105,13 +105,12 @@ class Targets:
             self._next += len(part)
             num_steps -= len(part)
             parts.append(part)
-        self._rows = iter(self._block[self._next :].unbind(0))
+        self._rows = None
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _begin_block(self) -> None:
         assert self._draw is not None
-        self._block, self._next = self._draw(), 0
-        self._rows = iter(self._block.unbind(0))
+        self._block, self._next, self._rows = self._draw(), 0, None
 
 
 class HandsOver:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metarl.native.sums import discounted_sums
 from metarl.rl.trajectory import Trajectory, mean_over_steps
 
 
@@ -26,6 +27,9 @@ def discounted_returns(rewards: Tensor, gamma: float, goes_on: Tensor | None = N
     Returns:
         ``[..., T, B]``, times 0 to T - 1; the first is the return of the whole stretch.
     """
+    sums = discounted_sums(rewards, gamma, goes_on)
+    if sums is not None:
+        return sums
     steps = rewards.unbind(-2)
     cuts = [None] * len(steps) if goes_on is None else goes_on.unbind(-2)
     returns = [steps[-1]]

@@ -1,0 +1,46 @@
+"""Discounted sums along time: the one loop over steps that is left where a rollout is one call."""
+
+from __future__ import annotations
+
+import math
+from ctypes import c_double, c_int64, c_void_p
+
+import torch
+from torch import Tensor
+
+from metarl.native.mode import kernels
+from metarl.native.plain import SUFFIXES, is_plain
+
+
+def discounted_sums(values: Tensor, gamma: float, goes_on: Tensor | None) -> Tensor | None:
+    """``S_t = x_t + gamma goes_on_t S_{t+1}``; None: there is no kernel for such values.
+
+    Args:
+        values: x, ``[..., T, B]``.
+        gamma: Discount.
+        goes_on: ``[..., T, B]``, of the same type; None: 1 everywhere.
+
+    Returns:
+        ``[..., T, B]``, without a graph.
+    """
+    tensors = (values,) if goes_on is None else (values, goes_on)
+    like = values.dtype, values.shape
+    fits = values.numel() > 0 and values.dim() > 1 and values.dtype in SUFFIXES
+    if not fits or any((t.dtype, t.shape) != like for t in tensors) or not is_plain(*tensors):
+        return None
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return None
+    library = kernels("sums")
+    if library is None:
+        return None
+    read = [t.detach().contiguous() for t in tensors]
+    out = torch.empty_like(read[0])
+    *outer, steps, width = values.shape
+    getattr(library, f"metarl_discounted_{SUFFIXES[values.dtype]}")(
+        *(c_int64(size) for size in (math.prod(outer), steps, width)),
+        c_double(gamma),
+        c_void_p(read[0].data_ptr()),
+        c_void_p(None if goes_on is None else read[1].data_ptr()),
+        c_void_p(out.data_ptr()),
+    )
+    return out
