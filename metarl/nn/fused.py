@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from metarl.core import Params, along
+from metarl.native.mode import eagerly
 from metarl.nn.native_trace import NativeSlot, NativeTrace
 from metarl.nn.recurrent import RecurrentCore, State, Weights, emptied
 from metarl.nn.trace import NO_SLOT, Trace, TraceSpec, outputs_trace, segment_length
@@ -161,6 +162,7 @@ class FusedCore(RecurrentCore):
         """A trace for the kernel of this very class, where it has one that runs here."""
         cell = vars(type(self)).get("native")
         if cell is None:
+            eagerly(f"the core {type(self).__name__} has no kernel")
             return None
         sizes = self.input_size, self.hidden_size
         return NativeTrace.of(cell, shape, sizes, like, kept=kept, num_readouts=num_readouts)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from metarl.native import recurrent as native
-from metarl.native.mode import native_mode
-from metarl.native.plain import has_address, is_plain
+from metarl.native.mode import eagerly, native_mode
+from metarl.native.plain import SUFFIXES, has_address, is_plain, watched
 from metarl.native.recurrent import Run, SequenceShape
 from metarl.nn.trace import Trace
 
@@ -67,7 +67,11 @@ class NativeTrace(Trace):
             kept: Whether every step's activations are, or only the outputs.
             num_readouts: Numbers that are read from every output.
         """
-        if not is_plain(like) or min(*shape, *sizes) < 1:
+        if like.dtype not in SUFFIXES or not has_address(like):
+            kind = f"{type(like).__name__} of {like.dtype} on {like.device}"
+            eagerly(f"recurrent kernels are for float32 and float64 on the CPU, not {kind}")
+            return None
+        if watched() or min(*shape, *sizes) < 1:
             return None
         functions = native.cell(cell, like.dtype)
         if functions is None:

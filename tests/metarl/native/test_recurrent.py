@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl.native import kernels, using
+from metarl.native.mode import recorded
 from metarl.nn import FusedCore, Trace
 from metarl.nn.fused import Past
 from metarl.nn.native_trace import NativeTrace
@@ -290,7 +291,12 @@ def test_whoever_looks_at_every_operation_sees_the_eager_core(make_core: MakeCor
 def test_a_class_derived_from_a_core_is_not_taken_for_it(make_core: MakeCore) -> None:
     core = make_core(5, 7)
     derived = type("Derived", (type(core),), {})(5, 7)
-    assert not isinstance(derived.new_trace((1, 2, 3), torch.zeros(2)), NativeTrace)
+    with recorded() as ran:
+        assert not isinstance(derived.new_trace((1, 2, 3), torch.zeros(2)), NativeTrace)
+        assert not isinstance(core.new_trace((1, 2, 3), torch.zeros(2).half()), NativeTrace)
+    reasons = ran.to_json()["eager"]
+    assert "Derived has no kernel" in reasons[0]
+    assert "not Tensor of torch.float16 on cpu" in reasons[1]
 
 
 def test_a_kept_trace_makes_way_when_kernels_are_switched_off(make_core: MakeCore) -> None:
