@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -107,7 +108,7 @@ class MazeSettings:
         """Whether tasks are drawn from a family, with fresh layouts."""
         return not isinstance(self.tasks, TaskSet)
 
-    @property
+    @cached_property
     def num_draws(self) -> int:
         """Teleports are drawn from ``range(num_draws)``."""
         return MOST_DRAWS if self.tables is None else self.tables.num_draws

@@ -167,21 +167,27 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.reward_range = settings.reward_range
         self.may_terminate = settings.respawn == "end"
-        turning = settings.sight.turning
+        self._turning = settings.sight.turning
         super().__init__(
             num_envs,
             settings.tasks,
             settings.horizon,
             parameter_shapes(settings),
             settings.sight.space,
-            gymnasium.spaces.Discrete(TURNING_ACTIONS if turning else NUM_ACTIONS),
+            gymnasium.spaces.Discrete(TURNING_ACTIONS if self._turning else NUM_ACTIONS),
             device=device,
             generator=generator,
             autoreset_mode=autoreset_mode,
             bounds={"teleports": settings.num_draws},
         )
         self.render_mode = render_mode
-        self._validate = validate_actions and self.device.type == "cpu"
+        self._set_up(settings, validate_actions)
+
+    # The environment ------------------------------------------------------------------------
+
+    def _set_up(self, settings: MazeSettings, validate: bool) -> None:
+        """Makes what plays: the boards, the draws and the agents on them."""
+        self._validate = validate and self.device.type == "cpu"
         self._reward = self._zero + settings.reward
         self._wall_penalty = settings.wall_penalty
         self._goes_back = settings.respawn == "start"
@@ -193,11 +199,8 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
         self._places = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
         self._starts = self._goal_cells = self._places
         self._targets = Targets()
-        self._turning = turning
         self.exploration_bonus = settings.exploration_bonus
         self._explored: Explored | None = None
-
-    # The environment ------------------------------------------------------------------------
 
     def _begin(self, started: torch.Tensor | None) -> None:
         boards, settings = self._boards, self.settings
@@ -205,7 +208,7 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
         goals, starts = self._params[:2]
         if settings.start == "random":
             starts = self._draws.starts(self._generators, goals, started)
-        if settings.sight.turning:
+        if self._turning:
             directions = self._draws.directions(self._generators, self._params[-1])
             starts = starts * settings.sight.poses + directions
         self._goal_cells, places = boards.cells(goals), boards.places(starts)
@@ -279,15 +282,13 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
         """Pictures of the first 16 mazes, uint8 [height, width, 3] each; None without a mode."""
         if self.render_mode is None:
             return None
-        agents = self.agent_positions[:MAX_FRAMES].tolist()
-        ways: list[Any] = [None] * len(agents)
-        if self._turning:
-            ways = self.agent_directions[:MAX_FRAMES].tolist()
+        cells = self.agent_positions[:MAX_FRAMES].tolist()
+        ways = self.agent_directions[:MAX_FRAMES].tolist() if self._turning else [None] * len(cells)
         return tuple(
             draw(task.layout, agent=(row, column), goal=task.goal, facing=way)
             for task, (row, column), way in zip(
-                self._reader.values(self._params, self._boards, len(agents)),
-                agents,
+                self._reader.values(self._params, self._boards, len(cells)),
+                cells,
                 ways,
                 strict=True,
             )

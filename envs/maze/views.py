@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -87,12 +87,12 @@ class Sight:
         """Cells along a side of the view."""
         return int(self.view[-1])
 
-    @property
+    @cached_property
     def turning(self) -> bool:
         """Whether the agent turns, instead of moving in all four directions."""
         return self.view.startswith("egocentric")
 
-    @property
+    @cached_property
     def poses(self) -> int:
         """Ways an agent can stand on a cell."""
         return DIRECTIONS if self.turning else 1

@@ -1,7 +1,7 @@
 """Meta-learners, one meta-gradient a file."""
 
 from metarl.core import IdentifiedTaskBatch, PolicyTaskBatch, ShowingTaskBatch
-from metarl.core.ratios import StaleBatchError
+from metarl.core.tasks import StaleBatchError
 from metarl.errors import NonFiniteLossError
 from metarl.meta.anil import ANIL
 from metarl.meta.daml import DAML, LearnedLossTasks

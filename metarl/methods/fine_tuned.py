@@ -25,7 +25,7 @@ from metarl.evaluate.film import Scene, play_stages
 from metarl.evaluate.returns import AdaptationResult
 from metarl.methods.agents import MixturePolicy
 from metarl.methods.gradient import STREAMS, USUAL_STEPS
-from metarl.methods.in_turn import InTurn
+from metarl.methods.learning import InTurn
 from metarl.methods.ppo import PPOSettings
 from metarl.rl import Gaussian
 from metarl.rl.problem import Problem

@@ -26,7 +26,7 @@ from metarl.evaluate.returns import AdaptationResult, evaluate_learner
 from metarl.meta import MetaLearner, Penalty
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.methods.agents import AdaptingPolicy
-from metarl.methods.in_turn import InTurn
+from metarl.methods.learning import InTurn
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
     Collector,
@@ -109,11 +109,11 @@ class GradientLearning(InTurn):
         streams = spawn_generators(run.seed, STREAMS, device)
         policy = self.policy()
         trainer = Trainer(self.learner(policy, streams["init"], device), self.method.outer)
-        episodes = Episodes(self.problem, policy, self.agent, device)
+        episodes, train = Episodes(self.problem, policy, self.agent, device), self.problem.train
         penalty = start_penalty(policy, self.agent.loss.start_entropy_coef)
 
         def iterate() -> Mapping[str, Tensor]:
-            batch = self.problem.train.sample(meta_batch, streams["tasks"])
+            batch = train.sample(meta_batch, streams["tasks"])
             return trainer.step(episodes.of(batch, streams["episodes"]), penalty)
 
         return MetaTraining(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import torch
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
 
 from metarl.core.settings import Compiled, Method
+from metarl.devices import resolve_device
 from metarl.evaluate.adapter import Loaded
 from metarl.meta.method import GradientMethod
 from metarl.meta.policy.trpo import TRPOSettings
@@ -18,7 +20,8 @@ from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.rl.problem import Problem
 from metarl.rl.views import view_layout
 from metarl.runs.directory import RunDirectory
-from metarl.train.loop import LoopSettings
+from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.trainer import train_in_turn
 
 
 class Learning(Protocol):
@@ -60,6 +63,45 @@ class Learning(Protocol):
         Raises:
             UserError: Its checkpoint is missing, damaged or another learner's.
         """
+
+
+class InTurn(ABC):
+    """A `Learning` whose seeds are trained one after the other, each as if alone."""
+
+    def train(
+        self,
+        runs: Sequence[RunDirectory],
+        loop: LoopSettings,
+        meta_batch: int,
+        device: str,
+        *,
+        resume_to: int | None,
+    ) -> None:
+        """Train one learner per seed, one after the other.
+
+        Args:
+            runs: One per seed.
+            loop: When it ends, writes and saves.
+            meta_batch: Tasks per iteration.
+            device: Where.
+            resume_to: Iterations in all, where runs go on from their checkpoints; None: they are
+                new.
+
+        Raises:
+            KeyboardInterrupt: Interrupted, after saving.
+        """
+        place = resolve_device(device)
+        train_in_turn(
+            runs,
+            lambda run: self.build(run, loop, meta_batch, place),
+            resume_to=resume_to,
+        )
+
+    @abstractmethod
+    def build(
+        self, run: RunDirectory, loop: LoopSettings, meta_batch: int, device: torch.device
+    ) -> MetaTraining:
+        """Make everything that trains one seed; see `train`."""
 
 
 def learning(problem: Problem, method: Method, agent: Agent) -> Learning:

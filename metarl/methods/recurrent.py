@@ -33,17 +33,16 @@ from metarl.evaluate.adapter import Loaded, Measurement
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
-from metarl.methods.scaled_returns import ScaledAgents
 from metarl.methods.staged_trials import StagedTrials, check_captured
-from metarl.methods.trial_metrics import episode_metrics
-from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter
+from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter, episode_metrics
 from metarl.rl import Policy, PolicyAgent, Trajectory, actor_critic, distribution_for
 from metarl.rl.minibatches import TrialMinibatches, check_divides
 from metarl.rl.problem import Problem
+from metarl.rl.return_scales import ReturnScales
 from metarl.rl.stages import stages_of
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
-from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.loop import Learner, LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer
 
 SHUFFLES = "shuffles"
@@ -293,3 +292,29 @@ def _captured(
     """
     require_cuda(device)
     return partial(Captured, generators=[s[name] for s in streams for name in dict.fromkeys(names)])
+
+
+class ScaledAgents:
+    """Agents whose rewards are divided by the sizes of their returns, which are saved with them."""
+
+    def __init__(self, agents: Learner, scales: ReturnScales) -> None:
+        """Keep both.
+
+        Args:
+            agents: The trainer.
+            scales: Sizes of the returns of its agents.
+        """
+        self._agents, self._scales = agents, scales
+
+    def set_learning_rate_factor(self, factor: float) -> None:
+        """Scale the learning rates."""
+        self._agents.set_learning_rate_factor(factor)
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything agent ``index`` needs to go on."""
+        return {**self._agents.agent_state(index), "returns": self._scales.agent_state(index)}
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where every agent left off."""
+        self._agents.load_agent_states(states)
+        self._scales.load_agent_states([state["returns"] for state in states])

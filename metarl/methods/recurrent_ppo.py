@@ -21,7 +21,7 @@ from metarl.devices import resolve_device
 from metarl.evaluate.adapter import Loaded, Measurement
 from metarl.methods.agents import LSTMOfSB3
 from metarl.methods.gradient import STREAMS
-from metarl.methods.in_turn import InTurn
+from metarl.methods.learning import InTurn
 from metarl.methods.ppo import RecurrentPPOSettings
 from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter
 from metarl.rl.problem import Problem

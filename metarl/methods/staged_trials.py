@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 
 from metarl.errors import UserError
-from metarl.methods.scaled_returns import return_scales
 from metarl.rl import ActorCriticSettings, Collector, Policy, PolicyGradientTasks
 from metarl.rl.problem import Problem
-from metarl.rl.stages import Eased, Stage, stage_at, stages_of
+from metarl.rl.return_scales import return_scales
+from metarl.rl.stages import Eased, Stage, stages_of
 from metarl.rl.trial_env import TrialEnv
 
 
@@ -79,6 +79,16 @@ class StagedTrials:
     def num_steps(self, done: float) -> int:
         """Steps of a trial, likewise."""
         return self._envs[stage_at(self._stages, done)].horizon
+
+
+def stage_at(stages: Sequence[Stage], done: float) -> int:
+    """Number of the stage at which a training is.
+
+    Args:
+        stages: In their order.
+        done: Share of the iterations that is over.
+    """
+    return max(n for n, stage in enumerate(stages) if stage.begins <= done)
 
 
 def check_captured(problem: Problem, loss: ActorCriticSettings) -> None:

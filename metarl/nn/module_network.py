@@ -22,7 +22,7 @@ from torch.func import functional_call
 from metarl.core import Params
 from metarl.core.params import refuse_compiled
 from metarl.core.second_order import composed
-from metarl.nn.reference import by_reference
+from metarl.nn.network import by_reference
 
 Modes: TypeAlias = tuple[bool, ...]
 """The modes of a module's parts: whether each is in training mode."""

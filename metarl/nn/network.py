@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
@@ -118,3 +118,40 @@ def stage_in(name: str, groups: Mapping[str, int]) -> int:
     number = rest.partition(".")[0]
     known = number.isdecimal() and int(number) < groups.get(group, 0)
     return int(number) if known else 0
+
+
+def by_reference(
+    network: Callable[[Tensor], Tensor], inputs: Tensor, num_reference: int, name: str
+) -> Tensor:
+    """The outputs of a function, checked where there are reference examples.
+
+    Where a network normalises over a batch, the outputs of a query depend on the other queries, and
+    a score of them is transductive. A `Network` takes its statistics from the reference examples
+    instead; of other functions it is checked that they do, or that they need not.
+
+    Args:
+        network: Called with inputs ``[N, B, ...]``.
+        inputs: Reference examples first.
+        num_reference: Number of reference inputs; 0: no check.
+        name: Name of the network, in words.
+
+    Returns:
+        ``[N, B, ...]``.
+
+    Raises:
+        ValueError: What comes out of the reference examples depends on the examples after them.
+    """
+    outputs = network(inputs)
+    if 0 < num_reference < inputs.shape[1]:
+        with torch.no_grad():
+            alone, among = network(inputs[:, :num_reference]), outputs[:, :num_reference]
+        near = torch.finfo(among.dtype).eps ** 0.5
+        # Rounding depends on the size of a batch, by far less than this.
+        if not torch.allclose(alone, among, near, near * float(alone.abs().max())):
+            raise ValueError(
+                f"{name} gives its {num_reference} reference examples other outputs where there "
+                "are examples after them: its normalisation takes no notice of num_reference, or "
+                "it draws at random. Take GroupNorm for batch norm, evaluation mode for dropout, a "
+                "network of metarl.nn, or num_reference=0: a transductive score"
+            )
+    return outputs

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from metarl.rl.advantages import returns_to_go
+from metarl.rl.losses import ActorCriticSettings
 from metarl.rl.trajectory import Trajectory, mean_over_steps
 
 DECAY = 0.99
@@ -64,3 +65,11 @@ class ReturnScales:
         """Take up where `agent_state` of every agent left off."""
         self._mean_square.copy_(torch.stack([state["mean_square"] for state in states]))
         self._num_batches = int(states[0]["num_batches"])
+
+
+def return_scales(
+    loss: ActorCriticSettings, num_agents: int, device: torch.device
+) -> ReturnScales | None:
+    """Sizes of the returns of N agents, where their loss divides by them; otherwise None."""
+    running = loss.return_scaling == "running"
+    return ReturnScales(num_agents, loss.gamma, device) if running else None

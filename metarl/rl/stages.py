@@ -75,13 +75,3 @@ def stages_of(problem: Problem) -> tuple[Stage, ...]:
         ):
             raise UserError(f"{problem.name}: all stages must have its observations and actions")
     return stages
-
-
-def stage_at(stages: Sequence[Stage], done: float) -> int:
-    """Number of the stage at which a training is.
-
-    Args:
-        stages: In their order.
-        done: Share of the iterations that is over.
-    """
-    return max(n for n, stage in enumerate(stages) if stage.begins <= done)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, Split, share
-from metarl.core.ratios import check_ratios
+from metarl.core.tasks import check_ratios
 from metarl.nn import Trace
 from metarl.rl.advantages import (
     delayed_returns,

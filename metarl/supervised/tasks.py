@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from metarl.core import Params, Split, share
 from metarl.core.pure import is_ours
 from metarl.nn import ModuleNetwork, StagedNetwork
-from metarl.nn.reference import by_reference
+from metarl.nn.network import by_reference
 from metarl.supervised.examples import Examples
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]

@@ -223,7 +223,7 @@ def test_a_kill_before_the_first_iteration_or_the_evaluation_loses_nothing(tmp_p
             if place == "evaluate":
                 patch_script(patch, evaluate=killed)
             else:
-                patch.setattr("metarl.methods.in_turn.train_in_turn", killed)
+                patch.setattr("metarl.methods.learning.train_in_turn", killed)
             with pytest.raises(SystemError):
                 compare(folder, *arguments)
         assert (folder / "none" / "seed-0" / "config.json").exists()

@@ -41,8 +41,8 @@ from metarl.core import (
     gradients,
     share,
 )
-from metarl.core.ratios import check_ratios
 from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
+from metarl.core.tasks import check_ratios
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.task_views import Recorded, check_offers

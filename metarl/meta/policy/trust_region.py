@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from metarl.core import Params, PolicyTaskBatch, inner_steps, scope, share
-from metarl.core.ratios import check_ratios
+from metarl.core.tasks import check_ratios
 from metarl.meta.learner import MetaLearner
 from metarl.meta.task_views import Recorded, check_offers
 

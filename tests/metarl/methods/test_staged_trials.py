@@ -11,9 +11,9 @@ from metarl.errors import UserError
 from metarl.methods.agents import TrialAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
-from metarl.methods.staged_trials import check_captured
+from metarl.methods.staged_trials import check_captured, stage_at
 from metarl.rl import ActorCriticSettings
-from metarl.rl.stages import Stage, stage_at, stages_of
+from metarl.rl.stages import Stage, stages_of
 from metarl.runs.directory import create_runs, find_runs
 from metarl.train.loop import LoopSettings
 

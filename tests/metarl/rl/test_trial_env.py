@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode
 from envs import GridMazeVectorEnv
 from metarl.evaluate.returns import evaluate_agent
 from metarl.evaluate.trials import play_episodes
-from metarl.methods.trial_metrics import episode_metrics
+from metarl.methods.trials import episode_metrics
 from metarl.rl import Trajectory
 from metarl.rl.trial_env import TrialEnv
 

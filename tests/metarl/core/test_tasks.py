@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from metarl.core.ratios import MAX_LOG_RATIO, StaleBatchError, check_ratios, tolerance
+from metarl.core.tasks import MAX_LOG_RATIO, StaleBatchError, check_ratios, tolerance
 
 
 def test_on_the_cpu_the_last_bit_counts():
