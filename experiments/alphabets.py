@@ -4,9 +4,8 @@
     python -m experiments.alphabets evaluate runs/leap
     python -m experiments.alphabets sweep --preset fast --methods warp-leap leap ft none
 
-The images are those of `experiments.omniglot download`, the settings those of
-`experiments.alphabets_settings`. A sweep is learners × numbers of meta-training alphabets × seeds;
-the same command goes on.
+The images are those of `experiments.omniglot download`. A sweep is learners × numbers of
+meta-training alphabets × seeds; the same command goes on.
 """
 
 from __future__ import annotations
