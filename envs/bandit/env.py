@@ -241,7 +241,7 @@ class Bandit(BuiltIn):
 
     @property
     def vector_env(self) -> Any:
-        """Bandits."""
+        """Maker of bandits, as a tensor program."""
         return partial(BanditVectorEnv, num_arms=self.arms)
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors:

@@ -105,7 +105,7 @@ class BanditTasks(TaskFamily[BanditTask]):
 
     @property
     def task_type(self) -> type[BanditTask]:
-        """`BanditTask`."""
+        """The class of the tasks."""
         return BanditTask
 
     def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:

@@ -296,7 +296,7 @@ class GridNavi(BuiltIn):
 
     @property
     def vector_env(self) -> Any:
-        """Grids."""
+        """Maker of grids, as a tensor program."""
         return partial(GridNaviVectorEnv, one_hot=True)
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors:

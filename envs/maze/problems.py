@@ -63,7 +63,7 @@ class Maze(MazePictures, BuiltIn):
 
     @property
     def vector_env(self) -> Any:
-        """Mazes."""
+        """Maker of mazes, as a tensor program."""
         return partial(
             GridMazeVectorEnv,
             layout=make_layout(self.maze, self.size),
@@ -120,7 +120,7 @@ class HiddenGoals(MazePictures, BuiltIn):
 
     @property
     def vector_env(self) -> Any:
-        """Mazes."""
+        """Maker of mazes, as a tensor program."""
         return partial(
             GridMazeVectorEnv,
             layout=make_layout(self.maze, self.size),

@@ -243,7 +243,7 @@ class RandomMazes(MazePictures, BuiltIn):
 
     @property
     def vector_env(self) -> Any:
-        """Mazes."""
+        """Maker of mazes, as a tensor program."""
         return partial(
             GridMazeVectorEnv,
             respawn=self.respawn,

@@ -270,7 +270,7 @@ class MDP(BuiltIn):
 
     @property
     def vector_env(self) -> Any:
-        """Processes."""
+        """Maker of processes, as a tensor program."""
         return TabularMDPVectorEnv
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors:

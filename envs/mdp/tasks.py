@@ -108,7 +108,7 @@ class MDPTasks(TaskFamily[MDPTask]):
 
     @property
     def task_type(self) -> type[MDPTask]:
-        """`MDPTask`."""
+        """The class of the tasks."""
         return MDPTask
 
     def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:

@@ -90,7 +90,7 @@ class Minigrid(MinigridPictures, Parted):
 
     @property
     def vector_env(self) -> Any:
-        """Grids."""
+        """Maker of grids, as a tensor program."""
         return partial(
             MinigridVectorEnv,
             observe="onehot",

@@ -294,7 +294,7 @@ class Point(BuiltIn):
 
     @property
     def vector_env(self) -> Any:
-        """Points."""
+        """Maker of points, as a tensor program."""
         return partial(PointNavigationVectorEnv, max_step=LONGEST_STEP, action_scale=LONGEST_STEP)
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors:

@@ -103,7 +103,7 @@ class PointTasks(TaskFamily[PointTask]):
 
     @property
     def task_type(self) -> type[PointTask]:
-        """`PointTask`."""
+        """The class of the tasks."""
         return PointTask
 
     def __contains__(self, task: object) -> bool:
