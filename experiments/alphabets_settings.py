@@ -123,8 +123,8 @@ class TrainSettings(RunSettings):
 
     def execution(self, device: torch.device) -> Execution:
         """Return how many alphabets are worked on at a time."""
-        filters, images = self.network.filters, self.images.batch_size
-        return stacked(self.learner.execution, device, images, filters)
+        images = self.images.batch_size
+        return stacked(self.learner.execution, device, images, self.network)
 
 
 def defaults(preset: Preset = "default", method: str = "warp-leap") -> TrainSettings:

@@ -109,7 +109,7 @@ class TrainSettings(RunSettings):
         ways, shots, _ = self.counts("train" if training else "test")
         asked, images = self.learner.execution, (training and self.inner_batch) or ways * shots
         shared = isinstance(self.learner, ANILSettings)
-        found = stacked(asked, device, images, self.network.filters, shared=shared)
+        found = stacked(asked, device, images, self.network, shared=shared)
         if not training and asked.chunk_size == "auto" and found.stacked is None:
             # There are many more of them than in meta-training, whose memory is known to suffice.
             return replace(found, chunk_size=self.meta_batch)

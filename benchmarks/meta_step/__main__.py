@@ -23,6 +23,7 @@ from metarl.core import sgd
 from metarl.meta import MAML
 
 COMPILED = "metarl, compiled"
+EAGER = "metarl, eager"
 
 
 def cases(which: str) -> list[Case]:
@@ -56,7 +57,7 @@ def own_step(
 
 
 def measure(
-    case: Case, first_order: bool, rounds: int, names: list[str], compiled: bool
+    case: Case, first_order: bool, rounds: int, names: list[str], compiled: bool, eager: bool
 ) -> dict[str, float]:
     """Median CPU milliseconds of a meta-gradient, by implementation."""
     compare(case.double(), first_order, names)
@@ -70,6 +71,9 @@ def measure(
         print(f"{case.name}: compiled in {_all_cpu_seconds() - started:.0f} CPU s", file=sys.stderr)
         steps[COMPILED] = own
         clear[COMPILED] = lambda: _clear(compiled_learner.params.values())
+    if eager:
+        steps[EAGER], eager_learner = own_step(case.eagerly(), first_order)
+        clear[EAGER] = lambda: _clear(eager_learner.params.values())
     for name in names:
         model = module_of(case)
         steps[name] = PEERS[name](case, model, first_order)
@@ -124,21 +128,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--first-order", action="store_true")
     parser.add_argument("--compiled", action="store_true", help="metarl also compiled")
+    parser.add_argument("--eager", action="store_true", help="metarl also without kernels")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = installed()
     if options.first_order:  # which one does not offer, and the other leaves without a gradient
         found = [n for n in found if n not in ("torchopt", "higher")]
-    ours = ["metarl", COMPILED] if options.compiled else ["metarl"]
-    columns = [*ours, *found]
+    ours = ["metarl", *[COMPILED] * options.compiled]
+    extra = [EAGER] * options.eager
+    columns = [*ours, *extra, *found]
     ratios = [f"{peer} / {own}" for own in ours for peer in ("learn2learn", "best peer")]
+    ratios += [f"{EAGER} / metarl"] * options.eager
     print("| case | " + " | ".join([*columns, *ratios]) + " |")
     print("|---|" + "---:|" * (len(columns) + len(ratios)))
     for case in cases(options.cases):
-        ms = measure(case, options.first_order, options.rounds, found, options.compiled)
+        ms = measure(
+            case, options.first_order, options.rounds, found, options.compiled, options.eager
+        )
         theirs = [ms.get("learn2learn", float("nan")), min(ms[n] for n in found)]
         cells = [f"{ms[n]:.3g}" for n in columns]
         cells += [f"{peer / ms[own]:.2f}" for own in ours for peer in theirs]
+        cells += [f"{ms[name] / ms['metarl']:.2f}" for name in extra]
         print(f"| {case.name} | " + " | ".join(cells) + " |", flush=True)
 
 

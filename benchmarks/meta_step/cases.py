@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from metarl.core import Execution, Params, Split
-from metarl.nn import MLP, ConvNet, Network
+from metarl.nn import MLP, ConvNet, Network, conv_settings
+from metarl.nn.conv_settings import ReducedConvNetSettings
 from metarl.supervised.tasks import cross_entropy, mean_squared_error
 
 Data = tuple[Tensor, Tensor]
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,15 @@ class Case:
         params = {n: p.double() for n, p in self.params.items()}
         return replace(self, params=params, stacked=((x.double(), y), (qx.double(), qy)))
 
+    def eagerly(self) -> Case:
+        """The same without native kernels, as many tasks at a time as suits that."""
+        execution = Execution(native="off")
+        if isinstance(self.network, ConvNet):
+            settings = ReducedConvNetSettings(self.network.filters, self.network.reduction)
+            asked = replace(execution, chunk_size="auto")
+            execution = conv_settings.stacked(asked, CPU, self.stacked[0][0].shape[1], settings)
+        return replace(self, execution=execution)
+
     def select(self, tasks: slice) -> Case:
         (x, y), (qx, qy) = self.stacked
         return replace(self, stacked=((x[tasks], y[tasks]), (qx[tasks], qy[tasks])))
@@ -90,6 +102,7 @@ def images(
     y = torch.arange(ways).repeat(shots).expand(num_tasks, -1)
     name = f"{reduction} {filters}, {ways}-way {shots}-shot, {num_tasks} tasks, {num_steps} steps"
     params, stacked = network.init(g), ((x, y), (qx, y))
-    # As many tasks at a time as make some 40 images.
-    execution = execution or Execution(chunk_size=max(1, 40 // (ways * shots)))
+    settings = ReducedConvNetSettings(filters, reduction)
+    # As many tasks at a time as the scripts work on.
+    execution = execution or conv_settings.stacked(Execution("auto"), CPU, ways * shots, settings)
     return Case(name, "classification", network, params, stacked, num_steps, 0.4, execution)

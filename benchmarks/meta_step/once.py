@@ -16,14 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.meta_step.cases import images
+from benchmarks.meta_step.cases import CPU, images
 from metarl.core import Execution, Params, sgd
 from metarl.meta import ANIL
-from metarl.nn.conv_settings import stacked
+from metarl.nn.conv_settings import ReducedConvNetSettings, stacked
 from metarl.supervised import Examples, FewShotBatch
 from metarl.supervised.tasks import SupervisedTasks, cross_entropy
-
-CPU = torch.device("cpu")
 
 
 class EveryStep(SupervisedTasks):
@@ -66,7 +64,9 @@ class HeadCase:
             head=case.network.head,
             rule=sgd(0.1),
             num_steps=self.num_steps,
-            execution=stacked(Execution("auto"), CPU, self.ways, self.filters, shared=once),
+            execution=stacked(
+                Execution("auto"), CPU, self.ways, ReducedConvNetSettings(self.filters), shared=once
+            ),
         )
 
         def step() -> None:

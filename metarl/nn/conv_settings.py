@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 
 from metarl.core import Execution
+from metarl.native import unavailable
 from metarl.nn.conv_net import ConvNet
 from metarl.nn.network import Network
 from metarl.nn.warp_conv_net import Activation, WarpConvNet
@@ -18,6 +19,11 @@ CHANNEL_IMAGES = 40 * 64
 Measured on one thread (benchmarks/omniglot): of convolutions with 64 filters about 40 images at a
 time are fastest, with 32 filters about 80. Larger stacks leave the caches. Twice as many where all
 tasks share their convolutions (benchmarks/meta_step).
+"""
+
+NATIVE_CHANNEL_IMAGES = 4 * CHANNEL_IMAGES
+"""The same of native kernels, which take one task after the other: a larger stack spares Python's
+time, and costs memory.
 """
 
 
@@ -39,6 +45,11 @@ class ConvNetSettings:
         if self.filters < 1:
             raise ValueError(f"filters must be at least 1, got {self.filters}")
         _ = self.build(2)
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether native kernels are written for the network."""
+        return True
 
     def base(self, num_classes: int) -> ConvNet:
         """Make the network without warp layers."""
@@ -96,6 +107,11 @@ class WarpLayers(ConvNetSettings):
         (128, "warp_layers"),
     )
 
+    @property
+    def has_kernels(self) -> bool:
+        """Whether native kernels are written for the network."""
+        return self.build(2).layer is not None
+
     def build(self, num_classes: int) -> WarpConvNet:
         """Put the layers after the blocks of the network.
 
@@ -142,7 +158,7 @@ def stacked(
     execution: Execution,
     device: torch.device,
     num_images: int,
-    filters: int,
+    network: ConvNetSettings,
     *,
     shared: bool = False,
 ) -> Execution:
@@ -152,10 +168,18 @@ def stacked(
         execution: Execution as asked for; its numbers are kept, ``auto`` becomes one.
         device: Device of the tasks: on a GPU all are stacked.
         num_images: Images of a task in one inner step.
-        filters: Filters of each convolution.
+        network: The network.
         shared: The convolutions are those of all tasks: adaptation leaves them alone.
     """
     if execution.chunk_size != "auto":
         return execution
-    fits = max(1, (1 + shared) * CHANNEL_IMAGES // (num_images * filters))
-    return replace(execution, chunk_size=fits if device.type == "cpu" else None)
+    if device.type != "cpu":
+        return replace(execution, chunk_size=None)
+    # Threads are left chunks to share.
+    native = network.has_kernels and execution.native == "auto" and execution.num_threads == 1
+    fits = CHANNEL_IMAGES
+    if native and unavailable("conv") is None:
+        fits = NATIVE_CHANNEL_IMAGES
+    elif shared:
+        fits = 2 * CHANNEL_IMAGES
+    return replace(execution, chunk_size=max(1, fits // (num_images * network.filters)))

@@ -301,7 +301,10 @@ def test_every_method_has_settings_that_can_be_trained(method, ways):
         ("warp-maml", {"network": WarpReducedSettings(16)}, 32, 32),
     ],
 )
-def test_as_many_tasks_are_stacked_as_was_measured_to_be_fast(method, changes, training, judging):
+def test_as_many_tasks_are_stacked_as_was_measured_to_be_fast(
+    monkeypatch, method, changes, training, judging
+):
+    monkeypatch.setenv("METARL_NATIVE", "off")
     settings = replace(defaults(method), **changes)
     assert settings.learner.execution.chunk_size == "auto"
     device = torch.device("cpu")

@@ -226,7 +226,8 @@ def test_warp_layers_begin_as_the_identity_where_they_can(preset, options, start
     assert network.start == start
 
 
-def test_alphabets_are_stacked_as_was_measured_to_be_fast():
+def test_alphabets_are_stacked_as_was_measured_to_be_fast(monkeypatch):
+    monkeypatch.setenv("METARL_NATIVE", "off")
     for preset, size in (("fast", 8), ("default", 1)):
         settings = defaults(preset)
         assert settings.execution(torch.device("cpu")).chunk_size == size

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metarl.core import Execution, share
-from metarl.nn import ConvNet, WarpConvNet
+from metarl.nn import ConvNet, WarpConvNet, conv_settings
 from metarl.nn.conv_settings import (
     ConvNetSettings,
     ReducedConvNetSettings,
@@ -50,9 +50,21 @@ def test_what_cannot_be_built_is_refused(settings, value):
 
 
 def test_as_many_tasks_are_stacked_as_fit_a_cache():
-    cpu, auto = torch.device("cpu"), Execution("auto")
-    assert stacked(auto, cpu, 5, 64).chunk_size == 8
-    assert stacked(auto, cpu, 5, 64, shared=True).chunk_size == 16
-    assert stacked(auto, cpu, 10_000, 64).chunk_size == 1
-    assert stacked(auto, torch.device("cuda"), 5, 64).chunk_size is None
-    assert stacked(Execution(3), cpu, 5, 64).chunk_size == 3
+    cpu, auto, net = torch.device("cpu"), Execution("auto", native="off"), ConvNetSettings(64)
+    assert stacked(auto, cpu, 5, net).chunk_size == 8
+    assert stacked(auto, cpu, 5, net, shared=True).chunk_size == 16
+    assert stacked(auto, cpu, 10_000, net).chunk_size == 1
+    assert stacked(auto, torch.device("cuda"), 5, net).chunk_size is None
+    assert stacked(Execution(3), cpu, 5, net).chunk_size == 3
+
+
+def test_kernels_are_handed_more_tasks(monkeypatch):
+    cpu, auto, net = torch.device("cpu"), Execution("auto"), ConvNetSettings(64)
+    monkeypatch.setattr(conv_settings, "unavailable", lambda name: None)
+    assert stacked(auto, cpu, 5, net).chunk_size == 32
+    assert stacked(auto, cpu, 5, net, shared=True).chunk_size == 32
+    assert stacked(Execution("auto", 2), cpu, 5, net).chunk_size == 8
+    assert stacked(auto, cpu, 5, WarpLayers(64)).chunk_size == 32
+    assert stacked(auto, cpu, 5, WarpLayers(64, warp_residual=True)).chunk_size == 8
+    monkeypatch.setattr(conv_settings, "unavailable", lambda name: "no compiler")
+    assert stacked(auto, cpu, 5, net).chunk_size == 8
