@@ -184,9 +184,9 @@ def played(model: PPO, problem: Minigrid, tasks: list[Any], seed: int) -> Any:
 def table(rows: list[dict[str, str]]) -> str:
     """Markdown: one line per id, learner and episode, means over seeds."""
     lines = [
-        "| id | learner | M steps | episode | success, unseen | 95 % interval | return "
+        "| id | learner | seeds | M steps | episode | success, unseen | 95 % interval | return "
         "| random | explorer (success) | oracle |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     groups = groups_of(rows, "env_id", "learner", "episode")
     for (env_id, learner, episode), group in groups.items():
@@ -200,7 +200,8 @@ def table(rows: list[dict[str, str]]) -> str:
             return f"{np.mean([float(v) for v in values]):.3f}" if all(values) else "–"
 
         lines.append(
-            f"| {env_id} | {learner} | {steps:.2f} | {episode} | **{mean:.3f}** | {interval} "
+            f"| {env_id} | {learner} | {len(group)} | {steps:.2f} | {episode} "
+            f"| **{mean:.3f}** | {interval} "
             f"| {over_seeds('return')} | {over_seeds('random')} "
             f"| {over_seeds('explorer')} ({over_seeds('explorer_success')}) "
             f"| {over_seeds('oracle')} |"
