@@ -24,6 +24,7 @@ from metarl.devices import small_networks
 from metarl.errors import UserError, first_line
 from metarl.meta import NonFiniteLossError
 from metarl.native import native_mode
+from metarl.run import beginnings
 from metarl.run.counts import check_counts, check_memory, is_too_large
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
@@ -89,12 +90,20 @@ def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) ->
         UserError: An option is a setting of another method, or a value is refused.
         SystemExit: An option is unknown, or no value of its kind; the parser has said so.
     """
+    source = _read(arguments, "--config", None)
+    if source is not None and beginnings.is_file(Path(source)):
+        arguments = [*beginnings.options_of(Path(source)), *beginnings.without_file(arguments)]
+        source = None
     hints = get_type_hints(type(recipe.defaults()))
     picks: Any = make_dataclass("Picks", [(name, str | None, None) for name in recipe.picks])
     read, _ = tyro.cli(picks, args=list(arguments), return_unknown_args=True, add_help=False)
     given = {name: value for name, value in vars(read).items() if value is not None}
     picked = {n: _number(n, v) if hints.get(n) is int else v for n, v in given.items()}
-    default: RunT = recipe.defaults(**picked)
+    default: RunT = (
+        recipe.defaults(**picked)
+        if source is None
+        else beginnings.settings_of(recipe, Path(source), picked)
+    )
     _refuse_former(recipe, arguments)
     _refuse_foreign(recipe, default, arguments)
     if {"-h", "--help"} & set(arguments):

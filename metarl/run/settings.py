@@ -57,6 +57,11 @@ class RunSettings:
     """auto: native kernels, where there are some (see metarl.native), eager code elsewhere; off:
     eager code alone. METARL_NATIVE=off in the environment does the same. The last bits differ, so
     a resume keeps to what the run began with, unless this is given again."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="RUN|FILE")] = None
+    """Begin from the settings of this run, or of an agent of the package; or from those in a file
+    (.json, .toml, .yaml). Options that are given change them."""
+    init_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN|AGENT")] = None
+    """Begin with the weights of this run, or of an agent of the package, of the same network."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Continue this run; its settings come from its config.json.
     --iterations M: to M in all; a learning rate that changes does so as in a run of M."""
@@ -70,6 +75,7 @@ class RunSettings:
             self.checkpoint_every,
             self.learner.schedule,
             self.native,
+            self.init_from,
         )
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from metarl import zoo
 from metarl.core import TaskBatch, check_compiler
 from metarl.devices import resolve_device
 from metarl.errors import UserError
@@ -17,7 +18,7 @@ from metarl.run.settings import RunSettings
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.seeding import spawn_generators
-from metarl.train.loop import MetaTraining
+from metarl.train.loop import MetaTraining, weights
 from metarl.train.selection import VALIDATION, SelectedLearner
 from metarl.train.trainer import Trainer
 
@@ -40,6 +41,8 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
     runs: list[RunDirectory] = []
     if settings.resume is not None:
         settings, runs = _resumed(recipe, settings, given)
+    elif settings.init_from is not None:  # looked for before anything is made
+        weights(RunDirectory.open(zoo.find(settings.init_from)))
     training = recipe.prepare(settings)
     if settings.learner.execution.compile:
         check_compiler()

@@ -11,11 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from metarl import zoo
 from metarl.core import Schedule
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
@@ -50,6 +52,8 @@ class LoopSettings:
         schedule: Schedule of the learning rates.
         native: auto: native kernels where there are some; off: eager code alone. None: a resume
             goes on as the runs have run, new runs are auto.
+        init_from: A run, or an agent of the package, whose weights new runs begin with; None: with
+            those that their seeds draw.
     """
 
     iterations: int
@@ -57,6 +61,7 @@ class LoopSettings:
     checkpoint_every: int = 500
     schedule: Schedule = field(default_factory=Schedule)
     native: Mode | None = None
+    init_from: Path | str | None = None
 
     def __post_init__(self) -> None:
         """Check that all counts are positive."""
@@ -165,6 +170,8 @@ class MetaTraining:
         total = self.settings.iterations
         # A checkpoint is there before the first step: a run killed at any moment resumes.
         if self._lacks_a_checkpoint():
+            if self.settings.init_from is not None:
+                self._begin_with(RunDirectory.open(zoo.find(self.settings.init_from)))
             self._save()
         with Progress(total, self.description, start=self.iteration) as progress:
             started = time.perf_counter() - self._wall_seconds
@@ -185,6 +192,27 @@ class MetaTraining:
                 stop = interruption.asked  # looked at once: what stops has been saved
                 if done or stop or self.iteration % self.settings.checkpoint_every == 0:
                     self._save()
+
+    def _begin_with(self, source: RunDirectory) -> None:
+        """Give every agent the weights of a run; optimisers and random streams stay their own.
+
+        Raises:
+            UserError: The run has other weights, or none.
+        """
+        learned = weights(source)
+        states = [self.learner.agent_state(n) for n in range(len(self.runs))]
+        for state in states:
+            own = {name: tuple(p.shape) for name, p in state.get("params", {}).items()}
+            there = {name: tuple(p.shape) for name, p in learned.items()}
+            for name in sorted(own.keys() | there.keys()):
+                if own.get(name) != there.get(name):
+                    raise UserError(
+                        f"init_from: {source.path} has other weights: {name} is "
+                        f"{there.get(name, 'missing')} there, {own.get(name, 'missing')} here; "
+                        "take its method and network, all at once with --config"
+                    )
+            state["params"] = learned
+        self.learner.load_agent_states(states)
 
     def _lacks_a_checkpoint(self) -> bool:
         return any(not run.checkpoint_path.exists() for run in self.runs)
@@ -303,3 +331,16 @@ class MetaTraining:
         self.counted = states[0].get("counted", self.iteration * self.steps_per_iteration(0))
         self._closed = all(s.get("closed", True) for s in states)
         self._wall_seconds = max(s["wall_seconds"] for s in states)
+
+
+def weights(run: RunDirectory) -> dict[str, Tensor]:
+    """The meta-parameters that a run has learned; the best of them, where validation chose.
+
+    Raises:
+        UserError: The checkpoint is missing or damaged, or of a learner that has none.
+    """
+    state = run.load_checkpoint()
+    with run.fits_settings():
+        learner = state["learner"]
+        best = learner.get("selection", {}).get("best")
+        return dict((learner if best is None else best["learner"])["params"])

@@ -1,0 +1,170 @@
+"""`--config`: settings of another run, or options from a file, that a training begins from.
+
+A run gives all its settings, and what is on the command line changes them. A file gives options by
+the names that they have on the command line, before those that are there:
+
+    method: lstm                    # --method lstm
+    seeds: [0, 1, 2]                # --seeds 0 1 2
+    loss: {gamma: 0.97}             # --loss.gamma 0.97
+    cuda-graph: true                # --cuda-graph
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from metarl import zoo
+from metarl.errors import RunDirectoryError, UserError, understood
+from metarl.run.recipe import Recipe, RunT
+from metarl.runs.config import OWN, recipe_of, upgraded
+from metarl.runs.directory import RunDirectory
+from metarl.runs.files import strict_json, to_json
+
+FILES = (".json", ".toml", ".yaml", ".yml")
+
+NOT_TAKEN = (*OWN, "run_dir", "resume", "config", "init_from")
+"""Entries of `config.json` that belong to that run alone."""
+
+
+def is_file(source: Path) -> bool:
+    """Whether a source is a file of options, not a run."""
+    return source.suffix in FILES and not source.is_dir()
+
+
+def options_of(source: Path) -> list[str]:
+    """The options of a file as words of a command line.
+
+    Raises:
+        UserError: There is no such file, it is not what its ending says, or a value is no option's.
+    """
+    if not source.is_file():
+        raise UserError(f"--config {source}: there is no such file")
+    data = source.read_bytes()
+    with understood(source, f"is not valid {source.suffix[1:].upper()}", "mend it", UserError):
+        match source.suffix:
+            case ".json":
+                content = strict_json(data)
+            case ".toml":
+                content = tomllib.loads(data.decode())
+            case _:
+                content = _yaml(data)
+    if not isinstance(content, Mapping):
+        raise UserError(f"--config {source}: it must map options to values")
+    if "provenance" in content:
+        raise UserError(f"--config {source} is of a run: name its folder, {source.parent}")
+    return _words(content, source)
+
+
+def _yaml(data: bytes) -> Any:
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        raise UserError(
+            "--config: YAML needs another package: pip install 'metarl-maze[yaml]', or write the "
+            "options as .toml or .json"
+        ) from None
+    return yaml.safe_load(data)
+
+
+def _words(content: Mapping[str, Any], source: Path, group: str = "") -> list[str]:
+    found: list[str] = []
+    for name, value in content.items():
+        option = f"{group}{str(name).replace('_', '-')}"
+        match value:
+            case Mapping():
+                found += _words(value, source, f"{option}.")
+            case True | False:
+                head, _, last = option.rpartition(".")
+                negated = f"{head}.no-{last}" if head else f"no-{last}"
+                found.append(f"--{option if value else negated}")
+            case list():
+                found += [f"--{option}", *map(str, value)]
+            case str() | int() | float() | None:
+                found += [f"--{option}", str(value)]
+            case _:
+                raise UserError(f"--config {source}: {option} is {value!r}, which is no option's")
+    return found
+
+
+def settings_of(recipe: Recipe[RunT], source: Path, picked: Mapping[str, Any]) -> RunT:
+    """The settings of a run, for a new one.
+
+    Args:
+        recipe: Of the training.
+        source: A run directory, or an agent of the package by name.
+        picked: Options of the command line that choose which settings there are. Where they are
+            other than the run's, what the run says of settings that there are not now is left out.
+
+    Raises:
+        UserError: There is no such run, or it is of another recipe or version.
+    """
+    run = RunDirectory.open(zoo.find(source))
+    whose = recipe_of(run.config)
+    if whose != recipe.name:
+        raise RunDirectoryError(f"--config {source}: it is a run of {whose}, not of {recipe.name}")
+    kept = run.config if "recipe" in run.config else upgraded(run.config)
+    with understood(run.path / "config.json", "is not that of a run", "restore it"):
+        own = {name: value for name, value in kept.items() if name not in NOT_TAKEN}
+        before = {**recipe.former, **own}
+        picks = {name: before[name] for name in recipe.picks if before.get(name) is not None}
+        for name in led_by(recipe, picks, picked):
+            del picks[name], own[name]
+        chosen = {**picks, **picked}
+        base = vars_of(recipe.defaults(**chosen))
+        now = {name: value for name, value in chosen.items() if name in base}
+        same = all(picks.get(name, value) == value for name, value in chosen.items())
+        merged = over(to_json(base, "config"), {**own, **now}, strict=same)
+    settings = recipe.settings_of({**merged, "recipe": recipe.name})
+    return replace(settings, run_dir=None, resume=None)
+
+
+def led_by(recipe: Recipe[Any], picks: Mapping[str, Any], picked: Mapping[str, Any]) -> list[str]:
+    """Picks of a run that other picks of the command line choose, as a method its core."""
+    changed = any(picks.get(name, value) != value for name, value in picked.items())
+    found = []
+    for name in picks.keys() - picked.keys() if changed else ():
+        others = {n: v for n, v in picks.items() if n != name}
+        usual = (recipe.defaults(**of) for of in (others, {**others, **picked}))
+        one, two = (getattr(settings, name, None) for settings in usual)
+        if one != two:
+            found.append(name)
+    return found
+
+
+def vars_of(settings: Any) -> dict[str, Any]:
+    """Fields of settings by name."""
+    return {f.name: getattr(settings, f.name) for f in fields(settings)}
+
+
+def over(base: Mapping[str, Any], new: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+    """Values of a base, and over them others.
+
+    Args:
+        base: JSON values; mappings are groups.
+        new: What comes over them.
+        strict: Whether names that the base does not have are taken too, to be refused.
+    """
+    found = dict(base)
+    for name, value in new.items():
+        inside = isinstance(base.get(name), Mapping) and isinstance(value, Mapping)
+        if inside:
+            found[name] = over(base[name], value, strict=strict)
+        elif strict or name in base:
+            found[name] = value
+    return found
+
+
+def without_file(arguments: Sequence[str]) -> list[str]:
+    """Arguments without ``--config FILE``, whose options are among them."""
+    left: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("--config="):
+            left.append(word)
+    return left
