@@ -81,24 +81,23 @@ class Card:
         """
         found = self.summary if summary is None else summary
         value, interval = found[self.figure], found[self.interval]
-        before = ""
+        first = None
         if self.after is not None:
-            before = f"{self._number(value[0])} before, "
-            value, interval = value[self.after], interval[self.after]
+            first, value, interval = value[0], value[self.after], interval[self.after]
         ends = interval if isinstance(interval, list) else (value - interval, value + interval)
-        low, high = map(self._number, ends)
-        return f"{before}{self._number(value)} [{low}, {high}]"
+        shown, low, high = (_number(self.scale * one, self.scale * value) for one in (value, *ends))
+        before = (
+            "" if first is None else f"{_number(self.scale * first, self.scale * value)} before, "
+        )
+        return f"{before}{shown} [{low}, {high}]"
 
     def judged_by(self) -> str:
         """Figures of others on the same tasks, in words; empty: none are known."""
         summary = self.summary
         return ", ".join(
-            f"{words} {self._number(summary[name])}" for name, words in (self.beside or {}).items()
+            f"{words} {_number(self.scale * summary[name], self.scale * summary[name])}"
+            for name, words in (self.beside or {}).items()
         )
-
-    def _number(self, value: float) -> str:
-        scaled = self.scale * value
-        return f"{scaled:.{1 if abs(scaled) >= 10 else 2 if abs(scaled) >= 0.1 else 4}f}"
 
     def __str__(self) -> str:
         """The card as lines of text."""
@@ -159,6 +158,12 @@ def find(name_or_path: Path | str) -> Path:
     raise RunDirectoryError(
         f"there is neither a run directory nor an agent of the package named {name}; {_known(name)}"
     )
+
+
+def _number(value: float, size: float) -> str:
+    """A number with as many decimals as suit another's size, and no more than tell anything."""
+    decimals = 1 if abs(size) >= 10 else 2 if abs(size) >= 1 else 3
+    return f"{value:.{decimals}f}"
 
 
 def _known(name: str) -> str:
