@@ -2,7 +2,7 @@
 
 Each RUN is a folder of seed-N runs (or one run) that `experiments.maze evaluate` has been over.
 Those after `--beside` are in results.csv and the table, in no picture. With runs, writes beside
-this file:
+this file (lines of a run that is there already are replaced, so that runs can come one by one):
 
     results.csv      one line a run: the final evaluation on fresh trials
     curves.csv       one line a run and mark: mean training return of the 100 iterations before it
@@ -53,19 +53,20 @@ def main() -> None:
     arguments = parser.parse_args()
     groups = {path.name: find_runs(path) for path in arguments.runs}
     tested = {**groups, **{path.name: find_runs(path) for path in arguments.beside}}
-    if tested and not groups:
-        parser.error("name runs for the pictures too, or none at all")
     if tested:
-        results = [result(n, r) for n, runs in tested.items() for r in runs]
-        curves = [row for n, runs in groups.items() for row in marks(n, runs)]
-        if not curves:  # before the files that are there are written over
-            parser.error(f"no run has {MARKS[0]} iterations, the first that is kept of a curve")
-        picture = within_trial(groups)
-        write_csv(HERE / "results.csv", results)
-        write_csv(HERE / "curves.csv", curves)
-        save_figure(picture, HERE / "within_trial.png")
+        merge("results.csv", [result(n, r) for n, runs in tested.items() for r in runs])
+    if groups:
+        merge("curves.csv", [row for n, runs in groups.items() for row in marks(n, runs)])
+        save_figure(within_trial(groups), HERE / "within_trial.png")
     save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")
     print(table(read_csv(HERE / "results.csv")))
+
+
+def merge(name: str, fresh: Sequence[Row]) -> None:
+    """Write lines into a file, in place of those of the same runs."""
+    named = {row["run"] for row in fresh}
+    kept = [row for row in read_csv(HERE / name) if row["run"] not in named]
+    write_csv(HERE / name, [*kept, *fresh])
 
 
 def result(group: str, run: RunDirectory) -> dict[str, Any]:
