@@ -1,4 +1,4 @@
-"""Recurrent cells in C++: the functions of ``src/recurrent.cpp``, and the memory they work in.
+"""Sequences that recurrent cells in C++ run, and the memory they work in.
 
 A cell reads the weights as its core's ``fuse`` arranges them and returns gradients in the same
 layout; what it keeps of a sequence lies in memory that only it understands, but for its states,
@@ -8,17 +8,24 @@ which are views. Axes: N agents, T steps, B sequences, I inputs, H hidden units,
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from ctypes import POINTER, Structure, c_int64, c_void_p
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Sequence
+from ctypes import c_int64, c_void_p
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from metarl.native.mode import kernels
-from metarl.native.plain import SUFFIXES
-from metarl.native.world import World, WorldView
+from metarl.native.recurrent_cell import (
+    ChosenBy,
+    Gradients,
+    Memory,
+    RecurrentCell,
+    Shape,
+    Sizes,
+    View,
+    cell,
+)
+from metarl.native.world import WorldView
 
 NUM_HEADS = 2
 """Weights of a readout."""
@@ -28,60 +35,6 @@ MOST_STATES, MOST_WEIGHTS = 8, 32
 
 SEGMENT_ROWS = 512
 """Rows whose gradients wait, near the processor, to be multiplied with their inputs at once."""
-
-
-class _Shape(Structure):
-    _fields_ = [
-        (name, c_int64)
-        for name in (
-            *("agents", "steps", "batch", "inputs", "hidden", "outputs"),
-            *("segment", "kept"),
-        )
-    ]
-
-
-class _Sizes(Structure):
-    _fields_ = [(name, c_int64) for name in ("weights", "trace", "parted", "readout", "work")]
-
-
-class _Memory(Structure):
-    _fields_ = [(name, c_void_p) for name in ("weights", "trace", "parted", "readout", "work")]
-
-
-class _View(Structure):
-    _fields_ = [
-        (name, c_int64)
-        for name in ("offset", "step", "row", "width", "joint", "lines", "apart", "every")
-    ]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of this state in one sequence."""
-        return (self.lines, self.width) if self.apart else (self.width,)
-
-    @property
-    def size(self) -> int:
-        """Numbers of this state in one sequence."""
-        return int(self.lines * self.width)
-
-
-class _Gradients(Structure):
-    _fields_ = [
-        ("fused", c_void_p),
-        ("starts", c_void_p),
-        ("by_output", c_void_p),
-        ("agent", c_int64),
-        ("step", c_int64),
-        ("row", c_int64),
-        ("by_readout", c_void_p),
-        ("weights", c_void_p),
-        ("by_inputs", c_void_p),
-        ("by_states", c_void_p),
-    ]
-
-
-class _Choice(Structure):
-    _fields_ = [("noise", c_void_p), ("actions", c_void_p), ("count", c_int64)]
 
 
 class SequenceShape(NamedTuple):
@@ -106,53 +59,6 @@ class SequenceShape(NamedTuple):
     kept: bool = True
 
 
-def cell(name: str, dtype: torch.dtype) -> RecurrentCell | None:
-    """The kernels of a cell in a precision; None: there are none here."""
-    if dtype not in SUFFIXES:
-        return None
-    library = kernels("recurrent")
-    return None if library is None else _cell(name, dtype, library)
-
-
-@cache
-def _cell(name: str, dtype: torch.dtype, library: ctypes.CDLL) -> RecurrentCell:
-    return RecurrentCell(name, dtype, library)
-
-
-class RecurrentCell:
-    """The functions of one cell in one precision, as the header of ``src/recurrent.h`` has them."""
-
-    sizes: Callable[..., None]
-    weights: Callable[..., int]
-    describe: Callable[..., None]
-    load: Callable[..., None]
-    put_states: Callable[..., None]
-    step: Callable[..., None]
-    record: Callable[..., None]
-    play: Callable[..., None]
-    backward: Callable[..., None]
-
-    def __init__(self, name: str, dtype: torch.dtype, library: ctypes.CDLL) -> None:
-        """Find the functions ``metarl_NAME_*``."""
-        self.dtype = dtype
-        shape, memory = POINTER(_Shape), POINTER(_Memory)
-        arguments = {
-            "sizes": (shape, POINTER(_Sizes)),
-            "weights": (shape, POINTER(c_int64)),
-            "describe": (shape, memory, POINTER(_View)),
-            "load": (shape, memory, c_void_p),
-            "put_states": (shape, memory, c_int64, c_void_p),
-            "step": (shape, memory, c_int64, c_void_p, c_int64, POINTER(_Choice)),
-            "record": (shape, memory, c_void_p, c_void_p),
-            "play": (shape, memory, c_int64, c_int64, c_int64, POINTER(World), POINTER(_Choice)),
-            "backward": (shape, memory, POINTER(_Gradients)),
-        }
-        for function, types in arguments.items():
-            found = getattr(library, f"metarl_{name}_{function}_{SUFFIXES[dtype]}")
-            found.argtypes, found.restype = types, c_int64 if function == "weights" else None
-            setattr(self, function, found)
-
-
 class Choice:
     """Actions of T steps: of the first A readouts, with noise, the largest.
 
@@ -166,7 +72,7 @@ class Choice:
         self.noise = noise.contiguous()
         num_agents, num_steps, batch_size, count = noise.shape
         self.actions = torch.empty(num_steps, num_agents, batch_size, dtype=torch.int64)
-        self.pointers = _Choice(self.noise.data_ptr(), self.actions.data_ptr(), count)
+        self.pointers = ChosenBy(self.noise.data_ptr(), self.actions.data_ptr(), count)
 
 
 class Run:
@@ -182,22 +88,22 @@ class Run:
         """Allocate the memory."""
         self.shape, self.dtype, self._functions = shape, functions.dtype, functions
         segment = min(shape.num_steps, max(1, SEGMENT_ROWS // max(shape.batch_size, 1)))
-        self._shape = _Shape(*shape[:6], max(segment, 1), shape.kept)
-        self._sizes = _Sizes()
+        self._shape = Shape(*shape[:6], max(segment, 1), shape.kept)
+        self._sizes = Sizes()
         functions.sizes(self._shape, self._sizes)
         self._weights, self._trace, self._readout = (
             self._allocated(name) for name in ("weights", "trace", "readout")
         )
         self._parted: Tensor | None = None
         self._work: Tensor | None = None
-        self._memory = _Memory(
+        self._memory = Memory(
             weights=self._weights.data_ptr(),
             trace=self._trace.data_ptr(),
             readout=self._readout.data_ptr(),
         )
         counts = (c_int64 * MOST_WEIGHTS)()
         self._weight_sizes = list(counts[: functions.weights(self._shape, counts)])
-        views = (_View * MOST_STATES)()
+        views = (View * MOST_STATES)()
         functions.describe(self._shape, self._memory, views)
         self._views = [view for view in views if view.width]
         self.version = 0
@@ -326,7 +232,7 @@ class Run:
             for view in (self._views if states else ())
         ]
         weights, results, before = (_addresses(part) for part in (fused, by_weights, by_states))
-        gradients = _Gradients(
+        gradients = Gradients(
             fused=ctypes.addressof(weights),
             starts=_address(starts),
             by_output=None if by_readout else grad.data_ptr(),
@@ -340,6 +246,11 @@ class Run:
         )
         self._functions.backward(self._shape, self._memory, gradients)
         return by_weights, by_inputs, by_states
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has memory of its own, with the same numbers in it."""
+        tensors = self._weights, self._trace, self._readout, self._parted
+        return _restored, (self._functions.name, self.dtype, self.shape, tensors, self._begun)
 
     # Memory ----------------------------------------------------------------------------------
 
@@ -399,6 +310,33 @@ class Run:
         first = next(v.offset for v in self._views if v.joint)
         offset = view.offset - first + start * shape.batch_size * row
         return self._parted.as_strided(size, strides, offset)
+
+
+def _restored(
+    name: str,
+    dtype: torch.dtype,
+    shape: SequenceShape,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None],
+    begun: int,
+) -> Run:
+    """A run with these numbers in its memory."""
+    functions = cell(name, dtype)
+    if functions is None:
+        raise RuntimeError(f"what the kernel of {name} has written can be read by it alone")
+    run = Run(functions, shape)
+    weights, trace, readout, parted = tensors
+    if parted is not None and run._parted is None:
+        run._part(0)
+    for own, other in (
+        (run._weights, weights),
+        (run._trace, trace),
+        (run._readout, readout),
+        (run._parted, parted),
+    ):
+        if own is not None and other is not None:
+            own.copy_(other)
+    run._begun = begun
+    return run
 
 
 def _address(tensor: Tensor | None) -> int | None:

@@ -292,12 +292,14 @@ class _Replay(torch.autograd.Function):
         ctx: Any, core: FusedCore, trace: Trace, past: Past, inputs: Tensor, *weights: Tensor
     ) -> Tensor:
         ctx.core, ctx.trace, ctx.past = core, trace, past
+        ctx.version = trace.version
         ctx.save_for_backward(*weights)
         return trace["h"].detach()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.trace.check_version(ctx.version)
         grads, grad_inputs = ctx.core.backward(
             ctx.saved_tensors, ctx.trace, ctx.past, grad, inputs=ctx.needs_input_grad[3]
         )

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.native import recurrent as native
 from metarl.native.mode import eagerly, native_mode
 from metarl.native.plain import SUFFIXES, has_address, is_plain, watched
 from metarl.native.recurrent import Run, SequenceShape
+from metarl.native.recurrent_cell import cell as recurrent_cell
 from metarl.nn.trace import Trace
 
 
@@ -73,7 +73,7 @@ class NativeTrace(Trace):
             return None
         if watched() or min(*shape, *sizes) < 1:
             return None
-        functions = native.cell(cell, like.dtype)
+        functions = recurrent_cell(cell, like.dtype)
         if functions is None:
             return None
         return cls(Run(functions, SequenceShape(*shape, *sizes, num_readouts, kept)))

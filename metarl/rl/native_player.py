@@ -139,7 +139,7 @@ class NativePlayer:
             return values.view(num_steps, *places).transpose(0, 1)
 
         return Experience(
-            seen[:, :-1],
+            seen[:, :-1].contiguous(),
             choice.actions.transpose(0, 1).contiguous(),
             by_task(rewards if bonus is None else rewards - bonus),
             by_task(terminated),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -232,6 +234,35 @@ def test_a_trace_that_was_written_over_is_not_gone_back_through(make_core: MakeC
     core.record(core.fuse(params), inputs, trace=trace)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_a_sum_of_outputs_is_not_gone_back_through_another_sequence(make_core: MakeCore) -> None:
+    core, shape = make_core(5, 7), (1, 6, 3)
+    params, inputs = stacked_params(core, 1), random_inputs(core, shape)
+    trace = core.record(core.fuse(params), inputs)
+    loss = core.sequence(params, inputs, trace=trace).sum()  # saves no outputs
+    core.record(core.fuse(params), inputs, trace=trace)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("with_starts", [False, True])
+def test_a_copy_of_a_trace_is_gone_back_through_like_it(
+    make_core: MakeCore, with_starts: bool
+) -> None:
+    core, shape = make_core(5, 7), (2, 6, 3)
+    params = cast(stacked_params(core, 2), torch.float64)
+    inputs, grad = random_inputs(core, shape).detach(), torch.ones(*shape, 7, dtype=torch.double)
+    starts = torch.zeros(shape, dtype=torch.bool)
+    starts[:, 3, 1] = True
+    past = Past(None, starts if with_starts else None)
+    trace = core.record(core.fuse(params), inputs, None, past.starts)
+    twins = [copy.deepcopy(trace), pickle.loads(pickle.dumps(trace))]
+    wanted = core.backward(core.fuse(params), trace, past, grad, inputs=False)[0]
+    core.record(core.fuse(params), 2 * inputs, trace=trace)
+    for twin in twins:
+        found = core.backward(core.fuse(params), twin, past, grad, inputs=False)[0]
+        assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
 def test_sizes_are_checked_before_memory_is_read(make_core: MakeCore) -> None:

@@ -1,0 +1,127 @@
+"""The functions of ``src/recurrent.cpp``, and the structures that they take."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import POINTER, Structure, c_int64, c_void_p
+from functools import cache
+
+import torch
+
+from metarl.native.mode import kernels
+from metarl.native.plain import SUFFIXES
+from metarl.native.world import World
+
+
+class Shape(Structure):
+    """Sizes of a call, the same for every agent."""
+
+    _fields_ = [
+        (name, c_int64)
+        for name in (
+            *("agents", "steps", "batch", "inputs", "hidden", "outputs"),
+            *("segment", "kept"),
+        )
+    ]
+
+
+class Sizes(Structure):
+    """Numbers that one agent needs in each kind of memory; ``work`` is for all."""
+
+    _fields_ = [(name, c_int64) for name in ("weights", "trace", "parted", "readout", "work")]
+
+
+class Memory(Structure):
+    """Where each kind of memory begins."""
+
+    _fields_ = [(name, c_void_p) for name in ("weights", "trace", "parted", "readout", "work")]
+
+
+class View(Structure):
+    """Where the numbers of a state lie."""
+
+    _fields_ = [
+        (name, c_int64)
+        for name in ("offset", "step", "row", "width", "joint", "lines", "apart", "every")
+    ]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of this state in one sequence."""
+        return (self.lines, self.width) if self.apart else (self.width,)
+
+    @property
+    def size(self) -> int:
+        """Numbers of this state in one sequence."""
+        return int(self.lines * self.width)
+
+
+class Gradients(Structure):
+    """What goes into a way back, and where its results go."""
+
+    _fields_ = [
+        ("fused", c_void_p),
+        ("starts", c_void_p),
+        ("by_output", c_void_p),
+        ("agent", c_int64),
+        ("step", c_int64),
+        ("row", c_int64),
+        ("by_readout", c_void_p),
+        ("weights", c_void_p),
+        ("by_inputs", c_void_p),
+        ("by_states", c_void_p),
+    ]
+
+
+class ChosenBy(Structure):
+    """What chooses actions."""
+
+    _fields_ = [("noise", c_void_p), ("actions", c_void_p), ("count", c_int64)]
+
+
+def cell(name: str, dtype: torch.dtype) -> RecurrentCell | None:
+    """The kernels of a cell in a precision; None: there are none here."""
+    if dtype not in SUFFIXES:
+        return None
+    library = kernels("recurrent")
+    return None if library is None else _cell(name, dtype, library)
+
+
+@cache
+def _cell(name: str, dtype: torch.dtype, library: ctypes.CDLL) -> RecurrentCell:
+    return RecurrentCell(name, dtype, library)
+
+
+class RecurrentCell:
+    """The functions of one cell in one precision, as the header of ``src/recurrent.h`` has them."""
+
+    sizes: Callable[..., None]
+    weights: Callable[..., int]
+    describe: Callable[..., None]
+    load: Callable[..., None]
+    put_states: Callable[..., None]
+    step: Callable[..., None]
+    record: Callable[..., None]
+    play: Callable[..., None]
+    backward: Callable[..., None]
+
+    def __init__(self, name: str, dtype: torch.dtype, library: ctypes.CDLL) -> None:
+        """Find the functions ``metarl_NAME_*``."""
+        self.name, self.dtype = name, dtype
+        shape, memory = POINTER(Shape), POINTER(Memory)
+        arguments = {
+            "sizes": (shape, POINTER(Sizes)),
+            "weights": (shape, POINTER(c_int64)),
+            "describe": (shape, memory, POINTER(View)),
+            "load": (shape, memory, c_void_p),
+            "put_states": (shape, memory, c_int64, c_void_p),
+            "step": (shape, memory, c_int64, c_void_p, c_int64, POINTER(ChosenBy)),
+            "record": (shape, memory, c_void_p, c_void_p),
+            "play": (shape, memory, c_int64, c_int64, c_int64, POINTER(World), POINTER(ChosenBy)),
+            "backward": (shape, memory, POINTER(Gradients)),
+        }
+        for function, types in arguments.items():
+            found = getattr(library, f"metarl_{name}_{function}_{SUFFIXES[dtype]}")
+            found.argtypes, found.restype = types, c_int64 if function == "weights" else None
+            setattr(self, function, found)
