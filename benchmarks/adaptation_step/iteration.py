@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -63,8 +64,8 @@ class Setting:
 
     @property
     def world(self) -> Point:
-        """2D navigation."""
-        return Point(horizon=self.horizon)
+        """2D navigation, made once as a training makes it: its tasks are parted then."""
+        return world_of(self.horizon)
 
     @property
     def policy(self) -> Policy:
@@ -83,6 +84,12 @@ class Setting:
     def tasks(self, generator: torch.Generator) -> tuple[PointTask, ...]:
         """A meta-batch of goals."""
         return tuple(self.world.train.sample(self.num_tasks, generator))
+
+
+@cache
+def world_of(horizon: int) -> Point:
+    """2D navigation."""
+    return Point(horizon=horizon)
 
 
 def learner_of(setting: Setting, dtype: torch.dtype = torch.float32) -> MAML:

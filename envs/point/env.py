@@ -7,7 +7,7 @@ is left *after* the move and an episode ends near the goal, where "near" is a sq
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -209,6 +209,36 @@ class PointNavigationVectorEnv(TensorEnv[PointTask]):
     def goals(self) -> torch.Tensor:
         """float32 [B, 2]. Do not write into it."""
         return self.task_parameters[0]
+
+    def hand_over(self, worlds: Collection[str], num_steps: int) -> dict[str, Any] | None:
+        """The numbers of the episodes that have begun, for who plays them all at once.
+
+        They count as over then: the next call is a reset.
+
+        Args:
+            worlds: Names of what can be played so; this is ``"plane"``.
+            num_steps: Steps that will be taken.
+
+        Returns:
+            The name of the world, where the points are and where they are to go, float32 [B, 2],
+            and the settings. None where episodes are to be stepped: they have gone on, are longer,
+            or start again by themselves; actions are checked; the dynamics are a subclass's.
+        """
+        fixed = self.device.type == "cpu" and type(self) is PointNavigationVectorEnv
+        begun = self._elapsed == 0 and num_steps <= self.horizon
+        stays = self.autoreset_mode is AutoresetMode.DISABLED and not self._validate
+        if not (fixed and begun and stays and "plane" in worlds):
+            return None
+        self._elapsed = self.horizon
+        return {
+            "world": "plane",
+            "starts": self._positions,
+            "goals": self.goals,
+            "max_step": self.max_step,
+            "action_scale": self.action_scale,
+            "goal_radius": self.goal_radius,
+            "horizon": self.horizon,
+        }
 
     def _check_parameters(self, *parameters: torch.Tensor) -> None:
         if not bool(torch.isfinite(parameters[0]).all()):

@@ -85,7 +85,11 @@ class Run:
 
 
 def perceptrons(
-    net: Perceptron, inputs: Tensor, params: Sequence[Tensor], eager: Eager
+    net: Perceptron,
+    inputs: Tensor,
+    params: Sequence[Tensor],
+    eager: Eager,
+    known: Tensor | None = None,
 ) -> Tensor | None:
     """Outputs ``[N, M, O]``; None: this is not for the kernel.
 
@@ -95,20 +99,21 @@ def perceptrons(
         params: Weight ``[N, I, O]`` and bias ``[N, O]`` of each layer; or ``[1, ...]``, the same
             for all tasks.
         eager: The same in operations of torch.
+        known: The outputs, where a kernel has said them before: they get a graph.
     """
     library = kernels("mlp")
     if library is None or watched() or inputs.dim() != 3:
         return None
     shape = inputs.shape
-    if len(params[0]) == 1 < shape[0]:
+    if len(params[0]) == 1 < shape[0] and known is None:
         inputs = inputs.reshape(1, -1, shape[2])  # rows of one task
     if not fits(net, inputs, params):
         return None
     run = Run(net, _kernel(library, inputs.dtype), eager)
     if torch.is_grad_enabled() and (inputs.requires_grad or any(p.requires_grad for p in params)):
-        found: Tensor = _Outputs.apply(run, inputs, *params)  # type: ignore[no-untyped-call]
+        found: Tensor = _Outputs.apply(run, known, inputs, *params)  # type: ignore[no-untyped-call]
     else:
-        found = _outputs(run, inputs, params)
+        found = _outputs(run, inputs, params) if known is None else known
     return found if inputs.shape[0] == shape[0] else found.view(*shape[:2], -1)
 
 
@@ -118,6 +123,11 @@ def _kernel(library: ctypes.CDLL, dtype: torch.dtype) -> Callable[[bytes, int], 
     found.argtypes, found.restype = [ctypes.c_char_p, ctypes.c_int64], None
     kernel: Callable[[bytes, int], None] = found
     return kernel
+
+
+def has_kernel(net: Perceptron, inputs: Tensor, params: Sequence[Tensor]) -> bool:
+    """Whether `perceptrons` would answer."""
+    return kernels("mlp") is not None and not watched() and fits(net, inputs, params)
 
 
 def fits(net: Perceptron, inputs: Tensor, params: Sequence[Tensor]) -> bool:
@@ -138,7 +148,7 @@ def fits(net: Perceptron, inputs: Tensor, params: Sequence[Tensor]) -> bool:
 
 def _outputs(run: Run, inputs: Tensor, params: Sequence[Tensor]) -> Tensor:
     """Outputs ``[N, M, O]`` without a graph."""
-    inputs = inputs.contiguous()
+    inputs = _in_rows(inputs)
     found = inputs.new_empty(*inputs.shape[:2], run.net.sizes[-1])
     _call(run, OUTPUTS, inputs, params, outputs=found)
     return found
@@ -157,21 +167,32 @@ def _call(
     inputs_grad: Tensor | None = None,
     grads: Ways = (),
 ) -> None:
-    """Call the kernel on tensors that `fits` has seen, contiguous but for the parameters."""
+    """Call the kernel on tensors that `fits` has seen, in rows."""
     num_tasks, num_rows, _ = inputs.shape
-    numbers = [
-        *(num_tasks, num_rows, len(run.net.activations)),
-        *(inputs.data_ptr(), inputs.stride(0)),
-        *(_address(inputs_way), _address(cotangent), _address(outputs), _address(inputs_grad)),
-    ]
-    for layer, kind in enumerate(run.net.kinds):
+    others = (inputs_way, cotangent, outputs, inputs_grad)
+    rows = (inputs.data_ptr(), inputs.stride(0), *map(_address, others))
+    run.kernel(packed(run.net, num_tasks, num_rows, params, rows, ways, grads), wanted)
+
+
+def packed(
+    net: Perceptron,
+    num_tasks: int,
+    num_rows: int,
+    params: Sequence[Tensor],
+    rows: Sequence[int] = (0,) * 6,
+    ways: Ways = (),
+    grads: Ways = (),
+) -> bytes:
+    """The structure `Perceptrons` of ``src/mlp.h``."""
+    numbers = [num_tasks, num_rows, len(net.activations), *rows]
+    for layer, kind in enumerate(net.kinds):
         numbers += kind
         for i in (2 * layer, 2 * layer + 1):
             p, way, grad = params[i], ways[i] if ways else None, grads[i] if grads else None
             numbers += (p.data_ptr(), p.stride(0))
             numbers += (0, 0) if way is None else (way.data_ptr(), way.stride(0))
             numbers.append(0 if grad is None else grad.data_ptr())
-    run.kernel(run.net.packing.pack(*numbers), wanted)
+    return net.packing.pack(*numbers)
 
 
 def _address(tensor: Tensor | None) -> int:
@@ -182,21 +203,23 @@ class _Outputs(torch.autograd.Function):
     """The outputs; their gradient is a function that is differentiated in its turn."""
 
     @staticmethod
-    def forward(ctx: Any, run: Run, inputs: Tensor, *params: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, run: Run, known: Tensor | None, inputs: Tensor, *params: Tensor
+    ) -> Tensor:
         ctx.run = run
         ctx.save_for_backward(inputs, *params)
-        return _outputs(run, inputs, params)
+        return _outputs(run, inputs, params) if known is None else known.detach()
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> Any:
         inputs, *params = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[1:]
+        wanted = ctx.needs_input_grad[2:]
         if watched() or not plain(cotangent, inputs.dtype):
             found = _eager_gradient(ctx.run, wanted, inputs, params, cotangent)
         else:
             found = _Gradient.apply(ctx.run, wanted, cotangent, inputs, *params)  # type: ignore[no-untyped-call]
         rest = iter(found)
-        return None, *(next(rest) if want else None for want in wanted)
+        return None, None, *(next(rest) if want else None for want in wanted)
 
 
 class _Gradient(torch.autograd.Function):
@@ -214,8 +237,8 @@ class _Gradient(torch.autograd.Function):
         ctx.run, ctx.wanted = run, wanted
         ctx.save_for_backward(cotangent, inputs, *params)
         ctx.set_materialize_grads(False)
-        inputs = inputs.contiguous()
-        of_inputs = torch.empty_like(inputs) if wanted[0] else None
+        inputs = _in_rows(inputs)
+        of_inputs = _like(inputs) if wanted[0] else None
         grads = [_like(p) if want else None for p, want in zip(params, wanted[1:], strict=True)]
         _call(
             run,
@@ -255,9 +278,9 @@ def _second(
     ways: Ways,
 ) -> list[Tensor | None]:
     """The gradient of ``<way, gradient>`` by cotangent, inputs and parameters."""
-    inputs = inputs.contiguous()
+    inputs = _in_rows(inputs)
     outputs = cotangent.new_empty(cotangent.shape) if wanted[0] else None
-    of_inputs = torch.empty_like(inputs) if wanted[1] else None
+    of_inputs = _like(inputs) if wanted[1] else None
     grads = [_like(p) if want else None for p, want in zip(params, wanted[2:], strict=True)]
     _call(
         run,
@@ -274,8 +297,14 @@ def _second(
     return [outputs, of_inputs, *grads]
 
 
+def _in_rows(inputs: Tensor) -> Tensor:
+    """Inputs ``[N, M, I]`` whose rows follow one another, within a task."""
+    rows = inputs.stride()[1:] == (inputs.shape[2], 1)
+    return inputs if rows else inputs.contiguous()
+
+
 def _like(p: Tensor) -> Tensor:
-    """Room for the gradient by a parameter, of which all tasks may share the numbers."""
+    """Room for the gradient by what all tasks may share the numbers of."""
     return p.new_empty(p.shape)
 
 

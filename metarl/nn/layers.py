@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.native.mlp import Activation, Perceptron, perceptrons
+from metarl.native.mlp import Activation, Perceptron, has_kernel, perceptrons
 from metarl.nn.network import affine
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor, Tensor], Tensor]] = {
@@ -38,13 +38,35 @@ class Layers:
     names: tuple[str, ...]
     net: Perceptron
 
-    def __call__(self, params: Params, inputs: Tensor) -> Tensor:
-        """Outputs ``[N, B, O]`` of inputs ``[N, B, I]``."""
-        own = [params[f"{name}.{kind}"] for name in self.names for kind in ("weight", "bias")]
-        if self.net.activations in ((), ("linear",)):  # no more than the product that torch has
+    def __call__(self, params: Params, inputs: Tensor, known: Tensor | None = None) -> Tensor:
+        """Outputs ``[N, B, O]`` of inputs ``[N, B, I]``.
+
+        Args:
+            params: Parameters of at least these layers.
+            inputs: The inputs.
+            known: The outputs, where they have been said of the same before, and would be said
+                again to the last bit (`are_of_rows`): they get a graph.
+        """
+        own = self.own(params)
+        if self._is_product:
             return self.eager(inputs, own)
-        found = perceptrons(self.net, inputs, own, self.eager)
+        found = perceptrons(self.net, inputs, own, self.eager, known)
         return self.eager(inputs, own) if found is None else found
+
+    def are_of_rows(self, params: Params) -> bool:
+        """Whether the outputs of a row do not depend, in their last bits, on the other rows."""
+        own = self.own(params)
+        row = own[0].new_empty(len(own[0]), 1, self.net.sizes[0])
+        return not self._is_product and has_kernel(self.net, row, own)
+
+    def own(self, params: Params) -> list[Tensor]:
+        """Weight and bias of each layer, in order."""
+        return [params[f"{name}.{kind}"] for name in self.names for kind in ("weight", "bias")]
+
+    @property
+    def _is_product(self) -> bool:
+        """Whether they are no more than the product that torch has."""
+        return self.net.activations in ((), ("linear",))
 
     def eager(self, inputs: Tensor, params: Sequence[Tensor]) -> Tensor:
         """The same in operations of torch, of weight and bias of each layer."""

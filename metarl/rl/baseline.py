@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metarl.native.returns import linear_baseline
 from metarl.rl.trajectory import Trajectory
 
 NUM_ATTEMPTS = 6
@@ -62,6 +63,16 @@ class LinearBaseline:
             Expected returns to go ``[N, T, B]``, times 0 to T - 1, in the returns' dtype; 0 after
             an episode's end.
         """
+        found = linear_baseline(
+            trajectory.observations,
+            trajectory.mask,
+            returns,
+            ridge=self.reg,
+            clip=self.clip,
+            num_attempts=NUM_ATTEMPTS,
+        )
+        if found is not None:
+            return found
         mask = trajectory.mask.double().unsqueeze(-1)  # [N, T, B, 1]
         x = (self.features(trajectory.observations) * mask).flatten(1, 2)  # [N, T * B, F]
         y = (returns.double().unsqueeze(-1) * mask).flatten(1, 2)  # [N, T * B, 1]

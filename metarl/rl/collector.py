@@ -23,6 +23,7 @@ from metarl.nn.native_trace import NativeTrace
 from metarl.rl.distributions import wide
 from metarl.rl.native_player import Experience, NativePlayer, acting
 from metarl.rl.policies import Policy
+from metarl.rl.row_player import RowPlayer
 from metarl.rl.spaces import check_spaces
 from metarl.rl.trajectory import Trajectory
 
@@ -251,7 +252,9 @@ class Collector:
         like, distribution = next(iter(params.values())), self.policy.distribution
         shape, exact = (self.num_tasks, self.num_episodes), wide(like.dtype)
         noise = self._noise().to(exact)  # before the environment draws: they may share a generator
-        act = acting(self.policy, params, distribution.perturbation(params, noise), trace)
+        perturbations = distribution.perturbation(params, noise)  # [N, T, B, A]
+        rows = None if trace is not None else RowPlayer.of(self.policy, params, perturbations)
+        act = rows or acting(self.policy, params, perturbations, trace)
         observation, _ = in_tensors(env)[0](options=self._reset_options(env))
         _, step = in_tensors(env)  # a reset may choose another way of stepping
         if isinstance(act, NativePlayer) and act.takes_tables(env):
@@ -260,6 +263,9 @@ class Collector:
             return played._replace(
                 rewards=rewards, bonus=None if bonus is None else bonus.to(exact)
             )
+        at_once = None if rows is None else rows.play(env)
+        if at_once is not None:
+            return at_once._replace(rewards=at_once.rewards.to(exact))
         observations, actions, after, results, bonuses = [], [], [], [], []
         for t in range(self.num_steps):
             x = observation.reshape(*shape, -1)  # [N, B, I]
@@ -291,6 +297,7 @@ class Collector:
             truncated,
             led_to.to(like.dtype),
             bonus,
+            None if rows is None else rows.said,
         )
 
     def _assemble(
@@ -300,14 +307,14 @@ class Collector:
         trace: Trace | None,
     ) -> Trajectory:
         """Find the ends, mask what lies behind them, and give every action its probability."""
-        observations, actions, rewards, terminated, truncated, after, bonus = played
+        observations, actions, rewards, terminated, truncated, after, bonus, means = played
         ends = (terminated | truncated).to(torch.int64)
         going = ends.cumsum(1) - ends == 0  # no end before this step
         lengths = going.sum(1)  # [N, B], at least 1
         last = (lengths - 1)[:, None, :, None].expand(-1, 1, -1, after.shape[-1])  # [N, 1, B, I]
         # One pass for all steps, the same that a loss takes: its ratios begin at exactly 1.
         outputs, values = self.policy.outputs_and_values(
-            params, observations, trace=trace, critic=bool(self.record)
+            params, observations, trace=trace, critic=bool(self.record), said=means
         )
         return Trajectory(
             observations=observations,
@@ -322,6 +329,7 @@ class Collector:
             values=values if self.record else None,
             trace=trace,
             bonus=None if bonus is None else torch.where(going, bonus, 0.0),
+            means=means,
         )
 
 

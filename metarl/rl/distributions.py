@@ -346,7 +346,9 @@ class Gaussian:
 
     def outputs(self, params: Params, means: Tensor) -> Tensor:
         """Means, then log deviations: ``[N, M, 2 A]``."""
-        return torch.cat((means, self.log_std(params).unsqueeze(1).expand_as(means)), -1)
+        spread = self.log_std(params).unsqueeze(1).expand_as(means)
+        # Laid out as [2 A, N, M]: an innermost axis of a few numbers is slow.
+        return torch.cat((means.movedim(-1, 0), spread.movedim(-1, 0))).movedim(0, -1)
 
     def noise(self, size: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Standard normal noise."""
@@ -365,7 +367,7 @@ class Gaussian:
     def log_prob(self, outputs: Tensor, actions: Tensor) -> Tensor:
         """``sum_a -((a - mu) / sigma)^2 / 2 - log sigma - log(2 pi) / 2``."""
         mean, log_std = self._described(outputs)
-        z = (actions - mean) * (-log_std).exp()
+        z = (mean - actions) * (-log_std).exp()  # in the layout of the means
         return -(0.5 * z.square() + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def entropy(self, outputs: Tensor) -> Tensor:

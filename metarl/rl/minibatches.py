@@ -98,6 +98,7 @@ class TrialMinibatches:
                 state=None if whole.state is None else tuple(s[k] for s in states),
                 trace=None,
                 bonus=None,  # judged with the batch
+                means=None,
             )
             yield batch._replace(
                 trajectory=part,

@@ -36,6 +36,7 @@ class Experience(NamedTuple):
     truncated: Tensor
     after: Tensor
     bonus: Tensor | None
+    means: Tensor | None = None  # of the actor, if it would say them again to the last bit
 
 
 def acting(

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
-from metarl.nn import FusedCore, Network, RecurrentCore, Trace
+from metarl.nn import MLP, FusedCore, Network, RecurrentCore, Trace, WarpMLP
 from metarl.nn.native_trace import NativeTrace
 from metarl.nn.recurrent import State, Weights, emptied
 from metarl.nn.trace import NO_SLOT
@@ -130,6 +130,7 @@ class Policy:
         *,
         critic: bool = True,
         memory: Trace | None = None,
+        said: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the parameters of the distributions over actions, and the critic's estimates.
 
@@ -142,6 +143,8 @@ class Policy:
             critic: Whether its estimates are wanted.
             memory: In place of a trace, memory for one: what is computed is differentiated once at
                 most, and written over by the next call.
+            said: The actor's means ``[N, T, B, A]`` where it has said them of the same under the
+                same parameters, and `acts_on_rows`: they get a graph.
 
         Returns:
             ``[N, T, B, D]``, and ``[N, T, B]`` or None: there is no critic, or it was not asked.
@@ -153,7 +156,11 @@ class Policy:
             means, values = heads[:, :-1].transpose(1, 2), heads[:, -1]
         else:
             seen = self._seen(params, observations, state, starts, trace, memory).flatten(1, 2)
-            means = self.actor(scope(params, "actor"), seen)  # [N, T * B, A]
+            actor = scope(params, "actor")
+            if said is None or not isinstance(self.actor, MLP | WarpMLP):
+                means = self.actor(actor, seen)  # [N, T * B, A]
+            else:
+                means = self.actor.layers()(actor, seen, said.flatten(1, 2))
             if critic and self.critic is not None:
                 values = self.critic(scope(params, "critic"), seen)  # [N, T * B, 1]
         described = self.distribution.outputs(params, means)  # [N, T * B, D]
@@ -236,6 +243,17 @@ class Policy:
         with torch.no_grad(), own_precision(observations):
             seen = self._encoded(params, observations)
             self.core.record(self.core_weights(params, trace), seen, state, starts, trace)
+
+    def acts_on_rows(self, params: Params) -> bool:
+        """Whether the actor's means for an observation depend on nothing else, to the last bit.
+
+        What it said step by step is then what it says of all steps at once.
+        """
+        if self.trunk is not None or self.core is not None:
+            return False
+        if not isinstance(self.actor, MLP | WarpMLP):
+            return False
+        return self.actor.layers().are_of_rows(scope(params, "actor"))
 
     # Kernels ---------------------------------------------------------------------------------
 

@@ -34,49 +34,13 @@ from metarl.rl.advantages import (
 from metarl.rl.baseline import LinearBaseline
 from metarl.rl.collector import Collector
 from metarl.rl.losses import ActorCriticSettings, PolicyGradientSettings, clipped
+from metarl.rl.played import Played
 from metarl.rl.policies import Policy
 from metarl.rl.return_scales import ReturnScales
 from metarl.rl.trajectory import Trajectory, mean_over_steps
 
 Drawn: TypeAlias = tuple[Split, Mapping[str, Tensor]]
 """A draw for one split: the metrics ``[N]`` of its tasks."""
-
-
-class Played:
-    """The weights that played a trajectory, as long as nothing has been learned from it.
-
-    Behind its first loss an optimiser may have moved them in place, which not all of them tell
-    (torch's fused ones do not).
-    """
-
-    def __init__(self, params: Params, log_p: Tensor) -> None:
-        """Keep the parameters that played, and the rounding of their log-probabilities."""
-        weights = (p.detach() for p in params.values())
-        self._weights = [(p, p._version) for p in weights]
-        self._rounding = rounding(log_p)
-
-    def are(self, params: Params) -> bool:
-        """Whether these are the tensors that played, or views of them, unchanged since."""
-        return len(params) == len(self._weights) and all(
-            p.data_ptr() == before.data_ptr() and p._version == version
-            for p, (before, version) in zip(params.values(), self._weights, strict=True)
-        )
-
-    def round_like(self, log_p: Tensor) -> bool:
-        """Whether log-probabilities are taken under the autocast that they were played under."""
-        return self._rounding == rounding(log_p)
-
-    def let_go(self) -> None:
-        """A loss has been taken: what comes now may have moved."""
-        self._weights = []
-
-
-def rounding(like: Tensor) -> tuple[bool, torch.dtype]:
-    """Return whether autocast is on where a tensor lives, and to which type it rounds."""
-    kind = like.device.type
-    if not torch.amp.is_autocast_available(kind):
-        return False, like.dtype
-    return torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
 
 class ScoredTrajectory(NamedTuple):
@@ -154,7 +118,7 @@ class PolicyGradientTasks:
         if targets is not None and trajectory.values is not None:
             error = mean_over_steps((targets - trajectory.values).square(), trajectory.mask)
             metrics["value_error"] = error.sqrt() / scale  # in the units of the rewards
-        played = Played(params, trajectory.log_p)
+        played = Played(params, trajectory)
         return ScoredTrajectory(trajectory, advantages, targets, metrics, played)
 
     def loss(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
@@ -321,6 +285,8 @@ class PolicyGradientTasks:
         if batch.memory is None and seen.trace is not None and not batch.played.are(params):
             # The weights have moved since the trials were played: their activations too.
             self.policy.record_again(params, seen.observations, seen.state, seen.starts, seen.trace)
+        again = seen.means is not None and batch.played.are(params)
+        said = seen.means if again and batch.played.saw(seen.observations) else None
         return self.policy.outputs_and_values(
             params,
             seen.observations,
@@ -329,6 +295,7 @@ class PolicyGradientTasks:
             seen.trace,
             critic=critic and batch.targets is not None,
             memory=batch.memory,
+            said=said,
         )
 
     def _log_p(self, outputs: Tensor, batch: ScoredTrajectory) -> Tensor:

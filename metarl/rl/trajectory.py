@@ -34,6 +34,7 @@ class Trajectory(NamedTuple):
     state: State | None = None  # of the core before step 0, each [N, B, ...]; None: empty
     trace: Trace | None = None  # the core's activations, if recorded; the next rollout's too
     bonus: Tensor | None = None  # [N, T, B], paid beside these rewards, for learning alone
+    means: Tensor | None = None  # [N, T, B, A], the actor's, if it would say them again to the bit
 
     @property
     def num_tasks(self) -> int:

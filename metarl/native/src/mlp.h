@@ -49,7 +49,10 @@ void lay(Size depth, Size width, const R* source, Size row, Size column, R* out)
     const Size real = width - j < panel ? width - j : panel;
     for (Size k = 0; k < depth; k++, out += panel) {
       const R* from = source + k * row + j * column;
-      for (Size i = 0; i < real; i++) out[i] = from[i * column];
+      if (column == 1)
+        std::memcpy(out, from, real * sizeof(R));
+      else
+        for (Size i = 0; i < real; i++) out[i] = from[i * column];
       for (Size i = real; i < panel; i++) out[i] = 0;
     }
   }
@@ -59,7 +62,8 @@ void lay(Size depth, Size width, const R* source, Size row, Size column, R* out)
 template <class R> struct Working {
   R *weight, *weight_t, *bias;              // W in panels, W^T in panels, b
   R *way, *way_t, *bias_way;                // the same of the direction; nullptr: it stands still
-  R *weight_grad, *bias_grad;               // [I, padded O], [padded O]
+  R *weight_grad, *bias_grad;               // [I, padded O] or, `turned`, [O, padded I]; [padded O]
+  bool turned;
   R *y, *h;                                 // s(z), and the layer's output
   R *rz, *rh;                               // their derivatives in the direction
   R *of_rh, *of_rz, *of_h, *of_z;           // gradients by rh, rz, h and z
@@ -72,7 +76,6 @@ template <class R, Wanted WANTED> class Pass {
 
   explicit Pass(const Perceptrons<R>& p) : p(p), memory(Scratch<R>::mine()), working(p.num_layers) {
     for (Size l = 0; l < p.num_layers; l++) allocate(p.layers[l], working[l], l);
-    if (SECOND && p.inputs_way) none = nullptr;
   }
 
   void run() {
@@ -104,7 +107,7 @@ template <class R, Wanted WANTED> class Pass {
       }
       if (w.bias_way && (n == 0 || layer.bias.way_stride))
         std::memcpy(w.bias_way, layer.bias.way + n * layer.bias.way_stride, O * sizeof(R));
-      if (w.weight_grad) std::memset(w.weight_grad, 0, I * padded<R>(O) * sizeof(R));
+      if (w.weight_grad) std::memset(w.weight_grad, 0, gradient_size(w, I, O) * sizeof(R));
       if (w.bias_grad) std::memset(w.bias_grad, 0, padded<R>(O) * sizeof(R));
     }
   }
@@ -143,7 +146,6 @@ template <class R, Wanted WANTED> class Pass {
   const Perceptrons<R>& p;
   Scratch<R>& memory;
   std::vector<Working<R>> working;
-  const R* none = nullptr;
 
   void allocate(const Layer<R>& layer, Working<R>& w, Size l) {
     const Size I = layer.inputs, O = layer.outputs, P = padded<R>(O), Q = padded<R>(I);
@@ -156,7 +158,9 @@ template <class R, Wanted WANTED> class Pass {
     if (!GRADIENT) return;
     const bool down = l > 0 || p.inputs_grad;
     if (down) w.weight_t = memory.take(O * Q);
-    if (layer.weight.grad) w.weight_grad = memory.take(I * P);
+    // A row of few outputs would be padding in the main.
+    w.turned = l > 0 && O * Q < I * P;
+    if (layer.weight.grad) w.weight_grad = memory.take(gradient_size(w, I, O));
     if (layer.bias.grad) w.bias_grad = memory.take(P);
     w.of_rh = memory.take(ROWS * P);
     w.of_rz = layer.activation == RESIDUAL ? memory.take(ROWS * P) : w.of_rh;
@@ -168,6 +172,10 @@ template <class R, Wanted WANTED> class Pass {
     w.rh = layer.activation == LINEAR ? w.rz : memory.take(ROWS * P);
     w.of_h = memory.take(ROWS * P);
     w.of_z = residual ? memory.take(ROWS * P) : w.of_h;
+  }
+
+  static Size gradient_size(const Working<R>& w, Size I, Size O) {
+    return w.turned ? O * padded<R>(I) : I * padded<R>(O);
   }
 
   // Output of the layer below layer l.
@@ -237,8 +245,12 @@ template <class R, Wanted WANTED> class Pass {
     const bool straight = SECOND && top && layer.activation == LINEAR;  // dS/dz is zero
     const Rows h = output(l, x), rh = moved(l, x_way);
     if (w.weight_grad) {
+      const Size O = layer.outputs, Q = padded<R>(I);
       auto add = [&](Rows left, const R* right) {
-        product<R>(I, P, m, {left.at, 1, left.stride}, {right, P}, w.weight_grad, P, true);
+        if (w.turned)
+          product<R>(O, Q, m, {right, 1, P}, {left.at, left.stride}, w.weight_grad, Q, true);
+        else
+          product<R>(I, P, m, {left.at, 1, left.stride}, {right, P}, w.weight_grad, P, true);
       };
       if (!SECOND) add(h, w.of_rz);
       if (SECOND && rh.at) add(rh, w.of_rz);
@@ -310,7 +322,12 @@ template <class R, Wanted WANTED> class Pass {
     for (Size l = 0; l < p.num_layers; l++) {
       const Layer<R>& layer = p.layers[l];
       const Size I = layer.inputs, O = layer.outputs;
-      if (layer.weight.grad) put(I, O, working[l].weight_grad, layer.weight.grad + n * I * O);
+      const R* found = working[l].weight_grad;
+      R* out = layer.weight.grad ? layer.weight.grad + n * I * O : nullptr;
+      if (out && working[l].turned)
+        each(I, O, [&](Size i, Size j) { out[i * O + j] = found[j * padded<R>(I) + i]; });
+      else if (out)
+        put(I, O, found, out);
       if (layer.bias.grad) put(1, O, working[l].bias_grad, layer.bias.grad + n * O);
     }
   }

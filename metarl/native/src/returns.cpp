@@ -1,0 +1,150 @@
+// Returns of episodes, and the linear baseline that is fitted to them.
+#include <cmath>
+#include <vector>
+
+#include "scratch.h"
+#include "simd.h"
+
+namespace metarl {
+
+// R_t = r_t + gamma g_t R_{t+1} of rewards [outer, T, B]; g nullptr: 1 everywhere.
+template <class R>
+void discounted(Size outer, Size num_steps, Size width, const R* rewards, const R* goes_on, R gamma,
+                R* out) {
+  for (Size n = 0; n < outer; n++)
+    for (Size t = num_steps - 1; t >= 0; t--) {
+      const Size at = (n * num_steps + t) * width;
+      if (t + 1 == num_steps)
+        std::memcpy(out + at, rewards + at, width * sizeof(R));
+      else if (goes_on)
+        each(1, width, [&](Size, Size b) {
+          out[at + b] = rewards[at + b] + gamma * (goes_on[at + b] * out[at + width + b]);
+        });
+      else
+        each(1, width,
+             [&](Size, Size b) { out[at + b] = rewards[at + b] + gamma * out[at + width + b]; });
+    }
+}
+
+template <class R> struct Regression {
+  Size num_tasks, num_steps, num_episodes, num_inputs;  // N, T, B, I
+  const R* observations;                                // [N, T, B, I]
+  const R* mask;                                        // [N, T, B], 1 within an episode, else 0
+  const R* returns;                                     // [N, T, B]
+  R* out;                                               // [N, T, B], expected returns
+  double ridge, clip;
+  Size num_attempts;  // with a ridge 10 times as large each time
+};
+
+// Weights of (X^T X + ridge) w = X^T y by Cholesky's factors; false: there are none, or not numbers.
+// `gram` [F + 1, stride] has X^T X, and X^T y in its last column.
+bool solved(Size F, const double* gram, Size stride, double ridge, double* factor, double* w) {
+  for (Size i = 0; i < F; i++)
+    for (Size j = 0; j <= i; j++) {
+      double sum = gram[i * stride + j] + (i == j ? ridge : 0);
+      for (Size k = 0; k < j; k++) sum -= factor[i * F + k] * factor[j * F + k];
+      if (i == j && !(sum > 0)) return false;
+      factor[i * F + j] = i == j ? std::sqrt(sum) : sum / factor[j * F + j];
+    }
+  for (Size i = 0; i < F; i++) {  // L v = X^T y
+    double sum = gram[i * stride + F];
+    for (Size k = 0; k < i; k++) sum -= factor[i * F + k] * w[k];
+    w[i] = sum / factor[i * F + i];
+  }
+  for (Size i = F - 1; i >= 0; i--) {  // L^T w = v
+    double sum = w[i];
+    for (Size k = i + 1; k < F; k++) sum -= factor[k * F + i] * w[k];
+    w[i] = sum / factor[i * F + i];
+    if (!std::isfinite(w[i])) return false;
+  }
+  return true;
+}
+
+template <class R> class Baseline {
+ public:
+  explicit Baseline(const Regression<R>& r)
+      : r(r), I(r.num_inputs), F(2 * r.num_inputs + 4), P(padded<double>(F + 1)) {
+    auto& memory = Scratch<double>::mine();
+    x = memory.zeros(ROWS * P);
+    gram = memory.take((F + 1) * P);
+    factor = memory.take(F * F);
+    weights = memory.take(F);
+  }
+
+  void run() {
+    const Size rows = r.num_steps * r.num_episodes;
+    for (Size n = 0; n < r.num_tasks; n++) {
+      std::memset(gram, 0, (F + 1) * P * sizeof(double));
+      for (Size first = 0; first < rows; first += ROWS) {
+        const Size m = block(n * rows, first, rows);
+        product<double>(F + 1, P, m, {x, 1, P}, {x, P}, gram, P, true);
+      }
+      bool found = false;
+      double ridge = r.ridge;
+      for (Size attempt = 0; attempt < r.num_attempts && !found; attempt++, ridge *= 10)
+        found = solved(F, gram, P, ridge, factor, weights);
+      if (!found)
+        for (Size i = 0; i < F; i++) weights[i] = NAN;
+      for (Size first = 0; first < rows; first += ROWS) {
+        const Size m = block(n * rows, first, rows);
+        for (Size i = 0; i < m; i++) {
+          double sum = 0;
+          for (Size j = 0; j < F; j++) sum += x[i * P + j] * weights[j];
+          r.out[n * rows + first + i] = static_cast<R>(sum);
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr Size ROWS = 128;
+  const Regression<R>& r;
+  const Size I, F, P;
+  double *x, *gram, *factor, *weights;
+
+  // Rows [o, o^2, t, t^2, t^3, 1, y] times the mask, t = time / 100; how many there are.
+  Size block(Size task, Size first, Size rows) {
+    const Size m = rows - first < ROWS ? rows - first : ROWS;
+    for (Size i = 0; i < m; i++) {
+      const Size at = task + first + i;
+      const double time = static_cast<double>((first + i) / r.num_episodes) / 100;
+      const double within = r.mask[at];
+      double* row = x + i * P;
+      for (Size j = 0; j < I; j++) {
+        double o = r.observations[at * I + j];
+        o = o > r.clip ? r.clip : o;
+        o = o < -r.clip ? -r.clip : o;
+        row[j] = within * o;
+        row[I + j] = within * o * o;
+      }
+      double* behind = row + 2 * I;
+      behind[0] = within * time;
+      behind[1] = within * time * time;
+      behind[2] = within * time * time * time;
+      behind[3] = within;
+      behind[4] = within * r.returns[at];
+    }
+    return m;
+  }
+};
+
+}  // namespace metarl
+
+using metarl::Size;
+
+extern "C" {
+void metarl_discounted_f(Size outer, Size num_steps, Size width, const float* rewards,
+                         const float* goes_on, double gamma, float* out) {
+  metarl::discounted(outer, num_steps, width, rewards, goes_on, static_cast<float>(gamma), out);
+}
+void metarl_discounted_d(Size outer, Size num_steps, Size width, const double* rewards,
+                         const double* goes_on, double gamma, double* out) {
+  metarl::discounted(outer, num_steps, width, rewards, goes_on, gamma, out);
+}
+void metarl_baseline_f(const void* regression) {
+  metarl::Baseline<float>(*static_cast<const metarl::Regression<float>*>(regression)).run();
+}
+void metarl_baseline_d(const void* regression) {
+  metarl::Baseline<double>(*static_cast<const metarl::Regression<double>*>(regression)).run();
+}
+}
