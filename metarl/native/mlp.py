@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from metarl.native.mode import kernels
+from metarl.native.mode import eagerly, kernels
 from metarl.native.plain import SUFFIXES, plain, watched
 
 Activation: TypeAlias = Literal["linear", "relu", "tanh", "residual"]
@@ -30,6 +30,9 @@ Eager: TypeAlias = Callable[[Tensor, Sequence[Tensor]], Tensor]
 """The same function of inputs and parameters, written in torch's operations."""
 
 OUTPUTS, GRADIENT, SECOND = range(3)
+
+MOST_WEIGHTS = 128 * 128
+"""Weights of a layer, at most: with more, what is computed again costs more than it saves."""
 
 Ways: TypeAlias = Sequence[Tensor | None]
 
@@ -56,6 +59,11 @@ class Perceptron:
     def strides(self) -> tuple[tuple[int, ...], ...]:
         """Strides of each parameter where its numbers lie in a row."""
         return tuple((shape[-1], 1) if len(shape) == 2 else (1,) for shape in self.shapes)
+
+    @cached_property
+    def widest(self) -> int:
+        """The most weights of a layer."""
+        return max(i * o for i, o in zip(self.sizes, self.sizes[1:], strict=False))
 
     @cached_property
     def packing(self) -> struct.Struct:
@@ -102,7 +110,7 @@ def perceptrons(
         known: The outputs, where a kernel has said them before: they get a graph.
     """
     library = kernels("mlp")
-    if library is None or watched() or inputs.dim() != 3:
+    if library is None or watched() or inputs.dim() != 3 or _declined(net, inputs):
         return None
     shape = inputs.shape
     if len(params[0]) == 1 < shape[0] and known is None:
@@ -111,7 +119,7 @@ def perceptrons(
         return None
     run = Run(net, _kernel(library, inputs.dtype), eager)
     if torch.is_grad_enabled() and (inputs.requires_grad or any(p.requires_grad for p in params)):
-        found: Tensor = _Outputs.apply(run, known, inputs, *params)  # type: ignore[no-untyped-call]
+        found: Tensor = _outputs_with_graph(run, known, inputs, *params)
     else:
         found = _outputs(run, inputs, params) if known is None else known
     return found if inputs.shape[0] == shape[0] else found.view(*shape[:2], -1)
@@ -127,13 +135,27 @@ def _kernel(library: ctypes.CDLL, dtype: torch.dtype) -> Callable[[bytes, int], 
 
 def has_kernel(net: Perceptron, inputs: Tensor, params: Sequence[Tensor]) -> bool:
     """Whether `perceptrons` would answer."""
-    return kernels("mlp") is not None and not watched() and fits(net, inputs, params)
+    known = kernels("mlp") is not None and not watched() and not _declined(net, inputs)
+    return known and fits(net, inputs, params)
+
+
+def _declined(net: Perceptron, inputs: Tensor) -> bool:
+    """Whether there is a reason that a training is to know of; it is noted."""
+    if not inputs.is_cpu:
+        eagerly(f"{inputs.device.type} has no kernels for perceptrons")
+    elif inputs.dtype not in SUFFIXES:
+        eagerly(f"{inputs.dtype} has no kernels for perceptrons")
+    elif net.widest > MOST_WEIGHTS:
+        eagerly("perceptrons with wide layers are as fast without a kernel")
+    else:
+        return False
+    return True
 
 
 def fits(net: Perceptron, inputs: Tensor, params: Sequence[Tensor]) -> bool:
     """Whether a kernel can read these: sizes, type and layout."""
     dtype, shape = inputs.dtype, inputs.shape
-    if dtype not in SUFFIXES or len(shape) != 3 or shape[2] != net.sizes[0] or not shape.numel():
+    if shape[2] != net.sizes[0] or not shape.numel():
         return False
     if not plain(inputs, dtype):
         return False
@@ -216,8 +238,10 @@ class _Outputs(torch.autograd.Function):
         wanted = ctx.needs_input_grad[2:]
         if watched() or not plain(cotangent, inputs.dtype):
             found = _eager_gradient(ctx.run, wanted, inputs, params, cotangent)
+        elif torch.is_grad_enabled():
+            found = _gradient_with_graph(ctx.run, wanted, cotangent, inputs, *params)
         else:
-            found = _Gradient.apply(ctx.run, wanted, cotangent, inputs, *params)  # type: ignore[no-untyped-call]
+            found = _gradient(ctx.run, wanted, cotangent, inputs, params)
         rest = iter(found)
         return None, None, *(next(rest) if want else None for want in wanted)
 
@@ -237,19 +261,7 @@ class _Gradient(torch.autograd.Function):
         ctx.run, ctx.wanted = run, wanted
         ctx.save_for_backward(cotangent, inputs, *params)
         ctx.set_materialize_grads(False)
-        inputs = _in_rows(inputs)
-        of_inputs = _like(inputs) if wanted[0] else None
-        grads = [_like(p) if want else None for p, want in zip(params, wanted[1:], strict=True)]
-        _call(
-            run,
-            GRADIENT,
-            inputs,
-            params,
-            cotangent=cotangent.contiguous(),
-            inputs_grad=of_inputs,
-            grads=grads,
-        )
-        return tuple(g for g in (of_inputs, *grads) if g is not None)
+        return _gradient(run, wanted, cotangent, inputs, params)
 
     @staticmethod
     def backward(ctx: Any, *ways: Tensor | None) -> Any:
@@ -267,6 +279,35 @@ class _Gradient(torch.autograd.Function):
                 *_eager_second(ctx.run, ctx.wanted, wanted, inputs, params, cotangent, spread),
             )
         return None, None, *_second(ctx.run, wanted, inputs, params, cotangent, spread)
+
+
+# The `apply` below that of Function, which looks through all arguments for what transforms have
+# left behind: there is none of it here (`plain`).
+_outputs_with_graph: Any = super(torch.autograd.Function, _Outputs).apply
+_gradient_with_graph: Any = super(torch.autograd.Function, _Gradient).apply
+
+
+def _gradient(
+    run: Run,
+    wanted: Sequence[bool],
+    cotangent: Tensor,
+    inputs: Tensor,
+    params: Sequence[Tensor],
+) -> tuple[Tensor, ...]:
+    """The gradient of ``<cotangent, outputs>`` by those of inputs and parameters wanted."""
+    inputs = _in_rows(inputs)
+    of_inputs = _like(inputs) if wanted[0] else None
+    grads = [_like(p) if want else None for p, want in zip(params, wanted[1:], strict=True)]
+    _call(
+        run,
+        GRADIENT,
+        inputs,
+        params,
+        cotangent=cotangent.contiguous(),
+        inputs_grad=of_inputs,
+        grads=grads,
+    )
+    return tuple(g for g in (of_inputs, *grads) if g is not None)
 
 
 def _second(

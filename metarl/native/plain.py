@@ -38,7 +38,7 @@ def plain(tensor: Tensor, dtype: torch.dtype) -> bool:
         and tensor.is_cpu
         and tensor.layout is torch.strided
         and not tensor.is_neg()
-        and not _C._functorch.is_legacy_batchedtensor(tensor)  # of is_grads_batched
+        and _C._has_storage(tensor)  # not so of is_grads_batched, and what left a transform
     )
 
 

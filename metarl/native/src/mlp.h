@@ -72,7 +72,7 @@ template <class R> struct Working {
 template <class R, Wanted WANTED> class Pass {
  public:
   static constexpr bool GRADIENT = WANTED != Wanted::OUTPUTS, SECOND = WANTED == Wanted::SECOND;
-  static constexpr Size ROWS = 120;
+  static constexpr Size ROWS = 48;
 
   explicit Pass(const Perceptrons<R>& p) : p(p), memory(Scratch<R>::mine()), working(p.num_layers) {
     for (Size l = 0; l < p.num_layers; l++) allocate(p.layers[l], working[l], l);

@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl.native import kernels, using
+from metarl.native.mode import recorded
 from metarl.nn import MLP, WarpMLP
 from metarl.nn.layers import Layers
 
@@ -231,6 +232,16 @@ def test_parameters_that_were_written_to_are_noticed():
         params[0].add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         outputs.sum().backward()
+
+
+def test_wide_layers_and_other_numbers_are_noted_and_left_to_torch():
+    wide = MLP((2, 200, 200, 1), "tanh")
+    with recorded() as ran:
+        for net, dtype in ((wide, torch.float32), (NETS["tanh"], torch.bfloat16)):
+            inputs, params = drawn(net, (1, 3), dtype)
+            params[0].requires_grad_()
+            assert not runs_natively(lambda n=net, x=inputs, p=params: function(n)(x, *p))
+    assert len(ran.eager) == 2
 
 
 def test_no_rows_are_no_rows():
