@@ -34,8 +34,9 @@ from benchmarks.adaptation_step.peer import (
     learn2learn,
 )
 from metarl.devices import small_networks
+from metarl.native import using
 
-OURS = "metarl"
+OURS, EAGER = "metarl", "metarl, without kernels"
 PEERS: dict[str, Callable[[Setting], Vector]] = {
     "learn2learn, Gymnasium's SyncVectorEnv": GymVector,
     "learn2learn, our tensor environment": TensorVector,
@@ -47,6 +48,8 @@ def make(name: str, setting: Setting) -> tuple[Iteration, list[int]]:
     """An implementation, and the processes that work for it."""
     if name == OURS:
         return own(setting), []
+    if name == EAGER:
+        return using("off")(own(setting)), []
     made = learn2learn(setting, PEERS[name])
     return made.iterate, made.env.pids if isinstance(made.env, OwnVector) else []
 
@@ -105,7 +108,7 @@ def report(setting: Setting, rounds: int) -> None:
     for name in names:
         if PEERS[name] is not OwnVector:
             print(f"{name}: gradients differ by {difference(setting, PEERS[name]):.1e}")
-    made = {name: make(name, setting) for name in (OURS, *names)}
+    made = {name: make(name, setting) for name in (OURS, EAGER, *names)}
     times: dict[str, list[float]] = {name: [] for name in made}
     for i in range(rounds + 1):
         for name, (run, pids) in made.items():
