@@ -107,7 +107,10 @@ def report(setting: Setting, rounds: int) -> None:
         names = [n for n in names if PEERS[n] is TensorVector]
     for name in names:
         if PEERS[name] is not OwnVector:
-            print(f"{name}: gradients differ by {difference(setting, PEERS[name]):.1e}")
+            for native in ("off", "auto"):
+                with using(native):
+                    error = difference(setting, PEERS[name])
+                print(f"{name}: gradients differ by {error:.1e} (native {native})")
     made = {name: make(name, setting) for name in (OURS, EAGER, *names)}
     times: dict[str, list[float]] = {name: [] for name in made}
     for i in range(rounds + 1):
