@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.native.returns import linear_baseline
+from metarl.native.baseline import linear_baseline
 from metarl.rl.trajectory import Trajectory
 
 NUM_ATTEMPTS = 6

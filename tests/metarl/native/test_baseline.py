@@ -1,44 +1,17 @@
-"""Returns and the linear baseline by kernels are those of torch's operations."""
+"""The linear baseline by a kernel is that of torch's operations."""
 
 import pytest
 import torch
 
 from metarl.native import kernels, using
-from metarl.native.returns import MOST_INPUTS, discounted, linear_baseline
+from metarl.native.baseline import MOST_INPUTS, linear_baseline
 from metarl.rl.advantages import discounted_returns
 from metarl.rl.baseline import LinearBaseline
 from metarl.rl.trajectory import Trajectory
 
-pytestmark = pytest.mark.skipif(kernels("returns") is None, reason="no kernels here")
+pytestmark = pytest.mark.skipif(kernels("baseline") is None, reason="no kernels here")
 
 DTYPES = [torch.float32, torch.float64]
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (2, 1, 9), (3, 19, 5), (2, 2, 4, 17)])
-def test_returns_are_those_of_single_steps(shape, dtype):
-    draw = torch.Generator().manual_seed(0)
-    rewards = torch.randn(shape, generator=draw, dtype=dtype)
-    cuts = (torch.rand(shape, generator=draw) < 0.8).to(dtype)
-    for goes_on in (None, cuts):
-        assert discounted(rewards, 0.9, goes_on) is not None
-        found = discounted_returns(rewards, 0.9, goes_on)
-        turned = discounted_returns(rewards.mT.contiguous().mT, 0.9, goes_on)
-        with using("off"):
-            expected = discounted_returns(rewards, 0.9, goes_on)
-        torch.testing.assert_close(found, expected)
-        assert torch.equal(turned, found)
-
-
-def test_returns_of_rewards_with_a_graph_have_one():
-    rewards = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda r: discounted_returns(r, 0.9), [rewards])
-
-
-def test_half_precision_is_summed_by_torch():
-    rewards = torch.ones(1, 4, 2, dtype=torch.bfloat16)
-    assert discounted(rewards, 0.5, None) is None
-    assert discounted_returns(rewards, 0.5)[0, :, 0].tolist() == [1.875, 1.75, 1.5, 1.0]
 
 
 def trajectory(num_inputs: int, dtype: torch.dtype, collinear: bool = False) -> Trajectory:
@@ -93,7 +66,8 @@ def test_a_task_without_a_fit_has_no_numbers_and_the_others_theirs():
 
 def test_what_is_not_plain_is_left_to_torch():
     seen = trajectory(2, torch.float64)
-    with torch.device("cpu"):
-        assert discounted(seen.rewards, 0.9, None) is None
     how = {"ridge": 1e-5, "clip": 10.0, "num_attempts": 6}
+    assert linear_baseline(seen.observations, seen.mask, seen.rewards, **how) is not None
+    with torch.device("cpu"):
+        assert linear_baseline(seen.observations, seen.mask, seen.rewards, **how) is None
     assert linear_baseline(seen.observations.float(), seen.mask, seen.rewards, **how) is None

@@ -1,4 +1,4 @@
-// Returns of episodes, and the linear baseline that is fitted to them.
+// The linear baseline that is fitted to the returns of episodes.
 #include <cmath>
 #include <vector>
 
@@ -6,25 +6,6 @@
 #include "simd.h"
 
 namespace metarl {
-
-// R_t = r_t + gamma g_t R_{t+1} of rewards [outer, T, B]; g nullptr: 1 everywhere.
-template <class R>
-void discounted(Size outer, Size num_steps, Size width, const R* rewards, const R* goes_on, R gamma,
-                R* out) {
-  for (Size n = 0; n < outer; n++)
-    for (Size t = num_steps - 1; t >= 0; t--) {
-      const Size at = (n * num_steps + t) * width;
-      if (t + 1 == num_steps)
-        std::memcpy(out + at, rewards + at, width * sizeof(R));
-      else if (goes_on)
-        each(1, width, [&](Size, Size b) {
-          out[at + b] = rewards[at + b] + gamma * (goes_on[at + b] * out[at + width + b]);
-        });
-      else
-        each(1, width,
-             [&](Size, Size b) { out[at + b] = rewards[at + b] + gamma * out[at + width + b]; });
-    }
-}
 
 template <class R> struct Regression {
   Size num_tasks, num_steps, num_episodes, num_inputs;  // N, T, B, I
@@ -130,17 +111,7 @@ template <class R> class Baseline {
 
 }  // namespace metarl
 
-using metarl::Size;
-
 extern "C" {
-void metarl_discounted_f(Size outer, Size num_steps, Size width, const float* rewards,
-                         const float* goes_on, double gamma, float* out) {
-  metarl::discounted(outer, num_steps, width, rewards, goes_on, static_cast<float>(gamma), out);
-}
-void metarl_discounted_d(Size outer, Size num_steps, Size width, const double* rewards,
-                         const double* goes_on, double gamma, double* out) {
-  metarl::discounted(outer, num_steps, width, rewards, goes_on, gamma, out);
-}
 void metarl_baseline_f(const void* regression) {
   metarl::Baseline<float>(*static_cast<const metarl::Regression<float>*>(regression)).run();
 }
