@@ -46,6 +46,7 @@ template <class R> struct Pieces {
 
 inline Size larger(Size a, Size b) { return a > b ? a : b; }
 
+constexpr Size SLAB = 65536;  // numbers that stay in a near cache between two passes
 constexpr Size UNROLLED = 32;  // so many channels times taps are laid out as columns
 
 // B images; rows are padded to `row` numbers (filters) or `row_back` (channels).
@@ -56,6 +57,7 @@ template <class R> struct Block {
   Size height, width, places;              // after the convolution
   Size out_height, out_width, out_places;  // after the pooling
   Size norm_places;                        // of x_hat
+  Size slab;                               // images that are gone through at a time
   Pool pool;
   bool batch;      // the statistics are those of all images, not constants
   bool rectified;
@@ -83,6 +85,7 @@ template <class R> struct Block {
     out_height = pool ? height / 2 : height, out_width = pool ? width / 2 : width;
     out_places = out_height * out_width;
     norm_places = pool == POOL_FIRST ? out_places : places;
+    slab = larger(1, SLAB / (places * row));
     unrolled = first && channels * taps <= UNROLLED;
     // Taps lie a little further apart than their numbers take: what lies powers of two apart
     // shares places in a cache.
@@ -109,6 +112,17 @@ template <class R> struct Block {
       const Size number = line / 2 * out_width + at / 2;
       window[i] = (std::int32_t)(inside ? number * 4 + line % 2 * 2 + at % 2 : -1);
     }
+  }
+
+  // The same for the images from one on.
+  Block from(Size image) const {
+    Block part = *this;
+    const Size norm = image * norm_places * row, out = image * out_places * row;
+    part.x_hat += norm, part.h += out;
+    if (which) part.which += out;
+    if (u) part.u += norm;
+    if (rz) part.rz += norm, part.rh += out;
+    return part;
   }
 
   // [filter][channel][tap] to [tap][channel][filter].

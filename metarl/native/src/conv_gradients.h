@@ -22,36 +22,46 @@ template <class R> void gradients(Work<R>& w, Size task) {
   for (int i = w.num_blocks() - 1; i >= end; i--) {
     const Block<R>& b = w.blocks[i];
     const Layer<R>& l = w.layers[i];
+    const bool further = i > end || w.net.input.gradient;
     gradients_of_norm(w, b, l, task);
-    const R* a_z = before_pooling(w, b, w.cotangent, w.dense);
-    if (l.weight.gradient) {  // d W = sum h_in a_z
-      std::memset(w.gradient, 0, b.taps * b.tap_size * sizeof(R));
-      b.add_products(w.B, i ? w.blocks[i - 1].h : input, a_z, w.gradient);
-      b.disarrange(w.gradient, l.weight.gradient + task * l.weight.own, task && !l.weight.own);
-    }
-    if (i == end && !w.net.input.gradient) return;
-    if (!task || l.weight.step) {
+    if (further && (!task || l.weight.step)) {
       b.arrange(w.value(l.weight, task), b.weight);
       b.turn(b.weight, b.weight_back);
     }
-    // a_h_in = sum over taps of a_z W^T
-    gathered<R>(b.backward, w.B, a_z, b.weight_back, b.row_back, w.upstream, false);
+    const R* h = i ? w.blocks[i - 1].h : input;
+    std::memset(w.gradient, 0, b.taps * b.tap_size * sizeof(R));
+    for (Size first = 0; first < w.B; first += b.slab) {
+      const Size count = w.B - first < b.slab ? w.B - first : b.slab;
+      const Block<R> part = b.from(first);
+      cotangents(w, part, count, w.upstream + first * b.out_places * b.row);
+      const R* a_z = before_pooling(part, count, w.cotangent, w.dense);
+      // d W = sum h_in a_z,  a_h_in = sum over taps of a_z W^T
+      if (l.weight.gradient)
+        b.add_products(count, h + first * b.forward.source.image, a_z, w.gradient);
+      if (further)
+        gathered<R>(b.backward, count, a_z, b.weight_back, b.row_back,
+                    w.below + first * b.backward.target.image, false);
+    }
+    if (l.weight.gradient)
+      b.disarrange(w.gradient, l.weight.gradient + task * l.weight.own, task && !l.weight.own);
+    if (!further) return;
+    std::swap(w.upstream, w.below);
   }
   w.write_input_gradient(w.upstream, task);
 }
 
-// Where the pooling came first, the w.cotangent of what it took; else the same.
+// Where the pooling came first, the cotangent of what it took; else the same.
 template <class R>
-const R* before_pooling(const Work<R>& w, const Block<R>& b, const R* a, R* out) {
+const R* before_pooling(const Block<R>& b, Size images, const R* a, R* out) {
   if (b.pool != POOL_FIRST) return a;
   const Spread<R> spread(b);
   const Size row = b.row;
-  each_vector<R>(w.B, b.places, row,
+  each_vector<R>(images, b.places, row,
                  [=](Place p, Size j) { store(out + p.row * row + j, spread(a, p, j)); });
   return out;
 }
 
-// From a_h (in `w.upstream`) to a_z, and the gradients of scale, shift and bias.
+// The gradients of scale, shift and bias, from a_h (in `w.upstream`); and what `cotangents` needs.
 template <class R>
 void gradients_of_norm(Work<R>& w, const Block<R>& b, const Layer<R>& l, Size task) {
   w.scales(b, l, task);
@@ -72,7 +82,6 @@ void gradients_of_norm(Work<R>& w, const Block<R>& b, const Layer<R>& l, Size ta
     const double by = (double)b.scale[j] * (double)b.inverse[j];
     return b.batch ? 0 * by * (d_shift[j] + d_scale[j]) : by * d_shift[j];
   });
-  // u = a_y - (d shift + x d scale) / M,  a_z = scale s u
   R *mean_shift = w.vector_a, *mean_scale = w.vector_b, *factor = w.vector_c;
   const double num_rows = (double)(w.B * b.norm_places);
   for (Size j = 0; j < row; j++) {
@@ -80,10 +89,19 @@ void gradients_of_norm(Work<R>& w, const Block<R>& b, const Layer<R>& l, Size ta
     factor[j] = b.scale[j] * b.inverse[j];
     if (w.net.keep) b.sums[j] = mean_shift[j], b.sums[row + j] = mean_scale[j];
   }
+}
+
+// From a_h to a_z, in `w.cotangent`, of some images.
+//     u = a_y - (d shift + x d scale) / M,  a_z = scale s u
+template <class R>
+void cotangents(Work<R>& w, const Block<R>& b, Size images, const R* a_h) {
+  const R *x_hat = b.x_hat, *mean_shift = w.vector_a, *mean_scale = w.vector_b;
+  const R* factor = w.vector_c;
+  const Size row = b.row;
   const bool batch = b.batch;
   R *kept = w.net.keep ? b.u : nullptr, *a_z = w.cotangent;
   going_back(b, [&](auto a_y) {
-    each_vector<R>(w.B, b.norm_places, row, [=](Place p, Size j) {
+    each_vector<R>(images, b.norm_places, row, [=](Place p, Size j) {
       Vector<R> u = a_y(a_h, p, j);
       if (batch) u -= load(mean_shift + j) + load(x_hat + p.row * row + j) * load(mean_scale + j);
       if (kept) store(kept + p.row * row + j, u);

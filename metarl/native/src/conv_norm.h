@@ -53,15 +53,16 @@ METARL_INLINE void each_vector(Size images, Size places, Size width, F f) {
       for (Size j = 0; j < width; j += lanes<R>()) f(Place{b, q, b * places + q}, j);
 }
 
-// Mean and mean square deviation of each column of x [num_rows, width] (Chan et al. 1983, chunk by
-// chunk): moments [2][width].
+// Mean and sum of square deviations of each column, moments [2][width], of `before` rows and of the
+// rows x [num_rows, width] that follow (Chan et al. 1983, chunk by chunk).
 template <class R>
-void statistics(Size num_rows, Size width, const R* x, double* moments) {
+void add_statistics(Size before, Size num_rows, Size width, const R* x, double* moments) {
   double *mean = moments, *square = moments + width;
-  std::memset(moments, 0, 2 * width * sizeof(double));
+  if (!before) std::memset(moments, 0, 2 * width * sizeof(double));
   for (Size start = 0; start < num_rows; start += CHUNK) {
     const Size end = start + CHUNK < num_rows ? start + CHUNK : num_rows, count = end - start;
-    const double share = (double)count / (double)end, between = (double)start * share;
+    const double share = (double)count / (double)(before + end);
+    const double between = (double)(before + start) * share;
     panels<R>(width, [&](auto vectors, Size column) {
       constexpr int V = decltype(vectors)::value;
       Vector<R> sum[V] = {}, deviation[V] = {};
@@ -90,7 +91,6 @@ void statistics(Size num_rows, Size width, const R* x, double* moments) {
       }
     });
   }
-  for (Size j = 0; j < width; j++) square[j] /= (double)num_rows;
 }
 
 }  // namespace metarl

@@ -10,10 +10,18 @@ template <class R> void outputs(Work<R>& w, Size task) {
     const Block<R>& b = w.blocks[i];
     const Layer<R>& l = w.layers[i];
     if (!task || l.weight.step) b.arrange(w.value(l.weight, task), b.weight);
-    R* z = b.pool == POOL_FIRST ? w.dense : b.x_hat;
-    gathered<R>(b.forward, w.B, h, b.weight, b.row, z, false);
-    if (b.pool == POOL_FIRST) pool_first(w, b);
-    moments(w, b, l, task);
+    const Size counted = w.net.reference && w.net.reference < w.B ? w.net.reference : w.B;
+    for (Size first = 0; first < w.B; first += b.slab) {
+      const Size count = w.B - first < b.slab ? w.B - first : b.slab;
+      const Block<R> part = b.from(first);
+      R* z = b.pool == POOL_FIRST ? w.dense : part.x_hat;
+      gathered<R>(b.forward, count, h + first * b.forward.source.image, b.weight, b.row, z, false);
+      if (b.pool == POOL_FIRST) pool_first(w, part, count);
+      const Size left = counted - first < count ? counted - first : count;
+      if (l.normalised && left > 0)
+        add_statistics<R>(first * b.norm_places, left * b.norm_places, b.row, part.x_hat, w.totals);
+    }
+    moments(w, b, l, task, counted);
     if (b.pool == POOL_LAST) normalise_and_pool(w, b);
     else normalise(w, b);
     h = b.h;
@@ -21,11 +29,11 @@ template <class R> void outputs(Work<R>& w, Size task) {
   w.write_output(h, w.net.output + task * w.output_size());
 }
 
-template <class R> void pool_first(Work<R>& w, const Block<R>& b) {
+template <class R> void pool_first(Work<R>& w, const Block<R>& b, Size images) {
   const R* z = w.dense;
   R *x_hat = b.x_hat, *which = b.which;
   const Size row = b.row;
-  each_window(b, w.B, [=](Size p, const Size(&rows)[4]) {
+  each_window(b, images, [=](Size p, const Size(&rows)[4]) {
     for (Size j = 0; j < row; j += lanes<R>()) {
       Vector<R> y[4], best, index;
       METARL_UNROLL
@@ -36,19 +44,19 @@ template <class R> void pool_first(Work<R>& w, const Block<R>& b) {
   });
 }
 
-// The mean, in `w.vector_a`, and s.
-template <class R> void moments(Work<R>& w, const Block<R>& b, const Layer<R>& l, Size task) {
+// The mean, in `w.vector_a`, and s, from the statistics of some images.
+template <class R>
+void moments(Work<R>& w, const Block<R>& b, const Layer<R>& l, Size task, Size images) {
   w.scales(b, l, task);
   b.fill(w.vector_a, w.value(l.bias, task), R(0));
   if (!l.normalised) {
     for (Size j = 0; j < b.row; j++) w.vector_a[j] = -w.vector_a[j], b.inverse[j] = 1;
     return;
   }
-  const Size seen = w.net.reference && w.net.reference < w.B ? w.net.reference : w.B;
-  statistics<R>(seen * b.norm_places, b.row, b.x_hat, w.totals);
+  const double num_rows = (double)(images * b.norm_places);
   for (Size j = 0; j < b.row; j++) {
     w.vector_a[j] = (R)w.totals[j] + R(0) * w.vector_a[j];  // NaN where the bias is no number
-    b.inverse[j] = (R)(1 / std::sqrt(w.totals[b.row + j] + w.net.epsilon));
+    b.inverse[j] = (R)(1 / std::sqrt(w.totals[b.row + j] / num_rows + w.net.epsilon));
   }
 }
 

@@ -15,21 +15,31 @@ template <class R> void second(Work<R>& w, Size task) {
   for (int i = w.num_blocks() - 1; i >= end; i--) {
     const Block<R>& b = w.blocks[i];
     const Layer<R>& l = w.layers[i];
+    const bool further = i > end || w.net.input.gradient;
     tangents_of_gradients_of_norm(w, b, l, task);
-    const R* a_z = before_pooling(w, b, w.cotangent, w.dense);
-    const R* ra_z = before_pooling(w, b, w.cotangent_tangent, w.dense_tangent);
-    if (l.weight.gradient) {  // R d W = sum h_in R a_z + R h_in a_z
-      const R* rh = i ? w.blocks[i - 1].rh : moved_input;
-      std::memset(w.gradient, 0, b.taps * b.tap_size * sizeof(R));
-      b.add_products(w.B, i ? w.blocks[i - 1].h : input, ra_z, w.gradient);
-      if (rh) b.add_products(w.B, rh, a_z, w.gradient);
-      b.disarrange(w.gradient, l.weight.gradient + task * l.weight.own, task && !l.weight.own);
+    const R* h = i ? w.blocks[i - 1].h : input;
+    const R* rh = i ? w.blocks[i - 1].rh : moved_input;
+    std::memset(w.gradient, 0, b.taps * b.tap_size * sizeof(R));
+    for (Size first = 0; first < w.B; first += b.slab) {
+      const Size count = w.B - first < b.slab ? w.B - first : b.slab;
+      const Size at = first * b.forward.source.image;
+      const Block<R> part = b.from(first);
+      moved_cotangents(w, part, count, w.upstream + first * b.out_places * b.row);
+      const R* a_z = before_pooling(part, count, w.cotangent, w.dense);
+      const R* ra_z = before_pooling(part, count, w.cotangent_tangent, w.dense_tangent);
+      // R d W = sum h_in R a_z + R h_in a_z
+      if (l.weight.gradient) b.add_products(count, h + at, ra_z, w.gradient);
+      if (l.weight.gradient && rh) b.add_products(count, rh + at, a_z, w.gradient);
+      // R a_h_in = sum over taps of R a_z W^T + a_z v^T
+      R* to = w.below + first * b.backward.target.image;
+      if (further) gathered<R>(b.backward, count, ra_z, b.weight_back, b.row_back, to, false);
+      if (further && l.weight.tangent)
+        gathered<R>(b.backward, count, a_z, b.tangent_back, b.row_back, to, true);
     }
-    if (i == end && !w.net.input.gradient) return;
-    // R a_h_in = sum over taps of R a_z W^T + a_z v^T
-    gathered<R>(b.backward, w.B, ra_z, b.weight_back, b.row_back, w.upstream, false);
-    if (l.weight.tangent)
-      gathered<R>(b.backward, w.B, a_z, b.tangent_back, b.row_back, w.upstream, true);
+    if (l.weight.gradient)
+      b.disarrange(w.gradient, l.weight.gradient + task * l.weight.own, task && !l.weight.own);
+    if (!further) return;
+    std::swap(w.upstream, w.below);
   }
   if (end < w.num_blocks()) w.write_input_gradient(w.upstream, task);
 }
@@ -125,7 +135,8 @@ template <class R> void moved_moments(Work<R>& w, const Block<R>& b, const Layer
     b.rz_mean[j] = (R)(w.totals[j] / num_rows), b.rz_x[j] = (R)(w.totals[row + j] / num_rows);
 }
 
-// From R a_h (in `w.upstream`) to a_z and R a_z, and the gradients of scale, shift and bias.
+// The gradients of scale, shift and bias, from R a_h (in `w.upstream`); and what
+// `moved_cotangents` needs.
 template <class R>
 void tangents_of_gradients_of_norm(Work<R>& w, const Block<R>& b, const Layer<R>& l, Size task) {
   const MovedNorm<R> rx(b);
@@ -155,8 +166,6 @@ void tangents_of_gradients_of_norm(Work<R>& w, const Block<R>& b, const Layer<R>
     return batch ? 0 * (rd_shift[j] + rd_scale[j]) : (double)b.inverse[j] * (moved + scaled);
   });
   // R s = -s^2 mean(x R z)
-  // R a_z = (s R scale + scale R s) u
-  //         + scale s (R a_y - (R d shift + R x d scale + x R d scale) / M)
   R *of_u = b.shift_tangent, *factor = w.vector_a;
   R *mean_rshift = w.vector_b, *mean_rscale = w.vector_c;
   for (Size j = 0; j < row; j++) {
@@ -164,9 +173,21 @@ void tangents_of_gradients_of_norm(Work<R>& w, const Block<R>& b, const Layer<R>
     of_u[j] = s * b.scale_tangent[j] - moved, factor[j] = b.scale[j] * s;
     mean_rshift[j] = (R)(rd_shift[j] / num_rows), mean_rscale[j] = (R)(rd_scale[j] / num_rows);
   }
+}
+
+// From R a_h to a_z and R a_z, in `w.cotangent` and `w.cotangent_tangent`, of some images.
+//     R a_z = (s R scale + scale R s) u
+//             + scale s (R a_y - (R d shift + R x d scale + x R d scale) / M)
+template <class R>
+void moved_cotangents(Work<R>& w, const Block<R>& b, Size images, const R* ra_h) {
+  const MovedNorm<R> rx(b);
+  const R *x_hat = b.x_hat, *u = b.u, *of_u = b.shift_tangent, *factor = w.vector_a;
+  const R *mean_rshift = w.vector_b, *mean_rscale = w.vector_c, *mean_scale = b.sums + b.row;
+  const Size row = b.row;
+  const bool batch = b.batch;
   R *a_z = w.cotangent, *ra_z = w.cotangent_tangent;
   going_back(b, [&](auto a_y) {
-    each_vector<R>(w.B, b.norm_places, row, [=](Place p, Size j) {
+    each_vector<R>(images, b.norm_places, row, [=](Place p, Size j) {
       const Size at = p.row * row + j;
       const Vector<R> chosen = load(u + at);
       Vector<R> moved = a_y(ra_h, p, j);

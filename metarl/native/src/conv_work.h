@@ -1,5 +1,6 @@
 // What a call works with: blocks, buffers, images and parameters of a task.
 #pragma once
+#include <utility>
 #include <vector>
 
 #include "conv_block.h"
@@ -12,7 +13,8 @@ template <class R> struct Work {
   const Size B;
   std::vector<Block<R>> blocks;
   R *images, *image_tangents, *columns, *column_tangents;
-  R *dense, *dense_tangent, *upstream, *upstream_tangent, *cotangent, *cotangent_tangent, *gradient;
+  R *dense, *dense_tangent, *cotangent, *cotangent_tangent;  // of a slab
+  R *upstream, *below, *gradient;
   R *vector_a, *vector_b, *vector_c;
   double* totals;
   Size state_size, first_size, scratch_size;
@@ -38,7 +40,9 @@ template <class R> struct Work {
         *v = scratch.take(b.row);
       b.rz = from(SECOND, norm), b.rh = from(SECOND, out);
       b.order = scratch.integers(b.taps * b.channels), b.window = scratch.integers(b.places);
-      dense_size = larger(dense_size, B * b.places * b.row), norm_size = larger(norm_size, norm);
+      const Size slab = b.slab < B ? b.slab : B;
+      dense_size = larger(dense_size, slab * b.places * b.row);
+      norm_size = larger(norm_size, slab * b.norm_places * b.row);
       in_size = larger(in_size, larger(B * b.places_in * b.row_back, out));
       weight_size = larger(weight_size, weights), widest = larger(widest, b.row);
     }
@@ -48,7 +52,8 @@ template <class R> struct Work {
     images = scratch.take(inputs), columns = scratch.take(column_size);
     image_tangents = from(SECOND, inputs), column_tangents = from(SECOND, column_size);
     dense = scratch.take(dense_size), dense_tangent = from(SECOND, dense_size);
-    upstream = from(GRADIENTS, in_size), cotangent = from(GRADIENTS, norm_size);
+    upstream = from(GRADIENTS, in_size), below = from(GRADIENTS, in_size);
+    cotangent = from(GRADIENTS, norm_size);
     cotangent_tangent = from(SECOND, norm_size), gradient = from(GRADIENTS, weight_size);
     for (R** v : {&vector_a, &vector_b, &vector_c}) *v = scratch.take(widest);
     totals = scratch.doubles(2 * widest);
