@@ -132,7 +132,8 @@ class PolicyGradientTasks:
         outputs, values = self._now(fast, slow, batch)
         log_p = self._log_p(outputs, batch)
         # Recorded activations are those that played by construction; kernels round otherwise.
-        again = trajectory.trace is None and not self.collector.plays_natively
+        natively = getattr(self.collector, "plays_natively", False)  # any other plays eagerly
+        again = trajectory.trace is None and not natively
         if unmoved and again and batch.played.round_like(log_p):
             check_ratios(((log_p.detach() - trajectory.log_p) * trajectory.mask).abs())
         batch.played.let_go()
