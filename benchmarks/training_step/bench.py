@@ -1,31 +1,45 @@
-"""CPU time of one training iteration, beside a plain autograd loop of the same mathematics.
+"""CPU time of one training iteration, beside other loops of the same mathematics.
 
     OMP_NUM_THREADS=1 python -m benchmarks.training_step.bench
+    OMP_NUM_THREADS=1 python -m benchmarks.training_step.bench --jax path/to/jax/python
     python -m benchmarks.training_step.bench --device cuda --cuda-graph
 
-One iteration is B mazes x T steps, loss, back-propagation through all T steps, clipping, Adam. The
-plain loop plays with a graph, draws from `torch.distributions.Categorical`, and leaves the rest to
-autograd; it uses the same mazes, equations and optimiser. Both are timed in turn, in one process
-and one thread; the table gives medians of CPU time, and the ratio of each pair. On another device
-than the CPU the product is timed alone, by the clock.
+One iteration is B mazes x T steps, loss, back-propagation through all T steps, clipping, Adam:
+with native kernels, eagerly (the same under ``native off``), as a plain loop, and (``--jax``) in
+JAX under one jit. The plain loop plays with a graph, draws from `torch.distributions`, and leaves
+the rest to autograd; all use the same mazes, equations and optimiser. They are timed in turn, each
+in one thread; the table gives medians of CPU time, and of the ratios of each round. On another
+device than the CPU the product is timed alone, by the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from envs import GridMazeVectorEnv, VectorMetaObservation
+from envs import GridMazeVectorEnv, VectorMetaObservation, pillar_maze
+from envs.maze.dynamics import compile_layout
 from metarl.core import scope, stack
 from metarl.core.cuda_graph import Captured
+from metarl.devices import keep_freed_memory
+from metarl.errors import UserError
 from metarl.meta import TwoTimescale, TwoTimescaleSettings
+from metarl.native import Mode, using
+from metarl.nn import CORES as ALL_CORES
 from metarl.nn import GRU, LSTM, RNN, WarpRNN
 from metarl.rl import (
     ActorCriticSettings,
@@ -36,8 +50,19 @@ from metarl.rl import (
 )
 from metarl.train.trainer import Trainer
 
-CORES = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
+PLAIN: dict[str, Any] = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
+"""Cores that peers are written for."""
+
+CORES = {**PLAIN, **{n: ALL_CORES[n] for n in ("plastic", "modulated", "associative")}}
 CPU = torch.device("cpu")
+
+ONE_THREAD = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    # Without these JAX takes fresh pages from the system in every iteration; ours keeps its own.
+    **{"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000"},
+    **{"MALLOC_TOP_PAD_": "268435456", "MALLOC_ARENA_MAX": "1"},
+}
+"""Environment in which JAX computes as we do."""
 
 
 def seeded(num_agents: int, device: torch.device = CPU) -> list[torch.Generator]:
@@ -132,6 +157,118 @@ def cpu_milliseconds(function: Callable[[], object]) -> float:
     return (time.process_time() - started) * 1e3
 
 
+def in_mode(mode: Mode, function: Callable[[], object]) -> Callable[[], object]:
+    """The same with native kernels, or eagerly."""
+
+    def call() -> None:
+        with using(mode):
+            function()
+
+    return call
+
+
+def timed_alike(
+    method: str, sizes: tuple[int, int, int], python: str | None
+) -> dict[str, Callable[[], float]]:
+    """Every implementation that there is: one call is an iteration, and gives its milliseconds."""
+    ways: dict[str, Callable[[], object]] = {
+        "native": in_mode("auto", ours(method, *sizes)),
+        "eager": in_mode("off", ours(method, *sizes)),
+    }
+    if method in PLAIN:
+        ways["plain autograd loop"] = plain(method, *sizes)
+    timed: dict[str, Callable[[], float]] = {
+        name: partial(cpu_milliseconds, way) for name, way in ways.items()
+    }
+    if python is not None and method in PLAIN:
+        for variant in ("through", "hoisted"):
+            timed[f"JAX, {variant}"] = peer(python, method, variant, sizes)
+    return timed
+
+
+def peer(
+    python: str, method: str, variant: str, sizes: tuple[int, int, int]
+) -> Callable[[], float]:
+    """An iteration of `jax_loop` in a process of its own, which first compares gradients."""
+    with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+        np.savez(file, **a_trial(method, *sizes))
+        file.flush()
+        script = Path(__file__).with_name("jax_loop.py")
+        process = subprocess.Popen(
+            [python, "-W", "ignore", script, method, variant, file.name],
+            env={**os.environ, **ONE_THREAD},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said = process.stdout.readline()
+    if not said:
+        raise UserError(f"{python} cannot run JAX: see above; it needs jax and optax")
+    print(f"{method}, JAX, {variant}: gradients differ by {float(said):.1e}", file=sys.stderr)
+    to, back = process.stdin, process.stdout
+
+    def iteration() -> float:
+        print(file=to, flush=True)
+        return float(back.readline())
+
+    return iteration
+
+
+def a_trial(method: str, batch_size: int, horizon: int, hidden: int) -> dict[str, Any]:
+    """One trial of ours, eagerly: weights, what chance decided, and the gradient of its loss."""
+    policy = actor_critic(CORES[method](17, hidden), Categorical(4))
+    params = stack([policy.init(g) for g in seeded(1)])
+    params = {name: p.requires_grad_() for name, p in params.items()}
+    env = make_env(seeded(1), batch_size, horizon)
+    maze: Any = env.unwrapped
+    blocks: list[torch.Tensor] = []
+    draw = maze._next_targets
+
+    def drawn() -> torch.Tensor:
+        blocks.append(draw())
+        return blocks[-1]
+
+    maze._next_targets = drawn
+    noise = torch.distributions.Gumbel(0.0, 1.0).sample((1, horizon, batch_size, 4))  # type: ignore[no-untyped-call]
+    with using("off"):
+        collector = Collector(env, policy, seeded(1), horizon, record=True)
+        collector._noise = lambda: noise  # type: ignore[method-assign]
+        trials = PolicyGradientTasks(collector, ActorCriticSettings())
+        batch = trials.sample(params, {})
+        loss = trials.loss(params, {}, batch).sum()
+        grads = torch.autograd.grad(loss, list(params.values()))
+    tables = compile_layout(pillar_maze(13))
+    targets, goals = torch.cat(blocks)[:horizon], maze.goals
+    return {
+        "next_cell": tables.next_cell,
+        "patch": tables.patch,
+        "start": tables.places.index((6, 6)),
+        "goals": goals.numpy(),
+        "draws": (targets - (targets > goals).long()).numpy(),
+        "noise": noise[0].numpy(),
+        **{f"p.{n}": p.detach()[0].numpy() for n, p in params.items()},
+        **{f"g.{n}": g[0].numpy() for n, g in zip(params, grads, strict=True)},
+    }
+
+
+def floor_milliseconds(method: str, batch_size: int, horizon: int, hidden: int) -> float:
+    """The products of an iteration alone, at the rate of large ones: forward, and twice back."""
+    policy = actor_critic(CORES[method](17, hidden), Categorical(4))
+    params = policy.init(torch.Generator()).values()
+    per_row = sum(p.numel() for p in params if p.dim() > 1)
+    return 6.0 * per_row * batch_size * horizon / flops_per_millisecond()
+
+
+@cache
+def flops_per_millisecond() -> float:
+    """The rate of this machine's best product, one thread."""
+    size = 1024
+    a = torch.rand(size, size)
+    return 2.0 * size**3 / min(cpu_milliseconds(lambda: a @ a) for _ in range(20))
+
+
 def main() -> None:
     """Time every method, print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -141,11 +278,13 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=200)
     parser.add_argument("--hidden", type=int, default=100)
     parser.add_argument("--growth", action="store_true", help="vary B, T, H and the seeds instead")
+    parser.add_argument("--jax", metavar="PYTHON", help="an interpreter that has jax and optax")
     parser.add_argument("--device", type=torch.device, default=CPU)
     parser.add_argument("--cuda-graph", action="store_true", help="each iteration as one graph")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     sizes = (arguments.batch_size, arguments.horizon, arguments.hidden)
     if arguments.growth:
         growth(arguments.methods, sizes, arguments.rounds)
@@ -154,16 +293,24 @@ def main() -> None:
         by_the_clock(arguments)
         return
     print(f"{sizes[0]} mazes x {sizes[1]} steps, hidden {sizes[2]}, one thread, CPU time\n")
-    print("| method | this package, ms | plain autograd loop, ms | ratio |")
-    print("|---|---:|---:|---:|")
+    print("| core | | ms | times native |\n|---|---|---:|---:|")
     for method in arguments.methods:
-        pair = ours(method, *sizes), plain(method, *sizes)
-        for function in pair:
-            function()
-        times = [[cpu_milliseconds(f) for f in pair] for _ in range(arguments.rounds)]
-        a, b = (statistics.median(column) for column in zip(*times, strict=True))
-        ratio = statistics.median(slow / fast for fast, slow in times)
-        print(f"| {method} | {a:.1f} | {b:.1f} | {ratio:.1f} |", flush=True)
+        in_turn(method, sizes, arguments.jax, arguments.rounds)
+    print(f"\nfloor: products at {flops_per_millisecond() / 1e6:.0f} GFLOP/s")
+
+
+def in_turn(method: str, sizes: tuple[int, int, int], python: str | None, rounds: int) -> None:
+    """Time one core's implementations in turn, and print a row for each."""
+    ways = timed_alike(method, sizes, python)
+    for way in ways.values():
+        way(), way()
+    times = [[way() for way in ways.values()] for _ in range(rounds)]
+    for k, name in enumerate(ways):
+        ms = statistics.median(row[k] for row in times)
+        ratio = statistics.median(row[k] / row[0] for row in times)
+        print(f"| {method} | {name} | {ms:.1f} | {ratio:.2f} |", flush=True)
+    floor, native = floor_milliseconds(method, *sizes), statistics.median(r[0] for r in times)
+    print(f"| {method} | floor | {floor:.1f} | {floor / native:.2f} |", flush=True)
 
 
 def by_the_clock(arguments: argparse.Namespace) -> None:
@@ -193,24 +340,27 @@ def growth(methods: list[str], sizes: tuple[int, int, int], rounds: int) -> None
     rows += [(f"T = {t}", (batch, t, hidden), 1) for t in (400, 800)]
     rows += [(f"H = {h}", (batch, horizon, h), 1) for h in (200, 400)]
     rows += [(f"{n} seeds", sizes, n) for n in (2, 4, 8)]
-    print("| method | size | ms | ms a seed | process peak, MB |")
-    print("|---|---|---:|---:|---:|")
+    print("| core | size | native, ms | eager, ms | per seed | process peak, MB | eager |")
+    print("|---|---|---:|---:|---:|---:|---:|")
     context = multiprocessing.get_context("spawn")
     for method in methods:
         for name, size, agents in rows:
-            with context.Pool(1) as pool:
-                ms, peak = pool.apply(measure, (method, size, agents, rounds))
-            row = f"| {method} | {name} | {ms:.1f} | {ms / agents:.1f} | {peak:.0f} |"
-            print(row, flush=True)
+            found = []
+            for mode in ("auto", "off"):
+                with context.Pool(1) as pool:
+                    found.append(pool.apply(measure, (method, size, agents, rounds, mode)))
+            (native, peak), (eager, eager_peak) = found
+            row = f"| {method} | {name} | {native:.1f} | {eager:.1f} | {native / agents:.1f} "
+            print(f"{row}| {peak:.0f} | {eager_peak:.0f} |", flush=True)
 
 
 def measure(
-    method: str, size: tuple[int, int, int], num_agents: int, rounds: int
+    method: str, size: tuple[int, int, int], num_agents: int, rounds: int, mode: Mode
 ) -> tuple[float, float]:
     """Milliseconds of CPU time an iteration, and the process's peak resident memory in MB."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    function = ours(method, *size, num_agents)
+    function = in_mode(mode, ours(method, *size, num_agents))
     function()
     ms = statistics.median(cpu_milliseconds(function) for _ in range(rounds))
     return ms, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
