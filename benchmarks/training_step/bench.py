@@ -38,7 +38,7 @@ from metarl.core.cuda_graph import Captured
 from metarl.devices import keep_freed_memory
 from metarl.errors import UserError
 from metarl.meta import TwoTimescale, TwoTimescaleSettings
-from metarl.native import Mode, using
+from metarl.native import Mode, recorded, using
 from metarl.nn import CORES as ALL_CORES
 from metarl.nn import GRU, LSTM, RNN, WarpRNN
 from metarl.rl import (
@@ -157,23 +157,13 @@ def cpu_milliseconds(function: Callable[[], object]) -> float:
     return (time.process_time() - started) * 1e3
 
 
-def in_mode(mode: Mode, function: Callable[[], object]) -> Callable[[], object]:
-    """The same with native kernels, or eagerly."""
-
-    def call() -> None:
-        with using(mode):
-            function()
-
-    return call
-
-
 def timed_alike(
     method: str, sizes: tuple[int, int, int], python: str | None
 ) -> dict[str, Callable[[], float]]:
     """Every implementation that there is: one call is an iteration, and gives its milliseconds."""
     ways: dict[str, Callable[[], object]] = {
-        "native": in_mode("auto", ours(method, *sizes)),
-        "eager": in_mode("off", ours(method, *sizes)),
+        "native": ours(method, *sizes),
+        "eager": using("off")(ours(method, *sizes)),
     }
     if method in PLAIN:
         ways["plain autograd loop"] = plain(method, *sizes)
@@ -294,9 +284,12 @@ def main() -> None:
         return
     print(f"{sizes[0]} mazes x {sizes[1]} steps, hidden {sizes[2]}, one thread, CPU time\n")
     print("| core | | ms | times native |\n|---|---|---:|---:|")
-    for method in arguments.methods:
-        in_turn(method, sizes, arguments.jax, arguments.rounds)
-    print(f"\nfloor: products at {flops_per_millisecond() / 1e6:.0f} GFLOP/s")
+    with recorded() as ran:
+        for method in arguments.methods:
+            in_turn(method, sizes, arguments.jax, arguments.rounds)
+    print(
+        f"\nfloor: products at {flops_per_millisecond() / 1e6:.0f} GFLOP/s; native: {ran.kernels}"
+    )
 
 
 def in_turn(method: str, sizes: tuple[int, int, int], python: str | None, rounds: int) -> None:
@@ -360,7 +353,7 @@ def measure(
     """Milliseconds of CPU time an iteration, and the process's peak resident memory in MB."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    function = in_mode(mode, ours(method, *size, num_agents))
+    function = using(mode)(ours(method, *size, num_agents))
     function()
     ms = statistics.median(cpu_milliseconds(function) for _ in range(rounds))
     return ms, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
