@@ -48,6 +48,7 @@ class SequenceShape(NamedTuple):
         num_hidden: H.
         num_outputs: O, numbers that are read from an output; 0: none.
         kept: Whether the activations of every step are kept, for a way back.
+        options: What the cell is told besides, see there.
     """
 
     num_agents: int
@@ -57,6 +58,7 @@ class SequenceShape(NamedTuple):
     num_hidden: int
     num_outputs: int = 0
     kept: bool = True
+    options: tuple[int, ...] = ()
 
 
 class Choice:
@@ -105,7 +107,7 @@ class Run:
         self._weight_sizes = list(counts[: functions.weights(self._shape, counts)])
         views = (View * MOST_STATES)()
         functions.describe(self._shape, self._memory, views)
-        self._views = [view for view in views if view.width]
+        self._output, *self._views = (view for view in views if view.width)
         self.version = 0
         self._begun = 0  # the step whose states were put there
         if not shape.kept:
@@ -114,7 +116,7 @@ class Run:
     @property
     def outputs(self) -> Tensor:
         """Outputs of all steps, a view ``[N, T, B, H]``."""
-        return self._after(0, 0, self.shape.num_steps)
+        return self._after(self._output, 0, self.shape.num_steps)
 
     @property
     def readouts(self) -> Tensor:
@@ -125,7 +127,7 @@ class Run:
 
     def states(self, t: int) -> tuple[Tensor, ...]:
         """States after step t, views ``[N, B, ...]``."""
-        return tuple(self._after(k, t, t + 1).squeeze(1) for k in range(len(self._views)))
+        return tuple(self._after(view, t, t + 1).squeeze(1) for view in self._views)
 
     def load(self, fused: Sequence[Tensor]) -> None:
         """Read the weights, ``[N, ...]`` each; with a readout, its weight and bias last.
@@ -289,16 +291,16 @@ class Run:
 
     def _part(self, done: int) -> None:
         """Give outputs memory of their own; those of the first steps are there already."""
-        joint = [k for k, view in enumerate(self._views) if view.joint]
-        before = [self._after(k, 0, done) for k in joint] if done else []
+        joint = [view for view in self._views if view.joint]
+        before = [self._after(view, 0, done) for view in joint] if done else []
         self._parted = self._allocated("parted")
         self._memory.parted = self._parted.data_ptr()
-        for k, values in zip(joint, before, strict=bool(before)):
-            self._after(k, 0, done).copy_(values)
+        for view, values in zip(joint, before, strict=bool(before)):
+            self._after(view, 0, done).copy_(values)
 
-    def _after(self, k: int, start: int, stop: int) -> Tensor:
-        """View of state k after steps ``start`` to ``stop``, ``[N, T, B, ...]``."""
-        shape, view = self.shape, self._views[k]
+    def _after(self, view: View, start: int, stop: int) -> Tensor:
+        """The outputs or a state after steps ``start`` to ``stop``, ``[N, T, B, ...]``."""
+        shape = self.shape
         size = shape.num_agents, stop - start, shape.batch_size, *view.shape
         if self._parted is None or not view.joint:
             inner = (view.apart, 1) if view.apart else (1,)

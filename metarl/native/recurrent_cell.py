@@ -13,6 +13,9 @@ from metarl.native.mode import kernels
 from metarl.native.plain import SUFFIXES
 from metarl.native.world import World
 
+NUM_OPTIONS = 3
+"""Numbers that a cell may be told beside the sizes of every cell."""
+
 
 class Shape(Structure):
     """Sizes of a call, the same for every agent."""
@@ -23,7 +26,7 @@ class Shape(Structure):
             *("agents", "steps", "batch", "inputs", "hidden", "outputs"),
             *("segment", "kept"),
         )
-    ]
+    ] + [("options", c_int64 * NUM_OPTIONS)]
 
 
 class Sizes(Structure):

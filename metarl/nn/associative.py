@@ -17,27 +17,29 @@ v_t lets an action and a reward meet. A network of gates has to learn first to b
 Deviation: keys of their own, and any normalisation of what is read, are left out.
 
 Nothing but M runs through time, so that `sequence` is a few products over all steps at once, and
-the order of differentiation is free.
+the order of differentiation is free. What a kernel has recorded is differentiated once.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.recurrent import RecurrentCore, State, Weights, uniform
+from metarl.nn.native_core import NativeCore
+from metarl.nn.native_trace import NativeTrace
+from metarl.nn.recurrent import State, Weights, uniform
 from metarl.nn.trace import NO_SLOT, Trace
 
 NAMES = ("query", "query_bias", "value", "gate", "weight_mh", "weight_ih", "bias")
 
 
 @dataclass(frozen=True)
-class AssociativeMemory(RecurrentCore):
+class AssociativeMemory(NativeCore):
     """I inputs, H hidden units, and a memory of K keys by V values.
 
     Attributes:
@@ -53,6 +55,13 @@ class AssociativeMemory(RecurrentCore):
     key_size: int = 32
     value_size: int = 32
     compress_read: bool = False
+
+    native: ClassVar[str | None] = "associative"
+
+    @property
+    def native_options(self) -> tuple[int, ...]:
+        """K, V, and whether reads are compressed."""
+        return self.key_size, self.value_size, int(self.compress_read)
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Queries large enough that different states ask differently; the rest in 1/sqrt(in)."""
@@ -79,7 +88,7 @@ class AssociativeMemory(RecurrentCore):
         size = weights[0].shape[0], batch_size, self.key_size
         return weights[0].new_zeros(size), weights[0].new_zeros(*size, self.value_size)
 
-    def step(
+    def eager_step(
         self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The equations of the module's docstring."""
@@ -88,6 +97,33 @@ class AssociativeMemory(RecurrentCore):
         memory = memory + before.unsqueeze(-1) * value.unsqueeze(-2)  # [N, B, K, V]
         read = (query.unsqueeze(-2) @ memory).squeeze(-2)  # [N, B, V]
         return self._output(weights, read, x), (query, memory)
+
+    @torch.no_grad()
+    def record(
+        self,
+        weights: Weights,
+        inputs: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Trace:
+        """The trace of whole sequences, which only a kernel writes."""
+        trace = super().record(weights, inputs, state, starts, trace)
+        if isinstance(trace, NativeTrace):
+            trace.record(weights, inputs, state, starts)
+        return trace
+
+    def once(
+        self,
+        params: Params,
+        inputs: Tensor,
+        state: State | None,
+        starts: Tensor | None,
+        memory: Trace,
+    ) -> Tensor:
+        """Record the sequence in the memory, where a kernel does, and go back with it."""
+        self.record(self.fuse(params), inputs, state, starts, memory)
+        return self.sequence(params, inputs, state, starts, memory)
 
     def sequence(
         self,
@@ -103,6 +139,8 @@ class AssociativeMemory(RecurrentCore):
         Costs T^2 numbers per trial where one step after another costs T K V.
         """
         weights = self.fuse(params)
+        if isinstance(trace, NativeTrace) and not any(s.requires_grad for s in state or ()):
+            return self.recorded(weights, inputs, starts, trace)
         num_tasks, num_steps, batch_size, _ = inputs.shape
         x = inputs.transpose(1, 2).flatten(1, 2)  # [N, B * T, I]
         shape = num_tasks, batch_size, num_steps, -1

@@ -6,25 +6,24 @@ steps at a time, and forms each weight gradient as one product over the steps of
 instead of having autograd keep and replay tens of thousands of small operations. Given no slot, the
 same step is differentiated by autograd; tests hold the two together in float64.
 
-A core may have a kernel (`FusedCore.native`) that does the same in C++; `FusedCore.new_trace` then
-makes a trace that the kernel writes, and what is done with this trace is done by the kernel.
+A core may have a kernel that does the same in C++ (`nn.native_core`).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from metarl.core import Params, along
-from metarl.native.mode import eagerly
-from metarl.nn.native_trace import NativeSlot, NativeTrace
-from metarl.nn.recurrent import RecurrentCore, State, Weights, emptied
-from metarl.nn.trace import NO_SLOT, Trace, TraceSpec, outputs_trace, segment_length
+from metarl.nn.native_core import NativeCore
+from metarl.nn.native_trace import NativeTrace
+from metarl.nn.recurrent import State, Weights, emptied
+from metarl.nn.trace import Trace, TraceSpec, outputs_trace, segment_length
 
 
 @dataclass(frozen=True)
@@ -49,31 +48,11 @@ class Past:
         return values.masked_fill(along(self.starts[:, t], values), 0)
 
 
-class FusedCore(RecurrentCore):
+class FusedCore(NativeCore):
     """A core whose back-propagation through time is written by hand.
 
     Its empty state is zero, and the first tensor of its state is its output.
-
-    Attributes:
-        native: Name of the core's kernel (`metarl.native.recurrent`), None: it has none. It counts
-            for the class that says it, not for those derived from it, whose equations may differ.
     """
-
-    native: ClassVar[str | None] = None
-
-    @abstractmethod
-    def eager_step(
-        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
-    ) -> tuple[Tensor, State]:
-        """The equations of `step`, in operations of torch."""
-
-    def step(
-        self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
-    ) -> tuple[Tensor, State]:
-        """One step: the kernel's where it is given a slot of the kernel's trace."""
-        if isinstance(slot, NativeSlot):
-            return slot.step(weights, x, state)
-        return self.eager_step(weights, x, state, slot)
 
     @abstractmethod
     def trace_spec(self) -> TraceSpec:
@@ -128,19 +107,10 @@ class FusedCore(RecurrentCore):
             part: The segment.
         """
 
-    def new_trace(self, shape: tuple[int, int, int], like: Tensor, num_readouts: int = 0) -> Trace:
-        """Allocate a trace for (N, T, B), and the gradients of one segment.
-
-        Args:
-            shape: (N, T, B).
-            like: Tensor that gives dtype and device.
-            num_readouts: Numbers that a kernel is to read from every output, see `read`.
-        """
-        native = self._native_trace(shape, like, num_readouts, kept=True)
-        if native is not None:
-            return native
+    def eager_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+        """Allocate a trace for (N, T, B), and the gradients of one segment."""
         num_tasks, num_steps, batch_size = shape
-        trace = super().new_trace(shape, like)
+        trace = super().eager_trace(shape, like)
         length = segment_length(num_steps)
         gradients = Trace(self.gradient_spec(), (num_tasks, length, batch_size), length, like)
         starts = range(0, num_steps, length)
@@ -149,46 +119,9 @@ class FusedCore(RecurrentCore):
             segment.gradients = gradients.part(0, len(segment.slots))
         return trace
 
-    def new_outputs(
-        self, shape: tuple[int, int, int], like: Tensor, num_readouts: int = 0
-    ) -> Trace:
+    def eager_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
         """Allocate a trace of ``"h"`` alone."""
-        native = self._native_trace(shape, like, num_readouts, kept=False)
-        return native or outputs_trace(shape, self.hidden_size, like)
-
-    def _native_trace(
-        self, shape: tuple[int, int, int], like: Tensor, num_readouts: int, *, kept: bool
-    ) -> NativeTrace | None:
-        """A trace for the kernel of this very class, where it has one that runs here."""
-        cell = vars(type(self)).get("native")
-        if cell is None:
-            eagerly(f"the core {type(self).__name__} has no kernel")
-            return None
-        sizes = self.input_size, self.hidden_size
-        return NativeTrace.of(cell, shape, sizes, like, kept=kept, num_readouts=num_readouts)
-
-    def read(
-        self,
-        weights: Weights,
-        inputs: Tensor,
-        state: State | None,
-        starts: Tensor | None,
-        trace: NativeTrace,
-    ) -> Tensor:
-        """What a kernel has read from the outputs of a recorded sequence, differentiable once.
-
-        Args:
-            weights: Weights that `fuse` returned, then weight ``[N, H, O]`` and bias ``[N, O]``.
-            inputs: ``[N, T, B, I]``.
-            state: State that the sequence began with.
-            starts: Where it was emptied.
-            trace: The recorded sequence, of O readouts.
-
-        Returns:
-            ``W h + b``, ``[N, T, B, O]``, laid out as ``[N, O, T, B]``.
-        """
-        output: Tensor = _Read.apply(trace, Past(state, starts), inputs, *weights)  # type: ignore[no-untyped-call]
-        return output
+        return outputs_trace(shape, self.hidden_size, like)
 
     @torch.no_grad()
     def record(
@@ -304,31 +237,6 @@ class _Replay(torch.autograd.Function):
             ctx.saved_tensors, ctx.trace, ctx.past, grad, inputs=ctx.needs_input_grad[3]
         )
         return None, None, None, grad_inputs, *grads
-
-
-class _Read(torch.autograd.Function):
-    """What a kernel has read from the outputs of a recorded sequence, with its backward pass."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, trace: NativeTrace, past: Past, inputs: Tensor, *weights: Tensor
-    ) -> Tensor:
-        ctx.trace, ctx.past, ctx.version = trace, past, trace.version
-        ctx.save_for_backward(*weights)
-        return trace.readouts()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.trace.check_version(ctx.version)
-        grads, grad_inputs = ctx.trace.backward(
-            ctx.saved_tensors,
-            ctx.past.starts,
-            grad,
-            inputs=ctx.needs_input_grad[2],
-            by_readout=True,
-        )
-        return None, None, grad_inputs, *grads
 
 
 def add_outer(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Traces that kernels write: the same sequences, in memory that only they understand.
 
-A core that has a kernel says so in one attribute, ``native``; `FusedCore` then asks for a
+A core that has a kernel says so in one attribute, ``native``; `NativeCore` then asks for a
 `NativeTrace` where it would make a `Trace`, and everything else follows from the trace: a step that
 is given one of its slots is the kernel's, and so is the way back through it. Where there is no
 kernel (no compiler, another device, another precision, switched off), it makes a `Trace`.
@@ -56,6 +56,7 @@ class NativeTrace(Trace):
         *,
         kept: bool,
         num_readouts: int = 0,
+        options: tuple[int, ...] = (),
     ) -> NativeTrace | None:
         """Allocate a trace; None: there is no kernel for tensors like this one.
 
@@ -66,6 +67,7 @@ class NativeTrace(Trace):
             like: Tensor that gives dtype and device.
             kept: Whether every step's activations are, or only the outputs.
             num_readouts: Numbers that are read from every output.
+            options: What the kernel is told besides.
         """
         if like.dtype not in SUFFIXES or not has_address(like):
             kind = f"{type(like).__name__} of {like.dtype} on {like.device}"
@@ -76,7 +78,7 @@ class NativeTrace(Trace):
         functions = recurrent_cell(cell, like.dtype)
         if functions is None:
             return None
-        return cls(Run(functions, SequenceShape(*shape, *sizes, num_readouts, kept)))
+        return cls(Run(functions, SequenceShape(*shape, *sizes, num_readouts, kept, options)))
 
     def __getitem__(self, name: str) -> Tensor:
         """The outputs of all steps, ``[N, T, B, H]``."""

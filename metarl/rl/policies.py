@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
-from metarl.nn import MLP, FusedCore, Network, RecurrentCore, Trace, WarpMLP
+from metarl.nn import MLP, Network, RecurrentCore, Trace, WarpMLP
+from metarl.nn.native_core import NativeCore
 from metarl.nn.native_trace import NativeTrace
 from metarl.nn.recurrent import State, Weights, emptied
 from metarl.nn.trace import NO_SLOT
@@ -186,7 +187,7 @@ class Policy:
             weight = weight.transpose(1, 2).contiguous()  # [N, A + 1, H]
             return torch.baddbmm(bias.unsqueeze(-1), weight, seen.transpose(1, 2))
         assert isinstance(native, NativeTrace)
-        assert isinstance(self.core, FusedCore)
+        assert isinstance(self.core, NativeCore)
         if native is trace and not torch.is_grad_enabled():
             read = native.readouts()  # as they were said while it was recorded
         else:
@@ -196,7 +197,7 @@ class Policy:
                 if native is memory:
                     with torch.no_grad():
                         self.core.record(weights, seen, state, starts, native)
-                read = self.core.read(weights, seen, state, starts, native)
+                read = self.core.read(weights, seen, starts, native)
         return read.permute(0, 3, 1, 2).flatten(2)  # [N, T, B, A + 1]
 
     def _seen(
@@ -270,7 +271,7 @@ class Policy:
         Where a kernel writes it, the heads are read with it. None: there is no core.
         """
         core = self.core
-        if isinstance(core, FusedCore):
+        if isinstance(core, NativeCore):
             new = core.new_outputs if outputs_only else core.new_trace
             return new(shape, like, self.num_readouts)
         if core is None:

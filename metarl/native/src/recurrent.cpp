@@ -1,4 +1,5 @@
 // The recurrent cells, in both precisions, as functions that ctypes calls.
+#include "associative.h"
 #include "backward.h"
 #include "gru.h"
 #include "lstm.h"
@@ -52,6 +53,7 @@ using namespace metarl;
   METARL_CELL_OF(name, d, double, Cell)
 
 extern "C" {
+METARL_CELL(associative, Associative)
 METARL_CELL(modulated, ModulatedPlastic)
 METARL_CELL(plastic, Plastic)
 METARL_CELL(rnn, Rnn)

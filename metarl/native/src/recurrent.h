@@ -16,6 +16,7 @@ struct Shape {
   Size agents, steps, batch, inputs, hidden, outputs;
   Size segment;  // steps whose gradients are kept until they are multiplied with the inputs
   Size kept;     // 1: the activations of every step are kept; 0: those of the last one
+  Size options[3];  // of the cell, see there
 };
 
 // Memory of all agents, agent after agent; sizes are those of `Sizes`.
@@ -285,23 +286,29 @@ template <class R, class Cell> Sizes sizes_of(const Shape& shape) {
           shape.steps * shape.batch * padded<R>(shape.outputs), work.used};
 }
 
-// Where the numbers of a state lie in one agent's memory: of step t, sequence b at
-// offset + t * step + b * row. What is called the state before step T is that after the last one.
+// Where the outputs, or the numbers of a state, lie in one agent's memory: those after step t, of
+// sequence b, at offset + ceil((t + 1) / every) * step + b * row.
 struct View {
   Size offset, step, row, width, joint;  // joint: 1 where it is part of the joint input
   Size lines, apart, every;
 };
 
+// The view of the outputs, then those of the states.
 template <class R, class Cell>
 void describe(const Shape& shape, const Memory<R>& memory, View* views) {
   Agent<R, Cell> agent(shape, memory, Sizes{}, 0);
-  const auto first = agent.cell.states(0);
-  for (std::size_t k = 0; k < first.size(); k++) {
-    const Rows<R>& rows = first[k];
-    const R *joint = agent.cell.before(0), *second = agent.cell.states(rows.every)[k].at;
-    const bool is_joint = rows.at >= joint && rows.at < joint + agent.cell.stride;
-    views[k] = {rows.at - memory.trace, second - rows.at, rows.stride, rows.width,
-                is_joint,               rows.lines,       rows.apart,  rows.every};
+  const Cell& cell = agent.cell;
+  const R* joint = cell.before(0);
+  auto view = [&](const Rows<R>& rows, const R* next) {
+    const bool is_joint = rows.at >= joint && rows.at < joint + cell.stride;
+    *views++ = {rows.at - memory.trace, next - rows.at, rows.stride, rows.width,
+                is_joint,               rows.lines,     rows.apart,  rows.every};
+  };
+  R *first = cell.output(0), *second = cell.output(1);
+  view({first - (second - first), cell.after_stride(), shape.hidden}, first);
+  for (std::size_t k = 0; k < cell.states(0).size(); k++) {
+    const Rows<R> rows = cell.states(0)[k];
+    view(rows, cell.states(rows.every)[k].at);
   }
 }
 

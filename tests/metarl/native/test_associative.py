@@ -1,0 +1,138 @@
+"""The associative memory's kernel: the eager core's function, recorded and gone back through."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl.native import kernels, using
+from metarl.nn import AssociativeMemory
+from metarl.nn.native_trace import NativeTrace
+from tests.metarl.nn.gradients import gradients, random_inputs, stacked_params
+
+pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+
+Sizes = tuple[int, int, int, int]
+Shape = tuple[int, int, int]
+SIZES = [(1, 1, 1, 1), (5, 4, 3, 2), (17, 33, 19, 9), (9, 16, 16, 8), (3, 20, 5, 40)]
+SHAPES = [(1, 1, 1), (2, 5, 3), (1, 23, 29), (3, 2, 50)]
+
+
+def native_trace(core: AssociativeMemory, shape: Shape, like: Tensor) -> NativeTrace:
+    trace = core.new_trace(shape, like)
+    assert isinstance(trace, NativeTrace)
+    return trace
+
+
+def begun(core: AssociativeMemory, shape: Shape) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Some state, and starts, of which one is before the first step."""
+    generator = torch.Generator().manual_seed(6)
+    empty = core.initial_state(core.fuse(stacked_params(core, shape[0])), shape[2])
+    state = tuple(0.5 * torch.randn(s.shape, generator=generator).double() for s in empty)
+    starts = torch.rand(shape, generator=generator) < 0.2
+    starts[0, 0, 0] = True
+    return state, starts
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_outputs_and_gradients_are_those_of_the_equations(
+    sizes: Sizes, shape: Shape, goes_on: bool, compress: bool
+) -> None:
+    core = AssociativeMemory(*sizes, compress)
+    params, inputs = stacked_params(core, shape[0]), random_inputs(core, shape)
+    state, starts = begun(core, shape) if goes_on else (None, None)
+    trace = native_trace(core, shape, inputs)
+    native = core.once(params, inputs, state, starts, trace)
+    wanted = core.unrolled(params, inputs, state, starts)
+    torch.testing.assert_close(native, wanted, rtol=1e-12, atol=1e-12)
+    expected = gradients(wanted, params, inputs)
+    for name, found in gradients(native, params, inputs).items():
+        scale = float(expected[name].abs().max())
+        torch.testing.assert_close(found, expected[name], rtol=0, atol=1e-12 * (1 + scale))
+    outputs = core.new_outputs(shape, inputs)
+    core.record(core.fuse(params), inputs, state, starts, outputs)
+    assert torch.equal(outputs["h"], trace["h"])
+
+
+def test_gradients_by_the_state_before_the_first_step() -> None:
+    core, shape = AssociativeMemory(5, 7, 3, 4), (2, 6, 3)
+    params, inputs = stacked_params(core, 2), random_inputs(core, shape)
+    state, starts = begun(core, shape)
+    state = tuple(s.requires_grad_() for s in state)
+    outputs = core.unrolled(params, inputs, state, starts)
+    wanted = torch.autograd.grad(outputs, state, torch.ones_like(outputs))
+    trace = native_trace(core, shape, inputs)
+    core.record(core.fuse(params), inputs, state, starts, trace)
+    grad = torch.ones_like(outputs)
+    _, _, found = trace.run.backward(core.fuse(params), starts, grad, states=True)
+    for got, want in zip(found, wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+    eager = core.sequence(params, inputs, state, starts, trace)  # a gradient goes by the state
+    torch.testing.assert_close(eager, outputs, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.grad(eager.sum(), state[1])[0].any()
+
+
+def test_steps_one_by_one_are_the_sequence_whatever_the_company() -> None:
+    core, shape = AssociativeMemory(5, 7, 3, 4), (1, 6, 53)
+    params = {n: p.detach().float() for n, p in stacked_params(core, 1).items()}
+    inputs, weights = random_inputs(core, shape).detach().float(), core.fuse(params)
+    recorded = core.record(weights, inputs)
+    trace, state = native_trace(core, shape, inputs), core.initial_state(weights, 53)
+    for t, x in enumerate(inputs.unbind(1)):
+        _, state = core.step(weights, x, tuple(s.view_as(s) for s in state), trace.slots[t])
+    assert torch.equal(trace["h"], recorded["h"])
+    alone = core.record(weights, inputs[:, :, 40:])
+    assert torch.equal(alone["h"], recorded["h"][:, :, 40:])
+    with using("off"):
+        eager = core.initial_state(weights, 53)
+        for x in inputs.unbind(1):
+            h, eager = core.step(weights, x, eager)
+    for native, wanted in zip((recorded["h"][:, -1], *state), (h, *eager), strict=True):
+        torch.testing.assert_close(native, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_seen_and_does_not_outlive_its_sequence(value: float) -> None:
+    core, shape = AssociativeMemory(5, 7, 3, 4), (1, 6, 3)
+    params, inputs = stacked_params(core, 1), random_inputs(core, shape)
+    broken = inputs.detach().clone()
+    broken[0, 2, 1, 3] = value
+    broken.requires_grad_()
+    trace = native_trace(core, shape, inputs)
+    native = core.once(params, broken, None, None, trace)
+    wanted = core.unrolled(params, broken)
+    torch.testing.assert_close(native, wanted, equal_nan=True, rtol=1e-11, atol=1e-11)
+    found, expected = (gradients(outputs, params, broken) for outputs in (native, wanted))
+    for name, want in expected.items():
+        assert torch.equal(found[name].isfinite(), want.isfinite()), name
+    again = gradients(core.once(params, inputs, None, None, trace), params, inputs)
+    fresh = native_trace(core, shape, inputs)
+    clean = gradients(core.once(params, inputs, None, None, fresh), params, inputs)
+    assert all(torch.equal(again[name], want) for name, want in clean.items())
+
+
+def test_a_recorded_sequence_is_differentiated_once_and_any_other_at_will() -> None:
+    core, shape = AssociativeMemory(3, 4, 3, 2), (1, 3, 2)
+    params, inputs = stacked_params(core, 1), random_inputs(core, shape)
+    trace = core.record(core.fuse(params), inputs)
+    loss = core.sequence(params, inputs, trace=trace).square().sum()
+    (grad,) = torch.autograd.grad(loss, params["value"], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+    loss = core.sequence(params, inputs).square().sum()
+    (grad,) = torch.autograd.grad(loss, params["value"], create_graph=True)
+    grad.sum().backward()
+
+
+def test_an_eager_trace_has_no_outputs_to_be_taken_for_recorded_ones() -> None:
+    core = AssociativeMemory(3, 4, 3, 2)
+    with using("off"):
+        for trace in (
+            core.new_trace((1, 3, 2), torch.zeros(1)),
+            core.new_outputs((1, 3, 2), torch.zeros(1)),
+        ):
+            assert "h" not in trace
