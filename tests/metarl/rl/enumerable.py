@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -100,6 +100,7 @@ class EveryTrajectory:
 
     mdp: TinyMDP
     policy: Policy
+    plays_natively: ClassVar[bool] = False
 
     @property
     def num_tasks(self) -> int:
