@@ -90,7 +90,7 @@ class Run:
         """Allocate the memory."""
         self.shape, self.dtype, self._functions = shape, functions.dtype, functions
         segment = min(shape.num_steps, max(1, SEGMENT_ROWS // max(shape.batch_size, 1)))
-        self._shape = Shape(*shape[:6], max(segment, 1), shape.kept)
+        self._shape = Shape(*shape[:6], max(segment, 1), shape.kept, shape.options)
         self._sizes = Sizes()
         functions.sizes(self._shape, self._sizes)
         self._weights, self._trace, self._readout = (
