@@ -266,14 +266,14 @@ def _maze_by_maze(summary: Mapping[str, Any]) -> Iterator[str]:
             f"    {maze} ({figures['num_trials']}): return {in_digits(figures['mean_return'])},"
             f" floor {in_digits(figures['random_return'])},"
             f" explorer {in_digits(figures['explorer_return'])},"
-            f" score {figures['normalised_score']:.3f}, found {100 * figures['success']:.0f} %"
+            f" score {_number(figures['normalised_score'], '.3f')}, found {100 * figures['success']:.0f} %"
         )
     for family, figures in summary.get("per_family", {}).items():
         score, found = figures["normalised_score"], figures["success"]
-        yield f"    {family}: score {score:.3f}, found {100 * found:.0f} %"
+        yield f"    {family}: score {_number(score, '.3f')}, found {100 * found:.0f} %"
     if "per_family" in summary:
         score, found = (summary[f"{n}_over_families"] for n in ("normalised_score", "success"))
-        yield f"    every family alike: score {score:.3f}, found {100 * found:.0f} %"
+        yield f"    every family alike: score {_number(score, '.3f')}, found {100 * found:.0f} %"
 
 
 def _number_of(summary: Mapping[str, Any]) -> str:

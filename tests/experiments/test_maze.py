@@ -15,6 +15,7 @@ import torch
 
 from envs.maze import anchors as oracle
 from envs.problems import HiddenGoals
+from experiments.environments import Room
 from experiments.maze import RECIPE, defaults
 from experiments.maze_settings import CORES
 from metarl.core import num_parameters, partition
@@ -60,7 +61,7 @@ def test_long_planning_before_training_is_announced(monkeypatch, capsys):
     from experiments.maze import beside
 
     returns = oracle.ReferenceReturns(1.0, 2.0, 3.0, 4.0)
-    monkeypatch.setattr("experiments.maze.reference_returns", lambda *_, **__: returns)
+    monkeypatch.setattr("envs.maze.problems.reference_returns", lambda *_, **__: returns)
     beside(replace(defaults(), environment=HiddenGoals(size=13)))
     assert not capsys.readouterr().err
     beside(replace(defaults(), environment=HiddenGoals(size=15)))
@@ -370,7 +371,7 @@ def test_the_config_gives_the_settings_back(trained):
     assert settings == replace(
         defaults(),
         run_dir=trained.path,
-        environment=HiddenGoals(size=5, horizon=12),
+        environment=Room(size=5, horizon=12),
         batch_size=3,
         hidden_size=6,
         iterations=30,
@@ -439,7 +440,10 @@ def test_paper_preset_trains(tmp_path):
         (["train", "--batch-size", "-3"], "--batch-size must be at least 1, got -3"),
         (["train", "--seeds", "1", "1"], "--seeds must be different"),
         (["train", "--reward", "0"], "--reward must be above 0, got 0.0"),
-        (["train", "--wall-penalty", "-1"], "--wall-penalty is taken off: at least 0, got -1.0"),
+        (
+            ["train", "--wall-penalty", "-1"],
+            "--wall-penalty must be finite and at least 0, got -1.0",
+        ),
         (["train", "--learner.fast.lr", "1"], "--learner.fast.lr is --lr since version 0.2"),
         (["train", "--lr", "-1"], "lr must be finite and at least 0, got -1.0"),
         (["train", "--beta2", "1"], "beta2 must lie in [0, 1), got 1.0"),

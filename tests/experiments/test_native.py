@@ -21,6 +21,7 @@ def kernels_that_training_asks_for(monkeypatch):
     monkeypatch.delenv("METARL_NATIVE", raising=False)
     monkeypatch.setattr(mode, "library", lambda name: "the library")
     monkeypatch.setattr(mode, "built_by", lambda name: "g++ 1.0")
+    monkeypatch.setattr("metarl.native.mlp.kernels", lambda name: None)
     step = Trainer.step
 
     def asking(self, tasks):
