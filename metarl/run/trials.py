@@ -262,11 +262,12 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
 def _maze_by_maze(summary: Mapping[str, Any]) -> Iterator[str]:
     """Lines about the named mazes, if there are some."""
     for maze, figures in summary.get("per_maze", {}).items():
+        score = _number(figures["normalised_score"], ".3f")
         yield (
             f"    {maze} ({figures['num_trials']}): return {in_digits(figures['mean_return'])},"
             f" floor {in_digits(figures['random_return'])},"
             f" explorer {in_digits(figures['explorer_return'])},"
-            f" score {_number(figures['normalised_score'], '.3f')}, found {100 * figures['success']:.0f} %"
+            f" score {score}, found {100 * figures['success']:.0f} %"
         )
     for family, figures in summary.get("per_family", {}).items():
         score, found = figures["normalised_score"], figures["success"]
