@@ -16,7 +16,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all test-pythons wheel-test sanitize check lint types imports \
-  format bench clean
+  format bench docs clean
 
 help: ## list the commands
 	@echo "metarl: agents that learn a new maze within one trial"; echo
@@ -99,7 +99,12 @@ bench: $(READY) ## measure the speed on this machine
 	@echo "==> Benchmarks"
 	@$(PYTHON) -m benchmarks
 
+docs: $(READY) ## build the documentation into site/ (needs no network)
+	@echo "==> Documentation"
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
+	@echo "Done: open site/index.html"
+
 clean: ## remove caches and build products (keeps runs/ and .venv/)
-	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist site *.egg-info
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Removed caches and build products."

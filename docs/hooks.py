@@ -1,0 +1,106 @@
+"""Pages of the documentation that are made: results, and the API reference.
+
+Results are the pages of `benchmarks/`, with their pictures and tables as they stand there. The API
+reference has a page for each package, made from its docstrings. Both are given to MkDocs as files;
+nothing is written into `docs/`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = "benchmarks"
+
+SHOWN = {".md", ".png", ".gif", ".csv"}
+"""Endings of the files of `benchmarks/` that pages show or link to."""
+
+PACKAGES = {
+    "metarl": (
+        "modules",
+        "experiment",
+        "methods",
+        "meta",
+        "rl",
+        "supervised",
+        "core",
+        "nn",
+        "train",
+        "evaluate",
+        "compare",
+        "stats",
+        "plots",
+        "runs",
+        "sb3",
+        "zoo",
+    ),
+    "envs": ("maze", "minigrid", "bandit", "mdp", "grid_navi", "point", "wrappers", "base"),
+}
+"""What the API reference describes: packages, and modules that are their own."""
+
+UP_TO_BENCHMARKS = re.compile(r"\]\(\.\./((?:\.\./)*benchmarks/)")
+"""A link from a page of `docs/` to `benchmarks/`, which on the site stands beside those pages."""
+
+TO_CODE = re.compile(r"\[([^\]]*)\]\(\.\./\.\./[^)]*\.py\)")
+"""A link from a page of results to code, which is not on the site."""
+
+TO_FOLDER = re.compile(r"\]\(\.\./(\w+)/?\)")
+"""A link from a page of results to the folder of another."""
+
+
+def on_config(config: Any) -> Any:
+    """Append results and API reference to the navigation."""
+    results = [{_title(page): _uri(page)} for page in _result_pages()]
+    reference = [
+        {f"{top}.{name}": f"api/{top}.{name}.md"} for top, names in PACKAGES.items() for name in names
+    ]
+    config.nav = [*config.nav, {"Results": results}, {"API reference": reference}]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the files of the results, and the pages of the API reference."""
+    for path in sorted((ROOT / BENCHMARKS).glob("*/*")):
+        if path.suffix in SHOWN:
+            files.append(File.generated(config, _uri(path), abs_src_path=str(path)))
+    for top, names in PACKAGES.items():
+        for name in names:
+            content = "\n\n".join([f"# `{top}.{name}`", *_members(top, name)]) + "\n"
+            files.append(File.generated(config, f"api/{top}.{name}.md", content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Turn links that are written for the repository into ones of the site."""
+    if not page.file.src_uri.startswith(f"{BENCHMARKS}/"):
+        return UP_TO_BENCHMARKS.sub(r"](\1", markdown)
+    return TO_FOLDER.sub(r"](../\1/README.md)", TO_CODE.sub(r"\1", markdown))
+
+
+def _result_pages() -> list[Path]:
+    return sorted((ROOT / BENCHMARKS).glob("*/*.md"))
+
+
+def _uri(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _title(page: Path) -> str:
+    """The page's first heading."""
+    return page.read_text("utf-8").splitlines()[0].removeprefix("# ")
+
+
+def _members(top: str, name: str) -> list[str]:
+    """Directives for mkdocstrings: a package with public names, or each of its modules."""
+    package = ROOT / top / name
+    init = package / "__init__.py"
+    if not init.exists() or "__all__" in init.read_text("utf-8"):
+        return [f"::: {top}.{name}"]
+    modules = [path.stem for path in sorted(package.glob("*.py")) if path != init]
+    described = [f"## `{top}.{name}.{m}`\n\n::: {top}.{name}.{m}\n    options:\n      heading_level: 3" for m in modules]
+    return [f"::: {top}.{name}", *described]
