@@ -57,7 +57,9 @@ def on_config(config: Any) -> Any:
     """Append results and API reference to the navigation."""
     results = [{_title(page): _uri(page)} for page in _result_pages()]
     reference = [
-        {f"{top}.{name}": f"api/{top}.{name}.md"} for top, names in PACKAGES.items() for name in names
+        {f"{top}.{name}": f"api/{top}.{name}.md"}
+        for top, names in PACKAGES.items()
+        for name in names
     ]
     config.nav = [*config.nav, {"Results": results}, {"API reference": reference}]
     return config
@@ -102,5 +104,8 @@ def _members(top: str, name: str) -> list[str]:
     if not init.exists() or "__all__" in init.read_text("utf-8"):
         return [f"::: {top}.{name}"]
     modules = [path.stem for path in sorted(package.glob("*.py")) if path != init]
-    described = [f"## `{top}.{name}.{m}`\n\n::: {top}.{name}.{m}\n    options:\n      heading_level: 3" for m in modules]
+    described = [
+        f"## `{top}.{name}.{m}`\n\n::: {top}.{name}.{m}\n    options:\n      heading_level: 3"
+        for m in modules
+    ]
     return [f"::: {top}.{name}", *described]

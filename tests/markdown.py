@@ -21,6 +21,8 @@ def links(text: str) -> list[str]:
 
 def anchors(text: str) -> set[str]:
     """Names of the headings, as MkDocs makes them."""
-    plain = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in
-             HEADING.findall(FENCE.sub("", text)))
+    plain = (
+        re.sub(r"[^\w\s-]", "", heading).strip().lower()
+        for heading in HEADING.findall(FENCE.sub("", text))
+    )
     return {re.sub(r"[-\s]+", "-", heading) for heading in plain}
