@@ -53,7 +53,7 @@ def test_the_code_of_a_page_runs(
         blocks = [block.replace(many, few) for block in blocks]
     names: dict[str, object] = {"__name__": "page"}
     for number, block in enumerate(blocks, start=1):
-        exec(compile(block, f"{name(page)}, block {number}", "exec"), names)
+        exec(compile(block, f"{name(page)}, block {number}", "exec", dont_inherit=True), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
