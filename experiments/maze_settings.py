@@ -21,7 +21,7 @@ from metarl.run.counts import Held
 
 from .environments import MINIGRID, Grids, Room, TrialMazes
 
-Preset = Literal["default", "ppo", "demo", "paper"]
+Preset = Literal["default", "ppo", "minibatch", "demo", "paper"]
 ROOM = "room"
 """What ``--mazes`` calls the published maze, which is the same in every trial."""
 
@@ -44,8 +44,8 @@ class TrainSettings(RunSettings):
     for the method that suits it: warp is warp-rnn, gru is rl2 --core gru, and so on."""
     preset: Preset = "default"
     """default: tuned; demo: small random mazes (with --mazes room: a small room), minutes; in the
-    room alone ppo: fewer mazes, each learned from three times; paper: as published, faults
-    included."""
+    room alone ppo: fewer mazes, each learned from three times; minibatch: a tenth of the mazes,
+    many small steps on scaled returns; paper: as published, faults included."""
     core: CoreName = "warp"
     """The agent's memory. Default: warp for warp-rnn; for rl2 gru in the room, else lstm."""
     hidden_size: int = 100
@@ -213,9 +213,33 @@ def defaults(
             lr = PPO_LEARNING_RATES.get(core, USUAL_RATE)
             often = replace(learner, lr=lr, num_epochs=3, max_grad_norm=1.0)
             return replace(base, learner=often, loss=clipped, iterations=10_000)
+        case "minibatch":  # a tenth of the mazes
+            steps = replace(learner, lr=MAZE_RATE, num_epochs=4, minibatch_trials=8)
+            steps = replace(steps, max_grad_norm=0.5)
+            loss = scaled_loss(gamma=0.95)
+            return replace(base, learner=steps, loss=loss, batch_size=64, iterations=900)
         case "paper":
             return published(base)
     return base
+
+
+def scaled_loss(gamma: float) -> ActorCriticSettings:
+    """Return the loss of many small steps, on advantages of deviation 1 and returns of about 1.
+
+    Args:
+        gamma: Discount.
+    """
+    return ActorCriticSettings(
+        algorithm="ppo",
+        gamma=gamma,
+        gae_lambda=0.95,
+        value_coef=0.5,
+        entropy="shannon",
+        entropy_coef=0.02,
+        entropy_decay="linear",
+        normalise_advantages=True,
+        reward_scale=0.1,
+    )
 
 
 def random_mazes(
@@ -229,7 +253,7 @@ def random_mazes(
     Raises:
         UserError: The preset is of the published maze, or a name is none.
     """
-    if preset in ("paper", "ppo"):
+    if preset in ("paper", "ppo", "minibatch"):
         raise UserError(
             f"--preset {preset} is for the published maze; with --mazes {mazes} leave it out, or "
             "take --preset demo"
@@ -238,17 +262,6 @@ def random_mazes(
     core = core or ("lstm" if method in (None, "rl2") else usual)
     check_option("--core", core, CORES)
     demo = preset == "demo"
-    loss = ActorCriticSettings(
-        algorithm="ppo",
-        gamma=0.97,
-        gae_lambda=0.95,
-        value_coef=0.5,
-        entropy="shannon",
-        entropy_coef=0.02,
-        entropy_decay="linear",
-        normalise_advantages=True,
-        reward_scale=0.1,
-    )
     learner = METHODS[name](
         lr=MAZE_RATE, max_grad_norm=0.5, num_epochs=2, minibatch_trials=16, decay="linear"
     )
@@ -273,7 +286,7 @@ def random_mazes(
                     exploration_bonus=0.2,
                 )
             ),
-            loss=loss,
+            loss=scaled_loss(gamma=0.97),
             learner=learner,
         )
     except ValueError as error:

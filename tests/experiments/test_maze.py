@@ -162,6 +162,7 @@ def test_a_killed_process_resumes_bit_for_bit(tmp_path, method, number):
 OTHER_LEARNERS = {
     "reset-fast": ("--reset-fast", "meta-batch", "--warp-period", "5"),
     "ppo": ("--preset", "ppo"),
+    "minibatch": ("--preset", "minibatch", "--batch-size", "8"),
     "rmsprop": ("--optimiser", "rmsprop", "--slow-lr", "0.01"),
     "paper": ("--preset", "paper"),
     "scaled": ("--loss.return-scaling", "running", "--loss.entropy-decay", "linear"),
@@ -399,6 +400,9 @@ def test_presets():
     ppo = defaults("ppo")
     assert (ppo.loss.algorithm, ppo.learner.num_epochs, ppo.learner.lr) == ("ppo", 3, 2e-3)
     assert defaults("ppo", "rnn").learner.lr == defaults("default", "rnn").learner.lr
+    small = defaults("minibatch", "lstm")
+    assert (small.batch_size, small.learner.minibatch_trials, small.learner.lr) == (64, 8, 2e-3)
+    assert small.loss == replace(defaults(mazes="mst").loss, gamma=0.95)
     with pytest.raises(SystemExit):
         main(["train", "--preset", "unknown"])
 
@@ -435,7 +439,10 @@ def test_paper_preset_trains(tmp_path):
             ["train", "--method", "transformer"],
             "--method 'transformer' is not one of warp-rnn, rl2, rnn",
         ),
-        (["train", "--preset", "best"], "--preset 'best' is not one of default, ppo, demo, paper"),
+        (
+            ["train", "--preset", "best"],
+            "--preset 'best' is not one of default, ppo, minibatch, demo, paper",
+        ),
         (["train", "--iterations", "0"], "--iterations must be at least 1, got 0"),
         (["train", "--batch-size", "-3"], "--batch-size must be at least 1, got -3"),
         (["train", "--seeds", "1", "1"], "--seeds must be different"),
