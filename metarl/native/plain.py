@@ -38,6 +38,7 @@ def plain(tensor: Tensor, dtype: torch.dtype) -> bool:
         and tensor.is_cpu
         and tensor.layout is torch.strided
         and not tensor.is_neg()
+        and not tensor._is_zerotensor()  # zeros that autograd says without writing them down
         and _C._has_storage(tensor)  # not so of is_grads_batched, and what left a transform
     )
 
