@@ -80,10 +80,8 @@ class Targets:
 
     def __init__(self, draw: Callable[[], torch.Tensor] | None = None) -> None:
         self._draw = draw
-        self._block = torch.zeros(0, 0)
+        self._block = torch.zeros(0, 0, device="meta") if draw is None else draw()
         self._next = 0
-        if draw is not None:
-            self._block = draw()
         self._rows: Iterator[torch.Tensor] | None = None  # of the block, from `_next` on
 
     def next(self) -> torch.Tensor:

@@ -140,7 +140,10 @@ def test_other_numbers_are_refused_and_other_settings_by_name(start, command, na
     for more, message in (
         (("--iterations", "3"), "has done 4 iterations already, it cannot end at 3; name 4 or"),
         (("--iterations", "0"), "--iterations must be at least 1"),
-        (("--checkpoint-every", "9"), "--iterations alone may be another now; drop --checkpoint"),
+        (
+            ("--checkpoint-every", "9"),
+            "--iterations and --native alone may be others",
+        ),
         (("--iterations", "9", "--log_every=3", "--seeds", "0"), "drop --log_every, --seeds"),
         (("--run-dir", "x"), "drop --run-dir"),
     ):

@@ -147,7 +147,8 @@ def test_the_watch_sees_what_no_graph_records(fault):
 
 @pytest.fixture
 def on_tape(monkeypatch):
-    """`--cuda-graph` on the CPU: a tape in place of a graph."""
+    """`--cuda-graph` on the CPU: a tape in place of a graph, of operations of torch alone."""
+    monkeypatch.setenv("METARL_NATIVE", "off")
     for module in (cuda_graph, recurrent, recipe):
         monkeypatch.setattr(module, "require_cuda", lambda device: None)
     monkeypatch.setattr(cuda_graph, "record", tape.record)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from envs.problems import HiddenGoals
+from experiments.environments import Room
 from experiments.maze import RECIPE as MAZE
 from experiments.maze_adapt import RECIPE as MAZE_ADAPT
 from metarl.core import OptimiserSettings
@@ -26,7 +26,7 @@ def maze_run(method, **learner):
 def test_a_maze_is_read(method):
     found = MAZE.settings_of(maze_run(method))
     assert (found.method, found.core) == ("warp-rnn" if method == "warp" else "rl2", method)
-    assert found.environment == HiddenGoals(20, 7, 5.0, 0.1, "split")
+    assert found.environment == Room(20, 7, 5.0, 0.1, "split")
     assert (found.hidden_size, found.loss.gamma, found.iterations) == (8, 0.7, 9)
     learner = found.learner
     assert (learner.lr, learner.beta2, learner.max_grad_norm) == (3e-3, 0.99, 2.0)
