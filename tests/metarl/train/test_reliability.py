@@ -40,7 +40,7 @@ class FailingEnv(TinyEnv):
 def training(
     path: Path, spoil: Callable[[int, Tensor], Tensor], *, new: bool = True, iterations: int = 20
 ) -> MetaTraining:
-    (run,) = create_runs(path, (0,), {}) if new else find_runs(path)
+    (run,) = create_runs(path, (0,), {"native": "auto"}) if new else find_runs(path)
     streams = spawn_generators(0, ("noise", "env"), torch.device("cpu"))
     learner = Trainer(MAML(draw(POLICY), rule=sgd(0.1)), OuterSettings())
     env = FailingEnv(MDP, B, [streams["env"]] * 2)
