@@ -6,7 +6,6 @@ and loads; `mode` is the one switch.
 """
 
 from metarl.native.compiler import NativeUnavailableError
-from metarl.native.libraries import library
 from metarl.native.mode import (
     Mode,
     Ran,
@@ -24,7 +23,6 @@ __all__ = [
     "Ran",
     "eagerly",
     "kernels",
-    "library",
     "native_mode",
     "recorded",
     "unavailable",

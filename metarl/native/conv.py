@@ -87,14 +87,14 @@ class _Run:
         stack: The layers.
         geometry: Channels, height, width, filters, kernel, stride, pool, norm, ReLU of each.
         output: Filters, height and width of what comes out.
-        library: The kernels.
+        kernels: Their library.
         eager: The same in operations of torch.
     """
 
     stack: ConvStack
     geometry: tuple[tuple[int, ...], ...]
     output: tuple[int, int, int]
-    library: ctypes.CDLL
+    kernels: ctypes.CDLL
     eager: Eager
 
 
@@ -189,13 +189,13 @@ def _call(run: _Run, mode: int, tensors: Sequence[Tensor], asked: _Asked) -> Non
         own = rows[at : at + layer.num_params]
         packed.append(_LAYER.pack(*sizes, *chain(*own, *[_NOTHING] * (4 - layer.num_params))))
         at += layer.num_params
-    _function(run.library, f"metarl_conv_{SUFFIXES[images.dtype]}")(net, b"".join(packed), mode)
+    _function(run.kernels, f"metarl_conv_{SUFFIXES[images.dtype]}")(net, b"".join(packed), mode)
 
 
 def _sizes(run: _Run, mode: int, images: Tensor, keep: bool = False) -> tuple[int, int, int]:
     """Numbers of a task's state and of its first gradients, and of the scratch."""
     counts = (*images.shape[:2], len(run.geometry), run.stack.num_reference, keep)
-    return _sizes_of(run.library, SUFFIXES[images.dtype], mode, counts, run.geometry)
+    return _sizes_of(run.kernels, SUFFIXES[images.dtype], mode, counts, run.geometry)
 
 
 @cache

@@ -28,8 +28,8 @@ FIRST = "selfcheck"
 TRIAL = Path(__file__).with_name("trial.py")
 
 
-def library(name: str) -> ctypes.CDLL:
-    """The library of the source file ``src/NAME.cpp``.
+def load_library(name: str) -> ctypes.CDLL:
+    """Load the library of the source file ``src/NAME.cpp``.
 
     Raises:
         NativeUnavailableError: There is none, and it cannot be built or loaded.
@@ -46,7 +46,7 @@ def built_by(name: str) -> str:
     Raises:
         NativeUnavailableError: There is no such library.
     """
-    library(name)
+    load_library(name)
     found = _once(name)
     assert not isinstance(found, NativeUnavailableError)
     return found[1]
@@ -78,7 +78,7 @@ def _of_package(name: str) -> tuple[ctypes.CDLL, str] | None:
 def _built_here(name: str) -> tuple[ctypes.CDLL, str]:
     compiler, flags = cpp.found_compiler(), cpp.flags_for()
     if name != FIRST:
-        library(FIRST)
+        load_library(FIRST)
 
     def make(file: Path) -> None:
         cpp.build(name, compiler, flags, file)

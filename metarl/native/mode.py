@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from metarl.errors import UserError, check_choice
 from metarl.native.compiler import NativeUnavailableError
-from metarl.native.libraries import built_by, library
+from metarl.native.libraries import built_by, load_library
 
 Mode: TypeAlias = Literal["auto", "off"]
 """auto: kernels where there are some, eager code elsewhere; off: eager code alone."""
@@ -94,7 +94,7 @@ def kernels(name: str) -> ctypes.CDLL | None:
             ran.eager[f"{VARIABLE}=off" if _from_environment() == "off" else "native is off"] = None
         return None
     try:
-        found = library(name)
+        found = load_library(name)
     except NativeUnavailableError as reason:
         eagerly(str(reason))
         return None
@@ -121,7 +121,7 @@ def unavailable(name: str) -> str | None:
     if native_mode() == "off":
         return f"{VARIABLE}=off" if _from_environment() == "off" else "they are switched off"
     try:
-        library(name)
+        load_library(name)
     except NativeUnavailableError as reason:
         return str(reason)
     return None

@@ -19,7 +19,7 @@ SMALL = ("--hidden", "4", "--meta-batch", "2", "--device", "cpu")
 def kernels_that_training_asks_for(monkeypatch):
     """Every step of a trainer asks for kernels, which are there."""
     monkeypatch.delenv("METARL_NATIVE", raising=False)
-    monkeypatch.setattr(mode, "library", lambda name: "the library")
+    monkeypatch.setattr(mode, "load_library", lambda name: "the library")
     monkeypatch.setattr(mode, "built_by", lambda name: "g++ 1.0")
     monkeypatch.setattr("metarl.native.mlp.kernels", lambda name: None)
     step = Trainer.step
@@ -75,7 +75,7 @@ def test_back_end_that_is_gone_is_named_before_any_work(tmp_path, monkeypatch, c
     def gone(name):
         raise NativeUnavailableError("there is no C++ compiler")
 
-    monkeypatch.setattr(mode, "library", gone)
+    monkeypatch.setattr(mode, "load_library", gone)
     with pytest.raises(SystemExit):
         main(regression.RECIPE, ["train", "--resume", str(tmp_path), "--iterations", "3"])
     error = capsys.readouterr().err

@@ -62,7 +62,7 @@ def on_shelf(tmp_path):
 
 
 def test_library_is_built_after_the_one_that_checks(sources, tmp_path):
-    assert libraries.library("tiny").answer() == 42
+    assert libraries.load_library("tiny").answer() == 42
     assert on_shelf(tmp_path) == {"selfcheck", "tiny"}
     assert "g++" in libraries.built_by("tiny")
 
@@ -119,7 +119,7 @@ def test_broken_compiler_is_said_and_tried_once(
 def test_what_crashes_or_computes_wrongly_never_comes_near_this_process(sources, code, message):
     (sources / "selfcheck.cpp").write_text(code)
     with pytest.raises(NativeUnavailableError, match=message):
-        libraries.library("tiny")
+        libraries.load_library("tiny")
 
 
 def test_without_a_compiler_the_log_says_so_once(sources, tmp_path, monkeypatch, caplog):
@@ -136,7 +136,7 @@ def test_another_source_header_flag_or_processor_is_another_library(sources, tmp
 
     def note():
         forget()
-        libraries.library("selfcheck")
+        libraries.load_library("selfcheck")
         names.update(path.name for path in (tmp_path / "home").rglob("*.so"))
         return len(names)
 
@@ -154,7 +154,7 @@ def test_another_source_header_flag_or_processor_is_another_library(sources, tmp
 def test_frozen_program_builds_nothing(sources, monkeypatch):
     monkeypatch.setattr(libraries.sys, "frozen", True, raising=False)
     with pytest.raises(NativeUnavailableError, match="no Python interpreter"):
-        libraries.library("tiny")
+        libraries.load_library("tiny")
 
 
 def carried(tmp_path, sources, level, answer):
@@ -176,7 +176,7 @@ def test_best_library_of_the_package_that_runs_here_is_taken(
     carried(tmp_path, sources, "x86-64-v3", 3)
     carried(tmp_path, sources, "x86-64-v4", 4)
     monkeypatch.setattr(processor, "levels", lambda: can)
-    assert libraries.library("tiny").answer() == answer
+    assert libraries.load_library("tiny").answer() == answer
     if can:
         assert libraries.built_by("tiny") == f"the package, {can[0]}"
         assert on_shelf(tmp_path) == set()
@@ -186,7 +186,7 @@ def test_library_of_the_package_needs_no_compiler(sources, tmp_path, monkeypatch
     carried(tmp_path, sources, "x86-64-v3", 3)
     monkeypatch.setattr(processor, "levels", lambda: ("x86-64-v4", "x86-64-v3"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert libraries.library("tiny").answer() == 3
+    assert libraries.load_library("tiny").answer() == 3
 
 
 def test_library_of_the_package_that_does_not_load_here_is_built_here(
@@ -194,14 +194,14 @@ def test_library_of_the_package_that_does_not_load_here_is_built_here(
 ):
     carried(tmp_path, sources, "x86-64-v3", 3).write_bytes(b"for another C library")
     monkeypatch.setattr(processor, "levels", lambda: ("x86-64-v3",))
-    assert libraries.library("tiny").answer() == 42
+    assert libraries.load_library("tiny").answer() == 42
 
 
 def test_further_flags_ask_for_a_build_of_ones_own(sources, tmp_path, monkeypatch):
     carried(tmp_path, sources, "x86-64-v3", 3)
     monkeypatch.setattr(processor, "levels", lambda: ("x86-64-v3",))
     monkeypatch.setenv(cpp.VARIABLE, "-O0")
-    assert libraries.library("tiny").answer() == 42
+    assert libraries.load_library("tiny").answer() == 42
     assert libraries.built_by("tiny").endswith("-O0")
 
 

@@ -35,7 +35,7 @@ def library(monkeypatch):
             raise NativeUnavailableError("no compiler here")
         return "the library"
 
-    monkeypatch.setattr(mode, "library", found)
+    monkeypatch.setattr(mode, "load_library", found)
     monkeypatch.setattr(mode, "built_by", lambda name: "g++ 1.0")
 
 

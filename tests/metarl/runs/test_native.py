@@ -21,7 +21,7 @@ def plain(monkeypatch):
 
 
 def there(monkeypatch):
-    monkeypatch.setattr(mode, "library", lambda name: "the library")
+    monkeypatch.setattr(mode, "load_library", lambda name: "the library")
     monkeypatch.setattr(mode, "built_by", lambda name: "g++ 1.0")
 
 
@@ -29,7 +29,7 @@ def gone(monkeypatch):
     def library(name):
         raise NativeUnavailableError("there is no C++ compiler")
 
-    monkeypatch.setattr(mode, "library", library)
+    monkeypatch.setattr(mode, "load_library", library)
 
 
 def loop_of(runs, total, native=None, asks="toy"):
