@@ -40,7 +40,7 @@ def prepare(settings: TrainSettings) -> Training:
         require_cuda(resolve_device(settings.device))
     what = settings.trained()
     if settings.resume is None:  # a run of an earlier version may be more than there is now
-        what.check(settings.device, settings.batch_size)
+        what.check(settings.device, settings.batch_size, settings.init_from)
     return lambda runs, resume_to: what.train(
         runs,
         settings.loop,

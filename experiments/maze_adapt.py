@@ -179,7 +179,7 @@ def prepare(settings: TrainSettings) -> Training:
     """Make everything once, and return the training."""
     what = settings.learning()
     if settings.resume is None:  # a run of an earlier version may be more than there is now
-        what.check(settings.device, settings.meta_batch)
+        what.check(settings.device, settings.meta_batch, settings.init_from)
     return lambda runs, resume_to: what.train(
         runs, settings.loop, settings.meta_batch, settings.device, resume_to=resume_to
     )

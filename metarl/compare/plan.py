@@ -76,7 +76,7 @@ def jobs(comparable: Comparable, comparison: Comparison, folder: Path, device: s
         check_same(job)
         if not (job.path / "config.json").exists() and job.train.seeds == comparison.seeds[:1]:
             learning = job.train.learning()
-            learning.check(device, job.train.meta_batch)
+            learning.check(device, job.train.meta_batch, job.train.init_from)
             check_fits(learning.problem, job.evaluate)
     return found
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ from metarl.rl import (
 from metarl.rl.problem import Problem
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
+from metarl.train.beginning import check_weights
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer, load_learner
 
@@ -70,8 +72,10 @@ class GradientLearning(InTurn):
     method: GradientMethod
     agent: AdaptingPolicy
 
-    def check(self, device: str, meta_batch: int) -> None:
+    def check(self, device: str, meta_batch: int, init_from: Path | None = None) -> None:
         """Check that all can be made, and that the method reads what it is given.
+
+        The arguments are those of `Learning.check`.
 
         Raises:
             UserError: It cannot.
@@ -100,7 +104,8 @@ class GradientLearning(InTurn):
                 f"{self.agent.core} has none: take --core warp, or none, a perceptron with warp "
                 "layers"
             )
-        self.learner(self.policy(), torch.Generator(), resolve_device(device))
+        learner = self.learner(self.policy(), torch.Generator(), resolve_device(device))
+        check_weights(init_from, learner.params)
 
     def build(
         self, run: RunDirectory, loop: LoopSettings, meta_batch: int, device: torch.device

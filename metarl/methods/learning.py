@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -31,12 +32,13 @@ class Learning(Protocol):
     def problem(self) -> Problem:
         """The problem that is learned."""
 
-    def check(self, device: str, meta_batch: int) -> None:
+    def check(self, device: str, meta_batch: int, init_from: Path | None = None) -> None:
         """Check that all can be made, before there is a run directory.
 
         Args:
             device: Where it is to train.
             meta_batch: Tasks of an iteration.
+            init_from: A run whose weights it is to begin with; None: there is none.
 
         Raises:
             UserError: It cannot.

@@ -20,6 +20,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ from metarl.rl.return_scales import ReturnScales
 from metarl.rl.stages import stages_of
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
+from metarl.train.beginning import check_weights
 from metarl.train.loop import Learner, LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer
 
@@ -81,12 +83,13 @@ class RecurrentLearning(OnTrials):
     environments: str = "episodes"
     max_skipped: int = 1
 
-    def check(self, device: str, batch_size: int) -> None:
+    def check(self, device: str, batch_size: int, init_from: Path | None = None) -> None:
         """Check that all can be made.
 
         Args:
             device: Where it is to train.
             batch_size: Trials per agent and iteration.
+            init_from: A run whose weights it is to begin with; None: there is none.
 
         Raises:
             UserError: It cannot.
@@ -103,6 +106,7 @@ class RecurrentLearning(OnTrials):
                 f"--core {self.agent.core} has no slow weights, which --method warp-rnn learns at "
                 f"another pace: take --core warp, or --method rl2 --core {self.agent.core}"
             )
+        check_weights(init_from, policy.init(torch.Generator()))
 
     def train(
         self,

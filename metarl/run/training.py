@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from metarl import zoo
 from metarl.core import TaskBatch, check_compiler
 from metarl.devices import resolve_device
 from metarl.errors import UserError
@@ -18,7 +17,8 @@ from metarl.run.settings import RunSettings
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.seeding import spawn_generators
-from metarl.train.loop import MetaTraining, weights
+from metarl.train.beginning import check_weights
+from metarl.train.loop import MetaTraining
 from metarl.train.selection import VALIDATION, SelectedLearner
 from metarl.train.trainer import Trainer
 
@@ -41,8 +41,6 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
     runs: list[RunDirectory] = []
     if settings.resume is not None:
         settings, runs = _resumed(recipe, settings, given)
-    elif settings.init_from is not None:  # looked for before anything is made
-        weights(RunDirectory.open(zoo.find(settings.init_from)))
     training = recipe.prepare(settings)
     if settings.learner.execution.compile:
         check_compiler()
@@ -91,9 +89,12 @@ def supervised(
         lessons: Makes what it learns.
         draw_on_device: The stream ``tasks`` is on the learner's device, not on the CPU.
     """
+    device = resolve_device(settings.device)
+    if settings.resume is None and settings.init_from is not None:
+        first = new_learner(torch.Generator(), device, settings.seeds[0])
+        check_weights(settings.init_from, first.params)
 
     def build(run: RunDirectory) -> MetaTraining:
-        device = resolve_device(settings.device)
         streams = spawn_generators(run.seed, STREAMS, device if draw_on_device else "cpu")
         learner = new_learner(streams["init"], device, run.seed)
         sample, validate, every = lessons(learner, run, device)

@@ -128,6 +128,17 @@ def not_finite(value: object, where: str) -> str | None:
     return next((found for one in items if (found := not_finite(*one)) is not None), None)
 
 
+def learned(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the learner of a checkpoint: the best, where validation chose; else as it ended.
+
+    Raises:
+        KeyError: There is none (call it in `RunDirectory.fits_settings`).
+    """
+    last: Mapping[str, Any] = state["learner"]
+    best = last.get("selection", {}).get("best")
+    return last if best is None else best["learner"]
+
+
 def previous_path(path: Path | str) -> Path:
     """Where the predecessor of a checkpoint is kept: `checkpoint.pt` → `checkpoint.previous.pt`."""
     path = Path(path)

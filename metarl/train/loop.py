@@ -17,7 +17,6 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from metarl import zoo
 from metarl.core import Schedule
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
@@ -26,6 +25,7 @@ from metarl.runs import checkpoint, resume
 from metarl.runs.directory import RunDirectory
 from metarl.runs.interruption import Interruption
 from metarl.runs.progress import Progress
+from metarl.train.beginning import weights_for
 
 
 class Learner(Protocol):
@@ -171,7 +171,7 @@ class MetaTraining:
         # A checkpoint is there before the first step: a run killed at any moment resumes.
         if self._lacks_a_checkpoint():
             if self.settings.init_from is not None:
-                self._begin_with(RunDirectory.open(zoo.find(self.settings.init_from)))
+                self._begin_with(self.settings.init_from)
             self._save()
         with Progress(total, self.description, start=self.iteration) as progress:
             started = time.perf_counter() - self._wall_seconds
@@ -193,25 +193,15 @@ class MetaTraining:
                 if done or stop or self.iteration % self.settings.checkpoint_every == 0:
                     self._save()
 
-    def _begin_with(self, source: RunDirectory) -> None:
+    def _begin_with(self, name_or_path: Path | str) -> None:
         """Give every agent the weights of a run; optimisers and random streams stay their own.
 
         Raises:
-            UserError: The run has other weights, or none.
+            UserError: There is no such run, or it has other weights, or none.
         """
-        learned = weights(source)
         states = [self.learner.agent_state(n) for n in range(len(self.runs))]
         for state in states:
-            own = {name: tuple(p.shape) for name, p in state.get("params", {}).items()}
-            there = {name: tuple(p.shape) for name, p in learned.items()}
-            for name in sorted(own.keys() | there.keys()):
-                if own.get(name) != there.get(name):
-                    raise UserError(
-                        f"init_from: {source.path} has other weights: {name} is "
-                        f"{there.get(name, 'missing')} there, {own.get(name, 'missing')} here; "
-                        "take its method and network, all at once with --config"
-                    )
-            state["params"] = learned
+            state["params"] = weights_for(name_or_path, state.get("params", {}))
         self.learner.load_agent_states(states)
 
     def _lacks_a_checkpoint(self) -> bool:
@@ -331,16 +321,3 @@ class MetaTraining:
         self.counted = states[0].get("counted", self.iteration * self.steps_per_iteration(0))
         self._closed = all(s.get("closed", True) for s in states)
         self._wall_seconds = max(s["wall_seconds"] for s in states)
-
-
-def weights(run: RunDirectory) -> dict[str, Tensor]:
-    """The meta-parameters that a run has learned; the best of them, where validation chose.
-
-    Raises:
-        UserError: The checkpoint is missing or damaged, or of a learner that has none.
-    """
-    state = run.load_checkpoint()
-    with run.fits_settings():
-        learner = state["learner"]
-        best = learner.get("selection", {}).get("best")
-        return dict((learner if best is None else best["learner"])["params"])

@@ -15,6 +15,7 @@ from torch import Tensor
 from metarl.core import TaskBatch
 from metarl.errors import UserError
 from metarl.meta import MetaLearner
+from metarl.runs import checkpoint
 from metarl.runs.directory import RunDirectory
 from metarl.train.trainer import Trainer
 
@@ -95,8 +96,7 @@ def learned_state(run: RunDirectory, learner: MetaLearner) -> None:
     """
     state = run.load_checkpoint()
     with run.fits_settings():
-        best = state["learner"].get("selection", {}).get("best")
-        learner.load_state_dict(state["learner"] if best is None else best["learner"])
+        learner.load_state_dict(checkpoint.learned(state))
 
 
 def load_selected(

@@ -1,6 +1,7 @@
 """A training that begins from another run: its settings, its weights, or a file of options."""
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -159,10 +160,44 @@ def test_weights_of_another_network_are_refused(run, tmp_path, capsys):
         maze(["train", *arguments])
     said = capsys.readouterr().err
     assert "has other weights: actor.weight is (4, 4) there, (6, 4) here" in said
+    assert not (tmp_path / "x").exists()
     with pytest.raises(SystemExit):
         maze(["train", *own, "--init-from", "none", "--run-dir", str(tmp_path / "y")])
     assert "none" in capsys.readouterr().err
     assert not (tmp_path / "y").exists()
+
+
+FEW = ("--horizon", "5", "--meta-batch", "2")
+
+
+@pytest.mark.parametrize(
+    ("program", "own"),
+    [
+        (regression, ()),
+        (maze_adapt, FEW),
+        (maze_adapt, ("--method", "ppo", *FEW)),
+        (maze_adapt, ("--method", "rl2", *FEW)),
+    ],
+    ids=["regression", "gradient", "ppo", "rl2"],
+)
+def test_every_kind_of_learner_refuses_other_weights_before_anything_is_made(
+    program, own, run, tmp_path, capsys
+):
+    where = ("--init-from", str(run / "seed-3"), "--run-dir", str(tmp_path / "x"))
+    with pytest.raises(SystemExit) as ended:
+        program(["train", *TINY, *own, *where])
+    assert ended.value.code == 2
+    assert "has other weights: " in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_run_that_began_with_weights_goes_on_without_their_run(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    regression(["train", *TINY, "--run-dir", str(first)])
+    regression(["train", *TINY, "--init-from", str(first), "--run-dir", str(second)])
+    shutil.rmtree(first)
+    regression(["train", "--resume", str(second), "--iterations", "2"])
+    assert RunDirectory.open(second).load_checkpoint()["iteration"] == 2
 
 
 def test_resume_takes_no_config(run, capsys):
