@@ -7,46 +7,40 @@ policy gradient, but one batch per iteration, where those draw another for each 
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
 from torch import Tensor, nn
 
-from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.evaluate.adapter import Loaded, Measurement
+from metarl.evaluate.adapter import Measurement
 from metarl.evaluate.film import Scene, play_stages
 from metarl.evaluate.returns import AdaptationResult
 from metarl.methods.agents import MixturePolicy
-from metarl.methods.gradient import STREAMS, USUAL_STEPS
-from metarl.methods.learning import InTurn
+from metarl.methods.by_sb3 import BySB3
+from metarl.methods.gradient import USUAL_STEPS
 from metarl.methods.ppo import PPOSettings
 from metarl.rl import Gaussian
 from metarl.rl.problem import Problem
-from metarl.runs.directory import RunDirectory
 from metarl.sb3 import (
+    PPO,
     FineTuning,
-    PPOLearner,
     SB3Agent,
     TaskVecEnv,
     adaptation,
     copy_of,
     draw_seed,
     fine_tune,
-    seeded,
 )
 from metarl.seeding import spawn_generators
-from metarl.train.loop import LoopSettings, MetaTraining
 
 
 @dataclass(frozen=True)
-class FineTunedLearning(InTurn):
+class FineTunedLearning(BySB3):
     """PPO on one problem.
 
     Attributes:
@@ -55,62 +49,25 @@ class FineTunedLearning(InTurn):
         agent: The policy and its episodes.
     """
 
+    counted: ClassVar[str] = "fine-tuning steps"
+
     problem: Problem
     method: PPOSettings
     agent: MixturePolicy
 
-    def check(self, device: str, meta_batch: int) -> None:
-        """Check that a model can be made.
+    @property
+    def steps_per_task(self) -> int:
+        """Steps of a task's episodes in an iteration, at most."""
+        return self.agent.episodes * self.problem.horizon
 
-        Raises:
-            UserError: It cannot.
-        """
-        self.model(torch.Generator(), resolve_device(device))
+    @property
+    def usual(self) -> Measurement:
+        """How what was learned is measured, usually."""
+        return Measurement(USUAL_STEPS, self.agent.episodes)
 
-    def build(
-        self, run: RunDirectory, loop: LoopSettings, meta_batch: int, device: torch.device
-    ) -> MetaTraining:
-        """Make everything that trains one seed; see `InTurn.train`."""
-        streams = spawn_generators(run.seed, STREAMS, device)
-        learner = PPOLearner(self.model(streams["init"], device), self.method.lr)
-        return MetaTraining(
-            learner,
-            partial(self.iterate, learner, streams, meta_batch, device),
-            [run],
-            [streams],
-            meta_batch * self.agent.episodes * self.problem.horizon,
-            loop,
-            description=f"training seed {run.seed}",
-        )
-
-    def iterate(
-        self,
-        learner: PPOLearner,
-        streams: Mapping[str, torch.Generator],
-        meta_batch: int,
-        device: torch.device,
-    ) -> Mapping[str, Tensor]:
-        """Learn from one meta-batch; metrics ``[1]``."""
-        tasks = self.problem.train.sample(meta_batch, streams["tasks"])
-        seeds = [draw_seed(streams["episodes"]) for _ in range(len(tasks) + 1)]
-        env = self.env_on(tasks, self.agent.episodes, seeds[1:], device)
-        return learner.update(env, seeds[0], len(tasks))
-
-    def load(self, run: RunDirectory, device: torch.device) -> Loaded:
-        """Load the model of a run's checkpoint, and the same before its first iteration.
-
-        Raises:
-            UserError: The checkpoint is missing, damaged or another learner's.
-        """
-        trained, untrained = (
-            self.model(spawn_generators(run.seed, STREAMS)["init"], device) for _ in range(2)
-        )
-        state = run.load_checkpoint()
-        with run.fits_settings():
-            PPOLearner(trained, self.method.lr).load_agent_states([state["learner"]])
-        usual = Measurement(USUAL_STEPS, self.agent.episodes)
-        sides = [PPOAdapter(self, model, device) for model in (trained, untrained)]
-        return Loaded(sides[0], sides[1], int(state["iteration"]), usual, "fine-tuning steps")
+    def envs(self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device) -> TaskVecEnv:
+        """Make the environments of an iteration; a seed per task for what they draw."""
+        return self.env_on(tasks, self.agent.episodes, seeds, device)
 
     def env_on(
         self, tasks: Sequence[Any], num_episodes: int, seeds: Sequence[int], device: torch.device
@@ -121,17 +78,13 @@ class FineTunedLearning(InTurn):
         many = [task for task in tasks for _ in range(num_episodes)]
         return TaskVecEnv(env, action_space=self.problem.actions, tasks=many, wait=True)
 
-    def model(self, generator: torch.Generator, device: torch.device) -> PPO:
-        """Make the model before its first iteration.
-
-        Args:
-            generator: Draws the seed of the initial parameters; on the CPU.
-            device: Where they live.
+    def kind(self, num_tasks: int, device: torch.device) -> Callable[..., PPO]:
+        """Return SB3's PPO, given a perceptron; its own rollouts are not used.
 
         Raises:
             UserError: There is no policy for the actions.
         """
-        own, agent = self.method, self.agent
+        agent = self.agent
         distribution = agent.distribution(self.problem)
         hidden = list(agent.hidden)
         policy: dict[str, Any] = {
@@ -140,26 +93,14 @@ class FineTunedLearning(InTurn):
         }
         if isinstance(distribution, Gaussian):
             policy["log_std_init"] = float(np.log(distribution.initial_std))
-        (task,) = self.problem.train.sample(1, torch.Generator())
-        with warnings.catch_warnings(), seeded(draw_seed(generator)):
-            warnings.filterwarnings("ignore", "You are trying to run PPO on the GPU")
-            return PPO(
-                "MlpPolicy",
-                self.env_on([task], 1, [0], device),
-                learning_rate=own.lr,
-                n_steps=own.batch_size,  # of SB3's own rollouts, which are not used
-                batch_size=own.batch_size,
-                n_epochs=own.num_epochs,
-                gamma=own.gamma,
-                gae_lambda=own.gae_lambda,
-                clip_range=own.clip,
-                ent_coef=own.entropy_coef,
-                vf_coef=own.value_coef,
-                max_grad_norm=own.max_grad_norm,
-                target_kl=own.target_kl,
-                policy_kwargs=policy,
-                device=device,
-            )
+        tasks = self.problem.train.sample(1, torch.Generator())
+        env = self.env_on(tasks, 1, [0], device)
+        steps = self.method.batch_size
+        return partial(PPO, "MlpPolicy", env, n_steps=steps, policy_kwargs=policy)
+
+    def adapter(self, model: PPO, device: torch.device) -> PPOAdapter:
+        """Make what is measured, of a model."""
+        return PPOAdapter(self, model, device)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ task (`fine_tune`). Nothing else in the package imports SB3, and ``import metarl
     >>> model = PPO("MlpPolicy", TaskVecEnv(points)).learn(10_000)
 """
 
+from stable_baselines3 import PPO
+
 from metarl.sb3.agent import AdaptedPolicy, SB3Agent
 from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.fine_tuning import FineTuning, adaptation, copy_of, fine_tune
@@ -19,6 +21,7 @@ from metarl.sb3.learner import PPOLearner
 from metarl.sb3.task_vec_env import TaskVecEnv
 
 __all__ = [
+    "PPO",
     "AdaptedPolicy",
     "FineTuning",
     "PPOLearner",
