@@ -21,7 +21,7 @@ from envs.problems import RandomMazes
 from metarl.core.cuda_graph import require_cuda
 from metarl.devices import resolve_device
 from metarl.evaluate.references import LADDER
-from metarl.methods.loading import describe_spaces
+from metarl.methods.spaces import describe_spaces
 from metarl.run import Command, Recipe, Training, at_least, command, main
 from metarl.run.command_line import parse
 

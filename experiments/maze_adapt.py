@@ -21,9 +21,9 @@ from metarl.meta.method import GradientMethod
 from metarl.methods import method_named, methods_for
 from metarl.methods.agents import AdaptingPolicy, Agent, TrialsAgent
 from metarl.methods.learning import Learning, agent_for, learning, unread
-from metarl.methods.loading import describe_spaces
 from metarl.methods.ppo import PPOSettings
 from metarl.methods.rl2 import RL2Settings
+from metarl.methods.spaces import describe_spaces
 from metarl.rl import PolicyGradientSettings
 from metarl.run import Command, Recipe, RunSettings, Training, at_least, command, main, one_of
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, evaluate, render

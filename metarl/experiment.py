@@ -30,8 +30,8 @@ from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.meta.maml import MAMLSettings
 from metarl.methods.agents import Agent
 from metarl.methods.learning import Learning, agent_for, learning
-from metarl.methods.loading import describe_spaces
 from metarl.methods.recurrent import RecurrentLearning
+from metarl.methods.spaces import describe_spaces
 from metarl.native import Mode, native_mode
 from metarl.rl.problem import Problem, check_problem
 from metarl.run import trials

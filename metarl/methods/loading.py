@@ -16,15 +16,15 @@ last.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
 import tyro
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
+from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -41,10 +41,10 @@ from metarl.methods.gradient import GradientAdapter, GradientLearning
 from metarl.methods.learning import agent_for
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
+from metarl.methods.spaces import space_of, view_of
 from metarl.nn import ViewLayout
 from metarl.rl import Policy, PolicyAgent
 from metarl.rl.problem import Problem
-from metarl.rl.views import view_layout
 from metarl.runs.config import recipe_of, restored, upgraded
 from metarl.runs.directory import RunDirectory
 
@@ -315,42 +315,3 @@ def actions_of(params: Params) -> Space[Any]:
         return Box(-np.inf, np.inf, tuple(params["log_std"].shape), np.float32)
     biases = [p for name, p in params.items() if name.startswith("actor.") and "bias" in name]
     return Discrete(len(biases[-1]))
-
-
-def describe_spaces(problem: Problem) -> dict[str, Any]:
-    """JSON value of a problem's spaces, for `config.json`."""
-    actions = problem.actions
-    match actions:
-        case Discrete():
-            size: Any = int(actions.n)
-        case MultiDiscrete():
-            size = actions.nvec.tolist()
-        case _:
-            size = list(actions.shape or ())
-    observation = list(problem.observation.shape or ())
-    spaces = {"observation": observation, "actions": {type(actions).__name__: size}}
-    try:
-        return {**spaces, "view": asdict(view_layout(problem))}
-    except ValueError:  # these observations have none
-        return spaces
-
-
-def view_of(described: Mapping[str, Any]) -> ViewLayout:
-    """View of a description."""
-    values = described["values"]
-    return ViewLayout(**{**described, "values": None if values is None else tuple(values)})
-
-
-def space_of(described: Mapping[str, Any]) -> Space[Any]:
-    """Action space of a description."""
-    ((kind, size),) = described.items()
-    match kind:
-        case "Discrete":
-            return Discrete(size)
-        case "MultiDiscrete":
-            return MultiDiscrete(size)
-        case "MultiBinary":
-            return MultiBinary(size)
-        case "Box":
-            return Box(-np.inf, np.inf, tuple(size), np.float32)
-    raise ValueError(f"there are no actions of kind {kind!r}")
