@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
-from collections.abc import Callable
-from functools import cache
+from ctypes import c_char_p
 
 import torch
 from torch import Tensor
 
+from metarl.native.call import function
 from metarl.native.mode import kernels
 from metarl.native.plain import SUFFIXES, plain, watched
 
@@ -44,19 +43,14 @@ def linear_baseline(
     given = (observations, mask, returns)
     if any(t.requires_grad or not t.numel() or not plain(t, dtype) for t in given):
         return None
+    shape = mask.shape
+    if len(shape) != 3 or returns.shape != shape or observations.shape[:-1] != shape:
+        return None
     if observations.shape[-1] > MOST_INPUTS:
         return None
     observations, mask, returns = (t.contiguous() for t in given)
     found = torch.empty_like(returns)
     addresses = (t.data_ptr() for t in (observations, mask, returns, found))
     packed = REGRESSION.pack(*observations.shape, *addresses, ridge, clip, num_attempts)
-    _kernel(library, dtype)(packed)
+    function(library, "baseline", dtype, c_char_p)(packed)
     return found
-
-
-@cache
-def _kernel(library: ctypes.CDLL, dtype: torch.dtype) -> Callable[[bytes], None]:
-    found = getattr(library, f"metarl_baseline_{SUFFIXES[dtype]}")
-    found.argtypes, found.restype = [ctypes.c_char_p], None
-    kernel: Callable[[bytes], None] = found
-    return kernel

@@ -7,9 +7,9 @@ caller brings along. Axes: N tasks, B images, C channels, O filters.
 
 from __future__ import annotations
 
-import ctypes
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from ctypes import CDLL, POINTER, c_char_p, c_int, c_int64
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
@@ -18,11 +18,10 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from metarl.native.call import address, function
 from metarl.native.mode import kernels
 from metarl.native.plain import SUFFIXES, plain, watched
-
-Eager: TypeAlias = Callable[[Tensor, Sequence[Tensor]], Tensor]
-"""The same function of images and parameters, written in torch's operations."""
+from metarl.native.through_torch import Eager, eager_gradients, eager_second
 
 POOLS = ("none", "first", "last")
 """In the order of their numbers."""
@@ -87,6 +86,7 @@ class _Run:
         stack: The layers.
         geometry: Channels, height, width, filters, kernel, stride, pool, norm, ReLU of each.
         output: Filters, height and width of what comes out.
+        dtype: The type of all numbers.
         kernels: Their library.
         eager: The same in operations of torch.
     """
@@ -94,7 +94,8 @@ class _Run:
     stack: ConvStack
     geometry: tuple[tuple[int, ...], ...]
     output: tuple[int, int, int]
-    kernels: ctypes.CDLL
+    dtype: torch.dtype
+    kernels: CDLL
     eager: Eager
 
 
@@ -116,7 +117,7 @@ def conv_stack(
     geometry = _geometry(stack, images, params)
     if geometry is None:
         return None
-    run = _Run(stack, *geometry, library, eager)
+    run = _Run(stack, *geometry, images.dtype, library, eager)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (images, *params)):
         outputs: Tensor = _Outputs.apply(run, images, *params)  # type: ignore[no-untyped-call]
         return outputs
@@ -182,55 +183,44 @@ def _call(run: _Run, mode: int, tensors: Sequence[Tensor], asked: _Asked) -> Non
         *(images.shape[0], images.shape[1], len(stack.layers), stack.num_reference, asked.keep),
         stack.epsilon,
         *rows[0],
-        *map(_address, (asked.output, asked.cotangent, asked.state, asked.first, scratch)),
+        *map(address, (asked.output, asked.cotangent, asked.state, asked.first, scratch)),
     )
     packed, at = [], 1
     for layer, sizes in zip(stack.layers, run.geometry, strict=True):
         own = rows[at : at + layer.num_params]
         packed.append(_LAYER.pack(*sizes, *chain(*own, *[_NOTHING] * (4 - layer.num_params))))
         at += layer.num_params
-    _function(run.kernels, f"metarl_conv_{SUFFIXES[images.dtype]}")(net, b"".join(packed), mode)
+    called = function(run.kernels, "conv", run.dtype, c_char_p, c_char_p, c_int)
+    called(net, b"".join(packed), mode)
 
 
 def _sizes(run: _Run, mode: int, images: Tensor, keep: bool = False) -> tuple[int, int, int]:
     """Numbers of a task's state and of its first gradients, and of the scratch."""
     counts = (*images.shape[:2], len(run.geometry), run.stack.num_reference, keep)
-    return _sizes_of(run.kernels, SUFFIXES[images.dtype], mode, counts, run.geometry)
+    return _sizes_of(run.kernels, run.dtype, mode, counts, run.geometry)
 
 
 @cache
 def _sizes_of(
-    library: ctypes.CDLL,
-    suffix: str,
+    library: CDLL,
+    dtype: torch.dtype,
     mode: int,
     counts: tuple[int, ...],
     geometry: tuple[tuple[int, ...], ...],
 ) -> tuple[int, int, int]:
     net = _NET.pack(*counts, 1.0, *[0] * 10)
     layers = b"".join(_LAYER.pack(*sizes, *_NOTHING * 4) for sizes in geometry)
-    found = (ctypes.c_int64 * 3)()
-    getattr(library, f"metarl_conv_sizes_{suffix}")(net, layers, ctypes.c_int(mode), found)
+    found = (c_int64 * 3)()
+    types = c_char_p, c_char_p, c_int, POINTER(c_int64)
+    function(library, "conv_sizes", dtype, *types)(net, layers, mode, found)
     return found[0], found[1], found[2]
-
-
-@cache
-def _function(library: ctypes.CDLL, name: str) -> Callable[[bytes, bytes, int], None]:
-    function = getattr(library, name)
-    function.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
-    function.restype = None
-    found: Callable[[bytes, bytes, int], None] = function
-    return found
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
 
 
 def _parameter(p: Tensor, tangent: Tensor | None, gradient: Tensor | None) -> tuple[int, ...]:
     """A `Parameter` there: its tangent and gradient are contiguous, and have its shape."""
     count = p.shape[0]
     step, own = (p.stride(0), p.numel() // count) if count > 1 else (0, 0)
-    return p.data_ptr(), _address(tangent), _address(gradient), step, own
+    return p.data_ptr(), address(tangent), address(gradient), step, own
 
 
 def _in_rows(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -250,8 +240,8 @@ def _outputs(
     return output, kept
 
 
-def _wanted(tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
-    """Empty tensors for what is wanted."""
+def _room(tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """Room for gradients by what is wanted."""
     return [
         t.new_empty(t.shape) if asked else None for t, asked in zip(tensors, wanted, strict=True)
     ]
@@ -268,7 +258,7 @@ def _gradients(
 ) -> tuple[list[Tensor | None], Tensor | None]:
     """Gradients by images and parameters, and what is kept for theirs."""
     _, first, _ = _sizes(run, GRADIENTS, tensors[0], keep)
-    gradients = _wanted(tensors, wanted)
+    gradients = _room(tensors, wanted)
     kept = state.new_empty(first * tensors[0].shape[0]) if keep else None
     asked = _Asked(
         cotangent=cotangent.contiguous(), state=state, first=kept, gradients=gradients, keep=keep
@@ -287,8 +277,7 @@ def _second(
     tangents: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """Gradients by cotangent, images and parameters of ``sum <tangent, gradient>``."""
-    moved = torch.empty(cotangent.shape, dtype=cotangent.dtype) if wanted[0] else None
-    gradients = _wanted(tensors, wanted[1:])
+    moved, *gradients = _room((cotangent, *tensors), wanted)
     asked = _Asked(
         output=moved,
         state=state,
@@ -298,6 +287,33 @@ def _second(
     )
     _call(run, SECOND, _in_rows(tensors), asked)
     return [moved, *gradients]
+
+
+def _readable(
+    run: _Run,
+    tensors: Sequence[Tensor],
+    cotangent: Tensor,
+    state: Tensor,
+    first: Tensor | None = None,
+    tangents: Sequence[Tensor | None] = (),
+) -> bool:
+    """Whether kernels can read what autograd hands back: hooks may have changed it."""
+    images, *params = tensors
+    if watched() or images.dtype is not run.dtype:
+        return False
+    if _geometry(run.stack, images, params) != (run.geometry, run.output):
+        return False
+    num_tasks, num_images = images.shape[:2]
+    like: list[tuple[Tensor, tuple[int, ...]]] = [(cotangent, (num_tasks, num_images, *run.output))]
+    like.append((state, (num_tasks * _sizes(run, OUTPUTS, images, keep=True)[0],)))
+    if first is not None:
+        like.append((first, (num_tasks * _sizes(run, GRADIENTS, images, keep=True)[1],)))
+    pairs = zip(tangents, tensors, strict=bool(tangents))
+    like += [(v, tuple(t.shape)) for v, t in pairs if v is not None]
+    kept = (state,) if first is None else (state, first)
+    return all(t.is_contiguous() for t in kept) and all(
+        plain(t, run.dtype) and t.shape == shape for t, shape in like
+    )
 
 
 # ---- functions of autograd ---------------------------------------------------------------------
@@ -314,14 +330,14 @@ class _Outputs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> Any:
         state, *tensors = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[1:]
+        run, wanted = ctx.run, ctx.needs_input_grad[1:]
         found: Sequence[Tensor | None]
-        if watched() or not plain(cotangent, tensors[0].dtype):
-            found = _eager_gradients(ctx.run, wanted, cotangent, tensors)
+        if not _readable(run, tensors, cotangent, state):
+            found = eager_gradients(run.eager, wanted, cotangent, tensors)
         elif torch.is_grad_enabled():
-            found = _Gradients.apply(ctx.run, wanted, state, cotangent, *tensors)  # type: ignore[no-untyped-call]
+            found = _Gradients.apply(run, wanted, state, cotangent, *tensors)  # type: ignore[no-untyped-call]
         else:
-            found, _ = _gradients(ctx.run, wanted, cotangent, state, tensors, keep=False)
+            found, _ = _gradients(run, wanted, cotangent, state, tensors, keep=False)
         return None, *found
 
 
@@ -346,51 +362,12 @@ class _Gradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor | None) -> Any:
         state, first, cotangent, *tensors = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[3:]
-        dtype = cotangent.dtype
-        strange = watched() or not all(v is None or plain(v, dtype) for v in tangents)
-        if strange or torch.is_grad_enabled():
-            found = _eager_second(ctx.run, ctx.wanted, wanted, cotangent, tensors, tangents)
+        run, wanted = ctx.run, ctx.needs_input_grad[3:]
+        if all(tangent is None for tangent in tangents):
+            return (None,) * (3 + len(wanted))
+        readable = _readable(run, tensors, cotangent, state, first, tangents)
+        if torch.is_grad_enabled() or not readable:
+            found = eager_second(run.eager, ctx.wanted, wanted, cotangent, tensors, tangents)
         else:
-            found = _second(ctx.run, wanted, state, first, cotangent, tensors, tangents)
+            found = _second(run, wanted, state, first, cotangent, tensors, tangents)
         return None, None, None, *found
-
-
-def _eager_gradients(
-    run: _Run, wanted: Sequence[bool], cotangent: Tensor, tensors: Sequence[Tensor]
-) -> list[Tensor | None]:
-    """The same through torch; with a graph where gradients are recorded."""
-    graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # New nodes: of two tensors one may be made of the other.
-        images, *params = here = [t.view_as(t) for t in tensors]
-        output = run.eager(images, params)
-        asked = [t for t, w in zip(here, wanted, strict=True) if w]
-        found = iter(torch.autograd.grad(output, asked, cotangent, create_graph=graph))
-    return [next(found) if w else None for w in wanted]
-
-
-def _eager_second(
-    run: _Run,
-    asked: Sequence[bool],
-    wanted: Sequence[bool],
-    cotangent: Tensor,
-    tensors: Sequence[Tensor],
-    tangents: Sequence[Tensor | None],
-) -> list[Tensor | None]:
-    graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        by = [t.view_as(t) for t in (cotangent, *tensors)]
-        first = _eager_gradients(run, asked, by[0], by[1:])
-        pairs = [(g, v) for g, v in zip(first, tangents, strict=True) if v is not None]
-        sources = [t for t, w in zip(by, wanted, strict=True) if w]
-        found = iter(
-            torch.autograd.grad(
-                [g for g, _ in pairs if g is not None],
-                sources,
-                [v for _, v in pairs],
-                create_graph=graph,
-                allow_unused=True,
-            )
-        )
-    return [next(found) if w else None for w in wanted]

@@ -6,16 +6,16 @@ back is, to the last bit, what the same policy and the same world do step by ste
 
 from __future__ import annotations
 
-import ctypes
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from ctypes import c_char_p
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from metarl.native.mlp import Perceptron, packed
+from metarl.native.call import function
+from metarl.native.mlp import Perceptron, fits, packed
 from metarl.native.mode import kernels
 from metarl.native.plain import SUFFIXES, plain, watched
 
@@ -37,15 +37,16 @@ class Played(NamedTuple):
     truncated: Tensor  # [N, T, B] bool: the horizon cut it off here
 
 
-def playable(net: Perceptron, shifts: Tensor) -> bool:
+def playable(net: Perceptron, params: Sequence[Tensor], shifts: Tensor) -> bool:
     """Whether `play` takes these: shifts ``[N, T, B, A]``, and a net that has a kernel."""
     sizes = net.sizes[0], net.sizes[-1], shifts.shape[-1]
     return (
         kernels("episode") is not None
         and not watched()
-        and plain(shifts, shifts.dtype)
+        and shifts.dtype in SUFFIXES
         and shifts.numel() > 0
         and sizes == (2, 2, 2)
+        and fits(net, shifts[:, 0], params)  # as many, and of the same type
     )
 
 
@@ -80,7 +81,7 @@ def play(
     counts = (num_steps, num_episodes, int(world["horizon"]))
     library = kernels("episode")
     assert library is not None  # `playable`
-    _kernel(library, shifts.dtype)(
+    function(library, "plane", shifts.dtype, *[c_char_p] * 3)(
         packed(net, num_tasks, num_episodes, params),
         EPISODES.pack(*counts, *(t.data_ptr() for t in tensors)),
         WORLD.pack(*(p.data_ptr() for p in places), *lengths, 0.0),
@@ -100,11 +101,3 @@ def _room(shifts: Tensor, num_inputs: int) -> Played:
         terminated=new(shape, dtype=torch.bool),
         truncated=new(shape, dtype=torch.bool),
     )
-
-
-@cache
-def _kernel(library: ctypes.CDLL, dtype: torch.dtype) -> Callable[[bytes, bytes, bytes], None]:
-    found = getattr(library, f"metarl_plane_{SUFFIXES[dtype]}")
-    found.argtypes, found.restype = [ctypes.c_char_p] * 3, None
-    kernel: Callable[[bytes, bytes, bytes], None] = found
-    return kernel

@@ -11,23 +11,22 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from metarl.native.call import address, function
 from metarl.native.mode import eagerly, kernels
 from metarl.native.plain import SUFFIXES, plain, watched
+from metarl.native.through_torch import Eager, eager_gradients, eager_second
 
 Activation: TypeAlias = Literal["linear", "relu", "tanh", "residual"]
 """What follows a layer's sum z: nothing; relu; tanh; or h + tanh(z), h the layer's inputs."""
 
 ACTIVATIONS: tuple[Activation, ...] = ("linear", "relu", "tanh", "residual")
 """In the order of their numbers."""
-
-Eager: TypeAlias = Callable[[Tensor, Sequence[Tensor]], Tensor]
-"""The same function of inputs and parameters, written in torch's operations."""
 
 OUTPUTS, GRADIENT, SECOND = range(3)
 
@@ -83,12 +82,14 @@ class Run:
 
     Attributes:
         net: The layers.
-        kernel: The kernel for the type of their numbers.
+        dtype: The type of their numbers.
+        kernel: The kernel for it.
         eager: The same in operations of torch, for what is differentiated further.
     """
 
     net: Perceptron
-    kernel: Callable[[bytes, int], None]
+    dtype: torch.dtype
+    kernel: Callable[..., None]
     eager: Eager
 
 
@@ -117,20 +118,13 @@ def perceptrons(
         inputs = inputs.reshape(1, -1, shape[2])  # rows of one task
     if not fits(net, inputs, params):
         return None
-    run = Run(net, _kernel(library, inputs.dtype), eager)
+    kernel = function(library, "perceptrons", inputs.dtype, ctypes.c_char_p, ctypes.c_int64)
+    run = Run(net, inputs.dtype, kernel, eager)
     if torch.is_grad_enabled() and (inputs.requires_grad or any(p.requires_grad for p in params)):
         found: Tensor = _outputs_with_graph(run, known, inputs, *params)
     else:
         found = _outputs(run, inputs, params) if known is None else known
     return found if inputs.shape[0] == shape[0] else found.view(*shape[:2], -1)
-
-
-@cache
-def _kernel(library: ctypes.CDLL, dtype: torch.dtype) -> Callable[[bytes, int], None]:
-    found = getattr(library, f"metarl_perceptrons_{SUFFIXES[dtype]}")
-    found.argtypes, found.restype = [ctypes.c_char_p, ctypes.c_int64], None
-    kernel: Callable[[bytes, int], None] = found
-    return kernel
 
 
 def has_kernel(net: Perceptron, inputs: Tensor, params: Sequence[Tensor]) -> bool:
@@ -168,6 +162,21 @@ def fits(net: Perceptron, inputs: Tensor, params: Sequence[Tensor]) -> bool:
     return True
 
 
+def _readable(
+    run: Run, inputs: Tensor, params: Sequence[Tensor], cotangent: Tensor, ways: Ways = ()
+) -> bool:
+    """Whether the kernel can read what autograd hands back: hooks may have changed it."""
+    if watched() or inputs.dim() != 3 or inputs.dtype is not run.dtype:
+        return False
+    outputs = (*inputs.shape[:2], run.net.sizes[-1])
+    like: list[tuple[Tensor, tuple[int, ...]]] = [(cotangent, outputs)]
+    pairs = zip(ways, (inputs, *params), strict=bool(ways))
+    like += [(way, t.shape) for way, t in pairs if way is not None]
+    if any(not plain(t, run.dtype) or t.shape != shape for t, shape in like):
+        return False
+    return fits(run.net, inputs, params)
+
+
 def _outputs(run: Run, inputs: Tensor, params: Sequence[Tensor]) -> Tensor:
     """Outputs ``[N, M, O]`` without a graph."""
     inputs = _in_rows(inputs)
@@ -192,7 +201,7 @@ def _call(
     """Call the kernel on tensors that `fits` has seen, in rows."""
     num_tasks, num_rows, _ = inputs.shape
     others = (inputs_way, cotangent, outputs, inputs_grad)
-    rows = (inputs.data_ptr(), inputs.stride(0), *map(_address, others))
+    rows = (inputs.data_ptr(), inputs.stride(0), *map(address, others))
     run.kernel(packed(run.net, num_tasks, num_rows, params, rows, ways, grads), wanted)
 
 
@@ -217,10 +226,6 @@ def packed(
     return net.packing.pack(*numbers)
 
 
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
-
-
 class _Outputs(torch.autograd.Function):
     """The outputs; their gradient is a function that is differentiated in its turn."""
 
@@ -235,19 +240,18 @@ class _Outputs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> Any:
         inputs, *params = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[2:]
-        if watched() or not plain(cotangent, inputs.dtype):
-            found = _eager_gradient(ctx.run, wanted, inputs, params, cotangent)
+        run, wanted = ctx.run, ctx.needs_input_grad[2:]
+        if not _readable(run, inputs, params, cotangent):
+            found = eager_gradients(run.eager, wanted, cotangent, (inputs, *params))
         elif torch.is_grad_enabled():
-            found = _gradient_with_graph(ctx.run, wanted, cotangent, inputs, *params)
+            found = _gradient_with_graph(run, wanted, cotangent, inputs, *params)
         else:
-            found = _gradient(ctx.run, wanted, cotangent, inputs, params)
-        rest = iter(found)
-        return None, None, *(next(rest) if want else None for want in wanted)
+            found = _gradient(run, wanted, cotangent, inputs, params)
+        return None, None, *found
 
 
 class _Gradient(torch.autograd.Function):
-    """The gradient of `<cotangent, outputs>` by those of inputs and parameters that are wanted."""
+    """The gradient of `<cotangent, outputs>` by inputs and parameters; not wanted, it is None."""
 
     @staticmethod
     def forward(
@@ -257,28 +261,23 @@ class _Gradient(torch.autograd.Function):
         cotangent: Tensor,
         inputs: Tensor,
         *params: Tensor,
-    ) -> tuple[Tensor, ...]:
+    ) -> Any:
         ctx.run, ctx.wanted = run, wanted
         ctx.save_for_backward(cotangent, inputs, *params)
         ctx.set_materialize_grads(False)
-        return _gradient(run, wanted, cotangent, inputs, params)
+        return tuple(_gradient(run, wanted, cotangent, inputs, params))
 
     @staticmethod
     def backward(ctx: Any, *ways: Tensor | None) -> Any:
         cotangent, inputs, *params = ctx.saved_tensors
-        given = iter(ways)
-        spread = [next(given) if want else None for want in ctx.wanted]
-        wanted = ctx.needs_input_grad[2:]
-        known = [way for way in spread if way is not None]
-        if not known:
+        run, wanted = ctx.run, ctx.needs_input_grad[2:]
+        if all(way is None for way in ways):
             return (None,) * (2 + len(wanted))
-        if torch.is_grad_enabled() or watched() or not all(plain(w, inputs.dtype) for w in known):
-            return (
-                None,
-                None,
-                *_eager_second(ctx.run, ctx.wanted, wanted, inputs, params, cotangent, spread),
-            )
-        return None, None, *_second(ctx.run, wanted, inputs, params, cotangent, spread)
+        if torch.is_grad_enabled() or not _readable(run, inputs, params, cotangent, ways):
+            found = eager_second(run.eager, ctx.wanted, wanted, cotangent, (inputs, *params), ways)
+        else:
+            found = _second(run, wanted, inputs, params, cotangent, ways)
+        return None, None, *found
 
 
 # The `apply` below that of Function, which looks through all arguments for what transforms have
@@ -293,21 +292,12 @@ def _gradient(
     cotangent: Tensor,
     inputs: Tensor,
     params: Sequence[Tensor],
-) -> tuple[Tensor, ...]:
+) -> list[Tensor | None]:
     """The gradient of ``<cotangent, outputs>`` by those of inputs and parameters wanted."""
-    inputs = _in_rows(inputs)
-    of_inputs = _like(inputs) if wanted[0] else None
-    grads = [_like(p) if want else None for p, want in zip(params, wanted[1:], strict=True)]
-    _call(
-        run,
-        GRADIENT,
-        inputs,
-        params,
-        cotangent=cotangent.contiguous(),
-        inputs_grad=of_inputs,
-        grads=grads,
-    )
-    return tuple(g for g in (of_inputs, *grads) if g is not None)
+    inputs, cotangent = _in_rows(inputs), cotangent.contiguous()
+    found = of_inputs, *grads = _room((inputs, *params), wanted)
+    _call(run, GRADIENT, inputs, params, cotangent=cotangent, inputs_grad=of_inputs, grads=grads)
+    return list(found)
 
 
 def _second(
@@ -319,23 +309,22 @@ def _second(
     ways: Ways,
 ) -> list[Tensor | None]:
     """The gradient of ``<way, gradient>`` by cotangent, inputs and parameters."""
-    inputs = _in_rows(inputs)
-    outputs = cotangent.new_empty(cotangent.shape) if wanted[0] else None
-    of_inputs = _like(inputs) if wanted[1] else None
-    grads = [_like(p) if want else None for p, want in zip(params, wanted[2:], strict=True)]
+    inputs, cotangent = _in_rows(inputs), cotangent.contiguous()
+    found = outputs, of_inputs, *grads = _room((cotangent, inputs, *params), wanted)
+    inputs_way, *others = (None if way is None else way.contiguous() for way in ways)
     _call(
         run,
         SECOND,
         inputs,
         params,
-        ways=[None if way is None else way.contiguous() for way in ways[1:]],
-        inputs_way=None if ways[0] is None else ways[0].contiguous(),
-        cotangent=cotangent.contiguous(),
+        ways=others,
+        inputs_way=inputs_way,
+        cotangent=cotangent,
         outputs=outputs,
         inputs_grad=of_inputs,
         grads=grads,
     )
-    return [outputs, of_inputs, *grads]
+    return list(found)
 
 
 def _in_rows(inputs: Tensor) -> Tensor:
@@ -344,56 +333,6 @@ def _in_rows(inputs: Tensor) -> Tensor:
     return inputs if rows else inputs.contiguous()
 
 
-def _like(p: Tensor) -> Tensor:
-    """Room for the gradient by what all tasks may share the numbers of."""
-    return p.new_empty(p.shape)
-
-
-def _eager_gradient(
-    run: Run,
-    wanted: Sequence[bool],
-    inputs: Tensor,
-    params: Sequence[Tensor],
-    cotangent: Tensor,
-) -> tuple[Tensor, ...]:
-    """The gradient in operations of torch, with their graph where one is asked for."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        given = [t if t.requires_grad else t.detach() for t in (inputs, *params)]
-        # Views, so that the way back ends here and not behind the parameters.
-        here = [t.view_as(t) for t in given]
-        value = run.eager(here[0], here[1:])
-        moving = [t for t, want in zip(here, wanted, strict=True) if want]
-        return torch.autograd.grad(
-            value, moving, cotangent, create_graph=create_graph, materialize_grads=True
-        )
-
-
-def _eager_second(
-    run: Run,
-    differentiated: Sequence[bool],
-    wanted: Sequence[bool],
-    inputs: Tensor,
-    params: Sequence[Tensor],
-    cotangent: Tensor,
-    ways: Ways,
-) -> list[Tensor | None]:
-    """The gradient of ``<way, gradient>`` in operations of torch, likewise."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        here = [t.view_as(t) for t in (cotangent, inputs, *params)]
-        grads = _eager_gradient(run, differentiated, here[1], here[2:], here[0])
-        spread = [way for way, want in zip(ways, differentiated, strict=True) if want]
-        pairs = [(g, way) for g, way in zip(grads, spread, strict=True) if way is not None]
-        moving = [t for t, want in zip(here, wanted, strict=True) if want]
-        found = iter(
-            torch.autograd.grad(
-                [g for g, _ in pairs],
-                moving,
-                [way for _, way in pairs],
-                create_graph=create_graph,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-        )
-    return [next(found) if want else None for want in wanted]
+def _room(tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """Room for gradients by what is wanted."""
+    return [t.new_empty(t.shape) if want else None for t, want in zip(tensors, wanted, strict=True)]

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from metarl.native.call import address
+from metarl.native.plain import has_address
 from metarl.native.recurrent_cell import (
     ChosenBy,
     Gradients,
@@ -62,16 +64,16 @@ class SequenceShape(NamedTuple):
 
 
 class Choice:
-    """Actions of T steps: of the first A readouts, with noise, the largest.
+    """Actions of T steps: of the first A readouts, with noise, the largest (`Run.choice`).
 
     Attributes:
-        noise: ``[N, T, B, A]``.
+        noise: ``[N, T, B, A]``, in one piece.
         actions: int64 ``[T, N, B]``, written step by step.
     """
 
     def __init__(self, noise: Tensor) -> None:
-        """Choose with this noise, of the precision of the run."""
-        self.noise = noise.contiguous()
+        """Choose with this noise."""
+        self.noise = noise
         num_agents, num_steps, batch_size, count = noise.shape
         self.actions = torch.empty(num_steps, num_agents, batch_size, dtype=torch.int64)
         self.pointers = ChosenBy(self.noise.data_ptr(), self.actions.data_ptr(), count)
@@ -162,6 +164,21 @@ class Run:
             self._part(t)
         self._put(t, states)
 
+    def choice(self, noise: Tensor) -> Choice:
+        """What chooses actions by the first A readouts.
+
+        Args:
+            noise: ``[N, T, B, A]``.
+
+        Raises:
+            TypeError: It is of another kind or precision.
+            ValueError: It is of other sizes, or there are fewer readouts.
+        """
+        count = noise.shape[-1]
+        if not 0 < count <= self.shape.num_outputs:
+            raise ValueError(f"{self.shape.num_outputs} readouts are none for {count} actions")
+        return Choice(self._readable(noise, (*self.shape[:3], count)))
+
     def step(self, t: int, x: Tensor, choice: Choice | None = None) -> None:
         """Go one step on inputs ``[N, B, I]``, after step t - 1, or from states put before it.
 
@@ -169,13 +186,27 @@ class Run:
             t: The step.
             x: The inputs.
             choice: What chooses actions by what is read from the outputs.
+
+        Raises:
+            TypeError: The inputs are of another kind or precision.
+            ValueError: They are of other sizes.
         """
-        x = x.detach().contiguous()
+        shape = self.shape
+        x = self._readable(x, (shape.num_agents, shape.batch_size, shape.num_inputs))
         chosen = None if choice is None else choice.pointers
         self._functions.step(self._shape, self._memory, t, x.data_ptr(), self._begun != t, chosen)
 
     def play(self, t: int, count: int, world: WorldView, choice: Choice) -> None:
-        """Go steps t to t + count in environments that have handed over their tables."""
+        """Go steps t to t + count in environments that have handed over their tables.
+
+        Raises:
+            ValueError: Memory takes other inputs, or there is no room for so many steps.
+        """
+        if world.num_inputs != self.shape.num_inputs or t + count > self.shape.num_steps:
+            raise ValueError(
+                f"{count} steps from step {t} on with inputs {world.num_inputs} wide do not go "
+                f"into {self.shape.num_steps} steps of inputs {self.shape.num_inputs} wide"
+            )
         self._functions.play(
             self._shape,
             self._memory,
@@ -187,10 +218,15 @@ class Run:
         )
 
     def record(self, inputs: Tensor, starts: Tensor | None) -> None:
-        """Go all steps on inputs ``[N, T, B, I]``; `begin` comes before."""
-        inputs = inputs.detach().contiguous()
-        starts = None if starts is None else starts.contiguous()
-        self._functions.record(self._shape, self._memory, inputs.data_ptr(), _address(starts))
+        """Go all steps on inputs ``[N, T, B, I]``; `begin` comes before.
+
+        Raises:
+            TypeError: Inputs or starts are of another kind or precision.
+            ValueError: They are of other sizes.
+        """
+        inputs = self._readable(inputs, (*self.shape[:3], self.shape.num_inputs))
+        starts = self._starts(starts)
+        self._functions.record(self._shape, self._memory, inputs.data_ptr(), address(starts))
 
     def backward(
         self,
@@ -215,8 +251,16 @@ class Run:
         Returns:
             The gradients by the weights, by the inputs ``[N, T, B, I]`` or None, and by the states,
             ``[N, B, ...]`` each, or none.
+
+        Raises:
+            TypeError: Something is of another kind or precision.
+            ValueError: It is of other sizes.
         """
         shape = self.shape
+        size = shape[:3]
+        grad = grad.clone() if grad._is_zerotensor() else grad  # zeros, written down
+        width = shape.num_outputs if by_readout else shape.num_hidden
+        self._check(grad, (*size, width), self.dtype)
         if self._work is None:
             self._work = self._allocated("work", agents=1)
             self._memory.work = self._work.data_ptr()
@@ -225,9 +269,8 @@ class Run:
         cut = NUM_HEADS if shape.num_outputs and not by_readout else 0
         counts = self._weight_sizes[: len(self._weight_sizes) - cut]
         fused = self._checked(fused, counts, "weights")
-        starts = None if starts is None else starts.contiguous()
+        starts = self._starts(starts)
         by_weights = [torch.zeros_like(weight) for weight in fused]
-        size = shape.num_agents, shape.num_steps, shape.batch_size
         by_inputs = grad.new_empty(*size, shape.num_inputs) if inputs else None
         by_states = [
             grad.new_empty(shape.num_agents, shape.batch_size, *view.shape)
@@ -236,14 +279,14 @@ class Run:
         weights, results, before = (_addresses(part) for part in (fused, by_weights, by_states))
         gradients = Gradients(
             fused=ctypes.addressof(weights),
-            starts=_address(starts),
+            starts=address(starts),
             by_output=None if by_readout else grad.data_ptr(),
             agent=grad.stride(0),
             step=grad.stride(1),
             row=grad.stride(2),
             by_readout=grad.data_ptr() if by_readout else None,
             weights=ctypes.addressof(results),
-            by_inputs=_address(by_inputs),
+            by_inputs=address(by_inputs),
             by_states=ctypes.addressof(before) if states else None,
         )
         self._functions.backward(self._shape, self._memory, gradients)
@@ -272,6 +315,9 @@ class Run:
     def _checked(self, tensors: Sequence[Tensor], counts: Sequence[int], what: str) -> list[Tensor]:
         """The tensors in one piece each, if they are as large as the kernel takes them to be."""
         n, dtype = self.shape.num_agents, self.dtype
+        for tensor in tensors:
+            if not has_address(tensor):
+                raise _other(dtype, tensor)
         found = [(len(t), t.numel(), t.dtype) for t in tensors]
         if found != [(n, n * count, dtype) for count in counts]:
             raise ValueError(
@@ -279,6 +325,25 @@ class Run:
                 + ", ".join(f"{tuple(t.shape)} of {t.dtype}" for t in tensors)
             )
         return [t.detach().contiguous() for t in tensors]
+
+    def _check(self, values: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """Check what is read by its address."""
+        if values.dtype != dtype or not has_address(values):
+            raise _other(dtype, values)
+        if tuple(values.shape) != shape:
+            raise ValueError(f"expected the shape {shape}, got {tuple(values.shape)}")
+
+    def _readable(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Values of this shape in one piece."""
+        self._check(values, shape, self.dtype)
+        return values.detach().contiguous()
+
+    def _starts(self, starts: Tensor | None) -> Tensor | None:
+        """Where states are emptied, ``[N, T, B]`` in one piece; None: nowhere."""
+        if starts is None:
+            return None
+        self._check(starts, self.shape[:3], torch.bool)
+        return starts.contiguous()
 
     def _put(self, t: int, states: Sequence[Tensor] | None) -> None:
         addresses = None
@@ -314,6 +379,13 @@ class Run:
         return self._parted.as_strided(size, strides, offset)
 
 
+def _other(dtype: torch.dtype, got: Tensor) -> TypeError:
+    return TypeError(
+        f"a native trace of {dtype} on the CPU cannot take {type(got).__name__} of {got.dtype} on "
+        f"{got.device}"
+    )
+
+
 def _restored(
     name: str,
     dtype: torch.dtype,
@@ -339,10 +411,6 @@ def _restored(
             own.copy_(other)
     run._begun = begun
     return run
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
 
 
 def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[c_void_p]:

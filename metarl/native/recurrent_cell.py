@@ -6,9 +6,11 @@ import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, Structure, c_int64, c_void_p
 from functools import cache
+from typing import Any
 
 import torch
 
+from metarl.native.call import function
 from metarl.native.mode import kernels
 from metarl.native.plain import SUFFIXES
 from metarl.native.world import World
@@ -113,7 +115,7 @@ class RecurrentCell:
         """Find the functions ``metarl_NAME_*``."""
         self.name, self.dtype = name, dtype
         shape, memory = POINTER(Shape), POINTER(Memory)
-        arguments = {
+        arguments: dict[str, tuple[Any, ...]] = {
             "sizes": (shape, POINTER(Sizes)),
             "weights": (shape, POINTER(c_int64)),
             "describe": (shape, memory, POINTER(View)),
@@ -124,7 +126,7 @@ class RecurrentCell:
             "play": (shape, memory, c_int64, c_int64, c_int64, POINTER(World), POINTER(ChosenBy)),
             "backward": (shape, memory, POINTER(Gradients)),
         }
-        for function, types in arguments.items():
-            found = getattr(library, f"metarl_{name}_{function}_{SUFFIXES[dtype]}")
-            found.argtypes, found.restype = types, c_int64 if function == "weights" else None
-            setattr(self, function, found)
+        for what, types in arguments.items():
+            returns = c_int64 if what == "weights" else None
+            found = function(library, f"{name}_{what}", dtype, *types, returns=returns)
+            setattr(self, what, found)

@@ -8,8 +8,11 @@ from ctypes import c_double, c_int64, c_void_p
 import torch
 from torch import Tensor
 
+from metarl.native.call import address, function
 from metarl.native.mode import kernels
 from metarl.native.plain import SUFFIXES, is_plain
+
+TYPES = c_int64, c_int64, c_int64, c_double, c_void_p, c_void_p, c_void_p
 
 
 def discounted_sums(values: Tensor, gamma: float, goes_on: Tensor | None) -> Tensor | None:
@@ -36,11 +39,8 @@ def discounted_sums(values: Tensor, gamma: float, goes_on: Tensor | None) -> Ten
     read = [t.detach().contiguous() for t in tensors]
     out = torch.empty_like(read[0])
     *outer, steps, width = values.shape
-    getattr(library, f"metarl_discounted_{SUFFIXES[values.dtype]}")(
-        *(c_int64(size) for size in (math.prod(outer), steps, width)),
-        c_double(gamma),
-        c_void_p(read[0].data_ptr()),
-        c_void_p(None if goes_on is None else read[1].data_ptr()),
-        c_void_p(out.data_ptr()),
+    going = None if goes_on is None else read[1]
+    function(library, "discounted", values.dtype, *TYPES)(
+        math.prod(outer), steps, width, gamma, *map(address, (read[0], going, out))
     )
     return out

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from metarl.native.call import address
 from metarl.native.plain import has_address
 
 
@@ -116,12 +117,17 @@ class Stretch:
         num_agents, num_steps, batch_size, width = shape
         size = num_steps, num_agents * batch_size
         self.observations = torch.empty(num_agents, num_steps + 1, batch_size, width, dtype=dtype)
-        self.rewards, self.bonuses = torch.empty(size), torch.empty(size)
+        self.rewards, self.bonuses = (torch.empty(size, dtype=torch.float32) for _ in range(2))
         self.has_bonus = False
 
 
 class WorldView:
-    """Tables as a kernel reads and writes them."""
+    """Tables as a kernel reads and writes them.
+
+    Attributes:
+        places: int64 ``[N * B]``, where agents are.
+        num_inputs: Numbers that a memory gets of a step.
+    """
 
     def __init__(self, tables: LookUp, stretch: Stretch, encoded: Tensor | None) -> None:
         """Lay out what environments have handed over.
@@ -138,9 +144,10 @@ class WorldView:
         observed, told = stretch.observations, tables.told
         num_envs, width = stretch.rewards.shape[1], 0 if told is None else told.shape[-1]
         self.places = tables.places.to(torch.int64, copy=True).contiguous()
-        inputs = None
+        self.num_inputs, inputs = observed.shape[-1], None
         if encoded is not None:
-            inputs = observed.new_empty(observed.shape[2], encoded.shape[-1] + width)
+            self.num_inputs = encoded.shape[-1] + width
+            inputs = observed.new_empty(observed.shape[2], self.num_inputs)
         whole = {
             "goals": tables.goals.to(torch.int64),
             "targets": tables.targets.to(torch.int64),
@@ -157,7 +164,7 @@ class WorldView:
         self._written = self.places, tables.entered, tables.found, inputs
         self._check(tables, num_envs, observed.shape[-1])
         self.pointers = World(
-            **{name: _address(tensor) for name, tensor in self._read.items()},
+            **{name: address(tensor) for name, tensor in self._read.items()},
             is_short=tables.next_place.dtype == torch.int32,
             actions=tables.num_actions,
             poses=tables.poses,
@@ -169,13 +176,13 @@ class WorldView:
             told_width=width,
             reward_column=tables.reward_column,
             tells_bonus=tables.tells_bonus,
-            entered=_address(tables.entered),
-            found=_address(tables.found),
+            entered=address(tables.entered),
+            found=address(tables.found),
             reward=tables.reward,
             penalty=tables.penalty,
             bonus=tables.bonus or 0.0,
             observations=observed.data_ptr(),
-            inputs=_address(inputs),
+            inputs=address(inputs),
             rewards=stretch.rewards.data_ptr(),
             bonuses=stretch.bonuses.data_ptr(),
         )
@@ -219,7 +226,8 @@ class WorldView:
             assert tables.found is not None
             assert tables.entered_at is not None
             _need(tables.found.dtype == tables.entered.dtype == torch.bool, "entered and found")
-            _need(tables.found.is_contiguous() and tables.entered.is_contiguous(), "entered")
+            for written in (tables.found, tables.entered):
+                _need(has_address(written) and written.is_contiguous(), "entered and found")
             _need(tuple(tables.found.shape) == (num_envs,), "found")
 
 
@@ -236,7 +244,3 @@ def _within(tensor: Tensor | None, count: int) -> bool:
         return True
     low, high = tensor.aminmax()
     return int(low) >= 0 and int(high) < count
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

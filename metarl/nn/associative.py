@@ -98,33 +98,6 @@ class AssociativeMemory(NativeCore):
         read = (query.unsqueeze(-2) @ memory).squeeze(-2)  # [N, B, V]
         return self._output(weights, read, x), (query, memory)
 
-    @torch.no_grad()
-    def record(
-        self,
-        weights: Weights,
-        inputs: Tensor,
-        state: State | None = None,
-        starts: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> Trace:
-        """The trace of whole sequences, which only a kernel writes."""
-        trace = super().record(weights, inputs, state, starts, trace)
-        if isinstance(trace, NativeTrace):
-            trace.record(weights, inputs, state, starts)
-        return trace
-
-    def once(
-        self,
-        params: Params,
-        inputs: Tensor,
-        state: State | None,
-        starts: Tensor | None,
-        memory: Trace,
-    ) -> Tensor:
-        """Record the sequence in the memory, where a kernel does, and go back with it."""
-        self.record(self.fuse(params), inputs, state, starts, memory)
-        return self.sequence(params, inputs, state, starts, memory)
-
     def sequence(
         self,
         params: Params,

@@ -135,7 +135,6 @@ class FusedCore(NativeCore):
         """Run whole sequences without a graph, keeping the activations."""
         trace = super().record(weights, inputs, state, starts, trace)
         if isinstance(trace, NativeTrace):
-            trace.record(weights, inputs, state, starts)
             return trace
         empty = self.initial_state(weights, inputs.shape[2], inputs.shape[1])
         state = empty if state is None else state
@@ -159,22 +158,11 @@ class FusedCore(NativeCore):
         weights = self.fuse(params)
         if trace is None:
             trace = self.record(weights, inputs, state, starts)
+        if isinstance(trace, NativeTrace):
+            return self.recorded(weights, inputs, starts, trace)
         past = Past(state, starts)
         output: Tensor = _Replay.apply(self, trace, past, inputs, *weights)  # type: ignore[no-untyped-call]
         return output
-
-    def once(
-        self,
-        params: Params,
-        inputs: Tensor,
-        state: State | None,
-        starts: Tensor | None,
-        memory: Trace,
-    ) -> Tensor:
-        """Record the sequence in the memory, and go back by hand."""
-        with torch.no_grad():
-            self.record(self.fuse(params), inputs, state, starts, memory)
-        return self.sequence(params, inputs, state, starts, memory)
 
     def backward(
         self, weights: Weights, trace: Trace, past: Past, grad: Tensor, *, inputs: bool
@@ -225,16 +213,17 @@ class _Replay(torch.autograd.Function):
         ctx: Any, core: FusedCore, trace: Trace, past: Past, inputs: Tensor, *weights: Tensor
     ) -> Tensor:
         ctx.core, ctx.trace, ctx.past = core, trace, past
-        ctx.version = trace.version
-        ctx.save_for_backward(*weights)
-        return trace["h"].detach()
+        output = trace["h"].detach()
+        # Kept too, since the way back reads it: autograd sees whether it was written to.
+        ctx.save_for_backward(output, *weights)
+        return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.trace.check_version(ctx.version)
+        _, *weights = ctx.saved_tensors
         grads, grad_inputs = ctx.core.backward(
-            ctx.saved_tensors, ctx.trace, ctx.past, grad, inputs=ctx.needs_input_grad[3]
+            tuple(weights), ctx.trace, ctx.past, grad, inputs=ctx.needs_input_grad[3]
         )
         return None, None, None, grad_inputs, *grads
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
+from metarl.core import Params
 from metarl.native.mode import eagerly
 from metarl.nn.native_trace import NativeSlot, NativeTrace
 from metarl.nn.recurrent import RecurrentCore, State, Weights
@@ -74,6 +76,34 @@ class NativeCore(RecurrentCore):
         """The trace that it writes where nothing is propagated back."""
         return self.eager_trace(shape, like)
 
+    @torch.no_grad()
+    def record(
+        self,
+        weights: Weights,
+        inputs: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Trace:
+        """The trace of whole sequences, written where it is a kernel's."""
+        trace = super().record(weights, inputs, state, starts, trace)
+        if isinstance(trace, NativeTrace):
+            trace.record(weights, inputs, state, starts)
+        return trace
+
+    def once(
+        self,
+        params: Params,
+        inputs: Tensor,
+        state: State | None,
+        starts: Tensor | None,
+        memory: Trace,
+    ) -> Tensor:
+        """Record the sequence in the memory, and go back with it."""
+        with torch.no_grad():
+            self.record(self.fuse(params), inputs, state, starts, memory)
+        return self.sequence(params, inputs, state, starts, memory)
+
     def read(
         self, weights: Weights, inputs: Tensor, starts: Tensor | None, trace: NativeTrace
     ) -> Tensor:
@@ -129,21 +159,20 @@ class _Recorded(Function):
         inputs: Tensor,
         *weights: Tensor,
     ) -> Tensor:
-        ctx.trace, ctx.starts, ctx.by_readout, ctx.version = (
-            trace,
-            starts,
-            by_readout,
-            trace.version,
-        )
-        ctx.save_for_backward(*weights)
-        return trace.readouts() if by_readout else trace["h"].detach()
+        ctx.trace, ctx.starts, ctx.by_readout = trace, starts, by_readout
+        ctx.version = trace.version
+        output = trace.readouts() if by_readout else trace["h"].detach()
+        # Kept too, since the way back reads it: autograd sees whether it was written to.
+        ctx.save_for_backward(output, *weights)
+        return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         ctx.trace.check_version(ctx.version)
+        _, *weights = ctx.saved_tensors
         grads, grad_inputs = ctx.trace.backward(
-            ctx.saved_tensors,
+            weights,
             ctx.starts,
             grad,
             inputs=ctx.needs_input_grad[3],

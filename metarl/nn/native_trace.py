@@ -9,9 +9,7 @@ kernel (no compiler, another device, another precision, switched off), it makes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from metarl.native.mode import eagerly, native_mode
@@ -142,8 +140,6 @@ class NativeTrace(Trace):
         self, t: int, weights: tuple[Tensor, ...], x: Tensor, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Step t of a rollout."""
-        shape = self.run.shape
-        self._check(x, (shape.num_agents, shape.batch_size, shape.num_inputs))
         if t == 0 or weights is not self._weights:
             self._load(weights)
         if t == 0:
@@ -162,9 +158,6 @@ class NativeTrace(Trace):
         starts: Tensor | None,
     ) -> None:
         """Run a whole sequence, as `RecurrentCore.record`."""
-        self._check(inputs, (*self.run.shape[:3], self.run.shape.num_inputs))
-        if starts is not None and (starts.dtype != torch.bool or not has_address(starts)):
-            raise TypeError(f"starts must be bool on the CPU, got {starts.dtype}, {starts.device}")
         self._load(weights)
         self.run.begin(state, starts=starts is not None)
         self.run.record(inputs, starts)
@@ -179,9 +172,6 @@ class NativeTrace(Trace):
         by_readout: bool = False,
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Back-propagate, as `FusedCore.backward`; of the outputs or of what was read from them."""
-        shape = self.run.shape
-        width = shape.num_outputs if by_readout else shape.num_hidden
-        self._check(grad, (*shape[:3], width))
         grads, by_inputs, _ = self.run.backward(
             weights, starts, grad, inputs=inputs, by_readout=by_readout
         )
@@ -195,19 +185,3 @@ class NativeTrace(Trace):
             )
         self.run.load(weights)
         self._weights = weights
-
-    def _check(self, values: Any, shape: tuple[int, ...]) -> None:
-        """Check what is read by its address.
-
-        Raises:
-            TypeError: It is of another kind or precision.
-            ValueError: It is of other sizes.
-        """
-        dtype = self.run.dtype
-        if values.dtype != dtype or not has_address(values):
-            raise TypeError(
-                f"a native trace of {dtype} on the CPU cannot take {type(values).__name__} of "
-                f"{values.dtype} on {values.device}"
-            )
-        if tuple(values.shape) != shape:
-            raise ValueError(f"expected the shape {shape}, got {tuple(values.shape)}")

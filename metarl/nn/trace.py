@@ -147,14 +147,6 @@ class Trace:
         """The step after the last."""
         return self.start + len(self.slots)
 
-    @property
-    def version(self) -> int:
-        """A number that changes when another sequence is written, where that is counted."""
-        return 0
-
-    def check_version(self, version: int) -> None:
-        """Check that this holds what it held: autograd itself does, of what torch has written."""
-
     def usable(self) -> bool:
         """Whether this is the kind of trace that the core would make here and now."""
         return True

@@ -48,10 +48,10 @@ class LinearHead:
 
 
 def num_joint_outputs(actor: Network, critic: Network | None) -> int:
-    """Numbers of both heads, A + 1, where each is linear; else 0."""
+    """Numbers of both heads, A + 1, where each is linear, and the critic says one; else 0."""
     if type(actor) is not LinearHead or type(critic) is not LinearHead:
         return 0
-    return actor.num_outputs + critic.num_outputs
+    return actor.num_outputs + 1 if critic.num_outputs == 1 else 0
 
 
 def joint_heads(params: Params) -> tuple[Tensor, Tensor]:

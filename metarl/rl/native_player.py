@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
-from metarl.native.recurrent import Choice
 from metarl.native.world import LookUp, Stretch, WorldView
 from metarl.nn.native_trace import NativeTrace
 from metarl.nn.trace import NO_SLOT, Trace
@@ -72,7 +71,7 @@ class NativePlayer:
             trace.begin(policy.core_weights(params, trace))
         self._noise = perturbations.to(trace.run.dtype)
         is_choice = type(policy.distribution) is Categorical
-        self._choice = Choice(self._noise) if is_choice else None
+        self._choice = trace.run.choice(self._noise) if is_choice else None
 
     def __call__(self, t: int, observations: Tensor) -> Tensor:
         """Actions ``[N, B]`` or ``[N, B, A]`` at step t, for observations ``[N, B, I]``."""

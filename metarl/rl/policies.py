@@ -260,8 +260,12 @@ class Policy:
 
     @property
     def num_readouts(self) -> int:
-        """Numbers that both heads say, where they are linear; else 0."""
-        return num_joint_outputs(self.actor, self.critic)
+        """Numbers that both heads say, where they are linear and the actor's are those of a mean.
+
+        Else 0.
+        """
+        joint = num_joint_outputs(self.actor, self.critic)
+        return joint if joint == self.distribution.num_means + 1 else 0
 
     def new_trace(
         self, shape: tuple[int, int, int], like: Tensor, *, outputs_only: bool = False

@@ -67,12 +67,13 @@ class RowPlayer:
             return None
         assert isinstance(actor, MLP | WarpMLP)  # `Policy.acts_on_rows`
         layers = actor.layers()
-        if not playable(layers.net, shifts):
+        params = layers.own(self._actor)
+        if not playable(layers.net, params, shifts):
             return None
         world = hand_over(env, WORLDS, shifts.shape[1])
         if world is None:
             return None
-        played = play(layers.net, layers.own(self._actor), shifts, world)
+        played = play(layers.net, params, shifts, world)
         return Experience(
             played.observations[:, :-1],
             played.actions,

@@ -71,3 +71,5 @@ def test_what_is_not_plain_is_left_to_torch():
     with torch.device("cpu"):
         assert linear_baseline(seen.observations, seen.mask, seen.rewards, **how) is None
     assert linear_baseline(seen.observations.float(), seen.mask, seen.rewards, **how) is None
+    assert linear_baseline(seen.observations, seen.mask, seen.rewards[:, :4], **how) is None
+    assert linear_baseline(seen.observations, seen.mask[:, :4], seen.rewards, **how) is None

@@ -50,7 +50,7 @@ def by_steps(params, shifts, world):
 def test_episodes_are_those_of_a_loop(sizes, dtype):
     params, shifts, world = setting(*sizes, dtype)
     net, own = POLICY.layers().net, [params[name] for name in NAMES]
-    assert playable(net, shifts)
+    assert playable(net, own, shifts)
     played = play(net, own, shifts, world)
     seen, rewards, ends = by_steps(params, shifts, world)
     torch.testing.assert_close(played.observations, seen.to(dtype), rtol=1e-5, atol=1e-5)
@@ -72,7 +72,9 @@ def test_other_worlds_and_sizes_are_refused():
     for wrong in (world["starts"][:-1], world["starts"].double()):
         with pytest.raises(ValueError, match=r"places \(8, 2\) of torch.float32"):
             play(net, own, shifts, world | {"starts": wrong})
-    assert not playable(Perceptron((2, 3), ("tanh",)), shifts)
-    assert not playable(net, shifts[:, :0])
+    assert not playable(Perceptron((2, 3), ("tanh",)), own[:2], shifts)
+    assert not playable(net, own, shifts[:, :0])
+    assert not playable(net, [p[:1] for p in own], shifts)  # one net for both tasks
+    assert not playable(net, own, shifts.double())
     with using("off"):
-        assert not playable(net, shifts)
+        assert not playable(net, own, shifts)

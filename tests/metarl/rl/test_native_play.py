@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ from metarl.rl import (
     PolicyGradientTasks,
     actor_critic,
 )
+from metarl.rl.heads import LinearHead
 from metarl.rl.minibatches import TrialMinibatches
 from metarl.train.trainer import Trainer
 
@@ -70,6 +71,16 @@ def tasks_of(policy: Policy, record: Any = True, **settings: Any) -> PolicyGradi
     generators = [torch.Generator().manual_seed(10 + n) for n in range(N)]
     collector = Collector(Echo(), policy, generators, T, record=record)
     return PolicyGradientTasks(collector, ActorCriticSettings(**settings))
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+@pytest.mark.parametrize("part", ["trunk", "actor", "critic"])
+def test_parts_that_do_not_fit_together_are_refused(part: str, mode: Any) -> None:
+    policy = policy_of("lstm", Categorical(3), trunk=True)
+    other: Any = MLP((INPUTS, 8), "tanh") if part == "trunk" else LinearHead(6, 2)
+    policy = replace(policy, **{part: other})
+    with using(mode), pytest.raises((ValueError, RuntimeError), match=r"shape|size"):
+        tasks_of(policy).sample(params_of(policy), {})
 
 
 @pytest.mark.parametrize("trunk", [False, True], ids=["bare", "trunk"])
