@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -27,6 +28,19 @@ def test_product_of_odd_sizes_is_that_of_torch(dtype, suffix):
         SIZE(31), SIZE(48), SIZE(17), *(POINTER(x.data_ptr()) for x in (a, b, c))
     )
     torch.testing.assert_close(c, a @ b)
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nothing here lists symbols")
+@pytest.mark.parametrize("name", sorted(source.stem for source in cpp.SOURCES.glob("*.cpp")))
+def test_library_shares_nothing_with_the_others(name):
+    """A symbol that is unique in a process is that of the library loaded first, in all of them."""
+    library = kernels(name)
+    if library is None:
+        pytest.skip("no kernels here")
+    listed = subprocess.run(["nm", "-D", library._name], capture_output=True, text=True, check=True)
+    kinds = {line.split()[-1]: line.split()[-2] for line in listed.stdout.splitlines()}
+    assert any(symbol.startswith("metarl_") for symbol in kinds)
+    assert [symbol for symbol, kind in kinds.items() if kind == "u"] == []
 
 
 def forget():
