@@ -15,16 +15,20 @@ ROOT = HERE.parents[2]
 ABOUT_THE_BACK_END = {"builds", "compiler", "libraries", "mode", "shelf"}
 """Tests beside those of kernels."""
 
+OF_ENVIRONMENTS = ("tests/metarl/rl/test_look_up.py", "tests/metarl/rl/test_native_play.py")
+"""Tests of kernels that play environments."""
+
 SANITIZED = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
 def kernel_tests() -> list[str]:
     """Return the files that test kernels."""
-    return [
+    own = [
         str(path)
         for path in sorted(HERE.glob("test_*.py"))
         if path.stem.removeprefix("test_") not in ABOUT_THE_BACK_END
     ]
+    return [*own, *OF_ENVIRONMENTS]
 
 
 def on_build(
