@@ -31,15 +31,10 @@ METARL_INLINE void write_and_read_columns(Size rows, Size width, const R* a, con
 
 template <class R>
 void write_and_read(Size rows, Size width, const R* a, const R* b, const R* c, R* matrix, R* out) {
-  Size j = 0;
-  auto columns = [&](auto vectors) {
-    constexpr int VECTORS = decltype(vectors)::value;
-    for (; j + VECTORS * lanes<R>() <= width; j += VECTORS * lanes<R>())
-      write_and_read_columns<R, VECTORS>(rows, width, a, b + j, c, matrix + j, out + j);
-  };
-  columns(std::integral_constant<int, 4>{});
-  columns(std::integral_constant<int, 2>{});
-  columns(std::integral_constant<int, 1>{});
+  stripes<R, 4, 2, 1>(width, [&](auto vectors, Size j) {
+    write_and_read_columns<R, decltype(vectors)::value>(rows, width, a, b + j, c, matrix + j,
+                                                        out + j);
+  });
 }
 
 template <class R> class Associative : public Sequence<R> {
@@ -73,10 +68,9 @@ template <class R> class Associative : public Sequence<R> {
     input_.take(weights, inputs, hidden);
     query_bias_ = weights.take(keys);
     bias_ = weights.take(hidden);
-    const Size kept = of.kept ? steps : 1;
-    activations_ = trace.take(kept * batch * width);
-    reads_ = trace.take(kept * batch * values_width);
-    keys_ = trace.take((of.kept * steps + 1) * batch * keys_width);
+    activations.take(of, width, trace);
+    reads.take(of, values_width, trace);
+    keys_before.take(of, keys_width, trace, 1);
     memories_ = trace.take((of.kept + 1) * batch * square);
     outputs_ = trace.take(steps * batch * after_stride());
     value_row_ = trace.take(values_width);
@@ -100,10 +94,9 @@ template <class R> class Associative : public Sequence<R> {
   const Size square;                    // numbers of M [K, padded(V)]
   const R scale;
 
-  R* activations(Size t) const { return activations_ + shape.kept * t * batch * width; }
-  R* reads(Size t) const { return reads_ + shape.kept * t * batch * values_width; }
-  // q_{t-1}, or what was put in its place; M_{t-1}, which only the first step leaves as it is.
-  R* keys_before(Size t) const { return keys_ + shape.kept * t * batch * keys_width; }
+  Kept<R> activations, reads;
+  Kept<R> keys_before;  // q_{t-1}, or what was put in its place
+  // M_{t-1}, which only the first step leaves as it is: [B, K, padded(V)].
   R* memories(Size t) const { return memories_ + (shape.kept && t ? batch * square : 0); }
 
   // Outputs are no state: they have memory of their own for all steps.
@@ -134,8 +127,7 @@ template <class R> class Associative : public Sequence<R> {
   }
 
   void step(Size t) {
-    for (Size first = 0; first < batch; first += GROUP)
-      step(t, first, batch - first < GROUP ? batch - first : GROUP);
+    chunks(batch, GROUP, [&](Size first, Size count) { step(t, first, count); });
   }
   void step(Size t, Size first, Size count) {
     const R* x = S::before(t) + first * stride;
@@ -224,8 +216,7 @@ template <class R> class Associative : public Sequence<R> {
     // dx = W_q^T da_q + W_v^T da_v + W_g^T da_g + W_x^T dz, [T, I] with rows so far apart.
     void inputs_backward(R* out, Size stride) {
       const Size inputs = cell_.inputs, dx_stride = padded<R>(inputs);
-      for (Size t = 0; t < cell_.steps; t += BLOCK) {
-        const Size count = cell_.steps - t < BLOCK ? cell_.steps - t : BLOCK;
+      chunks(cell_.steps, BLOCK, [&](Size t, Size count) {
         const R* d = row(t);
         query_.times(count, d, cell_.width, dx_, dx_stride, false);
         value_.times(count, d + cell_.keys_width, cell_.width, dx_, dx_stride, true);
@@ -233,7 +224,7 @@ template <class R> class Associative : public Sequence<R> {
                     true);
         input_.times(count, dz_ + t * hidden_width_, hidden_width_, dx_, dx_stride, true);
         copy(count, inputs, dx_, dx_stride, out + t * stride, stride);
-      }
+      });
     }
     // By the states before the first step, of row `b` of [N * B]: the key [K] and M [K, V].
     void states_backward(R* const* by_states, Size b) const {
@@ -357,9 +348,7 @@ template <class R> class Associative : public Sequence<R> {
  private:
   Packed<R> query_, value_, gate_, read_, input_;
   R *query_bias_, *bias_;
-  R *activations_, *reads_;  // [T, B, width], [T, B, padded(V)]
-  R *keys_, *memories_;      // [T + 1, B, padded(K)], [2, B, K, padded(V)]
-  R* outputs_;               // [T, B, padded(H)]
+  R *memories_, *outputs_;  // [2, B, K, padded(V)], [T, B, padded(H)]
   R *value_row_, *said_;
 };
 

@@ -100,11 +100,10 @@ void backward(const Shape& shape, const Memory<R>& memory, const Gradients<R>& d
     else steps_back<R, Cell>(cell, back, readout, d, n);
     back.store(d.weights, n);
     if (!d.by_readout) continue;
-    for (Size t = 0; t < shape.steps; t += shape.segment) {
-      const Size count = shape.steps - t < shape.segment ? shape.steps - t : shape.segment;
+    chunks(shape.steps, shape.segment, [&](Size t, Size count) {
       readout.add(count * rows, cell.output(t), cell.after_stride(),
                   d.by_readout + (n * all + t * rows) * outputs);
-    }
+    });
     readout.weight.store(d.weights[Cell::NUM_WEIGHTS] + n * shape.hidden * outputs, outputs);
     readout.bias.store(d.weights[Cell::NUM_WEIGHTS + 1] + n * outputs, outputs);
   }

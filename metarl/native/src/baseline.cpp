@@ -1,6 +1,5 @@
 // The linear baseline that is fitted to the returns of episodes.
 #include <cmath>
-#include <vector>
 
 #include "scratch.h"
 #include "simd.h"
@@ -56,24 +55,24 @@ template <class R> class Baseline {
     const Size rows = r.num_steps * r.num_episodes;
     for (Size n = 0; n < r.num_tasks; n++) {
       std::memset(gram, 0, (F + 1) * P * sizeof(double));
-      for (Size first = 0; first < rows; first += ROWS) {
-        const Size m = block(n * rows, first, rows);
+      chunks(rows, ROWS, [&](Size first, Size m) {
+        block(n * rows, first, m);
         product<double>(F + 1, P, m, {x, 1, P}, {x, P}, gram, P, true);
-      }
+      });
       bool found = false;
       double ridge = r.ridge;
       for (Size attempt = 0; attempt < r.num_attempts && !found; attempt++, ridge *= 10)
         found = solved(F, gram, P, ridge, factor, weights);
       if (!found)
         for (Size i = 0; i < F; i++) weights[i] = NAN;
-      for (Size first = 0; first < rows; first += ROWS) {
-        const Size m = block(n * rows, first, rows);
+      chunks(rows, ROWS, [&](Size first, Size m) {
+        block(n * rows, first, m);
         for (Size i = 0; i < m; i++) {
           double sum = 0;
           for (Size j = 0; j < F; j++) sum += x[i * P + j] * weights[j];
           r.out[n * rows + first + i] = static_cast<R>(sum);
         }
-      }
+      });
     }
   }
 
@@ -83,9 +82,8 @@ template <class R> class Baseline {
   const Size I, F, P;
   double *x, *gram, *factor, *weights;
 
-  // Rows [o, o^2, t, t^2, t^3, 1, y] times the mask, t = time / 100; how many there are.
-  Size block(Size task, Size first, Size rows) {
-    const Size m = rows - first < ROWS ? rows - first : ROWS;
+  // Rows [o, o^2, t, t^2, t^3, 1, y] times the mask, t = time / 100, from row `first` of a task on.
+  void block(Size task, Size first, Size m) {
     for (Size i = 0; i < m; i++) {
       const Size at = task + first + i;
       const double time = static_cast<double>((first + i) / r.num_episodes) / 100;
@@ -105,7 +103,6 @@ template <class R> class Baseline {
       behind[3] = within;
       behind[4] = within * r.returns[at];
     }
-    return m;
   }
 };
 

@@ -1,6 +1,7 @@
 // A block of a convolution net: its sizes, its buffers, its parameters in the order of the kernels.
 #pragma once
 #include "conv_norm.h"
+#include "pieces.h"
 
 namespace metarl {
 
@@ -28,21 +29,6 @@ template <class R> struct Net {  // as in native/conv.py
 };
 
 enum Mode { OUTPUTS = 0, GRADIENTS = 1, SECOND = 2 };
-
-// Hands out pieces of a buffer; without one it only counts.
-template <class R> struct Pieces {
-  R* at;
-  Size used = 0;
-  R* take(Size numbers) {
-    R* piece = at ? at + used : nullptr;
-    used += padded<R>(numbers);
-    return piece;
-  }
-  double* doubles(Size numbers) {
-    return (double*)take(numbers * (Size)(sizeof(double) / sizeof(R)));
-  }
-  std::int32_t* integers(Size numbers) { return (std::int32_t*)take(numbers); }
-};
 
 inline Size larger(Size a, Size b) { return a > b ? a : b; }
 

@@ -30,8 +30,7 @@ template <class R> void gradients(Work<R>& w, Size task) {
     }
     const R* h = i ? w.blocks[i - 1].h : input;
     std::memset(w.gradient, 0, b.taps * b.tap_size * sizeof(R));
-    for (Size first = 0; first < w.B; first += b.slab) {
-      const Size count = w.B - first < b.slab ? w.B - first : b.slab;
+    chunks(w.B, b.slab, [&](Size first, Size count) {
       const Block<R> part = b.from(first);
       cotangents(w, part, count, w.upstream + first * b.out_places * b.row);
       const R* a_z = before_pooling(part, count, w.cotangent, w.dense);
@@ -41,7 +40,7 @@ template <class R> void gradients(Work<R>& w, Size task) {
       if (further)
         gathered<R>(b.backward, count, a_z, b.weight_back, b.row_back,
                     w.below + first * b.backward.target.image, false);
-    }
+    });
     if (l.weight.gradient)
       b.disarrange(w.gradient, l.weight.gradient + task * l.weight.own, task && !l.weight.own);
     if (!further) return;

@@ -11,8 +11,7 @@ template <class R> void outputs(Work<R>& w, Size task) {
     const Layer<R>& l = w.layers[i];
     if (!task || l.weight.step) b.arrange(w.value(l.weight, task), b.weight);
     const Size counted = w.net.reference && w.net.reference < w.B ? w.net.reference : w.B;
-    for (Size first = 0; first < w.B; first += b.slab) {
-      const Size count = w.B - first < b.slab ? w.B - first : b.slab;
+    chunks(w.B, b.slab, [&](Size first, Size count) {
       const Block<R> part = b.from(first);
       R* z = b.pool == POOL_FIRST ? w.dense : part.x_hat;
       gathered<R>(b.forward, count, h + first * b.forward.source.image, b.weight, b.row, z, false);
@@ -20,7 +19,7 @@ template <class R> void outputs(Work<R>& w, Size task) {
       const Size left = counted - first < count ? counted - first : count;
       if (l.normalised && left > 0)
         add_statistics<R>(first * b.norm_places, left * b.norm_places, b.row, part.x_hat, w.totals);
-    }
+    });
     moments(w, b, l, task, counted);
     if (b.pool == POOL_LAST) normalise_and_pool(w, b);
     else normalise(w, b);

@@ -3,8 +3,6 @@
 // Images are [image, y, x][channel]; weights are arranged [tap][channel][filter, padded]. The sum
 // of an output runs over taps and channels in one order, whatever else the batch holds.
 #pragma once
-#include <type_traits>
-
 #include "conv_places.h"
 
 #if defined(__clang__)
@@ -16,20 +14,8 @@
 namespace metarl {
 
 // ---- transposition ---------------------------------------------------------------------------
-template <class R> struct Index;
-template <> struct Index<float> { typedef std::int32_t type; };
-template <> struct Index<double> { typedef std::int64_t type; };
-
 template <class R, int SHIFT> METARL_INLINE void exchange(Vector<R>& low, Vector<R>& high) {
-  typedef typename Index<R>::type I;
-  typedef I Mask __attribute__((vector_size(VECTOR_BYTES)));
   constexpr int LANES = (int)lanes<R>();
-  Mask first, second;
-  METARL_UNROLL16
-  for (int e = 0; e < LANES; e++) {
-    first[e] = e & SHIFT ? e - SHIFT + LANES : e;
-    second[e] = e & SHIFT ? e + LANES : e + SHIFT;
-  }
 #if defined(__clang__)
   Vector<R> a, b;
   METARL_UNROLL16
@@ -38,6 +24,12 @@ template <class R, int SHIFT> METARL_INLINE void exchange(Vector<R>& low, Vector
     b[e] = e & SHIFT ? high[e] : low[e + SHIFT];
   }
 #else
+  Mask<R> first{}, second{};
+  METARL_UNROLL16
+  for (int e = 0; e < LANES; e++) {
+    first[e] = e & SHIFT ? e - SHIFT + LANES : e;
+    second[e] = e & SHIFT ? e + LANES : e + SHIFT;
+  }
   const Vector<R> a = __builtin_shuffle(low, high, first);
   const Vector<R> b = __builtin_shuffle(low, high, second);
 #endif
@@ -150,18 +142,6 @@ void gathered_rows(int rows, const Taps& taps, Size depth, const R* const* from,
   }
 }
 
-// Call f.template operator()<VECTORS>(column) for each panel of a padded width.
-template <class R, class F> METARL_INLINE void panels(Size width, F f) {
-  constexpr Size PANEL = TILE_VECTORS * lanes<R>();
-  for (Size j = 0; j < width; j += PANEL) {
-    const Size left = (width - j) / lanes<R>();
-    if (left >= TILE_VECTORS) f(std::integral_constant<int, TILE_VECTORS>{}, j);
-    else if (left == 3) f(std::integral_constant<int, 3>{}, j);
-    else if (left == 2) f(std::integral_constant<int, 2>{}, j);
-    else f(std::integral_constant<int, 1>{}, j);
-  }
-}
-
 // target[t] (+)= sum over taps of source[s(t, tap)] weights[tap], for all places t of all images;
 // weights are [tap][depth][width].
 template <class R>
@@ -205,6 +185,7 @@ constexpr Size BLOCK_PLACES = 64;  // of which both factors stay in the nearest 
 
 struct Lines {  // places [y0, y1) x [x0, x1) of the lines [first, last) of all images
   Size first, last, y0, y1, x0, x1;
+  Size shift;  // numbers from where a place begins in the source to what a tap reads there
 };
 
 template <class R, int ROWS, int VECTORS>
@@ -218,7 +199,8 @@ METARL_INLINE void outer_tile(const Lines& lines, Size height, Size stride, Layo
   Size image = lines.first / height, y = lines.first % height;
   for (Size line = lines.first; line < lines.last; line++) {
     if (y >= lines.y0 && y < lines.y1) {
-      const R* left = h + image * in.image + (y * stride * in.width + lines.x0 * stride) * in.row;
+      const R* left = h + (image * in.image + lines.shift +
+                           (y * stride * in.width + lines.x0 * stride) * in.row);
       const R* right = cotangent + image * out.image + (y * out.width + lines.x0) * out.row;
       for (Size x = lines.x0; x < lines.x1; x++, left += stride * in.row, right += out.row) {
         Vector<R> b[VECTORS];
@@ -257,9 +239,9 @@ void outer(Line y_axis, Line x_axis, Size images, Size channels, Layout in, Layo
     const Size last = first + per_block < images * height ? first + per_block : images * height;
     for (Size ky = 0; ky < kernel; ky++)
       for (Size kx = 0; kx < kernel; kx++) {
-        Lines lines{first, last, 0, 0, 0, 0};
+        Lines lines{first, last, 0, 0, 0, 0, 0};
+        lines.shift = ((ky - padding) * in.width + kx - padding) * in.row;
         valid(y_axis, ky, lines.y0, lines.y1), valid(x_axis, kx, lines.x0, lines.x1);
-        const R* source = h + ((ky - padding) * in.width + kx - padding) * in.row;
         R* to = gradient + (ky * kernel + kx) * tap_size;
         const Size tiles = (channels + TILE_ROWS - 1) / TILE_ROWS;
         for (Size t = 0; t < tiles; t++) {
@@ -269,7 +251,7 @@ void outer(Line y_axis, Line x_axis, Size images, Size channels, Layout in, Layo
             switch (channels * (t + 1) / tiles - c) {
 #define METARL_TILE(N)                                                                            \
   case N:                                                                                         \
-    outer_tile<R, N, V>(lines, height, y_axis.stride, in, out, source + c, cotangent + j,         \
+    outer_tile<R, N, V>(lines, height, y_axis.stride, in, out, h + c, cotangent + j,              \
                         to + c * width + j, width);                                               \
     break;
               METARL_TILE(1) METARL_TILE(2) METARL_TILE(3) METARL_TILE(4) METARL_TILE(5)

@@ -20,8 +20,7 @@ template <class R> void second(Work<R>& w, Size task) {
     const R* h = i ? w.blocks[i - 1].h : input;
     const R* rh = i ? w.blocks[i - 1].rh : moved_input;
     std::memset(w.gradient, 0, b.taps * b.tap_size * sizeof(R));
-    for (Size first = 0; first < w.B; first += b.slab) {
-      const Size count = w.B - first < b.slab ? w.B - first : b.slab;
+    chunks(w.B, b.slab, [&](Size first, Size count) {
       const Size at = first * b.forward.source.image;
       const Block<R> part = b.from(first);
       moved_cotangents(w, part, count, w.upstream + first * b.out_places * b.row);
@@ -35,7 +34,7 @@ template <class R> void second(Work<R>& w, Size task) {
       if (further) gathered<R>(b.backward, count, ra_z, b.weight_back, b.row_back, to, false);
       if (further && l.weight.tangent)
         gathered<R>(b.backward, count, a_z, b.tangent_back, b.row_back, to, true);
-    }
+    });
     if (l.weight.gradient)
       b.disarrange(w.gradient, l.weight.gradient + task * l.weight.own, task && !l.weight.own);
     if (!further) return;

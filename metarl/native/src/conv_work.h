@@ -24,6 +24,7 @@ template <class R> struct Work {
     Size dense_size = 0, norm_size = 0, in_size = 0, weight_size = 0, widest = 0;
     Pieces<R> state{n.state}, first{n.first}, scratch{n.scratch};
     auto from = [&](Mode m, Size size) { return mode >= m ? scratch.take(size) : nullptr; };
+    auto integers = [&](Size size) { return (std::int32_t*)scratch.take(size); };
     for (std::size_t i = 0; i < blocks.size(); i++) {
       Block<R>& b = blocks[i];
       const Layer<R>& l = layers[i];
@@ -39,7 +40,7 @@ template <class R> struct Work {
       for (R** v : {&b.scale, &b.shift, &b.scale_tangent, &b.shift_tangent, &b.rz_mean, &b.rz_x})
         *v = scratch.take(b.row);
       b.rz = from(SECOND, norm), b.rh = from(SECOND, out);
-      b.order = scratch.integers(b.taps * b.channels), b.window = scratch.integers(b.places);
+      b.order = integers(b.taps * b.channels), b.window = integers(b.places);
       const Size slab = b.slab < B ? b.slab : B;
       dense_size = larger(dense_size, slab * b.places * b.row);
       norm_size = larger(norm_size, slab * b.norm_places * b.row);
@@ -56,7 +57,7 @@ template <class R> struct Work {
     cotangent = from(GRADIENTS, norm_size);
     cotangent_tangent = from(SECOND, norm_size), gradient = from(GRADIENTS, weight_size);
     for (R** v : {&vector_a, &vector_b, &vector_c}) *v = scratch.take(widest);
-    totals = scratch.doubles(2 * widest);
+    totals = (double*)scratch.take(2 * widest * (Size)(sizeof(double) / sizeof(R)));
     state_size = state.used, first_size = first.used, scratch_size = scratch.used;
   }
 

@@ -34,12 +34,10 @@ void play(const Perceptrons<R>& p, const Episodes<R>& e, World world) {
       const Size at = (n * e.num_steps + t) * B;
       R* observations = e.observations + (at + n * B) * I;
       for (Size b = 0; b < B; b++) world.observe(b, observations + b * I);
-      for (Size first = 0; first < B; first += ROWS) {
-        const Size m = B - first < ROWS ? B - first : ROWS;
+      chunks(B, ROWS, [&](Size first, Size m) {
         for (Size l = 0; l < p.num_layers; l++) pass.forward(l, m, observations + first * I);
-        for (Size b = 0; b < m; b++)
-          std::memcpy(e.means + (at + first + b) * A, pass.outputs() + b * P, A * sizeof(R));
-      }
+        copy(m, A, pass.outputs(), P, e.means + (at + first) * A, A);
+      });
       for (Size i = at * A; i < (at + B) * A; i++) e.actions[i] = e.means[i] + e.shifts[i];
       for (Size b = 0; b < B; b++) {
         const Size i = at + b;

@@ -23,13 +23,13 @@ template <class R> class Gru : public Sequence<R> {
     b_rz_ = weights.take(2 * hidden);
     b_n_ = weights.take(hidden);
     b_hn_ = weights.take(hidden);
-    const Size rows = (shape.kept ? shape.steps : 1) * batch;
-    gates_ = trace.take(rows * gates_width);
-    n_ = trace.take(rows * width);
-    from_h_ = trace.take(rows * width);
+    gates.take(shape, gates_width, trace);
+    candidate.take(shape, width, trace);
+    from_h.take(shape, width, trace);
   }
 
   const Size width, gates_width;
+  Kept<R> gates, candidate, from_h;  // r and z; n; W_hn h + b_hn
 
   void load(const R* const* fused, Size n) {
     const Size H = hidden;
@@ -42,16 +42,12 @@ template <class R> class Gru : public Sequence<R> {
     for (Size j = 0; j < 2 * H; j++) b_rz_[j] = b_ih[H + j] + b_hh[j];
     for (Size j = 0; j < H; j++) b_n_[j] = b_ih[j], b_hn_[j] = b_hh[2 * H + j];
   }
-  R* output(Size t) const { return S::after(t); }
   std::array<Rows<R>, 1> states(Size t) const {
     return {{{S::states_before(t), stride, hidden}}};
   }
-  R* gates(Size t) const { return gates_ + S::shape.kept * t * batch * gates_width; }  // r, z
-  R* candidate(Size t) const { return n_ + S::shape.kept * t * batch * width; }        // n
-  R* from_h(Size t) const { return from_h_ + S::shape.kept * t * batch * width; }  // W_hn h + b_hn
 
   void step(Size t) {
-    blocks(batch, [&](Size first, Size count) {
+    chunks(batch, BLOCK, [&](Size first, Size count) {
       const Size H = hidden, h_stride = S::after_stride();
       const R* x = S::before(t) + first * stride;
       R *rz = gates(t) + first * gates_width, *new_n = candidate(t) + first * width;
@@ -158,7 +154,7 @@ template <class R> class Gru : public Sequence<R> {
 
  private:
   Packed<R> w_rz_, w_n_, w_hn_;
-  R *b_rz_, *b_n_, *b_hn_, *gates_, *n_, *from_h_;
+  R *b_rz_, *b_n_, *b_hn_;
 };
 
 }  // namespace metarl

@@ -67,7 +67,6 @@ template <class R, class Rule> class Hebbian : public Sequence<R> {
   const Size width, square;
   const Size segment;  // steps: the first root of the number of them
 
-  R* output(Size t) const { return S::after(t); }
   // The traces before step t. Those within a segment are written over by those after it.
   R* traces(Size t) const {
     return traces_ + shape.kept * ((t + segment - 1) / segment) * batch * square;
@@ -80,8 +79,7 @@ template <class R, class Rule> class Hebbian : public Sequence<R> {
   Connections<R> connections() const { return {fixed_, alpha_}; }
 
   void step(Size t) {
-    for (Size first = 0; first < batch; first += GROUP)
-      step(t, first, batch - first < GROUP ? batch - first : GROUP);
+    chunks(batch, GROUP, [&](Size first, Size count) { step(t, first, count); });
   }
   void step(Size t, Size first, Size count) {
     constexpr Size ROWS = 8;

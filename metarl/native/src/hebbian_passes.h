@@ -1,8 +1,6 @@
 // Passes over the Hebbian trace M of one sequence, [H, P]: reading, writing, and back through both.
 // P is H padded to whole vectors; weights, traces and vectors are zero where they are padded.
 #pragma once
-#include <type_traits>
-
 #include "simd.h"
 
 namespace metarl {
@@ -34,17 +32,10 @@ METARL_INLINE void read_columns(Size first, Size last, Size width, const Connect
 template <class R>
 void read_rows(Size first, Size last, Size width, const Connections<R>& weights, const R* trace,
                const R* h, R* z) {
-  Size j = 0;
-  auto columns = [&](auto vectors) {
-    constexpr int VECTORS = decltype(vectors)::value;
-    for (; j + VECTORS * lanes<R>() <= width; j += VECTORS * lanes<R>())
-      read_columns<R, VECTORS>(first, last, width, {weights.fixed + j, weights.alpha + j},
-                               trace + j, h, z + j);
-  };
-  columns(std::integral_constant<int, 7>{});  // 100 hidden units are 7 vectors of 16
-  columns(std::integral_constant<int, 4>{});
-  columns(std::integral_constant<int, 2>{});
-  columns(std::integral_constant<int, 1>{});
+  stripes<R, 7, 4, 2, 1>(width, [&](auto vectors, Size j) {  // 100 units are 7 vectors of 16
+    read_columns<R, decltype(vectors)::value>(
+        first, last, width, {weights.fixed + j, weights.alpha + j}, trace + j, h, z + j);
+  });
 }
 
 // after [H, P] = write(before, h k^T); they may be the same memory.

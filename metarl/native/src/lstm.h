@@ -11,26 +11,22 @@ template <class R> class LstmCell {
       : joint(joint),
         batch(shape.batch),
         hidden(shape.hidden),
-        kept(shape.kept),
         width(padded<R>(hidden)),
         gates_width(padded<R>(4 * hidden)) {
     weight_.take(weights, joint, 4 * hidden);
     bias_ = weights.take(4 * hidden);
-    const Size rows = (kept ? shape.steps : 1) * batch;
-    gates_ = trace.take(rows * gates_width);
-    memory_ = trace.take((rows + kept * batch) * width);
-    tanh_ = trace.take(rows * width);
+    gates.take(shape, gates_width, trace);
+    memory.take(shape, width, trace, 1);
+    tanh_memory.take(shape, width, trace);
   }
   void load(const R* w, const R* b) {
     weight_.load(w, 4 * hidden);
     std::memcpy(bias_, b, 4 * hidden * sizeof(R));
   }
 
-  const Size joint, batch, hidden, kept, width, gates_width;
+  const Size joint, batch, hidden, width, gates_width;
+  Kept<R> gates, memory, tanh_memory;  // o, i, f, g; c before each step; tanh(c) after it
 
-  R* gates(Size t) const { return gates_ + kept * t * batch * gates_width; }
-  R* memory(Size t) const { return memory_ + kept * t * batch * width; }  // c before step t
-  R* tanh_memory(Size t) const { return tanh_ + kept * t * batch * width; }
   Rows<R> state(Size t) const { return {memory(t), width, hidden}; }
 
   // Rows [first, first + count) of step t: joint input y to h'.
@@ -116,7 +112,7 @@ template <class R> class LstmCell {
 
  private:
   Packed<R> weight_;
-  R *bias_, *gates_, *memory_, *tanh_;
+  R* bias_;
 };
 
 template <class R> class Lstm : public Sequence<R> {
@@ -134,12 +130,11 @@ template <class R> class Lstm : public Sequence<R> {
   void load(const R* const* fused, Size n) {
     lstm.load(fused[0] + n * (inputs + hidden) * 4 * hidden, fused[1] + n * 4 * hidden);
   }
-  R* output(Size t) const { return S::after(t); }
   std::array<Rows<R>, 2> states(Size t) const {
     return {{{S::states_before(t), stride, hidden}, lstm.state(t)}};
   }
   void step(Size t) {
-    blocks(batch, [&](Size first, Size count) {
+    chunks(batch, BLOCK, [&](Size first, Size count) {
       lstm.step(t, first, count, S::before(t), stride, S::after(t), S::after_stride());
     });
   }

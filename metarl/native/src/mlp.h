@@ -40,24 +40,6 @@ template <class R> struct Perceptrons {
 
 enum class Wanted { OUTPUTS, GRADIENT, SECOND };
 
-// Numbers b(k, j) = source[k * row + j * column], k < depth, j < width, padded and in panels.
-template <class R>
-void lay(Size depth, Size width, const R* source, Size row, Size column, R* out) {
-  constexpr Size PANEL = TILE_VECTORS * lanes<R>();
-  for (Size j = 0; j < padded<R>(width); j += PANEL) {
-    const Size panel = padded<R>(width) - j < PANEL ? padded<R>(width) - j : PANEL;
-    const Size real = width - j < panel ? width - j : panel;
-    for (Size k = 0; k < depth; k++, out += panel) {
-      const R* from = source + k * row + j * column;
-      if (column == 1)
-        std::memcpy(out, from, real * sizeof(R));
-      else
-        for (Size i = 0; i < real; i++) out[i] = from[i * column];
-      for (Size i = real; i < panel; i++) out[i] = 0;
-    }
-  }
-}
-
 // One layer at work: padded weights of the task at hand, and what it makes of some rows.
 template <class R> struct Working {
   R *weight, *weight_t, *bias;              // W in panels, W^T in panels, b
@@ -76,13 +58,15 @@ template <class R, Wanted WANTED> class Pass {
 
   explicit Pass(const Perceptrons<R>& p) : p(p), memory(Scratch<R>::mine()), working(p.num_layers) {
     for (Size l = 0; l < p.num_layers; l++) allocate(p.layers[l], working[l], l);
+    if (!GRADIENT || !p.inputs_grad) return;
+    for (R** rows : {&inputs_of_rh, &inputs_of_h})
+      *rows = memory.take(ROWS * padded<R>(p.layers[0].inputs));
   }
 
   void run() {
     for (Size n = 0; n < p.num_tasks; n++) {
       load(n);
-      for (Size first = 0; first < p.num_rows; first += ROWS)
-        block(n, first, p.num_rows - first < ROWS ? p.num_rows - first : ROWS);
+      chunks(p.num_rows, ROWS, [&](Size first, Size m) { block(n, first, m); });
       if (GRADIENT) store(n);
     }
   }
@@ -95,15 +79,15 @@ template <class R, Wanted WANTED> class Pass {
       Working<R>& w = working[l];
       if (n == 0 || layer.weight.stride) {
         const R* weight = layer.weight.value + n * layer.weight.stride;
-        lay(I, O, weight, O, Size(1), w.weight);
-        if (w.weight_t) lay(O, I, weight, Size(1), O, w.weight_t);
+        pack(I, O, weight, O, Size(1), w.weight);
+        if (w.weight_t) pack(O, I, weight, Size(1), O, w.weight_t);
       }
       if (n == 0 || layer.bias.stride)
         std::memcpy(w.bias, layer.bias.value + n * layer.bias.stride, O * sizeof(R));
       if (w.way && (n == 0 || layer.weight.way_stride)) {
         const R* way = layer.weight.way + n * layer.weight.way_stride;
-        lay(I, O, way, O, Size(1), w.way);
-        if (w.way_t) lay(O, I, way, Size(1), O, w.way_t);
+        pack(I, O, way, O, Size(1), w.way);
+        if (w.way_t) pack(O, I, way, Size(1), O, w.way_t);
       }
       if (w.bias_way && (n == 0 || layer.bias.way_stride))
         std::memcpy(w.bias_way, layer.bias.way + n * layer.bias.way_stride, O * sizeof(R));
@@ -146,6 +130,7 @@ template <class R, Wanted WANTED> class Pass {
   const Perceptrons<R>& p;
   Scratch<R>& memory;
   std::vector<Working<R>> working;
+  R *inputs_of_rh = nullptr, *inputs_of_h = nullptr;  // gradients by the inputs and their way
 
   void allocate(const Layer<R>& layer, Working<R>& w, Size l) {
     const Size I = layer.inputs, O = layer.outputs, P = padded<R>(O), Q = padded<R>(I);
@@ -203,10 +188,9 @@ template <class R, Wanted WANTED> class Pass {
     if (!GRADIENT) return;
     if (SECOND && p.outputs) put(m, O, working[last].rh, p.outputs + at * O);
     const Size P = padded<R>(O);
-    for (Size i = 0; i < m; i++) {
-      std::memcpy(working[last].of_rh + i * P, p.cotangent + (at + i) * O, O * sizeof(R));
-      std::memset(working[last].of_rh + i * P + O, 0, (P - O) * sizeof(R));
-    }
+    R* of_outputs = working[last].of_rh;
+    copy(m, O, p.cotangent + at * O, O, of_outputs, P);
+    for (Size i = 0; i < m; i++) std::memset(of_outputs + i * P + O, 0, (P - O) * sizeof(R));
     for (Size l = last; l >= 0; l--) backward(l, m, x, x_way);
     if (p.inputs_grad) inputs_gradient(m, p.inputs_grad + at * I);
   }
@@ -297,25 +281,14 @@ template <class R, Wanted WANTED> class Pass {
   }
 
   void inputs_gradient(Size m, R* out) {
-    const Size I = p.layers[0].inputs, Q = padded<R>(I);
-    R* of_rh = memory_of_inputs(0);
-    R* of_h = memory_of_inputs(1);
     const bool straight = SECOND && p.num_layers == 1 && p.layers[0].activation == LINEAR;
-    down(0, m, straight, of_rh, of_h);
-    const R* found = SECOND ? of_h : of_rh;
-    for (Size i = 0; i < m; i++) std::memcpy(out + i * I, found + i * Q, I * sizeof(R));
-  }
-
-  R* of_inputs[2] = {nullptr, nullptr};
-  R* memory_of_inputs(int which) {
-    if (!of_inputs[which]) of_inputs[which] = memory.take(ROWS * padded<R>(p.layers[0].inputs));
-    return of_inputs[which];
+    down(0, m, straight, inputs_of_rh, inputs_of_h);
+    put(m, p.layers[0].inputs, SECOND ? inputs_of_h : inputs_of_rh, out);
   }
 
   // Rows without their padding.
   static void put(Size m, Size width, const R* rows, R* out) {
-    const Size P = padded<R>(width);
-    for (Size i = 0; i < m; i++) std::memcpy(out + i * width, rows + i * P, width * sizeof(R));
+    copy(m, width, rows, padded<R>(width), out, width);
   }
 
   void store(Size n) {

@@ -1,13 +1,12 @@
 // Recurrent networks on B sequences of T steps: what the cells share.
 //
-// A cell is a class over `Sequence` with `load`, `step`, `load_backward`, `step_backward`,
-// `add_gradients`, `inputs_backward` and lists of its states; the functions below run it. Weights
-// and gradients have the layout of the core's `fuse`, so that nothing but this folder knows of
-// padding. Axes: T steps, B sequences, I inputs, H hidden units, O outputs of the readout.
+// A cell is a class over `Sequence` with `load`, `step`, `states` and a nested `Backward`, which
+// backward.h runs; the functions below run the rest. Weights and gradients have the layout of the
+// core's `fuse`, so that nothing but this folder knows of padding. Axes: T steps, B sequences, I inputs, H hidden units, O outputs of the readout.
 #pragma once
 #include <array>
 
-#include "simd.h"
+#include "pieces.h"
 
 namespace metarl {
 
@@ -32,21 +31,6 @@ struct Sizes {
   Size weights, trace, parted, readout, work;
 };
 
-// Hands out pieces of one agent's memory, every one on whole vectors; of no memory it counts.
-template <class R> class Pieces {
- public:
-  explicit Pieces(R* base) : base_(base) {}
-  R* take(Size count) {
-    R* piece = base_ ? base_ + used : nullptr;
-    used += padded<R>(count);
-    return piece;
-  }
-  Size used = 0;
-
- private:
-  R* base_;
-};
-
 // Rows of `width` numbers, `stride` apart; with `apart`, each is a matrix of so many lines, which
 // are that far from one another and zero from `width` on. States have new memory in every `every`-th
 // step only, which those of the steps before it share.
@@ -60,32 +44,9 @@ template <class R> struct Rows {
 // functions behind it read it.
 constexpr Size BLOCK = 48;
 
-template <class F> METARL_INLINE void blocks(Size count, F f) {
-  for (Size first = 0; first < count; first += BLOCK)
-    f(first, count - first < BLOCK ? count - first : BLOCK);
-}
-
 // ---- weights ---------------------------------------------------------------------------------
-// Rows [first, first + count) of [depth, width], packed for `product` with zeros up to a whole
-// vector. Element (k, j) of them is w[k * row + j * column]: a matrix or its transpose.
-template <class R>
-void pack_rows(Size depth, Size width, Size first, Size count, const R* w, Size row, Size column,
-               R* out) {
-  constexpr Size PANEL = TILE_VECTORS * lanes<R>();
-  for (Size start = 0; start < padded<R>(width); start += PANEL) {
-    const Size panel = padded<R>(width) - start < PANEL ? padded<R>(width) - start : PANEL;
-    const Size filled = width - start < panel ? width - start : panel;
-    for (Size k = 0; k < count; k++) {
-      const R* from = w + k * row + start * column;
-      R* to = out + start * depth + (first + k) * panel;
-      for (Size j = 0; j < filled; j++) to[j] = from[j * column];
-      for (Size j = filled; j < panel; j++) to[j] = 0;
-    }
-  }
-}
-
-// A weight matrix [depth, width] as a product reads it.
-template <class R> struct Packed {
+// Memory of a matrix [depth, width] with padded rows.
+template <class R> struct Matrix {
   Size depth = 0, width = 0;
   R* at = nullptr;
 
@@ -93,12 +54,18 @@ template <class R> struct Packed {
     depth = rows, width = columns;
     at = pieces.take(rows * padded<R>(columns));
   }
+};
+
+// A weight matrix as a product reads it.
+template <class R> struct Packed : Matrix<R> {
+  using Matrix<R>::depth, Matrix<R>::width, Matrix<R>::at;
+
   void load(const R* w, Size stride) { load_rows(0, depth, w, stride); }
   void load_rows(Size first, Size count, const R* w, Size stride) {
     pack_rows(depth, width, first, count, w, stride, Size{1}, at);
   }
   void load_transposed(const R* w, Size stride) {
-    pack_rows(depth, width, Size{0}, depth, w, Size{1}, stride, at);
+    pack(depth, width, w, Size{1}, stride, at);
   }
   // out [rows, padded(width)] (+)= a [rows, depth] times this.
   void times(Size rows, const R* a, Size a_stride, R* out, Size out_stride, bool add) const {
@@ -106,15 +73,10 @@ template <class R> struct Packed {
   }
 };
 
-// The gradient by a weight matrix [depth, width], summed in padded rows.
-template <class R> struct Gradient {
-  Size depth = 0, width = 0;
-  R* at = nullptr;
+// The gradient by a weight matrix, summed.
+template <class R> struct Gradient : Matrix<R> {
+  using Matrix<R>::depth, Matrix<R>::width, Matrix<R>::at;
 
-  void take(Pieces<R>& pieces, Size rows, Size columns) {
-    depth = rows, width = columns;
-    at = pieces.take(rows * padded<R>(columns));
-  }
   void clear() { std::memset(at, 0, depth * padded<R>(width) * sizeof(R)); }
   // Add the outer products of the rows of x [rows, depth] and d [rows, padded(width)].
   void add(Size rows, const R* x, Size x_stride, const R* d, Size d_stride) {
@@ -123,14 +85,9 @@ template <class R> struct Gradient {
   }
   void add_sum(Size rows, const R* d, Size d_stride) { add_rows(rows, width, d, d_stride, at); }
   void store(R* out, Size stride) const {
-    for (Size k = 0; k < depth; k++)
-      std::memcpy(out + k * stride, at + k * padded<R>(width), width * sizeof(R));
+    copy(depth, width, at, padded<R>(width), out, stride);
   }
 };
-
-template <class R> void copy(Size rows, Size width, const R* from, Size stride, R* to, Size next) {
-  for (Size b = 0; b < rows; b++) std::memcpy(to + b * next, from + b * stride, width * sizeof(R));
-}
 
 // out [rows, width] = a [rows, depth] times w, by way of padded rows in scratch [BLOCK, ...].
 template <class R>
@@ -138,11 +95,10 @@ void times_rows(const Packed<R>& w, Size rows, const R* a, Size a_stride, R* scr
                 Size out_stride = 0) {
   const Size stride = padded<R>(w.width);
   if (!out_stride) out_stride = w.width;
-  for (Size first = 0; first < rows; first += BLOCK) {
-    const Size count = rows - first < BLOCK ? rows - first : BLOCK;
+  chunks(rows, BLOCK, [&](Size first, Size count) {
     w.times(count, a + first * a_stride, a_stride, scratch, stride, false);
     copy(count, w.width, scratch, stride, out + first * out_stride, out_stride);
-  }
+  });
 }
 
 template <class R> void clear(const Rows<R>& rows, Size b) {
@@ -159,6 +115,22 @@ template <class R> void put(const Rows<R>& rows, Size b, const R* from) {
   }
 }
 
+// Rows [B, width] of every step; where activations are not kept, all steps share those of one.
+template <class R> class Kept {
+ public:
+  // `further`: 1 where there are also rows after the last step.
+  void take(const Shape& shape, Size width, Pieces<R>& trace, Size further = 0) {
+    const Size rows = shape.batch * width;
+    at_ = trace.take((shape.kept ? shape.steps + further : 1) * rows);
+    step_ = shape.kept * rows;
+  }
+  R* operator()(Size t) const { return at_ + t * step_; }
+
+ private:
+  R* at_ = nullptr;
+  Size step_ = 0;
+};
+
 // ---- sequences -------------------------------------------------------------------------------
 // Sequences of one agent. Row t of the joint input is [x_t | states before step t], T + 1 of them:
 // a step reads its row, and writes its states into the next one. Where those have to be emptied, or
@@ -173,7 +145,7 @@ template <class R> class Sequence {
         hidden(shape.hidden),
         states_width(joint_states * shape.hidden),
         stride(padded<R>(shape.inputs + states_width)) {
-    joint_ = trace.take((shape.kept * steps + 1) * batch * stride);
+    before.take(shape, stride, trace, 1);
   }
 
   // Sequences that go through all their steps before others begin; 0: all of them together.
@@ -185,14 +157,14 @@ template <class R> class Sequence {
   const Size stride;        // of the joint input
   R* parted = nullptr;      // [T, B, padded(states_width)]
 
-  // [B, I + states]: what step t multiplies.
-  R* before(Size t) const { return joint_ + shape.kept * t * batch * stride; }
+  Kept<R> before;           // [B, I + states]: what step t multiplies
   R* states_before(Size t) const { return before(t) + inputs; }
   // [B, states]: where step t writes its states.
   R* after(Size t) const {
     return parted ? parted + t * batch * after_stride() : states_before(t + 1);
   }
   Size after_stride() const { return parted ? padded<R>(states_width) : stride; }
+  R* output(Size t) const { return after(t); }  // [B, H], by the same stride
   Size parted_size() const { return steps * batch * padded<R>(states_width); }
 
   // Bring the states after step t - 1 before step t; t > 0. Of `count` sequences, from `first` on.
@@ -205,9 +177,6 @@ template <class R> class Sequence {
   void see(Size t, Size first, Size count, const R* x) {
     copy(count, inputs, x, inputs, before(t) + first * stride, stride);
   }
-
- private:
-  R* joint_;
 };
 
 // What is read from the outputs: W_o h + b_o.
@@ -408,8 +377,7 @@ void record(const Shape& shape, const Memory<R>& memory, const R* x, const std::
   for (Size n = 0; n < shape.agents; n++) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
     Cell& cell = agent.cell;
-    for (Size first = 0; first < rows; first += group) {
-      const Size count = rows - first < group ? rows - first : group;
+    chunks(rows, group, [&](Size first, Size count) {
       for (Size t = 0; t < shape.steps; t++) {
         const Size row = t * rows + first;
         if (t) cell.carry(t, first, count);
@@ -423,7 +391,7 @@ void record(const Shape& shape, const Memory<R>& memory, const R* x, const std::
         agent.readout.read(count, cell.output(t) + first * cell.after_stride(),
                            cell.after_stride(), agent.readout.out + row * agent.readout.stride());
       }
-    }
+    });
   }
 }
 

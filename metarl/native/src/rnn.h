@@ -23,12 +23,11 @@ template <class R> class Rnn : public Sequence<R> {
     weight_.load(fused[0] + n * (inputs + hidden) * hidden, hidden);
     std::memcpy(bias_, fused[1] + n * hidden, hidden * sizeof(R));
   }
-  R* output(Size t) const { return S::after(t); }
   std::array<Rows<R>, 1> states(Size t) const {
     return {{{S::states_before(t), stride, hidden}}};
   }
   void step(Size t) {
-    blocks(batch, [&](Size first, Size count) {
+    chunks(batch, BLOCK, [&](Size first, Size count) {
       const Size z_stride = padded<R>(hidden), h_stride = S::after_stride();
       weight_.times(count, S::before(t) + first * stride, stride, z_, z_stride, false);
       R* h = S::after(t) + first * h_stride;

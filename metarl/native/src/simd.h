@@ -35,6 +35,34 @@ template <class R> constexpr Size padded(Size n) {
   return (n + lanes<R>() - 1) / lanes<R>() * lanes<R>();
 }
 
+// ---- parts -----------------------------------------------------------------------------------
+// f(first, count) for each stretch of at most `most` of so many.
+template <class F> METARL_INLINE void chunks(Size all, Size most, F f) {
+  for (Size first = 0; first < all; first += most)
+    f(first, all - first < most ? all - first : most);
+}
+
+// f(vectors, column) for stripes of a padded width: as many of the first number of vectors as there
+// are, then of the next one. The number comes as a type, so that its `value` is a constant.
+template <class R, int... VECTORS, class F> METARL_INLINE void stripes(Size width, F f) {
+  Size j = 0;
+  auto those_of = [&](auto vectors) {
+    constexpr Size PANEL = decltype(vectors)::value * lanes<R>();
+    for (; j + PANEL <= width; j += PANEL) f(vectors, j);
+  };
+  (those_of(std::integral_constant<int, VECTORS>{}), ...);
+}
+
+// The same for panels, each as wide as a tile of a product or as what is left.
+template <class R, class F> METARL_INLINE void panels(Size width, F f) {
+  stripes<R, TILE_VECTORS, 3, 2, 1>(width, f);
+}
+
+// Rows of `width` numbers, `stride` apart, to where they are `next` apart.
+template <class R> void copy(Size rows, Size width, const R* from, Size stride, R* to, Size next) {
+  for (Size b = 0; b < rows; b++) std::memcpy(to + b * next, from + b * stride, width * sizeof(R));
+}
+
 // ---- products --------------------------------------------------------------------------------
 // C (+)= A B. Element (i, k) of A is a[i * row + k * column], so that A may be read transposed.
 template <class R> struct Left {
@@ -42,7 +70,7 @@ template <class R> struct Left {
   Size row, column;
 };
 
-// `stride` numbers from one row of B to the next; 0: B is packed (see `pack`).
+// `stride` numbers from one row of B to the next; 0: B is packed (see `pack_rows`).
 template <class R> struct Right {
   const R* at;
   Size stride;
@@ -93,29 +121,37 @@ void rows(Size num_rows, Size depth, Left<R> a, const R* b, Size b_stride, R* c,
 template <class R>
 void product(Size num_rows, Size width, Size depth, Left<R> a, Right<R> b, R* c, Size c_stride,
              bool add) {
-  constexpr Size PANEL = TILE_VECTORS * lanes<R>();
-  for (Size j = 0; j < width; j += PANEL) {
-    const Size panel = width - j < PANEL ? width - j : PANEL;
+  panels<R>(width, [&](auto vectors, Size j) {
+    constexpr int VECTORS = decltype(vectors)::value;
     const R* right = b.stride ? b.at + j : b.at + j * depth;
-    const Size stride = b.stride ? b.stride : panel;
-    switch (panel / lanes<R>()) {
-      case 1: rows<R, 1>(num_rows, depth, a, right, stride, c + j, c_stride, add); break;
-      case 2: rows<R, 2>(num_rows, depth, a, right, stride, c + j, c_stride, add); break;
-      case 3: rows<R, 3>(num_rows, depth, a, right, stride, c + j, c_stride, add); break;
-      default: rows<R, TILE_VECTORS>(num_rows, depth, a, right, stride, c + j, c_stride, add);
-    }
-  }
+    const Size stride = b.stride ? b.stride : VECTORS * lanes<R>();
+    rows<R, VECTORS>(num_rows, depth, a, right, stride, c + j, c_stride, add);
+  });
 }
 
-// Lay the panels of B [depth, width], rows `stride` apart, one after the other: each is then read
-// from one end to the other.
-template <class R> void pack(Size depth, Size width, const R* b, Size stride, R* out) {
+// Rows [first, first + count) of a matrix B [depth, width], packed: its panels lie one after the
+// other, with zeros up to a whole vector, so that a product reads each from one end to the other.
+// Element (k, j) of these rows is b[k * row + j * column]: B may be the transpose of what is there.
+template <class R>
+void pack_rows(Size depth, Size width, Size first, Size count, const R* b, Size row, Size column,
+               R* out) {
   constexpr Size PANEL = TILE_VECTORS * lanes<R>();
-  for (Size j = 0; j < width; j += PANEL) {
-    const Size panel = width - j < PANEL ? width - j : PANEL;
-    for (Size k = 0; k < depth; k++, out += panel)
-      std::memcpy(out, b + k * stride + j, panel * sizeof(R));
-  }
+  chunks(padded<R>(width), PANEL, [&](Size start, Size panel) {
+    const Size filled = width - start < panel ? width - start : panel;
+    for (Size k = 0; k < count; k++) {
+      const R* from = b + k * row + start * column;
+      R* to = out + start * depth + (first + k) * panel;
+      if (column == 1)
+        std::memcpy(to, from, filled * sizeof(R));
+      else
+        for (Size j = 0; j < filled; j++) to[j] = from[j * column];
+      for (Size j = filled; j < panel; j++) to[j] = 0;
+    }
+  });
+}
+
+template <class R> void pack(Size depth, Size width, const R* b, Size row, Size column, R* out) {
+  pack_rows(depth, width, Size{0}, depth, b, row, column, out);
 }
 
 // out [width] += sum over rows of x [num_rows, width].
@@ -171,11 +207,16 @@ template <class R> METARL_INLINE void store(R* to, typename VectorOf<R>::type va
   *(typename VectorOf<R>::type*)to = value;
 }
 
+// Whole numbers as wide as those of a vector.
+template <class R> using Bits = std::conditional_t<sizeof(R) == 4, std::int32_t, std::int64_t>;
+template <class R> struct MaskOf {
+  typedef Bits<R> type __attribute__((vector_size(VECTOR_BYTES)));
+};
+template <class R> using Mask = typename MaskOf<R>::type;
+
 // |x|: the sign bit goes.
 template <class R> METARL_INLINE Vector<R> absolute(Vector<R> x) {
-  using Bits = std::conditional_t<sizeof(R) == 4, std::int32_t, std::int64_t>;
-  typedef Bits Mask __attribute__((vector_size(VECTOR_BYTES)));
-  return (Vector<R>)((Mask)x & std::numeric_limits<Bits>::max());
+  return (Vector<R>)((Mask<R>)x & std::numeric_limits<Bits<R>>::max());
 }
 
 // The sum of a vector's lanes, halves added to halves.

@@ -27,16 +27,16 @@ template <class R> class Warp : public Sequence<R> {
     w_hh_.take(weights, hidden, hidden);
     project_.take(weights, hidden, inputs + 4 * hidden);
     bias = weights.take(hidden);
-    const Size rows = (shape.kept ? shape.steps : 1) * batch;
-    p_ = trace.take(rows * p_width);
-    xh_p_ = trace.take(rows * xh_width);
-    u_ = trace.take(rows * width);
-    v_ = trace.take(rows * width);
+    p.take(shape, p_width, trace);
+    xh_p.take(shape, xh_width, trace);
+    u.take(shape, width, trace);
+    v.take(shape, width, trace);
   }
 
   const Size width, p_width, xh_width;
   LstmCell<R> lstm;
   R* bias;
+  Kept<R> p, xh_p, u, v;  // xh_p: x p1 and h p2
 
   void load(const R* const* fused, Size n) {
     const Size H = hidden;
@@ -46,18 +46,13 @@ template <class R> class Warp : public Sequence<R> {
     lstm.load(fused[3] + n * (inputs + 2 * H) * 4 * H, fused[4] + n * 4 * H);
     project_.load(fused[5] + n * H * (inputs + 4 * H), inputs + 4 * H);
   }
-  R* output(Size t) const { return S::after(t); }
   std::array<Rows<R>, 3> states(Size t) const {  // h, a, c
     R* h = S::states_before(t);
     return {{{h, stride, hidden}, {h + hidden, stride, hidden}, lstm.state(t)}};
   }
-  R* p(Size t) const { return p_ + S::shape.kept * t * batch * p_width; }
-  R* xh_p(Size t) const { return xh_p_ + S::shape.kept * t * batch * xh_width; }  // x p1, h p2
-  R* u(Size t) const { return u_ + S::shape.kept * t * batch * width; }
-  R* v(Size t) const { return v_ + S::shape.kept * t * batch * width; }
 
   void step(Size t) {
-    blocks(batch, [&](Size first, Size count) {
+    chunks(batch, BLOCK, [&](Size first, Size count) {
       const Size I = inputs, H = hidden, after_stride = S::after_stride();
       R* after = S::after(t);
       // a', c' = LSTM([x, h, a], c)
@@ -235,7 +230,6 @@ template <class R> class Warp : public Sequence<R> {
 
  private:
   Packed<R> w_ih_, w_hh_, project_;
-  R *p_, *xh_p_, *u_, *v_;
 };
 
 }  // namespace metarl
