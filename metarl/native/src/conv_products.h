@@ -133,13 +133,10 @@ METARL_INLINE void gathered_tile(const Taps& taps, Size depth, const R* const* f
 template <class R, int VECTORS>
 void gathered_rows(int rows, const Taps& taps, Size depth, const R* const* from, const R* weights,
                    Size tap_size, Size width, R* const* to, Size column, bool add) {
-  switch (rows) {
-#define METARL_TILE(N) \
-  case N: return gathered_tile<R, N, VECTORS>(taps, depth, from, weights, tap_size, width, to, \
-                                                 column, add);
-    METARL_TILE(1) METARL_TILE(2) METARL_TILE(3) METARL_TILE(4) METARL_TILE(5) METARL_TILE(6)
-#undef METARL_TILE
-  }
+  as_constant<TILE_ROWS>(rows, [&](auto constant) {
+    constexpr int ROWS = decltype(constant)::value;
+    gathered_tile<R, ROWS, VECTORS>(taps, depth, from, weights, tap_size, width, to, column, add);
+  });
 }
 
 // target[t] (+)= sum over taps of source[s(t, tap)] weights[tap], for all places t of all images;
@@ -247,17 +244,11 @@ void outer(Line y_axis, Line x_axis, Size images, Size channels, Layout in, Layo
         for (Size t = 0; t < tiles; t++) {
           const Size c = channels * t / tiles;
           panels<R>(width, [&](auto vectors, Size j) {
-            constexpr int V = decltype(vectors)::value;
-            switch (channels * (t + 1) / tiles - c) {
-#define METARL_TILE(N)                                                                            \
-  case N:                                                                                         \
-    outer_tile<R, N, V>(lines, height, y_axis.stride, in, out, h + c, cotangent + j,              \
-                        to + c * width + j, width);                                               \
-    break;
-              METARL_TILE(1) METARL_TILE(2) METARL_TILE(3) METARL_TILE(4) METARL_TILE(5)
-              METARL_TILE(6)
-#undef METARL_TILE
-            }
+            as_constant<TILE_ROWS>(channels * (t + 1) / tiles - c, [&](auto rows) {
+              outer_tile<R, decltype(rows)::value, decltype(vectors)::value>(
+                  lines, height, y_axis.stride, in, out, h + c, cotangent + j, to + c * width + j,
+                  width);
+            });
           });
         }
       }

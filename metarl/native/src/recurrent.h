@@ -2,7 +2,8 @@
 //
 // A cell is a class over `Sequence` with `load`, `step`, `states` and a nested `Backward`, which
 // backward.h runs; the functions below run the rest. Weights and gradients have the layout of the
-// core's `fuse`, so that nothing but this folder knows of padding. Axes: T steps, B sequences, I inputs, H hidden units, O outputs of the readout.
+// core's `fuse`, so that nothing but this folder knows of padding. Axes: T steps, B sequences,
+// I inputs, H hidden units, O outputs of the readout.
 #pragma once
 #include <array>
 
@@ -156,8 +157,8 @@ template <class R> class Sequence {
   const Size states_width;  // numbers of the states that are part of the joint input
   const Size stride;        // of the joint input
   R* parted = nullptr;      // [T, B, padded(states_width)]
-
   Kept<R> before;           // [B, I + states]: what step t multiplies
+
   R* states_before(Size t) const { return before(t) + inputs; }
   // [B, states]: where step t writes its states.
   R* after(Size t) const {

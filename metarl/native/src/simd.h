@@ -58,6 +58,12 @@ template <class R, class F> METARL_INLINE void panels(Size width, F f) {
   stripes<R, TILE_VECTORS, 3, 2, 1>(width, f);
 }
 
+// f(number), 1 <= number <= MOST; it comes as a type, so that its `value` is a constant.
+template <int MOST, class F> METARL_INLINE void as_constant(Size number, F f) {
+  if (number == MOST) return f(std::integral_constant<int, MOST>{});
+  if constexpr (MOST > 1) as_constant<MOST - 1>(number, f);
+}
+
 // Rows of `width` numbers, `stride` apart, to where they are `next` apart.
 template <class R> void copy(Size rows, Size width, const R* from, Size stride, R* to, Size next) {
   for (Size b = 0; b < rows; b++) std::memcpy(to + b * next, from + b * stride, width * sizeof(R));
