@@ -16,6 +16,9 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent / "src"
 
+EXPORTED = SOURCES / "exported.map"
+"""For the linker: what a library shows."""
+
 LEVELS = ("x86-64-v4", "x86-64-v3")
 """Kinds of processors that wheels carry libraries for, the better first."""
 
@@ -96,7 +99,8 @@ def build(name: str, compiler: tuple[str, ...], flags: Sequence[str], to: Path) 
     Raises:
         NativeUnavailableError: It cannot be built.
     """
-    command = (*compiler, *flags, str(SOURCES / f"{name}.cpp"), "-o", str(to))
+    exported = f"-Wl,--version-script={EXPORTED}"
+    command = (*compiler, *flags, exported, str(SOURCES / f"{name}.cpp"), "-o", str(to))
     _run(command, TMPDIR=str(to.parent))  # for what it writes on the way
     if not to.is_file():
         raise NativeUnavailableError(f"{shlex.join(compiler)} has built nothing of {name}.cpp")

@@ -97,7 +97,7 @@ def _built_here(name: str) -> tuple[ctypes.CDLL, str]:
 def _key(name: str, compiler: tuple[str, ...], flags: tuple[str, ...]) -> str:
     """A digest of all that a library depends on."""
     digest = hashlib.sha256()
-    for source in (SOURCES / f"{name}.cpp", *sorted(SOURCES.glob("*.h"))):
+    for source in (SOURCES / f"{name}.cpp", *sorted(SOURCES.glob("*.h")), cpp.EXPORTED):
         digest.update(source.read_bytes())
     for text in (*compiler, cpp.version(compiler), *flags, *processor.features()):
         digest.update(f"{text}\0".encode())

@@ -32,9 +32,8 @@ template <class R> class Scratch {
     return found;
   }
 
-  // That of this thread, empty. Hidden, so that every library has its own: the linker would make one
-  // of all that a process loads, however each of them was built.
-  __attribute__((visibility("hidden"))) static Scratch& mine() {
+  // That of this thread, empty.
+  static Scratch& mine() {
     static thread_local Scratch scratch;
     scratch.block = 0, scratch.used = 0;
     return scratch;

@@ -62,21 +62,18 @@ def test_saved_tensors_may_come_back_laid_otherwise(name: str, second: bool) -> 
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("second", [False, True], ids=["gradient", "second"])
 @pytest.mark.parametrize("name", NETS)
-def test_saved_tensors_that_come_back_as_zeros_without_memory_are_zeros(
-    name: str, second: bool
-) -> None:
-    found = gradients(name, without_memory, second=second)
-    zeros = gradients(name, torch.zeros_like, second=second)
+def test_saved_tensors_that_come_back_as_zeros_without_memory_are_zeros(name: str) -> None:
+    found = gradients(name, without_memory, second=False)
+    zeros = gradients(name, torch.zeros_like, second=False)
     for one, other in zip(found, zeros, strict=True):
         torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize(
     "unpack",
-    [lambda t: t.half(), lambda t: t.to("meta"), lambda t: t.flatten()[:1]],
-    ids=["another type", "another device", "another size"],
+    [lambda t: t.to("meta"), lambda t: t.flatten()[:1]],
+    ids=["another device", "another size"],
 )
 @pytest.mark.parametrize("name", NETS)
 def test_saved_tensors_that_come_back_as_others_are_not_read(

@@ -259,16 +259,16 @@ def test_tables_that_do_not_fit_together_are_refused(change: Any) -> None:
 
 def test_tables_of_more_steps_than_are_played_are_refused() -> None:
     env = Odd(lambda t: t._replace(num_steps=HORIZON + 5, targets=t.targets[:1]))
-    with pytest.raises(ValueError, match="35 steps from step 0 on .* do not go into 30"):
+    with pytest.raises(ValueError, match=r"35 steps from step 0 on .* do not go into 30"):
         played("auto", env, policy_of(env))
 
 
 def test_views_are_encoded_as_wide_as_memory_takes_them() -> None:
     env = VectorMetaObservation(mazes())
     width, view = env.single_observation_space.shape[0], 9
-    encoder = ViewEncoder(ViewLayout((3, 3), 1, 0), width - view)
+    encoder = ViewEncoder(ViewLayout(3, 3, values=(2,)), width - view)
     policy = actor_critic(LSTM(encoder.num_outputs + 4, 8), Categorical(4), encoder)
-    with pytest.raises(ValueError, match="inputs .* wide do not go into"):
+    with pytest.raises(ValueError, match=r"inputs .* wide do not go into"):
         played("auto", env, policy)
 
 

@@ -73,6 +73,7 @@ def tasks_of(policy: Policy, record: Any = True, **settings: Any) -> PolicyGradi
     return PolicyGradientTasks(collector, ActorCriticSettings(**settings))
 
 
+@pytest.mark.filterwarnings("ignore:An output with one or more elements was resized")
 @pytest.mark.parametrize("mode", ["auto", "off"])
 @pytest.mark.parametrize("part", ["trunk", "actor", "critic"])
 def test_parts_that_do_not_fit_together_are_refused(part: str, mode: Any) -> None:
