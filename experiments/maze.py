@@ -151,8 +151,8 @@ RECIPE = Recipe(
     prepare=prepare,
     place=place,
     methods=METHODS,
-    picks=("preset", "method", "core", "mazes", "size"),
-    former={"mazes": ROOM, "size": None},
+    picks=("preset", "method", "core", "mazes", "size", "curriculum"),
+    former={"mazes": ROOM, "size": None, "curriculum": "dr"},
     commands={  # what they import, training has no use for: the drawing libraries
         "evaluate": Command(
             "measure a trained agent on fresh trials, or on held-out goals", _evaluate

@@ -18,6 +18,7 @@ from metarl.rl import ActorCriticSettings
 from metarl.run import RunSettings, at_least, check_option
 from metarl.run.command_line import refused
 from metarl.run.counts import Held
+from metarl.train.curriculum import CURRICULA, Curriculum, DomainRandomisation
 
 from .environments import MINIGRID, Grids, Room, TrialMazes
 
@@ -76,6 +77,12 @@ class TrainSettings(RunSettings):
     """The actor-critic."""
     learner: Annotated[Method, tyro.conf.arg(name="")] = field(default_factory=WarpRNNSettings)
     """How the weights step."""
+    curriculum: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(CURRICULA) + "}")] = "dr"
+    """Which random mazes are trained on: dr: fresh ones, always; plr: those that teach most come
+    back; robust-plr: fresh ones are only looked at; accel: what came back is changed a little; sfl:
+    those that are sometimes solved."""
+    levels: Curriculum = field(default_factory=DomainRandomisation)
+    """The curriculum's settings."""
     published_faults: bool = False
     """The published code's faults of maze and network (those of its loss are under loss)."""
 
@@ -90,6 +97,10 @@ class TrainSettings(RunSettings):
         object.__setattr__(self, "method", method_and_core(self.method)[0])
         super().__post_init__()
         at_least(1, self, "batch_size", "hidden_size", "trial_episodes", "trial_steps")
+        if self.curriculum != self.levels.name:
+            raise UserError(
+                f"--curriculum {self.curriculum}, but the levels are those of {self.levels.name}"
+            )
         if not self.is_room:
             self.environment.check_sides()
         elif self.trial_episodes > 1:
@@ -130,6 +141,7 @@ class TrainSettings(RunSettings):
             streams=("init", "policy", "environment"),
             actions="policy",
             environments="environment",
+            curriculum=self.levels,
         )
 
     def trained(self) -> RecurrentLearning:
@@ -178,6 +190,7 @@ def defaults(
     core: CoreName | None = None,
     mazes: str | None = None,
     size: str | None = None,
+    curriculum: str | None = None,
 ) -> TrainSettings:
     """Return the settings of a preset, with each core's own learning rate.
 
@@ -187,10 +200,26 @@ def defaults(
         core: The memory; None: the one that suits the method.
         mazes: What the mazes are; None: the room, in the demo depth-first mazes.
         size: Of random mazes, which chooses their horizon.
+        curriculum: Name of what chooses the mazes; None: dr.
 
     Raises:
-        UserError: There is no such preset, method or core, or it is not for these mazes.
+        UserError: There is no such preset, method, core or curriculum, or it is not for these
+            mazes.
     """
+    named = curriculum or "dr"
+    check_option("--curriculum", named, CURRICULA)
+    base = preset_defaults(preset, method, core, mazes, size)
+    return replace(base, curriculum=named, levels=CURRICULA[named]())
+
+
+def preset_defaults(
+    preset: Preset,
+    method: str | None,
+    core: CoreName | None,
+    mazes: str | None,
+    size: str | None,
+) -> TrainSettings:
+    """Return the settings of a preset, but for the curriculum; see `defaults`."""
     check_option("--preset", preset, get_args(Preset))
     mazes = mazes or ("dfs" if preset == "demo" else ROOM)
     if mazes != ROOM:

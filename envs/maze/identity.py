@@ -23,7 +23,7 @@ import torch
 from .bits import MOST_SIDE, free_rows, pack_rows, unpack_rows
 from .layout import Layout
 
-__all__ = ["layout_hash"]
+__all__ = ["layout_hash", "mix"]
 
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 FIRST = 0xBF58476D1CE4E5B9 - 2**64
@@ -82,7 +82,7 @@ def layout_hash(
         one = _hash(free, start)
         least = one if least is None else torch.minimum(least, one)
     assert least is not None
-    return _mix(least)  # the least of several is no longer uniform
+    return mix(least)  # the least of several is no longer uniform
 
 
 def _hash(free: torch.Tensor, start: int) -> torch.Tensor:
@@ -93,11 +93,12 @@ def _hash(free: torch.Tensor, start: int) -> torch.Tensor:
     lowest = torch.where(taken, free & -free, torch.iinfo(torch.int64).max).amin(-1, keepdim=True)
     top = taken.to(torch.int64).argmax(-1, keepdim=True)  # [n, 1]
     numbers = torch.arange(height, device=free.device) - top + 1  # [n, H], 1 for the top row
-    mixed = _mix(free // lowest + numbers * GOLDEN)
-    return _mix((mixed * taken).sum(-1) + start)
+    mixed = mix(free // lowest + numbers * GOLDEN)
+    return mix((mixed * taken).sum(-1) + start)
 
 
-def _mix(x: torch.Tensor) -> torch.Tensor:
+def mix(x: torch.Tensor) -> torch.Tensor:
+    """Numbers whose bits all depend on all bits of others: int64; see the module."""
     x = (x ^ _shifted(x, 30)) * FIRST
     x = (x ^ _shifted(x, 27)) * SECOND
     return x ^ _shifted(x, 31)

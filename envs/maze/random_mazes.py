@@ -35,6 +35,7 @@ from .files import tasks_from_file
 from .generators import GENERATORS, make_layout
 from .identity import layout_hash
 from .ladder import ANCHORS, LayoutAnchors, layout_anchors, layout_curves
+from .levels import MazeLevels
 from .named import named_mazes
 from .parts import split_by_layout
 from .perfect import is_perfect
@@ -198,6 +199,21 @@ class RandomMazes(MazePictures, BuiltIn):
     def _of_file(self) -> Splits[TaskSet[MazeTask]]:
         """The tasks of a file, by the hash of their layouts; a side may have none."""
         return split_by_layout(self.every_task, **FRACTIONS, salt=self.salt)
+
+    @cached_property
+    def levels(self) -> MazeLevels:
+        """Mazes of training as numbers, for curricula.
+
+        Raises:
+            ValueError: They are not those of a generator.
+        """
+        train = self.train
+        if not isinstance(train, MazeFamily):
+            raise ValueError(
+                f"a curriculum chooses among endlessly many mazes of a generator, got those of "
+                f"{self.mazes}{f', {self.num_layouts} layouts' if self.num_layouts else ''}"
+            )
+        return MazeLevels(train, turning=self._sight.turning)
 
     def make_env(
         self, num_envs: int, generators: Sequence[torch.Generator], device: torch.device

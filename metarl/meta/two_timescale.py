@@ -162,6 +162,16 @@ class TwoTimescale:
                 loss, gradients = self._repeat(tasks, self.batch)
             yield self._written(loss, gradients, measured)
 
+    def play(self, tasks: TaskBatch[Any]) -> Metrics:
+        """Play on a batch of tasks per agent, and learn nothing: `batch` is what was played.
+
+        Returns:
+            Metrics ``[N]``: those that the experience has.
+        """
+        self.batch = self._sampled(tasks)
+        metrics: Metrics = getattr(self.batch, "metrics", {})
+        return metrics
+
     def _in_minibatches(self, tasks: TaskBatch[Any], minibatches: Minibatches) -> Iterator[Metrics]:
         """`meta_gradients`, one per minibatch and epoch."""
         num_epochs = self.settings.num_epochs

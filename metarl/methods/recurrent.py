@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -39,16 +39,19 @@ from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter, episode_
 from metarl.rl import Policy, PolicyAgent, Trajectory, actor_critic, distribution_for
 from metarl.rl.minibatches import TrialMinibatches, check_divides
 from metarl.rl.problem import Problem
-from metarl.rl.return_scales import ReturnScales
 from metarl.rl.stages import stages_of
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.beginning import check_weights
+from metarl.train.curriculum import Curriculum, DomainRandomisation, LevelSource, SideBySide
 from metarl.train.loop import Learner, LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer
 
 SHUFFLES = "shuffles"
-"""Random stream that deals the trials of a batch out to minibatches; last, where there are any."""
+"""Random stream that deals the trials of a batch out to minibatches, where there are any."""
+
+LEVELS = "levels"
+"""Random stream of a curriculum's levels and choices; last, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class RecurrentLearning(OnTrials):
         actions: The stream that draws actions.
         environments: The stream that draws what environments draw.
         max_skipped: Batches in a row without a finite gradient that stop training.
+        curriculum: Which tasks are trained on (`metarl.train.curriculum`).
     """
 
     problem: Problem
@@ -82,6 +86,7 @@ class RecurrentLearning(OnTrials):
     actions: str = "episodes"
     environments: str = "episodes"
     max_skipped: int = 1
+    curriculum: Curriculum = field(default_factory=DomainRandomisation)
 
     def check(self, device: str, batch_size: int, init_from: Path | None = None) -> None:
         """Check that all can be made.
@@ -100,6 +105,7 @@ class RecurrentLearning(OnTrials):
                 check_divides(self.method.minibatch_trials, batch_size)
             except ValueError as error:
                 raise UserError(str(error)) from error
+        self._check_curriculum(batch_size)
         policy = self.policy()
         if isinstance(self.method, WarpRNNSettings) and not policy.slow:
             raise UserError(
@@ -107,6 +113,40 @@ class RecurrentLearning(OnTrials):
                 f"another pace: take --core warp, or --method rl2 --core {self.agent.core}"
             )
         check_weights(init_from, policy.init(torch.Generator()))
+
+    def _check_curriculum(self, batch_size: int) -> None:
+        """Check that a curriculum can choose among the tasks of training.
+
+        Raises:
+            UserError: It cannot.
+        """
+        if not self.curriculum.samples:
+            return
+        asked = f"--curriculum {self.curriculum.name}"
+        if len(stages_of(self.problem)) > 1:
+            raise UserError(f"{asked} chooses among mazes of one size: drop --size-schedule")
+        if self.agent.loss.published_baseline or self.agent.loss.published_returns:
+            raise UserError(f"{asked} scores mazes by what a critic expects: drop published faults")
+        try:
+            source = self._levels
+            self.curriculum.sampler(source, torch.Generator()).sample(batch_size)
+        except ValueError as error:
+            raise UserError(f"{asked}: {error}") from error
+
+    @property
+    def _levels(self) -> LevelSource:
+        """Tasks of training as numbers.
+
+        Raises:
+            UserError: The problem has none.
+        """
+        levels: LevelSource | None = getattr(self.problem, "levels", None)
+        if levels is None:
+            raise UserError(
+                f"--curriculum {self.curriculum.name} chooses among random mazes, and "
+                f"{self.problem.name} has no levels to choose among: take --mazes dfs, say"
+            )
+        return levels
 
     def train(
         self,
@@ -153,11 +193,14 @@ class RecurrentLearning(OnTrials):
         """Make everything that trains; see `train`."""
         place = resolve_device(device)
         size = self.method.minibatch_trials
-        names = self.streams if size is None else (*self.streams, SHUFFLES)
+        chosen = self.curriculum.samples
+        names = (*self.streams, *[SHUFFLES] * (size is not None), *[LEVELS] * chosen)
         streams = [spawn_generators(run.seed, names, place) for run in runs]
         policy = self.policy()
         if cuda_graph:
             check_captured(self.problem, self.agent.loss)
+            if chosen:
+                raise UserError("--cuda-graph repeats the same tasks: drop it, or --curriculum")
         initial = stack([policy.init(s["init"]) for s in streams])
         captured = (
             [_captured(streams, (self.actions, self.environments), place)] if cuda_graph else []
@@ -172,9 +215,23 @@ class RecurrentLearning(OnTrials):
         learner = TwoTimescale(params, policy.slow, timescales, *captured, minibatches=minibatches)
         trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
         stages = self._staged(policy, streams, batch_size, place)
+        curricula = (
+            SideBySide([self.curriculum.sampler(self._levels, s[LEVELS]) for s in streams])
+            if chosen
+            else None
+        )
+
+        def learned(done: float) -> dict[str, Tensor]:
+            """Learn from the next trials, as the curriculum says; the metrics."""
+            if curricula is None:
+                return trainer.step(stages.at(done))
+            levels, learn = curricula.sample(batch_size)
+            trials = stages.at(done, levels)
+            metrics = trainer.step(trials) if learn else dict(learner.play(trials))
+            return metrics | curricula.update(learner.batch)
 
         def iterate() -> Mapping[str, Tensor]:
-            metrics = trainer.step(stages.at(training.iteration / loop.iterations))
+            metrics = learned(training.iteration / loop.iterations)
             if self.trial_episodes > 1 and self.trial_steps is None:
                 flag = math.prod(self.problem.observation.shape or ())
                 played: Trajectory = learner.batch.trajectory
@@ -182,8 +239,10 @@ class RecurrentLearning(OnTrials):
                 metrics |= episode_metrics(played, self.trial_episodes, own_time)
             return metrics
 
+        kept = {"returns": stages.scales, "levels": curricula}
+        besides = {name: one for name, one in kept.items() if one is not None}
         training = MetaTraining(
-            trainer if stages.scales is None else ScaledAgents(trainer, stages.scales),
+            WithBesides(trainer, besides) if besides else trainer,
             iterate,
             runs,
             streams,
@@ -298,17 +357,27 @@ def _captured(
     return partial(Captured, generators=[s[name] for s in streams for name in dict.fromkeys(names)])
 
 
-class ScaledAgents:
-    """Agents whose rewards are divided by the sizes of their returns, which are saved with them."""
+class Beside(Protocol):
+    """What is kept of every agent beside its weights."""
 
-    def __init__(self, agents: Learner, scales: ReturnScales) -> None:
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything that is known of agent ``index``."""
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where `agent_state` of every agent left off."""
+
+
+class WithBesides:
+    """Agents, and what is saved with them: sizes of their returns, the levels they train on."""
+
+    def __init__(self, agents: Learner, besides: Mapping[str, Beside]) -> None:
         """Keep both.
 
         Args:
             agents: The trainer.
-            scales: Sizes of the returns of its agents.
+            besides: What is kept beside it, by its name in a checkpoint.
         """
-        self._agents, self._scales = agents, scales
+        self._agents, self._besides = agents, besides
 
     def set_learning_rate_factor(self, factor: float) -> None:
         """Scale the learning rates."""
@@ -316,9 +385,11 @@ class ScaledAgents:
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything agent ``index`` needs to go on."""
-        return {**self._agents.agent_state(index), "returns": self._scales.agent_state(index)}
+        besides = {name: one.agent_state(index) for name, one in self._besides.items()}
+        return {**self._agents.agent_state(index), **besides}
 
     def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Take up where every agent left off."""
         self._agents.load_agent_states(states)
-        self._scales.load_agent_states([state["returns"] for state in states])
+        for name, one in self._besides.items():
+            one.load_agent_states([state[name] for state in states])

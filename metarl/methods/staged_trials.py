@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from metarl.errors import UserError
 from metarl.rl import ActorCriticSettings, Collector, Policy, PolicyGradientTasks
@@ -59,16 +60,19 @@ class StagedTrials:
             for env in self._envs
         ]
 
-    def at(self, done: float) -> PolicyGradientTasks:
+    def at(self, done: float, levels: Tensor | None = None) -> PolicyGradientTasks:
         """The trials to learn from now.
 
         Args:
             done: Share of the training's iterations that is over.
+            levels: A task per environment, as numbers ``[N * B, D]``; None: each is drawn of those
+                to train on.
         """
         n = stage_at(self._stages, done)
         problem = self._stages[n].problem
         if isinstance(problem, Eased):
             problem.ease(self._envs[n].env, done)
+        self._trials[n].collector.options = {"tasks": levels}
         return self._trials[n].at(done)
 
     @property

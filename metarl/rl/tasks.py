@@ -52,6 +52,7 @@ class ScoredTrajectory(NamedTuple):
     metrics: dict[str, Tensor]  # [N]: return, length, unrewarded, entropy, with a critic its error
     played: Played
     memory: Trace | None = None  # for the core's activations under any weights: differentiated once
+    reward_scale: float | Tensor = 1.0  # factor of rewards in values and targets: one, or [N]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ class PolicyGradientTasks:
             error = mean_over_steps((targets - trajectory.values).square(), trajectory.mask)
             metrics["value_error"] = error.sqrt() / scale  # in the units of the rewards
         played = Played(params, trajectory)
-        return ScoredTrajectory(trajectory, advantages, targets, metrics, played)
+        return ScoredTrajectory(
+            trajectory, advantages, targets, metrics, played, reward_scale=scale
+        )
 
     def loss(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Tensor:
         """Minus the gain, plus the critic's error and the entropy term, ``[N]``.

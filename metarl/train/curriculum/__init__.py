@@ -1,0 +1,42 @@
+"""Curricula: which tasks to train on. One file each, on one contract (`sampler.TaskSampler`)."""
+
+from __future__ import annotations
+
+from .accel import ACCEL
+from .buffer import LevelBuffer, Priorities
+from .domain_randomisation import DomainRandomisation
+from .plr import PLR
+from .robust_plr import RobustPLR
+from .sampler import LevelSource, Offer, Outcome, TaskSampler
+from .scores import SCORES, ScoreName, learnability, max_mc, positive_value
+from .settings import Curriculum
+from .sfl import SFL
+from .side_by_side import SideBySide, outcome
+
+CURRICULA: dict[str, type[Curriculum]] = {
+    curriculum.name: curriculum for curriculum in (DomainRandomisation, PLR, RobustPLR, ACCEL, SFL)
+}
+"""Curricula by the names that ``--curriculum`` takes."""
+
+__all__ = [
+    "ACCEL",
+    "CURRICULA",
+    "PLR",
+    "SCORES",
+    "SFL",
+    "Curriculum",
+    "DomainRandomisation",
+    "LevelBuffer",
+    "LevelSource",
+    "Offer",
+    "Outcome",
+    "Priorities",
+    "RobustPLR",
+    "ScoreName",
+    "SideBySide",
+    "TaskSampler",
+    "learnability",
+    "max_mc",
+    "outcome",
+    "positive_value",
+]

@@ -1,0 +1,93 @@
+"""The samplers of agents that learn side by side as one program, and what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.rl.tasks import ScoredTrajectory
+
+from .sampler import Kind, Offer, Outcome, TaskSampler
+
+
+class SideBySide:
+    """N samplers, one per agent, each as it would be alone.
+
+    Attributes:
+        samplers: One per agent.
+    """
+
+    def __init__(self, samplers: Sequence[TaskSampler]) -> None:
+        """Take one sampler per agent, all of one kind and rhythm."""
+        self.samplers = tuple(samplers)
+        self._offers: list[Offer] = []
+
+    def sample(self, n: int) -> tuple[Tensor, bool]:
+        """Levels for every agent, and whether to learn from them.
+
+        Args:
+            n: Levels per agent.
+
+        Returns:
+            int64 ``[N * n, D]``, one agent's after the other's; the rhythm is the same for all.
+        """
+        self._offers = [sampler.sample(n) for sampler in self.samplers]
+        learn = {offer.learn for offer in self._offers}
+        assert len(learn) == 1, "samplers of one training learn in the same iterations"
+        return torch.cat([offer.levels for offer in self._offers]), learn.pop()
+
+    @property
+    def kind(self) -> Kind:
+        """What the levels at hand are."""
+        return self._offers[0].kind
+
+    def update(self, played: ScoredTrajectory) -> dict[str, Tensor]:
+        """Tell all samplers what came of their levels.
+
+        Args:
+            played: One trial on each level.
+
+        Returns:
+            Metrics ``[N]``: those of the samplers, and the return on levels of this kind, such as
+            ``return_fresh``.
+        """
+        whole = outcome(played)
+        for n, (sampler, offer) in enumerate(zip(self.samplers, self._offers, strict=True)):
+            sampler.update(offer, Outcome(*(column[n] for column in whole)))
+        measured = [sampler.measured() for sampler in self.samplers]
+        like = whole.returns.new_tensor
+        found = {name: like([of_one[name] for of_one in measured]) for name in measured[0]}
+        return {**found, f"return_{self.kind}": whole.returns.mean(1)}
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything the sampler of agent ``index`` needs to go on."""
+        return self.samplers[index].state_dict()
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where `agent_state` of all agents left off."""
+        for sampler, state in zip(self.samplers, states, strict=True):
+            sampler.load_state_dict(state)
+
+
+def outcome(played: ScoredTrajectory) -> Outcome:
+    """What came of trials, ``[N, B]`` each, in the units of the rewards.
+
+    Raises:
+        ValueError: Nothing was recorded of the critic.
+    """
+    trajectory, mask = played.trajectory, played.trajectory.mask
+    if trajectory.values is None or played.targets is None:
+        raise ValueError("levels are scored by what a critic expects: record its values")
+    scale = played.reward_scale
+    factor = scale.view(-1, 1) if isinstance(scale, Tensor) else scale  # [N, 1]
+    lengths = mask.sum(1)  # [N, B]
+    values = (trajectory.values * mask).sum(1) / lengths
+    # The targets are the advantages before their normalisation, added to the values.
+    advantages = (played.targets - trajectory.values) * mask
+    surprise = advantages.clamp(min=0).sum(1) / lengths
+    returns = trajectory.returns
+    solved = (trajectory.rewards > 0).any(1).to(returns.dtype)
+    return Outcome(returns, solved, values / factor, surprise / factor)
