@@ -1,4 +1,4 @@
-"""Mazes, end to end: ``python -m experiments.maze train|evaluate|render|watch|play|export``.
+"""Mazes, end to end: ``python -m experiments.maze train|evaluate|search|render|watch|play|export``.
 
 Recurrent agents that learn a new maze within one trial: the two-timescale Warp-RNN of Flennerhag et
 al. 2020, and baselines with one timescale, in the maze of Miconi et al. 2019, where the goal alone
@@ -24,6 +24,9 @@ from metarl.evaluate.references import LADDER
 from metarl.methods.spaces import describe_spaces
 from metarl.run import Command, Recipe, Training, at_least, command, main
 from metarl.run.command_line import parse
+from metarl.runs.directory import RunDirectory
+from metarl.search.command import search_command
+from metarl.search.trials import Searchable
 
 from .maze_settings import METHODS, ROOM, TrainSettings, defaults
 
@@ -79,6 +82,16 @@ def _evaluate(prog: str, arguments: Sequence[str]) -> None:
 
     asked = parse(EvaluateSettings, prog, arguments)
     evaluate(asked, reader(asked, RECIPE.settings_of))
+
+
+def _judge(
+    run: RunDirectory, settings: TrainSettings, num_tasks: int | None, seed: int, device: str
+) -> float:
+    from metarl.run.trials import validation_return
+
+    from .maze_evaluation import measured_on
+
+    return validation_return(run, measured_on(settings).learning, num_tasks, seed, device)
 
 
 def _render(prog: str, arguments: Sequence[str]) -> None:
@@ -157,6 +170,7 @@ RECIPE = Recipe(
         "evaluate": Command(
             "measure a trained agent on fresh trials, or on held-out goals", _evaluate
         ),
+        "search": search_command(lambda: SEARCHABLE),
         "render": Command("draw or film a trial", _render),
         "watch": Command("show a trained agent in a window", _watch),
         "play": command("look for the goal of a maze yourself, in a window", PlaySettings, play),
@@ -166,6 +180,12 @@ RECIPE = Recipe(
     train="train agents into a run directory",
     may_move=("cuda_graph",),
     beside=beside,
+)
+
+SEARCHABLE: Searchable = Searchable(
+    RECIPE,
+    _judge,
+    tasks=("mazes", "size", "preset", "environment", "trial_episodes", "trial_steps"),
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Adaptation to new tasks: ``python -m experiments.maze_adapt train|evaluate|compare|render``.
+"""Adaptation to new tasks: ``python -m experiments.maze_adapt COMMAND``; alone, it lists them.
 
 Any method (`metarl.methods`) learns any environment (`experiments.environments`), or anybody's:
 ``--env module:factory`` takes a problem (`metarl.rl.Problem`) or Gymnasium environments.
@@ -26,8 +26,16 @@ from metarl.methods.rl2 import RL2Settings
 from metarl.methods.spaces import describe_spaces
 from metarl.rl import PolicyGradientSettings
 from metarl.run import Command, Recipe, RunSettings, Training, at_least, command, main, one_of
-from metarl.run.adaptation import EvaluateSettings, RenderSettings, evaluate, render
+from metarl.run.adaptation import (
+    EvaluateSettings,
+    RenderSettings,
+    evaluate,
+    render,
+    validation_return,
+)
 from metarl.run.counts import Held
+from metarl.search.command import search_command
+from metarl.search.trials import Searchable
 
 from .environments import ENVIRONMENTS, environment_named, problem_named
 
@@ -214,6 +222,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
             "train and evaluate many methods: one table, one picture",
             lambda prog, arguments: run_compare(COMPARABLE, prog, arguments),
         ),
+        "search": search_command(lambda: SEARCHABLE),
         "render": command(
             "film the same task at every step of adaptation",
             RenderSettings,
@@ -223,6 +232,10 @@ RECIPE: Recipe[TrainSettings] = Recipe(
 )
 
 COMPARABLE: Comparable = comparable(RECIPE)
+
+SEARCHABLE: Searchable = Searchable(
+    RECIPE, validation_return, tasks=("env", "environment", "trial_episodes", "trial_steps")
+)
 
 if __name__ == "__main__":
     main(RECIPE)

@@ -23,8 +23,9 @@ from typing import Any, Self
 from metarl.errors import LockedError, RunDirectoryError, UserError, understood
 from metarl.meta import NonFiniteLossError
 from metarl.run import Recipe, train
+from metarl.runs.claims import Claim
 from metarl.runs.directory import RunDirectory
-from metarl.runs.files import held, read_json, to_json, write_json
+from metarl.runs.files import read_json, to_json, write_json
 from metarl.runs.resume import check_total
 
 
@@ -135,12 +136,12 @@ def script_of(recipe: Recipe[Any], evaluate: Callable[..., object], **more: Any)
     """
     read = recipe.settings_of
     return Script(
-        partial(train, recipe), partial(_go_on, recipe), partial(evaluate, read=read), read, **more
+        partial(train, recipe), partial(go_on, recipe), partial(evaluate, read=read), read, **more
     )
 
 
-def _go_on(recipe: Recipe[Any], path: Path, wanted: Any) -> None:
-    """Go on with a run, to the iterations that are wanted."""
+def go_on(recipe: Recipe[Any], path: Path, wanted: Any) -> None:
+    """Go on with a run, or with the seeds in a folder, to the iterations that are wanted."""
     changes = {n: getattr(wanted, n) for n in ("iterations", "device", *recipe.may_move)}
     train(recipe, replace(recipe.defaults(), resume=path, **changes), ("--iterations",))
 
@@ -204,7 +205,7 @@ def bring_to_its_end(job: Job) -> None:
         LockedError: Another process does.
     """
     job.path.mkdir(parents=True, exist_ok=True)
-    with held(job.path):
+    with Claim(job.path):
         if finished(job):  # by another process meanwhile
             return
         with CpuClock(job.path / "cost.json"):

@@ -181,6 +181,31 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings, read: Read) -> E
     return Evaluated(result, control, tasks, anchors, summary)
 
 
+def validation_return(
+    run: RunDirectory, trained: Trained, num_tasks: int | None, seed: int, device: str
+) -> float:
+    """Return what a run earns after its last step of adaptation, a mean over validation tasks.
+
+    Args:
+        run: As it is now.
+        trained: Its settings.
+        num_tasks: Tasks, at most; None: as many as an evaluation has.
+        seed: Of tasks and episodes.
+        device: Where they are played.
+    """
+    how = EvaluateSettings(run.path, seed=seed, device=device, split="validation")
+    place, learning = resolve_device(device), trained.learning()
+    loaded = learning.load(run, place)
+    streams = spawn_generators(seed, STREAMS, place)
+    drawn = unseen_tasks(
+        learning.problem, "validation", num_tasks or how.tasks, streams["validation_tasks"]
+    )
+    adapted = loaded.trained.adapt(
+        drawn, how.measurement(loaded.usual), streams["validation_episodes"]
+    )
+    return float(adapted.curve[:, -1].mean())
+
+
 def check_fits(problem: Problem, settings: EvaluateSettings) -> None:
     """Check, before any work, that what is asked for fits this machine.
 

@@ -35,6 +35,7 @@ OF_RECIPES = {
     "train": "train learners into a run directory",
     "play": "look for the goal of a maze yourself, in a window",
     "compare": "train and evaluate many methods: one table, one picture",
+    "search": "look for the settings that do best on validation tasks",
     "sweep": "train and evaluate few-shot learners: one table, one picture",
     "download": "get the images of Omniglot from their authors",
 }

@@ -42,6 +42,10 @@ QUESTION = ("num_tasks", "seed", "greedy", "window")
 """Entries that say what was asked of an agent: the same question has the same answer."""
 
 
+VALIDATION_TRIALS = 200
+"""Trials of a validation, unless another number is asked for."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """Definition of what a run learned, and of what it is measured on.
@@ -194,6 +198,39 @@ def evaluate_run(
         "wall_seconds": time.perf_counter() - started,
     }
     return summary, references, rewards
+
+
+def validation_return(
+    run: RunDirectory,
+    learning: RecurrentLearning,
+    num_tasks: int | None,
+    seed: int,
+    device: str,
+) -> float:
+    """Return what a run earns in a trial, a mean over validation tasks.
+
+    Where a problem has no tasks for validation, as the published maze, whose goals are all trained
+    on, it is the mean over other trials on the tasks of training: test tasks are not looked at.
+
+    Args:
+        run: As it is now.
+        learning: What it learned, on the problem that it is measured on.
+        num_tasks: Trials, each on a task of its own; None: 200.
+        seed: Of tasks, environments and policy.
+        device: Where they are played.
+    """
+    place, problem = resolve_device(device), learning.problem
+    source: Any = problem.validation
+    if is_finite(source) and not len(source):
+        source = problem.train
+    number = num_tasks or VALIDATION_TRIALS
+    streams = spawn_generators(seed, STREAMS, place)
+    tasks = source.sample(number, streams["tasks"])
+    agent = adapter(learning.load(run, place).trained).agent(streams["policy"], greedy=False)
+    episodes, horizon = learning.trial_episodes, problem.horizon
+    env = learning.trials(number, [streams["environment"]], place, num_episodes=episodes)
+    rewards = play_episodes(agent, env, horizon, episodes, {"tasks": tasks})  # [T, B]
+    return float(rewards.sum(0).mean())
 
 
 def env_steps(run: RunDirectory, usual: int) -> int:

@@ -34,7 +34,7 @@ def refuse_occupied(path: Path) -> None:
 def is_vacant(path: Path) -> bool:
     """Whether a folder is empty, but for what a kill in the first moment leaves in it."""
     return all(
-        p.name == ".lock"
+        p.name in (".lock", ".owner")
         or (p.name.startswith(".") and p.name.endswith(".tmp"))
         or (p.name.startswith("seed-") and p.is_dir() and is_vacant(p))
         for p in path.iterdir()

@@ -9,7 +9,9 @@ each has its own run directory, and each directory is as if its agent had been t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -68,6 +70,25 @@ class LoopSettings:
         for name in ("iterations", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+_pause: ContextVar[int | None] = ContextVar("pause", default=None)
+
+
+@contextmanager
+def pausing_at(iteration: int) -> Iterator[None]:
+    """Pause of every training in the `with` block: it ends early, saved as an interrupted one is.
+
+    A resume goes on bit for bit, for the run is still one of as many iterations as before.
+
+    Args:
+        iteration: Where it ends, unless it is over before.
+    """
+    before = _pause.set(iteration)
+    try:
+        yield
+    finally:
+        _pause.reset(before)
 
 
 class MetaTraining:
@@ -175,7 +196,7 @@ class MetaTraining:
             self._save()
         with Progress(total, self.description, start=self.iteration) as progress:
             started = time.perf_counter() - self._wall_seconds
-            stop = interruption.asked
+            stop = interruption.asked or self._is_paused()
             if self.iteration == total and not self._closed:
                 self._close(interruption)
                 self._save()
@@ -189,9 +210,13 @@ class MetaTraining:
                     progress.update(self.iteration, self._close(interruption))
                 elif self.iteration % self.settings.log_every == 0:
                     progress.update(self.iteration, self._write_metrics())
-                stop = interruption.asked  # looked at once: what stops has been saved
+                stop = interruption.asked or self._is_paused()  # once: what stops has been saved
                 if done or stop or self.iteration % self.settings.checkpoint_every == 0:
                     self._save()
+
+    def _is_paused(self) -> bool:
+        pause = _pause.get()
+        return pause is not None and self.iteration >= pause
 
     def _begin_with(self, name_or_path: Path | str) -> None:
         """Give every agent the weights of a run; optimisers and random streams stay their own.

@@ -12,7 +12,7 @@ from metarl.core import Schedule
 from metarl.errors import CheckpointError, UserError
 from metarl.meta import NonFiniteLossError
 from metarl.runs.directory import create_runs, find_runs
-from metarl.train.loop import LoopSettings, MetaTraining
+from metarl.train.loop import LoopSettings, MetaTraining, pausing_at
 
 SEEDS = (3, 5)
 SETTINGS = LoopSettings(iterations=12, log_every=4, checkpoint_every=5)
@@ -242,3 +242,25 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     walk.load_agent_states = lambda states: states[0]["momentum"]
     with pytest.raises(UserError, match=r"does not fit the settings.*momentum"):
         loop.resume()
+
+
+def test_a_pause_is_an_interruption_that_nobody_hears_of(tmp_path):
+    _, loop = training(tmp_path / "whole")
+    loop.run()
+    _, loop = training(tmp_path / "paused")
+    with pausing_at(7):
+        loop.run()
+    for pause, done in ((3, 7), (7, 7), (9, 9), (12, 12), (99, 12)):
+        _, loop = training(tmp_path / "paused", new=False)
+        with pausing_at(pause):
+            loop.resume()
+            loop.run()
+        assert {run.load_checkpoint()["iteration"] for run in find_runs(tmp_path / "paused")} == {
+            done
+        }
+    assert metrics_of(tmp_path / "paused") == metrics_of(tmp_path / "whole")
+    with pausing_at(0):
+        pass
+    walk, loop = training(tmp_path / "after")
+    loop.run()
+    assert loop.iteration == 12
