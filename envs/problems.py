@@ -25,6 +25,7 @@ from .maze.random_mazes import RandomMazes
 from .mdp.env import MDP
 from .minigrid.problem import Minigrid
 from .point.env import Point
+from .ued.problem import UEDMazes
 
 __all__ = [
     "MDP",
@@ -37,6 +38,7 @@ __all__ = [
     "Point",
     "PublishedMaze",
     "RandomMazes",
+    "UEDMazes",
 ]
 
 PROBLEMS: dict[str, type[Parted]] = {

@@ -89,6 +89,21 @@ class Grids(Minigrid):
         return f"{MINIGRID}{self.env_id}"
 
 
+UED = "ued"
+"""What ``--mazes`` calls the levels of the papers on environment design."""
+
+
+@dataclass(frozen=True)
+class Levels(problems.UEDMazes):
+    """Levels of the papers on environment design, where ``--mazes ued`` has been read.
+
+    Attributes:
+        mazes: Generator of the walls (`envs.maze.generators`).
+    """
+
+    mazes: Annotated[str, tyro.conf.arg(name="walls"), one_of(GENERATORS)] = "walls-60"
+
+
 @dataclass(frozen=True)
 class Foreign:
     """Anybody's problem or Gymnasium environments, made by ``module:factory``.

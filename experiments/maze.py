@@ -28,10 +28,14 @@ from metarl.runs.directory import RunDirectory
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
 
+from .environments import UED
 from .maze_settings import METHODS, ROOM, TrainSettings, defaults
 
 NUM_ANCHORS = 200
 """Mazes of training that returns to judge its curve by are means over."""
+
+NUM_LEVELS = 40
+"""The same of levels, whose explorers draw maps."""
 
 QUICK_SIZE = 13
 """Up to it the reference returns take seconds; beyond, up to minutes."""
@@ -70,7 +74,8 @@ def beside(settings: TrainSettings) -> dict[str, Any]:
             print(f"planning the best walks of a {size} maze, to compare with", file=sys.stderr)
         known = maze.known(maze.train)
     else:
-        known = maze.known(maze.train.sample(NUM_ANCHORS, torch.Generator().manual_seed(0)))
+        count = NUM_LEVELS if settings.mazes == UED else NUM_ANCHORS
+        known = maze.known(maze.train.sample(count, torch.Generator().manual_seed(0)))
     anchors = {name: known.returns[name] for name in LADDER if name in known.told}
     return {"anchors": anchors, "spaces": describe_spaces(maze)}
 

@@ -12,7 +12,7 @@ from metarl.errors import UserError
 from metarl.run import at_least, shown_trials, trials
 from metarl.run.command_line import refused
 
-from .environments import MINIGRID, Grids, TrialMazes
+from .environments import MINIGRID, Grids, Levels, TrialMazes
 from .maze_settings import TrainSettings
 
 
@@ -105,7 +105,7 @@ def measured_on(
 
 def _mazes(
     trained: Any, mazes: str | None, size: str | None, horizon: int | None
-) -> TrialMazes | Grids:
+) -> TrialMazes | Grids | Levels:
     """Mazes to measure in, in which exploring pays nothing.
 
     Raises:
@@ -114,6 +114,13 @@ def _mazes(
     """
     if isinstance(trained, Grids) or (mazes or "").startswith(MINIGRID):
         return _grids(trained, mazes, size, horizon)
+    if isinstance(trained, Levels):
+        changes: dict[str, Any] = {
+            "mazes": mazes,
+            "size": None if size is None else int(size),
+            "horizon": horizon,
+        }
+        return replace(trained, **{n: v for n, v in changes.items() if v is not None})
     plain: Any = {"exploration_bonus": 0.0, "size_schedule": ""}
     if mazes is None:
         environment: TrialMazes = replace(trained, **plain)

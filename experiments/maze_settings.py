@@ -20,13 +20,13 @@ from metarl.run.command_line import refused
 from metarl.run.counts import Held
 from metarl.train.curriculum import CURRICULA, Curriculum, DomainRandomisation
 
-from .environments import MINIGRID, Grids, Room, TrialMazes
+from .environments import MINIGRID, UED, Grids, Levels, Room, TrialMazes
 
 Preset = Literal["default", "ppo", "minibatch", "demo", "paper"]
 ROOM = "room"
 """What ``--mazes`` calls the published maze, which is the same in every trial."""
 
-MAZES = f"{{{ROOM},{','.join(GENERATORS)}}}|minigrid:ID|FILE"
+MAZES = f"{{{ROOM},{','.join(GENERATORS)},{UED}}}|minigrid:ID|FILE"
 
 METHODS: dict[str, type[RL2Settings]] = {"warp-rnn": WarpRNNSettings, "rl2": RL2Settings}
 CORES = get_args(CoreName)
@@ -38,8 +38,8 @@ class TrainSettings(RunSettings):
 
     mazes: Annotated[str, tyro.conf.arg(metavar=MAZES)] = ROOM
     """room: the published maze, the same in every trial; else another maze in every trial, of this
-    generator, of an id of Minigrid (minigrid:ID), or of a text file with pictures of mazes. It
-    chooses the options of the mazes."""
+    generator, of an id of Minigrid (minigrid:ID), or of a text file with pictures of mazes; ued:
+    the levels of the papers on environment design. It chooses the options of the mazes."""
     method: Annotated[str, tyro.conf.arg(metavar="{warp-rnn,rl2}|" + "|".join(CORES))] = "warp-rnn"
     """warp-rnn: slow recurrent weights, fast heads; rl2: one timescale. The name of a core is short
     for the method that suits it: warp is warp-rnn, gru is rl2 --core gru, and so on."""
@@ -68,9 +68,9 @@ class TrainSettings(RunSettings):
     trial_episodes: int = 1
     """Episodes of a trial, over which the agent's memory and its discounting run on."""
     trial_steps: int | None = None
-    """With --mazes minigrid:ID: steps of a trial in training, whatever episodes go into them, one
-    as soon as the other ends. None: it is over with its last episode, and one that ends early
-    waits. Measured are the first --trial-episodes episodes."""
+    """With --mazes minigrid:ID or ued: steps of a trial in training, whatever episodes go into
+    them, one as soon as the other ends. None: it is over with its last episode, and one that ends
+    early waits. Measured are the first --trial-episodes episodes."""
     environment: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Room)
     """The mazes."""
     loss: ActorCriticSettings = field(default_factory=ActorCriticSettings)
@@ -105,15 +105,15 @@ class TrainSettings(RunSettings):
             self.environment.check_sides()
         elif self.trial_episodes > 1:
             raise UserError("--trial-episodes is for random mazes: a trial in the room is one")
-        if self.trial_steps is not None and not isinstance(self.environment, Grids):
+        if self.trial_steps is not None and not isinstance(self.environment, Grids | Levels):
             raise UserError(
-                f"--trial-steps is for grids of Minigrid, whose episodes end early; a trial in "
-                f"--mazes {self.mazes} has --horizon steps for each of its episodes"
+                "--trial-steps is for grids of Minigrid and levels, whose episodes end early; a "
+                f"trial in --mazes {self.mazes} has --horizon steps for each of its episodes"
             )
-        if not self.is_room and self.mazes != self.environment.mazes:
-            raise UserError(
-                f"--mazes {self.mazes}, but the mazes are those of {self.environment.mazes}"
-            )
+        levels = isinstance(self.environment, Levels)
+        named = UED if levels else getattr(self.environment, "mazes", ROOM)
+        if not self.is_room and self.mazes != named:
+            raise UserError(f"--mazes {self.mazes}, but the mazes are those of {named}")
 
     @property
     def is_room(self) -> bool:
@@ -306,20 +306,30 @@ def random_mazes(
             log_every=5,
             checkpoint_every=50,
             trial_episodes=2 if mazes.startswith(MINIGRID) else 1,
-            environment=(
-                Grids(env_id=mazes.removeprefix(MINIGRID))
-                if mazes.startswith(MINIGRID)
-                else TrialMazes(
-                    mazes=mazes,
-                    size=size or ("9" if demo else "13"),
-                    exploration_bonus=0.2,
-                )
+            trial_steps=256 if mazes == UED else None,
+            environment=maze_settings(mazes, size or ("9" if demo else None)),
+            loss=(
+                scaled_loss(gamma=0.97)
+                if mazes != UED
+                else replace(scaled_loss(gamma=0.995), gae_lambda=0.98, reward_scale=1.0)
             ),
-            loss=scaled_loss(gamma=0.97),
             learner=learner,
         )
     except ValueError as error:
         raise refused(error) from error
+
+
+def maze_settings(mazes: str, size: str | None) -> Grids | Levels | TrialMazes:
+    """Return the usual settings of what ``--mazes`` names.
+
+    Raises:
+        ValueError: There is nothing of that name, or not of that size.
+    """
+    if mazes.startswith(MINIGRID):
+        return Grids(env_id=mazes.removeprefix(MINIGRID))
+    if mazes == UED:
+        return Levels() if size is None else Levels(size=int(size))
+    return TrialMazes(mazes=mazes, size=size or "13", exploration_bonus=0.2)
 
 
 def published(base: TrainSettings) -> TrainSettings:

@@ -130,6 +130,36 @@ def test_checkpoints_hold_the_buffer(pair):
         assert len(set(state["buffer"]["keys"].tolist())) == len(state["buffer"]["keys"])
 
 
+def test_published_levels_are_trained_on_and_tested_with_both_limits(tmp_path, capsys):
+    options = ("--mazes", "ued", "--batch-size", "4", "--trial-steps", "16", "--iterations", "4")
+    small = ("--hidden-size", "6", "--minibatch-trials", "2", "--log-every", "1")
+    curriculum = ("--curriculum", "accel", "--levels.capacity", "8", "--levels.num-edits", "3")
+    main(["train", *options, *small, *curriculum, "--run-dir", str(tmp_path / "run")])
+    (run,) = find_runs(tmp_path / "run")
+    assert kinds(run) == ["fresh", "fresh", "replayed", "edited"]
+    for horizon in ("20", "45"):
+        main(
+            [
+                "evaluate",
+                str(run.path),
+                "--mazes",
+                "named",
+                "--horizon",
+                horizon,
+                "--tasks",
+                "10",
+                "--json",
+            ]
+        )
+        summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert summary["horizon"] == int(horizon)
+        assert {"right_hand_return", "explorer_return", "oracle_return"} <= summary.keys()
+        assert summary["layouts_trained_on"] == 0
+    main(["evaluate", str(run.path), "--tasks", "4", "--mazes", "walls-25", "--json"])
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (summary["mazes"], summary["num_layouts"]) == ("walls-25", 4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
