@@ -14,7 +14,9 @@ are those of the scripts: locked, resumed bit for bit, read by `metarl.load` and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,12 +41,13 @@ from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, 
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.runs.files import held, to_json
+from metarl.runs.loggers import USUAL, LoggerName, check_loggers
 from metarl.train.loop import LoopSettings
 
 RECIPE = "metarl.experiment"
 """What `config.json` says that such a run is of."""
 
-MAY = ("iterations", "native")
+MAY = ("iterations", "native", "log", "film_every")
 """Settings of a run that are not those of its experiment, and yet it is of it."""
 
 
@@ -61,6 +64,8 @@ class Experiment:
         log_every: Iterations per line of metrics.
         checkpoint_every: Iterations between checkpoints.
         device: auto, cpu, cuda, cuda:1, ...
+        log: Loggers beside `metrics.jsonl`: tensorboard, wandb, mlflow.
+        film_every: Iterations between films of an unseen task, into ``films`` and to the loggers.
         native: auto: native kernels where there are some, eager code elsewhere; off: eager code
             alone. Its last bits differ, so `resume` keeps to what a run began with, unless it is
             off here.
@@ -78,6 +83,8 @@ class Experiment:
     checkpoint_every: int = 50
     device: str = "auto"
     native: Mode = "auto"
+    log: tuple[LoggerName, ...] = USUAL
+    film_every: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("native", self.native, get_args(Mode))
@@ -104,6 +111,8 @@ class Experiment:
             self.checkpoint_every,
             self.learner.schedule,
             self.native,
+            log=self.log,
+            film_every=self.film_every,
         )
 
     def learning(self) -> Learning:
@@ -122,6 +131,8 @@ class Experiment:
             "log_every": self.log_every,
             "checkpoint_every": self.checkpoint_every,
             "native": self.native,
+            "log": self.log,
+            "film_every": self.film_every,
         }
         kept: dict[str, Any] = to_json(settings, "config")
         return kept
@@ -138,6 +149,7 @@ class Experiment:
             KeyboardInterrupt: Interrupted, after saving: go on with `resume`.
         """
         native_mode()  # an environment that asks for what is no mode is named before any work
+        check_loggers(self.log)
         what = self.learning()
         what.check(self.device, self.meta_batch)
         runs = create_runs(
@@ -148,6 +160,7 @@ class Experiment:
             recipe=RECIPE,
             spaces=describe_spaces(self.problem),
         )
+        self._may_film(runs)
         what.train(runs, self.loop(), self.meta_batch, self.device, resume_to=None)
         return runs
 
@@ -167,7 +180,9 @@ class Experiment:
         native = "off" if self.native == "off" else resume.kept_mode(runs)
         for run in runs:
             resume.check_kernels(run, native)
+        check_loggers(self.log)
         loop = replace(self.loop(), native=native)
+        self._may_film(runs)
         self.learning().train(runs, loop, self.meta_batch, self.device, resume_to=self.iterations)
         return runs
 
@@ -237,6 +252,14 @@ class Experiment:
         self.check_same(RunDirectory.open(Path(place)))
         render(RenderSettings(Path(place), output=Path(output), **how), self._read)
         return Path(output)
+
+    def _may_film(self, runs: Sequence[RunDirectory]) -> None:
+        for run in runs:
+            run.filmed = partial(self._film, run)
+
+    def _film(self, run: RunDirectory, output: Path) -> None:
+        with redirect_stdout(None):
+            self.film(run.path, output)
 
     @property
     def _player(self) -> Agent:

@@ -12,6 +12,7 @@ import tyro
 from metarl.core import Method
 from metarl.errors import UserError
 from metarl.native import Mode
+from metarl.runs.loggers import USUAL, LoggerName
 from metarl.train.loop import LoopSettings
 
 
@@ -53,6 +54,12 @@ class RunSettings:
     """Iterations per line of metrics; each line is their mean."""
     checkpoint_every: int = 500
     """Iterations between checkpoints."""
+    log: tuple[LoggerName, ...] = USUAL
+    """Where metrics go beside metrics.jsonl: tensorboard, wandb, mlflow, or several; --log alone:
+    nowhere. A resume goes on with the same, unless this is given again."""
+    film_every: int | None = None
+    """Iterations between films of what was learned so far, into the folder films of the run and to
+    the loggers. None: no films."""
     native: Mode = "auto"
     """auto: native kernels, where there are some (see metarl.native), eager code elsewhere; off:
     eager code alone. METARL_NATIVE=off in the environment does the same. The last bits differ, so
@@ -76,11 +83,15 @@ class RunSettings:
             self.learner.schedule,
             self.native,
             self.init_from,
+            self.log,
+            self.film_every,
         )
 
     def __post_init__(self) -> None:
         """Check, before any work starts, what can be trained."""
-        at_least(1, self, "iterations", "log_every", "checkpoint_every")
+        at_least(1, self, "iterations", "log_every", "checkpoint_every", "film_every")
+        if len(set(self.log)) < len(self.log):
+            raise UserError(f"--log must name each logger once, got {' '.join(self.log)}")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
         if self.method != self.learner.name:

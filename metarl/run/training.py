@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +19,7 @@ from metarl.run.recipe import Recipe, RunT, Training, in_turn
 from metarl.run.settings import RunSettings
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.loggers import check_loggers
 from metarl.seeding import spawn_generators
 from metarl.train.beginning import check_weights
 from metarl.train.loop import MetaTraining
@@ -41,6 +45,9 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
     runs: list[RunDirectory] = []
     if settings.resume is not None:
         settings, runs = _resumed(recipe, settings, given)
+    check_loggers(settings.log)
+    if settings.film_every is not None and "render" not in recipe.commands:
+        raise UserError(f"--film-every: {recipe.name} has nothing to film; drop it")
     training = recipe.prepare(settings)
     if settings.learner.execution.compile:
         check_compiler()
@@ -48,8 +55,16 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
         place, device = settings.run_dir or recipe.place(settings), resolve_device(settings.device)
         beside = {"recipe": recipe.name, **recipe.beside(settings)}
         runs = create_runs(place, settings.seeds, settings, device=device, **beside)
+    for run in runs:
+        run.filmed = partial(_film, recipe, run)
     training(runs, settings.iterations if settings.resume else None)
     return runs
+
+
+def _film(recipe: Recipe[Any], run: RunDirectory, output: Path) -> None:
+    """Film what a run has learned as ``render`` does, without its words."""
+    with redirect_stdout(None):
+        recipe.commands["render"].run("", [str(run.path), "--output", str(output)])
 
 
 STREAMS = ("init", "tasks")
@@ -128,13 +143,13 @@ def _resumed(
         RunDirectoryError: It is no run, or another recipe's.
     """
     assert asked.resume is not None
-    may = ("resume", "iterations", "device", "native", *recipe.may_move)
+    may = ("resume", "iterations", "device", "native", "log", *recipe.may_move)
     options = dict(by_option(given))
     other = [words[0].partition("=")[0] for name, words in by_option(given) if name not in may]
     if other:
         raise UserError(
-            "--resume takes its settings from the run, of which --iterations and --native alone "
-            f"may be others now; drop {', '.join(dict.fromkeys(other))}"
+            "--resume takes its settings from the run, of which --iterations, --native and --log "
+            f"alone may be others now; drop {', '.join(dict.fromkeys(other))}"
         )
     runs = find_runs(asked.resume)
     kept = recipe.settings_of(runs[0].config)
@@ -145,6 +160,8 @@ def _resumed(
         changes["iterations"] = asked.iterations
     else:
         _check_same_iterations(runs)
+    if "log" in options:
+        changes["log"] = asked.log
     if asked.device != "auto":
         changes["device"] = asked.device
     changes["native"] = asked.native if "native" in options else resume.kept_mode(runs)

@@ -254,6 +254,29 @@ def restored(
         ) from error
 
 
+def check_own(config: Mapping[str, Any]) -> None:
+    """Refuse entries that a run directory itself has written, where they are of another kind.
+
+    Raises:
+        TypeError: There is one.
+    """
+    seed, resumed = config.get("seed", 0), config.get("resumed", [])
+    if type(seed) is not int or seed < 0:
+        raise TypeError(f"seed is {seed!r}")
+    if not isinstance(resumed, list):
+        raise TypeError(f"resumed is {resumed!r}")
+    ran = config.get("native_ran", {"kernels": {}})
+    if not isinstance(ran, dict) or not isinstance(ran.get("kernels"), dict):
+        raise TypeError(f"native_ran is {ran!r}")
+    log = config.get("log", [])
+    if not isinstance(log, list) or not all(type(name) is str for name in log):
+        raise TypeError(f"log is {log!r}")
+    anchors = config.get("anchors") or {}
+    for value in anchors.values():
+        if type(value) not in (int, float, type(None)):
+            raise TypeError(f"anchors are {anchors!r}")
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """Return all values by their path; a mapping is no value."""
     found: list[tuple[str, Any]] = []

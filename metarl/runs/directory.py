@@ -3,6 +3,7 @@
     config.json             every setting at the top level; "provenance": versions, commit, device
     metrics.jsonl           one object a line (see `metarl.runs.metrics`)
     events.out.tfevents.*   the same metrics for TensorBoard
+    loggers.json            what loggers find their run by (see `metarl.runs.loggers`)
     checkpoint.pt           all that is needed to go on (see `metarl.runs.checkpoint`)
     summary.json            the final evaluation
     *.png, *.gif            pictures
@@ -11,24 +12,23 @@ One seed uses the folder itself. Several seeds have one run directory each in it
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from numpy.typing import NDArray
 
 from metarl.errors import CheckpointError, RunDirectoryError, understood
 from metarl.runs import checkpoint
+from metarl.runs.config import check_own
 from metarl.runs.files import Lock, held, read_json, to_json, write_json
+from metarl.runs.loggers import Loggers
 from metarl.runs.metrics import MetricsLog
 from metarl.runs.place import is_vacant, refuse_occupied
 from metarl.runs.provenance import provenance
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class RunDirectory:
@@ -38,15 +38,17 @@ class RunDirectory:
         path: The folder.
         config: What `config.json` holds.
         was_trained: Whether a checkpoint has been saved through this object.
+        filmed: Films what it has learned, as its last checkpoint has it, into a .gif.
     """
+
+    filmed: Callable[[Path], object] | None = None
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path = path
         self.config = config
         self._metrics = MetricsLog(path / "metrics.jsonl")
-        self._writer: SummaryWriter | None = None
+        self._loggers = Loggers(path, self._metrics.rows)
         self._lock: Lock | None = None
-        self._purge_from: int | None = None  # TensorBoard forgets what it had from there on
         self._noted: int | None = None
         self.was_trained = False
 
@@ -111,7 +113,7 @@ class RunDirectory:
                 "name a folder that a `train` command made"
             )
         with understood(path / "config.json", "is not that of a run", "restore it"):
-            _check_own(config)
+            check_own(config)
         return cls(path, config)
 
     @property
@@ -184,6 +186,14 @@ class RunDirectory:
 
     # -------------------------------------------------------------------------- metrics
 
+    def begin_loggers(self) -> None:
+        """Begin the loggers that the settings name, before anything is trained.
+
+        Raises:
+            UserError: One cannot be begun.
+        """
+        self._loggers.begin(self.config)
+
     def write_metrics(
         self,
         iteration: int,
@@ -192,8 +202,9 @@ class RunDirectory:
         wall_seconds: float,
         env_steps: int | None = None,
         tasks_seen: int | None = None,
+        beside: Mapping[str, float] | None = None,
     ) -> None:
-        """Append one line to `metrics.jsonl`, and the same values to TensorBoard.
+        """Append one line to `metrics.jsonl`, and log the same values.
 
         Args:
             iteration: Iterations done, this one included; grows from line to line.
@@ -201,6 +212,7 @@ class RunDirectory:
             wall_seconds: Training time so far, over all resumes.
             env_steps: Environment steps so far (reinforcement learning).
             tasks_seen: Tasks so far (supervised learning). Exactly one of the two is given.
+            beside: Further metrics for the loggers alone.
         """
         if (env_steps is None) == (tasks_seen is None):
             raise ValueError("give exactly one of env_steps and tasks_seen")
@@ -208,10 +220,14 @@ class RunDirectory:
         head = {"iteration": iteration, **progress, "wall_seconds": wall_seconds}
         if taken := head.keys() & metrics.keys():
             raise ValueError(f"metrics may not be called {sorted(taken)}: every line has those")
-        self._metrics.append({**head, **metrics})  # type: ignore[dict-item]
-        writer = self._tensorboard(iteration if self._purge_from is None else self._purge_from)
-        for name, value in metrics.items():
-            writer.add_scalar(name, float(value), iteration)
+        row: dict[str, Any] = {**head, **metrics}
+        self.begin_loggers()
+        self._metrics.append(row)
+        self._loggers.write(row, beside or {})
+
+    def show(self, name: str, file: Path) -> None:
+        """Log a picture (.png) or a film (.gif), at the last line of metrics."""
+        self._loggers.show(name, file)
 
     def read_metrics(self) -> dict[str, NDArray[Any]]:
         """The metrics as columns, each an array [lines]; NaN where a line has no value."""
@@ -220,8 +236,7 @@ class RunDirectory:
     def truncate_metrics(self, after_iteration: int) -> None:
         """Drop the metrics after an iteration, on a resume from its checkpoint."""
         self._metrics.truncate(after_iteration)
-        self._purge_from = after_iteration + 1
-        self._close_writer()
+        self._loggers.go_back(after_iteration)
 
     # ------------------------------------------------------------- checkpoint and summary
 
@@ -233,8 +248,7 @@ class RunDirectory:
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write `checkpoint.pt` (see `metarl.runs.checkpoint.save`), after the metrics so far."""
         self._metrics.sync()
-        if self._writer is not None:
-            self._writer.flush()
+        self._loggers.flush()
         checkpoint.save(self.checkpoint_path, state)
         self.was_trained = True
 
@@ -283,10 +297,14 @@ class RunDirectory:
 
     # ------------------------------------------------------------------------- lifetime
 
-    def close(self) -> None:
-        """Close the TensorBoard file and give the run free. Writing again opens another file."""
+    def close(self, *, whole: bool = True) -> None:
+        """Close the loggers and give the run free. Writing again begins them again.
+
+        Args:
+            whole: Whether the training came to its end.
+        """
         try:
-            self._close_writer()
+            self._loggers.close(whole=whole)
         finally:
             self.unlock()
 
@@ -300,20 +318,6 @@ class RunDirectory:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _tensorboard(self, purge_step: int) -> "SummaryWriter":
-        if self._writer is None:
-            # Imported here: it takes a second, and evaluation never needs it.
-            from torch.utils.tensorboard.writer import SummaryWriter
-
-            resumed = any(self.path.glob("events.out.tfevents.*"))
-            self._writer = SummaryWriter(str(self.path), purge_step=purge_step if resumed else None)
-        return self._writer
-
-    def _close_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None
 
 
 def create_runs(
@@ -367,26 +371,6 @@ def find_runs(path: Path | str) -> list[RunDirectory]:
     if (path / "config.json").exists() or not seeds:
         return [RunDirectory.open(path)]
     return [RunDirectory.open(p) for p in sorted(seeds, key=lambda p: int(p.name[5:]))]
-
-
-def _check_own(config: Mapping[str, Any]) -> None:
-    """Refuse entries that a run directory itself has written, where they are of another kind.
-
-    Raises:
-        TypeError: There is one.
-    """
-    seed, resumed = config.get("seed", 0), config.get("resumed", [])
-    if type(seed) is not int or seed < 0:
-        raise TypeError(f"seed is {seed!r}")
-    if not isinstance(resumed, list):
-        raise TypeError(f"resumed is {resumed!r}")
-    ran = config.get("native_ran", {"kernels": {}})
-    if not isinstance(ran, dict) or not isinstance(ran.get("kernels"), dict):
-        raise TypeError(f"native_ran is {ran!r}")
-    anchors = config.get("anchors") or {}
-    for value in anchors.values():
-        if type(value) not in (int, float, type(None)):
-            raise TypeError(f"anchors are {anchors!r}")
 
 
 def _settings(config: object) -> dict[str, Any]:

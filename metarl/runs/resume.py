@@ -11,6 +11,7 @@ from metarl.native import Mode, unavailable
 from metarl.runs.config import BEFORE
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import held
+from metarl.runs.loggers import USUAL
 
 
 def complete(
@@ -129,16 +130,18 @@ def note(
     iteration: int,
     total: int,
     native: Mode | None = None,
+    log: Sequence[str] | None = None,
     *,
     goes_on: bool = True,
 ) -> None:
     """Note in `config.json` that a run is resumed, and what it does otherwise from here on.
 
     Args:
-        run: Whose settings may have ``iterations`` and ``native``.
+        run: Whose settings may have ``iterations``, ``native`` and ``log``.
         iteration: Where it goes on.
         total: Iterations in all.
         native: Whether native kernels are used; None: as before.
+        log: Loggers; None: as before.
         goes_on: Whether anything is done; if not, what is new is worth a note.
     """
     changes: dict[str, Any] = {}
@@ -146,6 +149,8 @@ def note(
         changes["iterations"] = total
     if goes_on and native not in (None, kept_mode([run])):
         changes["native"] = native
+    if log is not None and list(log) != list(run.config.get("log", USUAL)):
+        changes["log"] = list(log)
     if goes_on or changes:
         run.note_resume(iteration, changes=changes or None)
 

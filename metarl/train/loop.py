@@ -26,6 +26,7 @@ from metarl.native import Mode, Ran, recorded, using
 from metarl.runs import checkpoint, resume
 from metarl.runs.directory import RunDirectory
 from metarl.runs.interruption import Interruption
+from metarl.runs.loggers import LoggerName
 from metarl.runs.progress import Progress
 from metarl.train.beginning import weights_for
 
@@ -56,6 +57,8 @@ class LoopSettings:
             goes on as the runs have run, new runs are auto.
         init_from: A run, or an agent of the package, whose weights new runs begin with; None: with
             those that their seeds draw.
+        log: Loggers beside `metrics.jsonl`. None: a resume keeps those of the runs.
+        film_every: Iterations between films (`RunDirectory.filmed`); None: no films.
     """
 
     iterations: int
@@ -64,12 +67,15 @@ class LoopSettings:
     schedule: Schedule = field(default_factory=Schedule)
     native: Mode | None = None
     init_from: Path | str | None = None
+    log: tuple[LoggerName, ...] | None = None
+    film_every: int | None = None
 
     def __post_init__(self) -> None:
         """Check that all counts are positive."""
-        for name in ("iterations", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("iterations", "log_every", "checkpoint_every", "film_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
 
 
 _pause: ContextVar[int | None] = ContextVar("pause", default=None)
@@ -156,17 +162,17 @@ class MetaTraining:
         self._native = native or resume.kept_mode(self.runs)
         if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
             for run in self.runs:
-                resume.note(run, 0, total, native, goes_on=False)
+                resume.note(run, 0, total, native, self.settings.log, goes_on=False)
             return
         checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
         states = [run.load_checkpoint() for run in self.runs]
         with self.runs[0].fits_settings():
             self._load(states)
         goes_on = self.iteration < total or not self._closed
+        for run in self.runs:
+            resume.note(run, self.iteration, total, native, self.settings.log, goes_on=goes_on)
         if goes_on:
             self._reopen([state.get("closed", False) for state in states])
-        for run in self.runs:
-            resume.note(run, self.iteration, total, native, goes_on=goes_on)
 
     def run(self) -> None:
         """Train to the last iteration.
@@ -175,15 +181,17 @@ class MetaTraining:
             NonFiniteLossError: A loss became NaN or infinite; the checkpoints stand.
             KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
         """
+        whole = False
         with Interruption() as interruption:
             try:
                 for run in self.runs:
                     run.lock()
                 with using(self._native), recorded() as self._ran:
                     self._run(interruption)
+                whole = not interruption.asked
             finally:
                 for run in self.runs:
-                    run.close()
+                    run.close(whole=whole)
         if interruption.asked:
             raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
 
@@ -194,6 +202,10 @@ class MetaTraining:
             if self.settings.init_from is not None:
                 self._begin_with(self.settings.init_from)
             self._save()
+        if self.iteration < total or not self._closed:
+            for run in self.runs:
+                run.begin_loggers()
+            self._film()
         with Progress(total, self.description, start=self.iteration) as progress:
             started = time.perf_counter() - self._wall_seconds
             stop = interruption.asked or self._is_paused()
@@ -213,6 +225,22 @@ class MetaTraining:
                 stop = interruption.asked or self._is_paused()  # once: what stops has been saved
                 if done or stop or self.iteration % self.settings.checkpoint_every == 0:
                     self._save()
+                if not stop:
+                    started += self._film()
+
+    def _film(self) -> float:
+        """Film what was learned so far, as it is saved, if it is time to; return the seconds."""
+        every, began = self.settings.film_every, time.perf_counter()
+        if every is None or self.iteration % every != 0:
+            return 0.0
+        self._save()
+        for run in self.runs:
+            output = run.path / "films" / f"{self.iteration:06d}.gif"
+            if run.filmed is not None and not output.exists():
+                output.parent.mkdir(exist_ok=True)
+                run.filmed(output)
+                run.show("film", output)
+        return time.perf_counter() - began
 
     def _is_paused(self) -> bool:
         pause = _pause.get()
@@ -286,16 +314,25 @@ class MetaTraining:
 
     def _write_metrics(self) -> dict[str, float]:
         means = {name: (s / self._num_summed[name]).tolist() for name, s in self._sums.items()}
+        counted = {self.counter: self.counted}
         for n, run in enumerate(self.runs):
+            own = {name: values[n] for name, values in means.items()}
+            rate = self._learning_rate(run)
             run.write_metrics(
-                self.iteration,
-                {name: values[n] for name, values in means.items()},
-                wall_seconds=self._wall_seconds,
-                **{self.counter: self.counted},
+                self.iteration, own, wall_seconds=self._wall_seconds, beside=rate, **counted
             )
         self._sums, self._num_summed = {}, {}
         shown = [name for name in self.headline if name in means]
         return {name: sum(means[name]) / len(means[name]) for name in shown}
+
+    def _learning_rate(self, run: RunDirectory) -> dict[str, float]:
+        """The learning rate of the last iteration, where the settings have one."""
+        learner = run.config.get("learner")
+        rate = learner.get("lr") if isinstance(learner, Mapping) else None
+        if not isinstance(rate, int | float) or not self.iteration:
+            return {}
+        factor = self.settings.schedule.factor(self.iteration - 1, self.settings.iterations)
+        return {"learning_rate": rate * factor}
 
     def _save(self) -> None:
         states = [self.learner.agent_state(n) for n in range(len(self.runs))]

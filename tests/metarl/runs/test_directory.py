@@ -158,7 +158,8 @@ def test_tensorboard_shows_what_the_file_holds_also_after_a_resume(tmp_path: Pat
     events = EventAccumulator(str(run.path))
     events.Reload()
     shown = [(event.step, event.value) for event in events.Scalars("loss")]
-    assert shown == [(1, 1.0), (2, 2.0), (3, 30.0), (4, 40.0)]
+    assert shown == [(6000, 1.0), (12000, 2.0), (18000, 30.0), (24000, 40.0)]
+    assert [event.value for event in events.Scalars("iteration")] == [1, 2, 3, 4]
     assert run.read_metrics()["loss"].tolist() == [value for _, value in shown]
 
 
