@@ -9,296 +9,89 @@ Whole alphabets, learned in a hundred steps: `experiments.alphabets`.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-import torch
+import tyro
 
-from metarl.errors import UserError
-from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.supervised import CHARACTERS, AdaptationCurve, accuracies, adaptation_curve
-from metarl.meta import MetaLearner
-from metarl.meta.meta_sgd import MetaSGDSettings
-from metarl.meta.method import Untrained
-from metarl.nn import Network
-from metarl.run import (
-    STREAMS,
-    EvaluationSettings,
-    Lessons,
-    Recipe,
-    Training,
-    at_least,
-    command,
-    evaluate_runs,
-    main,
-    supervised,
-)
+from metarl.methods import gradient_methods_for, method_named
+from metarl.nn.conv_settings import ReducedConvNetSettings
+from metarl.run import Recipe, command, main, one_of
+from metarl.run.classification import CharactersSettings, evaluate_characters
 from metarl.run.counts import Held
-from metarl.runs.directory import RunDirectory
-from metarl.seeding import spawn_generators
-from metarl.supervised import (
-    FewShotBatch,
-    Omniglot,
-    TaskDataset,
-    load_omniglot,
-    omniglot_tasks,
-    split_characters,
-)
-from metarl.supervised.examples import in_minibatches
+from metarl.run.supervised import SupervisedSettings, prepare
 from metarl.supervised.omniglot.download import default_folder, download
-from metarl.supervised.tasks import Source, SupervisedTasks, cross_entropy
-from metarl.train.selection import load_selected
+from metarl.supervised.omniglot.few_shot import FewShotOmniglot
 
 from . import alphabets
-from .omniglot_settings import METHODS, Side, TrainSettings, defaults
 
-VALIDATION_SEED = 20_000
-"""Seed of the numbered tasks of validation."""
-
-
-# ---------------------------------------------------------------------------------- training
-
-
-def prepare(settings: TrainSettings) -> Training:
-    """Return the training: one learner per seed, one after the other."""
-    omniglot = load_images(settings)
-    for side in ("train", "validation", "test"):
-        make_tasks(settings, omniglot, side)
-    learner, lessons_of = partial(new_learner, settings), partial(lessons, settings, omniglot)
-    return supervised(settings, settings.meta_batch, learner, lessons_of)
-
-
-def lessons(
-    settings: TrainSettings,
-    omniglot: Omniglot,
-    learner: MetaLearner,
-    run: RunDirectory,
-    device: torch.device,
-) -> Lessons:
-    """Return what one seed learns: meta-batches of characters, and how it is validated."""
-    tasks = make_tasks(settings, omniglot, "train", device)
-    unseen = validation_tasks(settings, omniglot, device)
-
-    def sample(generator: torch.Generator) -> SupervisedTasks:
-        batch = tasks.sample(settings.meta_batch, generator)
-        return training_tasks(settings, batch, generator)
-
-    return Lessons(sample, partial(validate, settings, learner, unseen), settings.validate_every)
-
-
-def load_images(settings: TrainSettings) -> Omniglot:
-    """Return the images; `DataError` says what to do where they are missing or damaged."""
-    return load_omniglot(settings.data or default_folder(), complete=settings.complete)
-
-
-def make_network(settings: TrainSettings) -> Network:
-    """Make four convolutions and a linear layer, with warp layers where they are learned."""
-    return settings.network.build(settings.ways)
-
-
-def new_learner(
-    settings: TrainSettings, generator: torch.Generator, device: torch.device, seed: int
-) -> MetaLearner:
-    """Make the learner before its first iteration."""
-    network = make_network(settings)
-    initial = {name: p.to(device) for name, p in network.init(generator).items()}
-    chunk = settings.execution(device, training=True).chunk_size
-    return settings.learner.having(chunk_size=chunk).build(Untrained(initial, network, seed=seed))
-
-
-def make_tasks(
-    settings: TrainSettings,
-    omniglot: Omniglot,
-    side: Side,
-    device: torch.device | str = "cpu",
-    num_tasks: int | None = None,
-    seed: int = 0,
-) -> TaskDataset:
-    """Make the tasks of one side of the characters; endless, or numbered.
-
-    Raises:
-        UserError: There are not that many characters, or drawings of one.
-    """
-    numbers = settings.train_characters, settings.validation_characters
-    try:
-        split = split_characters(omniglot.characters, "usual", *numbers)
-        return omniglot_tasks(
-            omniglot.select(getattr(split, side)),
-            *settings.counts(side),
-            rotations=settings.rotations,
-            num_tasks=num_tasks,
-            seed=seed,
-            device=torch.device(device),
-        )
-    except ValueError as error:
-        raise UserError(f"{side} tasks cannot be made: {error}") from error
-
-
-def training_tasks(
-    settings: TrainSettings, batch: FewShotBatch, generator: torch.Generator
-) -> SupervisedTasks:
-    """Return a meta-batch as the learner sees it."""
-    source: Source = batch
-    if settings.inner_batch is not None:
-        # One more than the steps: some learners look at where the last one led.
-        num_batches = settings.learner.inner_steps + 1
-        source = in_minibatches(batch, settings.inner_batch, num_batches, generator)
-    return SupervisedTasks(make_network(settings), source, cross_entropy)
-
-
-def validation_tasks(
-    settings: TrainSettings, omniglot: Omniglot, device: torch.device
-) -> FewShotBatch:
-    """Return the same tasks for every validation, and for every seed."""
-    count = settings.validation_tasks
-    return make_tasks(settings, omniglot, "validation", device, count, VALIDATION_SEED)[:]
-
-
-def validate(settings: TrainSettings, learner: MetaLearner, tasks: FewShotBatch) -> float:
-    """Return the accuracy on tasks for validation after the last step."""
-    curve = measure(settings, learner, tasks, at=(settings.test_steps,))
-    together = settings.validate_by == "transductive"
-    chosen = curve.transductive if together else curve.non_transductive
-    return float(chosen[:, -1].mean())
-
-
-def measure(
-    settings: TrainSettings,
-    learner: MetaLearner,
-    tasks: FewShotBatch,
-    at: tuple[int, ...] | None = None,
-) -> AdaptationCurve:
-    """Adapt to tasks from their whole support sets, and classify their queries.
-
-    Args:
-        settings: Of the run.
-        learner: As it was trained, or in training.
-        tasks: N tasks.
-        at: After which numbers of inner steps. None: all up to ``test_steps``.
-    """
-    execution = settings.execution(tasks.support.inputs.device, training=False)
-    return adaptation_curve(
-        learner,
-        SupervisedTasks(make_network(settings), tasks, cross_entropy),
-        settings.test_steps,
-        query=lambda some: some.source.draw("query"),
-        reference=lambda some: some.source.draw("support"),
-        at=at,
-        chunk_size=execution.stacked,
-    )
-
-
-# -------------------------------------------------------------------------------- evaluation
-
-SPLITS = {
-    "test": ("unseen characters", "steps.png", "summary.json"),
-    "validation": (
-        *("characters for validation", "steps-validation.png"),
-        "summary-validation.json",
-    ),
-}
-"""Words for a side of the characters, its picture and its summary."""
+METHODS = gradient_methods_for("data")
 
 
 @dataclass(frozen=True)
-class EvaluateSettings(EvaluationSettings):
-    """Adapt to unseen characters, and sum the accuracy up in summary.json.
+class TrainSettings(FewShotOmniglot, SupervisedSettings):
+    """Meta-train a network that tells characters apart from a few drawings."""
 
-    Inner steps and step size may be chosen with --split validation, before the test is looked at.
-    """
+    method: Annotated[str, one_of(METHODS)] = "maml"
+    iterations: int = 60_000
+    log_every: int = 50
+    meta_batch: int = 32
+    network: Annotated[ReducedConvNetSettings, tyro.conf.arg(name="")] = field(
+        default_factory=ReducedConvNetSettings
+    )
 
-    split: Literal["test", "validation"] = "test"
-    """The characters of the test, or those that training chose its checkpoint by, which steps and
-    step size may be chosen on: these results go to summary-validation.json."""
-    tasks: int = 1000
-    """Tasks, of classes that were not trained on."""
-    steps: int | None = None
-    """Inner steps. Default: the run's --test-steps."""
-    inner_lr: float | None = None
-    """Step size of the inner steps, where it was not learned. Default: the run's."""
-    query_shots: int | None = None
-    """Drawings of each character to be judged by together. Default: the run's."""
-    checkpoint: Literal["best", "last"] = "best"
-    """The learner as it did best in validation, or as it was at the end."""
-    data: Path | None = None
-    """Folder with the images. Default: the run's."""
-
+    PROBLEM: ClassVar[type[Any]] = FewShotOmniglot
     HELD: ClassVar[Held] = (
-        (784, "tasks", "query_shots"),  # a byte for every pixel of an image
-        (16, "tasks", "steps"),
+        (784, "meta_batch", "ways", "shots"),  # a byte for every pixel of an image
+        (784, "meta_batch", "ways", "train_shots"),
+        (784, "meta_batch", "ways", "query_shots"),
+        (784, "validation_tasks", "ways", "shots"),
     )
 
     def __post_init__(self) -> None:
-        """Check counts and step size."""
-        super().__post_init__()
-        at_least(1, self, "tasks", "steps", "query_shots")
-        if self.inner_lr is not None and not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
-            raise UserError(f"--inner-lr must be finite and above 0, got {self.inner_lr}")
-
-    def applied(self, trained: TrainSettings) -> TrainSettings:
-        """Return the run's settings, as far as evaluation was not told otherwise.
-
-        Raises:
-            UserError: A step size is asked for where step sizes were learned.
-        """
-        learner = trained.learner
-        if self.inner_lr is not None:
-            learned = isinstance(learner, MetaSGDSettings)
-            if learned or getattr(learner, "inner_learned", "no") != "no":
-                raise UserError(
-                    f"--inner-lr {self.inner_lr}: {trained.method} has learned its step sizes, "
-                    "and evaluation takes them"
-                )
-            learner = replace(learner, inner_lr=self.inner_lr)
-        return replace(
-            trained,
-            learner=learner,
-            test_steps=self.steps or trained.test_steps,
-            query_shots=self.query_shots or trained.query_shots,
-            data=self.data or trained.data,
-        )
+        """Check, before any work starts, what can be trained."""
+        SupervisedSettings.__post_init__(self)
 
 
-def evaluate(settings: EvaluateSettings) -> EvaluationResult:
-    """Evaluate every run, and seeds together; draw pictures of each run."""
-    file = SPLITS[settings.split][-1]
-    return evaluate_runs(settings, partial(summary_of, settings), CHARACTERS, file)
+def defaults(method: str = "maml", ways: int = 5) -> TrainSettings:
+    """Return the published settings of a method, for so many characters in a task."""
+    many, learner = ways >= 20, method_named(method, METHODS)()
+    settings = TrainSettings(
+        method=method,
+        learner=learner.having(chunk_size="auto"),
+        network=FewShotOmniglot.usual(warped=learner.warped).network,
+        ways=ways,
+        meta_batch=16 if many else 32,
+        test_steps=5 if many else 3,
+    )
+    if method in ("reptile", "leap"):
+        return far(settings, many=many)
+    steps, lr = (5, 0.1) if many else (1, 0.4)
+    if method == "imaml":
+        # Rajeswaran et al. 2019: so many steps; lambda 2 and 5 iterations are the usual ones.
+        steps, lr = 25 if many else 16, 0.1
+    elif learner.warped:
+        # Five steps are of the size that MAML takes where it takes five.
+        steps, lr = 5, 0.1
+    if steps > 5 or learner.warped:
+        settings = replace(settings, test_steps=steps)
+    return replace(settings, learner=settings.learner.having(inner_lr=lr, inner_steps=steps))
 
 
-def summary_of(
-    settings: EvaluateSettings, run: RunDirectory, device: torch.device
-) -> dict[str, Any]:
-    """Return the summary of one run; draws its pictures."""
-    # Half a second, of which training has no need.
-    from metarl.plots.adaptation import draw_classification
-
-    trained = settings.applied(RECIPE.settings_of(run.config))
-    init = spawn_generators(run.seed, STREAMS)["init"]
-    learner = new_learner(trained, init, device, run.seed)
-    checkpoint = load_selected(run, learner, settings.checkpoint)
-    images, split = load_images(trained), settings.split
-    tasks = make_tasks(trained, images, split, device, settings.tasks, settings.seed)
-    curve = measure(trained, learner, tasks[:])
-    name = f"{trained.method}, {trained.ways}-way {trained.shots}-shot"
-    draw_classification(run, curve, name, *SPLITS[split][:2])
-    return {
-        "protocol": "fewshot",
-        "split": split,
-        "method": trained.method,
-        "ways": trained.ways,
-        "shots": trained.shots,
-        "query_shots": trained.counts("test")[2],
-        "inner_lr": trained.learner.inner_lr,
-        **accuracies(curve),
-        **checkpoint,
-        "validate_by": trained.validate_by,
-        "num_tasks": settings.tasks,
-        "num_classes": len(tasks.classes),
-        "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
-    }
+def far(settings: TrainSettings, *, many: bool) -> TrainSettings:
+    """Return the settings of learners that go far: Nichol et al. 2018, appendix A."""
+    lr, steps, batch = (5e-4, 10, 20) if many else (1e-3, 5, 10)
+    inner = {"inner_rule": "adam", "inner_lr": lr, "inner_steps": steps, "inner_beta1": 0.0}
+    return replace(
+        settings,
+        learner=settings.learner.having(**inner, decay="linear"),
+        meta_batch=5,
+        train_shots=10,
+        inner_batch=batch,
+        test_steps=50,
+        iterations=200_000 if many else 100_000,
+    )
 
 
 @dataclass(frozen=True)
@@ -316,7 +109,7 @@ def run_download(settings: DownloadSettings) -> None:
     print(f"the images are in {folder}")
 
 
-RECIPE = Recipe(
+RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.omniglot",
     module=f"{__package__}.omniglot",
     defaults=defaults,
@@ -328,8 +121,8 @@ RECIPE = Recipe(
         "download": command("get the images from their authors", DownloadSettings, run_download),
         "evaluate": command(
             "measure accuracy on unseen characters, step by step, and draw it",
-            EvaluateSettings,
-            evaluate,
+            CharactersSettings,
+            lambda how: evaluate_characters(how, RECIPE.settings_of),
         ),
         "sweep": alphabets.SWEEP,
     },

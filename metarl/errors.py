@@ -1,8 +1,8 @@
 """The errors that a user can mend; their messages name the value at fault and the remedy.
 
 Scripts catch `UserError` alone and print its message without a traceback. Mistakes of a programmer
-stay `TypeError`, `ValueError` and so on, with their traceback. Two kinds are checked for here:
-options with a few named values, and keywords that published code has under another name.
+stay `TypeError`, `ValueError` and so on, with their traceback. Three kinds are checked for here:
+options with a few named values, counts, and keywords that published code has under another name.
 
 `understood` is the border where bytes of a file become values. A file may have been cut short,
 damaged, edited by hand or made by somebody else. What a reader of JSON, zip, pickle or pixels
@@ -69,6 +69,25 @@ def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{option} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def check_counts(*, least: int = 1, **counts: int | None) -> None:
+    """Check that counts are whole numbers and not too small; None is none.
+
+    Args:
+        least: The smallest that is taken.
+        counts: The counts by name.
+
+    Raises:
+        ValueError: One is no whole number, or smaller.
+    """
+    for name, count in counts.items():
+        if count is None:
+            continue
+        if not hasattr(count, "__index__"):
+            raise ValueError(f"{name} must be a whole number, got {count!r}")
+        if count < least:
+            raise ValueError(f"{name} must be at least {least}, got {count}")
 
 
 def renamed(**names: str) -> Callable[[FunctionT], FunctionT]:

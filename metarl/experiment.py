@@ -6,9 +6,10 @@
     maml.evaluate("runs/maml").summary["return_mean"]
     agent = metarl.load("runs/maml/seed-0")
 
-What the scripts do for the environments by name, this does for anybody's problem. Run directories
-are those of the scripts: locked, resumed bit for bit, read by `metarl.load` and drawn by
-`experiments.plot`.
+A problem has environments to act in, or data to learn from (`metarl.supervised.Curves`,
+`FewShotOmniglot`, `MultiShotOmniglot`). What the scripts do for the environments by name, this does
+for anybody's problem. Run directories are those of the scripts: locked, resumed bit for bit, read
+by `metarl.load` and drawn by `experiments.plot`.
 """
 
 from __future__ import annotations
@@ -30,18 +31,22 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError, check_choice
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.meta.maml import MAMLSettings
+from metarl.meta.method import GradientMethod
 from metarl.methods.agents import Agent
-from metarl.methods.learning import Learning, agent_for, learning
+from metarl.methods.learning import Learning, Trainable, agent_for, learning
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.spaces import describe_spaces
+from metarl.methods.supervised import SupervisedLearning
 from metarl.native import Mode, native_mode
 from metarl.rl.problem import Problem, check_problem
 from metarl.run import trials
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, evaluate, render
+from metarl.run.supervised import evaluation
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.runs.files import held, to_json
 from metarl.runs.loggers import USUAL, LoggerName, check_loggers
+from metarl.supervised.problem import SupervisedProblem
 from metarl.train.loop import LoopSettings
 
 RECIPE = "metarl.experiment"
@@ -56,9 +61,11 @@ class Experiment:
     """A method on a problem, with the budget of its training.
 
     Attributes:
-        problem: Distribution of tasks, and the environments that play them.
+        problem: Distribution of tasks, and the environments that play them; or tasks with data
+            (`metarl.supervised.SupervisedProblem`).
         learner: Settings of the method (`metarl.methods.METHODS` lists them all).
-        agent: Who learns: policy, episodes and loss. None: what is usual for the method.
+        agent: Who learns: policy, episodes and loss. None: what is usual for the method; of data,
+            where a network learns that the problem has, there is none.
         iterations: Iterations in all; in each, the learner works on one meta-batch.
         meta_batch: Tasks per iteration.
         log_every: Iterations per line of metrics.
@@ -74,7 +81,7 @@ class Experiment:
         UserError: It is no problem, or a count is below 1.
     """
 
-    problem: Problem
+    problem: Problem | SupervisedProblem
     learner: Method = field(default_factory=MAMLSettings)
     agent: Agent | None = None
     iterations: int = 500
@@ -88,7 +95,10 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_choice("native", self.native, get_args(Mode))
-        check_problem(self.problem)
+        if isinstance(self.problem, SupervisedProblem):
+            self._trainable()
+        else:
+            check_problem(self.problem)
         if self.meta_batch < 1:
             raise UserError(f"meta_batch must be at least 1, got {self.meta_batch}")
         self.loop()
@@ -116,16 +126,23 @@ class Experiment:
         )
 
     def learning(self) -> Learning:
-        """Return the method on the problem."""
+        """Return the method on a problem that is acted in.
+
+        Raises:
+            UserError: The problem has data to learn from: nothing plays.
+        """
+        if isinstance(self.problem, SupervisedProblem):
+            raise UserError(f"{self.env} is learned from data: there is no agent that plays")
         return learning(self.problem, self.learner, self._player)
 
     def config(self) -> dict[str, Any]:
         """Return what `config.json` keeps of the settings, as JSON values."""
+        data = isinstance(self.problem, SupervisedProblem)
         settings = {
             "env": self.env,
             "method": self.method,
             "learner": self.learner,
-            "agent": self._player,
+            **({"problem": self.problem} if data else {"agent": self._player}),
             "iterations": self.iterations,
             "meta_batch": self.meta_batch,
             "log_every": self.log_every,
@@ -150,7 +167,7 @@ class Experiment:
         """
         native_mode()  # an environment that asks for what is no mode is named before any work
         check_loggers(self.log)
-        what = self.learning()
+        what = self._trainable()
         what.check(self.device, self.meta_batch)
         runs = create_runs(
             place,
@@ -158,7 +175,7 @@ class Experiment:
             self.config(),
             device=resolve_device(self.device),
             recipe=RECIPE,
-            spaces=describe_spaces(self.problem),
+            **self._beside(),
         )
         self._may_film(runs)
         what.train(runs, self.loop(), self.meta_batch, self.device, resume_to=None)
@@ -183,7 +200,7 @@ class Experiment:
         check_loggers(self.log)
         loop = replace(self.loop(), native=native)
         self._may_film(runs)
-        self.learning().train(runs, loop, self.meta_batch, self.device, resume_to=self.iterations)
+        self._trainable().train(runs, loop, self.meta_batch, self.device, resume_to=self.iterations)
         return runs
 
     def check_same(self, run: RunDirectory) -> None:
@@ -198,21 +215,27 @@ class Experiment:
             raise UserError(f"{run.path} was trained with another {', '.join(other)}")
 
     def evaluate(self, place: Path | str, **how: Any) -> EvaluationResult:
-        """Adapt to unseen tasks, and sum up what is earned after every step.
+        """Adapt to unseen tasks, and sum up what is earned, or how well is told, after every step.
 
-        Writes `summary.json`, `adaptation.json` and `adaptation.png` as the scripts do.
+        Writes `summary.json`, `adaptation.json` and `adaptation.png` as the scripts do; where data
+        are learned from, `summary.json`, `steps.png` and further pictures.
 
         Args:
             place: A run directory, or a folder of ``seed-N`` runs.
             how: ``tasks``, ``steps``, ``episodes``, ``split``, ``seed``, ...: the other fields of
-                `metarl.run.adaptation.EvaluateSettings`.
+                `metarl.run.adaptation.EvaluateSettings`; where data are learned from, of
+                `metarl.run.fits.EvaluateSettings`, or of `CharactersSettings` or
+                `AlphabetsSettings` of `metarl.run.classification`.
 
         Raises:
             UserError: The runs are of another experiment, or damaged.
         """
         for run in find_runs(place):
             self.check_same(run)
-        return evaluate(EvaluateSettings(Path(place), **{"device": self.device, **how}), self._read)
+        kind, judge = EvaluateSettings, evaluate
+        if isinstance(self.problem, SupervisedProblem):
+            kind, judge = evaluation(self.problem)
+        return judge(kind(Path(place), **{"device": self.device, **how}), self._read)
 
     def evaluate_trials(self, place: Path | str, **how: Any) -> EvaluationResult:
         """Play whole trials of an agent with a memory, beside all that they are judged by.
@@ -266,6 +289,24 @@ class Experiment:
         """Who learns: as asked, or as is usual for the method."""
         return agent_for(type(self.learner)) if self.agent is None else self.agent
 
+    def _trainable(self) -> Trainable:
+        """The method on the problem, of either kind."""
+        if not isinstance(self.problem, SupervisedProblem):
+            return self.learning()
+        if not isinstance(self.learner, GradientMethod):
+            raise UserError(f"{self.method} does not learn from data: take a gradient method")
+        if self.agent is not None:
+            raise UserError(f"{self.env} is learned by a network of its own: leave out agent")
+        if self.film_every is not None:
+            raise UserError(f"film_every {self.film_every}: {self.env} has nothing to film")
+        return SupervisedLearning(self.problem, self.learner)
+
+    def _beside(self) -> dict[str, object]:
+        """What `config.json` holds beside the settings."""
+        if isinstance(self.problem, SupervisedProblem):
+            return {}
+        return {"spaces": describe_spaces(self.problem)}
+
     def _read(self, config: Mapping[str, Any]) -> Experiment:
         return self
 
@@ -303,8 +344,9 @@ def compare(
     for seed in seeds:
         for name, one in experiments.items():
             job = _job(one, place / name / f"seed-{seed}", seed, evaluation)
-            one.learning().check(one.device, one.meta_batch)
-            check_fits(one.problem, job.evaluate)
+            what = one.learning()
+            what.check(one.device, one.meta_batch)
+            check_fits(what.problem, job.evaluate)
             check_same(job)
             jobs.append(job)
     failures = {str(path.relative_to(place)): why for path, why in work_off(jobs).items()}

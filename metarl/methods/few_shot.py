@@ -8,12 +8,11 @@ fitted(others)                      # its values elsewhere
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,70 +20,34 @@ from metarl.core import share
 from metarl.core.settings import Method
 from metarl.errors import RunDirectoryError
 from metarl.meta import MetaLearner
-from metarl.meta.method import GradientMethod, LearnedLoss, Untrained
+from metarl.meta.method import GradientMethod
 from metarl.methods import GRADIENT
-from metarl.nn import MLP, Network, WarpMLP
-from metarl.nn.conv_settings import ReducedConvNetSettings, WarpReducedSettings
+from metarl.methods.supervised import SupervisedLearning
+from metarl.nn import Network
 from metarl.runs.config import recipe_of, restored, upgraded
 from metarl.runs.directory import RunDirectory
-from metarl.supervised import REGRESSION_FAMILIES
+from metarl.supervised.curves import Curves
 from metarl.supervised.examples import Examples, FewShotBatch
+from metarl.supervised.omniglot.few_shot import FewShotOmniglot
+from metarl.supervised.problem import SupervisedProblem
 from metarl.supervised.tasks import Criterion, ShowingTasks, cross_entropy
 from metarl.train.selection import learned_state
 
-RECIPES = ("experiments.regression", "experiments.omniglot")
-"""What `config.json` says of runs that learn from examples."""
+PROBLEMS: dict[str, type[SupervisedProblem]] = {
+    "experiments.regression": Curves,
+    "experiments.omniglot": FewShotOmniglot,
+    **{problem.name: problem for problem in (Curves, FewShotOmniglot)},
+}
+"""Problems of runs that learn from examples, by the script or the name that `config.json` says."""
 
 
 @dataclass(frozen=True)
-class Curves:
-    """A learner of functions of a line, as a run says it."""
+class Stored:
+    """Method and problem as a run says them."""
 
     method: str
-    learner: Annotated[Method, tyro.conf.arg(name="")]
-    family: str = "sine"
-    hidden: tuple[int, ...] = (40, 40)
-    activation: Literal["relu", "tanh"] = "relu"
-
-    @property
-    def criterion(self) -> Criterion:
-        """The loss that is adapted by."""
-        return type(REGRESSION_FAMILIES[self.family]).criterion
-
-    @property
-    def usual_steps(self) -> int:
-        """Steps of adaptation, usually: as in training."""
-        assert isinstance(self.learner, GradientMethod)
-        return self.learner.inner_steps
-
-    def build(self) -> Network:
-        """Make a perceptron, with warp layers where the method learns them."""
-        plain = MLP((1, *self.hidden, 1), self.activation)
-        return WarpMLP(plain, start="identity") if self.learner.warped else plain
-
-
-@dataclass(frozen=True)
-class Images:
-    """A learner that tells a few characters apart, as a run says it."""
-
-    method: str
-    learner: Annotated[Method, tyro.conf.arg(name="")]
-    network: Annotated[ReducedConvNetSettings, tyro.conf.arg(name="")] = field(
-        default_factory=ReducedConvNetSettings
-    )
-    ways: int = 5
-    test_steps: int = 3
-
-    criterion = staticmethod(cross_entropy)
-
-    @property
-    def usual_steps(self) -> int:
-        """Steps of adaptation, usually: as in validation."""
-        return self.test_steps
-
-    def build(self) -> Network:
-        """Make the convolution net."""
-        return self.network.build(self.ways)
+    learner: Method
+    problem: SupervisedProblem
 
 
 class LoadedNetwork:
@@ -163,42 +126,39 @@ def load_network(run: RunDirectory, device: torch.device) -> LoadedNetwork:
     Raises:
         UserError: The run is of something else, or damaged.
     """
-    said = stored(run.config)
-    network = said.build()
-    generator = torch.Generator()
-    initial = {name: p.to(device) for name, p in network.init(generator).items()}
-    loss = MLP((2, 40, 40, 1), "tanh")
-    of_loss = {name: p.to(device) for name, p in loss.init(generator).items()}
-    method = said.learner
-    assert isinstance(method, GradientMethod)
-    model = Untrained(initial, network, LearnedLoss(loss, of_loss), seed=run.seed)
-    learner = method.having(chunk_size=None).build(model)
+    learning = stored(run.config)
+    learner = learning.learner(torch.Generator(), device, 1, run.seed)
     learned_state(run, learner)
-    return LoadedNetwork(learner, network, said.criterion, said.usual_steps, device)
+    problem, steps = learning.problem, learning.method.inner_steps
+    usual = problem.usual_steps(steps)
+    return LoadedNetwork(learner, learning.network, problem.criterion, usual, device)
 
 
-def stored(config: Mapping[str, Any]) -> Curves | Images:
-    """What a run's `config.json` says of method and network.
+def problem_of(config: Mapping[str, Any]) -> type[SupervisedProblem] | None:
+    """Return the kind of problem that a run has learned from examples; None: something else."""
+    return PROBLEMS.get(str(config["env"] if "problem" in config else recipe_of(config)))
+
+
+def stored(config: Mapping[str, Any]) -> SupervisedLearning:
+    """What a run's `config.json` says of method and problem.
 
     Raises:
         RunDirectoryError: It is of another method, or damaged.
     """
-    recipe = recipe_of(config)
     values = config if "recipe" in config else upgraded(config)
-    kind = GRADIENT.get(str(values.get("method")))
-    if kind is None:
+    kind, problem = GRADIENT.get(str(values.get("method"))), problem_of(config)
+    if kind is None or problem is None:
         raise RunDirectoryError(
             f"config.json: --method {values.get('method')!r} is not one of {', '.join(GRADIENT)}"
         )
-    method = kind()
-    usual: Curves | Images
-    if recipe == "experiments.regression":
-        usual = Curves(kind.name, method)
-        own: tuple[str, ...] = ("method", "learner", "family", "hidden", "activation")
-    else:
-        layers = WarpReducedSettings() if method.warped else ReducedConvNetSettings()
-        usual = Images(kind.name, method, layers)
-        own = ("method", "learner", "network", "ways", "test_steps")
-    known = {"recipe": recipe, **{name: values[name] for name in own if name in values}}
-    found: Curves | Images = restored(lambda method: usual, known, str(recipe), ("method",))
-    return found
+    usual = Stored(kind.name, kind(), problem.usual(warped=kind.warped))
+    settings = values.get("problem", values)
+    own = {f.name for f in fields(cast(Any, problem))} & settings.keys()
+    known = {
+        "recipe": recipe_of(config),
+        **{name: values[name] for name in ("method", "learner") if name in values},
+        "problem": {name: settings[name] for name in own},
+    }
+    found = restored(lambda method: usual, known, str(known["recipe"]), ("method",))
+    assert isinstance(found.learner, GradientMethod)
+    return SupervisedLearning(found.problem, found.learner.having(chunk_size=None))

@@ -25,12 +25,8 @@ from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.trainer import train_in_turn
 
 
-class Learning(Protocol):
-    """A method, an agent and a problem."""
-
-    @property
-    def problem(self) -> Problem:
-        """The problem that is learned."""
+class Trainable(Protocol):
+    """A method on a problem, which can be trained."""
 
     def check(self, device: str, meta_batch: int, init_from: Path | None = None) -> None:
         """Check that all can be made, before there is a run directory.
@@ -59,6 +55,14 @@ class Learning(Protocol):
             KeyboardInterrupt: Interrupted, after saving.
         """
 
+
+class Learning(Trainable, Protocol):
+    """A method and an agent on a problem that is acted in."""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that is learned."""
+
     def load(self, run: RunDirectory, device: torch.device) -> Loaded:
         """Load what a run has learned.
 
@@ -68,7 +72,7 @@ class Learning(Protocol):
 
 
 class InTurn(ABC):
-    """A `Learning` whose seeds are trained one after the other, each as if alone."""
+    """A `Trainable` whose seeds are trained one after the other, each as if alone."""
 
     def train(
         self,

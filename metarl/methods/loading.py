@@ -35,8 +35,7 @@ from metarl.errors import RunDirectoryError, UserError
 from metarl.meta.method import GradientMethod
 from metarl.methods import METHODS
 from metarl.methods.agents import AdaptingPolicy, Agent, TrialAgent
-from metarl.methods.few_shot import RECIPES as FROM_EXAMPLES
-from metarl.methods.few_shot import load_network
+from metarl.methods.few_shot import load_network, problem_of
 from metarl.methods.gradient import GradientAdapter, GradientLearning
 from metarl.methods.learning import agent_for
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
@@ -214,7 +213,7 @@ def load(
     """
     run = RunDirectory.open(zoo.find(name_or_path))
     place = torch.device(device)
-    if recipe_of(run.config) in FROM_EXAMPLES:
+    if problem_of(run.config) is not None:
         return load_network(run, place)
     method, agent = stored(run)
     params = parameters(run)

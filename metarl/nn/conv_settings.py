@@ -154,6 +154,23 @@ class WarpReducedSettings(WarpLayers, ReducedConvNetSettings):
     """Convolutions of stride 2, or pooled after they are normalised, with warp layers."""
 
 
+def network_of(settings: ConvNetSettings, num_classes: int, *, warped: bool) -> Network:
+    """Make a convolution net.
+
+    Args:
+        settings: Its settings.
+        num_classes: Classes that it tells apart.
+        warped: Whether it is to have warp layers.
+
+    Raises:
+        ValueError: It has warp layers and should not, or has none and should.
+    """
+    if isinstance(settings, WarpLayers) != warped:
+        kind, word = type(settings).__name__, "with" if warped else "without"
+        raise ValueError(f"network must be one {word} warp layers for this method, got {kind}")
+    return settings.build(num_classes)
+
+
 def stacked(
     execution: Execution,
     device: torch.device,

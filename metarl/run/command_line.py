@@ -318,9 +318,16 @@ def parse(
     return settings
 
 
-def refused(error: ValueError) -> UserError:
-    """The refusal of a value by the library, by the name of its option."""
-    return UserError(re.sub(r"^[a-z]\w*(?= must )", _as_option, str(error)))
+def refused(error: ValueError, names: Collection[str] = ()) -> UserError:
+    """The refusal of a value by the library, by the name of its option.
+
+    Args:
+        error: The refusal.
+        names: Settings that are options too where they stand before a number.
+    """
+    text = re.sub(r"^[a-z]\w*(?= must )", _as_option, str(error))
+    beside = "|".join(names)
+    return UserError(re.sub(rf"\b({beside})(?= \d)", _as_option, text) if names else text)
 
 
 def _as_option(name: re.Match[str]) -> str:

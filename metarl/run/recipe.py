@@ -15,8 +15,6 @@ from metarl.run.counts import check_counts
 from metarl.run.settings import RunSettings
 from metarl.runs.config import restored
 from metarl.runs.directory import RunDirectory
-from metarl.train.loop import MetaTraining
-from metarl.train.trainer import train_in_turn
 
 RunT = TypeVar("RunT", bound=RunSettings)
 
@@ -102,12 +100,3 @@ def recipe_in(module: str) -> Recipe[Any]:
     running = getattr(main.__spec__, "name", None) == module
     found: Recipe[Any] = (main if running else import_module(module)).RECIPE
     return found
-
-
-def in_turn(build: Callable[[RunDirectory], MetaTraining]) -> Training:
-    """Return the training of one seed after the other.
-
-    Args:
-        build: Makes everything that trains one seed; called when its turn comes.
-    """
-    return lambda runs, resume_to: train_in_turn(runs, build, resume_to=resume_to)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-
-from metarl.core import TaskBatch, check_compiler
 from metarl.devices import resolve_device
 from metarl.errors import UserError
-from metarl.meta import MetaLearner
-from metarl.run.recipe import Recipe, RunT, Training, in_turn
-from metarl.run.settings import RunSettings
+from metarl.run.recipe import Recipe, RunT
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.runs.loggers import check_loggers
-from metarl.seeding import spawn_generators
-from metarl.train.beginning import check_weights
-from metarl.train.loop import MetaTraining
-from metarl.train.selection import VALIDATION, SelectedLearner
-from metarl.train.trainer import Trainer
 
 
 def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> list[RunDirectory]:
@@ -49,8 +39,6 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
     if settings.film_every is not None and "render" not in recipe.commands:
         raise UserError(f"--film-every: {recipe.name} has nothing to film; drop it")
     training = recipe.prepare(settings)
-    if settings.learner.execution.compile:
-        check_compiler()
     if not runs:
         place, device = settings.run_dir or recipe.place(settings), resolve_device(settings.device)
         beside = {"recipe": recipe.name, **recipe.beside(settings)}
@@ -65,71 +53,6 @@ def _film(recipe: Recipe[Any], run: RunDirectory, output: Path) -> None:
     """Film what a run has learned as ``render`` does, without its words."""
     with redirect_stdout(None):
         recipe.commands["render"].run("", [str(run.path), "--output", str(output)])
-
-
-STREAMS = ("init", "tasks")
-"""Random streams of a seed that learns from data; streams of evaluation come after them."""
-
-
-class Lessons(NamedTuple):
-    """What one seed learns from data.
-
-    Attributes:
-        sample: Draws a meta-batch, by the stream ``tasks``.
-        validate: Judges the learner as it is now: a larger number is better, and the learner that
-            does best is kept. It draws nothing from the streams of training. None: no validation.
-        every: Iterations between validations.
-    """
-
-    sample: Callable[[torch.Generator], TaskBatch[Any]]
-    validate: Callable[[], float] | None = None
-    every: int = 1
-
-
-def supervised(
-    settings: RunSettings,
-    meta_batch: int,
-    new_learner: Callable[[torch.Generator, torch.device, int], MetaLearner],
-    lessons: Callable[[MetaLearner, RunDirectory, torch.device], Lessons],
-    *,
-    draw_on_device: bool = False,
-) -> Training:
-    """Return the training of learners on tasks of data: one learner per seed, one after the other.
-
-    Args:
-        settings: Of the run.
-        meta_batch: Tasks per iteration.
-        new_learner: Makes the learner before its first iteration: given what draws its parameters,
-            its device and the seed.
-        lessons: Makes what it learns.
-        draw_on_device: The stream ``tasks`` is on the learner's device, not on the CPU.
-    """
-    device = resolve_device(settings.device)
-    if settings.resume is None and settings.init_from is not None:
-        first = new_learner(torch.Generator(), device, settings.seeds[0])
-        check_weights(settings.init_from, first.params)
-
-    def build(run: RunDirectory) -> MetaTraining:
-        streams = spawn_generators(run.seed, STREAMS, device if draw_on_device else "cpu")
-        learner = new_learner(streams["init"], device, run.seed)
-        sample, validate, every = lessons(learner, run, device)
-        plain = Trainer(learner, settings.learner.outer)
-        chosen = None if validate is None else SelectedLearner(plain, validate, every)
-        trainer = chosen or plain
-        return MetaTraining(
-            trainer,
-            lambda: trainer.step(sample(streams["tasks"])),
-            [run],
-            [streams],
-            meta_batch,
-            settings.loop,
-            headline=("query_loss", "support_loss", "last_support_loss", VALIDATION),
-            counter="tasks_seen",
-            description=f"training seed {run.seed}",
-            at_the_end=chosen.validate_at_the_end if chosen else dict,
-        )
-
-    return in_turn(build)
 
 
 def _resumed(

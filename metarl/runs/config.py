@@ -16,7 +16,7 @@ import dataclasses
 import operator
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -325,12 +325,20 @@ def _converter(usual: object, *, strict: bool) -> Converter:
     add(lambda kind: _origin(kind) is Literal, _choice)
     add(lambda kind: _origin(kind) in (typing.Union, types.UnionType), union)
     add(lambda kind: _origin(kind) is tuple, row)
+    for hint, own in _narrower(usual):
+        add(partial(operator.is_, hint), narrowed(own))
+    return converter
+
+
+def _narrower(usual: object) -> Iterator[tuple[Any, type]]:
+    """Yield kinds of settings, and the kinds below them that their values are of."""
     hints = typing.get_type_hints(type(usual))
     for field in dataclasses.fields(typing.cast(Any, usual)):
         value = getattr(usual, field.name)
-        if dataclasses.is_dataclass(value) and type(value) is not hints[field.name]:
-            add(partial(operator.is_, hints[field.name]), narrowed(type(value)))
-    return converter
+        if dataclasses.is_dataclass(value):
+            if type(value) is not hints[field.name]:
+                yield hints[field.name], type(value)
+            yield from _narrower(value)
 
 
 def _origin(kind: Any) -> Any:

@@ -1,5 +1,9 @@
-"""Supervised tasks: N-way K-shot from any data set, Omniglot, regression families."""
+"""Supervised tasks: N-way K-shot from any data set, Omniglot, regression families.
 
+`Curves`, `FewShotOmniglot` and `MultiShotOmniglot` are problems for `metarl.experiment.Experiment`.
+"""
+
+from metarl.supervised.curves import Curves
 from metarl.supervised.examples import Examples, FewShotBatch
 from metarl.supervised.omniglot.alphabets import (
     AlphabetBatches,
@@ -9,13 +13,16 @@ from metarl.supervised.omniglot.alphabets import (
     choose_alphabets,
 )
 from metarl.supervised.omniglot.distortion import Distortion
+from metarl.supervised.omniglot.few_shot import FewShotOmniglot
 from metarl.supervised.omniglot.images import Omniglot, load_omniglot, omniglot_tasks, pixels
+from metarl.supervised.omniglot.multi_shot import MultiShotOmniglot
 from metarl.supervised.omniglot.splits import (
     AlphabetSplit,
     CharacterSplit,
     split_alphabets,
     split_characters,
 )
+from metarl.supervised.problem import ClassificationProblem, SupervisedProblem
 from metarl.supervised.regression import (
     REGRESSION_FAMILIES,
     Logistic,
@@ -34,14 +41,19 @@ __all__ = [
     "AlphabetSplit",
     "AlphabetTasks",
     "CharacterSplit",
+    "ClassificationProblem",
+    "Curves",
     "Distortion",
     "Examples",
     "FewShotBatch",
+    "FewShotOmniglot",
     "Logistic",
+    "MultiShotOmniglot",
     "Omniglot",
     "PhaseSine",
     "RegressionFamily",
     "Sine",
+    "SupervisedProblem",
     "SupervisedTasks",
     "TaskDataset",
     "TwoDomainSine",

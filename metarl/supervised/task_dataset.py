@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metarl.errors import check_counts
 from metarl.seeding import stream
 from metarl.supervised.data_sets import (
     Array,
@@ -174,8 +175,8 @@ class TaskDataset:
         labels: Sequence[int] | Tensor | None = None,
         transform: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        _check_counts(ways=ways, shots=shots, query_shots=query_shots, num_tasks=num_tasks)
-        _check_counts(least=0, seed=seed)
+        check_counts(ways=ways, shots=shots, query_shots=query_shots, num_tasks=num_tasks)
+        check_counts(least=0, seed=seed)
         self.ways, self.shots, self.query_shots = ways, shots, query_shots
         self.num_tasks, self.seed, self.device = num_tasks, seed, torch.device(device)
         self._transform = transform
@@ -243,7 +244,7 @@ class TaskDataset:
         Raises:
             ValueError: `num_tasks` is not positive.
         """
-        _check_counts(num_tasks=num_tasks)
+        check_counts(num_tasks=num_tasks)
         if self.num_tasks is None:
             return self._gather(self._draw(num_tasks, generator))
         return self.batch(torch.randint(self.num_tasks, (num_tasks,), generator=generator).tolist())
@@ -286,13 +287,3 @@ class TaskDataset:
             inputs = self._transform(inputs)
         targets = torch.arange(ways, device=self.device).repeat_interleave(count)
         return Examples(inputs, targets.repeat(num_tasks, 1))
-
-
-def _check_counts(*, least: int = 1, **counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is None:
-            continue
-        if not hasattr(count, "__index__"):
-            raise ValueError(f"{name} must be a whole number, got {count!r}")
-        if count < least:
-            raise ValueError(f"{name} must be at least {least}, got {count}")

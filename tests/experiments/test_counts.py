@@ -11,7 +11,7 @@ from experiments import alphabets, maze, maze_adapt, omniglot, regression
 from experiments.alphabets import SweepSettings
 from metarl.compare.settings import ComparisonEvaluation
 from metarl.errors import RunDirectoryError, UserError
-from metarl.run import adaptation, main, shown_trials, trials
+from metarl.run import adaptation, classification, fits, main, shown_trials, trials
 from metarl.run.command_line import largest_of, told_in_one_line
 from metarl.run.counts import check_counts, check_memory, held, option, whole_numbers
 from metarl.run.plot import PlotSettings
@@ -27,12 +27,12 @@ SETTINGS = {
     "maze_adapt render": adaptation.RenderSettings(RUN, steps=7, cell_size=7),
     "maze_adapt compare": ComparisonEvaluation(steps=7, episodes=7, chunk_size=7),
     "regression train": regression.TrainSettings(inner_batch=5),
-    "regression evaluate": regression.EvaluateSettings(RUN, steps=7, points=7, inner_batch=5),
+    "regression evaluate": fits.EvaluateSettings(RUN, steps=7, points=7, inner_batch=5),
     "omniglot train": omniglot.TrainSettings(train_shots=3, query_shots=3, inner_batch=3),
     "omniglot train warp": omniglot.defaults("warp"),
-    "omniglot evaluate": omniglot.EvaluateSettings(RUN, tasks=7, steps=7, query_shots=7),
+    "omniglot evaluate": classification.CharactersSettings(RUN, tasks=7, steps=7, query_shots=7),
     "alphabets train": alphabets.TrainSettings(),
-    "alphabets evaluate": alphabets.EvaluateSettings(RUN, steps=7),
+    "alphabets evaluate": classification.AlphabetsSettings(RUN, steps=7),
     "alphabets sweep": SweepSettings(),
     "plot": PlotSettings((RUN,), smoothing=7),
 }

@@ -38,10 +38,8 @@ def check(script, settings):
         settings.learning().check("cpu", settings.meta_batch)
     elif script is maze:
         settings.trained().check("cpu", settings.batch_size)
-    elif script is regression:
-        script.make_untrained(settings, torch.Generator(), CPU)
     else:
-        script.new_learner(settings, torch.Generator(), CPU, 0)
+        settings.learning().learner(torch.Generator(), CPU, settings.meta_batch)
 
 
 def leaves(settings, prefix=""):

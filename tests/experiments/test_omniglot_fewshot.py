@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from experiments import omniglot
-from experiments.omniglot import METHODS, RECIPE, defaults, load_images
+from experiments.omniglot import METHODS, RECIPE, defaults
 from metarl import run as scripts
 from metarl.core import share
+from metarl.methods.supervised import STREAMS
 from metarl.nn.conv_settings import ReducedConvNetSettings, WarpReducedSettings
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
-from metarl.supervised import Examples
+from metarl.supervised import Examples, FewShotOmniglot
 from tests.experiments.omniglot_runs import (
     assert_same,
     summary_of,
@@ -87,9 +88,9 @@ def test_train_leaves_a_whole_run_directory(trained):
 def test_warp_layers_learn_beside_the_initialisation(tmp_path, data, capsys, arguments):
     (run,) = train(tmp_path / "run", data, *SMALL, *of("warp-maml"), *arguments)
     assert np.isfinite(run.read_metrics()["validation_accuracy"][1:]).all()
-    init = spawn_generators(0, omniglot.STREAMS)["init"]
+    init = spawn_generators(0, STREAMS)["init"]
     settings = from_config(run.config)
-    begun = omniglot.new_learner(settings, init, torch.device("cpu"), 0).params
+    begun = settings.learning().learner(init, torch.device("cpu"), settings.meta_batch).params
     trained = run.load_checkpoint()["learner"]["params"]
     assert trained.keys() == begun.keys()
     for name in ("slow.warp.0.0.conv.weight", "fast.blocks.0.conv.weight", "fast.head.weight"):
@@ -103,7 +104,7 @@ def test_warped_learners_begin_as_the_network_without_warp_layers():
     outputs = []
     for method in ("maml", "warp-maml"):
         settings = with_filters(defaults(method), 4)
-        network = omniglot.make_network(settings)
+        network = settings.learning().network
         params = network.init(torch.Generator().manual_seed(0))
         outputs.append(network(share(params, 1), images))
     assert torch.equal(*outputs)
@@ -111,7 +112,7 @@ def test_warped_learners_begin_as_the_network_without_warp_layers():
 
 def test_an_interrupted_run_is_saved_and_goes_on(tmp_path, data, capsys, monkeypatch):
     (whole,) = train(tmp_path / "whole", data, *SMALL)
-    usual, calls = omniglot.training_tasks, []
+    usual, calls = FewShotOmniglot.training_tasks, []
 
     def interrupted(*arguments):
         calls.append(0)
@@ -119,7 +120,7 @@ def test_an_interrupted_run_is_saved_and_goes_on(tmp_path, data, capsys, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return usual(*arguments)
 
-    monkeypatch.setattr(omniglot, "training_tasks", interrupted)
+    monkeypatch.setattr(FewShotOmniglot, "training_tasks", interrupted)
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "cut", data, *SMALL)
     assert exit_.value.code == 130
@@ -202,17 +203,17 @@ def test_best_and_last_are_different_learners(trained, capsys):
 def test_validation_chooses_by_either_accuracy(trained, data, side):
     assert from_config(trained.config).validate_by == "transductive"
     settings = replace(from_config(trained.config), validate_by=side)
-    images = load_images(replace(settings, data=data, complete=False))
-    device = torch.device("cpu")
-    learner = omniglot.new_learner(settings, torch.Generator().manual_seed(0), device, 0)
-    tasks = omniglot.validation_tasks(settings, images, device)
-    curve = omniglot.measure(settings, learner, tasks)
+    learning, device = settings.learning(), torch.device("cpu")
+    learner = learning.learner(torch.Generator().manual_seed(0), device, settings.meta_batch)
+    lessons = learning.problem.lessons(learning.data, learning.network, 0, device, 1)
+    tasks = lessons.validation(learner.fast)
+    curve = learning.curve(learner, tasks, settings.meta_batch)
     accuracy = {
         "transductive": curve.transductive[:, -1].mean(),
         "non-transductive": curve.non_transductive[:, -1].mean(),
     }
     assert accuracy["transductive"] != accuracy["non-transductive"]
-    assert omniglot.validate(settings, learner, tasks) == accuracy[side]
+    assert learning.score(learner, tasks, settings.meta_batch) == accuracy[side]
 
 
 def test_only_pictures_that_are_there_are_said_to_be_drawn(tmp_path, data, capsys):
@@ -249,11 +250,11 @@ def test_the_run_of_another_script_is_said_to_be_its(tmp_path, capsys, config, s
 
 
 def test_train_validation_and_test_have_different_characters(data):
-    settings = replace(defaults(), ways=2, train_characters=10, validation_characters=3)
-    images = load_images(replace(settings, data=data, complete=False))
-    sides = [
-        omniglot.make_tasks(settings, images, side) for side in ("train", "validation", "test")
-    ]
+    problem = FewShotOmniglot(
+        ways=2, train_characters=10, validation_characters=3, data=data, complete=False
+    )
+    images = problem.load()
+    sides = [problem.tasks(images, side) for side in ("train", "validation", "test")]
     assert [len(side.classes) for side in sides] == [40, 12, 20]
     pictures = [{bytes(x.numpy()) for x in side._inputs} for side in sides]
     assert not pictures[0] & pictures[1]
@@ -282,9 +283,8 @@ def test_published_settings():
 @pytest.mark.parametrize("ways", [5, 20])
 def test_every_method_has_settings_that_can_be_trained(method, ways):
     settings = defaults(method, ways)
-    learner = omniglot.new_learner(
-        with_filters(settings, 2), torch.Generator(), torch.device("cpu"), 0
-    )
+    learning = with_filters(settings, 2).learning()
+    learner = learning.learner(torch.Generator(), torch.device("cpu"), settings.meta_batch)
     assert learner.num_steps == settings.learner.inner_steps
     assert (settings.method, settings.ways) == (method, ways)
 
@@ -307,13 +307,13 @@ def test_as_many_tasks_are_stacked_as_was_measured_to_be_fast(
     monkeypatch.setenv("METARL_NATIVE", "off")
     settings = replace(defaults(method), **changes)
     assert settings.learner.execution.chunk_size == "auto"
-    device = torch.device("cpu")
-    learner = omniglot.new_learner(settings, torch.Generator(), device, 0)
+    device, many, learning = torch.device("cpu"), settings.meta_batch, settings.learning()
+    learner = learning.learner(torch.Generator(), device, many)
     assert learner.execution.chunk_size == training
-    assert settings.execution(device, training=False).chunk_size == judging
+    assert learning.execution(device, many, training=False).chunk_size == judging
     gpu = torch.device("cuda")
-    assert settings.execution(gpu, training=True).chunk_size is None
-    assert settings.execution(gpu, training=False).chunk_size == settings.meta_batch
+    assert learning.execution(gpu, many, training=True).chunk_size is None
+    assert learning.execution(gpu, many, training=False).chunk_size == many
 
 
 @pytest.mark.parametrize("size", [3, None])
@@ -321,10 +321,10 @@ def test_a_number_of_stacked_tasks_that_was_chosen_is_kept(trained, size):
     config = json.loads(json.dumps(trained.config))
     assert config["learner"]["chunk_size"] == "auto"
     config["learner"]["chunk_size"] = size
-    settings = from_config(config)
+    learning = from_config(config).learning()
     for device in ("cpu", "cuda"):
         for training in (True, False):
-            found = settings.execution(torch.device(device), training=training)
+            found = learning.execution(torch.device(device), 2, training=training)
             assert found.chunk_size == found.stacked == size
 
 
@@ -410,14 +410,14 @@ def test_maml_learns_and_a_twin_with_wrong_answers_does_not(tmp_path, capsys, mo
         return summary_of(run, capsys, "--tasks", "100", "--checkpoint", "last")
 
     learned = accuracy("whole")
-    usual = omniglot.training_tasks
+    usual = FewShotOmniglot.training_tasks
 
-    def wrong(settings, batch, generator):
+    def wrong(problem, network, num_batches, batch, generator):
         inputs, targets = batch.query
         batch = batch._replace(query=Examples(inputs, targets.roll(1, -1)))
-        return usual(settings, batch, generator)
+        return usual(problem, network, num_batches, batch, generator)
 
-    monkeypatch.setattr(omniglot, "training_tasks", wrong)
+    monkeypatch.setattr(FewShotOmniglot, "training_tasks", wrong)
     twin = accuracy("twin")
     assert learned["transductive_accuracy"] > 0.7
     assert learned["transductive_accuracy"] > learned["non_transductive_accuracy"]

@@ -11,17 +11,7 @@ import pytest
 import torch
 
 from experiments import alphabets
-from experiments.alphabets import (
-    METHODS,
-    RECIPE,
-    EvaluateSettings,
-    defaults,
-    learned_from,
-    load_images,
-    make_network,
-    new_learner,
-    sides,
-)
+from experiments.alphabets import METHODS, RECIPE, defaults
 from experiments.alphabets_settings import MAY_RESET_HEAD, Preset
 from metarl import run as scripts
 from metarl.compare.work import Job, finished
@@ -30,6 +20,7 @@ from metarl.evaluate.supervised import area_under
 from metarl.meta import SIMPLIFIED, OfflineWarpGrad
 from metarl.meta.maml import SecondOrder
 from metarl.plots import lines as pictures
+from metarl.run.classification import AlphabetsSettings
 from metarl.runs.directory import RunDirectory
 from metarl.supervised.omniglot import alphabets as lessons
 from tests.experiments.omniglot_runs import (
@@ -172,15 +163,16 @@ def test_presets_differ_where_they_should(method):
 
 
 def test_the_published_network_has_the_published_number_of_parameters():
-    network = make_network(defaults("reference", "warp-leap"))
+    network = defaults("reference", "warp-leap").learning().network
     fast, slow = partition(p := network.init(torch.Generator()), slow=network.slow).split(p)
     assert num_parameters(fast) == 113_236
     assert num_parameters(slow) == 147_712
     strong = {"warp_layers": 2, "warp_batch_norm": True, "warp_residual": True}
-    stronger = make_network(replace(defaults(), network=replace(defaults().network, **strong)))
+    changed = replace(defaults(), network=replace(defaults().network, **strong))
+    stronger = changed.learning().network
     slow = partition(p := stronger.init(torch.Generator()), slow=stronger.slow).split(p)[1]
     assert num_parameters(slow) == 297_472
-    plain = make_network(defaults("default", "leap"))
+    plain = defaults("default", "leap").learning().network
     assert num_parameters(plain.init(torch.Generator())) == 113_236
     assert plain.slow == ()
 
@@ -222,16 +214,17 @@ def test_warp_capacity_and_other_options_train(tmp_path, data, capsys, arguments
 )
 def test_warp_layers_begin_as_the_identity_where_they_can(preset, options, start):
     settings = defaults(preset, "warp-leap")
-    network = make_network(replace(settings, network=replace(settings.network, **options)))
-    assert network.start == start
+    changed = replace(settings, network=replace(settings.network, **options))
+    assert changed.learning().network.start == start
 
 
 def test_alphabets_are_stacked_as_was_measured_to_be_fast(monkeypatch):
     monkeypatch.setenv("METARL_NATIVE", "off")
     for preset, size in (("fast", 8), ("default", 1)):
-        settings = defaults(preset)
-        assert settings.execution(torch.device("cpu")).chunk_size == size
-        assert settings.execution(torch.device("cuda")).chunk_size is None
+        learning = defaults(preset).learning()
+        for device, chunk in (("cpu", size), ("cuda", None)):
+            found = learning.execution(torch.device(device), 20, training=True)
+            assert found.chunk_size == chunk
 
 
 def settings_of(data, method, **changes):
@@ -248,10 +241,9 @@ def settings_of(data, method, **changes):
 
 def a_meta_batch(data, method, **changes):
     settings = settings_of(data, method, **changes)
-    images = load_images(replace(settings, complete=False))
-    chosen = sides(settings, images, 0).pretrain
-    seen = learned_from(settings, images, chosen, torch.device("cpu"))
-    learner = new_learner(settings, torch.Generator(), torch.device("cpu"), 0)
+    learning, cpu = replace(settings, complete=False).learning(), torch.device("cpu")
+    seen = learning.problem.lessons(learning.data, learning.network, 0, cpu, 1)
+    learner = learning.learner(torch.Generator(), cpu, settings.meta_batch)
     generator = torch.Generator().manual_seed(1)
     return learner, seen.sample(settings.meta_batch, learner.fast, generator)
 
@@ -459,7 +451,7 @@ def test_runs_that_were_judged_otherwise_are_not_averaged_and_are_judged_again(
     "options", [("--steps", "2"), ("--every", "1"), ("--checkpoint", "last"), ("--seed", "3")]
 )
 def test_a_run_of_a_sweep_is_finished_when_it_was_judged_as_the_sweep_judges(trained, options):
-    how = EvaluateSettings(trained.path, device="cpu")
+    how = AlphabetsSettings(trained.path, device="cpu")
     job = Job(trained.path, from_config(trained.config), how, alphabets.SCRIPT)
     main(["evaluate", str(trained.path), "--device", "cpu"])
     assert finished(job)

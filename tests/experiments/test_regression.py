@@ -9,21 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import regression
-from experiments.regression import (
-    RECIPE,
-    STREAMS,
-    EvaluateSettings,
-    defaults,
-    draw_tasks,
-    draw_unseen_tasks,
-    make_network,
-    make_untrained,
-)
+from experiments.regression import RECIPE, defaults
 from metarl import run as scripts
+from metarl.methods.supervised import STREAMS
 from metarl.plots import adaptation as pictures
+from metarl.run import fits
+from metarl.run.fits import EvaluateSettings, unseen_curves
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.seeding import spawn_generators
+from metarl.supervised.curves import Curves
 from metarl.train.trainer import load_learner
 
 from_config = RECIPE.settings_of
@@ -39,7 +33,7 @@ def main(arguments):
 
 
 def trained_learner(run, settings, device):
-    learner = make_untrained(settings, spawn_generators(run.seed, STREAMS)["init"], device)
+    learner = settings.learning().untrained(run, device, settings.meta_batch)
     return learner, load_learner(run, learner)
 
 
@@ -212,7 +206,7 @@ def test_only_pictures_that_were_drawn_are_named(tmp_path, trained, capsys):
 def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, monkeypatch):
     """Training may tame a step size that is too much for the initial parameters."""
     (run,) = train(tmp_path / "run")
-    measured, drawn = regression.fit_errors, []
+    measured, drawn = fits.fit_errors, []
 
     def diverging(learner, tasks, steps):
         errors = measured(learner, tasks, steps)
@@ -221,7 +215,7 @@ def test_a_baseline_that_diverges_is_left_out_of_the_picture(tmp_path, capsys, m
         return errors if len(calls) == 1 else worse
 
     calls = []
-    monkeypatch.setattr(regression, "fit_errors", diverging)
+    monkeypatch.setattr(fits, "fit_errors", diverging)
     monkeypatch.setattr(pictures, "draw_fits", lambda run, errors, *_: drawn.extend(errors))
     summary = summary_of(run, capsys)
     assert drawn == ["maml"]
@@ -260,11 +254,12 @@ def test_the_error_on_the_batch_is_the_loss_that_steps_lower(trained, capsys):
 def test_test_tasks_are_apart_from_trainings(trained):
     """Even where evaluation has the seed of training."""
 
-    settings, cpu = from_config(trained.config), torch.device("cpu")
+    learning, cpu = from_config(trained.config).learning(), torch.device("cpu")
     seed_of_training = EvaluateSettings(trained.path, tasks=3, test_points=10, seed=0)
-    unseen, _ = draw_unseen_tasks(settings, seed_of_training, cpu)
+    unseen = unseen_curves(learning, seed_of_training, cpu)
     streams = spawn_generators(0, STREAMS)
-    seen = [draw_tasks(settings, 3, (10, 10), g, cpu) for g in streams.values()]
+    draw, network = learning.problem.draw, learning.network
+    seen = [draw(3, (10, 10), network, g, cpu) for g in streams.values()]
     shown = unseen.source.draw("support").inputs
     assert not any(torch.equal(shown, tasks.source.draw("support").inputs) for tasks in seen)
 
@@ -283,11 +278,11 @@ def test_validation_is_apart_from_training_and_from_the_test(trained, capsys):
 def test_the_functions_of_the_test_stay_the_same(trained):
     """The published errors are on them, so the stream of validation comes after theirs."""
 
-    settings, cpu = from_config(trained.config), torch.device("cpu")
+    learning, cpu = from_config(trained.config).learning(), torch.device("cpu")
     asked = EvaluateSettings(trained.path, tasks=3, test_points=10, seed=7)
-    tasks, _ = draw_unseen_tasks(settings, asked, cpu)
+    tasks = unseen_curves(learning, asked, cpu)
     stream = spawn_generators(7, (*STREAMS, "test"))["test"]
-    same = draw_tasks(settings, 3, (10, 10), stream, cpu)
+    same = learning.problem.draw(3, (10, 10), learning.network, stream, cpu)
     for part in ("support", "query"):
         assert torch.equal(tasks.source.draw(part).targets, same.source.draw(part).targets)
 
@@ -340,7 +335,7 @@ def test_a_fit_far_away_before_adaptation_does_not_flatten_the_picture(trained):
     from metarl.plots.adaptation import draw_fit
 
     settings, cpu = from_config(trained.config), torch.device("cpu")
-    tasks, _ = draw_unseen_tasks(settings, EvaluateSettings(trained.path, tasks=6), cpu)
+    tasks = unseen_curves(settings.learning(), EvaluateSettings(trained.path, tasks=6), cpu)
     learner, _ = trained_learner(trained, settings, cpu)
     step = next(iter(learner.adaptation(tasks.select(slice(None)), 1)))
     far = {n: p + 50 * n.endswith("1.bias") for n, p in step.fast.items()}
@@ -360,7 +355,7 @@ def test_daml_adapts_without_labels(tmp_path):
 
     (run,) = train(tmp_path / "daml", *of("daml"))
     settings, cpu = from_config(run.config), torch.device("cpu")
-    tasks, _ = draw_unseen_tasks(settings, EvaluateSettings(run.path, tasks=5), cpu)
+    tasks = unseen_curves(settings.learning(), EvaluateSettings(run.path, tasks=5), cpu)
     assert tasks.source.draw("support").targets.isnan().all()
     learner, _ = trained_learner(run, settings, cpu)
     errors = fit_errors(learner, tasks, 1).squared
@@ -398,7 +393,7 @@ def test_reptile_on_logistic_curves_does_not_follow_a_task_that_goes_far(tmp_pat
     far = ("--family", "logistic", "--points", "10", "--inner-lr", "0.1")
     (run,) = train(tmp_path / "run", *far, "--iterations", "1")
     start = spawn_generators(0, STREAMS)["init"]
-    before = make_network(from_config(run.config)).init(start)
+    before = from_config(run.config).learning().network.init(start)
     after = state(run)["params"]
     moved = torch.stack([(after[f"fast.{n}"] - p).norm() for n, p in before.items()]).norm()
     assert metrics(run)["grad_norm"][0] > 4
@@ -493,14 +488,16 @@ def test_maml_learns_to_learn_and_its_twin_with_mixed_up_tasks_does_not(tmp_path
         main(["evaluate", str(path), "--tasks", "300"])
         return json.loads((path / "summary.json").read_text())["mse"][5]
 
+    usual = Curves.draw
+
     def mixed_up(*arguments, **options):
-        tasks = draw_tasks(*arguments, **options)
+        tasks = usual(*arguments, **options)
         support, (x, y) = tasks.source
         others = Examples(x.roll(1, 0), y.roll(1, 0))
         return replace(tasks, source=FewShotBatch(support, others))
 
     learned = error_after_five(tmp_path / "whole")
-    monkeypatch.setattr(regression, "draw_tasks", mixed_up)
+    monkeypatch.setattr(Curves, "draw", mixed_up)
     twin = error_after_five(tmp_path / "twin")
     assert learned < 0.7
     assert twin > 2.0
