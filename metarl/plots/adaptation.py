@@ -114,10 +114,21 @@ _INK = "#333333"
 
 
 def draw_fits(
-    run: RunDirectory, errors: Mapping[str, Errors], learner: MetaLearner, tasks: SupervisedTasks
+    run: RunDirectory,
+    errors: Mapping[str, Errors],
+    learner: MetaLearner,
+    tasks: SupervisedTasks,
+    title: str,
 ) -> None:
-    """Write `fit.png`, `steps.png` and, where there are losses, `training.png`."""
-    title = f"{run.config['family']}, {run.config['method']}"
+    """Write `fit.png`, `steps.png` and, where there are losses, `training.png`.
+
+    Args:
+        run: Whose folder the pictures go to.
+        errors: Errors of learners, by name.
+        learner: Fits what is drawn.
+        tasks: The functions.
+        title: Words above.
+    """
     num_steps = next(iter(errors.values())).squared.shape[1] - 1
     own: OwnError = "absolute" if tasks.criterion is mean_absolute_error else "squared"
     save_figure(draw_fit(learner, tasks, num_steps, title), run.path / "fit.png")

@@ -99,7 +99,7 @@ def summary_of(
     shown = {learning.method.name: errors}
     if np.isfinite(np.stack(beside)).all():  # initial parameters may be too much for the step size
         shown["no meta-training"] = beside
-    draw_fits(run, shown, learner, tasks)
+    draw_fits(run, shown, learner, tasks, f"{problem.family}, {learning.method.name}")
     return {
         "family": problem.family,
         "method": learning.method.name,
