@@ -10,6 +10,8 @@ from typing import Any
 
 import tyro
 
+from metarl.compare.apart import gathered
+from metarl.compare.executors import Unit, check_executor, launch
 from metarl.compare.plan import Comparable, jobs
 from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
@@ -21,10 +23,11 @@ from metarl.compare.settings import (
     stored_in,
 )
 from metarl.compare.tables import as_csv, as_markdown
-from metarl.compare.work import PLACES, Job
+from metarl.compare.work import PLACES, Job, finished
 from metarl.errors import UserError
 from metarl.run.command_line import fail, option
 from metarl.run.counts import check_counts
+from metarl.run.training import by_option
 from metarl.runs.config import today
 from metarl.runs.files import held, read_json, to_json, write_bytes, write_json
 
@@ -39,10 +42,13 @@ def run_compare(comparable: Comparable, prog: str, arguments: Sequence[str]) -> 
     folder = Path(option(arguments, "--run-dir", str(CompareSettings().run_dir), ()))
     try:
         failures = compare(
-            comparable, folder, partial(asked_for, comparable, prog, folder, arguments)
+            comparable,
+            folder,
+            partial(asked_for, comparable, prog, folder, arguments),
+            arguments,
         )
     except KeyboardInterrupt as interrupt:
-        what = f", {interrupt}" if interrupt.args else ""
+        what = f", {interrupt}" if f"{interrupt}" else ""
         kept = (folder / "comparison.json").exists()
         how = f"go on with: {prog} --run-dir {folder}" if kept else "the same command begins again"
         fail(f"interrupted{what}; {how}", status=130)
@@ -75,7 +81,9 @@ def asked_for(
     return asked, merged(stored, asked, rest)
 
 
-def compare(comparable: Comparable, folder: Path, read: Read) -> dict[str, str]:
+def compare(
+    comparable: Comparable, folder: Path, read: Read, arguments: Sequence[str] = ()
+) -> dict[str, str]:
     """Train and evaluate what is missing, and report.
 
     Args:
@@ -83,6 +91,7 @@ def compare(comparable: Comparable, folder: Path, read: Read) -> dict[str, str]:
         folder: Where.
         read: Reads what the folder holds and what is asked for. It is called again each time that
             the folder is ours alone: other processes may have added something meanwhile.
+        arguments: Of the command line, for those who work elsewhere.
 
     Returns:
         The runs that failed, and of what.
@@ -92,35 +101,92 @@ def compare(comparable: Comparable, folder: Path, read: Read) -> dict[str, str]:
         KeyboardInterrupt: Interrupted, after saving.
     """
     settings, comparison = read()
-    jobs(comparable, comparison, folder, settings.device)
-    if settings.report_only and not (folder / "comparison.json").exists():
-        raise UserError(f"there is no comparison in {folder}; leave out --report-only")
+    if settings.report_only:
+        report_apart(comparable, settings, [name for name, _ in by_option(arguments)])
+        return {}
+    check_executor(settings.executor)
+    chosen(jobs(comparable, comparison, folder, settings.device), settings)
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder):
+    with held(folder, patience=PATIENCE):
         settings, comparison = read()
         planned = jobs(comparable, comparison, folder, settings.device)
-        if settings.report_only:
-            return report(comparable, folder, comparison, planned, {}).failures
-        keep(folder, comparison, planned)
+        keep(folder, comparison, settings_of(planned))
         before = comparison
-    found = work_off(planned, settings.jobs)
-    failures = {str(path.relative_to(folder)): why for path, why in found.items()}
+    failures = bring(comparable, chosen(planned, settings), settings, arguments)
+    if settings.only:
+        return failures
     with held(folder, patience=PATIENCE):
         settings, comparison = read()
         if comparison != before:
             planned = jobs(comparable, comparison, folder, settings.device)
-        return report(comparable, folder, comparison, planned, failures).failures
+        kept = settings_of(planned)
+        return report(comparable, folder, comparison, kept, failures).failures
 
 
-def keep(folder: Path, comparison: Comparison, planned: Sequence[Job], **results: Any) -> None:
+def chosen(planned: Sequence[Job], settings: CompareSettings) -> list[Job]:
+    """Return the runs that are to be done: all, or those of ``--only``.
+
+    Raises:
+        UserError: One of these is not compared.
+    """
+    names = {name_of(job, settings.run_dir): job for job in planned}
+    for name in settings.only:
+        if name not in names:
+            raise UserError(f"--only {name} is not one of the runs: {', '.join(names)}")
+    return [names[name] for name in settings.only] if settings.only else list(planned)
+
+
+def name_of(job: Job, folder: Path) -> str:
+    """Return what a run is called, such as ``maml/seed-0``."""
+    return job.path.relative_to(folder).as_posix()
+
+
+def bring(
+    comparable: Comparable, planned: Sequence[Job], settings: CompareSettings, words: Sequence[str]
+) -> dict[str, str]:
+    """Bring runs to their end, here or elsewhere; returns those that failed, and of what."""
+    folder = settings.run_dir
+    if settings.executor == "here":
+        found = work_off(planned, settings.jobs)
+        return {str(path.relative_to(folder)): why for path, why in found.items()}
+    recipe = comparable.recipe
+    here = ("--executor", "here", "--jobs", "1")
+    names = [name_of(job, folder) for job in planned if not finished(job)]
+    units = [
+        Unit(recipe.module or recipe.name, ("compare", *words, *here, "--only", name), name)
+        for name in names
+    ]
+    return launch(units, settings.executor, settings.slurm, folder, settings.jobs)
+
+
+def report_apart(comparable: Comparable, settings: CompareSettings, given: Sequence[str]) -> None:
+    """Sum up runs that are there, whoever trained them.
+
+    Raises:
+        UserError: There are none, or they cannot be compared.
+    """
+    folder = settings.run_dir
+    stored = stored_in(folder)
+    found = gathered(comparable, settings, stored, given)
+    with held(folder, patience=PATIENCE):
+        kept, keeps = found.settings, stored is not None
+        report(comparable, folder, found.comparison, kept, found.reasons, keeps=keeps)
+
+
+def settings_of(planned: Sequence[Job]) -> dict[str, Any]:
+    """Return the settings of a run of each method."""
+    return {job.train.method: job.train for job in planned}
+
+
+def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **results: Any) -> None:
     """Write `comparison.json`; without new results those that are there stay."""
     path = folder / "comparison.json"
     before = read_json(path) if path.exists() else {}
-    settings = {
-        job.train.method: {n: v for n, v in vars(job.train).items() if n not in PLACES}
-        for job in planned
+    own = {
+        method: {n: v for n, v in vars(one).items() if n not in PLACES}
+        for method, one in settings.items()
     }
-    content = {**before, "comparison": comparison, "settings": settings, **results}
+    content = {**before, "comparison": comparison, "settings": own, **results}
     write_json(path, to_json(content, "comparison"))
 
 
@@ -128,16 +194,20 @@ def report(
     comparable: Comparable,
     folder: Path,
     comparison: Comparison,
-    planned: Sequence[Job],
+    settings: Mapping[str, Any],
     failures: Mapping[str, str],
+    *,
+    keeps: bool = True,
 ) -> Compared:
     """Write the numbers, the tables and the picture; print the table."""
     compared = measured(folder, comparison, failures)
-    keep(folder, comparison, planned, results=vars(compared))
-    title = f"Adaptation on unseen tasks: {title_of(planned[0].train)}"
+    if keeps:
+        keep(folder, comparison, settings, results=vars(compared))
+    title = f"Adaptation on unseen tasks: {title_of(next(iter(settings.values())))}"
     text = write_report(folder, compared, title, comparable.families)
     print(text.partition("\n## Step by step")[0])
-    written = ", ".join(str(folder / f"comparison.{end}") for end in ("json", "csv", "md", "png"))
+    ends = ("json", "csv", "md", "png") if keeps else ("csv", "md", "png")
+    written = ", ".join(str(folder / f"comparison.{end}") for end in ends)
     print(f"written: {written}")
     return compared
 

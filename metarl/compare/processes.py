@@ -88,7 +88,7 @@ def _start(job: Job) -> _Running:
     context = multiprocessing.get_context("spawn")
     reads, writes = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(job, writes))
-    with _deaf_to_ctrl_c():
+    with deaf_to_ctrl_c():
         process.start()
     writes.close()  # the process has its own
     return _Running(process, job, reads)
@@ -137,7 +137,7 @@ def _passed_on(running: Sequence[_Running]) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
+def deaf_to_ctrl_c() -> Iterator[None]:
     """Processes that start here do not hear Ctrl-C, which a terminal sends to all: they are told.
 
     Otherwise they would hear of it twice, and the second time do not wait until they have saved.

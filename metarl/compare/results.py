@@ -103,7 +103,7 @@ def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) 
     for method in comparison.methods:
         for seed in comparison.seeds:
             name, path = f"{method}/seed-{seed}", folder / method / f"seed-{seed}"
-            there = (path / "evaluated.json").exists() and (path / "adaptation.json").exists()
+            there = (path / "summary.json").exists() and (path / "adaptation.json").exists()
             try:
                 if there and name not in failures:
                     runs.setdefault(method, []).append(read_run(path, seed))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from metarl.compare.executors import Executor, SlurmSettings
 from metarl.errors import RunDirectoryError, UserError, understood
 from metarl.runs.files import read_json
 
@@ -78,7 +79,15 @@ class CompareSettings:
     jobs: int = 1
     """Runs at a time, each in a process with one thread."""
     report_only: bool = False
-    """Train and evaluate nothing: sum up what is there."""
+    """Train and evaluate nothing: sum up what is in METHOD/seed-S, wherever it was trained."""
+    executor: Executor = "here"
+    """here: in this process, or --jobs of them; local, slurm: through submitit, in processes here
+    (--jobs at a time) or as jobs of SLURM."""
+    slurm: SlurmSettings = field(default_factory=SlurmSettings)
+    """Of each job of SLURM."""
+    only: tuple[str, ...] = ()
+    """Do these runs alone, such as maml/seed-0, and report nothing: so that any scheduler can hand
+    them to any machine."""
 
     def __post_init__(self) -> None:
         """Check that there is something to compare."""
@@ -134,9 +143,10 @@ def stored_in(folder: Path) -> Comparison | None:
     """
     path = folder / "comparison.json"
     if not path.exists():
-        # A lock alone is what a kill in the first moment leaves behind.
+        # A lock alone is what a kill in the first moment leaves behind; runs without the file have
+        # been trained apart.
         if folder.exists() and (
-            not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())
+            not folder.is_dir() or not all(map(_may_be_ours, folder.iterdir()))
         ):
             raise RunDirectoryError(
                 f"{folder} holds something else than a comparison; name another --run-dir"
@@ -149,6 +159,12 @@ def stored_in(folder: Path) -> Comparison | None:
             return _comparison(content)
         except UserError as error:
             raise RunDirectoryError(f"{path} {problem}: {error}; {remedy}") from None
+
+
+def _may_be_ours(path: Path) -> bool:
+    """Whether a file or folder may be of a comparison: hidden, a report, or seeds of a method."""
+    seeds = [*path.glob("seed-*/config.json")] if path.is_dir() else []
+    return path.name.startswith(".") or path.stem == "comparison" or bool(seeds)
 
 
 def _comparison(content: Mapping[str, Any]) -> Comparison:

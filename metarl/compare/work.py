@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from metarl.compare.differences import differences, in_words
 from metarl.errors import LockedError, RunDirectoryError, UserError, understood
 from metarl.meta import NonFiniteLossError
 from metarl.run import Recipe, train
@@ -173,11 +174,11 @@ def check_same(job: Job) -> None:
         return
     run = RunDirectory.open(job.path)
     there, wanted = (job.script.plain(s) for s in (job.script.settings_of(run.config), job.train))
-    names = [name for name in vars(wanted) if name not in (*PLACES, "iterations")]
-    other = [name for name in names if getattr(there, name) != getattr(wanted, name)]
-    if other:
+    found = differences(there, wanted, (*PLACES, "iterations"))
+    if found:
         raise UserError(
-            f"{job.path} was trained with another {', '.join(other)}; name another --run-dir"
+            f"{job.path} was trained with another {', '.join(found)} "
+            f"({in_words(found, 'there', 'now')}); name another --run-dir"
         )
     if wanted.iterations < there.iterations:
         check_total(run, wanted.iterations)

@@ -10,6 +10,7 @@ from typing import Any
 
 import tyro
 
+from metarl.compare.executors import Unit, check_executor, launch
 from metarl.errors import UserError
 from metarl.run import Command
 from metarl.run.command_line import fail, option, parse_training
@@ -97,6 +98,7 @@ def search(searchable: Searchable, prog: str, folder: Path, arguments: Sequence[
         study = open_study(folder, *place, searchable.direction, None)
         write_report(study, folder, question_in(study.user_attrs), searchable)
         return
+    check_executor(asked.executor)
     given = [name for name, _ in by_option(arguments)]
     question = question_of(asked, given, rest, searchable.recipe.name, kept)
     plan, base = planned(searchable, question, asked, shared=place[0] is not None)
@@ -106,9 +108,27 @@ def search(searchable: Searchable, prog: str, folder: Path, arguments: Sequence[
         question.check_same(study.user_attrs[QUESTION], f"the search {place[1]}")
         own = Kept(question, without_password(place[0]), place[1])
         write_json(folder / KEPT, to_json(own, "search"))
-    study.pruner = pruner_of(asked.pruner, base.iterations, question.validations)
-    work(plan, study)
+    if asked.executor == "here":
+        study.pruner = pruner_of(asked.pruner, base.iterations, question.validations)
+        work(plan, study)
+    else:
+        hand_over(searchable, asked, arguments)
     write_report(study, folder, question, searchable)
+
+
+def hand_over(searchable: Searchable, asked: SearchSettings, arguments: Sequence[str]) -> None:
+    """Let workers elsewhere do the trials.
+
+    Raises:
+        UserError: All of them failed.
+        KeyboardInterrupt: Interrupted; see `metarl.compare.executors.launch`.
+    """
+    module = searchable.recipe.module or searchable.recipe.name
+    words = ("search", *arguments, "--executor", "here", "--workers", "1")
+    units = [Unit(module, words, f"worker {n}") for n in range(asked.workers)]
+    failed = launch(units, asked.executor, asked.slurm, asked.run_dir, asked.workers)
+    if len(failed) == len(units):
+        raise UserError("; ".join(f"{name}: {why}" for name, why in failed.items()))
 
 
 def planned(

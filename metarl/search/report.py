@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl.compare.tables import csv_of
-from metarl.runs.files import write_bytes
+from metarl.runs.files import held, write_bytes
 from metarl.search.settings import Question
-from metarl.search.trials import WHY, WORDS, Searchable
+from metarl.search.trials import PATIENCE, WHY, WORDS, Searchable
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -39,8 +39,9 @@ def write_report(study: Study, folder: Path, question: Question, searchable: Sea
     print(text.replace(table(trials, names), table(trials[:SHOWN], names)))
     if folder.exists():
         columns = ["trial", "state", "value", "iterations", *names, "why"]
-        write_bytes(folder / "search.csv", csv_of(columns, [row(trial) for trial in trials]))
-        write_bytes(folder / "search.md", text.encode() + b"\n")
+        with held(folder, patience=PATIENCE):
+            write_bytes(folder / "search.csv", csv_of(columns, [row(trial) for trial in trials]))
+            write_bytes(folder / "search.md", text.encode() + b"\n")
         print(f"written: {folder / 'search.csv'}, {folder / 'search.md'}")
 
 

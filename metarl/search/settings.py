@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
+from metarl.compare.executors import Executor, SlurmSettings
 from metarl.errors import RunDirectoryError, UserError, understood
 from metarl.runs.files import read_json, to_json
 
@@ -59,10 +60,19 @@ class SearchSettings:
     """auto, cpu, cuda, cuda:1, ..."""
     report: bool = False
     """Train nothing: print what was found, and the command that trains with it."""
+    executor: Executor = "here"
+    """here: in this process; local, slurm: --workers through submitit, in processes here or as jobs
+    of SLURM."""
+    workers: int = 1
+    """Processes or jobs that work on the search, each on one trial at a time."""
+    slurm: SlurmSettings = field(default_factory=SlurmSettings)
+    """Of each job of SLURM."""
 
     def __post_init__(self) -> None:
         """Check counts and seeds."""
-        for name in ("trials", "validations"):
+        if self.executor == "here" and self.workers > 1:
+            raise UserError(f"--workers {self.workers} needs --executor local or slurm")
+        for name in ("trials", "validations", "workers"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.tasks is not None and self.tasks < 1:

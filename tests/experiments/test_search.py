@@ -399,6 +399,22 @@ def test_two_processes_do_one_search_together(tmp_path, storage):
 
 
 @pytest.mark.slow
+def test_workers_that_an_executor_started(tmp_path, capsys):
+    search(tmp_path / "s", *LONG, "--executor", "local", "--workers", "2")
+    assert "Trials: 4 complete." in capsys.readouterr().out
+    assert sorted(table(tmp_path / "s")) == [0, 1, 2, 3]
+
+
+def test_what_workers_need_is_said_before_any_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    said = refused(capsys, tmp_path / "s", *LONG, "--executor", "slurm", "--workers", "2")
+    assert "there is no sbatch here" in said
+    said = refused(capsys, tmp_path / "s", *LONG, "--workers", "2")
+    assert "--workers 2 needs --executor local or slurm" in said
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_the_trial_of_a_process_that_was_killed_goes_on_in_another(tmp_path):
     long = ("--iterations", "400", "--checkpoint-every", "5", "--validations", "1", "--trials", "1")

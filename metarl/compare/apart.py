@@ -1,0 +1,163 @@
+"""Runs that were trained apart, perhaps on other machines, and copied into one folder.
+
+Nothing is trained: what is in ``METHOD/seed-S`` is looked at, whoever trained it. Runs of a method
+have the same settings, runs of all methods the same tasks, and all were evaluated alike, or what
+differs is said. Runs that are missing, or not evaluated as they are now, are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metarl.compare.differences import differences, in_words
+from metarl.compare.plan import Comparable
+from metarl.compare.settings import CompareSettings, Comparison
+from metarl.compare.work import PLACES
+from metarl.errors import UserError, understood
+from metarl.runs.directory import RunDirectory
+from metarl.runs.files import read_json
+
+JUDGED = ("split", "seed", "num_tasks")
+"""Entries of `summary.json` that all runs have in common."""
+
+JUDGED_ALIKE = ("episodes_per_step", "steps", "axis")
+"""Those that the runs of a method have in common."""
+
+
+class Gathered(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        comparison: What is compared.
+        settings: Settings of a run of each method.
+        reasons: Why runs that are there cannot be counted, by their names.
+    """
+
+    comparison: Comparison
+    settings: dict[str, Any]
+    reasons: dict[str, str]
+
+
+class _Found(NamedTuple):
+    name: str
+    settings: Any
+    summary: Mapping[str, Any]
+
+
+def gathered(
+    comparable: Comparable,
+    asked: CompareSettings,
+    stored: Comparison | None,
+    given: Sequence[str],
+) -> Gathered:
+    """Look at the runs in a folder.
+
+    Args:
+        comparable: The script.
+        asked: The command line.
+        stored: What the folder's `comparison.json` says; None: there is none.
+        given: Names of the options on the command line.
+
+    Raises:
+        UserError: There are no runs, or they cannot be compared.
+    """
+    folder = asked.run_dir
+    places = runs_in(folder, comparable.recipe.methods)
+    if not places:
+        raise UserError(
+            f"there is no comparison in {folder}, no run METHOD/seed-S; leave out --report-only"
+        )
+    reasons: dict[str, str] = {}
+    found: dict[str, list[_Found]] = {}
+    for (method, seed), path in places.items():
+        run = RunDirectory.open(path)
+        one = _Found(f"{method}/seed-{seed}", comparable.script.settings_of(run.config), {})
+        if one.settings.method != method:
+            raise UserError(f"{path} is a run of {one.settings.method}, not of {method}")
+        reason = not_evaluated(run)
+        if reason is None:
+            one = one._replace(summary=run.read_summary())
+        else:
+            reasons[one.name] = reason
+        found.setdefault(method, []).append(one)
+    check_alike(found)
+    env = next(iter(found.values()))[0].settings.env
+    methods = (*(stored.methods if stored else ()), *found)
+    seeds = {*(stored.seeds if stored else ()), *(seed for _, seed in places)}
+    if "methods" in given:
+        methods = (*methods, *asked.methods)
+    if "seeds" in given:
+        seeds |= set(asked.seeds)
+    base = stored or Comparison(env, tuple(found), (0,))
+    reference = asked.reference if "reference" in given else base.reference
+    return Gathered(
+        replace(
+            base,
+            env=env,
+            methods=tuple(dict.fromkeys(methods)),
+            seeds=tuple(sorted(seeds)),
+            reference=reference,
+        ),
+        {method: runs[0].settings for method, runs in found.items()},
+        reasons,
+    )
+
+
+def runs_in(folder: Path, methods: Mapping[str, Any]) -> dict[tuple[str, int], Path]:
+    """Return the run directories in a folder, by method and seed."""
+    found = {}
+    for config in sorted(folder.glob("*/seed-*/config.json")):
+        method, seed = config.parent.parent.name, config.parent.name.removeprefix("seed-")
+        if method in methods and seed.isdecimal():
+            found[method, int(seed)] = config.parent
+    order = {method: number for number, method in enumerate(methods)}
+    return dict(sorted(found.items(), key=lambda item: (order[item[0][0]], item[0][1])))
+
+
+def not_evaluated(run: RunDirectory) -> str | None:
+    """Return why a run cannot be counted, in words; None where it was evaluated at its end."""
+    command = f"evaluate {run.path}"
+    if not (run.path / "adaptation.json").exists() or not (run.path / "summary.json").exists():
+        return f"it is not evaluated: {command}"
+    path = run.path / "summary.json"
+    with understood(path, "is not a summary", "evaluate the run again"):
+        done, total = int(read_json(path)["iteration"]), int(run.config["iterations"])
+    if done != total:
+        return f"it was evaluated after {done} of {total} iterations: finish it, and {command}"
+    return None
+
+
+def check_alike(found: Mapping[str, Sequence[_Found]]) -> None:
+    """Check that runs can be compared.
+
+    Raises:
+        UserError: They cannot; the message names two runs, and in what they differ.
+    """
+    every = [one for runs in found.values() for one in runs]
+    for runs in found.values():
+        for one in runs[1:]:
+            _refuse(runs[0], one, differences(runs[0].settings, one.settings, PLACES))
+    for one in every[1:]:
+        tasks = [
+            {"env": r.settings.env, "environment": r.settings.environment} for r in (every[0], one)
+        ]
+        _refuse(every[0], one, differences(*tasks))
+    for runs, names in ((every, JUDGED), *((runs, JUDGED_ALIKE) for runs in found.values())):
+        judged = [one for one in runs if one.summary]
+        for one in judged[1:]:
+            how = [{name: r.summary.get(name) for name in names} for r in (judged[0], one)]
+            _refuse(judged[0], one, differences(*how), "were evaluated differently")
+
+
+def _refuse(
+    one: _Found,
+    other: _Found,
+    found: Mapping[str, tuple[Any, Any]],
+    what: str = "cannot be compared",
+) -> None:
+    if found:
+        words = in_words(found, f"in {one.name}", f"in {other.name}")
+        raise UserError(f"{one.name} and {other.name} {what}: {words}; take one of them away")
