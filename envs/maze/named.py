@@ -18,10 +18,10 @@ from functools import cached_property, lru_cache
 
 from ..base.tasks import TaskSet
 from .files import Picture, read_pictures
-from .layout import WALL
+from .layout import WALL, Layout
 from .tasks import MazeTask
 
-__all__ = ["NAMED_MAZES", "NamedMazes", "named_mazes"]
+__all__ = ["NAMED_MAZES", "NamedMazes", "named_layouts", "named_mazes"]
 
 # Without their border, which is closed; the names stand above the pictures.
 _INTERIORS = (
@@ -156,6 +156,11 @@ def named_mazes(*names: str) -> NamedMazes:
         called += [name] if len(goals) == 1 else [f"{name}/{n + 1}" for n in range(len(goals))]
         tasks += goals
     return NamedMazes(tuple(tasks), tuple(called))
+
+
+def named_layouts() -> frozenset[Layout]:
+    """The layouts of all named mazes; that a generator draws one of them has no chance."""
+    return frozenset(task.layout for task in named_mazes())
 
 
 @lru_cache(maxsize=1)

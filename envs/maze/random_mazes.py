@@ -36,7 +36,7 @@ from .generators import GENERATORS, make_layout
 from .identity import layout_hash
 from .ladder import ANCHORS, LayoutAnchors, layout_anchors, layout_curves
 from .levels import MazeLevels
-from .named import named_mazes
+from .named import named_layouts, named_mazes
 from .parts import split_by_layout
 from .perfect import is_perfect
 from .settings import Respawn, check_pay
@@ -241,6 +241,7 @@ class RandomMazes(MazePictures, BuiltIn):
         if self.is_file or self.mazes in SAME:
             return len(layouts & {task.layout for task in train})
         perfect = self.mazes in PERFECT and not self.loops
+        layouts -= named_layouts()  # which no generator comes upon
         return sum(train.contains(y) and not (perfect and not is_perfect(y)) for y in layouts)
 
     @property

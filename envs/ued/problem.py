@@ -20,7 +20,7 @@ from ..maze.family import MazeFamily
 from ..maze.followers import turning_actions, turning_return
 from ..maze.generators import GENERATORS
 from ..maze.identity import layout_hash
-from ..maze.named import named_mazes
+from ..maze.named import named_layouts, named_mazes
 from ..maze.random_mazes import FRACTIONS, NAMED
 from ..minigrid.drawing import MinigridPictures
 from ..minigrid.dynamics import NUM_ACTIONS
@@ -187,10 +187,13 @@ class UEDMazes(MinigridPictures, Parted):
         )
 
     def num_trained_on(self, tasks: Sequence[Any]) -> int:
-        """How many layouts of tasks training may have drawn, by their hash."""
+        """How many layouts of tasks training may have drawn, by their hash.
+
+        Of the named mazes none: no generator comes upon one of them.
+        """
         if self.is_named:
             return 0
-        layouts = {maze_of(task).layout for task in tasks}
+        layouts = {maze_of(task).layout for task in tasks} - named_layouts()
         return sum(self.train.family.contains(layout) for layout in layouts)
 
     @property
