@@ -21,11 +21,22 @@ from metarl.meta.method import GradientMethod
 from metarl.methods import method_named, methods_for
 from metarl.methods.agents import AdaptingPolicy, Agent, TrialsAgent
 from metarl.methods.learning import Learning, agent_for, learning, unread
+from metarl.methods.levels import check_named, with_curriculum
 from metarl.methods.ppo import PPOSettings
 from metarl.methods.rl2 import RL2Settings
 from metarl.methods.spaces import describe_spaces
 from metarl.rl import PolicyGradientSettings
-from metarl.run import Command, Recipe, RunSettings, Training, at_least, command, main, one_of
+from metarl.run import (
+    Command,
+    Recipe,
+    RunSettings,
+    Training,
+    at_least,
+    check_option,
+    command,
+    main,
+    one_of,
+)
 from metarl.run.adaptation import (
     EvaluateSettings,
     RenderSettings,
@@ -36,6 +47,7 @@ from metarl.run.adaptation import (
 from metarl.run.counts import Held
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
+from metarl.train.curriculum import CURRICULA, Curriculum, DomainRandomisation
 
 from .environments import ENVIRONMENTS, environment_named, problem_named
 
@@ -65,6 +77,11 @@ class TrainSettings(RunSettings):
     """Iterations per line of metrics; each line is their mean."""
     checkpoint_every: int = 50
     """Iterations between checkpoints."""
+    curriculum: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(CURRICULA) + "}")] = "dr"
+    """With --env mazes: which mazes are trained on, as in experiments.maze; scored by what
+    adaptation gained. dr: fresh ones, always."""
+    levels: Curriculum = field(default_factory=DomainRandomisation)
+    """The curriculum's settings."""
     environment: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Point)
     """The tasks."""
     agent: Annotated[Agent, tyro.conf.arg(name="")] = field(default_factory=AdaptingPolicy)
@@ -86,6 +103,7 @@ class TrainSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "meta_batch")
+        check_named(self.curriculum, self.levels)
 
     def learning(self) -> Learning:
         """Return what is learned, by whom and how.
@@ -93,15 +111,25 @@ class TrainSettings(RunSettings):
         Raises:
             UserError: The environment is no problem.
         """
-        return learning(problem_named(self.env, self.environment), self.learner, self.agent)
+        problem = problem_named(self.env, self.environment)
+        return with_curriculum(learning(problem, self.learner, self.agent), self.levels)
 
 
-def defaults(env: str = "point", method: str = "maml") -> TrainSettings:
+def defaults(
+    env: str = "point", method: str = "maml", curriculum: str | None = None
+) -> TrainSettings:
     """Return the settings of an environment, with what the method needs otherwise.
 
     Raises:
-        UserError: There is no such environment or method.
+        UserError: There is no such environment, method or curriculum.
     """
+    named = curriculum or "dr"
+    check_option("--curriculum", named, CURRICULA)
+    return replace(usual(env, method), curriculum=named, levels=CURRICULA[named]())
+
+
+def usual(env: str, method: str) -> TrainSettings:
+    """Return the settings of an environment, but for the curriculum; see `defaults`."""
     kind = method_named(method, METHODS)
     base = TrainSettings(
         env=env,
@@ -209,7 +237,8 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     prepare=prepare,
     place=place,
     methods=METHODS,
-    picks=("env", "method"),
+    picks=("env", "method", "curriculum"),
+    former={"curriculum": "dr"},
     unread=lambda settings: unread(settings.learner, settings.environment),
     beside=lambda settings: {"spaces": describe_spaces(settings.learning().problem)},
     commands={

@@ -12,6 +12,7 @@ from envs.problems import PublishedMaze
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.methods.agents import Encoder, TrialAgent
+from metarl.methods.levels import check_named
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings
 from metarl.rl import ActorCriticSettings
@@ -97,10 +98,7 @@ class TrainSettings(RunSettings):
         object.__setattr__(self, "method", method_and_core(self.method)[0])
         super().__post_init__()
         at_least(1, self, "batch_size", "hidden_size", "trial_episodes", "trial_steps")
-        if self.curriculum != self.levels.name:
-            raise UserError(
-                f"--curriculum {self.curriculum}, but the levels are those of {self.levels.name}"
-            )
+        check_named(self.curriculum, self.levels)
         if not self.is_room:
             self.environment.check_sides()
         elif self.trial_episodes > 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from metarl.evaluate.returns import AdaptationResult, evaluate_learner
 from metarl.meta import MetaLearner, Penalty
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.methods.agents import AdaptingPolicy
+from metarl.methods.gain import LevelsByGain
 from metarl.methods.learning import InTurn
+from metarl.methods.levels import LEVELS, check_curriculum, levels_of
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
     Collector,
@@ -43,6 +45,8 @@ from metarl.rl.problem import Problem
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.beginning import check_weights
+from metarl.train.besides import WithBesides
+from metarl.train.curriculum import Curriculum, DomainRandomisation
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer, load_learner
 
@@ -51,6 +55,9 @@ STREAMS = ("init", "tasks", "episodes")
 
 TEST_STREAMS = ("test_tasks", "test_episodes")
 """Streams of evaluation: after those of training, so that none is shared, whatever the seed."""
+
+ALL_STREAMS = (*STREAMS, *TEST_STREAMS, "film")
+"""Those, and that of films."""
 
 USUAL_STEPS = 3
 """Steps of adaptation to be measured by, usually."""
@@ -66,11 +73,13 @@ class GradientLearning(InTurn):
         problem: What is learned.
         method: The learner's settings.
         agent: The policy, its episodes and their loss.
+        curriculum: Which tasks are trained on; scores are of what adaptation gained.
     """
 
     problem: Problem
     method: GradientMethod
     agent: AdaptingPolicy
+    curriculum: Curriculum = field(default_factory=DomainRandomisation)
 
     def check(self, device: str, meta_batch: int, init_from: Path | None = None) -> None:
         """Check that all can be made, and that the method reads what it is given.
@@ -104,6 +113,7 @@ class GradientLearning(InTurn):
                 f"{self.agent.core} has none: take --core warp, or none, a perceptron with warp "
                 "layers"
             )
+        check_curriculum(self.curriculum, self.problem, meta_batch)
         learner = self.learner(self.policy(), torch.Generator(), resolve_device(device))
         check_weights(init_from, learner.params)
 
@@ -117,12 +127,20 @@ class GradientLearning(InTurn):
         episodes, train = Episodes(self.problem, policy, self.agent, device), self.problem.train
         penalty = start_penalty(policy, self.agent.loss.start_entropy_coef)
 
+        curriculum: LevelsByGain | None = None
+        if self.curriculum.samples:
+            streams[LEVELS] = spawn_generators(run.seed, (*ALL_STREAMS, LEVELS), device)[LEVELS]
+            sampler = self.curriculum.sampler(levels_of(self.problem), streams[LEVELS])
+            curriculum = LevelsByGain(sampler, trainer, episodes, self.problem.has_goal)
+
         def iterate() -> Mapping[str, Tensor]:
+            if curriculum is not None:
+                return curriculum.step(meta_batch, streams["episodes"], penalty)
             batch = train.sample(meta_batch, streams["tasks"])
             return trainer.step(episodes.of(batch, streams["episodes"]), penalty)
 
         return MetaTraining(
-            trainer,
+            trainer if curriculum is None else WithBesides(trainer, {LEVELS: curriculum}),
             iterate,
             [run],
             [streams],
@@ -222,11 +240,11 @@ class Episodes:
         one = problem.make_env(1, [torch.Generator(device)], device)
         self._numbers = getattr(one, "task_tensor", tuple)  # [N, D], where environments take them
 
-    def of(self, tasks: Sequence[Any], generator: torch.Generator) -> PolicyGradientTasks:
+    def of(self, tasks: Sequence[Any] | Tensor, generator: torch.Generator) -> PolicyGradientTasks:
         """N tasks to adapt to, divisible; what a task draws does not depend on its company.
 
         Args:
-            tasks: N tasks.
+            tasks: N tasks, or their numbers ``[N, D]``.
             generator: Draws two seeds per task: of its policy's noise and of its environments.
         """
         size = (2, len(tasks))
@@ -241,7 +259,7 @@ class Episodes:
             noise,
             self.problem.horizon,
             num_episodes=self.num_episodes,
-            tasks=self._numbers(tasks),
+            tasks=tasks if isinstance(tasks, Tensor) else self._numbers(tasks),
             dynamics=dynamics,
         )
         return PolicyGradientTasks(collector, self.loss)
@@ -286,8 +304,7 @@ class GradientAdapter:
 
     def film(self, task: Any, steps: int, seed: int, *, greedy: bool) -> list[Scene]:
         """Play an episode with the weights before adaptation and after each step."""
-        names = (*STREAMS, *TEST_STREAMS, "film")
-        streams = spawn_generators(seed, names, self.device)
+        streams = spawn_generators(seed, ALL_STREAMS, self.device)
         weights = self.adapted_weights(task, steps, streams["test_episodes"])
         agent = PolicyAgent(self.policy, weights, streams["film"], greedy=greedy)
         return play_stages(self.learning.problem, task, agent, steps + 1, seed, self.device)

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from metarl.errors import UserError
 from metarl.evaluate.adapter import Loaded, Measurement
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
+from metarl.methods.levels import LEVELS, check_curriculum, levels_of
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.methods.staged_trials import StagedTrials, check_captured
 from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter, episode_metrics
@@ -43,15 +44,14 @@ from metarl.rl.stages import stages_of
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.beginning import check_weights
-from metarl.train.curriculum import Curriculum, DomainRandomisation, LevelSource, SideBySide
-from metarl.train.loop import Learner, LoopSettings, MetaTraining
+from metarl.train.besides import WithBesides
+from metarl.train.curriculum import Curriculum, DomainRandomisation, SideBySide
+from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer
 
 SHUFFLES = "shuffles"
-"""Random stream that deals the trials of a batch out to minibatches, where there are any."""
-
-LEVELS = "levels"
-"""Random stream of a curriculum's levels and choices; last, where there is one."""
+"""Random stream that deals the trials of a batch out to minibatches, where there are any; behind it
+comes that of a curriculum."""
 
 
 @dataclass(frozen=True)
@@ -120,33 +120,13 @@ class RecurrentLearning(OnTrials):
         Raises:
             UserError: It cannot.
         """
-        if not self.curriculum.samples:
-            return
-        asked = f"--curriculum {self.curriculum.name}"
-        if len(stages_of(self.problem)) > 1:
-            raise UserError(f"{asked} chooses among mazes of one size: drop --size-schedule")
-        if self.agent.loss.published_baseline or self.agent.loss.published_returns:
-            raise UserError(f"{asked} scores mazes by what a critic expects: drop published faults")
-        try:
-            source = self._levels
-            self.curriculum.sampler(source, torch.Generator()).sample(batch_size)
-        except ValueError as error:
-            raise UserError(f"{asked}: {error}") from error
-
-    @property
-    def _levels(self) -> LevelSource:
-        """Tasks of training as numbers.
-
-        Raises:
-            UserError: The problem has none.
-        """
-        levels: LevelSource | None = getattr(self.problem, "levels", None)
-        if levels is None:
+        check_curriculum(self.curriculum, self.problem, batch_size)
+        published = self.agent.loss.published_baseline or self.agent.loss.published_returns
+        if self.curriculum.samples and published:
             raise UserError(
-                f"--curriculum {self.curriculum.name} chooses among random mazes, and "
-                f"{self.problem.name} has no levels to choose among: take --mazes dfs, say"
+                f"--curriculum {self.curriculum.name} scores mazes by what a critic expects: drop "
+                "published faults"
             )
-        return levels
 
     def train(
         self,
@@ -216,7 +196,9 @@ class RecurrentLearning(OnTrials):
         trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
         stages = self._staged(policy, streams, batch_size, place)
         curricula = (
-            SideBySide([self.curriculum.sampler(self._levels, s[LEVELS]) for s in streams])
+            SideBySide(
+                [self.curriculum.sampler(levels_of(self.problem), s[LEVELS]) for s in streams]
+            )
             if chosen
             else None
         )
@@ -355,41 +337,3 @@ def _captured(
     """
     require_cuda(device)
     return partial(Captured, generators=[s[name] for s in streams for name in dict.fromkeys(names)])
-
-
-class Beside(Protocol):
-    """What is kept of every agent beside its weights."""
-
-    def agent_state(self, index: int) -> dict[str, Any]:
-        """Everything that is known of agent ``index``."""
-
-    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Take up where `agent_state` of every agent left off."""
-
-
-class WithBesides:
-    """Agents, and what is saved with them: sizes of their returns, the levels they train on."""
-
-    def __init__(self, agents: Learner, besides: Mapping[str, Beside]) -> None:
-        """Keep both.
-
-        Args:
-            agents: The trainer.
-            besides: What is kept beside it, by its name in a checkpoint.
-        """
-        self._agents, self._besides = agents, besides
-
-    def set_learning_rate_factor(self, factor: float) -> None:
-        """Scale the learning rates."""
-        self._agents.set_learning_rate_factor(factor)
-
-    def agent_state(self, index: int) -> dict[str, Any]:
-        """Everything agent ``index`` needs to go on."""
-        besides = {name: one.agent_state(index) for name, one in self._besides.items()}
-        return {**self._agents.agent_state(index), **besides}
-
-    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Take up where every agent left off."""
-        self._agents.load_agent_states(states)
-        for name, one in self._besides.items():
-            one.load_agent_states([state[name] for state in states])

@@ -104,6 +104,9 @@ class OneProcess:
 class Trainer:
     """A learner and the optimisers that step on its gradient, as `MetaTraining` drives them.
 
+    Attributes:
+        measured: Metrics of the last gradient, as the learner says them: one per task, or agent.
+
     Args:
         learner: Whose parameters are learned, in place.
         settings: Settings of their steps.
@@ -123,6 +126,7 @@ class Trainer:
         self.learner, self.settings = learner, settings
         self.processes = processes or OneProcess()
         self._stacked = learner.num_agents is not None
+        self.measured: Metrics = {}
         self.skips = Skips(learner.num_agents or 1, max_skipped)
         self.optimisers = {
             side: StackedOptimiser(
@@ -157,6 +161,7 @@ class Trainer:
         skips: Tensor | None = None  # bool [agents]
         gradients = self._gradients(tasks, penalty)
         for metrics in gradients:
+            self.measured = metrics
             found, skips = self._complete(metrics, skips)
             everyone_skips = skips is not None and bool(skips.all())
             self._step(skips)

@@ -1,0 +1,101 @@
+"""Curricula for learners that adapt by gradient steps: levels are scored by what adaptation gained.
+
+To a sampler the return after adaptation is what was earned, and the return before it what was
+expected: so `max_mc` is the highest return that was ever reached less what is earned without
+adaptation, and `positive_value` what adaptation gained, if anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from metarl.evaluate.returns import evaluate_learner
+from metarl.meta import MetaLearner, Penalty
+from metarl.rl import PolicyGradientTasks
+from metarl.rl.problem import Goal
+from metarl.train.curriculum import Outcome, TaskSampler
+from metarl.train.trainer import Trainer
+
+
+class MetaBatches(Protocol):
+    """Makes meta-batches of tasks."""
+
+    def of(self, tasks: Tensor, generator: torch.Generator) -> PolicyGradientTasks:
+        """N tasks, given by their numbers ``[N, D]``."""
+
+
+class LevelsByGain:
+    """One learner whose tasks a curriculum chooses."""
+
+    def __init__(
+        self, sampler: TaskSampler, trainer: Trainer, episodes: MetaBatches, has_goal: Goal
+    ) -> None:
+        """Keep all four.
+
+        Args:
+            sampler: Chooses the tasks.
+            trainer: Learns from them; of one learner.
+            episodes: Makes meta-batches of them.
+            has_goal: When an episode succeeds.
+        """
+        assert isinstance(trainer.learner, MetaLearner)
+        self._learner: MetaLearner = trainer.learner
+        self._sampler, self._trainer = sampler, trainer
+        self._episodes, self._has_goal = episodes, has_goal
+
+    def step(
+        self, meta_batch: int, generator: torch.Generator, penalty: Penalty | None
+    ) -> dict[str, Tensor]:
+        """Learn from the next meta-batch, or only adapt to it, as the curriculum says.
+
+        Args:
+            meta_batch: Tasks, N.
+            generator: Draws what the tasks draw.
+            penalty: A term of the meta-objective beside the learner's own.
+
+        Returns:
+            Metrics ``[1]``.
+        """
+        offer = self._sampler.sample(meta_batch)
+        tasks = self._episodes.of(offer.levels, generator)
+        if offer.learn:
+            metrics = self._trainer.step(tasks, penalty)
+            after = self._trainer.measured["return"]
+            before = self._trainer.measured.get("return_before", torch.zeros_like(after))
+        else:
+            before, after = self._adapted(tasks)
+            metrics = {"return_before": before.mean(0, keepdim=True)}
+            metrics["return"] = after.mean(0, keepdim=True)
+        solved = (after > 0).to(after.dtype)
+        outcome = Outcome(after, solved, before, (after - before).clamp(min=0))
+        self._sampler.update(offer, outcome)
+        like = after.new_tensor
+        found = {name: like([value]) for name, value in self._sampler.measured().items()}
+        return metrics | found | {f"return_{offer.kind}": after.mean(0, keepdim=True)}
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything the sampler needs to go on."""
+        return self._sampler.state_dict()
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where `agent_state` left off."""
+        (state,) = states
+        self._sampler.load_state_dict(state)
+
+    def _adapted(self, tasks: PolicyGradientTasks) -> tuple[Tensor, Tensor]:
+        """Returns before and after adaptation, means over episodes, ``[N]`` each."""
+        learner = self._learner
+        found = evaluate_learner(
+            learner,
+            tasks,
+            learner.num_steps,
+            has_goal=self._has_goal,
+            chunk_size=learner.execution.stacked,
+        )
+        returns = torch.as_tensor(found.returns.mean(-1), dtype=torch.float32)  # [N, K + 1]
+        returns = returns.to(next(iter(learner.params.values())).device)
+        return returns[:, 0], returns[:, -1]
