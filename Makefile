@@ -101,7 +101,7 @@ bench: $(READY) ## measure the speed on this machine
 
 docs: $(READY) ## build the documentation into site/ (needs no network)
 	@echo "==> Documentation"
-	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 	@echo "Done: open site/index.html"
 
 clean: ## remove caches and build products (keeps runs/ and .venv/)

@@ -46,8 +46,8 @@ PACKAGES = {
 UP_TO_BENCHMARKS = re.compile(r"\]\(\.\./((?:\.\./)*benchmarks/)")
 """A link from a page of `docs/` to `benchmarks/`, which on the site stands beside those pages."""
 
-TO_CODE = re.compile(r"\[([^\]]*)\]\(\.\./\.\./[^)]*\.py\)")
-"""A link from a page of results to code, which is not on the site."""
+OFF_THE_SITE = re.compile(r"\[([^\]]*)\]\(\.\./\.\./(?:envs|experiments|metarl)/[^)]*\)")
+"""A link from a page of results to code or to an agent, which are not on the site."""
 
 TO_FOLDER = re.compile(r"\]\(\.\./(\w+)/?\)")
 """A link from a page of results to the folder of another."""
@@ -81,7 +81,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Turn links that are written for the repository into ones of the site."""
     if not page.file.src_uri.startswith(f"{BENCHMARKS}/"):
         return UP_TO_BENCHMARKS.sub(r"](\1", markdown)
-    return TO_FOLDER.sub(r"](../\1/README.md)", TO_CODE.sub(r"\1", markdown))
+    return TO_FOLDER.sub(r"](../\1/README.md)", OFF_THE_SITE.sub(r"\1", markdown))
 
 
 def _result_pages() -> list[Path]:

@@ -34,8 +34,8 @@ class MDPTask(PlainTask):
     """One Markov decision process with S states and A actions. Episodes start in state 0.
 
     Args:
-        transitions: [S][A][S], probabilities of the next state, rounded to float32.
-        reward_means: [S][A], means of the rewards, rounded to float32.
+        transitions: ``[S][A][S]``, probabilities of the next state, rounded to float32.
+        reward_means: ``[S][A]``, means of the rewards, rounded to float32.
 
     Raises:
         ValueError: If the shapes do not fit, or something is no probability or not finite.

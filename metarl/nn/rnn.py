@@ -71,7 +71,7 @@ class RNN(FusedCore):
     def step_backward(
         self, weights: Weights, after: State, slot: Any, d: Any, before: Tensor | None
     ) -> State:
-        """Go back from h' = tanh(z) to z = [W_ih, W_hh] [x, h] + b, and on to h."""
+        """Go back from h' = tanh(z) to z = W_ih x + W_hh h + b, and on to h."""
         # dz = dh' (1 - h'^2)
         dz = tanh_backward(after[0], slot.h, d.z)
         if before is None:

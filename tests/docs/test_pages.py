@@ -1,16 +1,19 @@
-"""The pages of the documentation: their code runs, their links lead somewhere, all are in the menu.
-
-The whole is built by `make docs`; nothing here needs MkDocs.
-"""
+"""Pages of the documentation: their code runs, their links lead somewhere, all are in the menu."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from docs.included import included
+from envs.families import FAMILIES
+from metarl.methods import METHODS
 from tests.markdown import anchors, code_blocks, links
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +28,16 @@ FEWER: dict[str, dict[str, str]] = {
     "extending.md": {"range(100)": "range(3)"},
 }
 """By page: numbers that are smaller in the test, as they stand on the page and in the test."""
+
+OF_METHODS = {
+    r"range\(\d{2,}\)": "range(2)",
+    r"iterations=\d+": "iterations=1",
+    r"meta_batch=\d+": "meta_batch=2",
+    r"tasks=\d+": "tasks=2",
+    r"horizon=\d+": "horizon=4",
+    r"METHODS\[\"ppo\"\]\(": 'METHODS["ppo"](num_epochs=1, ',
+}
+"""The same for pages of methods, as regular expressions."""
 
 SLOW: set[str] = set()
 """Pages whose code takes more than a few seconds."""
@@ -51,6 +64,8 @@ def test_the_code_of_a_page_runs(
     for many, few in FEWER.get(name(page), {}).items():
         assert any(many in block for block in blocks), many
         blocks = [block.replace(many, few) for block in blocks]
+    for many, few in OF_METHODS.items() if name(page).startswith("methods/") else ():
+        blocks = [re.sub(many, few, block) for block in blocks]
     names: dict[str, object] = {"__name__": "page"}
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"{name(page)}, block {number}", "exec", dont_inherit=True), names)
@@ -67,7 +82,8 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert made or target.is_file(), f"{name(page)}: {link}"
         if heading and not made:
-            assert heading in anchors(target.read_text("utf-8")), f"{name(page)}: {link}"
+            there = included(target.read_text("utf-8"))
+            assert heading in anchors(there), f"{name(page)}: {link}"
 
 
 def test_every_page_is_in_the_menu() -> None:
@@ -91,3 +107,53 @@ def test_pages_load_nothing_from_the_network() -> None:
     settings = (ROOT / "mkdocs.yml").read_text("utf-8")
     assert "font: false" in settings
     assert not re.findall(r"extra_(?:css|javascript)|https?://", settings)
+
+
+def test_every_family_has_a_page_with_its_picture() -> None:
+    for folder, kind in FAMILIES.items():
+        page = {"maze": "mazes", "grid_navi": "grid-navi"}.get(folder, folder)
+        text = (DOCS / "environments" / f"{page}.md").read_text("utf-8")
+        assert f"../images/{folder}.png" in text
+        assert f'"metarl/{kind}-v0"' in text
+        assert f"<!-- docstring: envs.{folder}.env.{kind}Env -->" in text
+
+
+def test_every_method_is_on_a_page_of_its_own_or_of_its_kind() -> None:
+    """With its equations, what moves when, when to take it, a command and a block of Python."""
+    listed = (DOCS / "methods/index.md").read_text("utf-8")
+    pages = {link.partition("#")[0] for link in links(listed) if "/" not in link.partition("#")[0]}
+    assert all(f"`{method}`" in listed for method in METHODS)
+    for page in pages:
+        text = (DOCS / "methods" / page).read_text("utf-8")
+        for heading in ("## Equations", "## What moves when", "## When to take it"):
+            assert heading in text, page
+        assert "$$" in text
+        assert code_blocks(text, "sh")
+        assert code_blocks(text, "python")
+    commands = "".join((DOCS / "methods" / page).read_text("utf-8") for page in pages)
+    kinds = {"warp-reptile", "warp-maml"}  # take the command of warp-leap
+    assert all(re.search(rf"--method {method}\b", commands) for method in set(METHODS) - kinds)
+
+
+def test_what_is_included_is_there() -> None:
+    """Docstrings and tables; a comment that nothing understands would vanish."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert "<!--" not in included(text), page
+
+
+@pytest.mark.slow
+def test_the_site_is_built_strictly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    formulas = (tmp_path / "methods/maml.html").read_text("utf-8")
+    assert formulas.count("<math") > 5
+    assert "arithmatex" not in formulas

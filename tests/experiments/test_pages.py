@@ -1,4 +1,4 @@
-"""The commands on the README and on the pages of results are ones that the scripts take."""
+"""The commands on the README, in the documentation and on pages of results are taken by scripts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tyro
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "benchmarks").glob("*/*.md"))
+DOCS = sorted(path for path in (ROOT / "docs").rglob("*.md") if "```sh" in path.read_text("utf-8"))
 PRINTED = 'python() { for word in "$@"; do printf "%q " "$word"; done; printf "\\n"; }\n'
 """What the shell does for ``python ARGUMENTS``: one line, quoted."""
 
@@ -66,6 +67,19 @@ def take(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_readme_s_commands_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = commands(ROOT / "README.md", tmp_path)
     assert len(found) >= 18  # nothing went missing on the way
+    for words in found:
+        take(words, monkeypatch)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_documentation_s_commands_are_taken(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the files that the pages' Python has written before."""
+    found = commands(page, tmp_path)
+    (tmp_path / "mine.txt").write_text("#####\n#S.G#\n#####\n")
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    monkeypatch.chdir(tmp_path)
     for words in found:
         take(words, monkeypatch)
 
