@@ -33,6 +33,7 @@ PACKAGES = {
         "train",
         "evaluate",
         "compare",
+        "search",
         "stats",
         "plots",
         "runs",
