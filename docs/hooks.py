@@ -20,29 +20,14 @@ BENCHMARKS = "benchmarks"
 SHOWN = {".md", ".png", ".gif", ".csv"}
 """Endings of the files of `benchmarks/` that pages show or link to."""
 
-PACKAGES = {
-    "metarl": (
-        "modules",
-        "experiment",
-        "methods",
-        "meta",
-        "rl",
-        "supervised",
-        "core",
-        "nn",
-        "train",
-        "evaluate",
-        "compare",
-        "search",
-        "stats",
-        "plots",
-        "runs",
-        "sb3",
-        "zoo",
-    ),
+FIRST = {
+    "metarl": ("modules", "experiment", "methods", "meta", "rl", "supervised", "core", "nn"),
     "envs": ("maze", "minigrid", "bandit", "mdp", "grid_navi", "point", "wrappers", "base"),
 }
-"""What the API reference describes: packages, and modules that are their own."""
+"""What the API reference begins with; the other packages follow by name."""
+
+INNER = {"native", "run"}
+"""Packages that serve the kernels and the command line, and are not described."""
 
 UP_TO_BENCHMARKS = re.compile(r"\]\(\.\./((?:\.\./)*benchmarks/)")
 """A link from a page of `docs/` to `benchmarks/`, which on the site stands beside those pages."""
@@ -57,11 +42,7 @@ TO_FOLDER = re.compile(r"\]\(\.\./(\w+)/?\)")
 def on_config(config: Any) -> Any:
     """Append results and API reference to the navigation."""
     results = [{_title(page): _uri(page)} for page in _result_pages()]
-    reference = [
-        {f"{top}.{name}": f"api/{top}.{name}.md"}
-        for top, names in PACKAGES.items()
-        for name in names
-    ]
+    reference = [{f"{top}.{name}": f"api/{top}.{name}.md"} for top, name in described()]
     config.nav = [*config.nav, {"Results": results}, {"API reference": reference}]
     return config
 
@@ -71,11 +52,19 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted((ROOT / BENCHMARKS).glob("*/*")):
         if path.suffix in SHOWN:
             files.append(File.generated(config, _uri(path), abs_src_path=str(path)))
-    for top, names in PACKAGES.items():
-        for name in names:
-            content = "\n\n".join([f"# `{top}.{name}`", *_members(top, name)]) + "\n"
-            files.append(File.generated(config, f"api/{top}.{name}.md", content=content))
+    for top, name in described():
+        content = "\n\n".join([f"# `{top}.{name}`", *_members(top, name)]) + "\n"
+        files.append(File.generated(config, f"api/{top}.{name}.md", content=content))
     return files
+
+
+def described() -> list[tuple[str, str]]:
+    """What has a page of the API reference: top-level package, and package or module in it."""
+    found = []
+    for top, first in FIRST.items():
+        there = {path.parent.name for path in (ROOT / top).glob("*/__init__.py")}
+        found += [(top, name) for name in (*first, *sorted(there - INNER - set(first)))]
+    return found
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:

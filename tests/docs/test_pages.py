@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from docs.hooks import INNER, described
 from docs.included import included
 from envs.families import FAMILIES
 from metarl.methods import METHODS
@@ -95,12 +96,13 @@ def test_every_page_is_in_the_menu() -> None:
 
 def test_every_public_package_is_in_the_reference() -> None:
     """But those that serve the command line and the kernels."""
-    hooks = (DOCS / "hooks.py").read_text("utf-8")
-    inner = {"native", "run"}
+    assert {"native", "run"} == INNER
+    names = described()
+    assert len(names) == len(set(names))
     for top in ("metarl", "envs"):
         for package in (ROOT / top).glob("*/__init__.py"):
-            if package.parent.name not in inner:
-                assert f'"{package.parent.name}"' in hooks, package.parent
+            name = package.parent.name
+            assert ((top, name) in names) == (name not in INNER)
 
 
 def test_pages_load_nothing_from_the_network() -> None:
