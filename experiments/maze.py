@@ -27,6 +27,7 @@ from metarl.run.command_line import parse
 from metarl.runs.directory import RunDirectory
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
+from metarl.train.distributed import refuse_several
 
 from .environments import UED
 from .maze_settings import METHODS, ROOM, TrainSettings, defaults
@@ -44,6 +45,7 @@ QUICK_SIZE = 13
 def prepare(settings: TrainSettings) -> Training:
     """Make everything once, and return the training."""
     if settings.cuda_graph:
+        refuse_several("--cuda-graph")
         require_cuda(resolve_device(settings.device))
     what = settings.trained()
     if settings.resume is None:  # a run of an earlier version may be more than there is now

@@ -49,6 +49,10 @@ class DeviceError(UserError):
     """A device was asked for that this machine or this torch does not have."""
 
 
+class ProcessLostError(Exception):
+    """Another process of the same job has ended or hangs: this one cannot go on alone."""
+
+
 class NonFiniteLossError(ArithmeticError):
     """A loss or gradient became NaN or infinite.
 

@@ -46,7 +46,9 @@ from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.runs.files import held, to_json
 from metarl.runs.loggers import USUAL, LoggerName, check_loggers
+from metarl.runs.seen import seen_by_all
 from metarl.supervised.problem import SupervisedProblem
+from metarl.train.distributed import job
 from metarl.train.loop import LoopSettings
 
 RECIPE = "metarl.experiment"
@@ -168,18 +170,14 @@ class Experiment:
         native_mode()  # an environment that asks for what is no mode is named before any work
         check_loggers(self.log)
         what = self._trainable()
-        what.check(self.device, self.meta_batch)
-        runs = create_runs(
-            place,
-            seeds,
-            self.config(),
-            device=resolve_device(self.device),
-            recipe=RECIPE,
-            **self._beside(),
-        )
-        self._may_film(runs)
-        what.train(runs, self.loop(), self.meta_batch, self.device, resume_to=None)
-        return runs
+        with job(self.device):
+            what.check(self.device, self.meta_batch)
+            device, beside = resolve_device(self.device), {"recipe": RECIPE, **self._beside()}
+            make = partial(create_runs, place, seeds, self.config(), device=device, **beside)
+            _, runs = seen_by_all(lambda: (None, make()))
+            self._may_film(runs)
+            what.train(runs, self.loop(), self.meta_batch, self.device, resume_to=None)
+            return runs
 
     def resume(self, place: Path | str) -> list[RunDirectory]:
         """Go on where runs stopped, up to ``iterations`` in all.
@@ -190,6 +188,16 @@ class Experiment:
         Raises:
             UserError: The runs have other settings or more iterations, or are damaged.
         """
+        check_loggers(self.log)
+        with job(self.device):
+            native, runs = seen_by_all(lambda: self._to_resume(place))
+            loop, what = replace(self.loop(), native=native), self._trainable()
+            self._may_film(runs)
+            what.train(runs, loop, self.meta_batch, self.device, resume_to=self.iterations)
+            return runs
+
+    def _to_resume(self, place: Path | str) -> tuple[Mode, list[RunDirectory]]:
+        """Runs that can go on, and with which kernels; the errors are those of `resume`."""
         runs = find_runs(place)
         for run in runs:
             self.check_same(run)
@@ -197,11 +205,7 @@ class Experiment:
         native = "off" if self.native == "off" else resume.kept_mode(runs)
         for run in runs:
             resume.check_kernels(run, native)
-        check_loggers(self.log)
-        loop = replace(self.loop(), native=native)
-        self._may_film(runs)
-        self._trainable().train(runs, loop, self.meta_batch, self.device, resume_to=self.iterations)
-        return runs
+        return native, runs
 
     def check_same(self, run: RunDirectory) -> None:
         """Check that a run is of this experiment, but for its iterations.

@@ -9,7 +9,7 @@ an episode repeatable to the bit, on another device or in the single twin.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +18,25 @@ from .arrays import as_tensor
 from .checks import check_seeds, torch_seed
 from .tasks import NumberSource
 
-__all__ = ["GeneratorBlocks", "Generators", "StepRandomness"]
+__all__ = ["GeneratorBlocks", "Generators", "Share", "StepRandomness"]
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 """One generator, several, or None for an own one with a random seed."""
 
 MAX_DRAWS = 2**22
 """Numbers one generator draws at once for the steps to come, at most (32 MiB of int64)."""
+
+
+class Share(NamedTuple):
+    """Which environments of each generator are here, where others are in other processes.
+
+    Attributes:
+        whole: Number of all environments of a generator.
+        start: Number of the first one that is here.
+    """
+
+    whole: int
+    start: int
 
 
 class GeneratorBlocks:
@@ -34,10 +46,12 @@ class GeneratorBlocks:
         generator: One generator, several, or None for an own one with a random seed.
         num_envs: Number of environments, B; a multiple of the number of generators.
         device: Device of the draws and of the generators.
+        share: Which environments of each generator these are: what all of them draw is drawn, and
+            what is theirs of it is taken. None: they are all.
 
     Raises:
-        ValueError: If they cannot be shared equally, a generator is on another device, or torch
-            has no such device.
+        ValueError: If they cannot be shared equally, a generator is on another device, torch has
+            no such device, or there are more of them than `share` says.
     """
 
     def __init__(
@@ -45,6 +59,7 @@ class GeneratorBlocks:
         generator: torch.Generator | Sequence[torch.Generator] | None,
         num_envs: int,
         device: torch.device,
+        share: Share | None = None,
     ) -> None:
         self._own = generator is None
         if generator is None:
@@ -66,6 +81,23 @@ class GeneratorBlocks:
                     f"with torch.Generator({str(device)!r})"
                 )
         self.block_size = num_envs // len(self.generators)
+        self.share = share
+        if share and not 0 <= share.start <= share.whole - self.block_size:
+            raise ValueError(
+                f"{self.block_size} environments from number {share.start} on are not among "
+                f"{share.whole}"
+            )
+
+    @property
+    def _drawn(self) -> int:
+        """Environments for which a generator draws."""
+        return self.share.whole if self.share else self.block_size
+
+    @property
+    def _here(self) -> slice:
+        """Those of them that are here."""
+        start = self.share.start if self.share else 0
+        return slice(start, start + self.block_size)
 
     def seed(self, seed: int | Sequence[int | None]) -> None:
         """Seeds generator g with ``seed + g``, or with entry g (None leaves it as it is).
@@ -90,9 +122,9 @@ class GeneratorBlocks:
 
     def tasks(self, source: NumberSource) -> tuple[torch.Tensor, ...]:
         """The arrays of B tasks drawn from `source`, [B, ...] each."""
-        drawn = [
-            source.draw(self.block_size, generator, self.device) for generator in self.generators
-        ]
+        drawn = [source.draw(self._drawn, generator, self.device) for generator in self.generators]
+        if self.share:
+            drawn = [tuple(array[self._here] for array in arrays) for arrays in drawn]
         if len(drawn) == 1:
             return drawn[0]
         return tuple(torch.cat(column) for column in zip(*drawn, strict=True))
@@ -134,8 +166,10 @@ class GeneratorBlocks:
         max_steps: int,
     ) -> torch.Tensor:
         """[T', B] from `draw`, which takes a shape and a generator."""
-        num_steps = min(max_steps, max(1, MAX_DRAWS // self.block_size))
-        drawn = [draw((num_steps, self.block_size), generator) for generator in self.generators]
+        num_steps = min(max_steps, max(1, MAX_DRAWS // self._drawn))
+        drawn = [draw((num_steps, self._drawn), generator) for generator in self.generators]
+        if self.share:
+            drawn = [numbers[:, self._here] for numbers in drawn]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn, dim=1)
 
 

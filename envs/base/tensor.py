@@ -38,7 +38,7 @@ from .checks import as_actions, check_horizon, check_options, whole_number
 from .clock import OneClock
 from .numbers import TaskNumbers
 from .own_time import OwnTime
-from .randomness import GeneratorBlocks, Generators, StepRandomness
+from .randomness import GeneratorBlocks, Generators, Share, StepRandomness
 from .tasks import Task, TaskSource, Tensors, check_task_type
 
 __all__ = ["TensorEnv"]
@@ -312,6 +312,23 @@ class TensorEnv(OneClock, OwnTime, TensorProgram, VectorEnv[Any, Any, Any], Gene
             ValueError: If they cannot be shared equally or are on another device.
         """
         self._generators = GeneratorBlocks(generator, self.num_envs, self.device)
+        self._random.generators = self._generators
+
+    def use_share(self, whole: int, start: int) -> None:
+        """Draws as a part of more environments, from the next reset on: the others are elsewhere.
+
+        Every generator draws for all its environments, so that what is drawn does not depend on
+        where they are.
+
+        Args:
+            whole: Number of all environments of a generator.
+            start: Number of the first one that is here.
+
+        Raises:
+            ValueError: If these are not among them.
+        """
+        own, share = self._generators.generators, Share(whole, start)
+        self._generators = GeneratorBlocks(own, self.num_envs, self.device, share)
         self._random.generators = self._generators
 
     # What is asked of a reset ---------------------------------------------------------------

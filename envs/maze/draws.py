@@ -89,6 +89,11 @@ class DrawnAhead:
 
     def take(self, where: torch.Tensor, blocks: GeneratorBlocks, old: Tensors) -> Tensors:
         """The arrays `old`, [B, ...] each, with fresh tasks `where`, bool [B]. Waits for it."""
+        if blocks.share:  # how many were drawn before depends on mazes that are elsewhere
+            raise ValueError(
+                "mazes that restart in their own time draw fresh ones as they need them: they "
+                "cannot be a share of more (`use_share`)"
+            )
         counts = where.view(len(blocks.generators), -1).sum(1).tolist()
         if not any(counts):
             return old

@@ -58,6 +58,10 @@ class TensorWrapper(TensorProgram, VectorWrapper[Any, Any, Any, Any, Any]):
         """Draws by other generators from the next reset on."""
         self._base.use_generators(generator)
 
+    def use_share(self, whole: int, start: int) -> None:
+        """Draws as a part of more environments, from the next reset on."""
+        self._base.use_share(whole, start)
+
     def _one_horizon(self, given: int | None) -> int:
         """The horizon of `env`, which `given` may say again.
 

@@ -142,6 +142,11 @@ class MetaLearner(ABC):
                 f"{type(self).__name__} cannot be compiled: leave out `compile` (--compile)"
             )
 
+    def to(self, dtype: torch.dtype) -> None:
+        """Give the meta-parameters another precision, before an optimiser or a graph has them."""
+        self.params = {n: p.detach().to(dtype).requires_grad_() for n, p in self.params.items()}
+        self.frozen = {n: p.to(dtype) for n, p in self.frozen.items()}
+
     @property
     def fast(self) -> dict[str, Tensor]:
         """Parameters where adaptation begins, unstacked; the frozen too, by the model's names."""
@@ -179,6 +184,11 @@ class MetaLearner(ABC):
         It was survived: a run's metrics say how often it happens.
         """
         return {}
+
+    @property
+    def shareable(self) -> bool:
+        """Whether processes may share a meta-batch: what each learns is added up."""
+        return True
 
     @property
     def sides(self) -> dict[str, list[str]]:

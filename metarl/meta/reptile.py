@@ -74,6 +74,11 @@ class Reptile(TaskwiseLearner):
             raise ValueError(f"scale must be finite and above 0, got {scale}")
         self.schedule, self.scale = schedule, scale
 
+    @property
+    def shareable(self) -> bool:
+        """Whether processes may share a meta-batch: not one task after the other."""
+        return self.schedule == "batch"
+
     def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Once for all tasks, or (serial) once for each, which they must be divisible for."""
         if self.schedule == "batch":

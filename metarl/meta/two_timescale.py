@@ -102,6 +102,7 @@ class TwoTimescale:
     """
 
     incidents: ClassVar[Mapping[str, int]] = {}
+    shareable: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from metarl.core.processes import current
 from metarl.devices import resolve_device
+from metarl.errors import UserError
 from metarl.evaluate.adapter import Adapter, Loaded, Measurement
 from metarl.methods.gradient import STREAMS
 from metarl.methods.learning import InTurn
@@ -76,6 +78,11 @@ class BySB3(InTurn):
         Raises:
             UserError: It cannot.
         """
+        if current().count > 1:
+            raise UserError(
+                f"--method {self.method.name} learns by SB3, in one process: start it without "
+                "torchrun"
+            )
         model = self.model(torch.Generator(), resolve_device(device))
         check_weights(init_from, model.policy.state_dict())
 

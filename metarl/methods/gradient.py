@@ -48,7 +48,7 @@ from metarl.train.beginning import check_weights
 from metarl.train.besides import WithBesides
 from metarl.train.curriculum import Curriculum, DomainRandomisation
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import Trainer, load_learner
+from metarl.train.trainer import Trainer, check_shared, load_learner
 
 STREAMS = ("init", "tasks", "episodes")
 """Random streams of a seed in training."""
@@ -115,6 +115,7 @@ class GradientLearning(InTurn):
             )
         check_curriculum(self.curriculum, self.problem, meta_batch)
         learner = self.learner(self.policy(), torch.Generator(), resolve_device(device))
+        check_shared(learner, meta_batch)
         check_weights(init_from, learner.params)
 
     def build(
@@ -123,7 +124,8 @@ class GradientLearning(InTurn):
         """Make everything that trains one seed; see `InTurn.train`."""
         streams = spawn_generators(run.seed, STREAMS, device)
         policy = self.policy()
-        trainer = Trainer(self.learner(policy, streams["init"], device), self.method.outer)
+        learner = self.learner(policy, streams["init"], device, loop.dtype)
+        trainer = Trainer(learner, self.method.outer)
         episodes, train = Episodes(self.problem, policy, self.agent, device), self.problem.train
         penalty = start_penalty(policy, self.agent.loss.start_entropy_coef)
 
@@ -176,7 +178,11 @@ class GradientLearning(InTurn):
         return Policy(actor, distribution, plain.critic)
 
     def learner(
-        self, policy: Policy, generator: torch.Generator, device: torch.device
+        self,
+        policy: Policy,
+        generator: torch.Generator,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
     ) -> MetaLearner:
         """Make the learner before its first iteration.
 
@@ -184,11 +190,12 @@ class GradientLearning(InTurn):
             policy: The architecture.
             generator: Draws the initial parameters.
             device: Where they live.
+            dtype: Their precision.
 
         Raises:
             UserError: The settings do not suit the policy.
         """
-        params = {name: p.to(device) for name, p in policy.init(generator).items()}
+        params = {name: p.to(device, dtype) for name, p in policy.init(generator).items()}
         try:
             return self.method.build(Untrained(params, policy))
         except ValueError as error:

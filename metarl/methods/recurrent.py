@@ -28,6 +28,7 @@ from torch import Tensor
 
 from metarl.core import Params, stack
 from metarl.core.cuda_graph import Captured, require_cuda
+from metarl.core.processes import current
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adapter import Loaded, Measurement
@@ -35,9 +36,15 @@ from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.levels import LEVELS, check_curriculum, levels_of
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
-from metarl.methods.staged_trials import StagedTrials, check_captured
+from metarl.methods.staged_trials import StagedTrials, check_captured, check_shared
 from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter, episode_metrics
-from metarl.rl import Policy, PolicyAgent, Trajectory, actor_critic, distribution_for
+from metarl.rl import (
+    Policy,
+    PolicyAgent,
+    Trajectory,
+    actor_critic,
+    distribution_for,
+)
 from metarl.rl.minibatches import TrialMinibatches, check_divides
 from metarl.rl.problem import Problem
 from metarl.rl.stages import stages_of
@@ -106,6 +113,7 @@ class RecurrentLearning(OnTrials):
             except ValueError as error:
                 raise UserError(str(error)) from error
         self._check_curriculum(batch_size)
+        check_shared(self.agent.loss, batch_size, self.method.minibatch_trials)
         policy = self.policy()
         if isinstance(self.method, WarpRNNSettings) and not policy.slow:
             raise UserError(
@@ -185,12 +193,18 @@ class RecurrentLearning(OnTrials):
         captured = (
             [_captured(streams, (self.actions, self.environments), place)] if cuda_graph else []
         )
-        params = {name: p.to(place) for name, p in initial.items()}
+        params = {name: p.to(place, loop.dtype) for name, p in initial.items()}
         timescales = self.method.timescales
         minibatches = (
             None
             if size is None
-            else TrialMinibatches(policy, batch_size, size, [s[SHUFFLES] for s in streams])
+            else TrialMinibatches(
+                policy,
+                batch_size,
+                size,
+                [s[SHUFFLES] for s in streams],
+                share=current().share(size, "trials of a minibatch"),
+            )
         )
         learner = TwoTimescale(params, policy.slow, timescales, *captured, minibatches=minibatches)
         trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
@@ -210,13 +224,13 @@ class RecurrentLearning(OnTrials):
             levels, learn = curricula.sample(batch_size)
             trials = stages.at(done, levels)
             metrics = trainer.step(trials) if learn else dict(learner.play(trials))
-            return metrics | curricula.update(learner.batch)
+            return metrics | curricula.update(learner.batch.whole)
 
         def iterate() -> Mapping[str, Tensor]:
             metrics = learned(training.iteration / loop.iterations)
             if self.trial_episodes > 1 and self.trial_steps is None:
                 flag = math.prod(self.problem.observation.shape or ())
-                played: Trajectory = learner.batch.trajectory
+                played: Trajectory = learner.batch.whole.trajectory
                 own_time = flag if stages.own_time else None
                 metrics |= episode_metrics(played, self.trial_episodes, own_time)
             return metrics
@@ -241,18 +255,27 @@ class RecurrentLearning(OnTrials):
         batch_size: int,
         device: torch.device,
     ) -> StagedTrials:
-        """The trials that all agents learn from, in environments for every stage of the problem."""
+        """The trials that all agents learn from, in environments for every stage of the problem.
+
+        Of several processes each has its share of the trials of every agent.
+        """
         generators = [s[self.environments] for s in streams]
-        num_envs = len(streams) * batch_size
+        here, alone = current().share(batch_size, "trials of a batch"), current().count == 1
+        num_envs = len(streams) * (here.stop - here.start)
+        stages = [
+            (stage, replace(self, problem=stage.problem).trials(num_envs, generators, device))
+            for stage in stages_of(self.problem)
+        ]
+        for _, env in stages if not alone else ():
+            env.use_share(batch_size, here.start)
         return StagedTrials(
-            [
-                (stage, replace(self, problem=stage.problem).trials(num_envs, generators, device))
-                for stage in stages_of(self.problem)
-            ],
+            stages,
             policy,
             [s[self.actions] for s in streams],
             self.agent.loss,
             record=True if self.method.minibatch_trials is None else "values",
+            share=None if alone else (batch_size, here),
+            num_trials=self.method.minibatch_trials or batch_size,
         )
 
     def policy(self) -> Policy:

@@ -8,10 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metarl.core.processes import current
 from metarl.errors import UserError
 from metarl.rl import ActorCriticSettings, Collector, Policy, PolicyGradientTasks
 from metarl.rl.problem import Problem
 from metarl.rl.return_scales import return_scales
+from metarl.rl.shared_trials import SharedTrials
 from metarl.rl.stages import Eased, Stage, stages_of
 from metarl.rl.trial_env import TrialEnv
 
@@ -31,6 +33,8 @@ class StagedTrials:
         loss: ActorCriticSettings,
         *,
         record: Literal[True, "values"],
+        share: tuple[int, slice] | None = None,
+        num_trials: int = 1,
     ) -> None:
         """Play in these environments.
 
@@ -40,24 +44,31 @@ class StagedTrials:
             generators: Of each agent's actions.
             loss: What is learned by.
             record: What of a rollout is kept; see `Collector`.
+            share: Which trials are here, where several processes play; see `Collector`.
+            num_trials: Trials per agent that its loss is a mean over, in all processes.
         """
-        self._stages = [stage for stage, _ in stages]
+        self._stages, self._share = [stage for stage, _ in stages], share
         self.scales = return_scales(loss, len(generators), generators[0].device)
         self._envs = [env for _, env in stages]
-        self._trials = [
-            PolicyGradientTasks(
-                Collector(
-                    env,
-                    policy,
-                    generators,
-                    env.horizon,
-                    options={"tasks": None},  # each on one of training's, drawn again
-                    record=record,
-                ),
-                loss,
-                self.scales,
+        players = [
+            Collector(
+                env,
+                policy,
+                generators,
+                env.horizon,
+                options={"tasks": None},  # each on one of training's, drawn again
+                record=record,
+                share=share,
             )
             for env in self._envs
+        ]
+        self._trials: list[PolicyGradientTasks] = [
+            PolicyGradientTasks(player, loss, self.scales)
+            if share is None
+            else SharedTrials(
+                player, loss, self.scales, num_trials=num_trials, keep_all=record == "values"
+            )
+            for player in players
         ]
 
     def at(self, done: float, levels: Tensor | None = None) -> PolicyGradientTasks:
@@ -65,13 +76,16 @@ class StagedTrials:
 
         Args:
             done: Share of the training's iterations that is over.
-            levels: A task per environment, as numbers ``[N * B, D]``; None: each is drawn of those
-                to train on.
+            levels: A task per trial in all processes, as numbers ``[N * B, D]``; None: each is
+                drawn of those to train on.
         """
         n = stage_at(self._stages, done)
         problem = self._stages[n].problem
         if isinstance(problem, Eased):
             problem.ease(self._envs[n].env, done)
+        if levels is not None and self._share is not None:
+            whole, here = self._share
+            levels = levels.view(-1, whole, levels.shape[1])[:, here].flatten(0, 1)
         self._trials[n].collector.options = {"tasks": levels}
         return self._trials[n].at(done)
 
@@ -111,4 +125,25 @@ def check_captured(problem: Problem, loss: ActorCriticSettings) -> None:
         raise UserError(
             "--cuda-graph repeats the same program in every iteration, and this problem changes "
             "while it is learned: drop --cuda-graph, or --size-schedule and --exploration-bonus"
+        )
+
+
+def check_shared(loss: ActorCriticSettings, batch_size: int, minibatch: int | None) -> None:
+    """Check that the processes of now can share trials.
+
+    Args:
+        loss: What is learned by.
+        batch_size: Trials per agent and batch.
+        minibatch: Trials per agent and minibatch; None: there are none.
+
+    Raises:
+        UserError: They cannot.
+    """
+    current().share(batch_size, "trials of a batch")
+    if minibatch is not None:
+        current().share(minibatch, "trials of a minibatch")
+    if loss.published_baseline and current().count > 1:
+        raise UserError(
+            "the published fault of the baseline has the value of maze 0 for every maze, which is "
+            "in one process alone: train it without torchrun, or --loss.no-published-baseline"
         )

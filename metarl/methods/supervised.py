@@ -21,14 +21,13 @@ from metarl.methods import gradient_methods_for, method_named
 from metarl.methods.learning import InTurn
 from metarl.nn import Network
 from metarl.runs.directory import RunDirectory
-from metarl.runs.files import to_json, write_json
 from metarl.seeding import spawn_generators
 from metarl.supervised.problem import ClassificationProblem, SupervisedProblem
 from metarl.supervised.tasks import SupervisedTasks
 from metarl.train.beginning import check_weights
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.selection import VALIDATION, SelectedLearner
-from metarl.train.trainer import Trainer
+from metarl.train.trainer import Trainer, check_shared
 
 STREAMS = ("init", "tasks")
 """Random streams of a seed in training; streams of evaluation come after them."""
@@ -85,6 +84,7 @@ class SupervisedLearning(InTurn):
             check_compiler()
         place = resolve_device(device)
         learner = self.learner(torch.Generator(), place, meta_batch)
+        check_shared(learner, meta_batch)
         check_weights(init_from, learner.params)
 
     def build(
@@ -94,9 +94,10 @@ class SupervisedLearning(InTurn):
         problem, seed = self.problem, run.seed
         streams = spawn_generators(seed, STREAMS, device if problem.draws_on_device else "cpu")
         learner = self.learner(streams["init"], device, meta_batch, seed)
+        learner.to(loop.dtype)
         lessons = problem.lessons(self.data, self.network, seed, device, self.method.inner_steps)
         for file, value in problem.beside(self.data, seed).items():
-            write_json(run.path / file, to_json(value, file))
+            run.write_json(file, value)
         plain, chosen = Trainer(learner, self.method.outer), None
         if isinstance(problem, ClassificationProblem):
             assert lessons.validation is not None

@@ -107,6 +107,7 @@ class Collector:
         dynamics: Sequence[torch.Generator] | None = None,
         options: dict[str, Any] | None = None,
         record: bool | Literal["values"] = False,
+        share: tuple[int, slice] | None = None,
     ) -> None:
         """Play in N * B environments, task-major: the first B are of task 0.
 
@@ -125,6 +126,8 @@ class Collector:
             record: Keep the core's activations and the critic's values, for a loss that is
                 differentiated once; the next rollout writes over them. ``"values"``: no
                 activations, for a loss that computes its own.
+            share: How many episodes each task has in all processes, and which of them are here:
+                the noise of all is drawn, and theirs taken. None: they are all here.
 
         Raises:
             ValueError: Counts do not go together, or the policy is of other spaces.
@@ -132,7 +135,7 @@ class Collector:
         self.env, self.policy, self.generators = env, policy, generators
         self.num_tasks = len(generators) if num_tasks is None else num_tasks
         self.num_steps, self.tasks, self.dynamics = num_steps, tasks, dynamics
-        self.options, self.record = options, record
+        self.options, self.record, self.share = options, record, share
         if self.num_steps < 1 or self.num_tasks < 1:
             raise ValueError(
                 "num_tasks and num_steps must be at least 1, got "
@@ -243,9 +246,11 @@ class Collector:
 
     def _noise(self) -> Tensor:
         """``[N, T, B, A]``, one stream per generator."""
-        share = self.num_tasks // len(self.generators)
-        size = (share, self.num_steps, self.num_episodes)
-        return torch.cat([self.policy.distribution.noise(size, g) for g in self.generators])
+        tasks = self.num_tasks // len(self.generators)
+        whole, here = self.share or (self.num_episodes, slice(None))
+        size = (tasks, self.num_steps, whole)
+        noise = torch.cat([self.policy.distribution.noise(size, g) for g in self.generators])
+        return noise[:, :, here].contiguous()
 
     def _play(self, env: TensorVectorEnv, params: Params, trace: Trace | None) -> Experience:
         """All steps of all environments."""

@@ -221,6 +221,16 @@ class HostTasks:
                 "generators"
             )
         self.generators = tuple(generators)
+        self._whole, self._start = self._share, 0
+
+    def use_share(self, whole: int, start: int) -> None:
+        """Draw as a part of more environments, from the next reset on: the others are elsewhere.
+
+        Args:
+            whole: Number of all environments of a generator.
+            start: Number of the first one that is here.
+        """
+        self._whole, self._start = whole, start
 
     def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start an episode everywhere; see `problem.TensorEnv`."""
@@ -231,7 +241,7 @@ class HostTasks:
         if self._set is not None:
             self._tasks = self._set
         elif not (same and self._tasks):
-            self._tasks = [t for g in self.generators for t in self.source.sample(self._share, g)]
+            self._tasks = [t for g in self.generators for t in self._own_tasks(g)]
         if self.by_seed:
             if len(self._tasks) != self.num_envs:
                 raise ValueError(f"got {len(self._tasks)} tasks for {self.num_envs} environments")
@@ -240,14 +250,22 @@ class HostTasks:
             seed
             for g in self.generators
             for seed in torch.randint(
-                MAX_SEED, (self._share,), generator=g, device=g.device
-            ).tolist()
+                MAX_SEED, (self._whole,), generator=g, device=g.device
+            ).tolist()[self._here]
         ]
         return self.host.reset(seed=seeds, options={**rest, "tasks": list(self._tasks)})
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Act everywhere."""
         return self.host.step(actions)
+
+    def _own_tasks(self, generator: torch.Generator) -> Sequence[Any]:
+        """The tasks of the environments that are here, of those that a generator draws."""
+        return tuple(self.source.sample(self._whole, generator))[self._here]
+
+    @property
+    def _here(self) -> slice:
+        return slice(self._start, self._start + self._share)
 
     @property
     def _share(self) -> int:

@@ -29,7 +29,13 @@ class TrialMinibatches:
     """
 
     def __init__(
-        self, policy: Policy, num_trials: int, size: int, generators: Sequence[torch.Generator]
+        self,
+        policy: Policy,
+        num_trials: int,
+        size: int,
+        generators: Sequence[torch.Generator],
+        *,
+        share: slice | None = None,
     ) -> None:
         """Divide batches of B trials per agent into minibatches of m.
 
@@ -38,6 +44,7 @@ class TrialMinibatches:
             num_trials: B.
             size: m.
             generators: One per agent, for the orders of its trials.
+            share: Which of the m trials of each minibatch are dealt to this process; None: all.
 
         Raises:
             ValueError: The size does not divide the number of trials.
@@ -45,6 +52,7 @@ class TrialMinibatches:
         check_divides(size, num_trials)
         self.policy, self.generators = policy, generators
         self.num_trials, self.size, self.count = num_trials, size, num_trials // size
+        self._share = share or slice(0, size)
         self._trace: Trace | None = None
         self._shape = 0, 0, 0
 
@@ -74,7 +82,7 @@ class TrialMinibatches:
         whole = batch.trajectory
         num_tasks, num_steps, num_trials = whole.rewards.shape
         # [N, B] to [K, N, 1, m], the trials of each minibatch
-        trials = order.view(num_tasks, self.count, 1, self.size).transpose(0, 1)
+        trials = order.view(num_tasks, self.count, 1, self.size).transpose(0, 1)[..., self._share]
         of_task = torch.arange(num_tasks, device=order.device).view(-1, 1, 1)
         time = torch.arange(num_steps, device=order.device).view(-1, 1)
         steps = (of_task * num_steps + time) * num_trials + trials  # [K, N, T, m]
@@ -109,7 +117,7 @@ class TrialMinibatches:
 
     def _memory(self, observations: Tensor) -> Trace | None:
         """Where the core's activations on a minibatch are written, one after the other."""
-        shape = (*observations.shape[:2], self.size)
+        shape = (*observations.shape[:2], self._share.stop - self._share.start)
         if self._trace is None or self._shape != shape or not self._trace.usable():
             self._trace, self._shape = self.policy.new_trace(shape, observations), shape
         return self._trace

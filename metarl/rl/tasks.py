@@ -53,6 +53,12 @@ class ScoredTrajectory(NamedTuple):
     played: Played
     memory: Trace | None = None  # for the core's activations under any weights: differentiated once
     reward_scale: float | Tensor = 1.0  # factor of rewards in values and targets: one, or [N]
+    everywhere: ScoredTrajectory | None = None  # of all processes; None: this one plays alone
+
+    @property
+    def whole(self) -> ScoredTrajectory:
+        """Experience of all processes."""
+        return self if self.everywhere is None else self.everywhere
 
 
 @dataclass(frozen=True)

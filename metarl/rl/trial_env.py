@@ -31,6 +31,7 @@ from gymnasium.spaces import Box, Discrete, Space
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from metarl.errors import UserError
 from metarl.rl.collector import in_tensors
 from metarl.rl.problem import TensorEnv
 
@@ -116,6 +117,24 @@ class TrialEnv:
         self._elapsed = 0
         self.episodes = self._false.to(torch.int64)  # a new one: a recording reads no old ones
         return torch.cat((self._flat(observation), *self._flags[0], self._first), 1), info
+
+    def use_share(self, whole: int, start: int) -> None:
+        """Play a part of more trials, of which the others are elsewhere.
+
+        Args:
+            whole: Number of all trials of a generator.
+            start: Number of the first one that is here.
+
+        Raises:
+            UserError: The environments cannot draw as a part of more.
+        """
+        use: Any = getattr(self.env, "use_share", None)
+        if use is None:
+            raise UserError(
+                f"{type(self.env).__name__} cannot be shared by several processes: it has no "
+                "`use_share(whole, start)`, which draws for all and takes what is its own"
+            )
+        use(whole, start)
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Act everywhere; nothing ends but the trial: truncated at its horizon, or terminated."""

@@ -21,7 +21,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import tyro
 
 from metarl.devices import small_networks
-from metarl.errors import UserError, first_line
+from metarl.errors import ProcessLostError, UserError, first_line
 from metarl.meta import NonFiniteLossError
 from metarl.native import native_mode
 from metarl.run import beginnings
@@ -31,6 +31,7 @@ from metarl.run.training import by_option, train
 from metarl.runs.config import today
 from metarl.runs.directory import RunDirectory
 from metarl.runs.place import holds_runs
+from metarl.train.distributed import rank_of_launch, refuse_several, said_by_first, shell_words
 
 SettingsT = TypeVar("SettingsT")
 
@@ -74,6 +75,7 @@ def run_of(recipe: Recipe[Any], name: str, prog: str, arguments: Sequence[str]) 
         arguments: Its options.
     """
     if name != "train":
+        refuse_several(name)
         recipe.commands[name].run(prog, arguments)
         return
     settings = parse_training(recipe, prog, arguments)
@@ -234,11 +236,11 @@ def told_in_one_line(arguments: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        fail(str(error))
+        fail(str(error), once=said_by_first(error))
     except BrokenPipeError:
         raise
-    except (NonFiniteLossError, OSError) as error:
-        fail(str(error), status=1)
+    except (NonFiniteLossError, OSError, ProcessLostError) as error:
+        fail(str(error), status=1, once=isinstance(error, NonFiniteLossError))
     except (MemoryError, OverflowError, RuntimeError, ValueError) as error:
         if not is_too_large(error):
             raise
@@ -246,7 +248,7 @@ def told_in_one_line(arguments: Sequence[str]) -> Iterator[None]:
             f"this does not fit the memory ({first_line(error)}); take less{largest_of(arguments)}"
         )
     except KeyboardInterrupt:
-        fail("interrupted", status=130)
+        fail("interrupted", status=130, once=True)
 
 
 def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirectory]]) -> None:
@@ -257,7 +259,7 @@ def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirecto
         place: The run directory, or the folder of several.
         train: Does it.
     """
-    go_on = f"go on with: {prog} --resume {place}"
+    go_on = f"go on with: {as_started(prog)} --resume {place}"
     try:
         runs = train()
     except KeyboardInterrupt as interrupt:
@@ -265,18 +267,25 @@ def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirecto
             raise
         # A second Ctrl-C does not wait for the checkpoint and says nothing.
         what = f"{interrupt}" if interrupt.args else _what_stands(place)
-        fail(f"interrupted, {what}; {go_on}", status=130)
+        fail(f"interrupted, {what}; {go_on}", status=130, once=True)
+    except ProcessLostError as error:
+        fail(f"{error}; {_what_stands(place)}: {go_on}", status=1)
     except OSError as error:  # a full disk, no permission
         if not holds_runs(place):
             raise
         fail(f"{error}; {_what_stands(place)}: mend this, then {go_on}", status=1)
-    for run in runs:
+    for run in runs if rank_of_launch() == 0 else ():
         if run.was_trained:
             print(f"trained: {run.path}")
             continue
         total = run.config["iterations"]
         reached = f"already at its last iteration ({total} of {total})"
         print(f"{run.path}: {reached}; --iterations M goes on to more")
+
+
+def as_started(prog: str) -> str:
+    """The command ``python -m NAME ...`` as its processes were started."""
+    return shell_words(prog.removeprefix("python -m "))
 
 
 def _what_stands(place: Path) -> str:
@@ -390,7 +399,15 @@ def usage(program: str, commands: Mapping[str, str]) -> str:
     )
 
 
-def fail(message: str, status: int = 2) -> NoReturn:
-    """End with one line on standard error."""
-    print(f"error: {message}", file=sys.stderr)
+def fail(message: str, status: int = 2, *, once: bool = False) -> NoReturn:
+    """End with one line on standard error.
+
+    Args:
+        message: What went wrong, and the remedy.
+        status: Exit status.
+        once: All processes of a job say it, so that the first one does for all.
+    """
+    rank = rank_of_launch()
+    if rank == 0 or not once:
+        print(f"error: {f'process {rank}: ' if rank else ''}{message}", file=sys.stderr)
     sys.exit(status)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import torch
 import tyro
 
 from metarl.core import Method
@@ -14,6 +15,8 @@ from metarl.errors import UserError
 from metarl.native import Mode
 from metarl.runs.loggers import USUAL, LoggerName
 from metarl.train.loop import LoopSettings
+
+DType = Literal["float32", "float64"]
 
 
 def one_of(names: Iterable[str]) -> Any:
@@ -64,6 +67,8 @@ class RunSettings:
     """auto: native kernels, where there are some (see metarl.native), eager code elsewhere; off:
     eager code alone. METARL_NATIVE=off in the environment does the same. The last bits differ, so
     a resume keeps to what the run began with, unless this is given again."""
+    dtype: DType = "float32"
+    """Precision of the weights. float64 is slower, and shows what is equal but for rounding."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="RUN|FILE")] = None
     """Begin from the settings of this run, or of an agent of the package; or from those in a file
     (.json, .toml, .yaml). Options that are given change them."""
@@ -85,6 +90,7 @@ class RunSettings:
             self.init_from,
             self.log,
             self.film_every,
+            getattr(torch, self.dtype),
         )
 
     def __post_init__(self) -> None:

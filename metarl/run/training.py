@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from metarl.core.processes import ALONE, shared_by
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.run.recipe import Recipe, RunT
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory, create_runs, find_runs
 from metarl.runs.loggers import check_loggers
+from metarl.runs.seen import seen_by_all
+from metarl.train.distributed import check_device, job
 
 
 def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> list[RunDirectory]:
@@ -32,26 +35,33 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
         UserError: The settings cannot be trained.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    runs: list[RunDirectory] = []
-    if settings.resume is not None:
-        settings, runs = _resumed(recipe, settings, given)
-    check_loggers(settings.log)
-    if settings.film_every is not None and "render" not in recipe.commands:
-        raise UserError(f"--film-every: {recipe.name} has nothing to film; drop it")
-    training = recipe.prepare(settings)
-    if not runs:
-        place, device = settings.run_dir or recipe.place(settings), resolve_device(settings.device)
-        beside = {"recipe": recipe.name, **recipe.beside(settings)}
-        runs = create_runs(place, settings.seeds, settings, device=device, **beside)
-    for run in runs:
-        run.filmed = partial(_film, recipe, run)
-    training(runs, settings.iterations if settings.resume else None)
-    return runs
+    with job(settings.device):
+        runs: list[RunDirectory] = []
+        if settings.resume is not None:
+            settings, runs = seen_by_all(lambda: _resumed(recipe, settings, given))
+            check_device(settings.device)
+        check_loggers(settings.log)
+        if settings.film_every is not None and "render" not in recipe.commands:
+            raise UserError(f"--film-every: {recipe.name} has nothing to film; drop it")
+        training = recipe.prepare(settings)
+        if not runs:
+            settings, runs = seen_by_all(lambda: (settings, _created(recipe, settings)))
+        for run in runs:
+            run.filmed = partial(_film, recipe, run)
+        training(runs, settings.iterations if settings.resume else None)
+        return runs
+
+
+def _created(recipe: Recipe[RunT], settings: RunT) -> list[RunDirectory]:
+    """New run directories, one per seed."""
+    place, device = settings.run_dir or recipe.place(settings), resolve_device(settings.device)
+    beside = {"recipe": recipe.name, **recipe.beside(settings)}
+    return create_runs(place, settings.seeds, settings, device=device, **beside)
 
 
 def _film(recipe: Recipe[Any], run: RunDirectory, output: Path) -> None:
     """Film what a run has learned as ``render`` does, without its words."""
-    with redirect_stdout(None):
+    with redirect_stdout(None), shared_by(ALONE):
         recipe.commands["render"].run("", [str(run.path), "--output", str(output)])
 
 

@@ -184,6 +184,15 @@ class RunDirectory:
         self.config = {**now, "native_ran": dict(ran)}
         write_json(self.path / "config.json", self.config)
 
+    def write_json(self, name: str, content: object) -> None:
+        """Write a file of the run's own beside the others, such as `split.json`.
+
+        Args:
+            name: Of the file.
+            content: What `metarl.runs.files.to_json` turns into JSON.
+        """
+        write_json(self.path / name, to_json(content, name))
+
     # -------------------------------------------------------------------------- metrics
 
     def begin_loggers(self) -> None:

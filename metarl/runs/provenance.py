@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import metarl
+from metarl.core.processes import current
 
 PACKAGES = ("torch", "numpy", "gymnasium", "minigrid", "stable-baselines3")
 
@@ -25,7 +26,8 @@ def provenance(device: torch.device | str | None = None) -> dict[str, Any]:
 
     Returns:
         JSON values: `metarl`, `python`, `packages` (name → version), `platform`, `device`,
-        `device_name`, `git_commit` and `git_dirty` (None outside a git checkout), `command_line`,
+        `device_name`, `processes` (of the job, this one included), `git_commit` and `git_dirty`
+        (None outside a git checkout), `command_line`,
         `created_at` (UTC, ISO 8601).
     """
     commit, dirty = _git_state(Path(metarl.__file__).parent)
@@ -36,6 +38,7 @@ def provenance(device: torch.device | str | None = None) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": None if device is None else str(device),
         "device_name": _device_name(device),
+        "processes": current().count,
         "git_commit": commit,
         "git_dirty": dirty,
         "command_line": shlex.join(sys.orig_argv),

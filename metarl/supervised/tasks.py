@@ -66,6 +66,7 @@ class NetworkHalves:
     def of_inputs(self, slow: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
         """The same of inputs ``[N, B, ...]``; ``num_reference`` as in `nn.Network`."""
         first = {n: p for n, p in slow.items() if self.network.stage_of(n) < self.start}
+        inputs = widened(inputs, first)
         return self.network.run(share(first, 1), inputs, num_reference, stop=self.start)
 
     def later(self, slow: Params) -> dict[str, Tensor]:
@@ -171,6 +172,7 @@ class SupervisedTasks:
                 its outputs depend on other examples.
         """
         network, params = self.network, {**fast, **slow}
+        inputs = widened(inputs, params)
         if not num_reference:
             return network(params, inputs)
         if is_ours(network):
@@ -212,6 +214,13 @@ class ShowingTasks(SupervisedTasks):
     def select(self, tasks: slice) -> ShowingTasks:
         """Return these tasks alone."""
         return replace(self, source=self.source.select(tasks))
+
+
+def widened(inputs: Tensor, params: Params) -> Tensor:
+    """Single-precision inputs of networks with weights in double precision, which lose nothing."""
+    if inputs.dtype != torch.float32 or all(p.dtype != torch.float64 for p in params.values()):
+        return inputs
+    return inputs.double()
 
 
 def takes_reference(network: Callable[..., Tensor]) -> bool:

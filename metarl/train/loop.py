@@ -8,11 +8,13 @@ each has its own run directory, and each directory is as if its agent had been t
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Schedule
+from metarl.core.processes import current
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 from metarl.native import Mode, Ran, recorded, using
@@ -59,6 +62,7 @@ class LoopSettings:
             those that their seeds draw.
         log: Loggers beside `metrics.jsonl`. None: a resume keeps those of the runs.
         film_every: Iterations between films (`RunDirectory.filmed`); None: no films.
+        dtype: Precision of the weights, and of what is computed with them.
     """
 
     iterations: int
@@ -69,6 +73,7 @@ class LoopSettings:
     init_from: Path | str | None = None
     log: tuple[LoggerName, ...] | None = None
     film_every: int | None = None
+    dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
         """Check that all counts are positive."""
@@ -138,6 +143,7 @@ class MetaTraining:
         )
         self.counter, self.counted = counter, 0
         self.description, self.at_the_end = description, at_the_end
+        self.processes = current()
         self.iteration = 0
         self._wall_seconds = 0.0
         self._native, self._ran = settings.native or "auto", Ran()
@@ -158,14 +164,11 @@ class MetaTraining:
                 done than the settings ask for; or another process is training the run.
         """
         total, native = self.settings.iterations, self.settings.native
-        resume.claim(self.runs, total)
-        self._native = native or resume.kept_mode(self.runs)
-        if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
+        self._native, states = self.processes.first(self._found)
+        if states is None:
             for run in self.runs:
                 resume.note(run, 0, total, native, self.settings.log, goes_on=False)
             return
-        checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
-        states = [run.load_checkpoint() for run in self.runs]
         with self.runs[0].fits_settings():
             self._load(states)
         goes_on = self.iteration < total or not self._closed
@@ -173,6 +176,15 @@ class MetaTraining:
             resume.note(run, self.iteration, total, native, self.settings.log, goes_on=goes_on)
         if goes_on:
             self._reopen([state.get("closed", False) for state in states])
+
+    def _found(self) -> tuple[Mode, list[checkpoint.State] | None]:
+        """Claim the runs; how they go on, and their states: None, where none was saved."""
+        resume.claim(self.runs, self.settings.iterations)
+        mode = self.settings.native or resume.kept_mode(self.runs)
+        if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
+            return mode, None
+        checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
+        return mode, [run.load_checkpoint() for run in self.runs]
 
     def run(self) -> None:
         """Train to the last iteration.
@@ -188,17 +200,17 @@ class MetaTraining:
                     run.lock()
                 with using(self._native), recorded() as self._ran:
                     self._run(interruption)
-                whole = not interruption.asked
+                whole = not self.processes.any(interruption.asked)
             finally:
                 for run in self.runs:
                     run.close(whole=whole)
-        if interruption.asked:
+        if not whole:
             raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
 
     def _run(self, interruption: Interruption) -> None:
         total = self.settings.iterations
         # A checkpoint is there before the first step: a run killed at any moment resumes.
-        if self._lacks_a_checkpoint():
+        if self.processes.first(self._lacks_a_checkpoint):
             if self.settings.init_from is not None:
                 self._begin_with(self.settings.init_from)
             self._save()
@@ -206,9 +218,9 @@ class MetaTraining:
             for run in self.runs:
                 run.begin_loggers()
             self._film()
-        with Progress(total, self.description, start=self.iteration) as progress:
+        with self._shown() as progress:
             started = time.perf_counter() - self._wall_seconds
-            stop = interruption.asked or self._is_paused()
+            stop = self.processes.any(interruption.asked or self._is_paused())
             if self.iteration == total and not self._closed:
                 self._close(interruption)
                 self._save()
@@ -222,7 +234,8 @@ class MetaTraining:
                     progress.update(self.iteration, self._close(interruption))
                 elif self.iteration % self.settings.log_every == 0:
                     progress.update(self.iteration, self._write_metrics())
-                stop = interruption.asked or self._is_paused()  # once: what stops has been saved
+                # Looked at once: what stops has been saved. Who was asked stops all.
+                stop = self.processes.any(interruption.asked or self._is_paused())
                 if done or stop or self.iteration % self.settings.checkpoint_every == 0:
                     self._save()
                 if not stop:
@@ -234,7 +247,7 @@ class MetaTraining:
         if every is None or self.iteration % every != 0:
             return 0.0
         self._save()
-        for run in self.runs:
+        for run in self.runs if self.processes.is_first else ():
             output = run.path / "films" / f"{self.iteration:06d}.gif"
             if run.filmed is not None and not output.exists():
                 output.parent.mkdir(exist_ok=True)
@@ -254,8 +267,15 @@ class MetaTraining:
         """
         states = [self.learner.agent_state(n) for n in range(len(self.runs))]
         for state in states:
-            state["params"] = weights_for(name_or_path, state.get("params", {}))
+            own = state.get("params", {})
+            state["params"] = self.processes.first(partial(weights_for, name_or_path, own))
         self.learner.load_agent_states(states)
+
+    def _shown(self) -> Progress:
+        """What shows how far all is; one process shows it."""
+        stream = None if self.processes.is_first else io.StringIO()
+        total, start = self.settings.iterations, self.iteration
+        return Progress(total, self.description, start=start, stream=stream)
 
     def _lacks_a_checkpoint(self) -> bool:
         return any(not run.checkpoint_path.exists() for run in self.runs)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import TaskBatch
+from metarl.core.processes import current
 from metarl.errors import UserError
 from metarl.meta import MetaLearner
 from metarl.runs import checkpoint
@@ -65,7 +66,7 @@ class SelectedLearner:
         return {} if self._iteration % self.every == 0 else self._validated()
 
     def _validated(self) -> dict[str, Tensor]:
-        score = self.validate()
+        score = current().first(self.validate)
         if self.best is None or score > self.best["score"]:
             state = self.trainer.learner.agent_state(0)
             self.best = {"score": score, "iteration": self._iteration, "learner": state}

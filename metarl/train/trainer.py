@@ -16,13 +16,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from metarl.core import OptimiserSettings, TaskBatch, along, clip_gradients, gradient_norms
+from metarl.core import (
+    OptimiserSettings,
+    TaskBatch,
+    along,
+    clip_gradients,
+    gradient_norms,
+    precise,
+)
 from metarl.core.optimisers import StackedOptimiser
+from metarl.core.processes import current
+from metarl.core.tasks import is_divisible
+from metarl.errors import UserError
 from metarl.meta import (
     MetaLearner,
     Metrics,
@@ -58,6 +69,10 @@ class Learner(Protocol):
         """Names of ``params``, side by side: each has an optimiser of its own."""
 
     @property
+    def shareable(self) -> bool:
+        """Whether processes may share a meta-batch."""
+
+    @property
     def incidents(self) -> Mapping[str, int]:
         """Counts of incidents in the last meta-batch, by name."""
 
@@ -85,20 +100,23 @@ class Steps(Protocol):
         """The optimiser of one side."""
 
 
-class OneProcess:
-    """The processes that share a meta-batch: there is one.
+def check_shared(learner: Learner, num_tasks: int | None = None) -> None:
+    """Check that the processes of now can share the meta-batches of a learner.
 
-    The seam for several: each then works on its share of the tasks, and all have to take the same
-    steps.
+    Args:
+        learner: Learns from them.
+        num_tasks: Tasks of a meta-batch; None: that is looked at elsewhere.
+
+    Raises:
+        UserError: They cannot: it learns in one process, or there are too few tasks.
     """
-
-    def reduced(self, gradients: list[Tensor]) -> list[Tensor]:
-        """The gradients ``[N, ...]`` of the whole meta-batch."""
-        return gradients
-
-    def agreed(self, finite: Tensor) -> Tensor:
-        """Return which agents ``[N]`` have a finite gradient in every process."""
-        return finite
+    if num_tasks is not None:
+        current().share(num_tasks, "tasks of a meta-batch")
+    if current().count > 1 and not learner.shareable:
+        raise UserError(
+            f"{type(learner).__name__} learns from one task after the other: train it in one "
+            "process, without torchrun"
+        )
 
 
 class Trainer:
@@ -112,7 +130,11 @@ class Trainer:
         settings: Settings of their steps.
         max_skipped: n: the n-th meta-batch of an agent in a row without a finite gradient ends the
             training; 1: the first one does.
-        processes: Processes that share the meta-batch.
+
+    The processes of now (`core.processes`) share each meta-batch, and all take the same steps.
+
+    Raises:
+        UserError: The learner learns in one process, and there are several.
     """
 
     def __init__(
@@ -121,10 +143,9 @@ class Trainer:
         settings: Steps,
         *,
         max_skipped: int = MAX_SKIPPED,
-        processes: OneProcess | None = None,
     ) -> None:
-        self.learner, self.settings = learner, settings
-        self.processes = processes or OneProcess()
+        self.learner, self.settings, self.processes = learner, settings, current()
+        check_shared(learner)
         self._stacked = learner.num_agents is not None
         self.measured: Metrics = {}
         self.skips = Skips(learner.num_agents or 1, max_skipped)
@@ -144,7 +165,8 @@ class Trainer:
         """Learn from one meta-batch: from each gradient that the learner yields.
 
         Args:
-            tasks: N tasks, or the tasks of all agents.
+            tasks: N tasks, of which this process works on its share; or the tasks of all agents,
+                of which each process brings its share already (`metarl.rl.SharedTrials`).
             penalty: A term of the meta-objective beside the learner's own.
 
         Returns:
@@ -156,7 +178,9 @@ class Trainer:
         Raises:
             NonFiniteLossError: An agent's meta-batches were skipped too often in a row; no step was
                 taken on the last of them.
+            UserError: There are fewer tasks than processes.
         """
+        tasks = self._own(tasks)
         seen: dict[str, list[Tensor]] = {}
         skips: Tensor | None = None  # bool [agents]
         gradients = self._gradients(tasks, penalty)
@@ -204,6 +228,18 @@ class Trainer:
             raise RuntimeError(str(error)) from error
         self.skips.in_a_row = [int(state.get("skipped_in_a_row", 0)) for state in states]
 
+    def _own(self, tasks: TaskBatch[Any]) -> TaskBatch[Any]:
+        """The tasks that this process works on."""
+        if self.processes.count == 1 or self._stacked:
+            return tasks
+        share = self.processes.share(tasks.num_tasks, "tasks of a meta-batch")
+        if not is_divisible(tasks):
+            raise UserError(
+                f"{type(tasks).__name__} has no `select`: its tasks cannot be shared by "
+                f"{self.processes.count} processes"
+            )
+        return tasks.select(share)
+
     def _gradients(self, tasks: TaskBatch[Any], penalty: Penalty | None) -> Iterator[Metrics]:
         """The learner's gradients, with that of the penalty."""
         if penalty is None:
@@ -227,22 +263,20 @@ class Trainer:
         Raises:
             NonFiniteLossError: An agent skips too often in a row.
         """
-        params = [p for p in self.learner.params.values() if p.grad is not None]
         num_agents = len(self.skips.in_a_row)
+        means = self._whole(metrics)
+        params = [p for p in self.learner.params.values() if p.grad is not None]
         gradients = [p.grad for p in params if p.grad is not None]
         if not self._stacked:
             gradients = [g.unsqueeze(0) for g in gradients]  # [1, ...]
-        gradients = self.processes.reduced(gradients)
         if self.settings.max_grad_norm is not None and gradients:
             gradients, norms = clip_gradients(gradients, self.settings.max_grad_norm)
         elif gradients:
             norms = gradient_norms(gradients)
         else:
             norms = next(iter(self.learner.params.values())).new_zeros(num_agents)
-        means = {n: value.detach().reshape(num_agents, -1).mean(1) for n, value in metrics.items()}
         means["grad_norm"] = norms
-        finite = torch.stack(list(means.values())).isfinite().all(0)
-        finite = self.processes.agreed(finite)  # [agents]
+        finite = torch.stack(list(means.values())).isfinite().all(0)  # [agents], everywhere alike
         if not bool(finite.all()):
             bad = ~finite
             new = (bad if skips is None else bad & ~skips).tolist()
@@ -253,6 +287,39 @@ class Trainer:
         for p, gradient in zip(params, gradients, strict=True):
             p.grad = gradient if self._stacked else gradient[0]
         return means, skips
+
+    def _whole(self, metrics: Metrics) -> dict[str, Tensor]:
+        """Make ``.grad`` that of the whole meta-batch; metrics ``[agents]`` of it.
+
+        What a process has is a mean over as many tasks as its first metric has numbers, and counts
+        as much; a metric of one number is such a mean too. Of agents that are stacked it is its
+        part of a sum.
+        """
+        # [agents, tasks]
+        tables = {n: v.detach().reshape(len(self.skips.in_a_row), -1) for n, v in metrics.items()}
+        if self.processes.count == 1:
+            return {name: table.mean(1) for name, table in tables.items()}
+        params = list(self.learner.params.values())
+        like = precise(params[0].detach())
+        counts = [1 if self._stacked else table.shape[1] for table in tables.values()]
+        weight = counts[0] if counts else 1
+        tables = {n: t * weight if t.shape[1] == 1 else t for n, t in tables.items()}
+        counts = [weight if count == 1 else count for count in counts]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+        given = like.new_tensor([p.grad is not None for p in params])
+        sums = [table.to(like.dtype).sum(1) for table in tables.values()]
+        numbers = like.new_tensor([weight, *counts])
+        found = self.processes.total(
+            [*(precise(g) * weight for g in gradients), *sums, given, numbers]
+        )
+        *found, given, numbers = found
+        if self._stacked:
+            numbers = torch.ones_like(numbers)
+        # A process that had no task to say something of has no gradient either.
+        for p, whole, has_one in zip(params, found[: len(params)], given.tolist(), strict=True):
+            p.grad = (whole / numbers[0]).to(p.dtype) if has_one else None
+        means = zip(tables, found[len(params) :], numbers[1:], strict=True)
+        return {name: total / number for name, total, number in means}
 
     def _step(self, skips: Tensor | None) -> None:
         """Take the steps that are due, and leave no gradient behind."""
@@ -345,7 +412,8 @@ def train_in_turn(
     """
     try:
         if resume_to is not None:
-            for run, done in zip(runs, resume.claim(runs, resume_to), strict=True):
+            claimed = current().first(partial(resume.claim, runs, resume_to))
+            for run, done in zip(runs, claimed, strict=True):
                 resume.note(run, done, resume_to, goes_on=False)
         for run in runs:
             training = build(run)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Execution, Model, PolicyTaskBatch, TaskBatch, UpdateRule, gradients, share
+from metarl.core.processes import current
 from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import Metrics, TaskwiseLearner
 from metarl.meta.method import GradientMethod, Untrained
@@ -72,7 +73,7 @@ class EMAML(TaskwiseLearner):
             with torch.no_grad():
                 query = tasks.sample(adapted, slow, "query")
                 credit = policies.performance(query)
-                centre = mean_of_others(credit) if self.centred else torch.zeros_like(credit)
+                centre = self._centre(credit)
             scores = [policies.log_likelihood(step.fast, slow, step.batch) for step in steps]
             loss = tasks.loss(adapted, slow, query)
             exploration = -(credit - centre) * torch.stack(scores).sum(0)
@@ -84,10 +85,23 @@ class EMAML(TaskwiseLearner):
         }
         return gradients(total, self.params), metrics
 
+    def _centre(self, credit: Tensor) -> Tensor:
+        """What is subtracted from the credit ``[n]`` of a chunk, or of this process's tasks."""
+        if not self.centred:
+            return torch.zeros_like(credit)
+        whole = credit if self.execution.stacked else current().joined([credit])[0]
+        return mean_of_others(whole, credit)
 
-def mean_of_others(values: Tensor) -> Tensor:
-    """Return for each of ``[N]`` values the mean of all others; 0 where there is no other."""
-    return (values.sum() - values) / max(len(values) - 1, 1) if len(values) > 1 else 0.0 * values
+
+def mean_of_others(values: Tensor, some: Tensor | None = None) -> Tensor:
+    """Return for each of some values the mean of all others; 0 where there is no other.
+
+    Args:
+        values: All of them, ``[N]``.
+        some: Those of which it is asked, ``[n]``; None: all.
+    """
+    some = values if some is None else some
+    return (values.sum() - some) / max(len(values) - 1, 1) if len(values) > 1 else 0.0 * some
 
 
 @dataclass(frozen=True)

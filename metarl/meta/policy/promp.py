@@ -41,6 +41,7 @@ from metarl.core import (
     gradients,
     share,
 )
+from metarl.core.processes import current
 from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
 from metarl.core.tasks import check_ratios
 from metarl.meta.learner import MetaLearner, Metrics
@@ -135,7 +136,7 @@ class ProMP(MetaLearner):
 
     def _took_back(self, before: Params, divergences: Tensor) -> bool:
         """Judge the step that led from ``before`` to divergences ``[N]``; undo it where too far."""
-        divergence = float(divergences.mean())
+        divergence = float(current().joined([divergences])[0].mean())
         # What is not a number has gone too far as well.
         self._num_exceeded += not divergence <= KL_LIMIT
         bound = self.max_divergence

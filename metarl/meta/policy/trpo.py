@@ -128,7 +128,7 @@ class TRPO(MetaLearner):
 
     def _search(self, region: TrustRegion, step: Tensor) -> Candidate:
         """The longest candidate that makes the loss smaller and keeps to the bound."""
-        before = float(region.loss.mean())
+        before = region.mean_loss
         for tried in range(1, self.num_backtracks + 1):
             loss, divergence = region.at(step)
             if loss < before and divergence <= self.max_divergence:

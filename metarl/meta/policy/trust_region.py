@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from metarl.core import Params, PolicyTaskBatch, inner_steps, scope, share
+from metarl.core.processes import current
 from metarl.core.tasks import check_ratios
 from metarl.meta.learner import MetaLearner
 from metarl.meta.task_views import Recorded, check_offers
@@ -27,8 +28,9 @@ class TrustRegion:
     Vectors are flat, ``[D]`` in float64, in the order of the learner's parameters.
 
     Attributes:
-        support_loss: Before adaptation ``[N]``.
-        loss: After it ``[N]``.
+        support_loss: Before adaptation ``[N]``, of the tasks of this process.
+        loss: After it ``[N]``, likewise.
+        mean_loss: Mean over the tasks of all processes.
         gradient: Gradient of the mean loss.
     """
 
@@ -45,7 +47,9 @@ class TrustRegion:
             loss = self.tasks.loss(fast, slow, self.query)
             self.predictions = self.tasks.predictions(fast, slow, self.query)
         self.loss = loss.detach()
-        self.gradient = self._pulled_back(loss, torch.ones_like(loss)) / len(loss)
+        everywhere = current().joined([self.loss])[0]
+        self.mean_loss, self._num_tasks = float(everywhere.mean()), len(everywhere)
+        self.gradient = self._pulled_back(loss, torch.ones_like(loss)) / self._num_tasks
         self._check_all_act()
 
     def adapt(
@@ -83,7 +87,7 @@ class TrustRegion:
         if tangent is None:  # nothing in v moves the policy
             return torch.zeros_like(v)
         with torch.no_grad():
-            metric = self.tasks.fisher(self.query, tangent) / self.tasks.num_tasks
+            metric = self.tasks.fisher(self.query, tangent) / self._num_tasks
         return self._pulled_back(self.predictions, metric)
 
     @torch.no_grad()
@@ -95,6 +99,7 @@ class TrustRegion:
         fast, slow, _ = self.adapt(theta, create_graph=False)
         loss = self.tasks.loss(fast, slow, self.query)
         divergence = self.tasks.divergence(fast, slow, self.query)
+        loss, divergence = current().joined([loss, divergence])
         return float(loss.double().mean()), float(divergence.double().mean())
 
     def unflat(self, v: Tensor) -> dict[str, Tensor]:
@@ -105,7 +110,7 @@ class TrustRegion:
         }
 
     def _pulled_back(self, end: Tensor, cotangent: Tensor) -> Tensor:
-        """``J^T u`` of something whose graph is kept."""
+        """``J^T u`` of something whose graph is kept, summed over the processes."""
         found = torch.autograd.grad(
             end,
             list(self.theta.values()),
@@ -114,7 +119,7 @@ class TrustRegion:
             allow_unused=True,
             materialize_grads=True,
         )
-        return torch.cat([g.flatten().double() for g in found])
+        return current().total([torch.cat([g.flatten().double() for g in found])])[0]
 
     def _check_all_act(self) -> None:
         ones = torch.ones_like(self.predictions)

@@ -66,6 +66,11 @@ class ContinualWarpGrad(MetaLearner):
         self._sums: dict[str, Tensor] = {}
         self._num_summed = 0
 
+    @property
+    def shareable(self) -> bool:
+        """Whether processes may share a meta-batch: the tasks' weights live on in one."""
+        return False
+
     def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
         """Take ``num_steps`` fast steps; the same N tasks every time.
 

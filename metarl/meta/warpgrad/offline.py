@@ -38,6 +38,7 @@ from metarl.core import (
     prefixed,
     share,
 )
+from metarl.core.processes import current
 from metarl.core.replay import Key
 from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.policy.trajectory_objectives import TrajectoryObjective
@@ -99,7 +100,7 @@ class OfflineWarpGrad(MetaLearner):
         try:
             with self.explained(tasks):
                 start, metrics = self._collect(tasks)
-                for draws in self._draws():
+                for draws in self._draws(tasks.num_tasks):
                     self._only_due("slow", "rule")
                     yield self._replay(tasks, draws)
         finally:
@@ -144,9 +145,17 @@ class OfflineWarpGrad(MetaLearner):
         grads = path.gradient(tasks, slow, self.rule, self.rule_params)
         return {n: g.sum(0) for n, g in grads.items()}, metrics
 
-    def _draws(self) -> Iterator[list[Key]]:
-        """(task, k) without replacement, a few at a time; experience is drawn when they are due."""
-        keys = self.buffer.keys()
+    def _draws(self, num_tasks: int) -> Iterator[list[Key]]:
+        """(task, k) without replacement, a few at a time; experience is drawn when they are due.
+
+        They are drawn from the points of all processes, which have their tasks one behind the
+        other; a task of another process has a number outside 0 to ``num_tasks - 1``.
+        """
+        own = torch.tensor(self.buffer.keys(), dtype=torch.int64).view(-1, 2)
+        counts = current().joined([torch.tensor([num_tasks])])[0]
+        before = int(counts[: current().rank].sum())
+        own[:, 0] += before
+        keys = [(task - before, k) for task, k in current().joined([own])[0].tolist()]
         size = self.iterates_per_step or len(keys)
         for _ in range(self.num_epochs):
             order = torch.randperm(len(keys), generator=self._generator).tolist()
@@ -154,7 +163,12 @@ class OfflineWarpGrad(MetaLearner):
                 yield [keys[i] for i in order[first : first + size]]
 
     def _replay(self, tasks: TaskBatch[Any], draws: Sequence[Key]) -> Metrics:
-        """Add the mean gradient of these draws to ``.grad``."""
+        """Add the mean gradient of those draws to ``.grad`` that are this process's."""
+        draws = [key for key in draws if 0 <= key[0] < tasks.num_tasks]
+        if not draws:
+            nothing = next(iter(self.params.values())).detach().new_zeros(0)
+            ahead = () if self.objective == "replay" else ("query_loss",)
+            return dict.fromkeys(("support_loss", *ahead), nothing)
         total: dict[str, Tensor] = {}
         metrics: list[Metrics] = []
         for key in draws:

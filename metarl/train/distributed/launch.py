@@ -1,0 +1,169 @@
+"""How this process belongs to a job: what `torchrun` says, and how it joins and leaves.
+
+`torchrun --nproc-per-node P -m experiments.maze train ...` starts P processes of the same command
+and says to each, in its environment, which one it is (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) and
+where the others are found (``MASTER_ADDR``, ``MASTER_PORT``). One process, or none of these words:
+it is alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+
+import torch
+import torch.distributed as dist
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+
+from metarl.core.processes import Processes, current, shared_by
+from metarl.errors import DeviceError, ProcessLostError, UserError
+from metarl.train.distributed.heartbeat import Heartbeat, first_words
+from metarl.train.distributed.job import Job, told
+
+WORDS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What `torchrun` says in the environment."""
+
+PATIENCE = timedelta(hours=6)
+"""How long a process waits for others that are alive: a share may be a long piece of work."""
+
+MEETING = timedelta(minutes=2)
+"""How long processes wait for one another at the start."""
+
+
+_numbers = count()
+
+
+def count_of_launch() -> int:
+    """Number of processes that were started together: 1 without `torchrun`.
+
+    Raises:
+        UserError: What the environment says is no number.
+    """
+    if any(word not in os.environ for word in WORDS):
+        return 1
+    said = os.environ["WORLD_SIZE"]
+    if not said.isdecimal() or int(said) < 1:
+        raise UserError(f"WORLD_SIZE must be a number of processes, got {said!r}: use torchrun")
+    return int(said)
+
+
+def rank_of_launch() -> int:
+    """Number of this process among those that were started together; 0 without `torchrun`."""
+    return int(os.environ["RANK"]) if count_of_launch() > 1 else 0
+
+
+def shell_words(module: str) -> str:
+    """How a module is started as this process was: by ``python -m``, or by `torchrun`.
+
+    Args:
+        module: Name of the module, and what follows it.
+    """
+    if count_of_launch() == 1:
+        return f"python -m {module}"
+    return f"torchrun --nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', 'P')} -m {module}"
+
+
+def refuse_several(what: str) -> None:
+    """Check that something which one process does is not started in several.
+
+    Args:
+        what: Its name, the subject of a sentence.
+
+    Raises:
+        UserError: It is.
+    """
+    if count_of_launch() > 1:
+        raise UserError(f"{what} works in one process: start it without torchrun")
+
+
+def check_device(name: str) -> None:
+    """Check that each process of this machine has a device of its own.
+
+    Args:
+        name: Word of the user: auto, cpu, cuda, ...
+
+    Raises:
+        DeviceError: One GPU is named for several processes, the machine has too few, or there are
+            no collectives for it.
+    """
+    if count_of_launch() == 1 or name == "cpu":
+        return
+    if name.startswith("cuda:"):
+        raise DeviceError(
+            f"--device {name} is one GPU, and each process of a job needs its own: take --device "
+            "cuda (and CUDA_VISIBLE_DEVICES to choose among them)"
+        )
+    if name not in ("auto", "cuda"):
+        raise DeviceError(f"several processes compute on CPUs or CUDA devices, not on {name}")
+    number, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if torch.cuda.is_available() and number >= there:
+        raise DeviceError(
+            f"process {number} of this machine, counted from 0, finds {there} GPUs: start "
+            f"{there} processes on it (--nproc-per-node), or take --device cpu"
+        )
+
+
+@contextmanager
+def job(device: str) -> Iterator[Processes]:
+    """Share meta-batches with the other processes that were started with this one, if any.
+
+    Args:
+        device: Word of the user.
+
+    Yields:
+        The processes; one alone where there are no others, or where they have been joined already.
+
+    Raises:
+        DeviceError: There is no such device, or not one for each process.
+        ProcessLostError: Not all processes came.
+    """
+    if count_of_launch() == 1 or current().count > 1:
+        yield current()
+        return
+    check_device(device)
+    backend = "gloo"
+    if torch.cuda.is_available() and device != "cpu":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what "cuda" means from here on
+        backend = "cpu:gloo,cuda:nccl"
+    rank, size = rank_of_launch(), count_of_launch()
+    store, seen = _stores(rank)
+    with Heartbeat(seen, rank, size):
+        with told():
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=size, timeout=PATIENCE
+            )
+        if rank:  # what is said once is enough
+            logging.getLogger("metarl").setLevel(logging.ERROR)
+        try:
+            with shared_by(Job()) as processes:
+                yield processes
+                processes.any(False)  # the first one may hold what the others still look at
+        finally:
+            dist.destroy_process_group()
+
+
+def _stores(rank: int) -> tuple[Store, Store]:
+    """What all processes see, at the address that they were told: two connections to it.
+
+    Raises:
+        ProcessLostError: It cannot be reached.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    # torchrun holds it, on one machine of the job; without torchrun the first process does.
+    holds = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    # Every job of these processes has words of its own, also after a restart.
+    prefix = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}.{next(_numbers)}"
+    try:
+        first, second = (
+            TCPStore(host, port, is_master=master, timeout=MEETING, wait_for_workers=False)
+            for master in (holds, False)
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ProcessLostError(
+            f"the processes of this job do not meet at {host}:{port} ({first_words(error)})"
+        ) from error
+    return PrefixStore(prefix, first), PrefixStore(prefix, second)
