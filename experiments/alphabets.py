@@ -21,9 +21,16 @@ from metarl.compare.work import Job, script_of
 from metarl.nn import WarpConvNet
 from metarl.nn.conv_settings import WarpLayers
 from metarl.run import Command, Recipe, command, main, one_of
-from metarl.run.classification import AlphabetsSettings, evaluate_alphabets, points
+from metarl.run.classification import (
+    AlphabetsSettings,
+    evaluate_alphabets,
+    points,
+    validation_accuracy,
+)
 from metarl.run.command_line import parse
 from metarl.run.supervised import prepare
+from metarl.search.command import search_command
+from metarl.search.trials import Searchable
 
 from .alphabets_settings import MAY_RESET_HEAD, METHODS, Preset, TrainSettings, defaults
 
@@ -134,6 +141,7 @@ REPORT = SweepReport(
 SWEEP = Command(
     "train and evaluate several learners, seeds and numbers of alphabets",
     sweep.Sweep(
+        f"{__package__}.alphabets",
         SweepSettings,
         jobs,
         closed=("run-dir", "resume", "preset", "method", "pretrain", "seeds"),
@@ -164,9 +172,21 @@ RECIPE: Recipe[TrainSettings] = Recipe(
             AlphabetsSettings,
             lambda how: evaluate_alphabets(how, RECIPE.settings_of),
         ),
+        "search": search_command(lambda: SEARCHABLE),
         "sweep": SWEEP,
     },
     may_move=("data",),
+)
+
+SEARCHABLE: Searchable = Searchable(
+    RECIPE,
+    validation_accuracy,
+    "validation accuracy",
+    tasks=(
+        *("preset", "pretrain", "test_alphabets", "split_seed", "classes", "held_out", "resize"),
+        *("validation_alphabets", "data", "complete"),
+    ),
+    counted_by="validation-alphabets",
 )
 
 SCRIPT = script_of(RECIPE, evaluate_alphabets, plain=plain, known=known)

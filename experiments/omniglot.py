@@ -18,9 +18,15 @@ import tyro
 from metarl.methods import gradient_methods_for, method_named
 from metarl.nn.conv_settings import ReducedConvNetSettings
 from metarl.run import Recipe, command, main, one_of
-from metarl.run.classification import CharactersSettings, evaluate_characters
+from metarl.run.classification import (
+    CharactersSettings,
+    evaluate_characters,
+    validation_accuracy,
+)
 from metarl.run.counts import Held
 from metarl.run.supervised import SupervisedSettings, prepare
+from metarl.search.command import search_command
+from metarl.search.trials import Searchable
 from metarl.supervised.omniglot.download import default_folder, download
 from metarl.supervised.omniglot.few_shot import FewShotOmniglot
 
@@ -124,10 +130,22 @@ RECIPE: Recipe[TrainSettings] = Recipe(
             CharactersSettings,
             lambda how: evaluate_characters(how, RECIPE.settings_of),
         ),
+        "search": search_command(lambda: SEARCHABLE),
         "sweep": alphabets.SWEEP,
     },
     may_move=("data",),
     elsewhere={"protocol": "characters are learned here, alphabets by experiments.alphabets"},
+)
+
+SEARCHABLE: Searchable = Searchable(
+    RECIPE,
+    validation_accuracy,
+    "validation accuracy",
+    tasks=(
+        *("ways", "shots", "query_shots", "rotations", "train_characters"),
+        *("validation_characters", "validation_tasks", "validate_by", "data", "complete"),
+    ),
+    counted_by="validation-tasks",
 )
 
 if __name__ == "__main__":

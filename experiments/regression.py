@@ -14,8 +14,10 @@ from metarl.meta.method import GradientMethod
 from metarl.methods import gradient_methods_for, method_named
 from metarl.run import Recipe, check_option, command, main, one_of
 from metarl.run.counts import Held
-from metarl.run.fits import EvaluateSettings, evaluate
+from metarl.run.fits import EvaluateSettings, evaluate, validation_error
 from metarl.run.supervised import SupervisedSettings, prepare
+from metarl.search.command import search_command
+from metarl.search.trials import Searchable
 from metarl.supervised.curves import Curves, Family
 
 METHODS = gradient_methods_for("data", "unlabelled")
@@ -117,8 +119,17 @@ RECIPE: Recipe[TrainSettings] = Recipe(
             "measure the fit to unseen functions, step by step, and draw it",
             EvaluateSettings,
             lambda how: evaluate(how, RECIPE.settings_of),
-        )
+        ),
+        "search": search_command(lambda: SEARCHABLE),
     },
+)
+
+SEARCHABLE: Searchable = Searchable(
+    RECIPE,
+    validation_error,
+    "validation error",
+    maximise=False,
+    tasks=("family",),
 )
 
 if __name__ == "__main__":

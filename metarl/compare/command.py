@@ -23,7 +23,7 @@ from metarl.compare.settings import (
     stored_in,
 )
 from metarl.compare.tables import as_csv, as_markdown
-from metarl.compare.work import PLACES, Job, finished
+from metarl.compare.work import PLACES, Job, chosen, finished, name_of
 from metarl.errors import UserError
 from metarl.run.command_line import fail, option
 from metarl.run.counts import check_counts
@@ -105,14 +105,14 @@ def compare(
         report_apart(comparable, settings, [name for name, _ in by_option(arguments)])
         return {}
     check_executor(settings.executor)
-    chosen(jobs(comparable, comparison, folder, settings.device), settings)
+    chosen(jobs(comparable, comparison, folder, settings.device), folder, settings.only)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder, patience=PATIENCE):
         settings, comparison = read()
         planned = jobs(comparable, comparison, folder, settings.device)
         keep(folder, comparison, settings_of(planned))
         before = comparison
-    failures = bring(comparable, chosen(planned, settings), settings, arguments)
+    failures = bring(comparable, chosen(planned, folder, settings.only), settings, arguments)
     if settings.only:
         return failures
     with held(folder, patience=PATIENCE):
@@ -121,24 +121,6 @@ def compare(
             planned = jobs(comparable, comparison, folder, settings.device)
         kept = settings_of(planned)
         return report(comparable, folder, comparison, kept, failures).failures
-
-
-def chosen(planned: Sequence[Job], settings: CompareSettings) -> list[Job]:
-    """Return the runs that are to be done: all, or those of ``--only``.
-
-    Raises:
-        UserError: One of these is not compared.
-    """
-    names = {name_of(job, settings.run_dir): job for job in planned}
-    for name in settings.only:
-        if name not in names:
-            raise UserError(f"--only {name} is not one of the runs: {', '.join(names)}")
-    return [names[name] for name in settings.only] if settings.only else list(planned)
-
-
-def name_of(job: Job, folder: Path) -> str:
-    """Return what a run is called, such as ``maml/seed-0``."""
-    return job.path.relative_to(folder).as_posix()
 
 
 def bring(

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -162,6 +162,24 @@ class Job:
     train: Any
     evaluate: Any
     script: Script
+
+
+def name_of(job: Job, folder: Path) -> str:
+    """Return what a run is called in a folder of runs, such as ``maml/seed-0``."""
+    return job.path.relative_to(folder).as_posix()
+
+
+def chosen(planned: Sequence[Job], folder: Path, only: Sequence[str]) -> list[Job]:
+    """Return the runs that are to be done: all, or those of ``--only``.
+
+    Raises:
+        UserError: One of these is not planned.
+    """
+    names = {name_of(job, folder): job for job in planned}
+    for name in only:
+        if name not in names:
+            raise UserError(f"--only {name} is not one of the runs: {', '.join(names)}")
+    return [names[name] for name in only] if only else list(planned)
 
 
 def check_same(job: Job) -> None:

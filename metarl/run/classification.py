@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.supervised import ALPHABETS, CHARACTERS, accuracies, area_under
@@ -212,6 +213,35 @@ def of_alphabets(
         "run_seed": run.seed,
         "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
     }
+
+
+def validation_accuracy(
+    run: RunDirectory, trained: Trained, num_tasks: int | None, seed: int, device: str
+) -> float:
+    """Return the accuracy of a run on the tasks that it is validated by, the best so far.
+
+    It keeps the learner that did best, so what it is worth is what that did, or what it does now.
+
+    Args:
+        run: As it is now.
+        trained: Its settings, which say how many tasks there are.
+        num_tasks: None.
+        seed: Of nothing: validation has a seed of its own.
+        device: Where the learner adapts.
+    """
+    assert num_tasks is None
+    place, problem = resolve_device(device), trained.problem
+    learning = SupervisedLearning(problem, trained.learner)
+    learner = learning.untrained(run, place, trained.meta_batch)
+    state = run.load_checkpoint()
+    steps = trained.learner.inner_steps
+    with run.fits_settings():
+        learner.load_state_dict(state["learner"])
+        best = state["learner"]["selection"]["best"]
+    unseen = problem.lessons(learning.data, learning.network, run.seed, place, steps).validation
+    assert unseen is not None
+    now = learning.score(learner, unseen(learner.fast), trained.meta_batch)
+    return now if best is None else max(now, float(best["score"]))
 
 
 def points(num_steps: int, every: int) -> list[int]:

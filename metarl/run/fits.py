@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import tyro
 
+from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.supervised import FITS, check_finite, error_columns, fit_errors
@@ -112,6 +113,28 @@ def summary_of(
         "iteration": iteration,
         "tasks_seen": iteration * trained.meta_batch,
     }
+
+
+def validation_error(
+    run: RunDirectory, trained: Trained, num_tasks: int | None, seed: int, device: str
+) -> float:
+    """Return the mean squared error of a run after its last step, on functions for validation.
+
+    Args:
+        run: As it is now.
+        trained: Its settings.
+        num_tasks: Functions; None: as many as an evaluation has.
+        seed: Of functions and points.
+        device: Where they are fitted.
+    """
+    how = EvaluateSettings(run.path, seed=seed, split="validation")
+    how = how if num_tasks is None else replace(how, tasks=num_tasks)
+    place = resolve_device(device)
+    learning = SupervisedLearning(trained.problem, trained.learner)
+    learner = learning.untrained(run, place, trained.meta_batch)
+    load_learner(run, learner)
+    errors = fit_errors(learner, unseen_curves(learning, how, place), how.steps_of(learning))
+    return float(errors.squared[:, -1].mean())
 
 
 def unseen_curves(

@@ -193,6 +193,8 @@ def checked(
     for name, (word, *_) in by_option(question.options):
         if name in OF_THE_SEARCH:
             raise UserError(f"{word} is not for the trials: it is the whole search's")
+    if question.tasks is not None and searchable.counted_by is not None:
+        raise UserError(f"--tasks: validation has as many as --{searchable.counted_by} says")
     if not question.search:
         raise UserError("--search says what to look for, such as --search lr=log:1e-4:1e-2")
     recipe = searchable.recipe

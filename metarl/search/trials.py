@@ -55,6 +55,8 @@ class Searchable:
         value: What that is, in words.
         maximise: Whether more of it is better.
         tasks: Options that say what the tasks are, which all trials have in common.
+        counted_by: Option of `train` that says how many tasks a validation has; None: ``--tasks``
+            of the search.
     """
 
     recipe: Recipe[Any]
@@ -62,6 +64,7 @@ class Searchable:
     value: str = "validation return"
     maximise: bool = True
     tasks: tuple[str, ...] = ()
+    counted_by: str | None = None
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
