@@ -26,7 +26,7 @@ FIRST = {
 }
 """What the API reference begins with; the other packages follow by name."""
 
-INNER = {"native", "run"}
+INNER = {"explore", "native", "run"}
 """Packages that serve the kernels and the command line, and are not described."""
 
 UP_TO_BENCHMARKS = re.compile(r"\]\(\.\./((?:\.\./)*benchmarks/)")

@@ -152,6 +152,14 @@ def play(asked: PlaySettings) -> None:
         print(f"returns: {', '.join(f'{value:g}' for value in game.returns)}")
 
 
+def _explore(prog: str, arguments: Sequence[str]) -> None:
+    from metarl.explore.command import ExploreSettings, explore
+
+    from .explore import Mazes
+
+    explore(parse(ExploreSettings, prog, arguments), Mazes())
+
+
 def _export(prog: str, arguments: Sequence[str]) -> None:
     from metarl.run.export import ExportSettings, export
 
@@ -181,6 +189,7 @@ RECIPE = Recipe(
         "render": Command("draw or film a trial", _render),
         "watch": Command("show a trained agent in a window", _watch),
         "play": command("look for the goal of a maze yourself, in a window", PlaySettings, play),
+        "explore": Command("draw mazes and watch agents in them, on a page", _explore),
         "export": Command("copy a run without what only its resume needs", _export),
     },
     unread=unread,

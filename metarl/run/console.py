@@ -34,6 +34,7 @@ OF_RUNS = {
 OF_RECIPES = {
     "train": "train learners into a run directory",
     "play": "look for the goal of a maze yourself, in a window",
+    "explore": "draw mazes and watch agents in them, on a page in the browser",
     "compare": "train and evaluate many methods: one table, one picture",
     "search": "look for the settings that do best on validation tasks",
     "sweep": "train and evaluate few-shot learners: one table, one picture",
@@ -41,7 +42,7 @@ OF_RECIPES = {
 }
 """Commands of a recipe, which is named first."""
 
-USUAL = {"play": "maze", "compare": "maze_adapt", "download": "omniglot"}
+USUAL = {"play": "maze", "explore": "maze", "compare": "maze_adapt", "download": "omniglot"}
 """Recipes that need not be named."""
 
 OF_ANY = {

@@ -95,8 +95,8 @@ def test_every_page_is_in_the_menu() -> None:
 
 
 def test_every_public_package_is_in_the_reference() -> None:
-    """But those that serve the command line and the kernels."""
-    assert {"native", "run"} == INNER
+    """But those that serve the command line, the page and the kernels."""
+    assert {"explore", "native", "run"} == INNER
     names = described()
     assert len(names) == len(set(names))
     for top in ("metarl", "envs"):

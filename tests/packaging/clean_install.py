@@ -29,6 +29,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("metarl", "evaluate", "runs/room", "--tasks", "10"),
     ("metarl", "train", "regression", "--iterations", "5", "--run-dir", "runs/sine"),
     ("metarl", "evaluate", "runs/sine", "--tasks", "10"),
+    ("metarl", "explore", "--help"),
     ("metarl", "export", "mazes13", "--output", "copy"),
 )
 """A newcomer's first commands."""

@@ -1,0 +1,222 @@
+"""The mazes of the page ``explore``: which there are, and how agents play in them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+
+from envs.maze import Layout, MazeFamily, MazeTask, maze_tasks, named_mazes
+from envs.maze.generators import GENERATORS, make_layout
+from envs.maze.ladder import layout_curves
+from envs.maze.named import NAMED_MAZES
+from envs.maze.random_mazes import FRACTIONS, SAME, sizes_of, usual_horizon
+from envs.maze.settings import FORMER_RULES
+from envs.maze.views import Sight
+from envs.problems import HiddenGoals, Maze, RandomMazes
+from metarl.errors import RunDirectoryError, UserError
+from metarl.explore.arena import Drawn, Facts, Rule, Source
+from metarl.explore.board import Board
+from metarl.explore.page import TOLD
+from metarl.methods.agents import TrialsAgent
+from metarl.methods.recurrent import RecurrentLearning
+from metarl.methods.rl2 import RL2Settings
+from metarl.run.command_line import refused
+from metarl.run.trials import STREAMS, Trained
+from metarl.runs.config import recipe_of
+from metarl.seeding import spawn_generators
+
+from . import maze, maze_adapt
+from .environments import Grids
+from .maze_evaluation import measured_on
+
+WORDS = {
+    "pillars": "pillars: the published room",
+    "dfs": "dfs: depth-first maze, long corridors",
+    "ust": "ust: uniform spanning tree",
+    "mst": "mst: minimum spanning tree",
+    "prim": "prim: grown from its frontier, many short dead ends",
+    "rooms": "rooms with doors",
+    "walls": "walls: blocks thrown at random",
+    "caves": "caves",
+    "empty": "empty room",
+}
+"""Generators in words; the others are called by their names."""
+
+NAMED = "named:"
+"""Before the name of one of `envs.named_mazes`."""
+
+USUAL_SIDE = 13
+
+Problem = RandomMazes | HiddenGoals | Maze
+
+
+@dataclass(frozen=True)
+class Mazes:
+    """The mazes of `envs`, as the page asks for them (`metarl.explore.arena.Arena`)."""
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Generators, and mazes with names."""
+        return (
+            *(Source(name, WORDS.get(name, name), "Generators") for name in GENERATORS),
+            *(Source(f"{NAMED}{n}", n, "Named mazes", sized=False) for n in NAMED_MAZES),
+        )
+
+    def draw(self, source: str, size: int, seed: int) -> Drawn:
+        """Draw a maze; of a family, one to test on, which training with its split never draws.
+
+        Raises:
+            UserError: There is no such source, or not of this size.
+        """
+        named = named_mazes().by_maze.get(source.removeprefix(NAMED), ())
+        if named and source.startswith(NAMED):  # a corridor has several goals
+            return Drawn(board_of(named[seed % len(named)]))
+        if source not in GENERATORS:
+            raise UserError(f"there are no mazes {source[:60]!r}: take one that the page lists")
+        random = torch.Generator().manual_seed(seed)
+        try:
+            if source in SAME:
+                (task,) = maze_tasks(make_layout(source, size)).sample(1, random)
+                return Drawn(board_of(task))
+            family = MazeFamily(source, size)
+        except ValueError as error:
+            raise refused(error) from error
+        note = ""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of few layouts
+                family = family.split(**FRACTIONS, salt=RandomMazes.salt).test
+        except ValueError:
+            note = "There are so few mazes of this size that an agent may have trained in this one."
+        (task,) = family.sample(1, random)
+        return Drawn(board_of(task), note)
+
+    def own(self, trained: Trained, seed: int) -> Drawn:
+        """Draw the maze that a run is shown in by its ``render`` with this seed."""
+        (task,) = trained.draw(1, spawn_generators(seed, STREAMS)["tasks"])
+        return Drawn(board_of(task))
+
+    def task(self, board: Board) -> MazeTask:
+        """Return the task of a maze that can be played."""
+        return MazeTask(Layout(board.rows), board.goal, board.start, board.direction)
+
+    def trained(self, config: Mapping[str, Any]) -> Trained:
+        """Read what a run has learned.
+
+        Raises:
+            UserError: It is not about mazes, or no agent that learns within one trial.
+        """
+        recipe = recipe_of(config)
+        if recipe == maze.RECIPE.name:
+            settings = maze.RECIPE.settings_of(config)
+            if isinstance(settings.environment, Grids):
+                raise RunDirectoryError(
+                    f"plays {settings.mazes}, with other cells and actions than mazes have: look "
+                    "at it with `metarl watch`"
+                )
+            return measured_on(settings)
+        if recipe != maze_adapt.RECIPE.name:
+            what = (recipe or "something unknown").removeprefix("experiments.")
+            raise RunDirectoryError(f"is a run of {what}, which learned no mazes")
+        adapted = maze_adapt.RECIPE.settings_of(config)
+        if adapted.env not in (Maze.name, RandomMazes.name):
+            raise RunDirectoryError(f"plays {adapted.env}, not mazes: look at it with `render`")
+        learning = adapted.learning()
+        if not isinstance(learning, RecurrentLearning):
+            raise RunDirectoryError(
+                f"adapts by gradient steps ({adapted.method}), from many episodes, and not within "
+                "a trial: `metarl render` films it after each step"
+            )
+        if isinstance(learning.problem, RandomMazes):
+            plain = replace(learning.problem, exploration_bonus=0.0, size_schedule="")
+            learning = replace(learning, problem=plain)
+        return Trained(replace(learning, trial_steps=None), adapted.meta_batch)
+
+    def placed(
+        self, trained: Trained | None, board: Board, rule: Rule | None, steps: int | None
+    ) -> RecurrentLearning:
+        """Return what was learned, on a problem whose environments play in this maze."""
+        side = max(len(board.rows), len(board.rows[0]))
+        if trained is None:
+            horizon = steps or usual_horizon(side)
+            any_maze = _any_maze(RandomMazes("pillars", horizon=horizon), rule or "start", horizon)
+            return RecurrentLearning(any_maze, RL2Settings(), TrialsAgent(trial_episodes=1))
+        learning: RecurrentLearning = trained.learning
+        problem: Any = learning.problem
+        horizon = steps or _horizon(problem, side)
+        if rule is None or rule == rule_of(problem):
+            problem = _with_horizon(problem, horizon)
+        else:
+            problem = _any_maze(problem, rule, horizon)
+        return replace(learning, problem=problem)
+
+    def facts(self, learning: RecurrentLearning) -> Facts:
+        """Return what is to be known of an agent's environments."""
+        problem: Any = learning.problem
+        sight = Sight(getattr(problem, "view", "3x3"))
+        return Facts(rule_of(problem), _reward(problem), sight.side, sight.turning)
+
+    def known(self, learning: RecurrentLearning, task: MazeTask) -> Any:
+        """Return what agents are judged by in this maze."""
+        problem: Any = learning.problem
+        judged = _any_maze(problem, rule_of(problem), problem.horizon)
+        known = judged.known([task], learning.trial_episodes)
+        if learning.trial_episodes > 1:
+            return known
+        curves = layout_curves([task], **judged.episode)
+        return replace(known, curves={name: getattr(curves, name) for name in TOLD})
+
+
+def board_of(task: MazeTask) -> Board:
+    """Return a task as the page draws it."""
+    return Board(task.layout.rows, task.start, task.goal, task.direction)
+
+
+def rule_of(problem: Problem) -> Rule:
+    """Return what a find does in a problem's environments."""
+    if isinstance(problem, RandomMazes):
+        return problem.respawn
+    return FORMER_RULES[problem.goal] if isinstance(problem, Maze) else "random"
+
+
+def _reward(problem: Problem) -> float:
+    return 1.0 if isinstance(problem, Maze) else problem.reward
+
+
+def _horizon(problem: Problem, side: int) -> int:
+    """Steps of an episode: as in training, and in larger mazes in proportion."""
+    known = (
+        max(max(task.layout.height, task.layout.width) for task in problem.every_task)
+        if isinstance(problem, RandomMazes) and (problem.is_named or problem.is_file)
+        else sizes_of(str(problem.size))[1]
+    )
+    if side <= known:
+        return problem.horizon
+    return round(problem.horizon * usual_horizon(side) / usual_horizon(known))
+
+
+@lru_cache(maxsize=64)
+def _with_horizon(problem: Problem, horizon: int) -> Problem:
+    """A problem with other steps; it plays whatever mazes it is given."""
+    return replace(problem, horizon=horizon)
+
+
+@lru_cache(maxsize=64)
+def _any_maze(problem: Problem, rule: Rule, horizon: int) -> RandomMazes:
+    """The same view and pay in mazes of any walls, with another rule for finds."""
+    if isinstance(problem, RandomMazes):
+        return replace(problem, respawn=rule, horizon=horizon)
+    return RandomMazes(
+        "pillars",
+        str(USUAL_SIDE),
+        respawn=rule,
+        position=isinstance(problem, Maze),
+        reward=_reward(problem),
+        wall_penalty=0.0 if isinstance(problem, Maze) else problem.wall_penalty,
+        horizon=horizon,
+    )
