@@ -31,7 +31,6 @@ from metarl.runs.config import recipe_of
 from metarl.seeding import spawn_generators
 
 from . import maze, maze_adapt
-from .environments import Grids
 from .maze_evaluation import measured_on
 
 WORDS = {
@@ -114,10 +113,10 @@ class Mazes:
         recipe = recipe_of(config)
         if recipe == maze.RECIPE.name:
             settings = maze.RECIPE.settings_of(config)
-            if isinstance(settings.environment, Grids):
+            if not isinstance(settings.environment, Problem):
                 raise RunDirectoryError(
-                    f"plays {settings.mazes}, with other cells and actions than mazes have: look "
-                    "at it with `metarl watch`"
+                    f"plays {settings.mazes}, where an agent sees and does other things than in "
+                    "these mazes: look at it with `metarl watch`"
                 )
             return measured_on(settings)
         if recipe != maze_adapt.RECIPE.name:

@@ -18,6 +18,7 @@ from metarl.explore.players import Players
 from metarl.run.shown_trials import played
 from metarl.run.trials import adapter
 from metarl.runs.directory import RunDirectory
+from metarl.runs.files import to_json
 
 ABLE = {"mazes9", "mazes13", "maze13-warp", "room13-lstm"}
 ROW = {"rows": ["#######", "#.....#", "#######"], "start": [1, 1], "goal": [1, 4]}
@@ -153,7 +154,13 @@ def test_runs_are_found_and_read(page_of_runs, runs):
     names = ("ahead", "wide/seed-0", "wide/seed-1", "episodes")
     assert {str(runs / name) for name in names} <= set(able(page_of_runs))
     assert "adapts by gradient steps" in setup[str(runs / "gradient")]["reason"]
-    assert "with other cells and actions" in setup[str(runs / "grids")]["reason"]
+    assert "sees and does other things" in setup[str(runs / "grids")]["reason"]
+
+
+def test_levels_whose_goal_is_seen_are_none_of_these_mazes(arena):
+    config = to_json(RECIPE.defaults(mazes="ued"), "config")
+    with pytest.raises(UserError, match="plays ued, where an agent sees and does other things"):
+        arena.trained({**config, "recipe": RECIPE.name})
 
 
 def test_an_agent_that_turns_plays(page_of_runs, runs):
