@@ -26,9 +26,6 @@ def runs(tmp_path_factory):
     small = ("--horizon", "8", "--meta-batch", "2")
     train("episodes", *adapt, *small, "--method", "rl2", "--hidden-size", "4")
     train("gradient", *adapt, *small, "--method", "maml", "--hidden", "4", "--episodes", "2")
-    train(
-        "grids", "maze", "--mazes", "minigrid:MiniGrid-FourRooms-v0", "--grids", "60", *TINY, *SMALL
-    )
     return place
 
 

@@ -24,6 +24,7 @@ def refused(capsys, *words):
     return said
 
 
+@pytest.mark.slow
 def test_it_serves_until_it_is_interrupted():
     words = [sys.executable, "-m", "experiments", "explore", "mazes9", "--no-browser"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}

@@ -65,7 +65,9 @@ class See:
         return self.one(selector).text
 
     def click(self, selector):
-        self.one(selector).click()
+        element = self.one(selector)
+        self.browser.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
 
     def choose(self, field, value):
         Select(self.one(f"#{field}")).select_by_value(value)

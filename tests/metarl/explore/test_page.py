@@ -154,12 +154,12 @@ def test_runs_are_found_and_read(page_of_runs, runs):
     names = ("ahead", "wide/seed-0", "wide/seed-1", "episodes")
     assert {str(runs / name) for name in names} <= set(able(page_of_runs))
     assert "adapts by gradient steps" in setup[str(runs / "gradient")]["reason"]
-    assert "sees and does other things" in setup[str(runs / "grids")]["reason"]
 
 
-def test_levels_whose_goal_is_seen_are_none_of_these_mazes(arena):
-    config = to_json(RECIPE.defaults(mazes="ued"), "config")
-    with pytest.raises(UserError, match="plays ued, where an agent sees and does other things"):
+@pytest.mark.parametrize("mazes", ["ued", "minigrid:MiniGrid-SimpleCrossingS9N1-v0"])
+def test_grids_whose_goal_is_seen_are_none_of_these_mazes(arena, mazes):
+    config = to_json(RECIPE.defaults(mazes=mazes), "config")
+    with pytest.raises(UserError, match=f"plays {mazes}, where an agent sees and does other"):
         arena.trained({**config, "recipe": RECIPE.name})
 
 
