@@ -105,7 +105,9 @@ def compare(
         report_apart(comparable, settings, [name for name, _ in by_option(arguments)])
         return {}
     check_executor(settings.executor)
-    chosen(jobs(comparable, comparison, folder, settings.device), folder, settings.only)
+    planned = jobs(comparable, comparison, folder, settings.device, settings.only)
+    if settings.only and stored_in(folder) == comparison:  # nothing new, for nobody to wait for
+        return bring(comparable, planned, settings, arguments)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder, patience=PATIENCE):
         settings, comparison = read()

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -33,6 +33,9 @@ LOGS = ".jobs"
 
 LONG = 60 * 24 * 365
 """Minutes for which a process here may run."""
+
+LARGEST_ARRAY = 1000
+"""Jobs of one array, as SLURM usually allows."""
 
 PUT_BACK = 100
 """How often a job that reaches its limit of time goes back into the queue."""
@@ -55,7 +58,7 @@ class SlurmSettings:
     cpus: int = 1
     """Processors of a job."""
     gpus: int = 0
-    """GPUs of a job."""
+    """GPUs of a job; without one it computes on processors, whatever is there."""
     memory: float | None = None
     """Gigabytes of a job. Default: the cluster's."""
     array: int = 256
@@ -196,12 +199,16 @@ def launch(
     Raises:
         KeyboardInterrupt: Interrupted: local processes have saved, jobs of SLURM go on.
     """
+    if not units:
+        return {}
     hands = _executor(executor, how, folder / LOGS)
     jobs: list[tuple[Unit, Any]] = []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if executor == "slurm":
-            with hands.batch():
-                jobs = [(unit, hands.submit(unit)) for unit in units]
+            for part in batched(units, LARGEST_ARRAY):
+                with hands.batch():
+                    jobs += [(unit, hands.submit(unit)) for unit in part]
             print(f"handed to SLURM: {len(jobs)} jobs, from {jobs[0][1].job_id} on", flush=True)
             while not all(job.done() for _, job in jobs):
                 time.sleep(PAUSE)
@@ -209,7 +216,15 @@ def launch(
             _in_turn(units, hands, jobs, at_a_time)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(executor, jobs)) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return {unit.name: why for unit, job in jobs if (why := _failed_of(job)) is not None}
+
+
+def batched(units: Sequence[Unit], size: int) -> Iterator[Sequence[Unit]]:
+    """Yield units in parts of a size, the last one perhaps smaller."""
+    for first in range(0, len(units), size):
+        yield units[first : first + size]
 
 
 def _in_turn(
@@ -259,7 +274,8 @@ def _stopped(executor: Executor, jobs: Sequence[tuple[Unit, Any]]) -> str:
         which = ", ".join(str(job.job_id) for job in left)
         return f"{len(left)} jobs go on in SLURM ({which}); scancel ends them"
     for job in left:
-        os.kill(int(job.job_id), signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(int(job.job_id), signal.SIGTERM)
     while not all(job.done() for job in left):
         time.sleep(0.1)
     return ""

@@ -13,7 +13,7 @@ from typing import Any
 import tyro
 
 from metarl.compare.settings import Comparison, ComparisonEvaluation
-from metarl.compare.work import Job, Script, check_same, script_of
+from metarl.compare.work import Job, Script, check_same, chosen, script_of
 from metarl.errors import UserError
 from metarl.run import Recipe
 from metarl.run.adaptation import EvaluateSettings, check_fits, evaluate
@@ -53,8 +53,21 @@ def comparable(recipe: Recipe[Any]) -> Comparable:
     )
 
 
-def jobs(comparable: Comparable, comparison: Comparison, folder: Path, device: str) -> list[Job]:
+def jobs(
+    comparable: Comparable,
+    comparison: Comparison,
+    folder: Path,
+    device: str,
+    only: Sequence[str] = (),
+) -> list[Job]:
     """List all runs, seeds outermost, so that all methods have a first seed soon.
+
+    Args:
+        comparable: The script.
+        comparison: What is compared.
+        folder: Where.
+        device: On what.
+        only: Names of those that are wanted; empty: all.
 
     Raises:
         UserError: An option is unknown, or not the method's; the methods would not have the same
@@ -72,6 +85,7 @@ def jobs(comparable: Comparable, comparison: Comparison, folder: Path, device: s
             wanted = replace(settings[method], seeds=(seed,), run_dir=path, device=device)
             how = EvaluateSettings(path, device=device, **vars(evaluations[method]))
             found.append(Job(path, wanted, how, comparable.script))
+    found = chosen(found, folder, only)
     for job in found:
         check_same(job)
         if not (job.path / "config.json").exists() and job.train.seeds == comparison.seeds[:1]:

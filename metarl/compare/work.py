@@ -91,8 +91,11 @@ FAILURES = (
 Failures = dict[Path, str]
 """Reasons that runs have failed for, in words, by their directories."""
 
-PLACES = ("run_dir", "resume", "seeds", "device", "data", "json", "run", "native")
-"""Settings of training and evaluation that say where, and make no difference to what."""
+PLACES = (
+    *("run_dir", "resume", "seeds", "device", "data", "json", "run", "native"),
+    *("log", "film_every"),
+)
+"""Settings of training and evaluation that make no difference to what is learned or found."""
 
 
 def _as_they_are(settings: Any) -> Any:

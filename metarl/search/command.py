@@ -47,6 +47,7 @@ NOT_SEARCHED = {
         name: f"{name.replace('_', '-')} says where or how, and not what"
         for name in (
             *("run_dir", "resume", "device", "native", "log_every", "checkpoint_every", "config"),
+            *("log", "film_every"),
         )
     },
     "init_from": "what trials begin with is the same for all",
@@ -96,7 +97,7 @@ def search(searchable: Searchable, prog: str, folder: Path, arguments: Sequence[
         if kept is None and asked.storage is None:
             raise UserError(f"there is no search in {folder}; leave out --report")
         study = open_study(folder, *place, searchable.direction, None)
-        write_report(study, folder, question_in(study.user_attrs), searchable)
+        write_report(study, folder, question_in(study.user_attrs), searchable, prog)
         return
     check_executor(asked.executor)
     given = [name for name, _ in by_option(arguments)]
@@ -113,7 +114,7 @@ def search(searchable: Searchable, prog: str, folder: Path, arguments: Sequence[
         work(plan, study)
     else:
         hand_over(searchable, asked, arguments)
-    write_report(study, folder, question, searchable)
+    write_report(study, folder, question, searchable, prog)
 
 
 def hand_over(searchable: Searchable, asked: SearchSettings, arguments: Sequence[str]) -> None:

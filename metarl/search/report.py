@@ -28,14 +28,26 @@ SHOWN = 10
 """Rows of the table that is printed; the files have all."""
 
 
-def write_report(study: Study, folder: Path, question: Question, searchable: Searchable) -> None:
-    """Write search.csv and search.md, where there is a folder; print the best of them."""
+def write_report(
+    study: Study, folder: Path, question: Question, searchable: Searchable, prog: str
+) -> None:
+    """Write search.csv and search.md, where there is a folder; print the best of them.
+
+    Args:
+        study: The trials.
+        folder: Of the search.
+        question: What was searched for.
+        searchable: The recipe.
+        prog: What the user has written before the options of `search`.
+    """
     trials = ranked(study, searchable)
     if not trials:
         print("no trial has begun yet")
         return
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    text = as_markdown(trials, names, question, searchable, folder)
+    text = as_markdown(
+        trials, names, question, searchable, train_with(trials[0], question, folder, prog)
+    )
     print(text.replace(table(trials, names), table(trials[:SHOWN], names)))
     if folder.exists():
         columns = ["trial", "state", "value", "iterations", *names, "why"]
@@ -56,11 +68,12 @@ def ranked(study: Study, searchable: Searchable) -> list[FrozenTrial]:
     return sorted(study.get_trials(deepcopy=False), key=rank)
 
 
-def best_command(trial: FrozenTrial, question: Question, folder: Path) -> str:
+def train_with(trial: FrozenTrial, question: Question, folder: Path, prog: str) -> str:
     """Return the command that trains with the settings of a trial."""
     seeds = ["--seeds", *map(str, question.seeds)]
-    line = ["python", "-m", question.recipe, "train", *question.options, *trial.user_attrs[WORDS]]
-    return shlex.join([*line, *seeds, "--run-dir", str(folder / "best")])
+    own = trial.user_attrs.get(WORDS, ())
+    options = [*question.options, *own, *seeds, "--run-dir", str(folder / "best")]
+    return f"{prog.replace(' search', ' train', 1)} {shlex.join(options)}"
 
 
 def as_markdown(
@@ -68,7 +81,7 @@ def as_markdown(
     names: list[str],
     question: Question,
     searchable: Searchable,
-    folder: Path,
+    command: str,
 ) -> str:
     """Return the report in words."""
     counts = Counter(STATES[trial.state.name] for trial in trials)
@@ -78,7 +91,7 @@ def as_markdown(
     best = trials[0]
     if best.state.name == "COMPLETE":
         lines += [f"Best: trial {best.number}, {searchable.value} {best.value:.6g}. Train with it:"]
-        lines += ["", "```sh", best_command(best, question, folder), "```"]
+        lines += ["", "```sh", command, "```"]
     else:
         lines += ["No trial is complete: there is no best one yet."]
     return "\n".join(lines)

@@ -34,7 +34,7 @@ class SearchSettings:
     """Where all goes: trial-N, which are runs, and search.json, search.csv and search.md."""
     search: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An option of train and what it may be: lr=log:1e-4:1e-2, hidden-size=int:32:256,
-    gamma=float:0.9:0.99, core=gru,lstm; given once for each option."""
+    loss.gamma=float:0.9:0.99, core=gru,lstm; given once for each option."""
     trials: int = 20
     """Trials in all, those of other processes included."""
     seeds: tuple[int, ...] = (0,)

@@ -62,7 +62,7 @@ def open_study(
     """
     import optuna
 
-    where = f"--storage {url}" if url else str(folder / JOURNAL)
+    where = f"--storage {without_password(url)}" if url else str(folder / JOURNAL)
     if url is not None and HIDDEN in url:
         raise UserError(f"{where}: the password is not kept; give --storage again")
     with understood(where, "cannot be opened", "check that it is there, and its driver", UserError):
@@ -133,7 +133,5 @@ def without_password(url: str | None) -> str | None:
         return None
     from sqlalchemy.engine import make_url
 
-    with understood(
-        f"--storage {url}", "is no URL of SQLAlchemy", "see `search --help`", UserError
-    ):
+    with understood("--storage", "is no URL of SQLAlchemy", "see `search --help`", UserError):
         return make_url(url).render_as_string(hide_password=True)

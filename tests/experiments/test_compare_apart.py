@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from metarl.compare import plan
 from metarl.runs.directory import RunDirectory
 from tests.experiments.scripts import maze_adapt as main
 from tests.experiments.test_maze_compare import SMALL, compare, refused
@@ -136,6 +137,15 @@ def test_only_some_runs_are_done_and_nothing_reported(tmp_path, capsys):
     assert not (folder / "comparison.md").exists()
     said = refused(capsys, *line, "--only", "none/seed-7")
     assert "--only none/seed-7 is not one of the runs: fomaml/seed-0, none/seed-0" in said
+
+
+def test_one_of_many_runs_looks_at_that_run_alone(machines, monkeypatch):
+    looked = []
+    own = plan.check_same
+    monkeypatch.setattr(plan, "check_same", lambda job: looked.append(job.path) or own(job))
+    place = machines / "one"
+    main(["compare", "--run-dir", str(place), "--only", "fomaml/seed-1"])
+    assert looked == [place / "fomaml" / "seed-1"]
 
 
 def test_a_folder_without_runs_is_said(tmp_path, capsys):

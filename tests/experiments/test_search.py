@@ -18,12 +18,13 @@ import pytest
 import torch
 
 from experiments import maze, maze_adapt
-from metarl.errors import CheckpointError
+from experiments.__main__ import main as console
+from metarl.errors import CheckpointError, UserError
 from metarl.meta import NonFiniteLossError
 from metarl.run import adaptation
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.search import trials
-from metarl.search.storage import open_study
+from metarl.search.storage import open_study, without_password
 from tests.experiments.scripts import maze as maze_main
 from tests.experiments.scripts import maze_adapt as main
 
@@ -165,6 +166,21 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, capsys, more, said):
 def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     assert "something else than a search" in refused(capsys, tmp_path, *SMALL, *SEARCH)
+
+
+def test_a_password_is_neither_told_nor_kept(tmp_path, capsys):
+    url = "nosuch://me:secret@localhost/trials"
+    said = refused(capsys, tmp_path / "s", *SMALL, *SEARCH, "--storage", url)
+    assert "nosuch://me:***@localhost/trials cannot be opened" in said
+    assert "secret" not in said
+    assert without_password(url) == "nosuch://me:***@localhost/trials"
+    with pytest.raises(UserError, match="the password is not kept; give --storage again"):
+        open_study(tmp_path, without_password(url), "s", "maximize", None)
+
+
+def test_the_command_is_that_of_whoever_asked(kept, capsys):
+    console(["search", "maze_adapt", "--run-dir", str(kept), "--report"])
+    assert "\nmetarl train maze_adapt --env bandit --arms 2 " in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------ interruptions

@@ -99,6 +99,15 @@ def test_units_are_command_lines_and_what_fails_is_told(tmp_path, monkeypatch, c
     assert executors._failed_of(Done(0)) is None
 
 
+def test_arrays_are_no_longer_than_a_cluster_takes():
+    units = [Unit(SCRIPT, (), f"{n}") for n in range(5)]
+    assert [[unit.name for unit in part] for part in executors.batched(units, 2)] == [
+        *(["0", "1"], ["2", "3"], ["4"]),
+    ]
+    assert list(executors.batched([], 2)) == []
+    assert launch([], "slurm", SlurmSettings(), Path("nowhere"), 1) == {}
+
+
 # ------------------------------------------------------------------------- limits of time
 
 
