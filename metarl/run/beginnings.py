@@ -11,6 +11,7 @@ the names that they have on the command line, before those that are there:
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -22,9 +23,14 @@ from metarl.errors import RunDirectoryError, UserError, understood
 from metarl.run.recipe import Recipe, RunT
 from metarl.runs.config import OWN, recipe_of, upgraded
 from metarl.runs.directory import RunDirectory
-from metarl.runs.files import strict_json, to_json
+from metarl.runs.files import once, strict_json, to_json
+
+OPTION = re.compile(r"[A-Za-z][\w.-]*")
 
 FILES = (".json", ".toml", ".yaml", ".yml")
+
+NOT_IN_A_FILE = ("config", "help", "resume")
+"""Options of the command line alone."""
 
 NOT_TAKEN = (*OWN, "run_dir", "resume", "config", "init_from")
 """Entries of `config.json` that belong to that run alone."""
@@ -32,20 +38,23 @@ NOT_TAKEN = (*OWN, "run_dir", "resume", "config", "init_from")
 
 def is_file(source: Path) -> bool:
     """Whether a source is a file of options, not a run."""
-    return source.suffix in FILES and not source.is_dir()
+    return source.suffix.lower() in FILES and not source.is_dir()
 
 
 def options_of(source: Path) -> list[str]:
     """The options of a file as words of a command line.
 
     Raises:
-        UserError: There is no such file, it is not what its ending says, or a value is no option's.
+        UserError: There is no such file, it is not what its ending says, or a name or value is no
+            option's.
     """
     if not source.is_file():
         raise UserError(f"--config {source}: there is no such file")
     data = source.read_bytes()
-    with understood(source, f"is not valid {source.suffix[1:].upper()}", "mend it", UserError):
-        match source.suffix:
+    ending = source.suffix.lower()
+    kind = "YAML" if ending == ".yml" else ending[1:].upper()
+    with understood(source, f"is not valid {kind}", "mend it", UserError):
+        match ending:
             case ".json":
                 content = strict_json(data)
             case ".toml":
@@ -67,13 +76,43 @@ def _yaml(data: bytes) -> Any:
             "--config: YAML needs another package: pip install 'metarl-maze[yaml]', or write the "
             "options as .toml or .json"
         ) from None
-    return yaml.safe_load(data)
+
+    class Plain(yaml.BaseLoader):  # type: ignore[misc]
+        """Words as they stand there: of old, YAML took ``off`` and ``no`` for false, 1:30 for 90.
+
+        A name that is there twice is an error.
+        """
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+            names = [self.construct_object(key, deep=True) for key, _ in node.value]
+            return once(
+                [
+                    (n, self.construct_object(v, deep=True))
+                    for n, (_, v) in zip(names, node.value, strict=True)
+                ]
+            )
+
+    return _typed(yaml.load(data, Plain))
+
+
+def _typed(value: Any) -> Any:
+    """Truths, and what there is none of, instead of their words in YAML."""
+    match value:
+        case dict():
+            return {name: _typed(inner) for name, inner in value.items()}
+        case list():
+            return [_typed(inner) for inner in value]
+        case "" | "~" | "null" | "Null" | "NULL":
+            return None
+    return {"true": True, "false": False}.get(value.lower(), value)
 
 
 def _words(content: Mapping[str, Any], source: Path, group: str = "") -> list[str]:
     found: list[str] = []
     for name, value in content.items():
         option = f"{group}{str(name).replace('_', '-')}"
+        if not OPTION.fullmatch(option) or option in NOT_IN_A_FILE:
+            raise UserError(f"--config {source}: {option} is no option of a file; drop it")
         match value:
             case Mapping():
                 found += _words(value, source, f"{option}.")
@@ -82,12 +121,22 @@ def _words(content: Mapping[str, Any], source: Path, group: str = "") -> list[st
                 negated = f"{head}.no-{last}" if head else f"no-{last}"
                 found.append(f"--{option if value else negated}")
             case list():
-                found += [f"--{option}", *map(str, value)]
-            case str() | int() | float() | None:
-                found += [f"--{option}", str(value)]
+                found += [f"--{option}", *(_word(one, option, source) for one in value)]
             case _:
-                raise UserError(f"--config {source}: {option} is {value!r}, which is no option's")
+                found += [f"--{option}", _word(value, option, source)]
     return found
+
+
+def _word(value: Any, option: str, source: Path) -> str:
+    """A value as a word of a command line.
+
+    Raises:
+        UserError: It is none, or another option would begin there.
+    """
+    plain = isinstance(value, str | int | float | None) and not isinstance(value, bool)
+    if not plain or str(value).startswith("--"):
+        raise UserError(f"--config {source}: {option} is {value!r}, which is no option's")
+    return str(value)
 
 
 def settings_of(recipe: Recipe[RunT], source: Path, picked: Mapping[str, Any]) -> RunT:

@@ -93,9 +93,32 @@ def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) ->
         SystemExit: An option is unknown, or no value of its kind; the parser has said so.
     """
     source = _read(arguments, "--config", None)
+    if sum(word.partition("=")[0] == "--config" for word in arguments) > 1:
+        raise UserError("--config is given twice; name one run or file")
     if source is not None and beginnings.is_file(Path(source)):
-        arguments = [*beginnings.options_of(Path(source)), *beginnings.without_file(arguments)]
-        source = None
+        words = [*beginnings.options_of(Path(source)), *beginnings.without_file(arguments)]
+        with _from_file(source):
+            return _parse_training(recipe, prog, words, None)
+    return _parse_training(recipe, prog, arguments, source)
+
+
+@contextmanager
+def _from_file(source: str) -> Iterator[None]:
+    """Say of a wrong option that it may be one of a file."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error} (with the options of {source})") from error
+    except SystemExit as end:
+        if end.code:
+            print(f"(with the options of {source})", file=sys.stderr)
+        raise
+
+
+def _parse_training(
+    recipe: Recipe[RunT], prog: str, arguments: Sequence[str], source: str | None
+) -> RunT:
+    """The same, given the run whose settings are begun from, if there is one."""
     hints = get_type_hints(type(recipe.defaults()))
     picks: Any = make_dataclass("Picks", [(name, str | None, None) for name in recipe.picks])
     read, _ = tyro.cli(picks, args=list(arguments), return_unknown_args=True, add_help=False)

@@ -116,7 +116,21 @@ def strict_json(data: bytes) -> Any:
     Raises:
         ValueError: It is no JSON (`RecursionError`, `UnicodeError`, ...: call it in `understood`).
     """
-    return json.loads(data, parse_constant=_finite, parse_float=_finite)
+    return json.loads(data, parse_constant=_finite, parse_float=_finite, object_pairs_hook=once)
+
+
+def once(entries: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Entries by their names, of which none is there twice.
+
+    Raises:
+        ValueError: One is: which of them counts, readers do not agree on.
+    """
+    found = dict(entries)
+    if len(found) < len(entries):
+        names = [name for name, _ in entries]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice} is there twice")
+    return found
 
 
 def _finite(word: str) -> float:

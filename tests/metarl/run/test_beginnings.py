@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -74,7 +73,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("ending", ["json", "toml", "yaml"])
-def test_options_of_a_file_come_before_those_of_the_command_line(ending, tmp_path, monkeypatch):
+def test_options_of_a_file_come_before_those_of_the_command_line(ending, tmp_path):
     file = tmp_path / f"own.{ending}"
     file.write_text(
         'method = "gru"\nhidden_size = 5\nseeds = [1, 2]\ncuda-graph = false\n[loss]\ngamma = 0.25'
@@ -82,8 +81,7 @@ def test_options_of_a_file_come_before_those_of_the_command_line(ending, tmp_pat
         else json.dumps(OPTIONS)
     )
     if ending == "yaml":  # which JSON is
-        fake = SimpleNamespace(safe_load=json.loads)
-        monkeypatch.setitem(sys.modules, "yaml", fake)
+        pytest.importorskip("yaml", reason="PyYAML is not installed")
     found = read("--config", str(file), "--hidden-size", "9")
     assert (found.method, found.core, found.hidden_size) == ("rl2", "gru", 9)
     assert (found.seeds, found.loss.gamma) == ((1, 2), 0.25)
@@ -97,6 +95,14 @@ def test_options_of_a_file_come_before_those_of_the_command_line(ending, tmp_pat
         ("odd.json", "[1]", "must map options to values"),
         ("odd.json", "{", "is not valid JSON"),
         ("odd.toml", "x = 1979-05-27", "x is .*which is no option's"),
+        ("odd.json", '{"lr": 1, "lr": 2}', "lr is there twice"),
+        ("odd.json", '{"lr": "--method"}', "lr is '--method', which is no option's"),
+        ("odd.json", '{"seeds": [[1, 2]]}', r"seeds is \[1, 2\], which is no option's"),
+        ("odd.json", '{"--lr": 1}', "--lr is no option of a file"),
+        ("odd.json", '{"config": "x.json"}', "config is no option of a file"),
+        ("odd.json", '{"resume": "runs/x"}', "resume is no option of a file"),
+        ("odd.json", '{"lr": -1}', r"lr must .*with the options of .*odd.json"),
+        ("odd.json", '{"warp_period": 1}', r"is for warp-rnn.*with the options of .*odd.json"),
         ("config.json", '{"provenance": {}}', "is of a run: name its folder"),
     ],
 )
@@ -104,14 +110,50 @@ def test_a_file_that_is_none(name, text, told, tmp_path):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=told):
-        read("--config", str(tmp_path / name))
+        read("--config", str(tmp_path / name), recipe=MAZE_ADAPT)
 
 
 def test_an_option_that_there_is_not_is_told(tmp_path, capsys):
     (tmp_path / "odd.json").write_text('{"hiden-size": 3}')
     with pytest.raises(SystemExit):
         read("--config", str(tmp_path / "odd.json"))
-    assert "--hiden-size" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--hiden-size" in said
+    assert "with the options of" in said
+
+
+def test_two_configs_are_one_too_many(tmp_path):
+    (tmp_path / "own.json").write_text("{}")
+    with pytest.raises(UserError, match="--config is given twice"):
+        read("--config", str(tmp_path / "own.json"), "--config=mazes13")
+
+
+def test_words_of_yaml_stay_words(tmp_path):
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
+    file = tmp_path / "own.YAML"
+    file.write_text("native: off\nlr: 1e-2\nlog: []\ncuda-graph: true\nmax_grad_norm: null\n")
+    found = read("--config", str(file), "--device", "cpu")
+    assert (found.native, found.learner.lr, found.log) == ("off", 0.01, ())
+    assert found.cuda_graph
+    assert found.learner.max_grad_norm is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("lr: 1\nlr: 2", "lr is there twice"),
+        ("a: &x {lr: 1}\nloss:\n  <<: *x", "<< is no option"),
+        ("a: &a [*a]", "is not valid YAML"),
+        ("? {a: 1}\n: 2", "is not valid YAML"),
+        ("- lr", "must map options to values"),
+        ("lr: 1\n---\nlr: 2", "is not valid YAML"),
+    ],
+)
+def test_yaml_that_is_no_list_of_options(text, told, tmp_path):
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
+    (tmp_path / "odd.yml").write_text(text)
+    with pytest.raises(UserError, match=told):
+        read("--config", str(tmp_path / "odd.yml"))
 
 
 def test_yaml_without_its_package_is_told(tmp_path, monkeypatch):
