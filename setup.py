@@ -12,6 +12,7 @@ import runpy
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 from setuptools import Command, Distribution, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -39,12 +40,12 @@ class BuildKernels(Command):
     """Every library for every level of processors, built into the package."""
 
     description = "build native kernels"
-    user_options = ()
+    user_options: ClassVar = [("build-lib=", "b", "folder of the package that is built")]
     editable_mode = False
     """Set by setuptools: a checkout builds for its own processor, at first use."""
 
     def initialize_options(self) -> None:
-        """Begin without options."""
+        """Begin without a folder."""
         self.build_lib = None
 
     def finalize_options(self) -> None:
@@ -52,12 +53,16 @@ class BuildKernels(Command):
         self.set_undefined_options("build", ("build_lib", "build_lib"))
 
     def run(self) -> None:
-        """Build."""
+        """Build; what cannot be built here is left out, and built where it is used."""
         for file in map(Path, self.get_outputs()):
             name, _, level = file.stem.partition("-")
             file.parent.mkdir(parents=True, exist_ok=True)
             flags = (*compiler["flags_for"](level), "-s")
-            compiler["build"](name, compiler["found_compiler"](), flags, file)
+            try:
+                compiler["build"](name, compiler["found_compiler"](), flags, file)
+            except compiler["NativeUnavailableError"] as error:
+                file.unlink(missing_ok=True)
+                logging.getLogger(__name__).warning("%s is not in this wheel: %s", file.name, error)
 
     def get_outputs(self) -> list[str]:
         """Return the files of libraries, as `metarl.native.libraries` looks for them."""

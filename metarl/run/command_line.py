@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, fields, is_dataclass, make_dataclass
@@ -217,11 +218,23 @@ def run_command(
     """
     write_anything()
     try:
-        _run_command(program, commands, run, arguments)
+        with warnings_in_one_line():
+            _run_command(program, commands, run, arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # who reads has had enough, as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Warnings are for the user here: what is the matter, not which line of the program said so."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def write_anything() -> None:

@@ -153,12 +153,22 @@ class Console:
         if first in self.recipes:
             recipe, words = self.recipe(first), arguments[1:]
             prog = f"{prog} {first}"
+        elif name == "compare" and holds_runs(found_at(first)):
+            raise UserError(
+                f"{prog} trains methods, such as --methods maml rl2, and compares them; of runs "
+                f"that are there, `metarl plot {first} ...` draws the curves, and `metarl evaluate "
+                f"{first}` measures each, on the same tasks for the same --seed"
+            )
         elif name in USUAL:
             recipe, words = self.recipe(USUAL[name]), arguments
         elif first == "--resume" and len(arguments) > 1:
             recipe, words = self.recipe_of(Path(arguments[1])), arguments
         elif first in ("-h", "--help"):
-            what = {short: entry.what for short, entry in self.recipes.items()}
+            what = {
+                short: entry.what
+                for short, entry in self.recipes.items()
+                if name == "train" or name in self.recipe(short).commands
+            }
             print(usage(prog, what).replace("COMMAND", "RECIPE").replace("commands:", "recipes:"))
             return
         else:
@@ -169,6 +179,11 @@ class Console:
         if name != "train" and name not in recipe.commands:
             raise UserError(f"{recipe.name} has no {name}: it has {', '.join(recipe.commands)}")
         run_of(recipe, name, prog, words)
+
+
+def found_at(name: str) -> Path:
+    """The place of an agent of the package, or of anything else."""
+    return zoo.AGENTS / name if name in zoo.names() else Path(name)
 
 
 def own_copy(name: str) -> Path:
@@ -202,6 +217,11 @@ def _of_any(name: str, prog: str, arguments: Sequence[str]) -> None:
             if not arguments:
                 raise UserError(f"name an agent: one of {', '.join(zoo.names())}")
             for one in arguments:
+                if holds_runs(Path(one)):
+                    raise UserError(
+                        f"{one} is a run, which has no card: `metarl evaluate {one}` measures it, "
+                        "its settings are in its config.json"
+                    )
                 print(zoo.card(one))
         case "plot":
             from metarl.run.plot import PlotSettings, plot

@@ -200,7 +200,7 @@ class MetaTraining:
                     run.lock()
                 with using(self._native), recorded() as self._ran:
                     self._run(interruption)
-                whole = not self.processes.any(interruption.asked)
+                whole = self.iteration == self.settings.iterations
             finally:
                 for run in self.runs:
                     run.close(whole=whole)

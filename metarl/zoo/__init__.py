@@ -12,6 +12,7 @@ one an agent is known by, and the command that measures it again.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,6 +22,9 @@ from typing import Any
 
 from metarl.errors import RunDirectoryError, UserError, understood
 from metarl.runs.files import read_json
+
+RECIPE_COMMAND = re.compile(r"^python -m experiments\.(\w+) (\w+)")
+"""A command in a checkout; ``metarl train maze`` is the same there and of a wheel."""
 
 AGENTS = Path(__file__).parent / "agents"
 """Where the agents are."""
@@ -109,7 +113,7 @@ class Card:
             "seeds": self.seeds,
             "result": f"{self.measured()}: {self.result}",
             "beside": beside,
-            "trained by": self.train,
+            "trained by": RECIPE_COMMAND.sub(r"metarl \2 \1", self.train),
             "measured by": self.evaluate,
             "folder": str(self.folder),
         }

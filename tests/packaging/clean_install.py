@@ -19,20 +19,45 @@ PROGRAM = Path(__file__).with_name("user_program.py")
 
 SMALL = ("--size", "7", "--horizon", "20", "--batch-size", "8", "--hidden-size", "8")
 
+OWN = """\
+#############
+#S..#.......#
+#.#.#.#####.#
+#.#...#...#.#
+#.#####.#.#.#
+#.......#..G#
+#############
+"""
+"""A maze that somebody drew."""
+
+FILMED = ("--method", "gru", "--film-every", "5")
+
+FEW = ("--env", "point", "--seeds", "0", "--iterations", "2", "--meta-batch", "2")
+FEW += ("--episodes", "2", "--evaluate.tasks", "3")
+
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("metarl", "--help"),
     ("metarl", "list"),
     ("metarl", "show", "mazes13"),
     ("metarl", "evaluate", "mazes13", "--tasks", "20"),
     ("metarl", "render", "mazes13", "--steps", "30", "--output", "trial.gif"),
+    ("metarl", "render", "mazes13", "--mazes", "own.txt", "--output", "own.gif"),
+    ("metarl", "evaluate", "mazes13", "--mazes", "own.txt", "--tasks", "20"),
     ("metarl", "train", "maze", *SMALL, "--iterations", "5", "--run-dir", "runs/room"),
     ("metarl", "evaluate", "runs/room", "--tasks", "10"),
+    ("metarl", "train", "--resume", "runs/room", "--iterations", "7"),
+    ("metarl", "train", "maze", "--config", "runs/room", *FILMED, "--run-dir", "runs/gru"),
+    ("metarl", "plot", "runs/room", "runs/gru", "--output", "curves.png"),
+    ("metarl", "compare", "--methods", "maml", "none", *FEW, "--run-dir", "runs/compare"),
     ("metarl", "train", "regression", "--iterations", "5", "--run-dir", "runs/sine"),
     ("metarl", "evaluate", "runs/sine", "--tasks", "10"),
     ("metarl", "explore", "--help"),
     ("metarl", "export", "mazes13", "--output", "copy"),
 )
-"""A newcomer's first commands."""
+"""A newcomer's first half hour: an agent in one's own maze, one trained, two compared."""
+
+MADE = ("trial.gif", "own.gif", "runs/gru/films/000005.gif", "curves.png")
+MADE += ("runs/compare/comparison.md", "runs/compare/comparison.png", "copy/checkpoint.pt")
 
 
 def build(place: Path) -> list[Path]:
@@ -56,14 +81,19 @@ def try_out(python: Path, place: Path) -> None:
 
     Raises:
         CalledProcessError: One failed.
+        FileNotFoundError: One did not make what it should.
     """
     place.mkdir()
     shutil.copy(PROGRAM, place)
+    (place / "own.txt").write_text(OWN)
     own = {**CLEAN, "OMP_NUM_THREADS": "1"}
     for name, *rest in COMMANDS:
         print("   ", name, *rest, flush=True)
         run = [python.parent / name, *rest]
         subprocess.run(run, check=True, cwd=place, env=own, stdout=subprocess.DEVNULL)
+    for name in MADE:
+        if not (place / name).stat().st_size:
+            raise FileNotFoundError(f"{name} is empty")
     program = [python, "-W", "error", PROGRAM.name, "."]
     subprocess.run(program, check=True, cwd=place, env=own)
 

@@ -85,6 +85,10 @@ def test_the_console_command_trains_evaluates_and_knows_the_agents(
     metarl("train", "maze", *tiny, "--run-dir", "runs/own")
     assert "after 2 iterations" in metarl("evaluate", "runs/own", "--tasks", "3")
     assert "copied: runs/mazes13" in metarl("evaluate", "mazes13", "--tasks", "3")
+    (tmp_path / "own.txt").write_text("#####\n#S.G#\n#####\n")
+    assert "drawn: own.png" in metarl(
+        "render", "mazes13", "--mazes", "own.txt", "--output", "own.png"
+    )
 
 
 def test_the_wheel_has_no_package_of_a_common_name(python: Path, tmp_path: Path) -> None:
@@ -115,3 +119,26 @@ def test_native_kernels_are_in_the_wheel_and_need_no_compiler(python: Path, tmp_
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("the package, x86-64-v") == ("x86-64-v3" in processor.levels())
+
+
+def test_a_kernel_that_cannot_be_built_is_left_out_of_the_wheel(tmp_path: Path) -> None:
+    if not processor.levels():
+        pytest.skip("no kernels on this kind of machine")
+    compiler = tmp_path / "compiler"
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in *recurrent.cpp*) exit 1 ;; esac\n'
+        'for last; do :; done\n: > "$last"\n'
+    )
+    compiler.chmod(0o755)
+    ran = subprocess.run(
+        [sys.executable, "setup.py", "build_kernels", "--build-lib", tmp_path],
+        cwd=ROOT,
+        env={**CLEAN, "CXX": str(compiler)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    built = {file.name for file in tmp_path.rglob("*.so")}
+    assert "conv-x86-64-v3.so" in built
+    assert not any(name.startswith("recurrent") for name in built)
+    assert "recurrent-x86-64-v3.so is not in this wheel" in ran.stderr

@@ -1,11 +1,13 @@
 """The console command: which recipe a command is of, and what a user is told."""
 
 import json
+import warnings
 
 import pytest
 
 from experiments.__main__ import CONSOLE
 from metarl import zoo
+from metarl.run.command_line import warnings_in_one_line
 from metarl.run.console import COMMANDS
 from metarl.runs.directory import RunDirectory
 
@@ -52,11 +54,30 @@ def test_list_has_a_line_per_agent_with_its_interval(metarl):
 
 def test_show_prints_the_card(metarl):
     said = metarl("show", "mazes13", "maze13-warp")
-    assert "trained by   python -m experiments.maze train --mazes mst" in said
+    assert "trained by   metarl train maze --mazes mst" in said
     assert "explorer by rule" in said
     assert "did you mean mazes13" in metarl("show", "mazes12", status=2)
     assert "name an agent" in metarl("show", status=2)
     assert "usage" in metarl("show", "--help")
+
+
+def test_a_command_that_few_recipes_have_lists_those_alone(metarl):
+    said = metarl("sweep", "--help")
+    assert "  omniglot" in said
+    assert "  maze" not in said
+
+
+def test_what_is_asked_of_the_wrong_command_is_told_the_right_one(metarl, here):
+    said = metarl("compare", "mazes9", "mazes13", status=2)
+    assert "`metarl plot mazes9 ...` draws the curves" in said
+    metarl("train", "maze", *SMALL, *TINY, "--run-dir", "own")
+    assert "`metarl evaluate own` measures it" in metarl("show", "own", status=2)
+
+
+def test_a_warning_is_one_line_without_a_line_of_the_program():
+    with warnings_in_one_line():
+        assert warnings.formatwarning("few", UserWarning, "x.py", 3) == "warning: few\n"
+    assert warnings.formatwarning("few", UserWarning, "x.py", 3) != "warning: few\n"
 
 
 def test_train_resume_evaluate_by_the_recipe_of_the_run(metarl, here):
