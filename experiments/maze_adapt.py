@@ -16,6 +16,7 @@ from envs.problems import Point
 from metarl.compare.command import run_compare
 from metarl.compare.plan import Comparable, comparable
 from metarl.core.settings import Method
+from metarl.evaluate.film import require_filmed
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods import method_named, methods_for
@@ -216,6 +217,8 @@ def prepare(settings: TrainSettings) -> Training:
     what = settings.learning()
     if settings.resume is None:  # a run of an earlier version may be more than there is now
         what.check(settings.device, settings.meta_batch, settings.init_from)
+    if settings.film_every is not None:
+        require_filmed(what.problem)
     return lambda runs, resume_to: what.train(
         runs, settings.loop, settings.meta_batch, settings.device, resume_to=resume_to
     )

@@ -30,6 +30,7 @@ from metarl.core.settings import Method
 from metarl.devices import resolve_device
 from metarl.errors import UserError, check_choice
 from metarl.evaluate.evaluation_result import EvaluationResult
+from metarl.evaluate.film import require_filmed
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods.agents import Agent
@@ -172,6 +173,8 @@ class Experiment:
         what = self._trainable()
         with job(self.device):
             what.check(self.device, self.meta_batch)
+            if self.film_every is not None:
+                require_filmed(self.problem)
             device, beside = resolve_device(self.device), {"recipe": RECIPE, **self._beside()}
             make = partial(create_runs, place, seeds, self.config(), device=device, **beside)
             _, runs = seen_by_all(lambda: (None, make()))

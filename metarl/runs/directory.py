@@ -238,6 +238,14 @@ class RunDirectory:
         """Log a picture (.png) or a film (.gif), at the last line of metrics."""
         self._loggers.show(name, file)
 
+    def film(self, iteration: int) -> None:
+        """Film what was learned by an iteration, once, into the folder ``films``, and log it."""
+        output = self.path / "films" / f"{iteration:06d}.gif"
+        if self.filmed is not None and not output.exists():
+            output.parent.mkdir(exist_ok=True)
+            self.filmed(output)
+            self.show("film", output)
+
     def read_metrics(self) -> dict[str, NDArray[Any]]:
         """The metrics as columns, each an array [lines]; NaN where a line has no value."""
         return self._metrics.columns()

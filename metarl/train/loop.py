@@ -193,18 +193,18 @@ class MetaTraining:
             NonFiniteLossError: A loss became NaN or infinite; the checkpoints stand.
             KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
         """
-        whole = False
+        ended = False
         with Interruption() as interruption:
             try:
                 for run in self.runs:
                     run.lock()
                 with using(self._native), recorded() as self._ran:
                     self._run(interruption)
-                whole = self.iteration == self.settings.iterations
+                ended = not self.processes.any(interruption.asked)
             finally:
                 for run in self.runs:
-                    run.close(whole=whole)
-        if not whole:
+                    run.close(whole=ended and self.iteration == self.settings.iterations)
+        if not ended:
             raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
 
     def _run(self, interruption: Interruption) -> None:
@@ -248,11 +248,7 @@ class MetaTraining:
             return 0.0
         self._save()
         for run in self.runs if self.processes.is_first else ():
-            output = run.path / "films" / f"{self.iteration:06d}.gif"
-            if run.filmed is not None and not output.exists():
-                output.parent.mkdir(exist_ok=True)
-                run.filmed(output)
-                run.show("film", output)
+            run.film(self.iteration)
         return time.perf_counter() - began
 
     def _is_paused(self) -> bool:
@@ -348,8 +344,8 @@ class MetaTraining:
     def _learning_rate(self, run: RunDirectory) -> dict[str, float]:
         """The learning rate of the last iteration, where the settings have one."""
         learner = run.config.get("learner")
-        rate = learner.get("lr") if isinstance(learner, Mapping) else None
-        if not isinstance(rate, int | float) or not self.iteration:
+        rate = learner.get("lr") if isinstance(learner, Mapping) and self.iteration else None
+        if not isinstance(rate, int | float):
             return {}
         factor = self.settings.schedule.factor(self.iteration - 1, self.settings.iterations)
         return {"learning_rate": rate * factor}
