@@ -242,9 +242,9 @@ class MetaTraining:
                     started += self._film()
 
     def _film(self) -> float:
-        """Film what was learned so far, as it is saved, if it is time to; return the seconds."""
+        """Film what was learned so far, if it is time to; return the seconds that it took."""
         every, began = self.settings.film_every, time.perf_counter()
-        if every is None or self.iteration % every != 0:
+        if not every or self.iteration % every:
             return 0.0
         self._save()
         for run in self.runs if self.processes.is_first else ():
@@ -333,10 +333,8 @@ class MetaTraining:
         counted = {self.counter: self.counted}
         for n, run in enumerate(self.runs):
             own = {name: values[n] for name, values in means.items()}
-            rate = self._learning_rate(run)
-            run.write_metrics(
-                self.iteration, own, wall_seconds=self._wall_seconds, beside=rate, **counted
-            )
+            beside, seconds = self._learning_rate(run), self._wall_seconds
+            run.write_metrics(self.iteration, own, wall_seconds=seconds, beside=beside, **counted)
         self._sums, self._num_summed = {}, {}
         shown = [name for name in self.headline if name in means]
         return {name: sum(means[name]) / len(means[name]) for name in shown}
@@ -344,11 +342,11 @@ class MetaTraining:
     def _learning_rate(self, run: RunDirectory) -> dict[str, float]:
         """The learning rate of the last iteration, where the settings have one."""
         learner = run.config.get("learner")
-        rate = learner.get("lr") if isinstance(learner, Mapping) and self.iteration else None
-        if not isinstance(rate, int | float):
+        rate = learner.get("lr") if isinstance(learner, Mapping) else None
+        if not isinstance(rate, int | float) or not self.iteration:
             return {}
-        factor = self.settings.schedule.factor(self.iteration - 1, self.settings.iterations)
-        return {"learning_rate": rate * factor}
+        schedule, total = self.settings.schedule, self.settings.iterations
+        return {"learning_rate": rate * schedule.factor(self.iteration - 1, total)}
 
     def _save(self) -> None:
         states = [self.learner.agent_state(n) for n in range(len(self.runs))]
