@@ -65,7 +65,7 @@ class TrainSettings(RunSettings):
     """Iterations per line of metrics; each line is their mean."""
     cuda_graph: bool = False
     """Run each rollout with its loss and gradient as one CUDA graph (not yet tried on a GPU).
-    A resume needs it given again."""
+    A resume goes on as the run did, unless this is given again."""
     trial_episodes: int = 1
     """Episodes of a trial, over which the agent's memory and its discounting run on."""
     trial_steps: int | None = None

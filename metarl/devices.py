@@ -47,14 +47,19 @@ def small_networks() -> Iterator[None]:
     Products of this size are several times slower in two threads than in one, and denormal
     numbers, which vanishing gradients are full of, slow a CPU down further: one thread, and
     denormals count as zero. Memory that was freed stays with the process (`keep_freed_memory`).
+
+    On a GPU convolutions are computed in whole single precision, as matrix products are: TF32,
+    which keeps ten bits, is off by 1e-3 in meta-gradients, and a second derivative by more.
     """
     keep_freed_memory()
-    num_threads = torch.get_num_threads()
+    num_threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
+        torch.backends.cudnn.allow_tf32 = tf32
         torch.set_flush_denormal(False)
         torch.set_num_threads(num_threads)
 

@@ -195,6 +195,8 @@ class Experiment:
         with job(self.device):
             native, runs = seen_by_all(lambda: self._to_resume(place))
             loop, what = replace(self.loop(), native=native), self._trainable()
+            for run in runs:
+                run.device = resolve_device(self.device)
             self._may_film(runs)
             what.train(runs, loop, self.meta_batch, self.device, resume_to=self.iterations)
             return runs

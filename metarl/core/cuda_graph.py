@@ -15,8 +15,11 @@ Left out: optimisers. They step outside the graph, where the learning rate is a 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Generic, ParamSpec, TypeVar
+from weakref import WeakMethod
 
 import torch
 
@@ -47,7 +50,12 @@ class Captured(Generic[P, R]):
             DeviceError: They are not on a CUDA device.
         """
         require_cuda(generators[0].device)
-        self._function, self._generators = function, generators
+        # Who is recorded may hold this: held strongly in turn, neither would go, nor the memory of
+        # the graph, before the garbage collector comes by.
+        bound = isinstance(function, MethodType)
+        self._function: Callable[[], Callable[P, R] | None]
+        self._function = WeakMethod(function) if bound else lambda: function
+        self._generators = generators
         self._arguments: tuple[object, ...] = ()
         self._recorded: tuple[R, Callable[[], None]] | None = None
 
@@ -69,7 +77,9 @@ class Captured(Generic[P, R]):
         if self._recorded is None:
             self._arguments = arguments
             states = [g.get_state() for g in self._generators]
-            self._recorded = record(lambda: self._function(*args, **kwargs), self._generators)
+            function = self._function()
+            assert function is not None, "who is recorded holds this"
+            self._recorded = record(lambda: function(*args, **kwargs), self._generators)
             for generator, state in zip(self._generators, states, strict=True):
                 generator.set_state(state)
         if [id(a) for a in arguments] != [id(a) for a in self._arguments]:
@@ -91,6 +101,8 @@ def record(
     Returns:
         What the function returned, filled by every replay; and what replays it.
     """
+    # Collected before: amid a recording, what is freed of an earlier graph would spoil it.
+    gc.collect()
     device = generators[0].device
     graph = torch.cuda.CUDAGraph()
     for generator in generators:

@@ -33,8 +33,8 @@ class Visit(NamedTuple):
     Attributes:
         task: The task's number in the meta-batch.
         step: k: the parameters are phi_k.
-        fast: phi_k, unstacked, on the CPU.
-        state: The rule's state before step k, unstacked, on the CPU.
+        fast: phi_k, unstacked, on the buffer's device.
+        state: The rule's state before step k, unstacked, likewise.
     """
 
     task: int
@@ -56,6 +56,7 @@ class ReplayBuffer:
         stride: Steps 0, stride, 2 stride, ... of a path are recorded.
         include_final: The last point phi_K is recorded too, whatever the stride.
         folder: This buffer's own folder, or None: in memory.
+        device: Where the visits are.
     """
 
     thread_safe: ClassVar[bool] = True
@@ -69,6 +70,7 @@ class ReplayBuffer:
         stride: int = 1,
         include_final: bool = False,
         seed: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
         """Make an empty buffer.
 
@@ -78,6 +80,8 @@ class ReplayBuffer:
             stride: Every how many steps a path is recorded.
             include_final: Record phi_K.
             seed: Seed of the priorities.
+            device: Where the visits are kept: where they are made, nothing waits for a copy, and
+                they take that memory (2,000 points of a large network are 1 GB).
         """
         for count in (stride, *(() if capacity is None else (capacity,))):
             if not isinstance(count, int) or count < 1:
@@ -87,6 +91,7 @@ class ReplayBuffer:
                 )
         self.capacity, self.stride, self.include_final = capacity, stride, include_final
         self.seed, self._num_cleared = seed, 0
+        self.device = torch.device(device)
         self.folder: Path | None = None
         if folder is not None:
             folder = Path(folder)
@@ -117,7 +122,7 @@ class ReplayBuffer:
         visit = self._visits[key]
         if isinstance(visit, Visit):
             return visit._replace(fast=dict(visit.fast), state=dict(visit.state))
-        saved = torch.load(visit, map_location="cpu", weights_only=True)
+        saved = torch.load(visit, map_location=self.device, weights_only=True)
         return Visit(*key, saved["fast"], saved["state"])
 
     def record(
@@ -157,7 +162,7 @@ class ReplayBuffer:
                         return
                     self._drop(heapq.heappop(self._heap)[1])
                 heapq.heappush(self._heap, entry)
-            visit = Visit(task, step, _copies(fast), _copies(state))
+            visit = Visit(task, step, self._copies(fast), self._copies(state))
             self._visits[key] = visit if self.folder is None else self._write(self.folder, visit)
 
     def clear(self) -> None:
@@ -175,10 +180,17 @@ class ReplayBuffer:
             self.folder.rmdir()
 
     def _add_stacked(self, first_task: int, step: int, fast: Params, state: Params) -> None:
-        fast, state = _on_cpu(fast), _on_cpu(state)
+        fast, state = self._here(fast), self._here(state)
         for i in range(len(next(iter(fast.values())))):
             one_fast = {n: p[i] for n, p in fast.items()}
             self.add(first_task + i, step, one_fast, {n: p[i] for n, p in state.items()})
+
+    def _here(self, params: Params) -> Params:
+        return {name: p.detach().to(self.device) for name, p in params.items()}
+
+    def _copies(self, params: Params) -> dict[str, Tensor]:
+        """Own memory on the device; the graph is left behind before anything is copied."""
+        return {n: p.detach().to(self.device, copy=True).contiguous() for n, p in params.items()}
 
     def _priority(self, key: Key) -> int:
         text = f"{self.seed} {self._num_cleared} {key[0]} {key[1]}"
@@ -200,12 +212,3 @@ class ReplayBuffer:
             temporary.unlink(missing_ok=True)
             raise
         return path
-
-
-def _on_cpu(params: Params) -> dict[str, Tensor]:
-    return {name: p.detach().cpu() for name, p in params.items()}
-
-
-def _copies(params: Params) -> dict[str, Tensor]:
-    """Own memory on the CPU; the graph is left behind before anything is copied."""
-    return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in params.items()}

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from metarl.core.processes import current
 from metarl.evaluate.returns import evaluate_learner
 from metarl.meta import MetaLearner, Penalty
 from metarl.rl import PolicyGradientTasks
@@ -66,6 +67,7 @@ class LevelsByGain:
             metrics = self._trainer.step(tasks, penalty)
             after = self._trainer.measured["return"]
             before = self._trainer.measured.get("return_before", torch.zeros_like(after))
+            before, after = current().joined([before, after])  # of all processes
         else:
             before, after = self._adapted(tasks)
             metrics = {"return_before": before.mean(0, keepdim=True)}

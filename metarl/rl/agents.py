@@ -91,8 +91,7 @@ class PolicyAgent:
                 return distribution.choose(means).flatten(0, 1)
             if isinstance(distribution, Categorical):  # one random number per action, not A
                 probabilities = means.flatten(0, 1).softmax(-1)  # [B, A]
-                drawn = torch.multinomial(probabilities, 1, generator=self.generator)  # [B, 1]
-                return drawn.squeeze(-1)  # [B]
+                return drawn(probabilities, self.generator)
             noise = distribution.noise(tuple(means.shape[:2]), self.generator)
             noise = noise.to(wide(self._like.dtype))
             means = means + distribution.perturbation(self.params, noise)
@@ -115,6 +114,36 @@ class PolicyAgent:
     def resume(self, state: State) -> None:
         """Go on from a state, after `begin`."""
         self._player.resume(state)
+
+
+def drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """Actions ``[B]`` drawn by their probabilities ``[B, A]``, one random number each.
+
+    `torch.multinomial` looks at what it is given, for which it waits for a GPU: there
+    `by_thresholds` draws.
+    """
+    if probabilities.device.type == "cpu":
+        return torch.multinomial(probabilities, 1, generator=generator).squeeze(-1)
+    size, device = (len(probabilities), 1), probabilities.device
+    return by_thresholds(probabilities, torch.rand(size, generator=generator, device=device))
+
+
+def by_thresholds(probabilities: Tensor, uniforms: Tensor) -> Tensor:
+    """Actions ``[B]``: how many sums of probabilities a number in [0, 1) is beyond.
+
+    Args:
+        probabilities: ``[B, A]``.
+        uniforms: ``[B, 1]``.
+    """
+    sums = wide_sums(probabilities)
+    beyond = sums <= uniforms.to(sums.dtype) * sums[:, -1:]
+    return beyond.sum(-1).clamp(max=probabilities.shape[1] - 1)
+
+
+def wide_sums(probabilities: Tensor) -> Tensor:
+    """Sums of probabilities up to each action, in double precision where there is one."""
+    wide_dtype = torch.float32 if probabilities.device.type == "mps" else torch.float64
+    return probabilities.to(wide_dtype).cumsum(-1)
 
 
 class UniformAgent:

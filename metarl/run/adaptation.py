@@ -42,6 +42,9 @@ STREAMS = (
 )
 """Random streams of the seed of an evaluation."""
 
+TASKS = ("test_tasks", "validation_tasks")
+"""Those that draw tasks, which are the same on every device."""
+
 
 class Trained(Protocol):
     """Settings of a run."""
@@ -151,7 +154,7 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings, read: Read) -> E
     learning = trained.learning()
     loaded = learning.load(run, device)
     how = settings.measurement(loaded.usual)
-    streams = spawn_generators(settings.seed, STREAMS, device)
+    streams = spawn_generators(settings.seed, STREAMS, device, on_cpu=TASKS)
     problem, split = learning.problem, settings.split
     check_fits(problem, settings)
     tasks = unseen_tasks(problem, split, settings.tasks, streams[f"{split}_tasks"])
@@ -196,7 +199,7 @@ def validation_return(
     how = EvaluateSettings(run.path, seed=seed, device=device, split="validation")
     place, learning = resolve_device(device), trained.learning()
     loaded = learning.load(run, place)
-    streams = spawn_generators(seed, STREAMS, place)
+    streams = spawn_generators(seed, STREAMS, place, on_cpu=TASKS)
     drawn = unseen_tasks(
         learning.problem, "validation", num_tasks or how.tasks, streams["validation_tasks"]
     )

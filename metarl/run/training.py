@@ -40,6 +40,8 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
         if settings.resume is not None:
             settings, runs = seen_by_all(lambda: _resumed(recipe, settings, given))
             check_device(settings.device)
+            for run in runs:
+                run.device = resolve_device(settings.device)
         check_loggers(settings.log)
         if settings.film_every is not None and "render" not in recipe.commands:
             raise UserError(f"--film-every: {recipe.name} has nothing to film; drop it")
@@ -88,7 +90,8 @@ def _resumed(
     kept = recipe.settings_of(runs[0].config)
     if runs[0].path != asked.resume:
         runs = resume.complete(asked.resume, runs, kept.seeds)
-    changes = {n: getattr(asked, n) for n in recipe.may_move if getattr(asked, n) is not None}
+    moved = {n: getattr(asked, n) for n in recipe.may_move}
+    changes = {n: v for n, v in moved.items() if n in options or v not in (None, False)}
     if "iterations" in options:
         changes["iterations"] = asked.iterations
     else:

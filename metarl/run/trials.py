@@ -176,7 +176,7 @@ def evaluate_run(
     learning = trained.learning
     episodes, horizon = learning.trial_episodes, learning.problem.horizon
     require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", episodes * horizon)))
-    streams = spawn_generators(settings.seed, STREAMS, device)
+    streams = spawn_generators(settings.seed, STREAMS, device, on_cpu=("tasks",))
     tasks = trained.draw(settings.tasks, streams["tasks"])
     loaded = learning.load(run, device)
     agent = adapter(loaded.trained).agent(streams["policy"], greedy=settings.greedy)
@@ -224,7 +224,7 @@ def validation_return(
     if is_finite(source) and not len(source):
         source = problem.train
     number = num_tasks or VALIDATION_TRIALS
-    streams = spawn_generators(seed, STREAMS, place)
+    streams = spawn_generators(seed, STREAMS, place, on_cpu=("tasks",))
     tasks = source.sample(number, streams["tasks"])
     agent = adapter(learning.load(run, place).trained).agent(streams["policy"], greedy=False)
     episodes, horizon = learning.trial_episodes, problem.horizon

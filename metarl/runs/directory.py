@@ -38,6 +38,7 @@ class RunDirectory:
         path: The folder.
         config: What `config.json` holds.
         was_trained: Whether a checkpoint has been saved through this object.
+        device: What it computes on when it is resumed, for the provenance; None: that is not known.
         filmed: Films what it has learned, as its last checkpoint has it, into a .gif.
     """
 
@@ -46,6 +47,7 @@ class RunDirectory:
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path = path
         self.config = config
+        self.device: torch.device | None = None
         self._metrics = MetricsLog(path / "metrics.jsonl")
         self._loggers = Loggers(path, self._metrics.rows)
         self._lock: Lock | None = None
@@ -165,7 +167,7 @@ class RunDirectory:
             return
         self._noted = iteration
         now = read_json(self.path / "config.json")  # others may have resumed it since
-        entry = {"iteration": iteration, "provenance": provenance(device)}
+        entry = {"iteration": iteration, "provenance": provenance(device or self.device)}
         if changes:
             entry["changed_from"] = {name: now.get(name) for name in changes}
         resumed = [*now.get("resumed", []), entry]

@@ -26,9 +26,9 @@ def provenance(device: torch.device | str | None = None) -> dict[str, Any]:
 
     Returns:
         JSON values: `metarl`, `python`, `packages` (name → version), `platform`, `device`,
-        `device_name`, `processes` (of the job, this one included), `git_commit` and `git_dirty`
-        (None outside a git checkout), `command_line`,
-        `created_at` (UTC, ISO 8601).
+        `device_name`, `tf32` (whether convolutions on a GPU may lose bits), `processes` (of the
+        job, this one included), `git_commit` and `git_dirty` (None outside a git checkout),
+        `command_line`, `created_at` (UTC, ISO 8601).
     """
     commit, dirty = _git_state(Path(metarl.__file__).parent)
     return {
@@ -38,6 +38,7 @@ def provenance(device: torch.device | str | None = None) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": None if device is None else str(device),
         "device_name": _device_name(device),
+        "tf32": torch.backends.cudnn.allow_tf32,
         "processes": current().count,
         "git_commit": commit,
         "git_dirty": dirty,

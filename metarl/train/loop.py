@@ -9,6 +9,7 @@ each has its own run directory, and each directory is as if its agent had been t
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,10 @@ from metarl.runs.directory import RunDirectory
 from metarl.runs.interruption import Interruption
 from metarl.runs.loggers import LoggerName
 from metarl.runs.progress import Progress
+from metarl.seeding import set_streams
 from metarl.train.beginning import weights_for
+
+logger = logging.getLogger(__name__)
 
 
 class Learner(Protocol):
@@ -385,9 +389,16 @@ class MetaTraining:
 
     def _load(self, states: Sequence[Mapping[str, Any]]) -> None:
         self.learner.load_agent_states([s["learner"] for s in states])
-        for streams, state in zip(self.generators, states, strict=True):
-            for name, generator in streams.items():
-                generator.set_state(state["generators"][name])
+        for n, state in enumerate(states):
+            seed = (self.runs[n].seed, state["iteration"])
+            moved = set_streams(self.generators[n], state["generators"], seed)
+            if moved and n == 0:
+                logger.warning(
+                    "the run goes on on another device, whose random streams are others: from "
+                    "iteration %d on %s begin again, from seed and iteration",
+                    state["iteration"],
+                    ", ".join(moved),
+                )
         self._sums = {
             name: torch.stack([s["sums"][name] for s in states]) for name in states[0]["sums"]
         }

@@ -123,7 +123,8 @@ class Trainer:
     """A learner and the optimisers that step on its gradient, as `MetaTraining` drives them.
 
     Attributes:
-        measured: Metrics of the last gradient, as the learner says them: one per task, or agent.
+        measured: Metrics of the last gradient, as the learner says them: one per task of this
+            process, or per agent.
 
     Args:
         learner: Whose parameters are learned, in place.

@@ -72,11 +72,12 @@ class WarpSettings(Compiled, SlowSide, RuleSide, LearnedSteps, InnerLoop, Gradie
         }
         if self.warp_algorithm == "online":
             return OnlineWarpGrad(model.params, **common)
+        device = next(iter(model.params.values())).device
         return OfflineWarpGrad(
             model.params,
             iterates_per_step=self.warp_draws,
             num_epochs=self.warp_epochs,
-            buffer=ReplayBuffer(stride=self.warp_stride, seed=model.seed),
+            buffer=ReplayBuffer(stride=self.warp_stride, seed=model.seed, device=device),
             seed=model.seed,
             **common,
         )

@@ -73,6 +73,9 @@ LINES = {
     # More iterations of conjugate gradient would make more of what rounding there is.
     "trpo": f"{ADAPT} --env point --method trpo-maml --episodes 3 --solver-iterations 3",
     "adapt-maze": f"{ADAPT} --env maze --method maml --episodes 3",
+    "adapt-curriculum": (
+        f"{ADAPT} --env mazes --method maml --episodes 3 --size 9 --curriculum plr"
+    ),
     "adapt-warp": f"{ADAPT} --env gridnavi --method warp --episodes 3",
     "alphabets": (
         f"alphabets {OMNIGLOT} --method warp-leap --preset fast --pretrain 2 --test-alphabets 2 "
