@@ -44,7 +44,7 @@ LINES = {
     "warp-rnn 120": ("maze --preset default --batch-size 120", 15),
     "random mazes": ("maze --mazes dfs", 8),
     "maze maml": ("maze_adapt --env maze --method maml --meta-batch 40", 12),
-    "omniglot maml": ("omniglot --method maml --filters 32 --validate-every 1000", 10),
+    "omniglot maml": ("omniglot --method maml --filters 64 --validate-every 1000", 8),
     "sine maml": ("regression --method maml", 60),
 }
 """By name: a training, and how many iterations of it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from metarl import zoo
+from metarl.core.processes import current
 from metarl.errors import UserError
 from metarl.runs import checkpoint
 from metarl.runs.directory import RunDirectory
@@ -24,7 +25,7 @@ def check_weights(name_or_path: Path | str | None, own: Mapping[str, Tensor]) ->
         UserError: There is no such run, or it has other weights, or none.
     """
     if name_or_path is not None:
-        weights_for(name_or_path, own)
+        current().first(lambda: bool(weights_for(name_or_path, own)))
 
 
 def weights_for(name_or_path: Path | str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
