@@ -22,7 +22,10 @@ SHOWN = {".md", ".png", ".gif", ".csv"}
 
 FIRST = {
     "metarl": ("modules", "experiment", "methods", "meta", "rl", "supervised", "core", "nn"),
-    "envs": ("maze", "minigrid", "bandit", "mdp", "grid_navi", "point", "wrappers", "base"),
+    "envs": (
+        *("maze", "minigrid", "bandit", "mdp", "grid_navi", "dark_room", "point"),
+        *("wrappers", "base"),
+    ),
 }
 """What the API reference begins with; the other packages follow by name."""
 

@@ -10,6 +10,7 @@ its tensor twin (`env`); `envs.families` lists them:
     bandit        RL^2's Bernoulli bandits, "metarl/Bandit-v0"; Thompson sampling, UCB1, Gittins
     mdp           RL^2's random Markov decision processes, "metarl/TabularMDP-v0"; PSRL, planning
     grid_navi     VariBAD's grid with a hidden goal, "metarl/GridNavi-v0"
+    dark_room     Dark Room and Dark Key-to-Door, without walls, "metarl/DarkRoom-v0"
     point         MAML's point in the plane, "metarl/PointNavigation-v0"
 
     base          what all of them share: tasks as values, the two environment bases, randomness
@@ -24,9 +25,10 @@ Importing this package registers its environments with Gymnasium:
 
 import gymnasium
 
-from . import bandit, grid_navi, maze, mdp, minigrid, point, wrappers
+from . import bandit, dark_room, grid_navi, maze, mdp, minigrid, point, wrappers
 from .bandit import *
 from .base.tasks import TaskSet
+from .dark_room import *
 from .families import FAMILIES
 from .grid_navi import *
 from .maze import *
@@ -37,7 +39,7 @@ from .wrappers import *
 
 __all__ = ["TaskSet"]
 __all__ += bandit.__all__ + grid_navi.__all__ + maze.__all__ + mdp.__all__ + point.__all__
-__all__ += minigrid.__all__ + wrappers.__all__
+__all__ += dark_room.__all__ + minigrid.__all__ + wrappers.__all__
 
 # No max_episode_steps here: an environment has a horizon of its own (see `base.clock`). Entry
 # points say `__name__`: this package may have been imported under another name (`metarl.envs`).

@@ -10,6 +10,7 @@ FAMILIES = {
     "minigrid": "Minigrid",
     "point": "PointNavigation",
     "grid_navi": "GridNavi",
+    "dark_room": "DarkRoom",
     "bandit": "Bandit",
     "mdp": "TabularMDP",
 }

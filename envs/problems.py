@@ -18,6 +18,7 @@ from importlib import import_module
 
 from .bandit.env import Bandit
 from .base.problem import Parted
+from .dark_room.env import DarkRoom, KeyToDoor
 from .families import FAMILIES
 from .grid_navi.env import GridNavi
 from .maze.problems import HiddenGoals, Maze, PublishedMaze
@@ -31,8 +32,10 @@ __all__ = [
     "MDP",
     "PROBLEMS",
     "Bandit",
+    "DarkRoom",
     "GridNavi",
     "HiddenGoals",
+    "KeyToDoor",
     "Maze",
     "Minigrid",
     "Point",

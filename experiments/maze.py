@@ -167,9 +167,8 @@ def _export(prog: str, arguments: Sequence[str]) -> None:
 
 
 def unread(settings: TrainSettings) -> tuple[str, ...]:
-    """Return what settings leave unread: the memory is warp's own, a trial in the room is one."""
-    core = ("core",) if settings.method == "warp-rnn" else ()
-    return (*core, "trial_episodes", "trial_steps") if settings.is_room else core
+    """Return what settings leave unread: a trial in the room is one."""
+    return ("trial_episodes", "trial_steps") if settings.is_room else ()
 
 
 RECIPE = Recipe(

@@ -24,8 +24,9 @@ from metarl.methods.agents import AdaptingPolicy, Agent, TrialsAgent
 from metarl.methods.learning import Learning, agent_for, learning, unread
 from metarl.methods.levels import check_named, with_curriculum
 from metarl.methods.ppo import PPOSettings
-from metarl.methods.rl2 import RL2Settings
+from metarl.methods.rl2 import RL2Settings, paced
 from metarl.methods.spaces import describe_spaces
+from metarl.nn import CORES
 from metarl.rl import PolicyGradientSettings
 from metarl.run import (
     Command,
@@ -65,9 +66,9 @@ class TrainSettings(RunSettings):
         str, tyro.conf.arg(metavar="{" + ",".join(ENVIRONMENTS) + "}|MODULE:FACTORY")
     ] = "point"
     """point: MAML's 2D navigation; maze: a hidden goal in a grid maze; mazes: in another maze per
-    task; gridnavi: VariBAD's grid;
-    bandit: Bernoulli arms; mdp: random decision processes; module:factory: anybody's problem, or
-    Gymnasium environments. It chooses options too."""
+    task; gridnavi: VariBAD's grid; darkroom, keytodoor: a goal, or a key and a door, in an empty
+    room; bandit: Bernoulli arms; mdp: random decision processes; module:factory: anybody's problem,
+    or Gymnasium environments. It chooses options too."""
     method: Annotated[str, one_of(METHODS)] = "maml"
     """How to adapt; it chooses the options of the agent and of learning."""
     iterations: int = 500
@@ -117,19 +118,29 @@ class TrainSettings(RunSettings):
 
 
 def defaults(
-    env: str = "point", method: str = "maml", curriculum: str | None = None
+    env: str = "point",
+    method: str = "maml",
+    curriculum: str | None = None,
+    core: str | None = None,
 ) -> TrainSettings:
     """Return the settings of an environment, with what the method needs otherwise.
+
+    Args:
+        env: Name of the environment.
+        method: Name of the method.
+        curriculum: Name of the curriculum; None: none.
+        core: The memory of an agent that adapts through it, which chooses the learning rate; None:
+            the usual one.
 
     Raises:
         UserError: There is no such environment, method or curriculum.
     """
     named = curriculum or "dr"
     check_option("--curriculum", named, CURRICULA)
-    return replace(usual(env, method), curriculum=named, levels=CURRICULA[named]())
+    return replace(usual(env, method, core), curriculum=named, levels=CURRICULA[named]())
 
 
-def usual(env: str, method: str) -> TrainSettings:
+def usual(env: str, method: str, core: str | None) -> TrainSettings:
     """Return the settings of an environment, but for the curriculum; see `defaults`."""
     kind = method_named(method, METHODS)
     base = TrainSettings(
@@ -142,7 +153,7 @@ def usual(env: str, method: str) -> TrainSettings:
     if isinstance(base.learner, GradientMethod):
         return by_gradient(base)
     if isinstance(base.learner, RL2Settings):
-        return by_memory(base)
+        return with_core(by_memory(base), core)
     if isinstance(base.learner, PPOSettings) and env == "point":
         # A Gaussian policy does not need the entropy that keeps a discrete one from settling: it
         # would only widen.
@@ -212,6 +223,16 @@ def by_memory(base: TrainSettings) -> TrainSettings:
     )
 
 
+def with_core(base: TrainSettings, core: str | None) -> TrainSettings:
+    """Return the same with another memory, at the pace that suits it; None: with its own."""
+    if core is None or core not in CORES:  # the parser says which there are
+        return base
+    assert isinstance(base.learner, RL2Settings)
+    assert isinstance(base.agent, TrialsAgent)
+    learner = paced(core, base.learner, batch_size=base.meta_batch)
+    return replace(base, agent=replace(base.agent, core=core), learner=learner)
+
+
 def prepare(settings: TrainSettings) -> Training:
     """Make everything once, and return the training."""
     what = settings.learning()
@@ -240,8 +261,8 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     prepare=prepare,
     place=place,
     methods=METHODS,
-    picks=("env", "method", "curriculum"),
-    former={"curriculum": "dr"},
+    picks=("env", "method", "curriculum", "core"),
+    former={"curriculum": "dr", "core": None},  # core stands among the agent's settings
     unread=lambda settings: unread(settings.learner, settings.environment),
     beside=lambda settings: {"spaces": describe_spaces(settings.learning().problem)},
     commands={

@@ -11,10 +11,10 @@ from envs.maze.generators import GENERATORS
 from envs.problems import PublishedMaze
 from metarl.core.settings import Method
 from metarl.errors import UserError
-from metarl.methods.agents import Encoder, TrialAgent
+from metarl.methods.agents import Encoder, TrialAgent, check_sizes
 from metarl.methods.levels import check_named
 from metarl.methods.recurrent import RecurrentLearning
-from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings
+from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings, paced
 from metarl.rl import ActorCriticSettings
 from metarl.run import RunSettings, at_least, check_option
 from metarl.run.command_line import refused
@@ -49,9 +49,13 @@ class TrainSettings(RunSettings):
     room alone ppo: fewer mazes, each learned from three times; minibatch: a tenth of the mazes,
     many small steps on scaled returns; paper: as published, faults included."""
     core: CoreName = "warp"
-    """The agent's memory. Default: warp for warp-rnn; for rl2 gru in the room, else lstm."""
+    """The agent's memory. Default: warp for warp-rnn; for rl2 gru in the room, else lstm. Slow
+    weights, which warp-rnn needs, have warp, transformer and linear-attention."""
     hidden_size: int = 100
     """Hidden units."""
+    core_sizes: tuple[str, ...] = ()
+    """Other sizes of the memory, such as layers=3 heads=8 of a transformer; an unknown one is told
+    which there are."""
     encoder: Encoder = "none"
     """What is made of the view before the memory sees it: none; onehot: each of its whole numbers
     as one input per value; conv: a convolution of 3 x 3 cells after that."""
@@ -99,6 +103,7 @@ class TrainSettings(RunSettings):
         super().__post_init__()
         at_least(1, self, "batch_size", "hidden_size", "trial_episodes", "trial_steps")
         check_named(self.curriculum, self.levels)
+        check_sizes(self.core, self.core_sizes)
         if not self.is_room:
             self.environment.check_sides()
         elif self.trial_episodes > 1:
@@ -127,6 +132,7 @@ class TrainSettings(RunSettings):
             TrialAgent(
                 core=self.core,
                 hidden_size=self.hidden_size,
+                core_sizes=self.core_sizes,
                 encoder=self.encoder,
                 filters=self.filters,
                 published_split=self.published_faults,
@@ -225,8 +231,11 @@ def preset_defaults(
     name, usual = method_and_core(method or "warp-rnn")
     core = core or usual
     check_option("--core", core, CORES)
-    learner: RL2Settings = METHODS[name](
-        lr=LEARNING_RATES.get(core, USUAL_RATE), max_grad_norm=4.0, num_epochs=1, decay="linear"
+    learner: RL2Settings = paced(
+        core,
+        METHODS[name](
+            lr=LEARNING_RATES.get(core, USUAL_RATE), max_grad_norm=4.0, num_epochs=1, decay="linear"
+        ),
     )
     base = TrainSettings(method=name, preset=preset, core=core, learner=learner)
     match preset:
@@ -239,10 +248,11 @@ def preset_defaults(
             clipped = ActorCriticSettings(algorithm="ppo", gae_lambda=0.95)
             lr = PPO_LEARNING_RATES.get(core, USUAL_RATE)
             often = replace(learner, lr=lr, num_epochs=3, max_grad_norm=1.0)
+            often = paced(core, often)
             return replace(base, learner=often, loss=clipped, iterations=10_000)
         case "minibatch":  # a tenth of the mazes
             steps = replace(learner, lr=MAZE_RATE, num_epochs=4, minibatch_trials=8)
-            steps = replace(steps, max_grad_norm=0.5)
+            steps = paced(core, replace(steps, max_grad_norm=0.5), batch_size=64)
             loss = scaled_loss(gamma=0.95)
             return replace(base, learner=steps, loss=loss, batch_size=64, iterations=900)
         case "paper":
@@ -289,8 +299,12 @@ def random_mazes(
     core = core or ("lstm" if method in (None, "rl2") else usual)
     check_option("--core", core, CORES)
     demo = preset == "demo"
-    learner = METHODS[name](
-        lr=MAZE_RATE, max_grad_norm=0.5, num_epochs=2, minibatch_trials=16, decay="linear"
+    learner = paced(
+        core,
+        METHODS[name](
+            lr=MAZE_RATE, max_grad_norm=0.5, num_epochs=2, minibatch_trials=16, decay="linear"
+        ),
+        batch_size=256,
     )
     try:
         return TrainSettings(

@@ -5,7 +5,7 @@ Every task batch is a `TaskBatch`. What some learners ask beside that is a proto
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, Self, TypeGuard, TypeVar
 
 import torch
@@ -69,6 +69,21 @@ class ShowingTaskBatch(DivisibleTaskBatch[BatchT], Protocol):
         They must depend on the fast parameters, as predictions or activations do: there is nothing
         to descend otherwise.
         """
+
+
+class PartedTaskBatch(TaskBatch[BatchT], Protocol):
+    """Tasks whose loss can be taken in parts, so that memory is needed for one at a time."""
+
+    def losses(self, fast: Params, slow: Params, batch: BatchT) -> Iterator[Tensor]:
+        """Parts of the loss, ``[N]`` each, which add up to `loss`.
+
+        Each is to be differentiated before the next is asked for, under the same parameters.
+        """
+
+
+def is_parted(tasks: TaskBatch[BatchT]) -> TypeGuard[PartedTaskBatch[BatchT]]:
+    """Whether the loss of tasks can be taken in parts."""
+    return hasattr(tasks, "losses")
 
 
 class PolicyTaskBatch(TaskBatch[BatchT], Protocol):

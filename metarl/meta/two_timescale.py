@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import OptimiserSettings, Params, TaskBatch, partition, precise
+from metarl.core.tasks import is_parted
 from metarl.meta.learner import Metrics, SideStep
 
 Function: TypeAlias = Callable[..., Any]
@@ -255,8 +256,18 @@ class TwoTimescale:
         self, tasks: TaskBatch[Any], batch: Any
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The loss of an episode and its gradient, under the weights as they are."""
-        loss = tasks.loss(self.fast, self.slow, batch)
-        return loss.detach(), torch.autograd.grad(loss.sum(), list(self.params.values()))
+        params = list(self.params.values())
+        if not is_parted(tasks):
+            loss = tasks.loss(self.fast, self.slow, batch)
+            return loss.detach(), torch.autograd.grad(loss.sum(), params)
+        found: list[tuple[Tensor, tuple[Tensor, ...]]] = []
+        for part in tasks.losses(self.fast, self.slow, batch):
+            gradient = torch.autograd.grad(  # of one step, some parameters have no part in it
+                part.sum(), params, allow_unused=True, materialize_grads=True
+            )
+            one = part.detach(), gradient
+            found = [_sum(found[0], one)] if found else [one]
+        return found[0]
 
     def _take_sums(self, params: Params, divisor: int) -> None:
         """Make the sums so far the gradients of one side, and begin again at 0."""
@@ -285,3 +296,10 @@ class TwoTimescale:
     def _tensors(self) -> dict[str, dict[str, Tensor]]:
         """Tensors that are kept for every agent, ``[N, ...]``."""
         return {"params": self.params, "sums": self._sums, "initial_fast": self._initial_fast}
+
+
+def _sum(
+    one: tuple[Tensor, tuple[Tensor, ...]], other: tuple[Tensor, tuple[Tensor, ...]]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The sum of two losses, and of their gradients."""
+    return one[0] + other[0], tuple(a + b for a, b in zip(one[1], other[1], strict=True))

@@ -42,14 +42,18 @@ class AgentStep(nn.Module):
         """What an agent remembers at the start of B trials, each ``[B, ...]``.
 
         Raises:
-            UserError: The core remembers each step of a trial, whose number it asks for.
+            UserError: The core remembers each step of a trial, so that its state grows.
         """
         core, params = self.policy.core, self._params
         if core is None:
             return ()
+        if core.grows:
+            raise UserError(
+                f"a {type(core).__name__} remembers every step of a trial, and a step as a program "
+                "of its own has a state of one size: take --format safetensors, or an agent with "
+                "another --core, such as linear-attention"
+            )
         state = core.initial_state(core.fuse(scope(params, "core")), num_trials)
-        if any(tensor.shape[1] != num_trials for tensor in state):
-            raise UserError(f"a {type(core).__name__} has no state of one step")
         return tuple(tensor[0] for tensor in state)
 
     def forward(self, observation: Tensor, *state: Tensor) -> tuple[Tensor, ...]:

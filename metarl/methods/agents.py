@@ -6,14 +6,14 @@ The flags of an agent are the fields of its dataclass; how it learns is said by 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import tyro
 
 from metarl.errors import UserError
 from metarl.methods.rl2 import CoreName
-from metarl.nn import CORES, AssociativeMemory, RecurrentCore, ViewEncoder, WarpRNN
+from metarl.nn import CORES, AssociativeMemory, RecurrentCore, ViewEncoder, WarpRNN, with_sizes
 from metarl.rl import ActorCriticSettings, Gaussian, PolicyGradientSettings, distribution_for
 from metarl.rl.problem import Problem
 from metarl.rl.views import view_layout
@@ -116,13 +116,28 @@ class AdaptingPolicy(MixturePolicy):
                 )
 
 
+def check_sizes(core: CoreName, sizes: tuple[str, ...]) -> None:
+    """Check that a core has these sizes.
+
+    Raises:
+        UserError: It has not.
+    """
+    try:
+        with_sizes(CORES[core](1, 1), sizes)
+    except ValueError as error:
+        raise UserError(f"--core-sizes: {error}") from error
+
+
 @dataclass(frozen=True)
 class TrialAgent(Agent):
     """An agent with a memory, and the loss of its trials.
 
     Attributes:
-        core: The memory; warp has slow weights, which warp-rnn needs.
-        hidden_size: Hidden units.
+        core: The memory; warp, transformer and linear-attention have slow weights, which warp-rnn
+            needs.
+        hidden_size: Hidden units; of transformer and linear-attention the width of their blocks.
+        core_sizes: Other sizes of the memory, such as layers=3 heads=8 of a transformer; an unknown
+            one is told which there are.
         encoder: What is made of the view before the memory sees it: none; onehot: each of its whole
             numbers as one input per value; conv: a convolution of 3 x 3 cells after that.
         filters: Filters of the convolution.
@@ -134,6 +149,7 @@ class TrialAgent(Agent):
 
     core: CoreName = "gru"
     hidden_size: int = 64
+    core_sizes: tuple[str, ...] = ()
     encoder: Encoder = "none"
     filters: int = 16
     compress_read: bool = False
@@ -147,6 +163,7 @@ class TrialAgent(Agent):
     def __post_init__(self) -> None:
         if self.hidden_size < 1:
             raise UserError(f"--hidden-size must be at least 1, got {self.hidden_size}")
+        check_sizes(self.core, self.core_sizes)
         if self.filters < 1:
             raise UserError(f"--filters must be at least 1, got {self.filters}")
         if self.filters != type(self).filters and self.encoder != "conv":
@@ -177,12 +194,12 @@ class TrialAgent(Agent):
 
     def make_core(self, num_inputs: int) -> RecurrentCore:
         """Make the memory."""
-        size = num_inputs, self.hidden_size
-        if self.core == "associative":
-            return AssociativeMemory(*size, compress_read=self.compress_read)
-        if self.core == "warp":
-            return WarpRNN(*size, published_split=self.published_split)
-        return CORES[self.core](*size)
+        core = with_sizes(CORES[self.core](num_inputs, self.hidden_size), self.core_sizes)
+        if isinstance(core, AssociativeMemory):
+            return replace(core, compress_read=self.compress_read)
+        if isinstance(core, WarpRNN):
+            return replace(core, published_split=self.published_split)
+        return core
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from metarl.methods.agents import AdaptingPolicy
 from metarl.methods.gain import LevelsByGain
 from metarl.methods.learning import InTurn
 from metarl.methods.levels import LEVELS, check_curriculum, levels_of
+from metarl.methods.rl2 import slow_cores
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
     Collector,
@@ -107,11 +108,11 @@ class GradientLearning(InTurn):
             )
         if method.execution.compile:
             raise UserError("episodes of environments cannot be compiled: leave out --compile")
-        if method.warped and self.agent.core not in ("none", "warp"):
+        if method.warped and self.agent.core not in ("none", *slow_cores()):
             raise UserError(
                 f"--method warp learns weights that stand still in adaptation; --core "
-                f"{self.agent.core} has none: take --core warp, or none, a perceptron with warp "
-                "layers"
+                f"{self.agent.core} has none: take --core {' or '.join(slow_cores())}, or none, a "
+                "perceptron with warp layers"
             )
         check_curriculum(self.curriculum, self.problem, meta_batch)
         learner = self.learner(self.policy(), torch.Generator(), resolve_device(device))

@@ -180,8 +180,8 @@ def unread(method: Method, problem: Any = None) -> tuple[str, ...]:
         found.append("agent.loss.auxiliary_critic")
     if isinstance(method, TRPOSettings):  # its step is found without the gradient
         found.append("agent.loss.start_entropy_coef")
-    if isinstance(method, WarpRNNSettings):  # no other core has slow weights
-        found += ["agent.core", "agent.compress_read"]
+    if isinstance(method, WarpRNNSettings):  # an associative memory has no slow weights
+        found.append("agent.compress_read")
     if isinstance(method, GradientMethod | PPOSettings) and discrete:  # no Gaussian policy
         found.append("agent.initial_std")
     if isinstance(method, RL2Settings) and hasattr(problem, "observation"):

@@ -35,7 +35,7 @@ from metarl.evaluate.adapter import Loaded, Measurement
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.levels import LEVELS, check_curriculum, levels_of
-from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
+from metarl.methods.rl2 import RL2Settings, WarpRNNSettings, slow_cores
 from metarl.methods.staged_trials import StagedTrials, check_captured, check_shared
 from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter, episode_metrics
 from metarl.rl import (
@@ -118,7 +118,8 @@ class RecurrentLearning(OnTrials):
         if isinstance(self.method, WarpRNNSettings) and not policy.slow:
             raise UserError(
                 f"--core {self.agent.core} has no slow weights, which --method warp-rnn learns at "
-                f"another pace: take --core warp, or --method rl2 --core {self.agent.core}"
+                f"another pace: take --core {' or '.join(slow_cores())}, or --method rl2 "
+                f"--core {self.agent.core}"
             )
         check_weights(init_from, policy.init(torch.Generator()))
 
@@ -204,9 +205,11 @@ class RecurrentLearning(OnTrials):
                 size,
                 [s[SHUFFLES] for s in streams],
                 share=current().share(size, "trials of a minibatch"),
+                in_windows=self.method.truncate is not None,
             )
         )
-        learner = TwoTimescale(params, policy.slow, timescales, *captured, minibatches=minibatches)
+        slow = policy.slow if isinstance(self.method, WarpRNNSettings) else ()  # rl2: one timescale
+        learner = TwoTimescale(params, slow, timescales, *captured, minibatches=minibatches)
         trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
         stages = self._staged(policy, streams, batch_size, place)
         curricula = (
@@ -273,9 +276,11 @@ class RecurrentLearning(OnTrials):
             policy,
             [s[self.actions] for s in streams],
             self.agent.loss,
-            record=True if self.method.minibatch_trials is None else "values",
+            record="values" if self.method.learns_in_parts else True,
             share=None if alone else (batch_size, here),
             num_trials=self.method.minibatch_trials or batch_size,
+            dealt_out=self.method.minibatch_trials is not None,
+            truncate=self.method.truncate,
         )
 
     def policy(self) -> Policy:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar
 
 import tyro
 
@@ -19,6 +20,27 @@ else:
 """Names of `metarl.nn.CORES`: the choices of the command line, and what `config.json` may say."""
 
 
+RL2SettingsT = TypeVar("RL2SettingsT", bound="RL2Settings")
+
+
+def paced(core: CoreName, method: RL2SettingsT, *, batch_size: int = 1) -> RL2SettingsT:
+    """Return a method at the pace that suits a core, which may be slower, and rise at first.
+
+    Args:
+        core: Name of the core.
+        method: The method, at the pace of most cores.
+        batch_size: Trials of an iteration, where there are minibatches of them.
+    """
+    usual = CORES[core](1, 1)
+    steps = method.num_epochs * (batch_size // (method.minibatch_trials or batch_size))
+    return replace(method, lr=method.lr * usual.pace, warmup=math.ceil(usual.warmup_steps / steps))
+
+
+def slow_cores() -> list[str]:
+    """Names of the cores that have slow weights."""
+    return [name for name, make in CORES.items() if make(1, 1).slow]
+
+
 @dataclass(frozen=True)
 class RL2Settings(OuterLoop):
     """Remember the task in the hidden state of a recurrent network, within a trial.
@@ -30,6 +52,10 @@ class RL2Settings(OuterLoop):
             batch.
         burn_in: Iterations at the start without a step, whose gradients pile up; with
             minibatch_trials, that many minibatches.
+        truncate: Steps that a gradient goes back through memory, at most: trials are learned from
+            in windows of so many steps, each of which begins with the memory that the one before
+            has left. Takes memory for one window at a time. None: from the last step of a trial to
+            its first.
     """
 
     name: ClassVar[str] = "rl2"
@@ -43,6 +69,7 @@ class RL2Settings(OuterLoop):
     num_epochs: int = 3
     minibatch_trials: int | None = None
     burn_in: int = 0
+    truncate: int | None = None
 
     def check(self) -> None:
         """Check what both timescales step with, and the minibatches."""
@@ -51,6 +78,13 @@ class RL2Settings(OuterLoop):
         size = self.minibatch_trials
         if size is not None and size < 1:
             raise ValueError(f"minibatch_trials must be at least 1, or None, got {size}")
+        if self.truncate is not None and self.truncate < 1:
+            raise ValueError(f"truncate must be at least 1 step, or None, got {self.truncate}")
+
+    @property
+    def learns_in_parts(self) -> bool:
+        """Whether a batch of trials is learned from in parts, which a rollout does not record."""
+        return self.minibatch_trials is not None or self.truncate is not None
 
     @property
     def timescales(self) -> TwoTimescaleSettings:

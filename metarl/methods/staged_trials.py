@@ -16,6 +16,7 @@ from metarl.rl.return_scales import return_scales
 from metarl.rl.shared_trials import SharedTrials
 from metarl.rl.stages import Eased, Stage, stages_of
 from metarl.rl.trial_env import TrialEnv
+from metarl.rl.windows import Windows
 
 
 class StagedTrials:
@@ -35,6 +36,8 @@ class StagedTrials:
         record: Literal[True, "values"],
         share: tuple[int, slice] | None = None,
         num_trials: int = 1,
+        dealt_out: bool = False,
+        truncate: int | None = None,
     ) -> None:
         """Play in these environments.
 
@@ -46,10 +49,13 @@ class StagedTrials:
             record: What of a rollout is kept; see `Collector`.
             share: Which trials are here, where several processes play; see `Collector`.
             num_trials: Trials per agent that its loss is a mean over, in all processes.
+            dealt_out: Whether they are dealt out to minibatches.
+            truncate: Steps that a gradient goes back through memory; None: all of a trial.
         """
         self._stages, self._share = [stage for stage, _ in stages], share
         self.scales = return_scales(loss, len(generators), generators[0].device)
         self._envs = [env for _, env in stages]
+        windows = None if truncate is None else Windows(policy, truncate)
         players = [
             Collector(
                 env,
@@ -63,10 +69,10 @@ class StagedTrials:
             for env in self._envs
         ]
         self._trials: list[PolicyGradientTasks] = [
-            PolicyGradientTasks(player, loss, self.scales)
+            PolicyGradientTasks(player, loss, self.scales, windows)
             if share is None
             else SharedTrials(
-                player, loss, self.scales, num_trials=num_trials, keep_all=record == "values"
+                player, loss, self.scales, windows, num_trials=num_trials, keep_all=dealt_out
             )
             for player in players
         ]

@@ -6,6 +6,7 @@ from metarl.nn.associative import AssociativeMemory
 from metarl.nn.conv_net import ConvNet
 from metarl.nn.fused import FusedCore
 from metarl.nn.gru import GRU
+from metarl.nn.linear_attention import LinearAttention
 from metarl.nn.lstm import LSTM
 from metarl.nn.mlp import MLP
 from metarl.nn.modulated import ModulatedRNN
@@ -14,7 +15,9 @@ from metarl.nn.network import Network, StagedNetwork
 from metarl.nn.plastic import PlasticRNN
 from metarl.nn.recurrent import RecurrentCore
 from metarl.nn.rnn import RNN
+from metarl.nn.sizes import with_sizes
 from metarl.nn.trace import Trace
+from metarl.nn.transformer import Transformer
 from metarl.nn.view_encoder import ViewEncoder, ViewLayout
 from metarl.nn.warp_conv_net import WarpConvNet
 from metarl.nn.warp_mlp import WarpMLP
@@ -28,6 +31,8 @@ CORES: dict[str, Callable[[int, int], RecurrentCore]] = {
     "plastic": PlasticRNN,
     "modulated": ModulatedRNN,
     "associative": AssociativeMemory,
+    "transformer": Transformer,
+    "linear-attention": LinearAttention,
 }
 """Recurrent cores by name, called with the numbers of inputs and of hidden units."""
 
@@ -40,6 +45,7 @@ __all__ = [
     "AssociativeMemory",
     "ConvNet",
     "FusedCore",
+    "LinearAttention",
     "ModulatedRNN",
     "ModuleNetwork",
     "Network",
@@ -47,9 +53,11 @@ __all__ = [
     "RecurrentCore",
     "StagedNetwork",
     "Trace",
+    "Transformer",
     "ViewEncoder",
     "ViewLayout",
     "WarpConvNet",
     "WarpMLP",
     "WarpRNN",
+    "with_sizes",
 ]

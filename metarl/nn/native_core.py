@@ -50,6 +50,19 @@ class NativeCore(RecurrentCore):
             return slot.step(weights, x, state)
         return self.eager_step(weights, x, state, slot)
 
+    @torch.no_grad()
+    def advanced(
+        self, weights: Weights, inputs: Tensor, state: State, starts: Tensor | None = None
+    ) -> State:
+        """The state after whole sequences: the kernel's, where there is one."""
+        num_tasks, num_steps, batch_size = inputs.shape[:3]
+        shape = num_tasks, num_steps, batch_size
+        native = self._native_trace(shape, inputs, 0, kept=True)
+        if native is None:
+            return super().advanced(weights, inputs, state, starts)
+        native.record(weights, inputs, state, starts)
+        return tuple(after.clone() for after in native.run.states(num_steps - 1))
+
     def new_trace(self, shape: tuple[int, int, int], like: Tensor, num_readouts: int = 0) -> Trace:
         """Allocate a trace for (N, T, B).
 

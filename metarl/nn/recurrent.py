@@ -7,7 +7,7 @@ T steps, B parallel mazes, I inputs, H hidden units.
 The contract is `RecurrentCore`: what is remembered is a tuple of tensors ``[N, B, ...]``, empty at
 the start of a trial. `step` takes one input after another; `sequence` takes all of them, goes on
 from any state, and empties it where a new stretch of experience starts. A core without recurrence,
-such as attention over all that was seen, meets it too: its state is a cache for ``num_steps``.
+such as attention over all that was seen, meets it too: its state is a cache that grows (`grows`).
 
 The equations of a core are written once, in `RecurrentCore.step`, as an ordinary function that is
 differentiable to any order. How a whole sequence is run is the core's own affair: step by step,
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -40,11 +40,17 @@ class RecurrentCore(ABC):
         input_size: Number of inputs I.
         hidden_size: Number of outputs H.
         slow: Name patterns of the parameters that a two-timescale learner keeps slow.
+        pace: Its usual learning rate, as a factor of a recipe's.
+        warmup_steps: Steps of the optimiser over which its learning rate usually rises.
+        grows: Whether the state grows with every step, as a cache of all that was seen does.
     """
 
     input_size: int
     hidden_size: int
     slow: tuple[str, ...] = ()
+    pace: ClassVar[float] = 1.0
+    warmup_steps: ClassVar[int] = 0
+    grows: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -63,8 +69,8 @@ class RecurrentCore(ABC):
         Args:
             weights: Weights that `fuse` returned.
             batch_size: B.
-            num_steps: Largest number of steps of the trial, for a core that keeps something of
-                each; None: not known.
+            num_steps: Largest number of steps of the trial, where a core asks for it; None: not
+                known.
 
         Returns:
             Tensors ``[N, B, ...]``.
@@ -86,6 +92,33 @@ class RecurrentCore(ABC):
         Returns:
             The output ``[N, B, H]`` and the state after the step.
         """
+
+    def emptied(self, state: State, empty: State, where: Tensor) -> State:
+        """A state that is ``empty`` where bool ``[N, B]`` says so, and goes on elsewhere."""
+        return emptied(state, empty, where)
+
+    def fits(self, state: State, empty: State) -> bool:
+        """Whether a state has the shapes of one of these trials, given their empty one."""
+        return [one.shape for one in state] == [one.shape for one in empty]
+
+    @torch.no_grad()
+    def advanced(
+        self, weights: Weights, inputs: Tensor, state: State, starts: Tensor | None = None
+    ) -> State:
+        """The state after whole sequences, without a graph.
+
+        Args:
+            weights: Weights that `fuse` returned.
+            inputs: ``[N, T, B, I]``.
+            state: The state before the first step.
+            starts: See `sequence`.
+        """
+        empty = self.initial_state(weights, inputs.shape[2], inputs.shape[1])
+        for t, x in enumerate(inputs.unbind(1)):
+            if starts is not None:
+                state = self.emptied(state, empty, starts[:, t])
+            _, state = self.step(weights, x, state)
+        return state
 
     def trace_spec(self) -> TraceSpec:
         """The activations that `step` writes into a slot; none, unless a core says otherwise."""
@@ -176,7 +209,7 @@ class RecurrentCore(ABC):
         outputs = []
         for t, x in enumerate(inputs.unbind(1)):
             if starts is not None:
-                state = emptied(state, empty, starts[:, t])
+                state = self.emptied(state, empty, starts[:, t])
             output, state = self.step(weights, x, state)
             outputs.append(output)
         return torch.stack(outputs, 1)

@@ -2,7 +2,7 @@
 
 Every epoch deals the trials of each agent out again, in an order that the agent draws from a stream
 of its own, so that an agent trained beside others sees the minibatches that it would see alone. A
-trial is never cut: the memory of its agent runs from its first step to its last. What was worked
+trial is not cut here: the memory of its agent runs from its first step to its last. What was worked
 out over the whole batch (advantages, their normalisation, the probabilities of playing) is dealt
 out with the trials and not worked out again.
 """
@@ -36,6 +36,7 @@ class TrialMinibatches:
         generators: Sequence[torch.Generator],
         *,
         share: slice | None = None,
+        in_windows: bool = False,
     ) -> None:
         """Divide batches of B trials per agent into minibatches of m.
 
@@ -45,12 +46,13 @@ class TrialMinibatches:
             size: m.
             generators: One per agent, for the orders of its trials.
             share: Which of the m trials of each minibatch are dealt to this process; None: all.
+            in_windows: Whether trials are learned from in `Windows`, with memory of their own.
 
         Raises:
             ValueError: The size does not divide the number of trials.
         """
         check_divides(size, num_trials)
-        self.policy, self.generators = policy, generators
+        self.policy, self.generators, self._in_windows = policy, generators, in_windows
         self.num_trials, self.size, self.count = num_trials, size, num_trials // size
         self._share = share or slice(0, size)
         self._trace: Trace | None = None
@@ -117,6 +119,8 @@ class TrialMinibatches:
 
     def _memory(self, observations: Tensor) -> Trace | None:
         """Where the core's activations on a minibatch are written, one after the other."""
+        if self._in_windows:
+            return None
         shape = (*observations.shape[:2], self._share.stop - self._share.start)
         if self._trace is None or self._shape != shape or not self._trace.usable():
             self._trace, self._shape = self.policy.new_trace(shape, observations), shape

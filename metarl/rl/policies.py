@@ -31,7 +31,7 @@ from metarl.core import Params, own_precision, scope
 from metarl.nn import MLP, Network, RecurrentCore, Trace, WarpMLP
 from metarl.nn.native_core import NativeCore
 from metarl.nn.native_trace import NativeTrace
-from metarl.nn.recurrent import State, Weights, emptied
+from metarl.nn.recurrent import State, Weights
 from metarl.nn.trace import NO_SLOT
 from metarl.rl.distributions import Distribution
 from metarl.rl.heads import LinearHead, joint_heads, num_joint_outputs
@@ -245,6 +245,24 @@ class Policy:
             seen = self._encoded(params, observations)
             self.core.record(self.core_weights(params, trace), seen, state, starts, trace)
 
+    def empty_state(self, params: Params, batch_size: int) -> State:
+        """The core's memory at the start of B trials per task, ``[N, B, ...]``; empty: no core."""
+        if self.core is None:
+            return ()
+        weights = self.core.fuse({n: p.detach() for n, p in scope(params, "core").items()})
+        return self.core.initial_state(weights, batch_size)
+
+    def state_after(
+        self, params: Params, observations: Tensor, state: State, starts: Tensor | None
+    ) -> State:
+        """The core's memory after observations ``[N, T, B, I]``, without a graph."""
+        if self.core is None:
+            return ()
+        with torch.no_grad(), own_precision(observations):
+            seen = self._encoded(params, observations)
+            weights = self.core.fuse(scope(params, "core"))
+            return self.core.advanced(weights, seen, state, starts)
+
     def acts_on_rows(self, params: Params) -> bool:
         """Whether the actor's means for an observation depend on nothing else, to the last bit.
 
@@ -361,7 +379,8 @@ class Player:
 
     def forget(self, over: Tensor) -> None:
         """Empty the memory where a stretch is over, bool ``[N, B]``."""
-        self.state = emptied(self.state, self._empty, over)
+        if self._policy.core is not None:
+            self.state = self._policy.core.emptied(self.state, self._empty, over)
 
     def resume(self, state: State) -> None:
         """Go on from a state.
@@ -370,7 +389,8 @@ class Player:
             ValueError: It is that of other episodes, or of another core.
         """
         wanted, got = ([tuple(one.shape) for one in s] for s in (self._empty, state))
-        if wanted != got:
+        core = self._policy.core
+        if wanted != got if core is None else not core.fits(state, self._empty):
             raise ValueError(
                 f"the state of these episodes has the shapes {wanted}, got {got}: hand in what the "
                 "step before returned, or none to begin with an empty memory"

@@ -14,7 +14,7 @@ comes after it, formulation II, is `metarl.meta.EMAML`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
@@ -38,6 +38,7 @@ from metarl.rl.played import Played
 from metarl.rl.policies import Policy
 from metarl.rl.return_scales import ReturnScales
 from metarl.rl.trajectory import Trajectory, mean_over_steps
+from metarl.rl.windows import Windows
 
 Drawn: TypeAlias = tuple[Split, Mapping[str, Tensor]]
 """A draw for one split: the metrics ``[N]`` of its tasks."""
@@ -69,15 +70,18 @@ class PolicyGradientTasks:
         collector: Plays.
         settings: The loss.
         scales: Running sizes of the returns, for a loss that divides by them.
+        windows: Cuts trials into what a gradient goes back through; None: it goes through all.
 
     Raises:
         ValueError: The loss has a critic's error, but the policy no critic; or it divides by the
-            sizes of returns, and there are none.
+            sizes of returns, and there are none; or it is no mean over steps, and there are
+            windows.
     """
 
     collector: Collector
     settings: PolicyGradientSettings | ActorCriticSettings
     scales: ReturnScales | None = None
+    windows: Windows | None = None
 
     def __post_init__(self) -> None:
         if self.settings.has_critic and self.policy.critic is None:
@@ -85,6 +89,8 @@ class PolicyGradientTasks:
         running = getattr(self.settings, "return_scaling", "fixed") == "running"
         if running != (self.scales is not None):
             raise ValueError("ReturnScales go with return_scaling='running', and with it alone")
+        if self.windows is not None and not isinstance(self.settings, ActorCriticSettings):
+            raise ValueError("windows are of whole trials, whose loss is ActorCriticSettings")
 
     @property
     def policy(self) -> Policy:
@@ -148,6 +154,14 @@ class PolicyGradientTasks:
         batch.played.let_go()
         gain = self.settings.gain(log_p, trajectory.log_p, batch.advantages, trajectory.mask)
         return self._with_extras(outputs, values, batch, gain)
+
+    def losses(self, fast: Params, slow: Params, batch: ScoredTrajectory) -> Iterator[Tensor]:
+        """The loss in parts, ``[N]`` each, see `core.tasks.PartedTaskBatch`: one per window."""
+        if self.windows is None:
+            yield self.loss(fast, slow, batch)
+            return
+        for portion, part in self.windows.of({**fast, **slow}, batch):
+            yield portion * self.loss(fast, slow, part)
 
     def select(self, tasks: slice) -> PolicyGradientTasks:
         """Return a batch of these tasks alone; the collector must be divisible."""

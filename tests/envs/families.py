@@ -12,6 +12,8 @@ from envs import (
     BanditEnv,
     BanditTasks,
     BanditVectorEnv,
+    DarkRoomEnv,
+    DarkRoomVectorEnv,
     GridMazeEnv,
     GridMazeVectorEnv,
     GridNaviEnv,
@@ -24,6 +26,7 @@ from envs import (
     PointTasks,
     TabularMDPEnv,
     TabularMDPVectorEnv,
+    dark_room_tasks,
     grid_navi_tasks,
     maze_tasks,
     minigrid_tasks,
@@ -114,6 +117,20 @@ GRID_NAVI = Family(
     bad_task=(3, 3),
 )
 
+DARK_ROOM = Family(
+    name="dark room",
+    single=DarkRoomEnv,
+    vector=DarkRoomVectorEnv,
+    source=dark_room_tasks(5),
+    arguments=lambda rng: {
+        "one_hot": bool(rng.integers(2)),
+        "start": str(rng.choice(["centre", "corner"])),
+    },
+    actions=lambda rng, t, b: rng.integers(5, size=(t, b)),
+    bad_action=np.int64(5),
+    bad_task=(3, 3),
+)
+
 BANDIT = Family(
     name="bandit",
     single=BanditEnv,
@@ -158,6 +175,7 @@ FAMILIES = [
         "minigrid": MINIGRID,
         "point": POINT,
         "grid_navi": GRID_NAVI,
+        "dark_room": DARK_ROOM,
         "bandit": BANDIT,
         "mdp": MDP,
     }[folder]

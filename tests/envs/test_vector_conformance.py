@@ -48,6 +48,16 @@ FIXED: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
         {"horizon": 3},
         [envs.GridNaviTask((0, 2)), envs.GridNaviTask((4, 4))],
     ),
+    "DarkRoom": (
+        "DarkRoom",
+        {"horizon": 3},
+        [envs.DarkRoomTask((4, 5)), envs.DarkRoomTask((0, 8))],
+    ),
+    "DarkRoom with a door": (
+        "DarkRoom",
+        {"horizon": 9, "size": 3, "key": True},
+        [envs.DarkRoomTask((1, 1), (1, 1), 3), envs.DarkRoomTask((0, 1), (1, 2), 3)],
+    ),
     "Bandit": ("Bandit", {"horizon": 3, "tasks": [CERTAIN]}, [CERTAIN, CERTAIN]),
     "TabularMDP": ("TabularMDP", {"horizon": 3, "tasks": [CHAIN]}, [CHAIN, CHAIN]),
     "Minigrid": (

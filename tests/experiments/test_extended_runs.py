@@ -14,6 +14,7 @@ EVERY = ("--log-every", "3", "--checkpoint-every", "2", "--device", "cpu")
 CONSTANT = ("--decay", "constant")
 MAZE = ("--size", "5", "--horizon", "4", "--batch-size", "2", "--hidden-size", "4")
 MAZE += ("--decay", "constant", *EVERY)
+IN_WINDOWS = ("--preset", "minibatch", "--minibatch-trials", "1", "--truncate", "3")
 ADAPT = ("--env", "gridnavi", "--horizon", "3", "--meta-batch", "2", *EVERY)
 REGION = (*ADAPT, "--episodes", "2", "--hidden", "3")
 GRADIENT = (*REGION, *CONSTANT)
@@ -37,6 +38,16 @@ RUNS = {
     "maze lstm": (maze, (*MAZE, "--method", "lstm"), ()),
     "maze ppo": (maze, ("--preset", "ppo", *MAZE), ()),
     "maze minibatches": (maze, (*MAZE, "--preset", "ppo", "--minibatch-trials", "1"), ()),
+    "maze transformer in windows": (
+        maze,
+        (*MAZE, *IN_WINDOWS, "--method", "transformer", "--core-sizes", "layers=1"),
+        (),
+    ),
+    "maze linear attention in windows": (
+        maze,
+        (*MAZE, "--method", "warp-rnn", "--core", "linear-attention", "--truncate", "3"),
+        SEEDS,
+    ),
     "adapt maml": (maze_adapt, (*GRADIENT, "--method", "maml"), SEEDS),
     "adapt promp": (maze_adapt, (*GRADIENT, "--method", "promp"), ()),
     "adapt trpo-maml": (maze_adapt, (*REGION, "--method", "trpo-maml"), ()),

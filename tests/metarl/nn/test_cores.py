@@ -250,10 +250,11 @@ def test_a_gradient_goes_back_into_the_state_before(
     core, shape = make_any(5, 4), (2, 4, 3)
     params, inputs = stacked_params(core, 2), random_inputs(core, shape)
     state, starts = begun(core, *shape)
-    state = tuple(s.detach().requires_grad_() for s in state)
+    state = tuple(s.detach().requires_grad_(s.is_floating_point()) for s in state)
+    numbers = [s for s in state if s.requires_grad]  # some cores count beside
     starts[1, :, 1] = False
     found, wanted = (
-        torch.autograd.grad(outputs.square().sum(), state)
+        torch.autograd.grad(outputs.square().sum(), numbers)
         for outputs in (
             core.sequence(params, inputs, state, starts),
             one_by_one(core, params, inputs, state, starts),
@@ -263,6 +264,25 @@ def test_a_gradient_goes_back_into_the_state_before(
         torch.testing.assert_close(got, want)
         assert want[1, 1].any()
         assert not want[0, 0].any()  # emptied before the first step
+
+
+@pytest.mark.parametrize("starting", [False, True], ids=["one stretch", "several"])
+def test_a_state_is_carried_from_one_part_of_a_sequence_to_the_next(
+    make_any: Callable[[int, int], RecurrentCore], starting: bool
+) -> None:
+    core, shape = make_any(5, 4), (2, 11, 3)
+    params, inputs = stacked_params(core, 2), random_inputs(core, shape)
+    state, starts = begun(core, *shape)
+    starts = starts if starting else None
+    whole = core.sequence(params, inputs, state, starts)
+    weights = core.fuse(params)
+    for begin, end in ((0, 1), (1, 6), (6, 11)):
+        begins = None if starts is None else starts[:, begin:end]
+        part = inputs[:, begin:end]
+        found = core.sequence(params, part, state, begins)
+        torch.testing.assert_close(found, whole[:, begin:end], rtol=1e-11, atol=1e-12)
+        state = core.advanced(weights, part, state, begins)
+        assert not any(s.requires_grad for s in state)
 
 
 class RememberingLSTM(LSTM):

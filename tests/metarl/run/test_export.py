@@ -26,6 +26,8 @@ def runs(tmp_path_factory):
     maze_adapt(["train", *ADAPT, *own, "--run-dir", str(place / "gru")])
     own = ("--env", "mdp", "--method", "rl2")
     maze_adapt(["train", *ADAPT, *own, "--run-dir", str(place / "associative")])
+    for core in ("transformer", "linear-attention"):
+        maze_adapt(["train", *ADAPT, *own, "--core", core, "--run-dir", str(place / core)])
     regression(["train", *TINY, "--method", "metasgd", "--run-dir", str(place / "sine")])
     return place
 
@@ -43,7 +45,9 @@ def test_safetensors_are_the_weights_of_the_run(runs, name, tmp_path):
         export(ExportSettings(runs / name, file, "safetensors"))
 
 
-@pytest.mark.parametrize("name", ["warp", "lstm", "plastic", "point", "gru", "associative"])
+@pytest.mark.parametrize(
+    "name", ["warp", "lstm", "plastic", "point", "gru", "associative", "linear-attention"]
+)
 def test_a_step_is_the_agents(runs, name):
     agent = metarl.load(runs / name, greedy=True)
     step = AgentStep(agent)
@@ -64,7 +68,23 @@ def test_a_step_is_the_agents(runs, name):
         torch.testing.assert_close(kept, there[0])
 
 
-@pytest.mark.parametrize("name", ["warp", "lstm", "point", "associative"])
+def test_a_memory_that_grows_has_no_step_of_its_own(runs, tmp_path):
+    with pytest.raises(UserError, match=r"remembers every step of a trial.*--format safetensors"):
+        export(ExportSettings(runs / "transformer", tmp_path / "agent.onnx", "onnx"))
+    agent = metarl.load(runs / "transformer", greedy=True)
+    agent.begin(2)
+    seen = torch.randn(5, 2, agent.num_inputs)
+    chosen = [agent.act(x) for x in seen[:3]]
+    state = agent.agent.state
+    chosen += [agent.act(x) for x in seen[3:]]
+    agent.begin(2)
+    agent.agent.resume(state)
+    assert all(torch.equal(agent.act(x), one) for x, one in zip(seen[3:], chosen[3:], strict=True))
+    with pytest.raises(ValueError, match="the state of these episodes has the shapes"):
+        agent.agent.resume(state[:-1])
+
+
+@pytest.mark.parametrize("name", ["warp", "lstm", "point", "associative", "linear-attention"])
 def test_onnx_steps_alike_for_any_number_of_trials(runs, name, tmp_path):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed")
