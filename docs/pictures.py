@@ -91,6 +91,29 @@ def grid_navi() -> Frame:
     return _drawn(figure)
 
 
+def dark_room() -> Frame:
+    """A sweep of a dark room until the goal, the straight way to it, and a key with its door."""
+    figure, panels = _canvas(3, 7.0, 2.7)
+    sweep = [
+        (row, column) for row in range(4, 7) for column in (range(9), range(8, -1, -1))[row % 2]
+    ]
+    sweep = sweep[4 : sweep.index((6, 6)) + 1]
+    straight = [(4, 4), (5, 4), (6, 4), (6, 5), (6, 6)]
+    to_door = [(1, 1), (1, 7), (7, 7), (7, 2)]
+    titles = ("first episode: search", "second: straight to it", "a key, then its door")
+    for axes, walk, title in zip(panels, (sweep, straight, to_door), titles, strict=True):
+        rows, columns = zip(*walk, strict=True)
+        axes.plot(columns, rows, color=COLOURS[0], lw=2)
+        axes.plot(columns[0], rows[0], "o", color="#333333", ms=6)
+        axes.plot(columns[-1], rows[-1], "*", color=COLOURS[4], ms=15, mec="white")
+        axes.set(xlim=(-0.5, 8.5), ylim=(8.5, -0.5), aspect="equal", xticks=range(9))
+        axes.set(yticks=range(9))
+        axes.set_title(title, fontsize=9)
+        axes.grid(color="#dddddd")
+    panels[2].plot(7, 1, "P", color=COLOURS[1], ms=11, mec="white")
+    return _drawn(figure)
+
+
 def bandit() -> Frame:
     """A bandit's arms, and how often Gittins' index pulls each of them."""
     figure, (arms, pulls) = _canvas(2, 7.0, 2.7)
@@ -192,6 +215,7 @@ PICTURES: dict[str, Callable[[], Frame | None]] = {
     "anchors": maze_pictures.anchors,
     "bandit": bandit,
     "generators": maze_pictures.generators,
+    "dark_room": dark_room,
     "grid_navi": grid_navi,
     "maze": maze_pictures.maze,
     "mdp": mdp,

@@ -113,7 +113,7 @@ def test_pages_load_nothing_from_the_network() -> None:
 
 def test_every_family_has_a_page_with_its_picture() -> None:
     for folder, kind in FAMILIES.items():
-        page = {"maze": "mazes", "grid_navi": "grid-navi"}.get(folder, folder)
+        page = {"maze": "mazes"}.get(folder, folder.replace("_", "-"))
         text = (DOCS / "environments" / f"{page}.md").read_text("utf-8")
         assert f"../images/{folder}.png" in text
         assert f'"metarl/{kind}-v0"' in text
