@@ -72,7 +72,7 @@ class BlockCore(RecurrentCore):
 
     slow = ("mix_*",)
     pace: ClassVar[float] = 0.25
-    warmup_steps: ClassVar[int] = 300
+    warmup_steps: ClassVar[int] = 100
 
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "widening"):

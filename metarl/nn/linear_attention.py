@@ -108,9 +108,11 @@ class LinearAttention(BlockCore):
         def mix(layer: int, a: Tensor) -> Tensor:
             now = self._split(self.mixed(weights, layer, a), x.shape[1])
             decay = now.log_decay.exp().unsqueeze(-1)  # [N, B, heads, 1, 1]
-            memory = decay * state[layer] + now.key.transpose(-1, -2) @ now.value
+            # [N, B, heads, K, 1] by [N, B, heads, 1, K]: quicker than many tiny products
+            memory = decay * state[layer] + now.key.transpose(-1, -2) * now.value
             after.append(memory)
-            return self._found(weights, layer, now.query @ memory, now)
+            read = (now.query.transpose(-1, -2) * memory).sum(-2, keepdim=True)
+            return self._found(weights, layer, read, now)
 
         h = self.through(weights, x, mix)
         if slot.h is not None:

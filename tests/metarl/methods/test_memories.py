@@ -10,6 +10,8 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 import metarl
 from envs.problems import MDP, Bandit, GridNavi, HiddenGoals, Minigrid, Point, RandomMazes
+from experiments.maze_adapt import defaults as maze_adapt
+from experiments.maze_settings import defaults as maze
 from metarl.errors import UserError
 from metarl.evaluate.adapter import Measurement
 from metarl.methods.agents import TrialsAgent
@@ -124,8 +126,18 @@ def test_blocks_learn_at_a_slower_pace_that_rises_first():
     usual = RL2Settings(lr=2e-3, num_epochs=2, minibatch_trials=16)
     assert paced("lstm", usual, batch_size=256) == usual
     slower = paced("transformer", usual, batch_size=256)
-    assert (slower.lr, slower.warmup) == (5e-4, 10)  # 32 steps per iteration
-    assert paced("transformer", replace(usual, minibatch_trials=None)).warmup == 150
+    assert (slower.lr, slower.warmup) == (5e-4, 4)  # 32 steps per iteration
+    assert paced("transformer", replace(usual, minibatch_trials=None)).warmup == 50
+
+
+def test_the_core_on_the_command_line_chooses_the_pace():
+    usual, slower = (maze_adapt("gridnavi", "rl2", core=core).learner for core in ("gru", NEW[0]))
+    assert (slower.lr, usual.lr) == (usual.lr / 4, 1e-2)
+    assert slower.warmup == 34  # 100 steps, three per iteration
+    for preset in ("default", "ppo", "minibatch"):
+        fast, slow = (maze(preset, method=core).learner for core in ("gru", NEW[1]))
+        assert slow.lr < fast.lr
+        assert slow.warmup > fast.warmup == 0
 
 
 def test_sizes_are_said_by_name_and_refused_with_what_there_is():

@@ -42,6 +42,10 @@ LINES = {
         f"{ADAPT} --env gridnavi --method rl2 --trial-episodes 2 --num-epochs 2 "
         "--loss.algorithm ppo --loss.normalise-advantages"
     ),
+    "windows": (
+        f"{ADAPT} --env gridnavi --method rl2 --core transformer --hidden-size 4 "
+        "--trial-episodes 2 --truncate 3"
+    ),
     "warp-rnn": f"{MAZE} --method warp-rnn --warp-period 2 --seeds 0 1",
     "mazes": (
         "maze --mazes dfs --size 9 --iterations 2 --log-every 1 --batch-size 10 "

@@ -1,0 +1,1 @@
+"""Memory against trial length: every core in the same mazes, at equal steps and equal CPU time."""

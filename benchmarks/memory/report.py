@@ -1,0 +1,152 @@
+"""Table and picture of what `benchmarks.memory.train` has trained.
+
+    python -m benchmarks.memory.report [RUNS]
+
+With a folder of runs, results.csv beside this file gets one line per agent (those of agents that
+are there already are replaced). Then, from this file alone, the table, and results.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.csv_file import read_csv, write_csv
+from benchmarks.memory.train import ARMS
+from metarl.compare.work import cpu_seconds
+from metarl.plots.lines import COLOURS, canvas, legend, save_figure
+from metarl.runs.directory import RunDirectory
+from metarl.runs.files import read_json
+from metarl.stats import mean_and_interval
+
+HERE = Path(__file__).parent
+KEYS = ("arm", "size", "steps", "core", "two_timescales", "hidden_size", "seed")
+FIGURES = (
+    *("normalised_score", "mean_return", "explorer_return", "random_return", "success"),
+    *("first_find_censored_mean", "explorer_first_find"),
+)
+Row = Mapping[str, Any]
+
+
+def main() -> None:
+    """Read the runs, write the file, print the table, draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="?", type=Path)
+    folder: Path | None = parser.parse_args().runs
+    path = HERE / "results.csv"
+    fresh = [] if folder is None else list(results(folder))
+    if fresh:
+        new = {key(row) for row in fresh}
+        write_csv(path, [row for row in read_csv(path) if key(row) not in new] + fresh)
+    rows = read_csv(path)
+    print(table(rows))
+    save_figure(picture(rows), HERE / "results.png")
+
+
+def key(row: Row) -> tuple[str, ...]:
+    """What tells an agent from others."""
+    return tuple(str(row[name]) for name in KEYS)
+
+
+def results(folder: Path) -> Iterator[dict[str, Any]]:
+    """The evaluated agents of a folder."""
+    for arm in ARMS:
+        for path in sorted((folder / arm).glob("*/summary.json")):
+            run, summary = RunDirectory.open(path.parent), read_json(path)
+            config = run.config
+            yield {
+                "arm": arm,
+                "size": config["environment"]["size"],
+                "steps": config["environment"]["horizon"],
+                "core": config["core"],
+                "two_timescales": config["method"] == "warp-rnn",
+                "hidden_size": config["hidden_size"],
+                "seed": run.seed,
+                "env_steps": summary["env_steps"],
+                "cpu_seconds": round(cpu_seconds(path.parent / "cost.json") or 0.0, 1),
+                "tests": summary["num_tasks"],
+                **{n: None if summary[n] is None else round(summary[n], 4) for n in FIGURES},
+            }
+
+
+def named(row: Row) -> str:
+    """The name of a memory."""
+    slow = row["two_timescales"] == "True"
+    return f"{row['core']}, two timescales" if slow else str(row["core"])
+
+
+def groups_of(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
+    """The seeds of one memory in one place: by arm, size, steps and name."""
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["arm"], row["size"], row["steps"], named(row)), []).append(row)
+    return groups
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: one line per memory, size and length of trial, both arms side by side."""
+    lines = [
+        "| maze | trial | memory | seeds | M steps | CPU s | share | found | first find | M steps "
+        "| CPU s | share | found | first find |",
+        "|---|---:|---|---:|" + "---:|" * 10,
+    ]
+    groups = groups_of(rows)
+    places = sorted({k[1:] for k in groups}, key=lambda k: (int(k[0]), int(k[1]), k[2]))
+    for size, steps, name in places:
+        arms = [groups.get((arm, size, steps, name), []) for arm in ARMS]
+        seeds = max(map(len, arms))
+        cells = [cell for group in arms for cell in figures(group)]
+        words = [f"{size} × {size}", steps, name, str(seeds), *cells]
+        lines.append("| " + " | ".join(words) + " |")
+    return "\n".join(lines)
+
+
+def figures(group: Sequence[Row]) -> list[str]:
+    """Means over seeds as words, with an interval of the share where there are several."""
+    if not group:
+        return [""] * 5
+
+    def mean(name: str) -> float:
+        return float(np.mean([float(row[name]) for row in group]))
+
+    shares = np.array([float(row["normalised_score"]) for row in group])
+    share, low, high = (float(x) for x in mean_and_interval(shares))
+    interval = f" ({low:.2f} to {high:.2f})" if len(group) > 1 else ""
+    return [
+        f"{mean('env_steps') / 1e6:.2f}",
+        f"{mean('cpu_seconds'):.0f}",
+        f"{share:.3f}{interval}",
+        f"{100 * mean('success'):.0f} %",
+        f"{mean('first_find_censored_mean'):.0f} ({mean('explorer_first_find'):.0f})",
+    ]
+
+
+def picture(rows: Sequence[Row]) -> Any:
+    """Share of the explorer against the CPU seconds of training, a mark per memory."""
+    figure, axes = canvas("unseen mazes", "CPU seconds of training", "share (0 random, 1 explorer)")
+    names = sorted({named(row) for row in rows})
+    marks = dict(zip(ARMS, ("o", "s"), strict=True))
+    for number, name in enumerate(names):
+        for arm in ARMS:
+            mine = [row for row in rows if named(row) == name and row["arm"] == arm]
+            axes.plot(
+                [float(row["cpu_seconds"]) for row in mine],
+                [float(row["normalised_score"]) for row in mine],
+                marks[arm],
+                color=COLOURS[number % len(COLOURS)],
+                label=name if arm == ARMS[0] else None,
+            )
+    axes.set_xscale("log")
+    axes.axhline(1.0, color="black", linewidth=0.8)
+    legend(axes, "circles: equal steps; squares: equal CPU time", "1: the explorer")
+    return figure
+
+
+if __name__ == "__main__":
+    main()
