@@ -29,6 +29,9 @@ OWNER = ".owner"
 BEAT = 5.0
 """Seconds between two signs of life."""
 
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""What Linux calls the time since it was started."""
+
 SILENCE = 4 * BEAT
 """Seconds without a sign of life after which the owner on another machine is taken for dead."""
 
@@ -86,7 +89,8 @@ class Claim:
             LockedError: It is alive.
         """
         first = words_of(self._path)
-        if not first or first.get("machine") == machine():  # whose lock would have been seen
+        same = all(first.get(name) == value for name, value in machine().items())
+        if not first or (same and self._lock.real):  # whose lock would have been seen
             return
         until = time.monotonic() + silence
         while time.monotonic() < until:
@@ -104,13 +108,17 @@ class Claim:
 
     def _sign(self) -> None:
         self._beats += 1
-        owner = {"machine": machine(), "process": os.getpid(), "beats": self._beats}
+        owner = {**machine(), "process": os.getpid(), "beats": self._beats}
         write_json(self._path, owner)
 
 
-def machine() -> str:
-    """Return the name of this machine."""
-    return socket.gethostname()
+def machine() -> dict[str, str]:
+    """Return what tells this machine from others: its name, and where there is one its boot.
+
+    Names alone may be the same for containers on different machines.
+    """
+    boot = BOOT.read_text("utf-8").strip() if BOOT.exists() else ""
+    return {"machine": socket.gethostname(), "boot": boot}
 
 
 def words_of(path: Path) -> dict[str, Any]:

@@ -159,6 +159,9 @@ class Lock:
 
     Within one process it is one lock, however many times it is taken: it keeps processes apart.
 
+    Attributes:
+        real: Whether anything is locked; not so on a file system without locks.
+
     Args:
         folder: Where the lock file goes, ``.lock``; it must exist.
         patience: Seconds to wait for another process.
@@ -179,6 +182,7 @@ class Lock:
             ) from None
         except (OSError, NotImplementedError):  # a file system without locks: nothing is locked
             self._lock = None
+        self.real = self._lock is not None
 
     def release(self) -> None:
         """Let another process have it."""

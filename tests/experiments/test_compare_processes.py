@@ -86,3 +86,47 @@ def test_all_save_and_stop_whoever_hears_the_signal(tmp_path, process, number, e
         from metarl.runs.checkpoint import load
 
         assert load(kept / "checkpoint.pt")["iteration"] == last["iteration"]
+
+
+SHORT = [word.replace("1000000", "300") for word in LONG]
+
+
+def started(folder, *arguments):
+    command = [sys.executable, "-W", "ignore", "-m", "experiments.maze_adapt", "compare"]
+    return subprocess.Popen(
+        [*command, "--run-dir", str(folder), *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_what_a_process_that_was_killed_has_left_goes_on_in_another(tmp_path):
+    with started(tmp_path / "c", *SHORT, "--jobs", "1") as process:
+        pid = training(tmp_path / "c")
+        assert pid == process.pid
+        process.kill()
+        process.communicate()
+    left = tmp_path / "c" / "fomaml" / "seed-0"
+    assert json.loads((left / ".owner").read_text())["process"] == pid
+    with started(tmp_path / "c", *SHORT) as process:
+        said, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    config = json.loads((left / "config.json").read_text())
+    assert config["iterations"] == 300
+    assert "resumed" in config
+    assert not (left / ".owner").exists()
+    assert "| fomaml | 1 |" in said
+
+
+def test_two_processes_feed_one_folder_and_do_each_run_once(tmp_path):
+    line = (*SHORT, "--jobs", "1", "--seeds", "0", "1")
+    with started(tmp_path / "c", *line) as one, started(tmp_path / "c", *line) as two:
+        outs = [process.communicate(timeout=200) for process in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0), outs
+    trained = [out.count(", fomaml, ") + out.count(", none, ") for out, _ in outs]
+    assert sum(trained) == 4
+    kept = json.loads((tmp_path / "c" / "comparison.json").read_text())["results"]
+    assert [len(summary["seeds"]) for summary in kept["methods"]] == [2, 2]
+    for config in (tmp_path / "c").glob("*/seed-*/config.json"):
+        assert "resumed" not in json.loads(config.read_text())

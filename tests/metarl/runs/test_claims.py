@@ -37,7 +37,7 @@ def holder(folder):
 def test_it_says_who_holds_a_folder_and_leaves_nothing_behind(tmp_path):
     with holder(tmp_path) as process:
         assert process.stdout.readline() == "holds\n"
-        who = f"process {process.pid} on {claims.machine()}"
+        who = f"process {process.pid} on {claims.machine()['machine']}"
         with pytest.raises(LockedError, match=who):
             Claim(tmp_path)
         process.kill()
@@ -56,7 +56,35 @@ def test_an_owner_of_another_machine_is_watched_and_taken_for_dead_when_it_is_si
     dead = {"machine": "elsewhere", "process": 7, "beats": 3}
     write_json(tmp_path / OWNER, dead)
     with Claim(tmp_path, silence=0.2):
-        assert read_json(tmp_path / OWNER)["machine"] == claims.machine()
+        assert read_json(tmp_path / OWNER)["machine"] == claims.machine()["machine"]
+
+
+@pytest.mark.parametrize("locks", [True, False])
+@pytest.mark.parametrize("other", ["machine", "boot"])
+def test_whose_lock_would_have_been_seen(tmp_path, monkeypatch, locks, other):
+    waited = []
+    monkeypatch.setattr(claims.time, "sleep", waited.append)
+    if not locks:
+        monkeypatch.setattr(claims, "Lock", Unlocked)
+    write_json(tmp_path / OWNER, {**claims.machine(), "process": 7, "beats": 3})
+    with Claim(tmp_path, silence=0.01):
+        assert bool(waited) != locks
+    waited.clear()
+    write_json(tmp_path / OWNER, {**claims.machine(), other: "x", "process": 7, "beats": 3})
+    with Claim(tmp_path, silence=0.01):
+        assert waited
+
+
+class Unlocked:
+    """A lock on a file system that has none."""
+
+    real = False
+
+    def __init__(self, folder):
+        pass
+
+    def release(self):
+        pass
 
 
 def test_one_that_gives_signs_of_life_keeps_its_folder(tmp_path):
