@@ -45,8 +45,9 @@ def _docstring(module: str, name: str) -> str:
         if isinstance(node, ast.ClassDef) and node.name == name
     )
     text = inspect.cleandoc(ast.get_docstring(found) or "").partition("\n")[2]
-    code = text.replace("``", "`")
-    return re.sub(r"^## ", "### ", code, flags=re.MULTILINE).strip()
+    text = re.sub(r"(?<!`)``(?!`)", "`", text)
+    text = re.sub(r"^```\n\* ", "```\n\n* ", text, flags=re.MULTILINE)  # a list after code
+    return re.sub(r"^## ", "### ", text, flags=re.MULTILINE).strip()
 
 
 def _table(module: str, name: str, path: Path) -> str:

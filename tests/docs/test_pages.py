@@ -13,7 +13,9 @@ import torch
 
 from docs.hooks import INNER, described
 from docs.included import included
+from docs.notebook_pages import notebooks
 from envs.families import FAMILIES
+from envs.maze.generators import GENERATORS
 from metarl.methods import METHODS
 from tests.markdown import anchors, code_blocks, links
 
@@ -26,6 +28,15 @@ FEWER: dict[str, dict[str, str]] = {
     "tutorials/own-data.md": {"range(200)": "range(10)", "num_tasks=100": "num_tasks=10"},
     "tutorials/own-environment.md": {"=100": "=1", "=64": "=2", "tasks=40": "tasks=2"},
     "tutorials/warpgrad.md": {"range(40)": "range(2)", "range(50)": "range(3)"},
+    "recipes/logging.md": {"iterations=50": "iterations=1"},
+    "recipes/notebook.md": {"iterations=50": "iterations=1", "tasks=20": "tasks=2"},
+    "recipes/search.md": {
+        "iterations=40": "iterations=2",
+        "(20, 40)": "(1, 2)",
+        "== 20": "== 1",
+        "tasks=30": "tasks=2",
+        "n_trials=5": "n_trials=3",
+    },
     "extending.md": {"range(100)": "range(3)"},
 }
 """By page: numbers that are smaller in the test, as they stand on the page and in the test."""
@@ -48,8 +59,13 @@ def name(page: Path) -> str:
     return page.relative_to(DOCS).as_posix()
 
 
+GUIDE = DOCS / "guide.md"
+"""Its code is run by `tests.docs.test_guide`, which looks at what it learns."""
+
+
 def with_code() -> list[object]:
-    pages = [page for page in PAGES if code_blocks(page.read_text("utf-8"), "python")]
+    code = [page for page in PAGES if code_blocks(page.read_text("utf-8"), "python")]
+    pages = [page for page in code if page != GUIDE]
     slow = pytest.mark.slow
     return [pytest.param(p, id=name(p), marks=[slow] if name(p) in SLOW else []) for p in pages]
 
@@ -87,6 +103,22 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert heading in anchors(there), f"{name(page)}: {link}"
 
 
+def test_the_menu_has_the_notebooks() -> None:
+    assert "- Notebooks: []" in (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert {path.stem for path in notebooks()} == {"adaptation", "few-shot-images", "mazes"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_of_the_front_pages_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    for link in links(text):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_the_readme_is_one_screen() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 130
+
+
 def test_every_page_is_in_the_menu() -> None:
     menu = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
     listed = re.findall(r"[\w./-]+\.md", menu)
@@ -108,7 +140,9 @@ def test_every_public_package_is_in_the_reference() -> None:
 def test_pages_load_nothing_from_the_network() -> None:
     settings = (ROOT / "mkdocs.yml").read_text("utf-8")
     assert "font: false" in settings
-    assert not re.findall(r"extra_(?:css|javascript)|https?://", settings)
+    assert not re.findall(r"extra_javascript|https?://", settings)
+    for path in re.findall(r"^extra_css:\n((?:  - .*\n)+)", settings, re.MULTILINE):
+        assert all((DOCS / line.removeprefix("  - ")).is_file() for line in path.splitlines())
 
 
 def test_every_family_has_a_page_with_its_picture() -> None:
@@ -118,6 +152,11 @@ def test_every_family_has_a_page_with_its_picture() -> None:
         assert f"../images/{folder}.png" in text
         assert f'"metarl/{kind}-v0"' in text
         assert f"<!-- docstring: envs.{folder}.env.{kind}Env -->" in text
+
+
+def test_every_generator_is_in_the_table_of_mazes() -> None:
+    text = (DOCS / "environments/mazes.md").read_text("utf-8")
+    assert all(f"`{generator}`" in text for generator in GENERATORS)
 
 
 def test_every_method_is_on_a_page_of_its_own_or_of_its_kind() -> None:
@@ -142,6 +181,21 @@ def test_what_is_included_is_there() -> None:
     for page in PAGES:
         text = page.read_text("utf-8")
         assert "<!--" not in included(text), page
+    mazes = included((DOCS / "environments/mazes.md").read_text("utf-8"))
+    assert "### Action Space" in mazes
+    assert "```\n\n* `maze`, `size`: name of a maze" in mazes
+
+
+def test_tables_of_results_say_what_the_pages_of_results_say() -> None:
+    """Both are made from the same files, the latter when they were written."""
+    every = included((DOCS / "results.md").read_text("utf-8"))
+    for row in re.findall(r"^\| (?:warp|lstm|rnn|paper)[\w-]* \| [13] .*$", every, re.MULTILINE):
+        page = (ROOT / "benchmarks/maze/README.md").read_text("utf-8")
+        assert row.split(" | ")[3] in page, row
+    assert "after 0" in every
+    page = (ROOT / "benchmarks/adaptation/README.md").read_text("utf-8")
+    for row in re.findall(r"^\| adapt-point.*$", every, re.MULTILINE):
+        assert all(cell in page for cell in row.strip("| ").split(" | ")[4:]), row
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shlex
@@ -17,7 +18,11 @@ import tyro
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "benchmarks").glob("*/*.md"))
-DOCS = sorted(path for path in (ROOT / "docs").rglob("*.md") if "```sh" in path.read_text("utf-8"))
+DOCS = [
+    page
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if page.name != "guide.md" and "```sh" in page.read_text("utf-8")
+]
 PRINTED = 'python() { for word in "$@"; do printf "%q " "$word"; done; printf "\\n"; }\n'
 """What the shell does for ``python ARGUMENTS``: one line, quoted."""
 
@@ -64,9 +69,12 @@ def take(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
-def test_the_readme_s_commands_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = commands(ROOT / "README.md", tmp_path)
-    assert len(found) >= 18  # nothing went missing on the way
+@pytest.mark.parametrize(("page", "least"), [("README.md", 6), ("docs/guide.md", 18)])
+def test_the_commands_of_the_front_pages_are_taken(
+    page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = commands(ROOT / page, tmp_path)
+    assert len(found) >= least  # nothing went missing on the way
     for words in found:
         take(words, monkeypatch)
 
@@ -75,9 +83,12 @@ def test_the_readme_s_commands_are_taken(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_documentation_s_commands_are_taken(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the files that the pages' Python has written before."""
+    """With the files that the pages' Python has written before, as if there were SLURM here."""
     found = commands(page, tmp_path)
     (tmp_path / "mine.txt").write_text("#####\n#S.G#\n#####\n")
+    (tmp_path / "sbatch").write_text("#!/bin/sh\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.chdir(tmp_path)
     for words in found:

@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, and what they train learns."""
+"""The examples of the guide run as they stand, and what they train learns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metarl.core import sgd
 from metarl.meta import MAML
 from tests.metarl.meta.problems import regression, relative_error
 
-README = Path(__file__).parents[3] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs/guide.md"
 Names = dict[str, Any]
 
 
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
 
 def blocks(heading: str) -> list[str]:
     """The Python examples under a heading."""
-    sections = re.split(r"^## ", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = re.split(r"^## ", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     (body,) = [s for s in sections if s.startswith(heading + "\n")]
     return re.findall(r"^```python\n(.*?)^```", body, flags=re.MULTILINE | re.DOTALL)
 
@@ -45,10 +45,10 @@ def blocks(heading: str) -> list[str]:
 def run(heading: str, *, loops: bool) -> Names:
     """What the examples leave behind; without loops, nothing is trained."""
     torch.manual_seed(0)
-    names: Names = {"__name__": "readme"}
+    names: Names = {"__name__": "guide"}
     for block in blocks(heading):
         code = block if loops else re.sub(r"range\(\d+\d\):", "range(0):", block)
-        exec(compile(code, str(README), "exec"), names)
+        exec(compile(code, str(GUIDE), "exec"), names)
     return names
 
 
@@ -118,7 +118,7 @@ def test_warp_sees_the_optimisers_that_are_named_beside_it(kind: str, named: boo
     if named:
         line = "        for _ in range(5):"
         code = code.replace(line, f"        warp.register_optimizer(optimiser)\n{line}")
-    names: Names = {"__name__": "readme"}
+    names: Names = {"__name__": "guide"}
     exec(re.sub(r"range\(\d+\d\):", "range(0):", first), names)
     exec(code, names)
     assert names["warp"].updater.rule is None
@@ -127,7 +127,7 @@ def test_warp_sees_the_optimisers_that_are_named_beside_it(kind: str, named: boo
 
 
 def test_a_module_learns_through_the_batched_learners_as_by_hand() -> None:
-    """Adaptation of the README's batched networks is that of one network, task by task."""
+    """Adaptation of the guide's batched networks is that of one network, task by task."""
     names = run("Write your own loop", loops=False)
     learner, net = names["learner"], names["net"]
     with torch.no_grad():
@@ -171,13 +171,13 @@ def test_your_own_environment_and_a_run_in_sb3(
     main(["train", *where, *small, "--device", "cpu"])
     torch.manual_seed(0)
     own, _, adapted = blocks("Bring your own environment")
-    names: Names = {"__name__": "readme"}
-    exec(compile(own.replace("range(10)", "range(2)"), str(README), "exec"), names)
+    names: Names = {"__name__": "guide"}
+    exec(compile(own.replace("range(10)", "range(2)"), str(GUIDE), "exec"), names)
     assert len({pole.unwrapped.length for pole in names["poles"].envs}) == 2  # a task for five
     assert all((names["metrics"][name] > 5).all() for name in ("return_before", "return"))
     before = names["policy"].init(torch.Generator().manual_seed(0))
     assert any((p != before[n]).any() for n, p in names["learner"].fast.items())
-    exec(compile(adapted, str(README), "exec"), names)
+    exec(compile(adapted, str(GUIDE), "exec"), names)
     assert names["mean"] >= 0.0
     assert {len(p) for p in names["adapted"].agent.params.values()} == {1}
 
@@ -192,8 +192,8 @@ def test_a_memory_on_an_environment_that_is_not_ours(
     for many, few in changes.items():
         assert many in block
         block = block.replace(many, few)
-    names: Names = {"__name__": "readme"}
-    exec(compile(block, str(README), "exec"), names)
+    names: Names = {"__name__": "guide"}
+    exec(compile(block, str(GUIDE), "exec"), names)
     assert len([line for line in block.splitlines() if line]) <= 13
     assert names["rooms"].horizon == 5
     summary = json.loads((tmp_path / "runs/rooms/summary.json").read_text())
@@ -207,8 +207,8 @@ def test_experiments_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for many, few in {"=100": "=1", "=50": "=2", "=64": "=2", "(0, 1)": "(0,)"}.items():
         assert many in block
         block = block.replace(many, few)
-    names: Names = {"__name__": "readme"}
-    exec(compile(block, str(README), "exec"), names)
+    names: Names = {"__name__": "guide"}
+    exec(compile(block, str(GUIDE), "exec"), names)
     assert len(names["returns"]) > 2
     assert (tmp_path / "runs/compare-arms/comparison.md").is_file()
     names["agent"].begin()
@@ -216,8 +216,8 @@ def test_experiments_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_mazes_by_themselves() -> None:
-    names: Names = {"__name__": "readme"}
+    names: Names = {"__name__": "guide"}
     for block in blocks("Use it"):
-        exec(compile(block, str(README), "exec"), names)
+        exec(compile(block, str(GUIDE), "exec"), names)
     assert names["total"] > 3
     assert names["observations"].shape[0] == 4096
