@@ -61,7 +61,7 @@ def point() -> Frame:
             place, _ = env.reset(seed=1, options={"task": envs.PointTask(goal)})
             walk, ended = [place], False
             while not ended:
-                left = np.float32(goal) - place
+                left = np.asarray(goal, np.float32) - place
                 move = rng.normal(0, 0.05, 2) if axes is before else np.clip(left, -0.1, 0.1)
                 place, _, terminated, truncated, _ = env.step(np.float32(move).clip(-0.1, 0.1))
                 walk.append(place)
