@@ -59,6 +59,10 @@ class Scene:
         """Rewards of the first t steps together."""
         return float(self.rewards[:t].sum())
 
+    def last(self, t: int) -> int:
+        """Step t, or the last one of an episode that has ended by then."""
+        return min(t, len(self.actions))
+
     def found(self, t: int) -> bool:
         """Whether step t (from 1) paid."""
         return t > 0 and bool(self.rewards[t - 1] > 0)
@@ -256,7 +260,7 @@ def write(
     if output.suffix == ".png":
         from PIL import Image
 
-        whole = [problem.whole(scene, num_steps, cell_size) for scene in scenes]
+        whole = [problem.whole(scene, scene.last(num_steps), cell_size) for scene in scenes]
         Image.fromarray(side_by_side(whole)).save(output)
     else:
         write_film(frames_of(scenes, problem, num_steps, cell_size), output, fps)
@@ -315,10 +319,10 @@ def _below_one_another(rows: Sequence[Frame]) -> Frame:
 def frames_of(
     scenes: Sequence[Scene], problem: Filmed, num_steps: int, cell_size: int | None
 ) -> list[Frame]:
-    """Pictures of all scenes side by side, step by step."""
+    """Pictures of all scenes side by side, step by step, until the last one has ended."""
     frames = []
-    for t in range(num_steps + 1):
-        shown = [problem.pictures(scene, t, cell_size) for scene in scenes]
+    for t in range(max(scene.last(num_steps) for scene in scenes) + 1):
+        shown = [problem.pictures(scene, scene.last(t), cell_size) for scene in scenes]
         for n in range(max(map(len, shown))):  # who has less to show waits
             frames.append(side_by_side([one[min(n, len(one) - 1)] for one in shown]))
     return frames
