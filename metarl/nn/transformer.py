@@ -177,7 +177,8 @@ class Transformer(BlockCore):
             state = self.initial_state(weights, batch_size)
         cache, mask = Cache.of(state), allowed(Cache.of(state), num_steps, starts)
         positions = since_start(cache.seen, num_steps, starts)  # [N, B, T]
-        ways = turns(positions, self.head_size).unsqueeze(2)  # [N, B, 1, T, K / 2]
+        angles = turns(positions, self.head_size).unsqueeze(2)  # [N, B, 1, T, K / 2]
+        ways = angles.cos().to(inputs.dtype), angles.sin().to(inputs.dtype)
         all_keys, all_values = [], []
 
         def mix(layer: int, a: Tensor) -> Tensor:
@@ -269,9 +270,14 @@ def turns(positions: Tensor, head_size: int) -> Tensor:
     return positions.to(exact).unsqueeze(-1) * speeds
 
 
-def turned(x: Tensor, angles: Tensor) -> Tensor:
-    """Vectors ``[..., K]``, whose pairs (k, k + K / 2) are turned by angles ``[..., K / 2]``."""
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+def turned(x: Tensor, ways: tuple[Tensor, Tensor]) -> Tensor:
+    """Vectors ``[..., K]``, whose pairs (k, k + K / 2) are turned.
+
+    Args:
+        x: The vectors.
+        ways: Cosine and sine of the angles, ``[..., K / 2]`` each.
+    """
+    cos, sin = ways
     first, second = x.chunk(2, -1)
     return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)
 

@@ -97,7 +97,7 @@ def test_the_equations_by_loops() -> None:
 
 
 def test_without_positions_it_is_the_encoder_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformer, "turned", lambda x, angles: x)
+    monkeypatch.setattr(transformer, "turned", lambda x, ways: x)
     params, inputs = stacked_params(CORE, 1), random_inputs(CORE, (1, 9, 3))
     layer = torch.nn.TransformerEncoderLayer(
         8, CORE.heads, 24, 0.0, "gelu", batch_first=True, norm_first=True, dtype=torch.float64
