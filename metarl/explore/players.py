@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from metarl import zoo
-from metarl.errors import UserError
+from metarl.errors import RunDirectoryError, UserError
 from metarl.explore.arena import Arena
 from metarl.methods.recurrent import RecurrentAdapter
 from metarl.run.trials import Trained, adapter
@@ -52,7 +52,7 @@ class Players:
         given: Agents and runs that were named by who started the page; these come first.
 
     Raises:
-        UserError: One of those is none, or cannot play mazes.
+        UserError: One of those is none, cannot play mazes, or is damaged.
     """
 
     def __init__(self, arena: Arena, runs: Path, given: Sequence[str] = ()) -> None:
@@ -64,9 +64,9 @@ class Players:
             path = zoo.find(name)
             seeds = sorted(config.parent for config in path.glob("seed-*/config.json"))
             found = {str(seed): seed for seed in seeds} or {name: path}
-            for one, folder in found.items():
-                self._trained(folder)
-                self._given[one] = folder
+            self._given |= found
+            for one in found:
+                self.load(one)
 
     @property
     def places(self) -> dict[str, Path]:
@@ -128,6 +128,8 @@ class Players:
                 self._read[key] = self._arena.trained(RunDirectory.open(path).config)
             except UserError as error:
                 self._read[key] = error
+            except OSError as error:  # not ours to read
+                self._read[key] = RunDirectoryError(str(error))
         found = self._read[key]
         if isinstance(found, UserError):
             raise UserError(f"{path.name}: {found}")
@@ -138,14 +140,21 @@ class Players:
         patterns = ("*/" * depth + "checkpoint.pt" for depth in range(1, DEPTH + 1))
         files = [file for pattern in patterns for file in self._runs.glob(pattern)]
         files = [file for file in files if file.with_name("config.json").is_file()]
-        files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
+        files.sort(key=_changed, reverse=True)
         return {str(file.parent): file.parent for file in files[:MOST_RUNS]}
 
 
 def _key(path: Path, name: str) -> tuple[Path, int]:
     """A file as it is now: a run that goes on is read again."""
-    file = path / name
-    return path, file.stat().st_mtime_ns if file.exists() else 0
+    return path, _changed(path / name)
+
+
+def _changed(file: Path) -> int:
+    """When a file was written last; 0: it is gone, or not ours to look at."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _title(trained: Trained | None) -> str:

@@ -20,11 +20,12 @@ def runs(tmp_path_factory):
         CONSOLE.main(["train", *words, "--run-dir", str(place / name)])
 
     dfs = ("maze", "--mazes", "dfs", "--size", "9", *TINY, *SMALL)
-    train("ahead", *dfs, "--view", "egocentric-5")
-    train("wide", *dfs, "--view", "5x5", "--position", "--encoder", "none", "--seeds", "0", "1")
+    train("ahead", *dfs, "--view", "egocentric-5", "--encoder", "onehot")
+    train("wide", *dfs, "--view", "5x5", "--position", "--seeds", "0", "1")
     adapt = ("maze_adapt", "--env", "maze", "--size", "7", "--iterations", "1", "--device", "cpu")
     small = ("--horizon", "8", "--meta-batch", "2")
-    train("episodes", *adapt, *small, "--method", "rl2", "--hidden-size", "4")
+    rl2 = ("--method", "rl2", "--hidden-size", "4", "--core", "associative")
+    train("episodes", *adapt, *small, *rl2)
     train("gradient", *adapt, *small, "--method", "maml", "--hidden", "4", "--episodes", "2")
     return place
 

@@ -1,6 +1,7 @@
 """The answers of the page: mazes, trials, what they are judged by. No network is needed."""
 
 import base64
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from metarl.runs.files import to_json
 
 ABLE = {"mazes9", "mazes13", "maze13-warp", "room13-lstm"}
 ROW = {"rows": ["#######", "#.....#", "#######"], "start": [1, 1], "goal": [1, 4]}
+TRIAL = {"maze": ROW, "agent": "mazes9"}
 
 
 def able(page):
@@ -205,6 +207,29 @@ def test_a_run_that_goes_on_is_read_again(arena, runs):
     assert players.load(name) is not first
 
 
+def test_damaged_runs_are_listed_and_refused(arena, runs, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(runs / "ahead", broken)
+    run = RunDirectory.open(broken)
+    state = run.load_checkpoint()
+    state["learner"]["params"]["actor.bias"].fill_(float("nan"))
+    run.save_checkpoint(state)
+    run.close()
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "config.json").write_text("{")
+    (tmp_path / "cut" / "checkpoint.pt").write_bytes(b"")
+    page = Page(arena, Players(arena, tmp_path))
+    reasons = {one["name"]: one["reason"] for one in page.setup()["agents"]}
+    assert "not valid JSON" in reasons[str(tmp_path / "cut")]
+    with pytest.raises(UserError, match="holds what is not finite"):
+        page.trial({**TRIAL, "agent": str(broken)})
+    (broken / "checkpoint.pt").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="checkpoint"):
+        page.trial({**TRIAL, "agent": str(broken)})
+    with pytest.raises(UserError, match="checkpoint"):
+        Players(arena, tmp_path, [str(broken)])
+
+
 def test_what_is_named_at_the_start_comes_first(arena, runs, tmp_path):
     page = Page(arena, Players(arena, tmp_path, [str(runs / "wide"), "mazes9"]))
     names = [one["name"] for one in page.setup()["agents"]][:3]
@@ -220,8 +245,6 @@ def test_what_is_named_at_the_start_comes_first(arena, runs, tmp_path):
 
 
 # Nonsense ------------------------------------------------------------------------------------
-
-TRIAL = {"maze": ROW, "agent": "mazes9"}
 
 
 @pytest.mark.parametrize(
