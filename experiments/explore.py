@@ -19,9 +19,11 @@ from envs.maze.settings import FORMER_RULES
 from envs.maze.views import Sight
 from envs.problems import HiddenGoals, Maze, RandomMazes
 from metarl.errors import RunDirectoryError, UserError
+from metarl.experiment import RECIPE as FROM_PYTHON
 from metarl.explore.arena import Drawn, Facts, Rule, Source
 from metarl.explore.board import Board
 from metarl.explore.page import TOLD
+from metarl.meta.method import GradientMethod
 from metarl.methods.agents import TrialsAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
@@ -119,6 +121,11 @@ class Mazes:
                     "these mazes: look at it with `metarl watch`"
                 )
             return measured_on(settings)
+        if recipe == FROM_PYTHON:
+            raise RunDirectoryError(
+                "was trained from Python (metarl.experiment), and does not say in which mazes: "
+                "`metarl train maze` trains agents for this page"
+            )
         if recipe != maze_adapt.RECIPE.name:
             what = (recipe or "something unknown").removeprefix("experiments.")
             raise RunDirectoryError(f"is a run of {what}, which learned no mazes")
@@ -127,10 +134,10 @@ class Mazes:
             raise RunDirectoryError(f"plays {adapted.env}, not mazes: look at it with `render`")
         learning = adapted.learning()
         if not isinstance(learning, RecurrentLearning):
-            raise RunDirectoryError(
-                f"adapts by gradient steps ({adapted.method}), from many episodes, and not within "
-                "a trial: `metarl render` films it after each step"
-            )
+            how = "adapts by gradient steps, from many episodes, and not within a trial"
+            if not isinstance(adapted.learner, GradientMethod):
+                how = "is an agent of Stable-Baselines3, which does not show what it thinks"
+            raise RunDirectoryError(f"{how} ({adapted.method}): `metarl render` films it")
         if isinstance(learning.problem, RandomMazes):
             plain = replace(learning.problem, exploration_bonus=0.0, size_schedule="")
             learning = replace(learning, problem=plain)

@@ -10,6 +10,7 @@ import torch
 
 import envs
 from envs.maze.generators import GENERATORS
+from experiments import maze_adapt
 from experiments.maze import RECIPE
 from experiments.maze_evaluation import measured_on
 from metarl import zoo
@@ -163,6 +164,24 @@ def test_grids_whose_goal_is_seen_are_none_of_these_mazes(arena, mazes):
     config = to_json(RECIPE.defaults(mazes=mazes), "config")
     with pytest.raises(UserError, match=f"plays {mazes}, where an agent sees and does other"):
         arena.trained({**config, "recipe": RECIPE.name})
+
+
+def test_other_agents_are_refused_with_what_they_are(arena):
+    def told(config):
+        with pytest.raises(UserError) as refusal:
+            arena.trained(config)
+        return str(refusal.value)
+
+    def adapting(**picks):
+        settings = maze_adapt.RECIPE.defaults(**picks)
+        return told({**to_json(settings, "config"), "recipe": maze_adapt.RECIPE.name})
+
+    assert "adapts by gradient steps" in adapting(env="maze", method="maml")
+    assert "Stable-Baselines3" in adapting(env="maze", method="ppo")
+    assert "Stable-Baselines3" in adapting(env="mazes", method="recurrent-ppo")
+    assert "plays point, not mazes" in adapting(env="point", method="rl2")
+    assert "from Python" in told({"recipe": "metarl.experiment"})
+    assert "something unknown" in told({})
 
 
 def test_an_agent_that_turns_plays(page_of_runs, runs):

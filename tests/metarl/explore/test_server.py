@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from metarl.explore.guard import MOST_BYTES, Guard, is_loopback
-from metarl.explore.server import STATIC, Server
+from metarl.explore.server import STATIC, Server, _answered
 from tests.metarl.explore.test_page import ROW
 
 JSON = {"content-type": "application/json"}
@@ -92,6 +94,30 @@ def refusal(answer, status):
 )
 def test_bad_bodies_are_told_in_words(client, body, told):
     assert told in refusal(client.post("/api/maze", content=body, headers=JSON), 400)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+NAMES = ("maze", "source", "size", "agent", "seed", "rule", "steps", "greedy", "moves")
+VALID = {"maze": ROW, "agent": "keys", "moves": [3], "seed": 1, "rule": "start", "steps": 3}
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_whatever_is_asked_is_answered_or_refused(page, data):
+    """A good question with some of its parts changed, at any depth."""
+    asked = {**VALID, **data.draw(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3))}
+    if data.draw(st.booleans()):
+        part = data.draw(st.sampled_from(("rows", "start", "goal", "direction", "code")))
+        asked["maze"] = {**ROW, part: data.draw(VALUES)}
+    body = json.dumps(asked).encode()
+    for answer in (page.maze, page.trial, page.anchors):
+        found = _answered(answer, body)
+        assert found.status_code in (200, 400)
+        assert found.status_code == 200 or len(json.loads(found.body)["error"]) < 500
 
 
 def test_what_is_too_long_is_refused_before_it_is_read(client):
