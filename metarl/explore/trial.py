@@ -138,12 +138,25 @@ def play(
         agent, who, num_steps = None, Keys(player), len(player)
         if num_steps > env.horizon:
             raise UserError(f"the trial is over after {env.horizon} steps: begin another one")
-    mazes, turning = env.env.unwrapped, facts.turning
+    return _recorded(env, who, task, num_steps, facts.turning), agent
+
+
+def _recorded(env: Any, who: Agent, task: Any, num_steps: int, turning: bool) -> Trial:
+    """The first steps of a trial.
+
+    Args:
+        env: The trial (`metarl.rl.trial_env.TrialEnv`), around one maze.
+        who: Plays.
+        task: The maze.
+        num_steps: T.
+        turning: Whether agents look somewhere.
+    """
+    mazes = env.env.unwrapped
     who.begin(1)
     observation, _ = env.reset(options={"tasks": [task]})
-    seen, cells, facing = [observation], [mazes.agent_positions], []
-    actions, rewards, begins = [], [], [0]
+    seen, cells = [observation], [mazes.agent_positions]
     facing = [mazes.agent_directions] if turning else []
+    actions, rewards, begins = [], [], [0]
     for step in range(1, num_steps + 1):
         action = who.act(observation)
         episode = int(env.episodes)
@@ -157,7 +170,7 @@ def play(
         if turning:
             facing.append(mazes.agent_directions)
     none = torch.zeros(0)
-    trial = Trial(
+    return Trial(
         torch.cat(cells).numpy(),  # [T + 1, 2]
         torch.cat(facing).numpy() if turning else None,  # [T + 1]
         (torch.cat(actions) if actions else none).to(torch.int64).numpy(),  # [T]
@@ -166,7 +179,6 @@ def play(
         tuple(begins),
         env.horizon,
     )
-    return trial, agent
 
 
 @torch.no_grad()

@@ -31,3 +31,15 @@ export function read(hash) {
     greedy: fields.get("greedy") === "1",
   };
 }
+
+// Put the address of the page into the clipboard, or show it where there is none.
+export async function copy(button) {
+  const words = "Copy link";
+  try {
+    await navigator.clipboard.writeText(location.href);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = words), 2000);
+  } catch {
+    prompt("The link of this maze and these players:", location.href);
+  }
+}

@@ -1,31 +1,24 @@
 // The page: what is chosen, what is asked for, and when what is drawn.
 
 import * as api from "./api.js";
+import { byId, choose, fillControls, listenToTime, number } from "./controls.js";
 import { Editor } from "./editor.js";
 import { Lane } from "./lane.js";
 import * as link from "./link.js";
 import { asked } from "./maze.js";
 import { Clock } from "./player.js";
+import { HINTS, note, problem, Teller } from "./words.js";
 
-const byId = (id) => document.getElementById(id);
 const FIRST = { agent: "mazes13", source: "mst", size: 13, seed: 18 };
 const GOES = { ArrowUp: 0, w: 0, ArrowDown: 1, s: 1, ArrowLeft: 2, a: 2, ArrowRight: 3, d: 3 };
-
-const HINTS = {
-  look: "Space runs and pauses, ← and → go a step. To draw, choose Walls, Start or Goal.",
-  wall: "Click or drag to build walls, or to tear them down. Keys: arrows and space.",
-  start: "Click where trials start. Keys: arrows and space.",
-  goal: "Click where the goal is hidden. Keys: arrows and space.",
-  keys: "Arrow keys or W A S D go. To draw, choose Walls, Start or Goal.",
-};
 
 const state = { setup: null, maze: null, code: null, playable: false };
 const lanes = [];
 let asking = null; // ends what was asked before
 let mazeQuestion = 0; // the last question about the maze; answers to earlier ones come too late
-let toldUntil = -1;
 
 const clock = new Clock(show);
+const teller = new Teller();
 const editor = new Editor({
   maze: () => state.maze,
   tool,
@@ -66,35 +59,7 @@ function show() {
   byId("clock").textContent = `${step} / ${clock.length}`;
   for (const id of ["run", "step", "back", "restart", "time"]) byId(id).disabled = !clock.length;
   byId("undo").disabled = !editor.canUndo;
-  tell(step);
-}
-
-// Say what has happened, for those who do not see it; not every step of it.
-function tell(step) {
-  if (step === toldUntil) return;
-  const news = [];
-  for (const lane of lanes) {
-    if (!lane.trial) continue;
-    const name = lane.byKeys ? "You" : lane.player.name;
-    const first = lane.trial.finds[0];
-    if (first !== undefined && first > toldUntil && first <= step)
-      news.push(`${name} found the goal at step ${first}.`);
-    if (step >= lane.trial.num_steps && toldUntil < lane.trial.num_steps && lane.length >= lane.trial.num_steps)
-      news.push(`${name}: ${lane.trial.finds.length} finds in ${lane.trial.num_steps} steps.`);
-  }
-  toldUntil = step;
-  if (news.length) byId("said").textContent = news.join(" ");
-}
-
-function problem(words) {
-  const place = byId("problem");
-  place.hidden = !words;
-  place.textContent = words || "";
-}
-
-function note(words) {
-  byId("note").hidden = !words;
-  byId("note").textContent = words || "";
+  teller.tell(lanes, step);
 }
 
 function hint() {
@@ -118,7 +83,6 @@ async function checkMaze(fields, { silent = false } = {}) {
       ? `${answer.walled} ${answer.walled === 1 ? "cell" : "cells"} that nobody can reach count as walls.`
       : "";
     note(answer.note || walled);
-    dropTrials();
     await askTrials();
     return true;
   } catch (error) {
@@ -164,14 +128,11 @@ function askedTrial(lane) {
 }
 
 async function askTrials() {
-  asking?.abort();
+  dropTrials();
   asking = new AbortController();
   const { signal } = asking;
   writeLink();
-  if (!state.playable) {
-    clock.setLength(0);
-    return;
-  }
+  if (!state.playable) return;
   byId("stage").setAttribute("aria-busy", "true");
   try {
     for (const lane of [...lanes].sort((a, b) => a.byKeys - b.byKeys)) {
@@ -179,7 +140,7 @@ async function askTrials() {
       if (signal.aborted) return;
       lane.setTrial(trial);
     }
-    toldUntil = -1;
+    teller.begin();
     clock.time = 0;
     clock.setLength(Math.max(...lanes.map((lane) => lane.length)));
     problem("");
@@ -223,61 +184,7 @@ async function go(lane, move) {
   }
 }
 
-function again(lane) {
-  lane.moves = [];
-  askTrials();
-}
-
 // Choosing ------------------------------------------------------------------------------------
-
-function number(id) {
-  const field = byId(id);
-  const value = field.valueAsNumber;
-  return Number.isSafeInteger(value) && value >= 0 ? value : 0;
-}
-
-function options(select, groups) {
-  select.replaceChildren();
-  for (const [label, choices] of groups) {
-    if (!choices.length) continue;
-    const group = label ? document.createElement("optgroup") : select;
-    if (label) {
-      group.label = label;
-      select.append(group);
-    }
-    for (const { value, words, disabled } of choices) {
-      const option = new Option(words, value);
-      option.disabled = Boolean(disabled);
-      group.append(option);
-    }
-  }
-}
-
-function fillControls() {
-  const { agents, sources, keys, limits } = state.setup;
-  const choice = (agent) => ({ value: agent.name, words: agent.name, disabled: agent.reason });
-  const able = agents.filter((agent) => !agent.reason);
-  const groups = [
-    ["Agents of the package", able.filter((agent) => agent.packaged).map(choice)],
-    ["Your runs", able.filter((agent) => !agent.packaged).map(choice)],
-    ["You", [{ value: keys, words: "You, by keys" }]],
-    ["Not for mazes", agents.filter((agent) => agent.reason).map(choice)],
-  ];
-  options(byId("agent"), groups);
-  options(byId("beside"), [["", [{ value: "", words: "nobody" }]], ...groups]);
-  const names = [...new Set(sources.map((source) => source.group))];
-  const own = { value: "own", words: "the agent's own test mazes" };
-  options(byId("source"), [
-    ...names.map((group) => [
-      group,
-      sources.filter((s) => s.group === group).map((s) => ({ value: s.name, words: s.words })),
-    ]),
-    ["", [own]],
-  ]);
-  [byId("size").min, byId("size").max] = [String(limits.least_side), String(limits.most_side)];
-  byId("steps").max = String(limits.most_steps);
-  for (const id of ["seed", "maze-seed"]) byId(id).max = String(limits.most_seed);
-}
 
 function playerOf(name) {
   const player = state.setup.agents.find((agent) => agent.name === name);
@@ -327,8 +234,8 @@ async function replayFilm() {
 
 // Links ---------------------------------------------------------------------------------------
 
-function shown() {
-  return {
+function writeLink() {
+  const shown = {
     maze: state.code,
     agent: byId("agent").value,
     beside: byId("beside").value,
@@ -337,18 +244,7 @@ function shown() {
     steps: number("steps"),
     greedy: byId("greedy").checked,
   };
-}
-
-function writeLink() {
-  history.replaceState(null, "", link.written(shown()));
-}
-
-function choose(select, name) {
-  if (!name) return true;
-  select.value = name;
-  const found = select.value === name && !select.selectedOptions[0].disabled;
-  if (!found) select.selectedIndex = 0;
-  return found;
+  history.replaceState(null, "", link.written(shown));
 }
 
 async function readLink() {
@@ -378,18 +274,6 @@ async function readLink() {
   if (troubles.length) problem(troubles.join(" "));
 }
 
-async function share() {
-  writeLink();
-  const button = byId("share");
-  try {
-    await navigator.clipboard.writeText(location.href);
-    button.textContent = "Copied";
-  } catch {
-    prompt("The link of this maze and these players:", location.href);
-  }
-  setTimeout(() => (button.textContent = "Copy link"), 2000);
-}
-
 // Listening -----------------------------------------------------------------------------------
 
 function listen(lane) {
@@ -405,7 +289,7 @@ function listen(lane) {
   lane.find(".pad").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    if ("again" in button.dataset) again(lane);
+    if ("again" in button.dataset) askTrials();
     else go(lane, Number(button.dataset.move));
   });
 }
@@ -425,25 +309,7 @@ function playKey(lane, event) {
   return true;
 }
 
-function listenAll() {
-  byId("run").addEventListener("click", () => clock.toggle());
-  byId("step").addEventListener("click", () => clock.step(1));
-  byId("back").addEventListener("click", () => clock.step(-1));
-  byId("restart").addEventListener("click", () => {
-    clock.pause();
-    clock.go(0);
-  });
-  byId("time").addEventListener("input", (event) => {
-    clock.pause();
-    clock.go(Number(event.target.value));
-  });
-  const speed = byId("speed");
-  const setSpeed = () => {
-    clock.speed = 2 ** speed.valueAsNumber;
-    speed.setAttribute("aria-valuetext", `${Math.round(clock.speed)} steps a second`);
-  };
-  speed.addEventListener("input", setSpeed);
-  setSpeed();
+function listenToDrawing() {
   document.querySelectorAll("input[name=tool]").forEach((radio) =>
     radio.addEventListener("change", () => {
       if (tool() !== "look") clock.pause();
@@ -462,21 +328,6 @@ function listenAll() {
     byId("maze-seed").value = String(number("maze-seed") + 1);
     drawMazeFromSource();
   });
-  for (const id of ["agent", "beside"])
-    byId(id).addEventListener("change", () => {
-      if (byId(id).value === state.setup.keys) byId("show-goal").checked = false;
-      dropTrials();
-      setPlayers();
-      askTrials();
-    });
-  for (const id of ["seed", "rule", "steps", "greedy"])
-    byId(id).addEventListener("change", () => {
-      dropTrials();
-      askTrials();
-    });
-  byId("show-goal").addEventListener("change", show);
-  byId("film").addEventListener("click", replayFilm);
-  byId("share").addEventListener("click", share);
   byId("controls").addEventListener("submit", (event) => {
     event.preventDefault();
     drawMazeFromSource();
@@ -487,6 +338,29 @@ function listenAll() {
       event.preventDefault();
       editor.undo();
     }
+  });
+}
+
+function listenToPlayers() {
+  for (const id of ["agent", "beside"])
+    byId(id).addEventListener("change", () => {
+      if (byId(id).value === state.setup.keys) byId("show-goal").checked = false;
+      setPlayers();
+      askTrials();
+    });
+  for (const id of ["seed", "rule", "steps", "greedy"])
+    byId(id).addEventListener("change", askTrials);
+  byId("show-goal").addEventListener("change", show);
+  byId("film").addEventListener("click", replayFilm);
+}
+
+function listenToAll() {
+  listenToTime(clock);
+  listenToDrawing();
+  listenToPlayers();
+  byId("share").addEventListener("click", (event) => {
+    writeLink();
+    link.copy(event.currentTarget);
   });
   addEventListener("hashchange", readLink);
   new ResizeObserver(show).observe(byId("lanes"));
@@ -503,11 +377,11 @@ async function start() {
     problem(error.message);
     return;
   }
-  fillControls();
+  fillControls(state.setup);
   byId("source").value = FIRST.source;
   byId("size").value = String(FIRST.size);
   byId("maze-seed").value = String(FIRST.seed);
-  listenAll();
+  listenToAll();
   await readLink();
   document.documentElement.dataset.ready = "true";
 }
