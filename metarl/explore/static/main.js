@@ -93,6 +93,7 @@ async function checkMaze(fields, { silent = false } = {}) {
 
 function dropTrials() {
   asking?.abort();
+  byId("stage").removeAttribute("aria-busy");
   clock.pause();
   lanes.forEach((lane) => {
     lane.moves = [];
