@@ -16,6 +16,7 @@ from envs.problems import Point
 from metarl.compare.command import run_compare
 from metarl.compare.plan import Comparable, comparable
 from metarl.core.settings import Method
+from metarl.errors import UserError
 from metarl.evaluate.film import require_filmed
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
@@ -23,7 +24,7 @@ from metarl.methods import method_named, methods_for
 from metarl.methods.agents import AdaptingPolicy, Agent, TrialsAgent
 from metarl.methods.learning import Learning, agent_for, learning, unread
 from metarl.methods.levels import check_named, with_curriculum
-from metarl.methods.ppo import PPOSettings
+from metarl.methods.ppo import ClippedSteps, PPOSettings
 from metarl.methods.rl2 import RL2Settings, paced
 from metarl.methods.spaces import describe_spaces
 from metarl.nn import CORES
@@ -106,6 +107,10 @@ class TrainSettings(RunSettings):
         super().__post_init__()
         at_least(1, self, "meta_batch")
         check_named(self.curriculum, self.levels)
+        if isinstance(self.learner, ClippedSteps) and self.dtype != "float32":
+            raise UserError(
+                f"--dtype {self.dtype}: {self.method} computes as SB3 does, in float32; drop it"
+            )
 
     def learning(self) -> Learning:
         """Return what is learned, by whom and how.

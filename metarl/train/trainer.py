@@ -14,7 +14,6 @@ of the meta-batch, and that is counted (``skipped``); too many in a row end the 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -37,7 +36,6 @@ from metarl.errors import UserError
 from metarl.meta import (
     MetaLearner,
     Metrics,
-    NonFiniteLossError,
     Penalty,
     SideStep,
     regularised_gradients,
@@ -45,12 +43,7 @@ from metarl.meta import (
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import MetaTraining
-
-logger = logging.getLogger(__name__)
-
-
-MAX_SKIPPED = 10
-"""Meta-batches in a row without a finite gradient that are taken for bad luck."""
+from metarl.train.skips import MAX_SKIPPED, Skips
 
 
 class Learner(Protocol):
@@ -344,40 +337,6 @@ def _said(agents: Sequence[int], found: Mapping[str, Tensor]) -> tuple[Sequence[
         for name, value in found.items()
     )
     return agents, f"loss or gradient is not finite ({', '.join(values)})"
-
-
-class Skips:
-    """Meta-batches without a finite gradient, agent by agent.
-
-    Attributes:
-        most: So many in a row end the training.
-        in_a_row: Number that each agent has skipped since its last good one.
-    """
-
-    def __init__(self, num_agents: int = 1, most: int = MAX_SKIPPED) -> None:
-        self.most = most
-        self.in_a_row = [0] * num_agents
-
-    def note(self, agents: Sequence[int], what: str) -> None:
-        """Warn of what is not finite.
-
-        Args:
-            agents: Agents whose meta-batch is skipped; none: nothing is said.
-            what: The event, in words.
-
-        Raises:
-            NonFiniteLossError: For some agent it is one too many.
-        """
-        too_many = [n for n in agents if self.in_a_row[n] + 1 >= self.most]
-        if too_many:
-            again = f", {self.most} meta-batches in a row" if self.most > 1 else ""
-            raise NonFiniteLossError(what + again, too_many)
-        if agents:
-            logger.warning("a meta-batch was skipped: %s", what)
-
-    def end(self, skipped: Sequence[float]) -> None:
-        """Count a meta-batch, of which some agents were skipped."""
-        self.in_a_row = [n + 1 if s else 0 for n, s in zip(self.in_a_row, skipped, strict=True)]
 
 
 def load_learner(run: RunDirectory, learner: MetaLearner) -> int:

@@ -17,14 +17,17 @@ import pytest
 import torch
 
 from envs.problems import Point
+from metarl.core import OptimiserSettings, OuterSettings, sgd
 from metarl.core.processes import current
 from metarl.devices import small_networks
 from metarl.errors import UserError
 from metarl.experiment import Experiment
+from metarl.meta import MetaLearner
 from metarl.meta.maml import MAMLSettings
 from metarl.run.command_line import parse_training
 from metarl.run.training import train
 from metarl.train.distributed import job, rank_of_launch
+from metarl.train.trainer import Trainer
 
 REGRESSION = "regression --meta-batch 7 --iterations 3 --log-every 2"
 ADAPT = "maze_adapt --meta-batch 7 --iterations 2 --log-every 1 --horizon 8"
@@ -83,7 +86,8 @@ LINES = {
     "adapt-warp": f"{ADAPT} --env gridnavi --method warp --episodes 3",
     "alphabets": (
         f"alphabets {OMNIGLOT} --method warp-leap --preset fast --pretrain 2 --test-alphabets 2 "
-        "--classes 2 --validation-alphabets 1 --inner-steps 2 --test-steps 2 --validate-every 1"
+        "--classes 2 --held-out 1 --validation-alphabets 1 --inner-steps 2 --test-steps 2 "
+        "--validate-every 1"
     ),
 }
 """Trainings by name."""
@@ -142,6 +146,49 @@ def refuse() -> None:
     raise UserError("no")
 
 
+class Numbers:
+    """Tasks that are numbers, which their gradient is the mean of."""
+
+    def __init__(self, values):
+        self.values, self.num_tasks = values, len(values)
+
+    def select(self, tasks):
+        return Numbers(self.values[tasks])
+
+    sample = loss = None  # nothing asks
+
+
+class Mean(MetaLearner):
+    def __init__(self):
+        super().__init__({"w": torch.ones(2, dtype=torch.float64)}, rule=sgd(0.5), num_steps=1)
+
+    def _gradients(self, tasks):
+        self.params["fast.w"].grad = tasks.values.mean().expand(2).clone()
+        yield {"loss": tasks.values}
+
+
+def weighted(folder: Path) -> None:
+    """Shares that are uneven count as much as they have; what one cannot use, all skip."""
+    with job("cpu") as here:
+        learner = Mean()
+        plain = OptimiserSettings("sgd", lr=0.1, beta1=0.0)
+        trainer = Trainer(learner, OuterSettings(plain, max_grad_norm=100.0))
+        numbers = torch.tensor([1.0, 2.0, 6.0, 7.0, 9.0], dtype=torch.float64)
+        metrics = trainer.step(Numbers(numbers))
+        w, mean = learner.params["fast.w"].tolist(), float(numbers.mean())
+        assert w == pytest.approx([1 - 0.1 * mean] * 2, abs=1e-12)
+        assert metrics["loss"].tolist() == pytest.approx([mean], abs=1e-12)
+        assert metrics["grad_norm"].tolist() == pytest.approx([mean * 2**0.5], abs=1e-12)
+        # Only the last process has the task whose loss is not finite.
+        metrics = trainer.step(Numbers(numbers.masked_fill(numbers == 9, torch.nan)))
+        assert metrics["skipped"].tolist() == [1]
+        assert learner.params["fast.w"].tolist() == w
+        assert trainer.skips.in_a_row == [1]
+        with pytest.raises(UserError, match="1 tasks of a meta-batch cannot be shared"):
+            trainer.step(Numbers(numbers[:1]))
+        assert here.count > 1
+
+
 def interrupted(folder: Path) -> None:
     """The last process is asked to stop: all do, at the same iteration."""
     last = rank_of_launch() == int(os.environ["WORLD_SIZE"]) - 1
@@ -191,7 +238,8 @@ def refused(folder: Path) -> None:
 
 
 OTHERS = {
-    f.__name__: f for f in (collectives, interrupted, half, rest, at_once, in_python, refused)
+    f.__name__: f
+    for f in (collectives, weighted, interrupted, half, rest, at_once, in_python, refused)
 }
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from experiments.maze_adapt import TrainSettings
 from metarl.errors import DeviceError, UserError
+from metarl.methods.ppo import PPOSettings
 from metarl.runs.directory import find_runs
 from metarl.train.distributed import heartbeat, launch
 from tests.experiments.omniglot_runs import tiny_archives
@@ -126,10 +128,15 @@ def test_processes_learn_what_one_learns(tmp_path, data, subtests):
     """One test: what is launched once is looked at from all sides."""
     one, two, three, apart = (tmp_path / name for name in ("one", "two", "three", "apart"))
     shared_jobs.run(one, str(data), [*USUAL, "at_once", "in_python"])
-    run_by(2, two, data, [*USUAL, "half", "collectives", "refused", "in_python", "interrupted"])
+    run_by(
+        2,
+        two,
+        data,
+        [*USUAL, "half", "collectives", "weighted", "refused", "in_python", "interrupted"],
+    )
     three.mkdir()
     (three / "resumed").symlink_to(two / "resumed")
-    run_by(3, three, data, [*USUAL, "rest", "collectives"])
+    run_by(3, three, data, [*USUAL, "rest", "collectives", "weighted"])
     on_two_machines = ("maml", "warp-rnn", "mazes")
     run_by_two_machines(apart, data, on_two_machines)
     for name in USUAL:
@@ -255,6 +262,11 @@ def test_words_of_the_environment_are_understood(as_started):
     as_started(WORLD_SIZE="two")
     with pytest.raises(UserError, match="WORLD_SIZE"):
         launch.count_of_launch()
+
+
+def test_what_sb3_computes_has_the_precision_of_sb3():
+    with pytest.raises(UserError, match="--dtype float64: ppo computes as SB3 does"):
+        TrainSettings(method="ppo", learner=PPOSettings(), dtype="float64")
 
 
 def test_every_process_needs_a_device_of_its_own(as_started, monkeypatch):
