@@ -208,7 +208,7 @@ class MetaTraining:
             finally:
                 for run in self.runs:
                     run.close(whole=ended and self.iteration == self.settings.iterations)
-        if not ended:
+        if not ended or self.processes.any(interruption.asked):  # amid the closing, too
             raise KeyboardInterrupt(f"saved at iteration {self.iteration}")
 
     def _run(self, interruption: Interruption) -> None:
