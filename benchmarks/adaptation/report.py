@@ -59,7 +59,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
             "split": "0.7 / 0.1 / 0.2",
             **{name: summary[name] for name in names},
             "step": k,
-            **{name: round(summary[name][k], 4) for name in COLUMNS},
+            **{n: round(summary[n][k], 4) if summary.get(n) else None for n in COLUMNS},
             "return_mean_low": round(summary["return_mean_ci95"][k][0], 4),
             "return_mean_high": round(summary["return_mean_ci95"][k][1], 4),
             "untrained_return_mean": round(summary["untrained_return_mean"][k], 4),

@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Any
 
 from metarl.compare.results import Compared
+from metarl.stats import normalised_score
 
 Row = dict[str, Any]
 MARK = "**"
@@ -20,7 +21,7 @@ def rows(compared: Compared) -> list[Row]:
 
 def row(summary: dict[str, Any], k: int) -> Row:
     """The numbers of a method at one k."""
-    versus = summary["above_reference"]
+    versus, scores = summary["above_reference"], summary.get("normalised_score")
     return {
         "method": summary["method"],
         "num_seeds": summary["num_seeds"],
@@ -37,9 +38,7 @@ def row(summary: dict[str, Any], k: int) -> Row:
         "percentile20": summary["percentile20"][k],
         "length_mean": summary["length_mean"][k],
         "length_ratio": summary["length_ratio"][k],
-        "normalised_score": summary["normalised_score"][k]
-        if "normalised_score" in summary
-        else None,
+        "normalised_score": scores[k] if scores else None,
         **_difference("above_start", summary["above_start"][k] if k else None),
         **_difference("above_reference", versus[k] if versus else None),
         "env_steps": summary["env_steps"],
@@ -81,6 +80,8 @@ def scale(compared: Compared) -> str:
     if len(compared.anchors) < 2:
         return "What is to be earned at worst and at best is not known: there is no score."
     (floor, low), (oracle, high) = compared.anchors.items()
+    if normalised_score(low, low, high) is None:
+        return f"{floor.capitalize()} and {oracle} earn the same, {low:.3g}: there is no score."
     return f"{floor.capitalize()}: {low:.3g} (score 0), {oracle}: {high:.3g} (score 1)."
 
 

@@ -23,6 +23,7 @@ from metarl.evaluate.finds import (
     worst,
 )
 from metarl.rl.problem import Problem
+from metarl.stats import normalised_score
 
 REFERENCES: Mapping[str, str] = {
     "random": "floor",
@@ -98,16 +99,10 @@ class Known:
 
 
 SCALE = ("return", "random_return", "explorer_return")
-"""Whose returns a score is made of, as `share_of` takes them."""
+"""Whose returns a score is made of, as `metarl.stats.normalised_score` takes them."""
 
 AVERAGED = ("normalised_score", "success")
 """What is averaged over the mazes of a family."""
-
-
-def share_of(mean: float, random: float, explorer: float) -> float:
-    """Return the score of a return: 0 at random actions, 1 at the explorer; NaN if these agree."""
-    scale = explorer - random
-    return (mean - random) / (scale if scale > 1e-9 * explorer else np.nan)
 
 
 def known_of(problem: Problem, tasks: Sequence[Any], num_episodes: int) -> Known:
@@ -167,12 +162,12 @@ class References:
     def normalised_score(self, mean: float) -> float | None:
         """Score of a mean return: 0 is the random policy, 1 the explorer; not clipped.
 
-        NaN where the explorer earns no more than random actions; None where it is not known.
+        None where the explorer earns no more than random actions, or is not known.
         """
         random, explorer = (self.known.returns.get(name) for name in ("random", "explorer"))
         if random is None or explorer is None:
             return None
-        return share_of(mean, random, explorer)
+        return normalised_score(mean, random, explorer)
 
     def beside(self, summary: Mapping[str, Any]) -> str:
         """The returns, in words."""
@@ -236,7 +231,7 @@ class References:
                 "num_trials": int(means["trials"][n]),
                 "mean_return": float(means["return"][n]),
                 **{name: float(means[name][n]) for name in columns if name != "return"},
-                "normalised_score": share_of(*(float(means[name][n]) for name in SCALE)),
+                "normalised_score": normalised_score(*(float(means[name][n]) for name in SCALE)),
             }
             for n, maze in enumerate(order)
         }
@@ -264,7 +259,7 @@ class References:
         }
 
 
-def _mean_of_known(values: Iterable[float]) -> float:
-    """Mean of values that are not NaN; NaN if all are."""
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else np.nan
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Mean of values that there are; None if there are none."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -29,7 +29,7 @@ from metarl.rl.collector import TensorVectorEnv
 from metarl.rl.problem import Goal
 from metarl.rl.tasks import ScoredTrajectory
 from metarl.rl.trajectory import Trajectory
-from metarl.stats import Interval, bootstrap_ci, crossed, iqm, mean
+from metarl.stats import Interval, bootstrap_ci, crossed, iqm, mean, normalised_score
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +189,8 @@ def adaptation_summary(
         (interquartile mean over tasks and seeds) with their 95 % intervals (None of one task, which
         is no sample); ``percentile20`` of the tasks, and ``percent_improved``, the tasks with a
         higher return than at k = 0, both of the tasks' means over seeds; ``length_mean``,
-        ``length_ratio`` (to k = 0), ``success_rate``; ``normalised_score``, where the oracle is
-        above the floor.
+        ``length_ratio`` (to k = 0), ``success_rate``; ``normalised_score``, where floor and oracle
+        are known: None where the oracle earns no more than the floor.
     """
     rng = np.random.default_rng(seed)
     curves = np.stack([result.curve for result in results])  # [seeds, N, K + 1]
@@ -218,9 +218,9 @@ def adaptation_summary(
     if all(result.successes is not None for result in results):
         successes = np.stack([np.asarray(result.successes) for result in results])
         summary["success_rate"] = successes.mean((0, 1, 3)).tolist()
-    if floor is not None and oracle is not None and oracle > floor:
-        scale = oracle - floor
-        summary["normalised_score"] = [(m.estimate - floor) / scale for m in means]
+    if floor is not None and oracle is not None:
+        scores = [normalised_score(m.estimate, floor, oracle) for m in means]
+        summary["normalised_score"] = None if None in scores else scores
     return summary
 
 

@@ -293,7 +293,9 @@ def describe(place: Path, summary: Mapping[str, Any]) -> str:
         "length, mean": summary["length_mean"] if goal else None,
         "length / that at 0": summary["length_ratio"] if goal else None,
     }
-    one = ["  no intervals: one task is no sample of tasks"] if summary["num_tasks"] < 2 else []
+    notes = ["  no intervals: one task is no sample of tasks"] if summary["num_tasks"] < 2 else []
+    if summary.get("normalised_score", ()) is None:
+        notes.append(f"  no score: the oracle earns no more than {summary['floor']}")
     beside = (
         ""
         if summary["floor"] is None
@@ -308,7 +310,7 @@ def describe(place: Path, summary: Mapping[str, Any]) -> str:
         f" {summary['episodes_per_step']} episodes a step,"
         f" after {summary['iteration']} iterations",
         *(f"  {words:20} {_row(values)}" for words, values in rows.items() if values is not None),
-        *one,
+        *notes,
         f"  {beside}drawn: {place / 'adaptation.png'}",
     ]
     return "\n".join(lines)

@@ -288,12 +288,19 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
             f"  return {in_digits(summary['mean_return'])} [{in_digits(low)}, {in_digits(high)}],"
             f" interquartile mean {in_digits(summary['iqm'])},"
             f" normalised score {_number(summary['normalised_score'], '.3f')}",
-            f"  beside: {references.beside(summary)}",
+            f"  beside: {references.beside(summary)}{no_scale(summary)}",
             f"  {_first_find(summary)};"
             f" steps from find to find: {_number(summary['find_interval_mean'], '.1f')}",
             *_maze_by_maze(summary),
         )
     )
+
+
+def no_scale(summary: Mapping[str, Any]) -> str:
+    """Why there is no score, as the end of a line; empty where there is one."""
+    known = all(summary.get(f"{name}_return") is not None for name in ("random", "explorer"))
+    none = known and summary["normalised_score"] is None
+    return "; no score: explorers earn no more than random actions" if none else ""
 
 
 def _maze_by_maze(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -392,7 +399,8 @@ def write_layouts(place: Path, rewards: Mapping[str, Array], references: Referen
         lines.writerow(("layout", *known.facts, *columns))
         for row, name in enumerate(dict.fromkeys(known.layouts)):
             facts = (numbers[names[name]] for numbers in known.facts.values())
-            lines.writerow((name, *facts, *(f"{column[row]:.6g}" for column in columns.values())))
+            values = (column[row] for column in columns.values())
+            lines.writerow((name, *facts, *("" if v != v else f"{v:.6g}" for v in values)))
     print(f"  written: {table}")
     if known.shortest is not None and known.first_find is not None:
         picture = place / "finds.png"

@@ -26,6 +26,7 @@ from metarl.stats.estimates import (
     iqm,
     mean,
     mean_and_interval,
+    normalised_score,
     student_t_quantile,
 )
 from metarl.stats.profiles import performance_profile, probability_of_improvement
@@ -44,6 +45,7 @@ __all__ = [
     "iqm",
     "mean",
     "mean_and_interval",
+    "normalised_score",
     "performance_profile",
     "probability_of_improvement",
     "stratified",

@@ -111,6 +111,27 @@ def student_t_quantile(probability: float, degrees: int) -> float:
     return float(stdtrit(degrees, probability))
 
 
+ROUNDING = 1e-9
+"""Differences of two returns that are this part of them, or less, are none."""
+
+
+def normalised_score(value: float, floor: float, top: float) -> float | None:
+    """Return where a return lies between two others: 0 at the floor, 1 at the top; not clipped.
+
+    Args:
+        value: The return.
+        floor: Return of those who score 0.
+        top: Return of those who score 1.
+
+    Returns:
+        The score; None where the top is not above the floor, but for rounding: there is no scale.
+    """
+    scale = top - floor
+    if not scale > ROUNDING * max(abs(floor), abs(top)):
+        return None
+    return (value - floor) / scale
+
+
 def check_finite(values: FloatArray) -> None:
     """Check that there are values, and that they are finite.
 

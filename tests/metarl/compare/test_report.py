@@ -79,9 +79,11 @@ def test_one_task_has_no_interval_and_no_mark():
 
 def test_no_score_is_a_dash():
     compared = one_task(oracle=0.0)
-    assert "normalised_score" not in compared.methods[0]
+    assert compared.methods[0]["normalised_score"] is None
     assert next(csv.DictReader(as_csv(compared).decode().splitlines()))["normalised_score"] == ""
-    assert "| – | +1.00" in as_markdown(compared, "No score")
+    text = as_markdown(compared, "No score")
+    assert "| – | +1.00" in text
+    assert "Random actions and oracle earn the same, 0: there is no score." in text
 
 
 def test_two_equal_tasks_stay_two_rows(tmp_path):

@@ -6,8 +6,9 @@ import torch
 
 from envs.maze.ladder import ANCHORS
 from envs.maze.random_mazes import SHOWN, RandomMazes
-from metarl.evaluate.references import REFERENCES, References, explained
-from metarl.run.trials import write_layouts
+from metarl.evaluate.references import REFERENCES, Known, References, explained
+from metarl.run.trials import no_scale, write_layouts
+from metarl.runs.files import to_json
 
 
 @pytest.mark.parametrize("view", ["3x3", "egocentric-5"])
@@ -46,7 +47,31 @@ def test_mazes_too_wide_for_the_episode_are_no_share_of_anything():
     assert both["cvar_share_of_explorer_10"] == 0.0
     none = References(maze.known(far[:12])).figures(np.zeros((2, 12)))
     assert none["cvar_share_of_explorer_10"] is None
-    assert np.isnan(none["normalised_score"])
+    assert none["normalised_score"] is None
+
+
+@pytest.mark.parametrize("floor", [-1.0, 0.0, 3.0])
+def test_explorers_that_earn_what_random_actions_do_are_no_scale(floor, tmp_path):
+    """In all trials, by maze and by family; where walls cost something, both lose."""
+    same = np.full(4, floor)
+    known = Known(
+        {"random": floor, "explorer": floor},
+        ("random", "explorer"),
+        layouts=("a", "a", "b", "b"),
+        num_layouts=2,
+        each={"random": same, "explorer": same},
+        mazes=(("one", "a"), ("one", "a"), ("two", "b"), ("two", "b")),
+    )
+    references, rewards = References(known), np.ones((3, 4))
+    found = to_json(references.figures(rewards), "summary")
+    assert found["normalised_score"] is None
+    assert [m["normalised_score"] for m in found["per_maze"].values()] == [None, None]
+    assert [f["normalised_score"] for f in found["per_family"].values()] == [None, None]
+    assert found["normalised_score_over_families"] is None
+    assert found["success_over_families"] == 1.0
+    assert "no score" in no_scale(found)
+    write_layouts(tmp_path, {"agent": rewards}, references)
+    assert "nan" not in (tmp_path / "layouts.csv").read_text()
 
 
 def test_every_name_is_explained():

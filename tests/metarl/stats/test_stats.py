@@ -14,6 +14,7 @@ from metarl.stats import (
     iqm,
     mean,
     mean_and_interval,
+    normalised_score,
     stratified,
     student_t_quantile,
 )
@@ -247,3 +248,13 @@ def test_bad_values_are_refused() -> None:
         bootstrap_ci([1.0], rng=_rng(), confidence=95)
     with pytest.raises(ValueError, match="num_resamples"):
         bootstrap_ci([1.0], rng=_rng(), num_resamples=0)
+
+
+def test_a_score_needs_a_scale_whatever_the_sign_of_the_returns():
+    assert normalised_score(1.5, 1.0, 2.0) == 0.5
+    assert normalised_score(-3.0, -2.0, -1.0) == -1.0
+    for floor in (-2.0, 0.0, 2.0, 1e9):
+        assert normalised_score(1.0, floor, floor) is None
+        assert normalised_score(1.0, floor, floor - 1.0) is None
+        assert normalised_score(1.0, floor, floor * (1 + 1e-12)) is None
+    assert normalised_score(1.0, math.nan, 1.0) is None
