@@ -216,12 +216,20 @@ def run_command(
         run: Does the work, given the command, ``PROGRAM COMMAND`` and the other arguments.
         arguments: Of the command line.
     """
+    with for_a_reader(), warnings_in_one_line():
+        _run_command(program, commands, run, arguments)
+
+
+@contextmanager
+def for_a_reader() -> Iterator[None]:
+    """Write whatever the terminal can show, and end in silence where its reader has had enough."""
     write_anything()
     try:
-        with warnings_in_one_line():
-            _run_command(program, commands, run, arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # who reads has had enough, as `head`
+        try:
+            yield
+        finally:  # of ``--help`` too, after which the parser ends the process
+            sys.stdout.flush()
+    except BrokenPipeError:  # as `head` leaves behind
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
 

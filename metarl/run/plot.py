@@ -12,9 +12,7 @@ import tyro
 
 from metarl.errors import UserError
 from metarl.evaluate.references import REFERENCES, explained
-from metarl.plots.lines import learning_curves, save_figure
-from metarl.plots.runs import common_anchors, curves, group_runs, usual_metric, usual_x
-from metarl.run.command_line import parse, told_in_one_line, write_anything
+from metarl.run.command_line import for_a_reader, parse, told_in_one_line
 from metarl.runs.directory import RunDirectory, find_runs
 
 AXES = {"env_steps": "environment steps", "tasks_seen": "tasks seen", "iteration": "iterations"}
@@ -59,6 +57,10 @@ class PlotSettings:
 
 def plot(settings: PlotSettings) -> None:
     """Read the runs, draw them, write the picture."""
+    # Half a second, of which ``--help`` has no need.
+    from metarl.plots.lines import learning_curves, save_figure
+    from metarl.plots.runs import curves, group_runs, usual_metric, usual_x
+
     runs = [run for path in settings.runs for run in find_runs(path)]
     x = usual_x(runs) if settings.x == "auto" else settings.x
     metric = settings.metric or usual_metric(runs)
@@ -84,6 +86,8 @@ def plot(settings: PlotSettings) -> None:
 
 def _anchors(runs: Sequence[RunDirectory]) -> dict[str, float]:
     """Anchors that all runs have in common; says so where they have different ones."""
+    from metarl.plots.runs import common_anchors
+
     found = common_anchors(runs)
     if found is None:
         print("the runs are of different tasks: returns to judge by are not drawn", file=sys.stderr)
@@ -93,6 +97,5 @@ def _anchors(runs: Sequence[RunDirectory]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line; a mistake of the user ends in one line and exit status 2."""
     given = sys.argv[1:] if arguments is None else arguments
-    write_anything()
-    with told_in_one_line(given):
+    with for_a_reader(), told_in_one_line(given):
         plot(parse(PlotSettings, "python -m experiments.plot", given))

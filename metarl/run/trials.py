@@ -19,8 +19,6 @@ from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_resul
 from metarl.evaluate.references import References, in_digits, known_of
 from metarl.evaluate.trials import Array, play_episodes, trial_statistics, window_returns
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
-from metarl.plots.finds import draw_finds
-from metarl.plots.lines import Curves, save_figure, within_trial_curve
 from metarl.rl.problem import is_finite
 from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
@@ -366,6 +364,9 @@ def draw_within_trial(
         references: What they are judged by.
         window: Steps a point.
     """
+    # Half a second, of which training has no need.
+    from metarl.plots.lines import Curves, save_figure, within_trial_curve
+
     curves = []
     width = min(window, *map(len, rewards.values()))
     for name, trials in {**rewards, **references.curves}.items():  # [T, B]
@@ -403,6 +404,8 @@ def write_layouts(place: Path, rewards: Mapping[str, Array], references: Referen
             lines.writerow((name, *facts, *("" if v != v else f"{v:.6g}" for v in values)))
     print(f"  written: {table}")
     if known.shortest is not None and known.first_find is not None:
+        from metarl.plots.finds import draw_finds
+
         picture = place / "finds.png"
         draw_finds(
             picture,

@@ -80,7 +80,7 @@ def test_the_metric_is_the_most_telling_that_all_runs_have(
 ) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(
-        "metarl.run.plot.learning_curves",
+        "metarl.plots.lines.learning_curves",
         lambda lines, **words: seen.update(words, values=lines[0].values) or Figure(),
     )
     with RunDirectory.create(tmp_path / "run", {"method": "maml"}) as run:
