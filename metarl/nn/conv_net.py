@@ -123,12 +123,33 @@ class ConvNet:
         stop: int | None = None,
     ) -> Tensor:
         """Some of the stages; see `nn.network.StagedNetwork`. The head takes features."""
-        stages = range(self.num_stages)[start:stop]
-        blocks = stages[: max(0, self.num_blocks - start)]
-        h = self.activations(params, inputs, num_reference, blocks) if blocks else inputs
+        return self.stages(
+            lambda blocks: self.activations(params, inputs, num_reference, blocks),
+            lambda h: linear(params, "head", h),
+            inputs,
+            range(self.num_stages)[start:stop],
+        )
+
+    def stages(
+        self,
+        activations: Callable[[range], Tensor],
+        head: Callable[[Tensor], Tensor],
+        inputs: Tensor,
+        stages: range,
+    ) -> Tensor:
+        """Some of the stages, of this network or of one that is built on its blocks.
+
+        Args:
+            activations: Activations after some of the blocks, of the inputs.
+            head: Outputs, of features.
+            inputs: Of the first stage.
+            stages: Numbers of the stages, in a row.
+        """
+        blocks = range(stages.start, min(stages.stop, self.num_blocks))
+        h = activations(blocks) if blocks else inputs
         if self.num_blocks - 1 in blocks:
             h = self.features(h)
-        return linear(params, "head", h) if self.num_blocks in stages else h
+        return head(h) if self.num_blocks in stages else h
 
     def activations(
         self, params: Params, inputs: Tensor, num_reference: int, blocks: range

@@ -166,16 +166,17 @@ class WarpConvNet:
         stop: int | None = None,
     ) -> Tensor:
         """Some of the stages; see `nn.network.StagedNetwork`. The head takes features."""
-        stages = range(self.num_stages)[start:stop]
-        num_blocks = self.base.num_blocks
-        blocks = stages[: max(0, num_blocks - start)]
-        h = self.activations(params, inputs, num_reference, blocks) if blocks else inputs
-        if num_blocks - 1 in blocks:
-            h = self.base.features(h)
-        if num_blocks not in stages:
-            return h
-        outputs = linear(params, "head", h)
-        return linear(params, "warp.head", outputs) if self.warped_head else outputs
+
+        def head(features: Tensor) -> Tensor:
+            outputs = linear(params, "head", features)
+            return linear(params, "warp.head", outputs) if self.warped_head else outputs
+
+        return self.base.stages(
+            lambda blocks: self.activations(params, inputs, num_reference, blocks),
+            head,
+            inputs,
+            range(self.num_stages)[start:stop],
+        )
 
     def activations(
         self, params: Params, inputs: Tensor, num_reference: int, blocks: range

@@ -123,15 +123,8 @@ def crossed_difference_ci(
         confidence: Between 0 and 1.
         num_resamples: Number of resamples.
     """
-    sides = [np.asarray(side, dtype=np.float64) for side in (first, second)]
-    for side in sides:
-        _check_axes(side, 2, "two axes, [seeds, tasks]")
-        check_finite(side)
+    sides = two_sides(first, second)
     num_tasks = sides[0].shape[1]
-    if sides[1].shape[1] != num_tasks:
-        raise ValueError(
-            f"both sides must have the same tasks, got {num_tasks} and {sides[1].shape[1]}"
-        )
 
     def resample(_: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
         columns = rng.integers(num_tasks, size=(count, 1, num_tasks))
@@ -153,6 +146,23 @@ def crossed_difference_ci(
         num_resamples=num_resamples,
         statistic=difference,
     )
+
+
+def two_sides(first: ArrayLike, second: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the scores of two sides, each [seeds, tasks], on the same tasks.
+
+    Raises:
+        ValueError: The tasks are not as many, or the scores have other axes, or are not finite.
+    """
+    x, y = (np.asarray(side, dtype=np.float64) for side in (first, second))
+    for side in (x, y):
+        check_finite(side)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        got = (side.shape[1] if x.ndim == y.ndim == 2 else side.shape for side in (x, y))
+        raise ValueError(
+            "both sides must be [seeds, tasks] with the same tasks, got {} and {}".format(*got)
+        )
+    return x, y
 
 
 def _check_axes(values: FloatArray, number: int, what: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metarl.stats.bootstrap import bootstrap_ci, crossed
+from metarl.stats.bootstrap import bootstrap_ci, crossed, two_sides
 from metarl.stats.estimates import FloatArray, Interval, IntervalArray, check_finite
 
 
@@ -81,13 +81,7 @@ def probability_of_improvement(
     Raises:
         ValueError: The tasks are not as many, or the scores have other axes, or are not finite.
     """
-    x, y = (np.asarray(side, dtype=np.float64) for side in (first, second))
-    for side in (x, y):
-        check_finite(side)
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"both sides must be [seeds, tasks] with the same tasks, got {x.shape} and {y.shape}"
-        )
+    x, y = two_sides(first, second)
     difference = x[:, None] - y  # [seeds, seeds, tasks]
     wins = (difference > 0) + 0.5 * (difference == 0)
 

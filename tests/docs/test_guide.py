@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from metarl.core import sgd
 from metarl.meta import MAML
+from tests.markdown import code_blocks, run_blocks
 from tests.metarl.meta.problems import regression, relative_error
 
 GUIDE = Path(__file__).parents[2] / "docs/guide.md"
@@ -39,17 +40,16 @@ def blocks(heading: str) -> list[str]:
     """The Python examples under a heading."""
     sections = re.split(r"^## ", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     (body,) = [s for s in sections if s.startswith(heading + "\n")]
-    return re.findall(r"^```python\n(.*?)^```", body, flags=re.MULTILINE | re.DOTALL)
+    return code_blocks(body, "python")
 
 
 def run(heading: str, *, loops: bool) -> Names:
     """What the examples leave behind; without loops, nothing is trained."""
     torch.manual_seed(0)
-    names: Names = {"__name__": "guide"}
-    for block in blocks(heading):
-        code = block if loops else re.sub(r"range\(\d+\d\):", "range(0):", block)
-        exec(compile(code, str(GUIDE), "exec"), names)
-    return names
+    found = blocks(heading)
+    if not loops:
+        found = [re.sub(r"range\(\d+\d\):", "range(0):", block) for block in found]
+    return run_blocks(found, heading)
 
 
 def clone_of(names: Names, task: Any) -> Callable[[Tensor], Tensor]:
@@ -118,9 +118,7 @@ def test_warp_sees_the_optimisers_that_are_named_beside_it(kind: str, named: boo
     if named:
         line = "        for _ in range(5):"
         code = code.replace(line, f"        warp.register_optimizer(optimiser)\n{line}")
-    names: Names = {"__name__": "guide"}
-    exec(re.sub(r"range\(\d+\d\):", "range(0):", first), names)
-    exec(code, names)
+    names = run_blocks([re.sub(r"range\(\d+\d\):", "range(0):", first), code], "guide")
     assert names["warp"].updater.rule is None
     assert ("register_optimizer" in code) == named
     assert names["losses"]["query_loss"] > 0
@@ -171,13 +169,12 @@ def test_your_own_environment_and_a_run_in_sb3(
     main(["train", *where, *small, "--device", "cpu"])
     torch.manual_seed(0)
     own, _, adapted = blocks("Bring your own environment")
-    names: Names = {"__name__": "guide"}
-    exec(compile(own.replace("range(10)", "range(2)"), str(GUIDE), "exec"), names)
+    names = run_blocks([own.replace("range(10)", "range(2)")], "guide")
     assert len({pole.unwrapped.length for pole in names["poles"].envs}) == 2  # a task for five
     assert all((names["metrics"][name] > 5).all() for name in ("return_before", "return"))
     before = names["policy"].init(torch.Generator().manual_seed(0))
     assert any((p != before[n]).any() for n, p in names["learner"].fast.items())
-    exec(compile(adapted, str(GUIDE), "exec"), names)
+    run_blocks([adapted], "guide", names)
     assert names["mean"] >= 0.0
     assert {len(p) for p in names["adapted"].agent.params.values()} == {1}
 
@@ -192,8 +189,7 @@ def test_a_memory_on_an_environment_that_is_not_ours(
     for many, few in changes.items():
         assert many in block
         block = block.replace(many, few)
-    names: Names = {"__name__": "guide"}
-    exec(compile(block, str(GUIDE), "exec"), names)
+    names = run_blocks([block], "guide")
     assert len([line for line in block.splitlines() if line]) <= 13
     assert names["rooms"].horizon == 5
     summary = json.loads((tmp_path / "runs/rooms/summary.json").read_text())
@@ -207,8 +203,7 @@ def test_experiments_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for many, few in {"=100": "=1", "=50": "=2", "=64": "=2", "(0, 1)": "(0,)"}.items():
         assert many in block
         block = block.replace(many, few)
-    names: Names = {"__name__": "guide"}
-    exec(compile(block, str(GUIDE), "exec"), names)
+    names = run_blocks([block], "guide")
     assert len(names["returns"]) > 2
     assert (tmp_path / "runs/compare-arms/comparison.md").is_file()
     names["agent"].begin()
@@ -216,8 +211,6 @@ def test_experiments_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_mazes_by_themselves() -> None:
-    names: Names = {"__name__": "guide"}
-    for block in blocks("Use it"):
-        exec(compile(block, str(GUIDE), "exec"), names)
+    names = run_blocks(blocks("Use it"), "guide")
     assert names["total"] > 3
     assert names["observations"].shape[0] == 4096

@@ -17,7 +17,7 @@ from docs.notebook_pages import notebooks
 from envs.families import FAMILIES
 from envs.maze.generators import GENERATORS
 from metarl.methods import METHODS
-from tests.markdown import anchors, code_blocks, links
+from tests.markdown import anchors, code_blocks, links, run_blocks
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -83,9 +83,7 @@ def test_the_code_of_a_page_runs(
         blocks = [block.replace(many, few) for block in blocks]
     for many, few in OF_METHODS.items() if name(page).startswith("methods/") else ():
         blocks = [re.sub(many, few, block) for block in blocks]
-    names: dict[str, object] = {"__name__": "page"}
-    for number, block in enumerate(blocks, start=1):
-        exec(compile(block, f"{name(page)}, block {number}", "exec", dont_inherit=True), names)
+    run_blocks(blocks, name(page))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -30,6 +30,7 @@ SCRIPTS = {
 READERS = {
     "maze": (lambda config: measured_on(MAZE.settings_of(config)),),
     "maze_adapt": (MAZE_ADAPT.settings_of,),
+    "regression": (regression_script.RECIPE.settings_of,),
 }
 
 
@@ -41,7 +42,7 @@ def test_seeds_are_summed_up_together(name, tmp_path, capsys):
     main(["train", *options, *train])
     settings = script.EvaluateSettings(place, tasks=3, device="cpu", json=True)
     capsys.readouterr()
-    result = script.evaluate(settings, *READERS.get(name, ()))
+    result = script.evaluate(settings, *READERS[name])
     said = capsys.readouterr().out.splitlines()
     assert isinstance(result, EvaluationResult)
     assert list(result.runs) == ["seed-0", "seed-1"]
@@ -53,5 +54,5 @@ def test_seeds_are_summed_up_together(name, tmp_path, capsys):
     ]
     assert any("2 runs" in line or "2 seeds" in line for line in said[:-1])
     alone = script.EvaluateSettings(place / "seed-1", tasks=3, device="cpu")
-    alone = script.evaluate(alone, *READERS.get(name, ()))
+    alone = script.evaluate(alone, *READERS[name])
     assert alone.summary[figure] == result.runs["seed-1"][figure]

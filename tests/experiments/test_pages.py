@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import runpy
 import shlex
 import shutil
@@ -15,6 +13,8 @@ from typing import Any
 
 import pytest
 import tyro
+
+from tests.markdown import code_blocks
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "benchmarks").glob("*/*.md"))
@@ -40,7 +40,7 @@ def commands(page: Path, nowhere: Path) -> list[tuple[str, ...]]:
         page: To be read.
         nowhere: An empty folder to be in, so that nothing else on the page is found and run.
     """
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = code_blocks(page.read_text("utf-8"), "sh")
     command = [shutil.which("bash") or "bash", "-c", "\n".join([PRINTED, *blocks])]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=nowhere, env={"PATH": ""}, check=False

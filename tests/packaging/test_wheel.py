@@ -9,6 +9,7 @@ import site
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -50,35 +51,27 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
+def said(command: Sequence[Path | str], folder: Path) -> str:
+    """Return what a command prints that runs in a folder, away from the checkout."""
+    ran = subprocess.run(
+        command, cwd=folder, env=CLEAN, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return ran.stdout
+
+
 def test_the_wheel_alone_trains_evaluates_compares_films_and_plays(
     python: Path, tmp_path: Path
 ) -> None:
     program = shutil.copy(PROGRAM, tmp_path)
-    ran = subprocess.run(
-        [python, "-W", "error", program, tmp_path],
-        cwd=tmp_path,
-        env=CLEAN,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
+    said([python, "-W", "error", program, tmp_path], tmp_path)
 
 
 def test_the_console_command_trains_evaluates_and_knows_the_agents(
     python: Path, tmp_path: Path
 ) -> None:
     def metarl(*words: str) -> str:
-        ran = subprocess.run(
-            [python.parent / "metarl", *words],
-            cwd=tmp_path,
-            env=CLEAN,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert ran.returncode == 0, ran.stderr[-2000:]
-        return ran.stdout
+        return said([python.parent / "metarl", *words], tmp_path)
 
     assert [line.split()[0] for line in metarl("list").splitlines()] == list(zoo.names())
     tiny = ("--size", "5", "--horizon", "9", "--batch-size", "2", "--iterations", "2")
