@@ -153,7 +153,7 @@ def test_other_numbers_are_refused_and_other_settings_by_name(start, command, na
         (("--iterations", "0"), "--iterations must be at least 1"),
         (
             ("--checkpoint-every", "9"),
-            "--iterations and --native alone may be others",
+            "--iterations, --native and --log alone may be others",
         ),
         (("--iterations", "9", "--log_every=3", "--seeds", "0"), "drop --log_every, --seeds"),
         (("--run-dir", "x"), "drop --run-dir"),
