@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -116,23 +117,32 @@ def _run(command: Sequence[str], **environment: str) -> str:
     Raises:
         NativeUnavailableError: It fails; the message has the line in which it says why.
     """
+    # In English, for what is passed on of it. What is loaded before Python is none of its business.
+    own = {**os.environ, "LC_ALL": "C", **environment}
+    own.pop("LD_PRELOAD", None)
     try:
-        ran = subprocess.run(
+        process = subprocess.Popen(
             command,
-            capture_output=True,
             stdin=subprocess.DEVNULL,
-            timeout=PATIENCE,
-            # In English, for what is passed on of it.
-            env={**os.environ, "LC_ALL": "C", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=own,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise NativeUnavailableError(f"{command[0]} takes over {PATIENCE:.0f} s") from None
     except OSError as error:
         raise NativeUnavailableError(f"{command[0]} does not run: {error}") from error
-    if ran.returncode != 0:
-        lines = ran.stderr.decode(errors="replace").strip().splitlines()
+    with process:
+        try:
+            said, errors = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise NativeUnavailableError(f"{command[0]} takes over {PATIENCE:.0f} s") from None
+        finally:
+            if process.poll() is None:  # with those that it has started
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode != 0:
+        lines = errors.decode(errors="replace").strip().splitlines()
         telling = [line for line in lines if "error" in line.lower()] or lines or ["no message"]
         raise NativeUnavailableError(
-            f"{command[0]} fails with status {ran.returncode}: {telling[0][:200]}"
+            f"{command[0]} fails with status {process.returncode}: {telling[0][:200]}"
         )
-    return ran.stdout.decode(errors="replace")
+    return said.decode(errors="replace")

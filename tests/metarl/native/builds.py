@@ -21,6 +21,14 @@ OF_ENVIRONMENTS = ("tests/metarl/rl/test_look_up.py", "tests/metarl/rl/test_nati
 SANITIZED = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
+BUILD = """
+from metarl.native import compiler, libraries
+
+for source in sorted(compiler.SOURCES.glob("*.cpp")):
+    libraries.load_library(source.stem)
+"""
+
+
 def kernel_tests() -> list[str]:
     """Return the files that test kernels."""
     own = [
@@ -39,20 +47,25 @@ def on_build(
     Args:
         flags: Of the compiler.
         arguments: Of pytest.
-        files: Tests; None: those of kernels.
+        files: Tests; None: those of kernels, all of which have to be there.
         environment: Variables beside.
     """
     usual = ("-q", "-x", "-p", "no:cacheprovider", "-m", "not slow")
-    command = [sys.executable, "-m", "pytest", *usual, *arguments, *(files or kernel_tests())]
+    tests = [sys.executable, "-m", "pytest", *usual, *arguments, *(files or kernel_tests())]
     own = {"METARL_NATIVE": "auto", "METARL_NATIVE_FLAGS": flags, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **own, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    builds = [sys.executable, "-c", BUILD]
+    for command in [tests] if files else [builds, tests]:
+        ran = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **own, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if ran.returncode:
+            break
+    return ran
 
 
 def sanitizers() -> str | None:

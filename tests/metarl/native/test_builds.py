@@ -23,6 +23,12 @@ def test_kernels_of_half_as_wide_vectors_pass():
     assert "passed" in ran.stdout
 
 
+def test_a_build_that_fails_does_not_pass():
+    ran = on_build("", "-k", "short_of_room", CXX="false")
+    assert ran.returncode != 0
+    assert "NativeUnavailableError" in ran.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("clang++") is None, reason="no clang++ here")
 def test_kernels_of_clang_pass():

@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,20 @@ def test_compiler_that_hangs_is_given_up(program, monkeypatch):
     monkeypatch.setattr(cpp, "PATIENCE", 0.1)
     with pytest.raises(NativeUnavailableError, match="takes over"):
         cpp.version((str(program("slow", "exec sleep 5")),))
+
+
+def test_compiler_that_is_given_up_leaves_nothing_running(program, monkeypatch, tmp_path):
+    monkeypatch.setattr(cpp, "PATIENCE", 0.5)
+    slow = program("slow", f"sleep 60 & echo $! > {tmp_path}/child; wait")
+    with pytest.raises(NativeUnavailableError, match="takes over"):
+        cpp.version((str(slow),))
+    child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
+    assert not child.exists() or child.read_text().split()[2] == "Z"
+
+
+def test_compiler_runs_without_what_is_loaded_before_python(program, monkeypatch):
+    monkeypatch.setenv("LD_PRELOAD", "")
+    assert cpp.version((str(program("says", 'echo "${LD_PRELOAD-none}"')),)) == "none\n"
 
 
 def test_flags_say_how_products_and_sums_are_contracted(monkeypatch):
