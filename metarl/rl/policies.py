@@ -178,27 +178,43 @@ class Policy:
         memory: Trace | None,
     ) -> Tensor | None:
         """What both heads say in one product, ``[N, A + 1, T * B]``; None: they are not linear."""
-        native = memory if trace is None else trace
         if not self.num_readouts:
             return None
+        read = self.read(params, observations, state, starts, trace, memory)
+        if read is not None:
+            return read.permute(0, 3, 1, 2).flatten(2)  # [N, T, B, A + 1]
+        seen = self._seen(params, observations, state, starts, trace, memory).flatten(1, 2)
+        weight, bias = joint_heads(params)
+        weight = weight.transpose(1, 2).contiguous()  # [N, A + 1, H]
+        return torch.baddbmm(bias.unsqueeze(-1), weight, seen.transpose(1, 2))
+
+    def read(
+        self,
+        params: Params,
+        observations: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+        trace: Trace | None = None,
+        memory: Trace | None = None,
+    ) -> Tensor | None:
+        """What both heads say, ``[N, T, B, A + 1]``, where a kernel reads them; else None.
+
+        Args as of `outputs_and_values`.
+        """
+        native = memory if trace is None else trace
         if not self.reads(native) or any(s.requires_grad for s in state or ()):
-            seen = self._seen(params, observations, state, starts, trace, memory).flatten(1, 2)
-            weight, bias = joint_heads(params)
-            weight = weight.transpose(1, 2).contiguous()  # [N, A + 1, H]
-            return torch.baddbmm(bias.unsqueeze(-1), weight, seen.transpose(1, 2))
+            return None
         assert isinstance(native, NativeTrace)
         assert isinstance(self.core, NativeCore)
         if native is trace and not torch.is_grad_enabled():
-            read = native.readouts()  # as they were said while it was recorded
-        else:
-            seen = self._encoded(params, observations)
-            with own_precision(seen):
-                weights = self.core_weights(params, native)
-                if native is memory:
-                    with torch.no_grad():
-                        self.core.record(weights, seen, state, starts, native)
-                read = self.core.read(weights, seen, starts, native)
-        return read.permute(0, 3, 1, 2).flatten(2)  # [N, T, B, A + 1]
+            return native.readouts()  # as they were said while it was recorded
+        seen = self._encoded(params, observations)
+        with own_precision(seen):
+            weights = self.core_weights(params, native)
+            if native is memory:
+                with torch.no_grad():
+                    self.core.record(weights, seen, state, starts, native)
+            return self.core.read(weights, seen, starts, native)
 
     def _seen(
         self,

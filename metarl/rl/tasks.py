@@ -34,6 +34,7 @@ from metarl.rl.advantages import (
 from metarl.rl.baseline import LinearBaseline
 from metarl.rl.collector import Collector
 from metarl.rl.losses import ActorCriticSettings, PolicyGradientSettings, clipped
+from metarl.rl.native_loss import native_loss
 from metarl.rl.played import Played
 from metarl.rl.policies import Policy
 from metarl.rl.return_scales import ReturnScales
@@ -143,13 +144,19 @@ class PolicyGradientTasks:
             StaleBatchError: The first loss of a batch, at the weights that played it, has a ratio
                 that is not 1.
         """
-        trajectory, unmoved = batch.trajectory, batch.played.are({**fast, **slow})
-        outputs, values = self._now(fast, slow, batch)
-        log_p = self._log_p(outputs, batch)
+        trajectory, params = batch.trajectory, {**fast, **slow}
         # Recorded activations are those that played by construction; kernels round otherwise.
         natively = getattr(self.collector, "plays_natively", False)  # any other plays eagerly
-        again = trajectory.trace is None and not natively
-        if unmoved and again and batch.played.round_like(log_p):
+        again = trajectory.trace is None and not natively and batch.played.are(params)
+        if not again and isinstance(self.settings, ActorCriticSettings):
+            self._record_again(params, batch)
+            found = native_loss(self.policy, self.settings, params, batch)
+            if found is not None:
+                batch.played.let_go()
+                return found
+        outputs, values = self._now(fast, slow, batch)
+        log_p = self._log_p(outputs, batch)
+        if again and batch.played.round_like(log_p):
             check_ratios(((log_p.detach() - trajectory.log_p) * trajectory.mask).abs())
         batch.played.let_go()
         gain = self.settings.gain(log_p, trajectory.log_p, batch.advantages, trajectory.mask)
@@ -306,9 +313,7 @@ class PolicyGradientTasks:
     ) -> tuple[Tensor, Tensor | None]:
         """Outputs and values under other weights; values where the loss has their error."""
         params, seen = {**fast, **slow}, batch.trajectory
-        if batch.memory is None and seen.trace is not None and not batch.played.are(params):
-            # The weights have moved since the trials were played: their activations too.
-            self.policy.record_again(params, seen.observations, seen.state, seen.starts, seen.trace)
+        self._record_again(params, batch)
         again = seen.means is not None and batch.played.are(params)
         said = seen.means if again and batch.played.saw(seen.observations) else None
         return self.policy.outputs_and_values(
@@ -321,6 +326,12 @@ class PolicyGradientTasks:
             memory=batch.memory,
             said=said,
         )
+
+    def _record_again(self, params: Params, batch: ScoredTrajectory) -> None:
+        """Record activations again where the weights have moved since the trials were played."""
+        seen = batch.trajectory
+        if batch.memory is None and seen.trace is not None and not batch.played.are(params):
+            self.policy.record_again(params, seen.observations, seen.state, seen.starts, seen.trace)
 
     def _log_p(self, outputs: Tensor, batch: ScoredTrajectory) -> Tensor:
         return self.policy.distribution.log_prob(outputs, batch.trajectory.actions)

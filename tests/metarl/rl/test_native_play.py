@@ -95,6 +95,7 @@ def test_actions_loss_and_gradient_are_those_of_eager_code(core: str, trunk: boo
             batch = tasks.sample(params, {})
             assert tasks.collector.plays_natively is (mode == "auto")
             loss = tasks.loss(params, {}, batch)
+            assert (loss.grad_fn.name() == "_LossBackward") is (mode == "auto")
             grads = torch.autograd.grad(loss.sum(), list(params.values()))
             found.append((batch.trajectory, loss, grads))
     (native, loss, grads), (eager, wanted, eager_grads) = found
