@@ -44,6 +44,9 @@ class LookUp(NamedTuple):
         entered: bool, cells that were entered, to be written; None: no bonus is paid.
         entered_at: int64 [B], cell c of maze b is ``entered[entered_at[b] + c]``.
         found: bool [B], whether a goal was found, to be written.
+        ended: bool [B], whether a find has ended an episode, which then waits where it is and pays
+            nothing, to be written; None: finds lead on.
+        tells_end: Whether such an end is one of the whole stretch.
         told: float32 [S, A, W], what wrappers tell behind the view after each step, by its action;
             None: nothing.
         reward_column: Which of the W numbers the reward replaces.
@@ -66,6 +69,8 @@ class LookUp(NamedTuple):
     entered: torch.Tensor | None = None
     entered_at: torch.Tensor | None = None
     found: torch.Tensor | None = None
+    ended: torch.Tensor | None = None
+    tells_end: bool = True
     told: torch.Tensor | None = None
     reward_column: int = 0
     tells_bonus: bool = True
@@ -124,6 +129,8 @@ class HandsOver:
     _explored: Explored | None
     _told: dict[str, torch.Tensor]
     _elapsed: int | None
+    _ended: torch.Tensor
+    _out_of_step: bool
     may_terminate: bool
     horizon: int
     device: torch.device
@@ -131,12 +138,12 @@ class HandsOver:
     def look_up(self, num_steps: int) -> LookUp | None:
         """The next steps as tables, as many as are asked for, but not the last of the episode.
 
-        None, and nothing is drawn, where there are no such steps, where finds end episodes, on
-        other devices than the CPU, where the tables cost more than the steps, and of a derived
-        class, whose steps may be others.
+        None, and nothing is drawn, where there are no such steps, where each episode begins in its
+        own time, on other devices than the CPU, where the tables cost more than the steps, and of
+        a derived class, whose steps may be others.
         """
         own = HandsOver in type(self).__bases__
-        if not own or self._elapsed is None or self.may_terminate or self.device.type != "cpu":
+        if not own or self._elapsed is None or self._out_of_step or self.device.type != "cpu":
             return None
         num_steps = min(num_steps, self.horizon - self._elapsed - 1)
         bank = self._boards.bank
@@ -144,7 +151,7 @@ class HandsOver:
         if seen is None:
             return None
         turning, explored = self.settings.sight.turning, self._explored
-        goes_back = self._goes_back
+        fixed = self._goes_back or self.may_terminate  # where finds lead: nowhere, if they end
         tables = LookUp(
             num_steps=num_steps,
             next_place=bank.next_place,
@@ -152,7 +159,7 @@ class HandsOver:
             poses=self.settings.sight.poses,
             places=self._places,
             goals=self._goal_cells,
-            targets=self._starts[None] if goes_back else self._targets.take(num_steps),
+            targets=self._starts[None] if fixed else self._targets.take(num_steps),
             views=seen[0],
             rows=seen[1],
             reward=self.settings.reward,
@@ -160,6 +167,9 @@ class HandsOver:
             bumped=bank.bumped,
             bonus=0.0 if "bonus" in self._told else None,
         )
+        if self.may_terminate:
+            self._ended = self._ended.clone()
+            tables = tables._replace(ended=self._ended)
         if explored is None:
             return tables
         return tables._replace(

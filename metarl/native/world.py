@@ -40,6 +40,9 @@ class LookUp(Protocol):
         entered: bool, cells that were entered, written; None: none is paid.
         entered_at: int64 ``[N * B]``: cell c of environment i is ``entered[entered_at[i] + c]``.
         found: bool ``[N * B]``, whether a goal was found, written.
+        ended: bool ``[N * B]``, whether a find has ended an episode, which then waits where it is
+            and pays nothing, written; None: finds lead on.
+        tells_end: Whether such an end is one of the whole stretch.
         told: ``[S, A, W]``: what follows the view after each step, by its action; None: nothing.
         reward_column: Which of the W numbers the reward replaces.
         tells_bonus: Whether with the bonus.
@@ -61,6 +64,8 @@ class LookUp(Protocol):
     entered: Tensor | None
     entered_at: Tensor | None
     found: Tensor | None
+    ended: Tensor | None
+    tells_end: bool
     told: Tensor | None
     reward_column: int
     tells_bonus: bool
@@ -92,6 +97,8 @@ class World(Structure):
         ("entered", c_void_p),
         ("entered_at", c_void_p),
         ("found", c_void_p),
+        ("ended", c_void_p),
+        ("terminated", c_void_p),
         ("reward", c_float),
         ("penalty", c_float),
         ("bonus", c_float),
@@ -109,6 +116,7 @@ class Stretch:
         observations: ``[N, T + 1, B, I]``, before every step and after the last.
         rewards: float32 ``[T, N * B]``, with the bonus in them.
         bonuses: float32 ``[T, N * B]``.
+        terminated: bool ``[T, N * B]``.
         has_bonus: Whether a bonus was paid for.
     """
 
@@ -118,6 +126,7 @@ class Stretch:
         size = num_steps, num_agents * batch_size
         self.observations = torch.empty(num_agents, num_steps + 1, batch_size, width, dtype=dtype)
         self.rewards, self.bonuses = (torch.empty(size, dtype=torch.float32) for _ in range(2))
+        self.terminated = torch.zeros(size, dtype=torch.bool)
         self.has_bonus = False
 
 
@@ -161,8 +170,9 @@ class WorldView:
         }
         # Kept, so that they live as long as their addresses.
         self._read = {n: None if t is None else t.contiguous() for n, t in whole.items()}
-        self._written = self.places, tables.entered, tables.found, inputs
+        self._written = self.places, tables.entered, tables.found, tables.ended, inputs
         self._check(tables, num_envs, observed.shape[-1])
+        tells_end = tables.ended is not None and tables.tells_end
         self.pointers = World(
             **{name: address(tensor) for name, tensor in self._read.items()},
             is_short=tables.next_place.dtype == torch.int32,
@@ -178,6 +188,8 @@ class WorldView:
             tells_bonus=tables.tells_bonus,
             entered=address(tables.entered),
             found=address(tables.found),
+            ended=address(tables.ended),
+            terminated=address(stretch.terminated if tells_end else None),
             reward=tables.reward,
             penalty=tables.penalty,
             bonus=tables.bonus or 0.0,
@@ -223,12 +235,13 @@ class WorldView:
         _need(_within(tables.rows, len(views)), "rows")
         if tables.entered is not None:
             _need(tables.found is not None and tables.entered_at is not None, "found, entered_at")
-            assert tables.found is not None
-            assert tables.entered_at is not None
-            _need(tables.found.dtype == tables.entered.dtype == torch.bool, "entered and found")
-            for written in (tables.found, tables.entered):
-                _need(has_address(written) and written.is_contiguous(), "entered and found")
-            _need(tuple(tables.found.shape) == (num_envs,), "found")
+        for name in ("found", "entered", "ended"):
+            written: Tensor | None = getattr(tables, name)
+            if written is None:
+                continue
+            _need(has_address(written) and written.is_contiguous(), name)
+            _need(written.dtype == torch.bool, name)
+            _need(name == "entered" or tuple(written.shape) == (num_envs,), name)
 
 
 def _need(fits: bool, what: str) -> None:

@@ -111,7 +111,7 @@ class NativePlayer:
         width, places = observation.flatten(1).shape[1], (num_agents, batch_size)
         stretch = Stretch((num_agents, num_steps, batch_size, width), self._run.dtype)
         seen, rewards = stretch.observations, stretch.rewards
-        terminated, truncated = (torch.zeros(rewards.shape, dtype=torch.bool) for _ in range(2))
+        terminated, truncated = stretch.terminated, torch.zeros(rewards.shape, dtype=torch.bool)
         seen[:, 0] = observation.reshape(*places, -1)
         after, told, t = seen[:, 1:], False, 0
         while t < num_steps:

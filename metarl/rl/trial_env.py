@@ -184,6 +184,7 @@ class TrialEnv:
             told=self._told_behind[after : after + tables.num_steps],
             reward_column=len(self._flags[1]) + self._reward,
             tells_bonus=False,
+            tells_end=False,
         )
 
     def jump(self, places: Tensor, num_steps: int) -> None:

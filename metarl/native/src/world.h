@@ -25,6 +25,8 @@ template <class R> struct World {
   std::uint8_t* entered;  // cells that were entered; null: no bonus is paid
   const std::int64_t* entered_at;  // [N * B], from a cell to its place in `entered`
   std::uint8_t* found;             // [N * B], whether a goal was found
+  std::uint8_t* ended;       // [N * B], whether a find has ended an episode; null: none ends one
+  std::uint8_t* terminated;  // [T, N * B], the same after every step; null: it is not told
   float reward, penalty, bonus;
   R* observations;  // [N, T + 1, B, D + W]
   R* inputs;        // [B, E + W], working memory; null: an observation is what the memory gets
@@ -38,6 +40,8 @@ template <class R> METARL_INLINE Size row_of(const World<R>& w, Size place) {
 // Environment i does an action: what it pays, with the bonus in it.
 template <class R>
 void act(const World<R>& w, Size i, Size step, Size action, float* paid, float* bonus) {
+  *paid = *bonus = 0.f;
+  if (w.ended && w.ended[i]) return;  // it waits where it is
   const Size before = w.places[i], index = before * w.actions + action;
   const Size reached = w.is_short ? static_cast<const std::int32_t*>(w.next_place)[index]
                                   : static_cast<const std::int64_t*>(w.next_place)[index];
@@ -48,7 +52,6 @@ void act(const World<R>& w, Size i, Size step, Size action, float* paid, float* 
     const float blocked = w.bumped ? w.bumped[index] : reached == before ? 1.f : 0.f;
     reward -= w.penalty * blocked;
   }
-  *bonus = 0.f;
   if (w.entered) {
     std::uint8_t* entered = w.entered + w.entered_at[i] + cell;
     w.found[i] |= hit;
@@ -57,7 +60,8 @@ void act(const World<R>& w, Size i, Size step, Size action, float* paid, float* 
     reward += *bonus;
   }
   *paid = reward;
-  w.places[i] = hit ? w.targets[step * w.target_step + i] : reached;
+  if (w.ended) w.ended[i] = hit;
+  w.places[i] = hit && !w.ended ? w.targets[step * w.target_step + i] : reached;
 }
 
 // What agent n's environments show after a step: [B, D + W].
@@ -108,6 +112,7 @@ void play(const Shape& shape, const Memory<R>& memory, Size start, Size count, b
       for (Size b = 0; b < rows; b++) {
         const Size i = n * rows + b;
         act(w, i, t - start, actions[b], paid + i, bonuses + i);
+        if (w.terminated) w.terminated[t * all + i] = w.ended[i];
       }
       look(w, shape, n, t - start, actions, paid, bonuses, seen + rows * width);
     }

@@ -40,6 +40,13 @@ SETTINGS = {
     "pillars entered": {"teleport": "interior"},
     "back to the start": {"respawn": "start", "tasks": FAMILY},
     "ends": {"respawn": "end", "tasks": FAMILY},
+    "ends, with a bonus and bumps": {
+        "respawn": "end",
+        "tasks": MazeFamily("dfs", 5),
+        "wall_penalty": 0.1,
+        "exploration_bonus": 0.3,
+    },
+    "ends in one layout": {"respawn": "end", "size": 7, "view": "egocentric-5"},
     "many layouts": {"tasks": FAMILY},
     "sizes differ": {"tasks": MazeFamily("dfs", (5, 9))},
     "wide view": {"tasks": FAMILY, "view": "5x5"},
@@ -118,9 +125,8 @@ def test_trials_by_tables_are_trials_step_by_step(
 
     policy = policy_of(trials())
     native = played("auto", trials(), policy)
-    by_tables = settings.get("respawn") != "end"
     # Of each call the trial's environment notes one, and the mazes within another.
-    assert sum(stretches) == 2 * 3 * num_episodes * (HORIZON - 1) * by_tables
+    assert sum(stretches) == 2 * 3 * num_episodes * (HORIZON - 1)
     assert_same(native, played("off", trials(), policy))
 
 
@@ -133,7 +139,7 @@ def test_what_a_meta_learner_sees_is_told_by_tables(
 
     policy = policy_of(wrapped())
     native = played("auto", wrapped(), policy)
-    assert bool(stretches) is (settings.get("respawn") != "end")
+    assert stretches
     assert_same(native, played("off", wrapped(), policy))
 
 
@@ -174,11 +180,13 @@ def test_draws_of_an_episode_in_several_blocks_are_taken_as_they_come(
     assert_same(played("auto", mazes(), policy), played("off", mazes(), policy))
 
 
-def test_an_environment_that_was_played_by_tables_goes_on_step_by_step() -> None:
+@pytest.mark.parametrize("respawn", ["random", "end"])
+def test_an_environment_that_was_played_by_tables_goes_on_step_by_step(respawn: Any) -> None:
+    how = {"exploration_bonus": 0.2, "respawn": respawn, "size": 7}
     with using("auto"):
-        policy, env = policy_of(mazes()), mazes(exploration_bonus=0.2)
+        policy, env = policy_of(mazes()), mazes(**how)
         played("auto", env, policy, num_steps=6)
-    twin = mazes(exploration_bonus=0.2)
+    twin = mazes(**how)
     played("off", twin, policy, num_steps=6)
     g = torch.Generator().manual_seed(0)
     for _ in range(HORIZON - 6):
@@ -242,6 +250,8 @@ class Odd:
         lambda t: t._replace(poses=0),
         lambda t: t._replace(told=torch.zeros(2, 4, 1)),
         lambda t: t._replace(entered=torch.zeros(4, dtype=torch.bool)),
+        lambda t: t._replace(ended=torch.zeros(4, dtype=torch.bool)),
+        lambda t: t._replace(ended=torch.zeros(N * B, dtype=torch.uint8)),
         lambda t: t._replace(
             entered=torch.zeros(99, dtype=torch.bool, device="meta"),
             entered_at=torch.zeros(N * B, dtype=torch.int64),
