@@ -5,9 +5,9 @@
 One iteration is 256 trials of 100 steps for each agent, each in a fresh maze of 9 x 9, then two
 passes of PPO over them in minibatches of 16 trials: 32 steps of Adam. The plain loop plays in the
 same mazes with `torch.nn.LSTM` and leaves all the rest to autograd and `torch.distributions`, for
-one agent. Both are timed in turn, in one process and one thread; what is printed are the best and
-the median of CPU seconds, and thousands of environment steps per CPU second, of all agents
-together.
+one agent. The product runs with native kernels and eagerly. All are timed in turn, in one process
+and one thread; what is printed are the best and the median of CPU seconds, and thousands of
+environment steps per CPU second, of all agents together.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from experiments.maze_settings import defaults
 from metarl.methods.agents import TrialAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
+from metarl.native import using
 from metarl.train.loop import LoopSettings
 
 SETTINGS = defaults(mazes="mst", size="9")
@@ -134,7 +135,9 @@ def main() -> None:
     torch.set_num_threads(1)
     programs: dict[str, tuple[int, Callable[[], object]]] = {"plain loop": (1, plain())}
     for count in options.agents:
-        programs[f"{options.core}, {count} agents"] = count, product(options.core, count)
+        for mode, name in (("auto", "native"), ("off", "eager")):
+            way = using(mode)(product(options.core, count))  # type: ignore[arg-type]
+            programs[f"{options.core}, {count} agents, {name}"] = count, way
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _, run in programs.values():
         run()
@@ -146,7 +149,7 @@ def main() -> None:
         count, best = programs[name][0], min(found)
         rate = count * TRIALS * MAZES.horizon / best / 1e3
         print(
-            f"{name:16} {best:.3f} s best, {statistics.median(found):.3f} s median: "
+            f"{name:22} {best:.3f} s best, {statistics.median(found):.3f} s median: "
             f"{rate:.1f} thousand steps/s"
         )
 
