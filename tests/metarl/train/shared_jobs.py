@@ -107,7 +107,8 @@ def run(folder: Path, data: str, names: list[str]) -> None:
 
 
 def trained(line: str) -> None:
-    script, *words = f"{line} --dtype float64 --native off".split()
+    script, *words = line.split()
+    words = ["--dtype", "float64", "--native", "off", *words]
     recipe = import_module(f"experiments.{script}").RECIPE
     train(recipe, parse_training(recipe, "train", words), words)
 
@@ -228,7 +229,7 @@ def refused(folder: Path) -> None:
     for line, words in {
         f"{REGRESSION} --meta-batch 1": "1 tasks of a meta-batch cannot be shared",
         f"{MAZE} --preset paper": "published fault of the baseline",
-        f"{ADAPT} --env point --method ppo": "learns by SB3",
+        f"{ADAPT} --env point --method ppo --dtype float32": "learns by SB3",
         f"{REGRESSION} --method reptile --order serial": "one task after the other",
         f"{MAZE} --device cuda:0": "is one GPU",
     }.items():
