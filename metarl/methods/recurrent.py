@@ -185,52 +185,25 @@ class RecurrentLearning(OnTrials):
         chosen = self.curriculum.samples
         names = (*self.streams, *[SHUFFLES] * (size is not None), *[LEVELS] * chosen)
         streams = [spawn_generators(run.seed, names, place) for run in runs]
-        policy = self.policy()
         if cuda_graph:
             check_captured(self.problem, self.agent.loss)
             if chosen:
                 raise UserError("--cuda-graph repeats the same tasks: drop it, or --curriculum")
-        initial = stack([policy.init(s["init"]) for s in streams])
-        captured = (
-            [_captured(streams, (self.actions, self.environments), place)] if cuda_graph else []
-        )
-        params = {name: p.to(place, loop.dtype) for name, p in initial.items()}
-        timescales = self.method.timescales
-        minibatches = (
-            None
-            if size is None
-            else TrialMinibatches(
-                policy,
-                batch_size,
-                size,
-                [s[SHUFFLES] for s in streams],
-                share=current().share(size, "trials of a minibatch"),
-                in_windows=self.method.truncate is not None,
-            )
-        )
-        slow = policy.slow if isinstance(self.method, WarpRNNSettings) else ()  # rl2: one timescale
-        learner = TwoTimescale(params, slow, timescales, *captured, minibatches=minibatches)
-        trainer = Trainer(learner, timescales, max_skipped=self.max_skipped)
+        policy = self.policy()
+        learner = self._learner(policy, streams, batch_size, place, loop.dtype, cuda_graph)
+        trainer = Trainer(learner, self.method.timescales, max_skipped=self.max_skipped)
         stages = self._staged(policy, streams, batch_size, place)
-        curricula = (
-            SideBySide(
-                [self.curriculum.sampler(levels_of(self.problem), s[LEVELS]) for s in streams]
-            )
-            if chosen
-            else None
-        )
-
-        def learned(done: float) -> dict[str, Tensor]:
-            """Learn from the next trials, as the curriculum says; the metrics."""
-            if curricula is None:
-                return trainer.step(stages.at(done))
-            levels, learn = curricula.sample(batch_size)
-            trials = stages.at(done, levels)
-            metrics = trainer.step(trials) if learn else dict(learner.play(trials))
-            return metrics | curricula.update(learner.batch.whole)
+        curricula: SideBySide | None = None
+        if chosen:
+            levels = levels_of(self.problem)
+            curricula = SideBySide([self.curriculum.sampler(levels, s[LEVELS]) for s in streams])
 
         def iterate() -> Mapping[str, Tensor]:
-            metrics = learned(training.iteration / loop.iterations)
+            done = training.iteration / loop.iterations
+            if curricula is None:
+                metrics = trainer.step(stages.at(done))
+            else:
+                metrics = _on_levels(curricula, trainer, stages, batch_size, done)
             if self.trial_episodes > 1 and self.trial_steps is None:
                 flag = math.prod(self.problem.observation.shape or ())
                 played: Trajectory = learner.batch.whole.trajectory
@@ -250,6 +223,36 @@ class RecurrentLearning(OnTrials):
             headline=("return_before", "return"),
         )
         return training
+
+    def _learner(
+        self,
+        policy: Policy,
+        streams: Sequence[Mapping[str, torch.Generator]],
+        batch_size: int,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        cuda_graph: bool,
+    ) -> TwoTimescale:
+        """The agents before their first iteration, stacked."""
+        initial = stack([policy.init(s["init"]) for s in streams])
+        captured = (
+            [_captured(streams, (self.actions, self.environments), device)] if cuda_graph else []
+        )
+        params = {name: p.to(device, dtype) for name, p in initial.items()}
+        size, minibatches = self.method.minibatch_trials, None
+        if size is not None:
+            minibatches = TrialMinibatches(
+                policy,
+                batch_size,
+                size,
+                [s[SHUFFLES] for s in streams],
+                share=current().share(size, "trials of a minibatch"),
+                in_windows=self.method.truncate is not None,
+            )
+        slow = policy.slow if isinstance(self.method, WarpRNNSettings) else ()  # rl2: one timescale
+        return TwoTimescale(
+            params, slow, self.method.timescales, *captured, minibatches=minibatches
+        )
 
     def _staged(
         self,
@@ -353,6 +356,25 @@ class RecurrentAdapter(TrialAdapter):
         return PolicyAgent(
             self.policy, stack([self.params]), generator, greedy=greedy, remembers="trial"
         )
+
+
+def _on_levels(
+    curricula: SideBySide, trainer: Trainer, stages: StagedTrials, batch_size: int, done: float
+) -> dict[str, Tensor]:
+    """Play the levels that curricula offer, and learn from them if they say so; the metrics.
+
+    Args:
+        curricula: One per agent.
+        trainer: Of the agents.
+        stages: Their trials.
+        batch_size: Trials per agent.
+        done: Share of the training that is over.
+    """
+    assert isinstance(trainer.learner, TwoTimescale)
+    levels, learn = curricula.sample(batch_size)
+    trials = stages.at(done, levels)
+    metrics = trainer.step(trials) if learn else dict(trainer.learner.play(trials))
+    return metrics | curricula.update(trainer.learner.batch.whole)
 
 
 def _captured(
