@@ -16,7 +16,7 @@ from metarl.evaluate.adapter import Loaded
 from metarl.meta.method import GradientMethod
 from metarl.meta.policy.trpo import TRPOSettings
 from metarl.methods.agents import AdaptingPolicy, Agent, LSTMOfSB3, MixturePolicy, TrialsAgent
-from metarl.methods.ppo import PPOSettings, RecurrentPPOSettings
+from metarl.methods.ppo import ClippedSteps, PPOSettings, RecurrentPPOSettings
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.rl.problem import Problem
 from metarl.rl.views import view_layout
@@ -182,6 +182,8 @@ def unread(method: Method, problem: Any = None) -> tuple[str, ...]:
         found.append("agent.loss.start_entropy_coef")
     if isinstance(method, WarpRNNSettings):  # an associative memory has no slow weights
         found.append("agent.compress_read")
+    if isinstance(method, ClippedSteps):  # SB3 computes in single precision
+        found.append("dtype")
     if isinstance(method, GradientMethod | PPOSettings) and discrete:  # no Gaussian policy
         found.append("agent.initial_std")
     if isinstance(method, RL2Settings) and hasattr(problem, "observation"):

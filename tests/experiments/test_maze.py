@@ -436,8 +436,8 @@ def test_paper_preset_trains(tmp_path):
         (["train", "--size", "12"], "--size must be odd"),
         (["train", "--size", "3"], "--size must be at least 5, got 3"),
         (
-            ["train", "--method", "transformer"],
-            "--method 'transformer' is not one of warp-rnn, rl2, rnn",
+            ["train", "--method", "mamba"],
+            "--method 'mamba' is not one of warp-rnn, rl2, rnn",
         ),
         (
             ["train", "--preset", "best"],
