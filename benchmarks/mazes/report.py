@@ -146,9 +146,14 @@ def groups_of(rows: Sequence[Row], *names: str) -> dict[tuple[str, ...], list[Ro
 
 
 def learning(rows: Sequence[Row]) -> Any:
-    """Training return, one line per run; it jumps where a schedule of sizes does."""
+    """Training return, one line per run; it jumps where a schedule of sizes does.
+
+    Runs on few layouts have a picture of their own.
+    """
     lines = []
     for (name,), group in groups_of(rows, "run").items():
+        if name.startswith(LIMITED):
+            continue
         seeds = groups_of(group, "seed").values()
         values = np.array([[float(row["return"]) for row in seed] for seed in seeds])
         steps = np.array([int(row["env_steps"]) for row in next(iter(seeds))])
