@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,13 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def replace_rows(path: Path, fresh: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write lines into a file, in place of those that say the same in some columns."""
+    new = {_words(row, columns) for row in fresh}
+    kept = [row for row in read_csv(path) if _words(row, columns) not in new]
+    write_csv(path, [*kept, *fresh])
+
+
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one line a row, at least one; its columns are those of the first."""
     rows = list(rows)
@@ -23,3 +30,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _words(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in columns)

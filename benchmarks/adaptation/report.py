@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.adaptation import bandits
-from benchmarks.csv_file import read_csv, write_csv
+from benchmarks.csv_file import read_csv, replace_rows
 from metarl.runs.directory import find_runs
 
 HERE = Path(__file__).parent
@@ -35,9 +35,7 @@ def main() -> None:
         return
     path = HERE / "results.csv"
     if arguments.runs:
-        named = {run.name for run in arguments.runs}
-        kept = [line for line in read_csv(path) if line["run"] not in named]
-        write_csv(path, [*kept, *(line for run in arguments.runs for line in rows(run))])
+        replace_rows(path, [line for run in arguments.runs for line in rows(run)], ["run"])
         for run in arguments.runs:
             seeds = find_runs(run)
             shown = seeds[0].path if len(seeds) == 2 else run  # an interval of two says nothing

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.csv_file import read_csv, write_csv
+from benchmarks.csv_file import read_csv, replace_rows
 from experiments.maze import RECIPE
 from experiments.maze_evaluation import measured_on
 from metarl.evaluate.references import REFERENCES, explained
@@ -54,19 +54,20 @@ def main() -> None:
     groups = {path.name: find_runs(path) for path in arguments.runs}
     tested = {**groups, **{path.name: find_runs(path) for path in arguments.beside}}
     if tested:
-        merge("results.csv", [result(n, r) for n, runs in tested.items() for r in runs])
+        replace_rows(
+            HERE / "results.csv",
+            [result(n, r) for n, runs in tested.items() for r in runs],
+            ["run"],
+        )
     if groups:
-        merge("curves.csv", [row for n, runs in groups.items() for row in marks(n, runs)])
+        replace_rows(
+            HERE / "curves.csv",
+            [row for n, runs in groups.items() for row in marks(n, runs)],
+            ["run"],
+        )
         save_figure(within_trial(groups), HERE / "within_trial.png")
     save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")
     print(table(read_csv(HERE / "results.csv")))
-
-
-def merge(name: str, fresh: Sequence[Row]) -> None:
-    """Write lines into a file, in place of those of the same runs."""
-    named = {row["run"] for row in fresh}
-    kept = [row for row in read_csv(HERE / name) if row["run"] not in named]
-    write_csv(HERE / name, [*kept, *fresh])
 
 
 def result(group: str, run: RunDirectory) -> dict[str, Any]:

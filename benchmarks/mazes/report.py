@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.csv_file import read_csv, write_csv
+from benchmarks.csv_file import read_csv, replace_rows
 from metarl.plots.lines import COLOURS, Curves, canvas, learning_curves, legend, save_figure
 from metarl.runs.directory import RunDirectory, find_runs
 from metarl.runs.files import read_json
@@ -58,11 +58,9 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path)
     folders: list[Path] = parser.parse_args().runs
     for name, rows in (("results", results), ("finds", finds), ("curves", curves)):
-        path = HERE / f"{name}.csv"
         fresh = [row for folder in folders for run in find_runs(folder) for row in rows(run)]
         if fresh:
-            named = {folder.name for folder in folders}
-            write_csv(path, [r for r in read_csv(path) if r["run"] not in named] + fresh)
+            replace_rows(HERE / f"{name}.csv", fresh, ["run"])
     found = read_csv(HERE / "results.csv")
     print(table(found))
     save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")

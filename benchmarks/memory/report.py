@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.csv_file import read_csv, write_csv
+from benchmarks.csv_file import read_csv, replace_rows
 from benchmarks.memory.train import ARMS
 from metarl.compare.work import cpu_seconds
 from metarl.plots.lines import COLOURS, canvas, legend, save_figure
@@ -42,16 +42,10 @@ def main() -> None:
     path = HERE / "results.csv"
     fresh = [] if folder is None else list(results(folder))
     if fresh:
-        new = {key(row) for row in fresh}
-        write_csv(path, [row for row in read_csv(path) if key(row) not in new] + fresh)
+        replace_rows(path, fresh, KEYS)
     rows = read_csv(path)
     print(table(rows))
     save_figure(picture(rows), HERE / "results.png")
-
-
-def key(row: Row) -> tuple[str, ...]:
-    """What tells an agent from others."""
-    return tuple(str(row[name]) for name in KEYS)
 
 
 def results(folder: Path) -> Iterator[dict[str, Any]]:

@@ -7,18 +7,29 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from gymnasium.spaces import Space
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from .checks import whole_number
 from .tensor import TensorEnv
 
-__all__ = ["FRACTIONS", "SALT", "Anchors", "BuiltIn", "Family", "Known", "Parted"]
+__all__ = [
+    "FRACTIONS",
+    "SALT",
+    "Anchors",
+    "BuiltIn",
+    "Family",
+    "Known",
+    "OwnTimeEpisodes",
+    "Parted",
+]
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 """Shares of the tasks, dealt out by their hash."""
@@ -127,6 +138,24 @@ class Parted(ABC):
             validate_actions=False,
         )
         return env
+
+
+class OwnTimeEpisodes:
+    """A problem whose episodes can end in their own time. A mixin for frozen dataclasses."""
+
+    own_time: ClassVar[bool] = False
+    """Whether an episode is followed by the next as soon as it ends (`in_own_time`)."""
+
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        """What environments do at the end of an episode."""
+        return AutoresetMode.NEXT_STEP if self.own_time else AutoresetMode.DISABLED
+
+    def in_own_time(self) -> Self:
+        """The same with episodes that end in their own time: none waits for those beside it."""
+        found = copy(self)
+        object.__setattr__(found, "own_time", True)
+        return found
 
 
 @dataclass(frozen=True)

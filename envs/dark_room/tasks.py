@@ -22,13 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.cells import moved_cells
 from ..base.checks import as_cell, whole_number
 from ..base.tasks import Arrays, PlainTask, TaskSet
 
@@ -46,6 +47,9 @@ __all__ = [
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1), (0, 0))
 """(rows, columns) of up, down, left, right, stay."""
+
+next_cells = partial(moved_cells, moves=MOVES)
+"""Where each action leads from each cell of a room of some size: int64 [size^2, 5]."""
 
 Cell = tuple[int, int]
 
@@ -161,17 +165,6 @@ def first_cell(size: int, start: DarkRoomStart) -> int:
 def starts_of(size: int, start: DarkRoomStart) -> NDArray[np.int64]:
     """Int64 [S], the cells where episodes start, all equally likely."""
     return np.arange(size**2) if start == "random" else np.array([first_cell(size, start)])
-
-
-@lru_cache(maxsize=16)
-def next_cells(size: int) -> NDArray[np.int64]:
-    """Int64 [size^2, 5]: where each action leads from each cell; the border blocks."""
-    cells = np.arange(size**2)
-    moved = np.stack((cells // size, cells % size), -1)[:, None] + np.array(MOVES)
-    rows, columns = np.clip(moved, 0, size - 1).transpose(2, 0, 1)
-    table: NDArray[np.int64] = rows * size + columns
-    table.setflags(write=False)
-    return table
 
 
 def _random_returns(task: DarkRoomTask, horizon: int) -> NDArray[np.float64]:

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.cells import moved_cells
 from ..base.checks import as_cell, whole_number
 from ..base.tasks import Arrays, PlainTask, TaskSet
 
@@ -40,6 +41,9 @@ __all__ = [
 
 MOVES = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
 """(dx, dy) of stay, up, right, down, left, in the published order."""
+
+next_cells = partial(moved_cells, moves=MOVES)
+"""Where each action leads from each cell of a room of some size: int64 [size^2, 5]."""
 
 ON_GOAL, ELSEWHERE = 1.0, -0.1
 
@@ -176,17 +180,6 @@ def explorer_bound(
 
 EXPLORER_TOUR = ("UURULURRDRDLDRD", "RRRRUUUUL", "", "")
 """A tour that sees all 21 goals in two episodes."""
-
-
-@lru_cache(maxsize=16)
-def next_cells(size: int) -> NDArray[np.int64]:
-    """Int64 [size^2, 5]: where each action leads from each cell; the border blocks."""
-    cells = np.arange(size**2)
-    moved = np.stack((cells // size, cells % size), -1)[:, None] + np.array(MOVES)
-    x, y = np.clip(moved, 0, size - 1).transpose(2, 0, 1)
-    table: NDArray[np.int64] = x * size + y
-    table.setflags(write=False)
-    return table
 
 
 def _random_return(task: GridNaviTask, horizon: int) -> float:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
-from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.checks import whole_number
-from ..base.problem import FRACTIONS, SALT, Anchors, Known, Parted
+from ..base.problem import FRACTIONS, SALT, Anchors, Known, OwnTimeEpisodes, Parted
 from .drawing import MinigridPictures
 from .dynamics import NUM_ACTIONS
 from .explorer import explorer_returns
@@ -31,7 +29,7 @@ LADDER = ("random", "explorer", "ceiling", "oracle")
 
 
 @dataclass(frozen=True)
-class Minigrid(MinigridPictures, Parted):
+class Minigrid(MinigridPictures, OwnTimeEpisodes, Parted):
     """Tasks of an id of Minigrid: grids, not seeds, each once.
 
     The agent sees its shadowed view one-hot, where it looks, and what the mission names, where it
@@ -50,8 +48,6 @@ class Minigrid(MinigridPictures, Parted):
     name: ClassVar[str] = "minigrid"
     has_goal: ClassVar[bool | Literal["pays"]] = "pays"
     actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
-    own_time: ClassVar[bool] = False
-    """Whether an episode is followed by the next as soon as it ends (`in_own_time`)."""
 
     env_id: str = "MiniGrid-MultiRoom-N2-S4-v0"
     grids: int = 1_000
@@ -96,14 +92,8 @@ class Minigrid(MinigridPictures, Parted):
             observe="onehot",
             direction=True,
             mission=self._mission,
-            autoreset_mode=AutoresetMode.NEXT_STEP if self.own_time else AutoresetMode.DISABLED,
+            autoreset_mode=self.autoreset_mode,
         )
-
-    def in_own_time(self) -> Self:
-        """The same with episodes that end in their own time: none waits for those beside it."""
-        found = copy(self)
-        object.__setattr__(found, "own_time", True)
-        return found
 
     def anchors(self, tasks: Sequence[Any]) -> Anchors | None:
         """Returns of random actions and of the fewest to success; None if those are not known."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
-from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.checks import whole_number
-from ..base.problem import SALT, Anchors, Known, Parted
+from ..base.problem import SALT, Anchors, Known, OwnTimeEpisodes, Parted
 from ..base.tasks import Splits, TaskSet
 from ..maze.family import MazeFamily
 from ..maze.followers import turning_actions, turning_return
@@ -50,7 +48,7 @@ class _Returns(NamedTuple):
 
 
 @dataclass(frozen=True)
-class UEDMazes(MinigridPictures, Parted):
+class UEDMazes(MinigridPictures, OwnTimeEpisodes, Parted):
     """Levels with random walls; the goal is seen when it is in view, and reaching it ends all.
 
     The agent sees 5 x 5 cells ahead of it, through walls, one-hot, and where it looks. Levels are
@@ -73,8 +71,6 @@ class UEDMazes(MinigridPictures, Parted):
     observation: ClassVar[Space[Any]] = observation_space(
         "onehot", VIEW_SIZE, extras_of(True, False)
     )
-    own_time: ClassVar[bool] = False
-    """Whether an episode is followed by the next as soon as it ends (`in_own_time`)."""
     is_file: ClassVar[bool] = False
 
     mazes: str = "walls-60"
@@ -129,8 +125,7 @@ class UEDMazes(MinigridPictures, Parted):
     @property
     def vector_env(self) -> Any:
         """Maker of levels, as a tensor program."""
-        mode = AutoresetMode.NEXT_STEP if self.own_time else AutoresetMode.DISABLED
-        return partial(LevelVectorEnv, autoreset_mode=mode)
+        return partial(LevelVectorEnv, autoreset_mode=self.autoreset_mode)
 
     def make_env(self, num_envs: int, generators: Any, device: Any) -> Any:
         """Make environments; see `Parted.make_env`."""
@@ -145,12 +140,6 @@ class UEDMazes(MinigridPictures, Parted):
             generator=generators,
             validate_actions=False,
         )
-
-    def in_own_time(self) -> Self:
-        """The same with episodes that end in their own time: none waits for those beside it."""
-        found = copy(self)
-        object.__setattr__(found, "own_time", True)
-        return found
 
     # What agents are judged by ---------------------------------------------------------------
 
@@ -213,7 +202,6 @@ def _returns(tasks: tuple[MinigridTask, ...], horizon: int) -> _Returns:
     row = {task: n for n, task in enumerate(unlike)}
     rows = [row[task] for task in tasks]
     actions = turning_actions(maze_of(task) for task in unlike)
-    # Levels of another limit pay by their own: they are made for this horizon.
     paid = (turning_return(steps, horizon) for steps in actions)
     shortest, explorer, right, left = (values[rows] for values in paid)
     return _Returns(

@@ -21,15 +21,6 @@ class SeenRun(RunDirectory):
     (`core.Processes.first`).
     """
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
-        """Look at a run.
-
-        Args:
-            path: Its name.
-            config: What its `config.json` holds.
-        """
-        super().__init__(path, config)
-
     def lock(self) -> None:
         """Claim nothing: the owner does."""
 

@@ -15,7 +15,7 @@ import torch
 from metarl.core import Execution, Params
 from metarl.nn import Network
 from metarl.supervised.examples import Examples
-from metarl.supervised.tasks import Criterion, SupervisedTasks
+from metarl.supervised.tasks import Criterion, SupervisedTasks, cross_entropy
 
 VALIDATION_SEED = 20_000
 """Seed of tasks of validation, which are the same for every run."""
@@ -143,6 +143,11 @@ ValidateBy: TypeAlias = Literal["transductive", "non-transductive"]
 
 class ClassificationProblem(SupervisedProblem):
     """Tasks of classes, with tasks to choose the best checkpoint by."""
+
+    @property
+    def criterion(self) -> Criterion:
+        """Cross-entropy."""
+        return cross_entropy
 
     @property
     @abstractmethod

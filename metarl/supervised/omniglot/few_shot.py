@@ -24,7 +24,7 @@ from metarl.supervised.omniglot.images import Omniglot, load_omniglot, omniglot_
 from metarl.supervised.omniglot.splits import split_characters
 from metarl.supervised.problem import VALIDATION_SEED, ClassificationProblem, Lessons, ValidateBy
 from metarl.supervised.task_dataset import TaskDataset
-from metarl.supervised.tasks import Criterion, Source, SupervisedTasks, cross_entropy
+from metarl.supervised.tasks import Source, SupervisedTasks, cross_entropy
 
 Side: TypeAlias = Literal["train", "validation", "test"]
 
@@ -93,11 +93,6 @@ class FewShotOmniglot(ClassificationProblem):
     def usual(cls, *, warped: bool) -> Self:
         """Return the usual settings; see `SupervisedProblem.usual`."""
         return cls(network=WarpReducedSettings() if warped else ReducedConvNetSettings())
-
-    @property
-    def criterion(self) -> Criterion:
-        """Cross-entropy."""
-        return cross_entropy
 
     def network_for(self, *, warped: bool) -> Network:
         """Make the network; see `SupervisedProblem.network_for`."""

@@ -25,7 +25,7 @@ from metarl.supervised.omniglot.download import default_folder
 from metarl.supervised.omniglot.images import Omniglot, load_omniglot
 from metarl.supervised.omniglot.splits import AlphabetSplit, split_alphabets
 from metarl.supervised.problem import VALIDATION_SEED, ClassificationProblem, Lessons, ValidateBy
-from metarl.supervised.tasks import Criterion, SupervisedTasks, cross_entropy
+from metarl.supervised.tasks import SupervisedTasks
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,6 @@ class MultiShotOmniglot(ClassificationProblem):
     def validate_by(self) -> ValidateBy:
         """The accuracy that training images of an alphabet normalise."""
         return "non-transductive"
-
-    @property
-    def criterion(self) -> Criterion:
-        """Cross-entropy."""
-        return cross_entropy
 
     def network_for(self, *, warped: bool) -> Network:
         """Make the network; see `SupervisedProblem.network_for`."""
