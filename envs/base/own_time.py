@@ -28,6 +28,7 @@ class OwnTime:
     _out_of_step: bool
     _zero: torch.Tensor
     _ended: torch.Tensor
+    _false: torch.Tensor
     _told: dict[str, torch.Tensor]
     _steps: torch.Tensor
     _fixed: Tensors | None
@@ -59,11 +60,14 @@ class OwnTime:
         """Whether each episode starts and ends in its own time."""
         return self._out_of_step
 
-    def begin_again(self, where: torch.Tensor) -> torch.Tensor:
+    def begin_again(self, where: torch.Tensor | None = None) -> torch.Tensor:
         """Starts another episode on the task at hand where `where`, bool [B], is True.
 
         Only where each episode ends in its own time (`out_of_step`). There the next step is this
         episode's first, in mode NEXT_STEP too. Never waits for the device.
+
+        Args:
+            where: None: wherever one has just ended; the next step then draws no tasks.
 
         Returns:
             The observations now, of all environments.
@@ -73,9 +77,10 @@ class OwnTime:
         """
         if not self.out_of_step:
             raise ValueError("these episodes go in lock step: reset them with same_task")
-        self._begin(where)
-        self._steps = self._steps.masked_fill(where, 0)
-        self._ended = self._ended & ~where
+        begun = self._ended if where is None else where
+        self._begin(begun)
+        self._steps = self._steps.masked_fill(begun, 0)
+        self._ended = self._false if where is None else self._ended & ~where
         return self._observe()
 
     def _step_each(self, actions: Any) -> StepResult:
@@ -93,7 +98,8 @@ class OwnTime:
         done = reached | truncated
         if next_step:
             self._ended = done
-            self._restart(waiting)
+            if waiting is not self._false:  # else the host knows that none is
+                self._restart(waiting)
             rewards = torch.where(waiting, self._zero, rewards)
             return self._observe(), rewards, reached, truncated, self._info() | self._told
         final = self._observe()

@@ -42,7 +42,8 @@ class MinigridEnv(TaskEnv[MinigridTask, np.int64]):
     state of each cell of a view. Entry [i, j] is i cells across from the left and j cells from the
     far edge; the agent is at [3, 6]. ``observe="codes"``: ``Box(0, 255, (49,), uint8)``, one byte
     for each cell, see `envs.minigrid.codes`. ``observe="onehot"``: ``Box(0, 1, (7, 7, 20),
-    float32)``. With ``direction=True`` or ``mission=True`` the observation is flat: after the cells
+    float32)``. ``observe="maze"``: ``Box(0, 1, (7, 7, 2), float32)``, walls and goals, all that
+    mazes have. With ``direction=True`` or ``mission=True`` the observation is flat: after the cells
     come four numbers that say where the agent looks, and 34 that say kind and colour of the one
     or two objects which the mission names. Always there are ``info["direction"]`` and
     ``info["mission"]``.
@@ -71,7 +72,7 @@ class MinigridEnv(TaskEnv[MinigridTask, np.int64]):
       `envs.minigrid_tasks` makes; or an id, for what its first 1,000 seeds give. By default all 42
       of MiniGrid-SimpleCrossingS9N1-v0
     * `horizon`: steps in an episode, at most; by default the most that one of the tasks has
-    * `observe`: ``"image"``, ``"codes"`` or ``"onehot"``
+    * `observe`: ``"image"``, ``"codes"``, ``"onehot"`` or ``"maze"``
     * `direction`: see the agent's direction too
     * `mission`: see which objects the mission names
     * `render_mode`: ``"ansi"`` (text), ``"rgb_array"`` (Minigrid's picture), ``"human"`` (a window)

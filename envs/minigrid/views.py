@@ -1,4 +1,4 @@
-"""What an agent sees: a square of cells before it, shadows, and three forms of the same.
+"""What an agent sees: a square of cells before it, shadows, and four forms of the same.
 
 The view is `view_size` cells square. The agent is in the middle of its near edge and looks away
 from it; entry [i, j] is i cells across from the left and j cells from the far edge, as in
@@ -19,7 +19,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from ..base.shadows import light_of_rows
-from .codes import NUM_CODES, NUM_COLOURS, NUM_KINDS, NUM_STATES, SHOWN, TRIPLES
+from .codes import KINDS, NUM_CODES, NUM_COLOURS, NUM_KINDS, NUM_STATES, SHOWN, TRIPLES
 
 __all__ = [
     "LOOKS",
@@ -34,12 +34,14 @@ __all__ = [
     "observation_space",
 ]
 
-Observe = Literal["image", "codes", "onehot"]
+Observe = Literal["image", "codes", "onehot", "maze"]
 """Forms of an observation:
 
     image     uint8 [7, 7, 3]     Minigrid's: kind, colour and state of each cell
     codes     uint8 [49]          the codes of `envs.minigrid.codes`, cell 7 * i + j
     onehot    float32 [7, 7, 20]  11 kinds, 6 colours and 3 states, as Minigrid's wrapper has them
+    maze      float32 [7, 7, 2]   1 where a wall is, and 1 where a goal is: all that mazes have.
+                                  Anything else looks like nothing
 """
 
 LANES = 8
@@ -67,7 +69,15 @@ NAMED = 2 * (NUM_KINDS + NUM_COLOURS)
 LOOKS = ONE_HOT[:, : NUM_KINDS + NUM_COLOURS]
 """float32 [256, 17] by code: kind and colour alone."""
 
-FORMS: dict[str, NDArray[Any]] = {"image": TRIPLES, "codes": SHOWN, "onehot": ONE_HOT}
+IN_MAZES = ONE_HOT[:, [KINDS.index("wall"), KINDS.index("goal")]]
+"""float32 [256, 2] by code."""
+
+FORMS: dict[str, NDArray[Any]] = {
+    "image": TRIPLES,
+    "codes": SHOWN,
+    "onehot": ONE_HOT,
+    "maze": IN_MAZES,
+}
 
 
 def check_observe(observe: Any) -> Observe:
@@ -89,7 +99,7 @@ def extras_of(direction: bool, mission: bool) -> int:
 
 def observation_space(observe: Observe, view_size: int, extras: int) -> Box:
     """The space of observations; flat if numbers come after the cells."""
-    high = {"image": 255, "codes": NUM_CODES - 1, "onehot": 1}[observe]
+    high = {"image": 255, "codes": NUM_CODES - 1, "onehot": 1, "maze": 1}[observe]
     table = FORMS[observe]
     shape: tuple[int, ...] = (view_size, view_size, *table.shape[1:])
     if extras or observe == "codes":
@@ -138,6 +148,9 @@ class Forms:
         self.space = observation_space(observe, view_size, extras_of(direction, mission))
         self._direction, self._mission = direction, mission
         self._table = torch.tensor(FORMS[observe], device=device)  # [256] or [256, C]
+        self._words = self._table
+        if observe == "maze":  # two numbers as one of their size: an index is then a plain look-up
+            self._words = self._table.contiguous().view(torch.int64).view(-1)  # [256]
         self._directions = torch.eye(4, dtype=self._table.dtype, device=device)
         self._shape = self.space.shape
 
@@ -151,7 +164,8 @@ class Forms:
             directions: int64 [B].
             named: float32 [B, NAMED].
         """
-        seen = self._table.index_select(0, codes.reshape(-1)).view(len(codes), -1)
+        words = self._words.index_select(0, codes.reshape(-1))
+        seen = words.view(self._table.dtype).view(len(codes), -1)
         parts = [seen]
         if self._direction:
             parts.append(self._directions.index_select(0, directions))

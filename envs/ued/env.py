@@ -27,7 +27,7 @@ class _Fresh:
 
 
 class LevelVectorEnv(MinigridVectorEnv):
-    """B levels; dynamics as in `MinigridVectorEnv`, observations one-hot with the direction.
+    """B levels; dynamics as in `MinigridVectorEnv`; what is seen is walls, goal and direction.
 
     The reset option ``tasks`` is a sequence of tasks, or their numbers; or levels as numbers,
     int64 [B, D] of `envs.ued.levels.Levels`; None draws fresh levels of the source.
@@ -55,7 +55,7 @@ class LevelVectorEnv(MinigridVectorEnv):
             num_envs,
             tasks=tasks.sample(1, torch.Generator().manual_seed(0)),  # for rules and sizes
             horizon=horizon,
-            observe="onehot",
+            observe="maze",
             direction=True,
             device=device,
             generator=generator,

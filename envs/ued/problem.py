@@ -51,9 +51,9 @@ class _Returns(NamedTuple):
 class UEDMazes(MinigridPictures, OwnTimeEpisodes, Parted):
     """Levels with random walls; the goal is seen when it is in view, and reaching it ends all.
 
-    The agent sees 5 x 5 cells ahead of it, through walls, one-hot, and where it looks. Levels are
-    dealt out by the hash of their walls, as `RandomMazes` are. Those to choose by and to report on
-    can all be solved; those of training need not, as published.
+    The agent sees 5 x 5 cells ahead of it, through walls: where there is a wall, and where the goal
+    is; and where it looks. Levels are dealt out by the hash of their walls, as `RandomMazes` are.
+    Those to choose by and to report on can all be solved; those of training need not, as published.
 
     Attributes:
         mazes: Generator of the walls: walls-25 (JaxUED), walls-60 (minimax, SFL), walls-0-59 (DCD),
@@ -68,9 +68,7 @@ class UEDMazes(MinigridPictures, OwnTimeEpisodes, Parted):
     name: ClassVar[str] = "ued"
     has_goal: ClassVar[bool | Literal["pays"]] = "pays"
     actions: ClassVar[Space[Any]] = Discrete(NUM_ACTIONS)
-    observation: ClassVar[Space[Any]] = observation_space(
-        "onehot", VIEW_SIZE, extras_of(True, False)
-    )
+    observation: ClassVar[Space[Any]] = observation_space("maze", VIEW_SIZE, extras_of(True, False))
     is_file: ClassVar[bool] = False
 
     mazes: str = "walls-60"

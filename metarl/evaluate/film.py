@@ -160,11 +160,11 @@ class Watched:
         """Behaviour of the environments at an episode's end; None: unknown."""
         return getattr(self.env, "autoreset_mode", None)
 
-    def begin_again(self, where: Tensor) -> Tensor:
-        """Start another episode where bool ``[B]`` says so; it is noted where all do."""
+    def begin_again(self) -> Tensor:
+        """Start another episode wherever one has just ended; it is noted where all have."""
         env: Any = self.env
-        found: Tensor = env.begin_again(where)
-        if bool(where.all()):
+        found: Tensor = env.begin_again()
+        if bool(self._ended.all()):
             self._note()
         return found
 
@@ -187,6 +187,7 @@ class Watched:
         self.episodes[-1].append(self.problem.watch(self.env))
         self.actions[-1].append(actions)
         self.rewards[-1].append(found[1])
+        self._ended = found[2] | found[3]
         return found
 
     def scenes(self, task: Any, titles: Sequence[str]) -> list[Scene]:

@@ -144,7 +144,7 @@ class TrialEnv:
         flags, done = self._flags[1], self._false
         if self.own_time:
             ended = terminated | truncated
-            observation = self.env.begin_again(ended)  # type: ignore[attr-defined]
+            observation = self.env.begin_again()  # type: ignore[attr-defined]
             self.episodes = self.episodes + ended
             flags = tuple(ended.unsqueeze(1).to(flag.dtype) for flag in flags)  # [B, 1]
             if self._num_episodes is not None:

@@ -118,7 +118,7 @@ def test_a_seed_that_gives_something_else_is_refused() -> None:
 # Settings -------------------------------------------------------------------------------------
 
 BOTH: list[tuple[dict[str, Any], str]] = [
-    ({"observe": "pixels"}, r"observe must be one of \['image', 'codes', 'onehot'\], got 'pixels'"),
+    ({"observe": "pixels"}, r"one of \['image', 'codes', 'onehot', 'maze'\], got 'pixels'"),
     ({"tasks": "MiniGrid-Emty-8x8-v0"}, "did you mean .*MiniGrid-Empty-8x8-v0"),
     ({"tasks": []}, "at least one"),
     ({"horizon": 0}, "horizon must be at least 1, got 0"),

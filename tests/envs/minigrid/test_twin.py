@@ -259,7 +259,7 @@ def test_forms_of_observations(env_id: str) -> None:
     real = OneHotPartialObsWrapper(make_minigrid(env_id))
     forms = {
         form: (MinigridVectorEnv(1, tasks=tasks, observe=form), MinigridEnv(observe=form))
-        for form in ("image", "codes", "onehot")
+        for form in ("image", "codes", "onehot", "maze")
     }
     for task in tasks:
         one_hot, _ = real.reset(seed=task.seed)
@@ -272,6 +272,7 @@ def test_forms_of_observations(env_id: str) -> None:
             assert seen[0].numpy() in twin.single_observation_space
         for action in actions(rng, 20):
             np.testing.assert_array_equal(starts["onehot"], one_hot["image"])
+            np.testing.assert_array_equal(starts["maze"], one_hot["image"][..., [2, 8]])
             assert starts["codes"].shape == (49,)
             assert not (SHOWN[starts["codes"]] != starts["codes"].numpy()).any()
             one_hot, _, *ended, _ = real.step(int(action))

@@ -57,7 +57,7 @@ def test_drawn_levels_are_played_as_levels_that_are_set(problem):
     other, _ = given.reset_tensors(options={"tasks": levels})
     assert torch.equal(first, other)
     twin = MinigridVectorEnv(
-        32, tasks=problem.test.sample(1, generator()), observe="onehot", direction=True
+        32, tasks=problem.test.sample(1, generator()), observe="maze", direction=True
     )
     third, _ = twin.reset_tensors(options={"tasks": problem.levels.numbers(levels)})
     assert torch.equal(first, third)
@@ -66,6 +66,27 @@ def test_drawn_levels_are_played_as_levels_that_are_set(problem):
         steps = [env.step_tensors(actions)[:4] for env in (drawn, given, twin)]
         for one, *others in zip(*steps, strict=True):
             assert all(torch.equal(one, x) for x in others)
+
+
+def test_what_is_seen_is_all_that_minigrid_shows_of_a_level(problem):
+    """Walls and goal of the view, of what Minigrid's one-hot wrapper has in 20 numbers per cell."""
+    levels = problem.levels
+    numbers = levels.numbers(levels.draw(64, generator()))
+    seen = {}
+    for observe in ("maze", "onehot"):
+        env = MinigridVectorEnv(64, tasks=problem.test.sample(1, generator()), observe=observe)
+        env.reset_tensors(options={"tasks": numbers})
+        for action in (2, 0, 2, 1, 2):
+            cells = env.step_tensors(torch.full((64,), action))[0]
+        seen[observe] = cells
+    assert seen["maze"].shape == (64, 5, 5, 2)
+    wall, goal = seen["onehot"][..., 2], seen["onehot"][..., 8]
+    assert torch.equal(seen["maze"], torch.stack((wall, goal), -1))
+    assert goal.any()
+    nothing = 1 - wall - goal
+    shown = torch.stack((nothing, wall, goal), -1).flatten(0, 2)  # [n, 3]
+    assert len(torch.unique(seen["onehot"].flatten(0, 2), dim=0)) == 3
+    assert torch.equal(shown.sum(1), torch.ones(len(shown)))
 
 
 def test_training_levels_need_not_be_solvable_and_others_are():

@@ -76,6 +76,31 @@ def test_an_episode_that_ends_is_followed_by_the_next_at_once_on_the_same_task()
     assert (numbers >= 3).all(), "no trial is longer than episodes that are all of full length"
 
 
+def test_no_tasks_are_drawn_within_a_trial():
+    env, trial = ending(num_episodes=3)
+    trial.reset()
+    (generator,) = env._generators.generators
+    before = generator.get_state()
+    for _ in range(24):
+        trial.step(torch.randint(4, (B,)))
+    assert trial.episodes.any()
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_beginning_again_where_all_have_ended_is_beginning_again_everywhere():
+    pair = [ending()[0] for _ in range(2)]
+    for env in pair:
+        env.reset_tensors()
+    for step in range(20):
+        actions = torch.randint(4, (B,), generator=torch.Generator().manual_seed(step))
+        ended = []
+        for env in pair:
+            _, _, terminated, truncated, _ = env.step_tensors(actions)
+            ended.append(terminated | truncated)
+        assert torch.equal(*ended)
+        assert torch.equal(pair[0].begin_again(), pair[1].begin_again(ended[1]))
+
+
 def test_a_trial_of_so_many_steps_goes_on_whatever_episodes_are_over():
     _, trial = ending(num_steps=20)
     trial.reset()
