@@ -23,6 +23,9 @@ from metarl.run import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("metarl", "envs", "experiments")
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+"""Lines at most."""
+
 SMALL = ("--size", "7", "--horizon", "5", "--log-every", "10", "--device", "cpu")
 WALKS = {
     "Warp-RNN in mazes (experiments.maze train)": ("maze", SMALL),
@@ -41,7 +44,7 @@ def files() -> list[Path]:
 def functions(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
     """Yield the name, the lines and the statements of every function; a docstring is none."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             documented = ast.get_docstring(node) is not None
             yield (
                 node.name,
@@ -66,6 +69,21 @@ def one_caller() -> tuple[list[str], int]:
     times = Counter(name for name, _, _ in every)
     short = [name for name, _, statements in every if statements == 1 and times[name] == 1]
     return [n for n in short if named[n] == 1 and not n.startswith("__")], len(every)
+
+
+def too_long() -> list[str]:
+    """Return the files and the functions that are longer than they should be."""
+    found = []
+    for path in files():
+        name, text = path.relative_to(ROOT), path.read_text(encoding="utf-8")
+        if (lines := len(text.splitlines())) > LONGEST_FILE:
+            found.append(f"{name} has {lines} lines")
+        found += [
+            f"{name}: {function} has {lines} lines"
+            for function, lines, _ in functions(ast.parse(text))
+            if lines > LONGEST_FUNCTION
+        ]
+    return found
 
 
 def crossed(script: str, arguments: tuple[str, ...]) -> list[str]:
@@ -109,20 +127,11 @@ def crossed(script: str, arguments: tuple[str, ...]) -> list[str]:
 def report() -> None:
     """Print the figures."""
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files()}
-    longest = [
-        (lines, f"{path.relative_to(ROOT)}: {name}")
-        for path in lengths
-        for name, lines, _ in functions(ast.parse(path.read_text(encoding="utf-8")))
-    ]
     few, every = one_caller()
     print(f"{len(lengths)} files, {sum(lengths.values())} lines")
     print(f"{every} functions, {len(few)} of one statement and one caller ({len(few) / every:.1%})")
-    for path, lines in lengths.items():
-        if lines > 400:
-            print(f"  {path.relative_to(ROOT)} has {lines} lines")
-    for lines, where in sorted(longest):
-        if lines > 60:
-            print(f"  {where} has {lines} lines")
+    for words in too_long():
+        print(f"  {words}")
     for words, (script, arguments) in WALKS.items():
         way = crossed(script, arguments)
         print(f"{words}: {len(way)} files")

@@ -15,4 +15,4 @@ CONSOLE = Console({name: Entry(f"{__package__}.{name}", what) for name, what in 
 main = CONSOLE.main
 
 if __name__ == "__main__":
-    main()
+    main(program=f"python -m {__package__}")

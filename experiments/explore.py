@@ -14,8 +14,9 @@ from envs.maze import Layout, MazeFamily, MazeTask, maze_tasks, named_mazes
 from envs.maze.generators import GENERATORS, make_layout
 from envs.maze.ladder import layout_curves
 from envs.maze.named import NAMED_MAZES
-from envs.maze.random_mazes import FRACTIONS, SAME, sizes_of, usual_horizon
+from envs.maze.random_mazes import FRACTIONS, SAME
 from envs.maze.settings import FORMER_RULES
+from envs.maze.sizes import sizes_of, usual_horizon
 from envs.maze.views import Sight
 from envs.problems import HiddenGoals, Maze, RandomMazes
 from metarl.errors import RunDirectoryError, UserError
@@ -23,6 +24,7 @@ from metarl.experiment import RECIPE as FROM_PYTHON
 from metarl.explore.arena import Drawn, Facts, Rule, Source
 from metarl.explore.board import Board
 from metarl.explore.page import TOLD
+from metarl.invocation import typed
 from metarl.meta.method import GradientMethod
 from metarl.methods.agents import TrialsAgent
 from metarl.methods.recurrent import RecurrentLearning
@@ -118,26 +120,26 @@ class Mazes:
             if not isinstance(settings.environment, Problem):
                 raise RunDirectoryError(
                     f"plays {settings.mazes}, where an agent sees and does other things than in "
-                    "these mazes: look at it with `metarl watch`"
+                    f"these mazes: look at it with `{typed('watch', recipe, of_run=True)}`"
                 )
             return measured_on(settings)
         if recipe == FROM_PYTHON:
             raise RunDirectoryError(
                 "was trained from Python (metarl.experiment), and does not say in which mazes: "
-                "`metarl train maze` trains agents for this page"
+                f"`{typed('train', 'maze')}` trains agents for this page"
             )
         if recipe != maze_adapt.RECIPE.name:
             what = (recipe or "something unknown").removeprefix("experiments.")
             raise RunDirectoryError(f"is a run of {what}, which learned no mazes")
-        adapted = maze_adapt.RECIPE.settings_of(config)
+        adapted, film = maze_adapt.RECIPE.settings_of(config), typed("render", recipe, of_run=True)
         if adapted.env not in (Maze.name, RandomMazes.name):
-            raise RunDirectoryError(f"plays {adapted.env}, not mazes: look at it with `render`")
+            raise RunDirectoryError(f"plays {adapted.env}, not mazes: look at it with `{film}`")
         learning = adapted.learning()
         if not isinstance(learning, RecurrentLearning):
             how = "adapts by gradient steps, from many episodes, and not within a trial"
             if not isinstance(adapted.learner, GradientMethod):
                 how = "is an agent of Stable-Baselines3, which does not show what it thinks"
-            raise RunDirectoryError(f"{how} ({adapted.method}): `metarl render` films it")
+            raise RunDirectoryError(f"{how} ({adapted.method}): `{film}` films it")
         if isinstance(learning.problem, RandomMazes):
             plain = replace(learning.problem, exploration_bonus=0.0, size_schedule="")
             learning = replace(learning, problem=plain)

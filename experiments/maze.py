@@ -21,13 +21,13 @@ from envs.problems import RandomMazes
 from metarl.core.cuda_graph import require_cuda
 from metarl.devices import resolve_device
 from metarl.evaluate.references import LADDER
+from metarl.invocation import refuse_several
 from metarl.methods.spaces import describe_spaces
 from metarl.run import Command, Recipe, Training, at_least, command, main
 from metarl.run.command_line import parse
 from metarl.runs.directory import RunDirectory
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
-from metarl.train.distributed import refuse_several
 
 from .environments import UED
 from .maze_settings import METHODS, ROOM, TrainSettings, defaults

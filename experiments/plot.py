@@ -7,4 +7,4 @@ another setting they are lines of their own, and the legend names the setting.
 from metarl.run.plot import main
 
 if __name__ == "__main__":
-    main()
+    main(program=f"python -m {__package__}.plot")

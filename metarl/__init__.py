@@ -12,7 +12,6 @@ package `envs`, or `metarl.envs` where another package has that name.
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from runpy import run_path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import gymnasium
 
 from metarl.former_names import find_former_names
+from metarl.on_demand import imported_from
 
 if TYPE_CHECKING:
     from metarl.core import (
@@ -111,14 +111,7 @@ for _folder, _name in _FAMILIES.items():
         )
 
 
-def __getattr__(name: str) -> object:
-    """Import what is asked for."""
-    for home, names in _HOMES.items():
-        if name in names:
-            value: object = getattr(import_module(home), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = imported_from(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

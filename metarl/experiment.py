@@ -44,9 +44,10 @@ from metarl.run import trials
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, evaluate, render
 from metarl.run.supervised import evaluation
 from metarl.runs import resume
-from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.files import held, to_json
 from metarl.runs.loggers import USUAL, LoggerName, check_loggers
+from metarl.runs.seeds import create_runs, find_runs
 from metarl.runs.seen import seen_by_all
 from metarl.supervised.problem import SupervisedProblem
 from metarl.train.distributed import job

@@ -16,7 +16,7 @@ from envs.bandit.algorithms import Algorithm, gittins, greedy, play_bandits, tho
 from experiments.maze_adapt import RECIPE
 from metarl.methods.gradient import STREAMS, TEST_STREAMS
 from metarl.rl.problem import unseen_tasks
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from metarl.seeding import spawn_generators
 
 PATH = Path(__file__).with_name("bandits.csv")

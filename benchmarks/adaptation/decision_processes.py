@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from envs import MDPTask
 from envs.mdp.algorithms import Belief, best_policy, greedy, myopic, play_mdps, psrl
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from metarl.stats import bootstrap_ci, crossed
 
 HORIZON = 10

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.adaptation import bandits
 from benchmarks.csv_file import read_csv, replace_rows
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 
 HERE = Path(__file__).parent
 COLUMNS = ("return_mean", "return_iqm", "percentile20", "percent_improved", "normalised_score")

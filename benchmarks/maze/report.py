@@ -29,7 +29,8 @@ from metarl.evaluate.references import REFERENCES, explained
 from metarl.evaluate.trials import window_returns
 from metarl.plots.lines import Curves, learning_curves, save_figure, within_trial_curve
 from metarl.plots.runs import common_anchors
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent

@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.csv_file import write_csv
 from experiments.maze import RECIPE
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 
 HERE = Path(__file__).parent
 ITERATIONS = 200

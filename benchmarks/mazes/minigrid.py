@@ -29,8 +29,9 @@ from benchmarks.mazes.report import group_of, groups_of
 from envs import MinigridVectorEnv
 from envs.minigrid.problem import Minigrid
 from metarl.evaluate.references import References, known_of
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
+from metarl.runs.seeds import find_runs
 from metarl.sb3 import TaskVecEnv
 from metarl.stats import mean_and_interval
 

@@ -26,8 +26,9 @@ import numpy as np
 
 from benchmarks.csv_file import read_csv, replace_rows
 from metarl.plots.lines import COLOURS, Curves, canvas, learning_curves, legend, save_figure
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
+from metarl.runs.seeds import find_runs
 from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent

@@ -26,7 +26,8 @@ from PIL import Image
 from benchmarks.csv_file import read_csv, write_csv
 from metarl.errors import UserError
 from metarl.plots.lines import Curves, learning_curves, save_figure
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent

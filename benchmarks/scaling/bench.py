@@ -31,9 +31,9 @@ from typing import Any
 import torch.distributed as dist
 
 from metarl.devices import small_networks
+from metarl.invocation import rank_of_launch
 from metarl.run.command_line import parse_training
 from metarl.run.training import train
-from metarl.train.distributed import rank_of_launch
 from metarl.train.loop import MetaTraining
 
 WARM_UP = 5

@@ -14,7 +14,6 @@ it, so that a layout to test on is never drawn in training. Of mazes that are al
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -40,11 +39,10 @@ from .named import named_layouts, named_mazes
 from .parts import split_by_layout
 from .perfect import is_perfect
 from .settings import Respawn, check_pay
+from .sizes import sizes_of, usual_horizon
 from .tasks import MazeTask, maze_tasks
 from .tensor import GridMazeVectorEnv
 from .views import Sight, View
-
-__all__ = ["NAMED", "RandomMazes", "sizes_of", "usual_horizon"]
 
 FRACTIONS: dict[str, Any] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Shares of the layouts to train on, to choose by and to test on, dealt out by their hash."""
@@ -389,28 +387,3 @@ class RandomMazes(MazePictures, BuiltIn):
         before, after = (usual_horizon(sizes_of(s)[1]) for s in (self.size, size))
         horizon = max(1, round(self.horizon * after / before))
         return replace(self, size=size, horizon=horizon, size_schedule="")
-
-
-def sizes_of(size: str) -> tuple[int, int]:
-    """The smallest and the largest size of a size or a range: 13, 9..25 or 9-25.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    found = re.fullmatch(r"(\d{1,9})(?:(?:\.\.|-)(\d{1,9}))?", size.strip())
-    if found is None:
-        raise ValueError(
-            f"size must be a number such as 13, or a range such as 9..25, got {size!r}"
-        )
-    low, high = int(found[1]), int(found[2] or found[1])
-    if low > high:
-        raise ValueError(f"size must be a range from a smaller to a larger number, got {size!r}")
-    return low, high
-
-
-def usual_horizon(size: int) -> int:
-    """Steps in which a goal is found and gone back to some times: about 5.6 for each room.
-
-    A multiple of 100: 100 at 9 x 9, 200 at 13 x 13, 500 at 19 x 19, 800 at 25 x 25.
-    """
-    return 100 * max(1, round(5.6 * (size // 2) ** 2 / 100))

@@ -25,7 +25,8 @@ from metarl.compare.settings import (
 from metarl.compare.tables import as_csv, as_markdown
 from metarl.compare.work import PLACES, Job, chosen, finished, name_of
 from metarl.errors import UserError
-from metarl.run.command_line import fail, option
+from metarl.run.command_line import option
+from metarl.run.commands import fail
 from metarl.run.counts import check_counts
 from metarl.run.training import by_option
 from metarl.runs.config import today

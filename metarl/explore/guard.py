@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metarl.invocation import typed
+
 MOST_BYTES = 64 * 1024
 """Bytes of a request's body: a maze of the largest side takes two thousand."""
 
@@ -89,8 +91,8 @@ class Guard:
         if not self.allows(host):
             return refused(
                 403,
-                f"this server is not called {host[:80]!r}: open the address that `metarl explore` "
-                "printed",
+                f"this server is not called {host[:80]!r}: open the address that "
+                f"`{typed('explore', 'maze', of_run=True)}` printed",
             )
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:

@@ -12,6 +12,7 @@ import torch
 from metarl import zoo
 from metarl.errors import RunDirectoryError, UserError
 from metarl.explore.arena import Arena
+from metarl.invocation import typed
 from metarl.methods.recurrent import RecurrentAdapter
 from metarl.run.trials import Trained, adapter
 from metarl.runs.directory import RunDirectory
@@ -117,7 +118,8 @@ class Players:
         if name not in places:
             raise UserError(
                 f"there is no agent {name[:80]!r} on this page: it is one of "
-                f"{', '.join(list(places)[:12])}; `metarl explore RUN` adds a run"
+                f"{', '.join(list(places)[:12])}; `{typed('explore', 'maze', of_run=True)} RUN` "
+                "adds a run"
             )
         return places[name]
 

@@ -29,6 +29,7 @@ from starlette.routing import Route
 from metarl.errors import UserError, first_line, understood
 from metarl.explore.guard import Guard, body_of, refused, too_long
 from metarl.explore.page import Page
+from metarl.invocation import typed
 
 STATIC = Path(__file__).parent / "static"
 
@@ -150,7 +151,8 @@ async def _no_such(request: Request, error: Exception) -> Response:
 
 async def _our_fault(_: Request, __: Exception) -> Response:
     """The answer where the page itself is wrong; the server prints the traceback."""
-    return refused(500, "something went wrong here: the terminal of `metarl explore` says what")
+    command = typed("explore", "maze", of_run=True)
+    return refused(500, f"something went wrong here: the terminal of `{command}` says what")
 
 
 def _as_the_command_line() -> None:

@@ -8,7 +8,7 @@ from metarl.meta.daml import DAML, LearnedLossTasks
 from metarl.meta.fine_tuning import FineTuning, NoMetaTraining
 from metarl.meta.implicit_maml import ImplicitMAML, Proximal
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
-from metarl.meta.learner import MetaLearner, Metrics, SideStep, TaskwiseLearner
+from metarl.meta.learner import MetaLearner, Metrics, SideStep
 from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
@@ -24,6 +24,7 @@ from metarl.meta.policy.trpo import TRPO
 from metarl.meta.regularised import Penalty, regularised_gradients
 from metarl.meta.reptile import Reptile
 from metarl.meta.task_views import Noted, Recorded
+from metarl.meta.taskwise import TaskwiseLearner
 from metarl.meta.two_timescale import TwoTimescale, TwoTimescaleSettings
 from metarl.meta.warpgrad.continual import ContinualWarpGrad
 from metarl.meta.warpgrad.offline import OfflineWarpGrad

@@ -39,9 +39,10 @@ from metarl.core import (
 )
 from metarl.core.settings import Executed, InnerLoop, OuterLoop
 from metarl.meta.anil import body_names
-from metarl.meta.learner import MetaLearner, Metrics, TaskwiseLearner
+from metarl.meta.learner import MetaLearner, Metrics
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.task_views import check_offers
+from metarl.meta.taskwise import TaskwiseLearner
 
 
 class FineTuning(TaskwiseLearner):

@@ -50,9 +50,10 @@ from metarl.core import (
 )
 from metarl.core.settings import Executed, InnerLoop, OuterLoop
 from metarl.core.update_rules import State
-from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.learner import Metrics
 from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.method import GradientMethod, Untrained
+from metarl.meta.taskwise import TaskwiseLearner
 
 
 @dataclass(frozen=True)

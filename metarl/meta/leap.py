@@ -49,8 +49,9 @@ from metarl.core import (
 from metarl.core.settings import Compiled, InnerLoop, InnerSteps, OuterLoop
 from metarl.core.update_rules import EMPTY
 from metarl.errors import check_choice
-from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.learner import Metrics
 from metarl.meta.method import GradientMethod, Untrained
+from metarl.meta.taskwise import TaskwiseLearner
 
 Distance: TypeAlias = Literal["length", "energy"]
 

@@ -15,18 +15,15 @@ Its settings stand beside it, and a line in `metarl.methods` gives it to every s
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from metarl.core import (
-    CompiledGradients,
     Execution,
     InnerStep,
     Model,
@@ -34,8 +31,6 @@ from metarl.core import (
     Split,
     TaskBatch,
     UpdateRule,
-    add_to_grads,
-    added,
     detached,
     frozen,
     inner_steps,
@@ -48,7 +43,7 @@ from metarl.core import (
 )
 from metarl.core.update_rules import check_rule
 from metarl.errors import UserError
-from metarl.meta.task_views import Noted, check_metrics, check_offers, explained
+from metarl.meta.task_views import Noted, check_offers, explained
 
 Metrics: TypeAlias = dict[str, Tensor]
 """Metrics of every task, ``[N]``, without a graph."""
@@ -353,53 +348,3 @@ class MetaLearner(ABC):
         """
         (state,) = states
         self.load_state_dict(state)
-
-
-class TaskwiseLearner(MetaLearner):
-    """A learner whose meta-gradient is the mean of what every task says on its own."""
-
-    @abstractmethod
-    def task_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
-        """The meta-gradient of some tasks.
-
-        Args:
-            tasks: A chunk of the meta-batch; other threads may work on other chunks.
-
-        Returns:
-            Gradients by the names of ``params``, summed over the tasks (a name may be missing:
-            no gradient), and metrics.
-        """
-
-    def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:
-        """Sum over chunks, mean over tasks, one step."""
-        check_offers(tasks, self, *self.asks)
-        metrics: list[Metrics] = []
-        total: dict[str, Tensor] = {}
-        for _, (grads, chunk_metrics) in self.execution.map(self._checked_gradients, tasks):
-            total = added(total, grads, 1.0 / tasks.num_tasks)
-            metrics.append(chunk_metrics)
-        add_to_grads(self.params, total)
-        yield {name: torch.cat([m[name] for m in metrics]) for name in metrics[0]}
-
-    def _checked_gradients(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
-        """The meta-gradient of some tasks; what is wrong with them is said in words."""
-        with self.explained(tasks):
-            if self.execution.compile:
-                every = {**self.params, **prefixed(self.frozen, "frozen")}
-                grads, metrics = self._compiled(every, tasks)
-            else:
-                grads, metrics = self.task_gradients(tasks)
-        check_metrics(tasks, metrics)
-        return grads, metrics
-
-    @cached_property
-    def _compiled(self) -> CompiledGradients:
-        """The meta-gradient as a function of the meta-parameters."""
-
-        def work(params: Params, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
-            there = copy.copy(self)
-            there.frozen = {n: p.detach() for n, p in scope(params, "frozen").items()}
-            there.params = {n: params[n] for n in self.params}
-            return there.task_gradients(tasks)
-
-        return CompiledGradients(work)

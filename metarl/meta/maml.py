@@ -43,8 +43,9 @@ from metarl.core import (
 )
 from metarl.core.inner_loop import Point
 from metarl.core.settings import Compiled, InnerLoop, LearnedSteps, RuleSide
-from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.learner import Metrics
 from metarl.meta.method import GradientMethod, Untrained
+from metarl.meta.taskwise import TaskwiseLearner
 
 
 class MAML(TaskwiseLearner):

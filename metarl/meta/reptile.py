@@ -38,9 +38,10 @@ from metarl.core import (
 )
 from metarl.core.settings import Compiled, InnerLoop, OuterLoop
 from metarl.errors import check_choice
-from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.learner import Metrics
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.task_views import check_offers
+from metarl.meta.taskwise import TaskwiseLearner
 
 Schedule: TypeAlias = Literal["batch", "serial"]
 

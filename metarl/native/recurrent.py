@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import c_int64, c_void_p
+from ctypes import c_int64
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from metarl.native.call import address
-from metarl.native.plain import has_address
+from metarl.native.call import address, addresses, all_readable, check_readable, readable
 from metarl.native.recurrent_cell import (
     ChosenBy,
     Gradients,
@@ -141,8 +140,8 @@ class Run:
         missing = self._weight_sizes[len(fused) :]
         if self.shape.num_outputs and len(missing) == NUM_HEADS:  # nothing is to be read
             fused += [fused[0].new_zeros(self.shape.num_agents, size) for size in missing]
-        tensors = self._checked(fused, self._weight_sizes, "weights")
-        self._functions.load(self._shape, self._memory, _addresses(tensors))
+        tensors = all_readable(fused, self._rows(self._weight_sizes), self.dtype, "weights")
+        self._functions.load(self._shape, self._memory, addresses(tensors))
 
     def begin(self, states: Sequence[Tensor] | None, *, starts: bool = False) -> None:
         """Begin a sequence.
@@ -177,7 +176,7 @@ class Run:
         count = noise.shape[-1]
         if not 0 < count <= self.shape.num_outputs:
             raise ValueError(f"{self.shape.num_outputs} readouts are none for {count} actions")
-        return Choice(self._readable(noise, (*self.shape[:3], count)))
+        return Choice(readable(noise, (*self.shape[:3], count), self.dtype))
 
     def step(self, t: int, x: Tensor, choice: Choice | None = None) -> None:
         """Go one step on inputs ``[N, B, I]``, after step t - 1, or from states put before it.
@@ -192,7 +191,7 @@ class Run:
             ValueError: They are of other sizes.
         """
         shape = self.shape
-        x = self._readable(x, (shape.num_agents, shape.batch_size, shape.num_inputs))
+        x = readable(x, (shape.num_agents, shape.batch_size, shape.num_inputs), self.dtype)
         chosen = None if choice is None else choice.pointers
         self._functions.step(self._shape, self._memory, t, x.data_ptr(), self._begun != t, chosen)
 
@@ -224,7 +223,7 @@ class Run:
             TypeError: Inputs or starts are of another kind or precision.
             ValueError: They are of other sizes.
         """
-        inputs = self._readable(inputs, (*self.shape[:3], self.shape.num_inputs))
+        inputs = readable(inputs, (*self.shape[:3], self.shape.num_inputs), self.dtype)
         starts = self._starts(starts)
         self._functions.record(self._shape, self._memory, inputs.data_ptr(), address(starts))
 
@@ -257,26 +256,21 @@ class Run:
             ValueError: It is of other sizes.
         """
         shape = self.shape
-        size = shape[:3]
-        grad = grad.clone() if grad._is_zerotensor() else grad  # zeros, written down
-        width = shape.num_outputs if by_readout else shape.num_hidden
-        self._check(grad, (*size, width), self.dtype)
+        grad = self._gradient(grad, by_readout)
         if self._work is None:
             self._work = self._allocated("work", agents=1)
             self._memory.work = self._work.data_ptr()
-        if by_readout or grad.stride(-1) != 1:
-            grad = grad.contiguous()
         cut = NUM_HEADS if shape.num_outputs and not by_readout else 0
         counts = self._weight_sizes[: len(self._weight_sizes) - cut]
-        fused = self._checked(fused, counts, "weights")
+        fused = all_readable(fused, self._rows(counts), self.dtype, "weights")
         starts = self._starts(starts)
         by_weights = [torch.zeros_like(weight) for weight in fused]
-        by_inputs = grad.new_empty(*size, shape.num_inputs) if inputs else None
+        by_inputs = grad.new_empty(*shape[:3], shape.num_inputs) if inputs else None
         by_states = [
             grad.new_empty(shape.num_agents, shape.batch_size, *view.shape)
             for view in (self._views if states else ())
         ]
-        weights, results, before = (_addresses(part) for part in (fused, by_weights, by_states))
+        weights, results, before = (addresses(part) for part in (fused, by_weights, by_states))
         gradients = Gradients(
             fused=ctypes.addressof(weights),
             starts=address(starts),
@@ -312,46 +306,28 @@ class Run:
             if tensor is not None:
                 torch.autograd.graph.increment_version(tensor)
 
-    def _checked(self, tensors: Sequence[Tensor], counts: Sequence[int], what: str) -> list[Tensor]:
-        """The tensors in one piece each, if they are as large as the kernel takes them to be."""
-        n, dtype = self.shape.num_agents, self.dtype
-        for tensor in tensors:
-            if not has_address(tensor):
-                raise _other(dtype, tensor)
-        found = [(len(t), t.numel(), t.dtype) for t in tensors]
-        if found != [(n, n * count, dtype) for count in counts]:
-            raise ValueError(
-                f"expected {what} of {n} agents with {list(counts)} numbers each of {dtype}, got "
-                + ", ".join(f"{tuple(t.shape)} of {t.dtype}" for t in tensors)
-            )
-        return [t.detach().contiguous() for t in tensors]
-
-    def _check(self, values: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        """Check what is read by its address."""
-        if values.dtype != dtype or not has_address(values):
-            raise _other(dtype, values)
-        if tuple(values.shape) != shape:
-            raise ValueError(f"expected the shape {shape}, got {tuple(values.shape)}")
-
-    def _readable(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Values of this shape in one piece."""
-        self._check(values, shape, self.dtype)
-        return values.detach().contiguous()
-
     def _starts(self, starts: Tensor | None) -> Tensor | None:
         """Where states are emptied, ``[N, T, B]`` in one piece; None: nowhere."""
-        if starts is None:
-            return None
-        self._check(starts, self.shape[:3], torch.bool)
-        return starts.contiguous()
+        return None if starts is None else readable(starts, self.shape[:3], torch.bool)
+
+    def _rows(self, counts: Sequence[int]) -> list[tuple[int, int]]:
+        """N rows of so many numbers for each of several tensors."""
+        return [(self.shape.num_agents, count) for count in counts]
+
+    def _gradient(self, grad: Tensor, by_readout: bool) -> Tensor:
+        """A gradient by outputs, whose rows are in one piece each, or by readouts, all in one."""
+        width = self.shape.num_outputs if by_readout else self.shape.num_hidden
+        grad = grad.clone() if grad._is_zerotensor() else grad  # zeros, written down
+        check_readable(grad, (*self.shape[:3], width), self.dtype)
+        return grad.contiguous() if by_readout or grad.stride(-1) != 1 else grad
 
     def _put(self, t: int, states: Sequence[Tensor] | None) -> None:
-        addresses = None
+        pointers = None
         if states is not None:
             counts = [self.shape.batch_size * view.size for view in self._views]
-            tensors = self._checked(states, counts, "states")
-            addresses = _addresses(tensors)
-        self._functions.put_states(self._shape, self._memory, t, addresses)
+            tensors = all_readable(states, self._rows(counts), self.dtype, "states")
+            pointers = addresses(tensors)
+        self._functions.put_states(self._shape, self._memory, t, pointers)
         self._begun = t
 
     def _part(self, done: int) -> None:
@@ -379,13 +355,6 @@ class Run:
         return self._parted.as_strided(size, strides, offset)
 
 
-def _other(dtype: torch.dtype, got: Tensor) -> TypeError:
-    return TypeError(
-        f"a native trace of {dtype} on the CPU cannot take {type(got).__name__} of {got.dtype} on "
-        f"{got.device}"
-    )
-
-
 def _restored(
     name: str,
     dtype: torch.dtype,
@@ -411,7 +380,3 @@ def _restored(
             own.copy_(other)
     run._begun = begun
     return run
-
-
-def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[c_void_p]:
-    return (c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

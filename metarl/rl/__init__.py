@@ -26,7 +26,8 @@ from metarl.rl.gymnasium_problem import GymnasiumProblem
 from metarl.rl.heads import LinearHead
 from metarl.rl.host_env import HostVectorEnv
 from metarl.rl.losses import ActorCriticSettings, Estimator, PolicyGradientSettings
-from metarl.rl.policies import Player, Policy
+from metarl.rl.player import Player
+from metarl.rl.policies import Policy
 from metarl.rl.problem import Anchors, Problem, TaskSource
 from metarl.rl.spaces import distribution_for
 from metarl.rl.tasks import PolicyGradientTasks, ScoredTrajectory, start_entropy

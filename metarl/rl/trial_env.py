@@ -86,12 +86,7 @@ class TrialEnv:
         self.episodes = torch.zeros(self.num_envs, dtype=torch.int64, device=device)
         num_seen, num_actions = int(np.prod(observed.shape or 0)), action_size(actions)
         self._one_hot = is_choice(actions)
-        self._bounds: tuple[Tensor, Tensor] | None = None
-        if isinstance(actions, Box):
-            low, high = (
-                torch.tensor(side.ravel(), device=device) for side in (actions.low, actions.high)
-            )
-            self._bounds = low, high
+        self._bounds = _bounds(actions, device)
         self._reward = int(unused_input) + 2  # its place behind observation and flag
         rows = _told_after_steps(self.horizon, num_actions, self._reward, device)
         self._rows = rows.unbind(0)  # T + 1 times [A, width]
@@ -225,6 +220,14 @@ def _told_after_steps(
     rows[:, :, reward - 1] = torch.arange(num_steps + 1, device=device)[:, None] / num_steps
     rows[:, :, reward + 1 :] = torch.eye(num_actions, device=device)
     return rows
+
+
+def _bounds(actions: Space[Any], device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """The lowest and the highest numbers of an action, ``[A]`` each; None: it is a choice."""
+    if not isinstance(actions, Box):
+        return None
+    low, high = (torch.tensor(side.ravel(), device=device) for side in (actions.low, actions.high))
+    return low, high
 
 
 def in_own_time(env: Any) -> bool:

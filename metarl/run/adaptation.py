@@ -32,8 +32,9 @@ from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
 from metarl.run.settings import at_least
 from metarl.run.showing import FilmSettings, film
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
+from metarl.runs.seeds import find_runs
 from metarl.seeding import spawn_generators
 
 STREAMS = (

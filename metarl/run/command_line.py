@@ -1,46 +1,32 @@
-"""The work around `python -m experiments.NAME COMMAND`: commands, errors, exit status.
-
-if __name__ == "__main__":
-main(RECIPE)
-"""
+"""The command line of a recipe: `main(RECIPE)`, and settings from options."""
 
 from __future__ import annotations
 
-import io
-import os
 import re
 import sys
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
 from metarl.devices import small_networks
-from metarl.errors import ProcessLostError, UserError, first_line
-from metarl.meta import NonFiniteLossError
+from metarl.errors import ProcessLostError, UserError
+from metarl.invocation import as_started, called, rank_of_launch, refuse_several
 from metarl.native import native_mode
 from metarl.run import beginnings
-from metarl.run.counts import check_counts, check_memory, is_too_large
+from metarl.run.commands import fail, run_command
+from metarl.run.counts import check_counts, check_memory
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
 from metarl.runs.config import today
 from metarl.runs.directory import RunDirectory
 from metarl.runs.place import holds_runs
-from metarl.train.distributed import rank_of_launch, refuse_several, said_by_first, shell_words
 
 SettingsT = TypeVar("SettingsT")
-
-LARGE_DIGITS = 3
-"""Counts of more digits are named where the memory does not suffice."""
-
-BROKEN_PIPE = 141
-"""Exit status of a process whose reader has gone, as a shell reports it: 128 + SIGPIPE."""
 
 
 def main(recipe: Recipe[Any], arguments: Sequence[str] | None = None) -> None:
@@ -52,7 +38,9 @@ def main(recipe: Recipe[Any], arguments: Sequence[str] | None = None) -> None:
     """
     commands = {"train": recipe.train, **{n: one.what for n, one in recipe.commands.items()}}
     given = sys.argv[1:] if arguments is None else arguments
-    run_command(f"python -m {recipe.name}", commands, partial(run_of, recipe), given)
+    module = recipe.module or recipe.name
+    with called(module.rpartition(".")[0], scripts=True):
+        run_command(f"python -m {module}", commands, partial(run_of, recipe), given)
 
 
 def command(what: str, kind: type[SettingsT], run: Callable[[SettingsT], object]) -> Command:
@@ -75,13 +63,15 @@ def run_of(recipe: Recipe[Any], name: str, prog: str, arguments: Sequence[str]) 
         prog: What the user has written before its options.
         arguments: Its options.
     """
-    if name != "train":
-        refuse_several(name)
-        recipe.commands[name].run(prog, arguments)
-        return
-    settings = parse_training(recipe, prog, arguments)
-    place = settings.resume or settings.run_dir or recipe.place(settings)
-    run_training(prog, place, lambda: train(recipe, settings, arguments))
+    with small_networks():
+        native_mode()  # an environment that asks for what is no mode is named before any work
+        if name != "train":
+            refuse_several(name)
+            recipe.commands[name].run(prog, arguments)
+            return
+        settings = parse_training(recipe, prog, arguments)
+        place = settings.resume or settings.run_dir or recipe.place(settings)
+        run_training(prog, place, lambda: train(recipe, settings, arguments))
 
 
 def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) -> RunT:
@@ -202,99 +192,6 @@ def _refuse_foreign(recipe: Recipe[Any], settings: Any, arguments: Sequence[str]
             )
 
 
-def run_command(
-    program: str,
-    commands: Mapping[str, str],
-    run: Callable[[str, str, Sequence[str]], None],
-    arguments: Sequence[str],
-) -> None:
-    """Run one command; mistakes of the user end in one line and exit status 2.
-
-    Args:
-        program: ``python -m experiments.NAME``.
-        commands: What each command does, by name.
-        run: Does the work, given the command, ``PROGRAM COMMAND`` and the other arguments.
-        arguments: Of the command line.
-    """
-    with for_a_reader(), warnings_in_one_line():
-        _run_command(program, commands, run, arguments)
-
-
-@contextmanager
-def for_a_reader() -> Iterator[None]:
-    """Write whatever the terminal can show, and end in silence where its reader has had enough."""
-    write_anything()
-    try:
-        try:
-            yield
-        finally:  # of ``--help`` too, after which the parser ends the process
-            sys.stdout.flush()
-    except BrokenPipeError:  # as `head` leaves behind
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BROKEN_PIPE)
-
-
-@contextmanager
-def warnings_in_one_line() -> Iterator[None]:
-    """Warnings are for the user here: what is the matter, not which line of the program said so."""
-    before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    try:
-        yield
-    finally:
-        warnings.formatwarning = before
-
-
-def write_anything() -> None:
-    """Let the terminal's encoding lack a character: it is written as its number."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _run_command(
-    program: str,
-    commands: Mapping[str, str],
-    run: Callable[[str, str, Sequence[str]], None],
-    arguments: Sequence[str],
-) -> None:
-    command, *rest = arguments or ("--help",)
-    if command in ("-h", "--help"):
-        print(usage(program, commands))
-        return
-    if command not in commands:
-        fail(f"unknown command {command!r}; it is one of {', '.join(commands)}")
-    with told_in_one_line(rest), small_networks():
-        native_mode()  # an environment that asks for what is no mode is named before any work
-        run(command, f"{program} {command}", rest)
-
-
-@contextmanager
-def told_in_one_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Mistakes of the user end in one line on standard error, and the process with its status.
-
-    Args:
-        arguments: Of the command; the large counts among them are named where the memory does not
-            suffice.
-    """
-    try:
-        yield
-    except UserError as error:
-        fail(str(error), once=said_by_first(error))
-    except BrokenPipeError:
-        raise
-    except (NonFiniteLossError, OSError, ProcessLostError) as error:
-        fail(str(error), status=1, once=isinstance(error, NonFiniteLossError))
-    except (MemoryError, OverflowError, RuntimeError, ValueError) as error:
-        if not is_too_large(error):
-            raise
-        fail(
-            f"this does not fit the memory ({first_line(error)}); take less{largest_of(arguments)}"
-        )
-    except KeyboardInterrupt:
-        fail("interrupted", status=130, once=True)
-
-
 def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirectory]]) -> None:
     """Train; an interruption says how to go on, where there is something to go on with.
 
@@ -325,11 +222,6 @@ def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirecto
         total = run.config["iterations"]
         reached = f"already at its last iteration ({total} of {total})"
         print(f"{run.path}: {reached}; --iterations M goes on to more")
-
-
-def as_started(prog: str) -> str:
-    """The command ``python -m NAME ...`` as its processes were started."""
-    return shell_words(prog.removeprefix("python -m "))
 
 
 def _what_stands(place: Path) -> str:
@@ -418,40 +310,3 @@ def _read(arguments: Sequence[str], name: str, default: Any) -> Any:
     found: Any
     found, _ = tyro.cli(one, args=list(arguments), return_unknown_args=True, add_help=False)
     return getattr(found, field)
-
-
-def largest_of(arguments: Sequence[str]) -> str:
-    """The large counts of a command line, as the end of a sentence."""
-    words = [part for word in arguments for part in word.split("=", 1)]
-    large = [f"{a} {b}" for a, b in pairwise(words) if a.startswith("--") and _is_large(b)]
-    return f" than {', '.join(large)}" if large else ""
-
-
-def _is_large(word: str) -> bool:
-    return word.isdecimal() and len(word.lstrip("0")) > LARGE_DIGITS
-
-
-def usage(program: str, commands: Mapping[str, str]) -> str:
-    """The list of commands."""
-    lines = [f"  {name:10} {what}" for name, what in commands.items()]
-    return "\n".join(
-        (
-            f"usage: {program} COMMAND [OPTIONS]\n\ncommands:",
-            *lines,
-            f"\n`{program} COMMAND --help` explains every option.",
-        )
-    )
-
-
-def fail(message: str, status: int = 2, *, once: bool = False) -> NoReturn:
-    """End with one line on standard error.
-
-    Args:
-        message: What went wrong, and the remedy.
-        status: Exit status.
-        once: All processes of a job say it, so that the first one does for all.
-    """
-    rank = rank_of_launch()
-    if rank == 0 or not once:
-        print(f"error: {f'process {rank}: ' if rank else ''}{message}", file=sys.stderr)
-    sys.exit(status)

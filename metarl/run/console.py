@@ -4,7 +4,8 @@
     metarl evaluate RUN|AGENT          metarl export AGENT --format onnx --output agent.onnx
 
 A command about a run finds the recipe that the run is of; a command that makes one is told which.
-Which recipes there are is not known here: `main` is given where they stand.
+Which recipes there are is not known here: `main` is given where they stand. What computes is
+imported where it is used: lists, cards and help come at once.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metarl import zoo
 from metarl.errors import RunDirectoryError, UserError
-from metarl.run.command_line import parse, run_command, run_of, usage
-from metarl.run.recipe import Recipe
+from metarl.invocation import called, typed
+from metarl.run.commands import run_command, usage
 from metarl.runs.config import recipe_of
-from metarl.runs.directory import RunDirectory
 from metarl.runs.place import holds_runs
+
+if TYPE_CHECKING:
+    from metarl.run.recipe import Recipe
 
 OF_RUNS = {
     "evaluate": "measure what a run has learned, on unseen tasks",
@@ -78,13 +81,16 @@ class Console:
     def __init__(self, recipes: Mapping[str, Entry]) -> None:
         self.recipes = recipes
 
-    def main(self, arguments: Sequence[str] | None = None) -> None:
+    def main(self, arguments: Sequence[str] | None = None, program: str = "metarl") -> None:
         """Run one command; mistakes of the user end in one line and exit status 2.
 
         Args:
             arguments: Of the command line; None: those of this process.
+            program: What the user has typed before them.
         """
-        run_command("metarl", COMMANDS, self.run, sys.argv[1:] if arguments is None else arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        with called(program):
+            run_command(program, COMMANDS, self.run, given)
 
     def run(self, name: str, prog: str, arguments: Sequence[str]) -> None:
         """Run a command, given ``metarl NAME`` and the words after it.
@@ -116,6 +122,8 @@ class Console:
         Raises:
             UserError: It is no run, or of something else than a recipe.
         """
+        from metarl.runs.directory import RunDirectory
+
         seeds = sorted(config.parent for config in path.glob("seed-*/config.json"))
         run = RunDirectory.open(seeds[0] if seeds else path)
         stored = recipe_of(run.config) or ""
@@ -141,11 +149,13 @@ class Console:
         if name not in recipe.commands:
             able = ", ".join(recipe.commands)
             raise UserError(
-                f"{first} is a run of {recipe.name}, which has no {name}: it has {able}"
+                f"{first} is a run of {short(recipe)}, which has no {name}: it has {able}"
             )
         asks = {"-h", "--help"} & set(arguments)
         if path.parent == zoo.AGENTS and name == "evaluate" and not asks:
             path = own_copy(first)
+        from metarl.run.command_line import run_of
+
         run_of(recipe, name, prog, [str(path), *arguments[1:]])
 
     def _of_a_recipe(self, name: str, prog: str, arguments: Sequence[str]) -> None:
@@ -156,8 +166,8 @@ class Console:
         elif name == "compare" and holds_runs(found_at(first)):
             raise UserError(
                 f"{prog} trains methods, such as --methods maml rl2, and compares them; of runs "
-                f"that are there, `metarl plot {first} ...` draws the curves, and `metarl evaluate "
-                f"{first}` measures each, on the same tasks for the same --seed"
+                f"that are there, `{about('plot', first)} ...` draws the curves, and "
+                f"`{about('evaluate', first)}` measures each, on the same tasks for the same --seed"
             )
         elif name in USUAL:
             recipe, words = self.recipe(USUAL[name]), arguments
@@ -177,8 +187,20 @@ class Console:
                 f"{', '.join(self.recipes)}"
             )
         if name != "train" and name not in recipe.commands:
-            raise UserError(f"{recipe.name} has no {name}: it has {', '.join(recipe.commands)}")
+            raise UserError(f"{short(recipe)} has no {name}: it has {', '.join(recipe.commands)}")
+        from metarl.run.command_line import run_of
+
         run_of(recipe, name, prog, words)
+
+
+def short(recipe: Recipe[Any]) -> str:
+    """The name of a recipe as it is typed here."""
+    return recipe.name.rpartition(".")[2]
+
+
+def about(command: str, what: str) -> str:
+    """What a user types for a command about a run or an agent."""
+    return f"{typed(command, '', of_run=True)} {what}"
 
 
 def found_at(name: str) -> Path:
@@ -192,6 +214,8 @@ def own_copy(name: str) -> Path:
     Raises:
         UserError: Something else is there.
     """
+    from metarl.runs.directory import RunDirectory
+
     source, place = zoo.find(name), Path("runs") / name
     if holds_runs(place) and RunDirectory.open(place).config == RunDirectory.open(source).config:
         return place
@@ -219,15 +243,17 @@ def _of_any(name: str, prog: str, arguments: Sequence[str]) -> None:
             for one in arguments:
                 if holds_runs(Path(one)):
                     raise UserError(
-                        f"{one} is a run, which has no card: `metarl evaluate {one}` measures it, "
-                        "its settings are in its config.json"
+                        f"{one} is a run, which has no card: `{about('evaluate', one)}` measures "
+                        "it, its settings are in its config.json"
                     )
                 print(zoo.card(one))
         case "plot":
+            from metarl.run.command_line import parse
             from metarl.run.plot import PlotSettings, plot
 
             plot(parse(PlotSettings, prog, arguments))
         case "export":
+            from metarl.run.command_line import parse
             from metarl.run.export import ExportSettings, export
 
             export(parse(ExportSettings, prog, arguments))
@@ -240,7 +266,7 @@ def _print_list(arguments: Sequence[str]) -> None:
         UserError: There are arguments.
     """
     if arguments:
-        raise UserError(f"list takes no {arguments[0]}; `metarl show AGENT` prints a card")
+        raise UserError(f"list takes no {arguments[0]}; `{about('show', 'AGENT')}` prints a card")
     cards = [zoo.card(name) for name in zoo.names()]
     rows = [(card.name, card.title, f"{card.measured()}: {card.result}") for card in cards]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]

@@ -53,25 +53,6 @@ def require_memory(bytes_each: int, counts: Sequence[tuple[str, int]]) -> None:
         )
 
 
-TOO_LARGE = (
-    "DefaultCPUAllocator",
-    "calculation overflowed",
-    "integer multiplication overflow",
-    "array is too big",
-    "maximum allowed dimension",
-    "bad_alloc",
-)
-"""Words of torch and NumPy where there is no memory for a tensor, or its size has no number."""
-
-
-def is_too_large(error: Exception) -> bool:
-    """Whether an exception says that something does not fit the memory."""
-    words = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        part.lower() in words for part in TOO_LARGE
-    )
-
-
 def _gigabytes(num_bytes: float) -> str:
     number = num_bytes / 1e9
     return f"{number:,.0f} GB" if 10 <= number < 1e9 else f"{number:.2g} GB"

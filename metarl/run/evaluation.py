@@ -19,8 +19,9 @@ from metarl.evaluate.evaluation_result import (
     evaluation_result,
 )
 from metarl.run.settings import at_least
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json, to_json, write_json
+from metarl.runs.seeds import find_runs
 
 
 @dataclass(frozen=True)

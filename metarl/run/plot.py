@@ -1,4 +1,4 @@
-"""`python -m experiments.plot RUN [RUN ...] --output FILE.png`: learning curves of any runs."""
+"""`plot RUN [RUN ...] --output FILE.png`: learning curves of any runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import tyro
 
 from metarl.errors import UserError
 from metarl.evaluate.references import REFERENCES, explained
-from metarl.run.command_line import for_a_reader, parse, told_in_one_line
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.run.command_line import parse
+from metarl.run.commands import for_a_reader, told_in_one_line
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 
 AXES = {"env_steps": "environment steps", "tasks_seen": "tasks seen", "iteration": "iterations"}
 FORMATS = (".png", ".svg", ".pdf")
@@ -94,8 +96,13 @@ def _anchors(runs: Sequence[RunDirectory]) -> dict[str, float]:
     return found or {}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line; a mistake of the user ends in one line and exit status 2."""
+def main(arguments: Sequence[str] | None = None, program: str = "metarl plot") -> None:
+    """Read the command line; a mistake of the user ends in one line and exit status 2.
+
+    Args:
+        arguments: Of the command line; None: those of this process.
+        program: What the user has typed before them.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     with for_a_reader(), told_in_one_line(given):
-        plot(parse(PlotSettings, "python -m experiments.plot", given))
+        plot(parse(PlotSettings, program, given))

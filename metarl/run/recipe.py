@@ -28,7 +28,7 @@ class Command:
 
     Attributes:
         what: What it does, in a few words.
-        run: Does it, given ``python -m NAME COMMAND`` and the other words of the command line.
+        run: Does it, given what was typed before its options, and these.
     """
 
     what: str

@@ -14,8 +14,9 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.run.recipe import Recipe, RunT
 from metarl.runs import resume
-from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.loggers import check_loggers
+from metarl.runs.seeds import complete_runs, create_runs, find_runs
 from metarl.runs.seen import seen_by_all
 from metarl.train.distributed import check_device, job
 
@@ -89,7 +90,7 @@ def _resumed(
     runs = find_runs(asked.resume)
     kept = recipe.settings_of(runs[0].config)
     if runs[0].path != asked.resume:
-        runs = resume.complete(asked.resume, runs, kept.seeds)
+        runs = complete_runs(asked.resume, runs, kept.seeds)
     moved = {n: getattr(asked, n) for n in recipe.may_move}
     changes = {n: v for n, v in moved.items() if n in options or v not in (None, False)}
     if "iterations" in options:

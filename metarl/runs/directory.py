@@ -12,7 +12,7 @@ One seed uses the folder itself. Several seeds have one run directory each in it
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from metarl.errors import CheckpointError, RunDirectoryError, understood
 from metarl.runs import checkpoint
 from metarl.runs.config import check_own
-from metarl.runs.files import Lock, held, read_json, to_json, write_json
+from metarl.runs.files import Lock, read_json, to_json, write_json
 from metarl.runs.loggers import Loggers
 from metarl.runs.metrics import MetricsLog
 from metarl.runs.place import is_vacant, refuse_occupied
@@ -337,59 +337,6 @@ class RunDirectory:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def create_runs(
-    path: Path | str,
-    seeds: Sequence[int],
-    config: object,
-    *,
-    device: torch.device | str | None = None,
-    **extra: object,
-) -> list[RunDirectory]:
-    """Make one run directory a seed: `path` itself for one seed, `path/seed-N` for several.
-
-    Args:
-        path: What the user wrote after `--run-dir`.
-        seeds: Different, non-negative.
-        config: The settings; each `config.json` also gets its own `seed`.
-        device: As in `RunDirectory.create`.
-        **extra: As in `RunDirectory.create`.
-
-    Raises:
-        RunDirectoryError: Something is there already; then nothing has been made.
-        ValueError: The seeds are none, negative, or not all different.
-    """
-    path = Path(path)
-    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds must be different and not negative, got {list(seeds)}")
-    refuse_occupied(path)
-    places = [path] if len(seeds) == 1 else [path / f"seed-{seed}" for seed in seeds]
-    path.mkdir(parents=True, exist_ok=True)
-    with held(path):
-        refuse_occupied(path)  # again, now that nobody else can be filling it
-        return [
-            RunDirectory.create(place, config, device=device, seed=seed, **extra)
-            for place, seed in zip(places, seeds, strict=True)
-        ]
-
-
-def find_runs(path: Path | str) -> list[RunDirectory]:
-    """Open a run, or every `seed-N` run in a folder of them, in the order of the seeds.
-
-    Raises:
-        RunDirectoryError: It is neither.
-    """
-    path = Path(path)
-    # A folder in which a kill came before anything was written is as if it were not there.
-    seeds = [
-        p
-        for p in path.glob("seed-*")
-        if p.name.removeprefix("seed-").isdecimal() and not (p.is_dir() and is_vacant(p))
-    ]
-    if (path / "config.json").exists() or not seeds:
-        return [RunDirectory.open(path)]
-    return [RunDirectory.open(p) for p in sorted(seeds, key=lambda p: int(p.name[5:]))]
 
 
 def _settings(config: object) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import dataclasses
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from metarl.errors import LockedError, RunDirectoryError, understood
@@ -99,7 +99,8 @@ def to_json(value: object, where: str) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
         return value
-    if isinstance(value, Path | torch.device | torch.dtype):
+    torch = sys.modules.get("torch")  # where nobody has imported it, nothing is of its kinds
+    if isinstance(value, Path) or (torch and isinstance(value, torch.device | torch.dtype)):
         return str(value)
     raise TypeError(f"{where} is a {type(value).__name__}, which JSON cannot hold")
 

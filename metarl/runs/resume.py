@@ -3,46 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from metarl.errors import UserError
 from metarl.native import Mode, unavailable
 from metarl.runs.config import BEFORE
 from metarl.runs.directory import RunDirectory
-from metarl.runs.files import held
 from metarl.runs.loggers import USUAL
-
-
-def complete(
-    folder: Path, runs: Sequence[RunDirectory], seeds: Sequence[int]
-) -> list[RunDirectory]:
-    """The runs of all seeds, where a kill came amid their making: the others are made now.
-
-    Args:
-        folder: Of the ``seed-N``.
-        runs: Those that are there, at least one.
-        seeds: All that there should be.
-
-    Raises:
-        UserError: A seed is missing though the others have been trained.
-    """
-    missing = sorted(set(seeds) - {run.seed for run in runs})
-    if missing and any(run.checkpoint_path.exists() or run.read_metrics() for run in runs):
-        raise UserError(
-            f"{folder} lacks seed {', '.join(map(str, missing))} of {len(seeds)}; "
-            f"resume its runs one at a time, such as {runs[0].path}, or train again"
-        )
-    origin = runs[0].config["provenance"]
-    config = {n: v for n, v in runs[0].config.items() if n not in ("provenance", "seed")}
-    if not missing:
-        return list(runs)
-    with held(folder):
-        made = [
-            RunDirectory.create(folder / f"seed-{n}", config, device=origin.get("device"), seed=n)
-            for n in missing
-        ]
-    return sorted([*runs, *made], key=lambda run: run.seed)
 
 
 def claim(runs: Sequence[RunDirectory], total: int) -> list[int]:

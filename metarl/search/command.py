@@ -13,7 +13,8 @@ import tyro
 from metarl.compare.executors import Unit, check_executor, launch
 from metarl.errors import UserError
 from metarl.run import Command
-from metarl.run.command_line import fail, option, parse_training
+from metarl.run.command_line import option, parse_training
+from metarl.run.commands import fail
 from metarl.run.counts import check_counts
 from metarl.run.training import by_option
 from metarl.runs.files import held, to_json, write_json

@@ -22,9 +22,10 @@ from metarl.errors import CheckpointError, LockedError, RunDirectoryError, UserE
 from metarl.meta import NonFiniteLossError
 from metarl.run import Recipe, train
 from metarl.runs.claims import Claim
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.files import held
 from metarl.runs.place import holds_runs
+from metarl.runs.seeds import find_runs
 from metarl.search.space import Dimension, proposed
 from metarl.train.loop import pausing_at
 

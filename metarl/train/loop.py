@@ -34,6 +34,7 @@ from metarl.runs.loggers import LoggerName
 from metarl.runs.progress import Progress
 from metarl.seeding import set_streams
 from metarl.train.beginning import weights_for
+from metarl.train.line import Line, restored_line
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +152,7 @@ class MetaTraining:
         self.iteration = 0
         self._wall_seconds = 0.0
         self._native, self._ran = settings.native or "auto", Ran()
-        self._sums: dict[str, Tensor] = {}
-        self._num_summed: dict[str, int] = {}
+        self._line = Line()
         self._closed = False  # whether the last line is written, which may come too early
 
     def resume(self) -> None:
@@ -296,13 +296,7 @@ class MetaTraining:
 
     def _add(self, metrics: Mapping[str, Tensor]) -> None:
         """Count an iteration, and add its metrics to those of the line to come."""
-        for name, value in metrics.items():
-            if value.device.type != "mps":  # which has no float64
-                value = value.to(torch.float64)
-            # A resume loads the sums on the CPU, wherever the metrics are.
-            before = self._sums[name].to(value.device) if name in self._sums else None
-            self._sums[name] = value if before is None else before + value
-            self._num_summed[name] = self._num_summed.get(name, 0) + 1
+        self._line.add(metrics)
         self.counted += self.steps_per_iteration(self.iteration)
         self.iteration += 1
 
@@ -311,13 +305,12 @@ class MetaTraining:
         with interruption.computing():
             judged = self.at_the_end()
         self._closed = True
-        sums, num_summed = self._sums, self._num_summed
-        if not sums:  # the line of this iteration has been written
+        line = self._line
+        if not line.sums:  # the line of this iteration has been written
             return {}
-        self._sums = {**sums, **judged}
-        self._num_summed = {**num_summed, **dict.fromkeys(judged, 1)}
+        self._line = line.beside(judged)
         headline = self._write_metrics()
-        self._sums, self._num_summed = sums, num_summed
+        self._line = line
         return headline
 
     def _reopen(self, closed: Sequence[bool]) -> None:
@@ -325,21 +318,21 @@ class MetaTraining:
         self._closed = False
         between = self.iteration % self.settings.log_every != 0
         if not between and not all(closed):
-            self._sums, self._num_summed = {}, {}  # some seeds wrote them in a line that stays
-        comes_again = any(closed) and bool(self._sums)
+            self._line = Line()  # some seeds wrote them in a line that stays
+        comes_again = any(closed) and bool(self._line.sums)
         for run in self.runs:
             run.truncate_metrics(self.iteration - 1 if comes_again else self.iteration)
         if comes_again and not between:
             self._write_metrics()
 
     def _write_metrics(self) -> dict[str, float]:
-        means = {name: (s / self._num_summed[name]).tolist() for name, s in self._sums.items()}
+        means = self._line.means()
         counted = {self.counter: self.counted}
         for n, run in enumerate(self.runs):
             own = {name: values[n] for name, values in means.items()}
             beside, seconds = self._learning_rate(run), self._wall_seconds
             run.write_metrics(self.iteration, own, wall_seconds=seconds, beside=beside, **counted)
-        self._sums, self._num_summed = {}, {}
+        self._line = Line()
         shown = [name for name in self.headline if name in means]
         return {name: sum(means[name]) / len(means[name]) for name in shown}
 
@@ -365,8 +358,7 @@ class MetaTraining:
                     "wall_seconds": self._wall_seconds,
                     "learner": states[n],
                     "generators": {k: g.get_state() for k, g in self.generators[n].items()},
-                    "sums": {name: s[n].clone() for name, s in self._sums.items()},
-                    "num_summed": dict(self._num_summed),
+                    **self._line.agent_state(n),
                     "closed": self._closed,
                 }
             )
@@ -399,11 +391,7 @@ class MetaTraining:
                     state["iteration"],
                     ", ".join(moved),
                 )
-        self._sums = {
-            name: torch.stack([s["sums"][name] for s in states]) for name in states[0]["sums"]
-        }
-        counts = states[0]["num_summed"]  # one number for all, in the runs of version 0.1
-        self._num_summed = dict.fromkeys(self._sums, counts) if isinstance(counts, int) else counts
+        self._line = restored_line(states)
         self.iteration = states[0]["iteration"]
         self.counted = states[0].get("counted", self.iteration * self.steps_per_iteration(0))
         self._closed = all(s.get("closed", True) for s in states)

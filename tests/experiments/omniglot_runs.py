@@ -7,7 +7,7 @@ import torch
 
 from experiments import alphabets, omniglot
 from metarl.run import main
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from tests.metarl.supervised.omniglot.tiny_omniglot import write_archives
 
 ALPHABETS = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metarl.errors import UserError
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from tests.experiments.scripts import maze_adapt as main
 from tests.experiments.test_maze_curriculum import read
 

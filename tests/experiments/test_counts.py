@@ -13,7 +13,7 @@ from experiments.alphabets import SweepSettings
 from metarl.compare.settings import ComparisonEvaluation
 from metarl.errors import RunDirectoryError, UserError
 from metarl.run import adaptation, classification, fits, main, shown_trials, trials
-from metarl.run.command_line import largest_of, told_in_one_line
+from metarl.run.commands import largest_of, told_in_one_line
 from metarl.run.counts import check_counts, check_memory, held, option, whole_numbers
 from metarl.run.plot import PlotSettings
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from metarl.plots.runs import group_runs
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from metarl.train.loop import MetaTraining, Schedule
 from tests.experiments.omniglot_runs import assert_equal, tiny_archives
 from tests.experiments.scripts import alphabets, maze, maze_adapt, omniglot, regression

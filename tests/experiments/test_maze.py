@@ -19,7 +19,8 @@ from experiments.environments import Room
 from experiments.maze import RECIPE, defaults
 from experiments.maze_settings import CORES
 from metarl.core import num_parameters, partition
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from tests.experiments.scripts import maze as main
 
 METHODS = CORES
@@ -222,7 +223,7 @@ def test_evaluate_prints_its_summary_as_the_last_line(trained, capsys):
 
 def test_a_summary_is_told_in_whole_phrases():
     from metarl.evaluate.references import References
-    from metarl.run.trials import describe, describe_seeds
+    from metarl.run.trial_report import describe, describe_seeds
 
     maze = HiddenGoals(size=5, horizon=5)
     references = References(maze.known(maze.test))

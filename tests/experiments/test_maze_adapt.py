@@ -14,7 +14,8 @@ from metarl.methods.gradient import GradientLearning
 from metarl.nn import CORES
 from metarl.rl.problem import is_finite, task_name
 from metarl.run.adaptation import STREAMS
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from metarl.train.trainer import Trainer
 from tests.experiments.scripts import maze_adapt as main
 

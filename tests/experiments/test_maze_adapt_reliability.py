@@ -8,7 +8,7 @@ from stable_baselines3 import PPO
 from experiments.maze_adapt import RECIPE, defaults
 from metarl.methods.fine_tuned import FineTunedLearning
 from metarl.rl import Collector
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from metarl.sb3 import PPOLearner, learner, play_episodes, seeded
 from tests.experiments.scripts import maze_adapt as main
 

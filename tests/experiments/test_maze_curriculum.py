@@ -9,7 +9,7 @@ import torch
 
 from experiments.maze import defaults
 from metarl.errors import UserError
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from metarl.train.curriculum import CURRICULA
 from tests.experiments.scripts import maze as main
 

@@ -14,7 +14,7 @@ from envs.maze.random_mazes import RandomMazes
 from envs.problems import HiddenGoals
 from experiments.maze import RECIPE, PlaySettings, defaults, play
 from experiments.maze_settings import CORES
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from tests.experiments.scripts import maze as main
 from tests.experiments.test_maze import ROOT, assert_same, metrics, wait_for_iteration
 

@@ -12,7 +12,8 @@ import pytest
 from experiments import alphabets, omniglot, regression
 from metarl.run import main
 from metarl.run.counts import option
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from metarl.train.loop import MetaTraining
 from tests.experiments.omniglot_runs import assert_same, tiny_archives
 

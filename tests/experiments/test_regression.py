@@ -15,7 +15,8 @@ from metarl.methods.supervised import STREAMS
 from metarl.plots import adaptation as pictures
 from metarl.run import fits
 from metarl.run.fits import EvaluateSettings, unseen_curves
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from metarl.seeding import spawn_generators
 from metarl.supervised.curves import Curves
 from metarl.train.trainer import load_learner

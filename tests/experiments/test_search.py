@@ -22,7 +22,8 @@ from experiments.__main__ import main as console
 from metarl.errors import CheckpointError, UserError
 from metarl.meta import NonFiniteLossError
 from metarl.run import adaptation
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from metarl.search import trials
 from metarl.search.storage import open_study, without_password
 from tests.experiments.scripts import maze as maze_main

@@ -27,9 +27,10 @@ from torch import Tensor
 from metarl.core import Execution, Model, PolicyTaskBatch, TaskBatch, UpdateRule, gradients, share
 from metarl.core.processes import current
 from metarl.core.settings import Executed, InnerLoop, LearnedSteps, RuleSide
-from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.learner import Metrics
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.task_views import check_offers
+from metarl.meta.taskwise import TaskwiseLearner
 
 
 class EMAML(TaskwiseLearner):

@@ -26,8 +26,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from metarl.core import Execution, Model, TaskBatch, UpdateRule, added, detached, prefixed, share
-from metarl.meta.learner import Metrics, TaskwiseLearner
+from metarl.meta.learner import Metrics
 from metarl.meta.policy.trajectory_objectives import TrajectoryObjective
+from metarl.meta.taskwise import TaskwiseLearner
 from metarl.meta.warpgrad.objectives import Objective, check_settings, look
 
 

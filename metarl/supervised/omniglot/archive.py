@@ -37,6 +37,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from metarl.errors import UserError, understood
+from metarl.invocation import typed
 
 MAX_BYTES = 2**18
 """The largest file in bytes; the authors' largest has 522."""
@@ -296,8 +297,8 @@ def find_parts(folder: Path) -> list[Part]:
         else:
             raise DataError(
                 f"no Omniglot images in {folder}: there is neither {archive.name} nor a folder "
-                f"{name}. Run `python -m experiments.omniglot download --data {folder}`, or name "
-                f"the folder that has them with --data DIR."
+                f"{name}. Run `{typed('download', 'omniglot')} --data {folder}`, or name the "
+                "folder that has them with --data DIR."
             )
     return parts
 
@@ -305,6 +306,6 @@ def find_parts(folder: Path) -> list[Part]:
 def remedy(path: Path) -> str:
     """The remedy for a damaged file."""
     return (
-        f"Delete {path} and run `python -m experiments.omniglot download --data {path.parent}`, or "
+        f"Delete {path} and run `{typed('download', 'omniglot')} --data {path.parent}`, or "
         f"name another folder with --data DIR."
     )

@@ -125,11 +125,6 @@ class Job(Processes):
         return torch.split(buffer[: sum(lengths)], lengths)
 
 
-def said_by_first(error: BaseException) -> bool:
-    """Whether an error is one that the first process has raised, for all."""
-    return getattr(error, "said_by_first", False)
-
-
 def _added(parts: Sequence[Tensor]) -> Tensor:
     """The sum of tensors, one after the other."""
     total = parts[0].clone()

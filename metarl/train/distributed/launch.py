@@ -1,9 +1,7 @@
-"""How this process belongs to a job: what `torchrun` says, and how it joins and leaves.
+"""How this process joins the others of its job, which `torchrun` has started, and leaves them.
 
 `torchrun --nproc-per-node P -m experiments.maze train ...` starts P processes of the same command
-and says to each, in its environment, which one it is (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) and
-where the others are found (``MASTER_ADDR``, ``MASTER_PORT``). One process, or none of these words:
-it is alone.
+(`metarl.invocation`). One process, or nothing said by torchrun: it is alone.
 """
 
 from __future__ import annotations
@@ -20,12 +18,10 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from metarl.core.processes import Processes, current, shared_by
-from metarl.errors import DeviceError, ProcessLostError, UserError
+from metarl.errors import DeviceError, ProcessLostError
+from metarl.invocation import count_of_launch, rank_of_launch
 from metarl.train.distributed.heartbeat import Heartbeat, first_words
 from metarl.train.distributed.job import Job, told
-
-WORDS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What `torchrun` says in the environment."""
 
 PATIENCE = timedelta(hours=6)
 """How long a process waits for others that are alive: a share may be a long piece of work."""
@@ -35,49 +31,6 @@ MEETING = timedelta(minutes=2)
 
 
 _numbers = count()
-
-
-def count_of_launch() -> int:
-    """Number of processes that were started together: 1 without `torchrun`.
-
-    Raises:
-        UserError: What the environment says is no number.
-    """
-    if any(word not in os.environ for word in WORDS):
-        return 1
-    said = os.environ["WORLD_SIZE"]
-    if not said.isdecimal() or int(said) < 1:
-        raise UserError(f"WORLD_SIZE must be a number of processes, got {said!r}: use torchrun")
-    return int(said)
-
-
-def rank_of_launch() -> int:
-    """Number of this process among those that were started together; 0 without `torchrun`."""
-    return int(os.environ["RANK"]) if count_of_launch() > 1 else 0
-
-
-def shell_words(module: str) -> str:
-    """How a module is started as this process was: by ``python -m``, or by `torchrun`.
-
-    Args:
-        module: Name of the module, and what follows it.
-    """
-    if count_of_launch() == 1:
-        return f"python -m {module}"
-    return f"torchrun --nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', 'P')} -m {module}"
-
-
-def refuse_several(what: str) -> None:
-    """Check that something which one process does is not started in several.
-
-    Args:
-        what: Its name, the subject of a sentence.
-
-    Raises:
-        UserError: It is.
-    """
-    if count_of_launch() > 1:
-        raise UserError(f"{what} works in one process: start it without torchrun")
 
 
 def check_device(name: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from envs.maze.ladder import ANCHORS
 from envs.maze.random_mazes import SHOWN, RandomMazes
 from metarl.evaluate.references import REFERENCES, Known, References, explained
-from metarl.run.trials import no_scale, write_layouts
+from metarl.run.trial_report import no_scale, write_layouts
 from metarl.runs.files import to_json
 
 

@@ -11,7 +11,7 @@ from metarl.methods.agents import TrialAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.rl import ActorCriticSettings
-from metarl.runs.directory import create_runs
+from metarl.runs.seeds import create_runs
 from metarl.train.loop import LoopSettings
 
 MAZE = HiddenGoals(size=5, horizon=6)

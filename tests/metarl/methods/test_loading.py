@@ -9,7 +9,8 @@ import envs
 import metarl
 from envs.problems import Maze, Point
 from metarl.errors import UserError
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from tests.experiments.scripts import maze, maze_adapt
 
 TINY = ("--iterations", "1", "--device", "cpu")

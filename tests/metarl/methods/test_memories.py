@@ -21,7 +21,7 @@ from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings, paced, slow_cores
 from metarl.native import recorded
 from metarl.nn import CORES, with_sizes
-from metarl.runs.directory import create_runs
+from metarl.runs.seeds import create_runs
 from metarl.train.loop import LoopSettings
 
 NEW = ("transformer", "linear-attention")

@@ -13,7 +13,7 @@ from metarl.evaluate.adapter import Measurement
 from metarl.methods.agents import TrialAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
-from metarl.runs.directory import create_runs
+from metarl.runs.seeds import create_runs
 from metarl.train.loop import LoopSettings
 
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from metarl.runs.directory import create_runs
+from metarl.runs.seeds import create_runs
 
 ANCHORS = {"random": 2.0, "explore_then_exploit": 30.0}
 

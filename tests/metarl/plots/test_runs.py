@@ -7,7 +7,8 @@ import pytest
 
 from metarl.evaluate.references import explained
 from metarl.plots.runs import common_anchors, curves, group_runs
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from tests.metarl.plots.runs_on_disk import trained
 
 

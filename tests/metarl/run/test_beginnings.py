@@ -14,7 +14,8 @@ from metarl import zoo
 from metarl.errors import UserError
 from metarl.run.command_line import parse_training
 from metarl.runs.config import recipe_of
-from metarl.runs.directory import RunDirectory, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import find_runs
 from tests.experiments.scripts import maze, maze_adapt, regression
 
 SMALL = ("--size", "5", "--horizon", "9", "--batch-size", "2", "--hidden-size", "4")

@@ -57,6 +57,7 @@ def test_a_reader_who_has_had_enough_is_no_error(words):
         ("envs", {"matplotlib", "scipy", "tyro"}),
         ("metarl.experiment", HEAVY),
         ("experiments.plot", HEAVY),
+        ("metarl.run.console", {"torch", *HEAVY}),
     ],
 )
 def test_what_is_heavy_is_imported_when_it_is_needed(module, without):
@@ -64,6 +65,19 @@ def test_what_is_heavy_is_imported_when_it_is_needed(module, without):
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["show", "mazes13"], ["train", "--help"]])
+def test_what_computes_nothing_comes_without_torch(words):
+    code = f"""
+import sys
+from experiments.__main__ import main
+main({words})
+assert "torch" not in sys.modules
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout
 
 
 def test_what_the_terminal_cannot_write_is_written_as_its_number():

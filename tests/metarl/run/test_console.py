@@ -7,7 +7,7 @@ import pytest
 
 from experiments.__main__ import CONSOLE
 from metarl import zoo
-from metarl.run.command_line import warnings_in_one_line
+from metarl.run.commands import warnings_in_one_line
 from metarl.run.console import COMMANDS
 from metarl.runs.directory import RunDirectory
 
@@ -124,8 +124,8 @@ def test_an_agent_is_exported_and_goes_on_as_a_run(metarl, here):
             "neither a run directory nor an agent of the package",
         ),
         (("watch", "runs/none"), "there is no run directory runs/none"),
-        (("sweep", "maze"), "experiments.maze has no sweep: it has evaluate"),
-        (("compare", "regression"), "experiments.regression has no compare"),
+        (("sweep", "maze"), "maze has no sweep: it has evaluate"),
+        (("compare", "regression"), "regression has no compare"),
         (("train", "--resume", "none"), "there is no run directory none"),
     ],
 )

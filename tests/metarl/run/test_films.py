@@ -14,7 +14,8 @@ from metarl.errors import UserError
 from metarl.experiment import Experiment
 from metarl.methods.agents import TrialsAgent
 from metarl.methods.rl2 import RL2Settings
-from metarl.runs.directory import RunDirectory, create_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import create_runs
 from metarl.train.loop import LoopSettings, MetaTraining
 from tests.experiments.scripts import maze, maze_adapt, regression
 from tests.metarl.runs.test_interruption import Still

@@ -13,8 +13,9 @@ import torch
 
 import metarl
 from metarl.errors import RunDirectoryError
-from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.provenance import provenance
+from metarl.runs.seeds import create_runs, find_runs
 
 
 @dataclass(frozen=True)

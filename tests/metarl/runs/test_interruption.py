@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from metarl.runs.directory import create_runs
 from metarl.runs.interruption import Interruption
+from metarl.runs.seeds import create_runs
 from metarl.train.loop import LoopSettings, MetaTraining
 
 TRIALS = """
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 import torch.utils.tensorboard.writer
 from metarl.runs.checkpoint import load
-from metarl.runs.directory import create_runs
+from metarl.runs.seeds import create_runs
 from metarl.train.loop import LoopSettings, MetaTraining
 
 class Still:

@@ -9,7 +9,8 @@ from metarl import native
 from metarl.errors import RunDirectoryError, UserError
 from metarl.native import NativeUnavailableError, kernels, mode
 from metarl.runs import resume
-from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import create_runs, find_runs
 from metarl.train.loop import LoopSettings, MetaTraining
 from tests.metarl.runs.test_resume import Momentum
 

@@ -8,7 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from metarl.errors import UserError
 from metarl.runs import checkpoint
-from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import create_runs, find_runs
 from metarl.train.loop import LoopSettings, MetaTraining, Schedule
 from metarl.train.trainer import train_in_turn
 

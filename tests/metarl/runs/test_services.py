@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from metarl.errors import UserError
-from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
 from metarl.runs.loggers import check_loggers
+from metarl.runs.seeds import create_runs, find_runs
 
 CONFIG = {"method": "maml", "learner": {"lr": 0.25}, "iterations": 3}
 

@@ -22,11 +22,12 @@ from metarl.core.processes import current
 from metarl.devices import small_networks
 from metarl.errors import UserError
 from metarl.experiment import Experiment
+from metarl.invocation import rank_of_launch
 from metarl.meta import MetaLearner
 from metarl.meta.maml import MAMLSettings
 from metarl.run.command_line import parse_training
 from metarl.run.training import train
-from metarl.train.distributed import job, rank_of_launch
+from metarl.train.distributed import job
 from metarl.train.trainer import Trainer
 
 REGRESSION = "regression --meta-batch 7 --iterations 3 --log-every 2"

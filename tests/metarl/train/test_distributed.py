@@ -15,7 +15,7 @@ import torch.distributed as dist
 from experiments.maze_adapt import TrainSettings
 from metarl.errors import DeviceError, UserError
 from metarl.methods.ppo import PPOSettings
-from metarl.runs.directory import find_runs
+from metarl.runs.seeds import find_runs
 from metarl.train.distributed import heartbeat, launch
 from tests.experiments.omniglot_runs import tiny_archives
 from tests.metarl.train import shared_jobs
@@ -249,19 +249,6 @@ def as_started(monkeypatch):
             monkeypatch.setenv(name, value)
 
     return say
-
-
-def test_words_of_the_environment_are_understood(as_started):
-    assert launch.count_of_launch() == 1
-    assert launch.shell_words("experiments.maze train") == "python -m experiments.maze train"
-    as_started(LOCAL_WORLD_SIZE="2")
-    assert (launch.count_of_launch(), launch.rank_of_launch()) == (2, 1)
-    assert launch.shell_words("x") == "torchrun --nproc-per-node 2 -m x"
-    with pytest.raises(UserError, match="evaluate works in one process"):
-        launch.refuse_several("evaluate")
-    as_started(WORLD_SIZE="two")
-    with pytest.raises(UserError, match="WORLD_SIZE"):
-        launch.count_of_launch()
 
 
 def test_what_sb3_computes_has_the_precision_of_sb3():

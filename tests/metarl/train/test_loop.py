@@ -11,7 +11,7 @@ import torch
 from metarl.core import Schedule
 from metarl.errors import CheckpointError, UserError
 from metarl.meta import NonFiniteLossError
-from metarl.runs.directory import create_runs, find_runs
+from metarl.runs.seeds import create_runs, find_runs
 from metarl.train.loop import LoopSettings, MetaTraining, pausing_at
 
 SEEDS = (3, 5)

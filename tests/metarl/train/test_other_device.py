@@ -17,8 +17,8 @@ from metarl.meta.method import Untrained
 from metarl.meta.warpgrad.method import WarpSettings
 from metarl.rl.agents import by_thresholds
 from metarl.run import adaptation, trials
-from metarl.runs.directory import find_runs
 from metarl.runs.provenance import provenance
+from metarl.runs.seeds import find_runs
 from metarl.seeding import set_streams, spawn_generators
 
 NAMES = ("init", "tasks", "episodes")

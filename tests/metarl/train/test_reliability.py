@@ -12,7 +12,8 @@ from torch import Tensor
 from metarl.core import OuterSettings, sgd
 from metarl.meta import MAML, NonFiniteLossError
 from metarl.rl import Collector, PolicyGradientSettings, PolicyGradientTasks
-from metarl.runs.directory import RunDirectory, create_runs, find_runs
+from metarl.runs.directory import RunDirectory
+from metarl.runs.seeds import create_runs, find_runs
 from metarl.seeding import spawn_generators
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer

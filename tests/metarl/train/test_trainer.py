@@ -7,7 +7,7 @@ import torch
 
 from metarl.core import OptimiserSettings, OuterSettings, sgd
 from metarl.meta import MetaLearner, NonFiniteLossError
-from metarl.runs.directory import create_runs, find_runs
+from metarl.runs.seeds import create_runs, find_runs
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.trainer import Trainer
 

@@ -143,7 +143,7 @@ def test_missing_images_say_what_to_do(tmp_path: Path) -> None:
         load(tmp_path)
     message = str(caught.value)
     assert str(tmp_path) in message
-    assert "python -m experiments.omniglot download" in message
+    assert "`metarl download omniglot --data" in message
     assert "--data DIR" in message
 
 
