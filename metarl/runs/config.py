@@ -24,7 +24,6 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from cattrs import Converter, transform_error
 
 from metarl.errors import RunDirectoryError, UserError, understood
-from metarl.invocation import typed
 
 ENVIRONMENT = (
     *("horizon", "size", "start", "goal", "salt", "arms"),
@@ -226,9 +225,9 @@ def restored(
         RunDirectoryError: It is the run of another recipe, or of another version; or a value is
             none of its setting's.
     """
-    whose, problem = recipe_of(config), f"is not that of a run of `{typed('train', recipe)}`"
+    whose, problem = recipe_of(config), f"is not that of a run of {recipe}"
     if whose != recipe:
-        other = f"it is that of `{typed('train', whose)}`" if whose else "name another run"
+        other = f"it is that of one of {whose}" if whose else "name another run"
         raise RunDirectoryError(f"config.json {problem}; {other}")
     problem += " of this version"
     new = "recipe" in config

@@ -585,7 +585,7 @@ def test_a_corrupt_checkpoint_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"method": "warp", "ways": 5}, "is not that of a run of `python -m experiments.maze`"),
+        ({"method": "warp", "ways": 5}, "is not that of a run of experiments.maze"),
         ({"method": "walk", "wall_penalty": 0.0, "learner": {}, "preset": "demo"}, "'walk' is not"),
     ],
 )

@@ -93,7 +93,7 @@ def test_settings_come_back(method):
         ({"learner": 3}, "learner"),
         ({"shape": 3}, "shape"),
         ({"method": "sgd"}, "sgd"),
-        ({"recipe": "other.recipe"}, "it is that of `python -m other.recipe`"),
+        ({"recipe": "other.recipe"}, "it is that of one of other.recipe"),
     ],
 )
 def test_a_value_that_is_none_is_named_with_its_place(changes, words):
