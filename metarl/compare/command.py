@@ -66,6 +66,12 @@ def asked_for(
         UserError: A setting is refused, or the folder holds something else.
     """
     stored = stored_in(folder)
+    if stored is None and not arguments:  # hours of work are asked for in words
+        usual = CompareSettings()
+        words = f"--env {usual.env} --methods {' '.join(usual.methods)}"
+        raise UserError(
+            f"say what to compare: `{prog} {words}` trains {in_words(comparable, usual)}"
+        )
     default = CompareSettings(run_dir=folder)
     if stored is not None:
         stored = in_words_of_today(stored, today)
@@ -80,6 +86,15 @@ def asked_for(
             known = ", ".join(comparable.recipe.methods)
             raise UserError(f"--methods {method!r} is not one of {known}")
     return asked, merged(stored, asked, rest)
+
+
+def in_words(comparable: Comparable, asked: CompareSettings) -> str:
+    """Return what a new comparison would train, in words."""
+    runs = [comparable.recipe.defaults(asked.env, method).iterations for method in asked.methods]
+    seeds = len(asked.seeds)
+    return (
+        f"{len(runs) * seeds} runs, {seeds} seeds each, of {seeds * sum(runs)} iterations together"
+    )
 
 
 def compare(

@@ -87,8 +87,15 @@ class Sweep(Generic[SettingsT]):
         """Read the command line, and sweep; what follows ``--`` are options of `train`."""
         cut = arguments.index("--") if "--" in arguments else len(arguments)
         words, options = arguments[:cut], arguments[cut + 1 :]
+        settings = parse(self.settings, prog, words)
+        if not arguments and not settings.run_dir.exists():  # hours of work are asked for in words
+            runs = [job.train.iterations for job in self.jobs(settings, ())]
+            raise UserError(
+                f"say what to train: `{prog} --methods {' '.join(settings.methods)}` trains "
+                f"{len(runs)} runs of {sum(runs)} iterations together"
+            )
         try:
-            failures = self.work(parse(self.settings, prog, words), options, words)
+            failures = self.work(settings, options, words)
         except KeyboardInterrupt as interrupt:
             what = f", {interrupt}" if f"{interrupt}" else ""
             fail(f"interrupted{what}; the same command goes on", status=130)

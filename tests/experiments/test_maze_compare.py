@@ -24,6 +24,7 @@ from metarl.run.training import by_option
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json, write_json
 from metarl.train.trainer import Trainer
+from tests.experiments.scripts import alphabets
 from tests.experiments.scripts import maze_adapt as main
 
 SMALL = (
@@ -89,6 +90,14 @@ def compared(tmp_path_factory):
     own = ("--override", "reptile.order=serial", "--override", "none.evaluate.steps=2")
     compare(folder, *SMALL, "--methods", "fomaml", "reptile", "none", "--seeds", "0", "1", *own)
     return folder
+
+
+def test_without_words_it_says_what_it_would_do_and_does_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    said = refused(capsys)
+    assert "experiments.maze_adapt compare --env maze --methods maml fomaml anil none" in said
+    assert "12 runs, 3 seeds each, of 6000 iterations together" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_leaves_runs_numbers_tables_and_a_picture(compared):
@@ -313,6 +322,7 @@ ADDING = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+from tests.experiments.scripts import alphabets
 from tests.experiments.scripts import maze_adapt as main
 from metarl.compare import command
 report = command.report
@@ -431,3 +441,12 @@ def test_the_split_of_the_tasks_has_a_former_name(option, tmp_path):
     former["evaluate"]["side"] = former["evaluate"].pop("split")
     write_json(tmp_path / "comparison.json", {"comparison": former})
     assert stored_in(tmp_path) == comparison
+
+
+def test_a_sweep_without_words_does_nothing_either(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        alphabets(["sweep"])
+    said = capsys.readouterr().err
+    assert "experiments.alphabets sweep --methods warp-leap leap reptile ft none` trains 5 " in said
+    assert not list(tmp_path.iterdir())

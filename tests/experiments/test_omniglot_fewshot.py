@@ -246,7 +246,7 @@ def test_the_run_of_another_script_is_said_to_be_its(tmp_path, capsys, config, s
         with pytest.raises(SystemExit) as exit_:
             main(arguments)
         assert exit_.value.code == 2
-        assert f"it is that of `python -m experiments.{script}`" in capsys.readouterr().err
+        assert f"it is that of one of experiments.{script}" in capsys.readouterr().err
 
 
 def test_train_validation_and_test_have_different_characters(data):
