@@ -18,6 +18,7 @@ from typing import Annotated, ClassVar
 from metarl.compare import sweep
 from metarl.compare.summaries import Axes, Number, Summary, SweepReport
 from metarl.compare.work import Job, script_of
+from metarl.invocation import typed
 from metarl.nn import WarpConvNet
 from metarl.nn.conv_settings import WarpLayers
 from metarl.run import Command, Recipe, command, main, one_of
@@ -28,7 +29,7 @@ from metarl.run.classification import (
     validation_accuracy,
 )
 from metarl.run.command_line import parse
-from metarl.run.supervised import prepare
+from metarl.run.supervised import training
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
 
@@ -66,7 +67,7 @@ def jobs(settings: SweepSettings, options: Sequence[str]) -> Iterator[Job]:
     """Yield every run, seeds outermost."""
     for seed, pretrain, method in settings.combinations():
         default = replace(defaults(settings.preset, method), data=settings.data)
-        base = parse(TrainSettings, "python -m experiments.alphabets train", options, default)
+        base = parse(TrainSettings, typed("train", "alphabets"), options, default)
         path = settings.run_dir / method / f"pretrain-{pretrain}" / f"seed-{seed}"
         wanted = replace(base, pretrain=pretrain, seeds=(seed,), run_dir=path)
         how = AlphabetsSettings(path, data=wanted.data, device=wanted.device)
@@ -161,7 +162,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.alphabets",
     module=f"{__package__}.alphabets",
     defaults=defaults,
-    prepare=prepare,
+    training=training,
     place=place,
     methods=METHODS,
     picks=("preset", "method"),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import torch
 
-from envs.maze import Layout, MazeFamily, MazeTask, maze_tasks, named_mazes
-from envs.maze.generators import GENERATORS, make_layout
+from envs.maze import Layout, MazeTask, named_mazes
+from envs.maze.elsewhere import (
+    HiddenGoalMazes,
+    any_maze,
+    horizon_in,
+    reward_of,
+    rule_of,
+    unseen_maze,
+    with_horizon,
+)
+from envs.maze.generators import GENERATORS
 from envs.maze.ladder import layout_curves
 from envs.maze.named import NAMED_MAZES
-from envs.maze.random_mazes import FRACTIONS, SAME
-from envs.maze.settings import FORMER_RULES
-from envs.maze.sizes import sizes_of, usual_horizon
+from envs.maze.sizes import usual_horizon
 from envs.maze.views import Sight
-from envs.problems import HiddenGoals, Maze, RandomMazes
+from envs.problems import Maze, RandomMazes
 from metarl.errors import RunDirectoryError, UserError
 from metarl.experiment import RECIPE as FROM_PYTHON
 from metarl.explore.arena import Drawn, Facts, Rule, Source
@@ -50,12 +56,10 @@ WORDS = {
 }
 """Generators in words; the others are called by their names."""
 
+FEW = "There are so few mazes of this size that an agent may have trained in this one."
+
 NAMED = "named:"
 """Before the name of one of `envs.named_mazes`."""
-
-USUAL_SIDE = 13
-
-Problem = RandomMazes | HiddenGoals | Maze
 
 
 @dataclass(frozen=True)
@@ -81,23 +85,11 @@ class Mazes:
             return Drawn(board_of(named[seed % len(named)]))
         if source not in GENERATORS:
             raise UserError(f"there are no mazes {source[:60]!r}: take one that the page lists")
-        random = torch.Generator().manual_seed(seed)
         try:
-            if source in SAME:
-                (task,) = maze_tasks(make_layout(source, size)).sample(1, random)
-                return Drawn(board_of(task))
-            family = MazeFamily(source, size)
+            task, unseen = unseen_maze(source, size, torch.Generator().manual_seed(seed))
         except ValueError as error:
             raise refused(error) from error
-        note = ""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of few layouts
-                family = family.split(**FRACTIONS, salt=RandomMazes.salt).test
-        except ValueError:
-            note = "There are so few mazes of this size that an agent may have trained in this one."
-        (task,) = family.sample(1, random)
-        return Drawn(board_of(task), note)
+        return Drawn(board_of(task), "" if unseen else FEW)
 
     def own(self, trained: Trained, seed: int) -> Drawn:
         """Draw the maze that a run is shown in by its ``render`` with this seed."""
@@ -117,7 +109,7 @@ class Mazes:
         recipe = recipe_of(config)
         if recipe == maze.RECIPE.name:
             settings = maze.RECIPE.settings_of(config)
-            if not isinstance(settings.environment, Problem):
+            if not isinstance(settings.environment, HiddenGoalMazes):
                 raise RunDirectoryError(
                     f"plays {settings.mazes}, where an agent sees and does other things than in "
                     f"these mazes: look at it with `{typed('watch', recipe, of_run=True)}`"
@@ -152,27 +144,27 @@ class Mazes:
         side = max(len(board.rows), len(board.rows[0]))
         if trained is None:
             horizon = steps or usual_horizon(side)
-            any_maze = _any_maze(RandomMazes("pillars", horizon=horizon), rule or "start", horizon)
-            return RecurrentLearning(any_maze, RL2Settings(), TrialsAgent(trial_episodes=1))
+            played = any_maze(RandomMazes("pillars", horizon=horizon), rule or "start", horizon)
+            return RecurrentLearning(played, RL2Settings(), TrialsAgent(trial_episodes=1))
         learning: RecurrentLearning = trained.learning
         problem: Any = learning.problem
-        horizon = steps or _horizon(problem, side)
+        horizon = steps or horizon_in(problem, side)
         if rule is None or rule == rule_of(problem):
-            problem = _with_horizon(problem, horizon)
+            problem = with_horizon(problem, horizon)
         else:
-            problem = _any_maze(problem, rule, horizon)
+            problem = any_maze(problem, rule, horizon)
         return replace(learning, problem=problem)
 
     def facts(self, learning: RecurrentLearning) -> Facts:
         """Return what is to be known of an agent's environments."""
         problem: Any = learning.problem
         sight = Sight(getattr(problem, "view", "3x3"))
-        return Facts(rule_of(problem), _reward(problem), sight.side, sight.turning)
+        return Facts(rule_of(problem), reward_of(problem), sight.side, sight.turning)
 
     def known(self, learning: RecurrentLearning, task: MazeTask) -> Any:
         """Return what agents are judged by in this maze."""
         problem: Any = learning.problem
-        judged = _any_maze(problem, rule_of(problem), problem.horizon)
+        judged = any_maze(problem, rule_of(problem), problem.horizon)
         known = judged.known([task], learning.trial_episodes)
         if learning.trial_episodes > 1:
             return known
@@ -183,48 +175,3 @@ class Mazes:
 def board_of(task: MazeTask) -> Board:
     """Return a task as the page draws it."""
     return Board(task.layout.rows, task.start, task.goal, task.direction)
-
-
-def rule_of(problem: Problem) -> Rule:
-    """Return what a find does in a problem's environments."""
-    if isinstance(problem, RandomMazes):
-        return problem.respawn
-    return FORMER_RULES[problem.goal] if isinstance(problem, Maze) else "random"
-
-
-def _reward(problem: Problem) -> float:
-    return 1.0 if isinstance(problem, Maze) else problem.reward
-
-
-def _horizon(problem: Problem, side: int) -> int:
-    """Steps of an episode: as in training, and in larger mazes in proportion."""
-    known = (
-        max(max(task.layout.height, task.layout.width) for task in problem.every_task)
-        if isinstance(problem, RandomMazes) and (problem.is_named or problem.is_file)
-        else sizes_of(str(problem.size))[1]
-    )
-    if side <= known:
-        return problem.horizon
-    return round(problem.horizon * usual_horizon(side) / usual_horizon(known))
-
-
-@lru_cache(maxsize=64)
-def _with_horizon(problem: Problem, horizon: int) -> Problem:
-    """A problem with other steps; it plays whatever mazes it is given."""
-    return replace(problem, horizon=horizon)
-
-
-@lru_cache(maxsize=64)
-def _any_maze(problem: Problem, rule: Rule, horizon: int) -> RandomMazes:
-    """The same view and pay in mazes of any walls, with another rule for finds."""
-    if isinstance(problem, RandomMazes):
-        return replace(problem, respawn=rule, horizon=horizon)
-    return RandomMazes(
-        "pillars",
-        str(USUAL_SIDE),
-        respawn=rule,
-        position=isinstance(problem, Maze),
-        reward=_reward(problem),
-        wall_penalty=0.0 if isinstance(problem, Maze) else problem.wall_penalty,
-        horizon=horizon,
-    )

@@ -18,10 +18,7 @@ import tyro
 
 from envs.maze.play import Play
 from envs.problems import RandomMazes
-from metarl.core.cuda_graph import require_cuda
-from metarl.devices import resolve_device
 from metarl.evaluate.references import LADDER
-from metarl.invocation import refuse_several
 from metarl.methods.spaces import describe_spaces
 from metarl.run import Command, Recipe, Training, at_least, command, main
 from metarl.run.command_line import parse
@@ -40,24 +37,6 @@ NUM_LEVELS = 40
 
 QUICK_SIZE = 13
 """Up to it the reference returns take seconds; beyond, up to minutes."""
-
-
-def prepare(settings: TrainSettings) -> Training:
-    """Make everything once, and return the training."""
-    if settings.cuda_graph:
-        refuse_several("--cuda-graph")
-        require_cuda(resolve_device(settings.device))
-    what = settings.trained()
-    if settings.resume is None:  # a run of an earlier version may be more than there is now
-        what.check(settings.device, settings.batch_size, settings.init_from)
-    return lambda runs, resume_to: what.train(
-        runs,
-        settings.loop,
-        settings.batch_size,
-        settings.device,
-        resume_to=resume_to,
-        cuda_graph=settings.cuda_graph,
-    )
 
 
 def place(settings: TrainSettings) -> Path:
@@ -175,7 +154,7 @@ RECIPE = Recipe(
     name="experiments.maze",
     module=f"{__package__}.maze",
     defaults=defaults,
-    prepare=prepare,
+    training=lambda settings: Training(settings.trained(), settings.batch_size),
     place=place,
     methods=METHODS,
     picks=("preset", "method", "core", "mazes", "size", "curriculum"),

@@ -238,16 +238,12 @@ def with_core(base: TrainSettings, core: str | None) -> TrainSettings:
     return replace(base, agent=replace(base.agent, core=core), learner=learner)
 
 
-def prepare(settings: TrainSettings) -> Training:
-    """Make everything once, and return the training."""
+def training(settings: TrainSettings) -> Training:
+    """Return what settings train."""
     what = settings.learning()
-    if settings.resume is None:  # a run of an earlier version may be more than there is now
-        what.check(settings.device, settings.meta_batch, settings.init_from)
     if settings.film_every is not None:
         require_filmed(what.problem)
-    return lambda runs, resume_to: what.train(
-        runs, settings.loop, settings.meta_batch, settings.device, resume_to=resume_to
-    )
+    return Training(what, settings.meta_batch)
 
 
 def place(settings: TrainSettings) -> Path:
@@ -263,7 +259,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.maze_adapt",
     module=f"{__package__}.maze_adapt",
     defaults=defaults,
-    prepare=prepare,
+    training=training,
     place=place,
     methods=METHODS,
     picks=("env", "method", "curriculum", "core"),

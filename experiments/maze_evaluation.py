@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from envs.problems import HiddenGoals
+from envs.maze.elsewhere import elsewhere
+from envs.problems import HiddenGoals, RandomMazes
 from metarl.errors import UserError
 from metarl.run import at_least, shown_trials, trials
 from metarl.run.command_line import refused
 
-from .environments import MINIGRID, Grids, Levels, TrialMazes
+from .environments import MINIGRID, Grids, Levels
 from .maze_settings import TrainSettings
 
 
@@ -105,41 +106,20 @@ def measured_on(
 
 def _mazes(
     trained: Any, mazes: str | None, size: str | None, horizon: int | None
-) -> TrialMazes | Grids | Levels:
-    """Mazes to measure in, in which exploring pays nothing.
+) -> RandomMazes | Grids | Levels:
+    """Mazes to measure in.
 
     Raises:
-        UserError: Mazes that have the sizes they have were asked for in another one.
+        UserError: An agent of Minigrid is asked into other mazes, or into other sizes.
         ValueError: There are no such mazes.
     """
     if isinstance(trained, Grids) or (mazes or "").startswith(MINIGRID):
         return _grids(trained, mazes, size, horizon)
     if isinstance(trained, Levels):
-        changes: dict[str, Any] = {
-            "mazes": mazes,
-            "size": None if size is None else int(size),
-            "horizon": horizon,
-        }
+        side = None if size is None else int(size)
+        changes: dict[str, Any] = {"mazes": mazes, "size": side, "horizon": horizon}
         return replace(trained, **{n: v for n, v in changes.items() if v is not None})
-    plain: Any = {"exploration_bonus": 0.0, "size_schedule": ""}
-    if mazes is None:
-        environment: TrialMazes = replace(trained, **plain)
-    elif isinstance(trained, HiddenGoals):
-        reward = trained.reward
-        environment = TrialMazes(mazes=mazes, size=size or str(trained.size), reward=reward)
-    else:
-        few = trained.num_layouts if mazes == trained.mazes else 0
-        environment = replace(trained, mazes=mazes, num_layouts=few, **plain)
-    if environment.is_named or environment.is_file:
-        if size is not None:
-            raise UserError(
-                f"--size {size}: the mazes of {environment.mazes} have the sizes they have"
-            )
-        layouts = [task.layout for task in environment.every_task]
-        size = str(max(max(y.height, y.width) for y in layouts))
-    if size is not None:
-        environment = environment.of_size(size)
-    return environment if horizon is None else replace(environment, horizon=horizon)
+    return elsewhere(trained, mazes, size, horizon)
 
 
 def _grids(trained: Any, mazes: str | None, size: str | None, horizon: int | None) -> Grids:

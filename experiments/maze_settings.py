@@ -146,6 +146,7 @@ class TrainSettings(RunSettings):
             actions="policy",
             environments="environment",
             curriculum=self.levels,
+            cuda_graph=self.cuda_graph,
         )
 
     def trained(self) -> RecurrentLearning:

@@ -24,7 +24,7 @@ from metarl.run.classification import (
     validation_accuracy,
 )
 from metarl.run.counts import Held
-from metarl.run.supervised import SupervisedSettings, prepare
+from metarl.run.supervised import SupervisedSettings, training
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
 from metarl.supervised.omniglot.download import default_folder, download
@@ -119,7 +119,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.omniglot",
     module=f"{__package__}.omniglot",
     defaults=defaults,
-    prepare=prepare,
+    training=training,
     place=lambda s: Path("runs") / f"omniglot-{s.ways}way-{s.shots}shot-{s.method}",
     methods=METHODS,
     picks=("method", "ways"),

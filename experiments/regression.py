@@ -15,7 +15,7 @@ from metarl.methods import gradient_methods_for, method_named
 from metarl.run import Recipe, check_option, command, main, one_of
 from metarl.run.counts import Held
 from metarl.run.fits import EvaluateSettings, evaluate, validation_error
-from metarl.run.supervised import SupervisedSettings, prepare
+from metarl.run.supervised import SupervisedSettings, training
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
 from metarl.supervised.curves import Curves, Family
@@ -110,7 +110,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.regression",
     module=f"{__package__}.regression",
     defaults=defaults,
-    prepare=prepare,
+    training=training,
     place=lambda settings: Path("runs") / f"{settings.family}-{settings.method}",
     methods=METHODS,
     picks=("family", "method"),

@@ -32,6 +32,7 @@ from metarl.core.processes import current
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adapter import Loaded, Measurement
+from metarl.invocation import refuse_several
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
 from metarl.methods.levels import LEVELS, check_curriculum, levels_of
@@ -80,6 +81,7 @@ class RecurrentLearning(OnTrials):
         environments: The stream that draws what environments draw.
         max_skipped: Batches in a row without a finite gradient that stop training.
         curriculum: Which tasks are trained on (`metarl.train.curriculum`).
+        cuda_graph: Train with each rollout, its loss and gradient as one CUDA graph.
     """
 
     problem: Problem
@@ -94,6 +96,7 @@ class RecurrentLearning(OnTrials):
     environments: str = "episodes"
     max_skipped: int = 1
     curriculum: Curriculum = field(default_factory=DomainRandomisation)
+    cuda_graph: bool = False
 
     def check(self, device: str, batch_size: int, init_from: Path | None = None) -> None:
         """Check that all can be made.
@@ -106,7 +109,10 @@ class RecurrentLearning(OnTrials):
         Raises:
             UserError: It cannot.
         """
-        resolve_device(device)
+        place = resolve_device(device)
+        if self.cuda_graph:
+            require_cuda(place)
+            refuse_several("--cuda-graph")
         if self.method.minibatch_trials is not None:
             try:
                 check_divides(self.method.minibatch_trials, batch_size)
@@ -145,7 +151,6 @@ class RecurrentLearning(OnTrials):
         device: str,
         *,
         resume_to: int | None,
-        cuda_graph: bool = False,
     ) -> None:
         """Train one agent per seed, all as one program.
 
@@ -156,12 +161,11 @@ class RecurrentLearning(OnTrials):
             device: Where.
             resume_to: Iterations in all, where runs go on from their checkpoints; None: they are
                 new.
-            cuda_graph: Run each rollout with its loss and gradient as one CUDA graph.
 
         Raises:
             KeyboardInterrupt: Interrupted, after saving.
         """
-        training = self.build(runs, loop, batch_size, device, cuda_graph=cuda_graph)
+        training = self.build(runs, loop, batch_size, device)
         try:
             if resume_to is not None:
                 training.resume()
@@ -171,13 +175,7 @@ class RecurrentLearning(OnTrials):
                 run.close()
 
     def build(
-        self,
-        runs: Sequence[RunDirectory],
-        loop: LoopSettings,
-        batch_size: int,
-        device: str,
-        *,
-        cuda_graph: bool = False,
+        self, runs: Sequence[RunDirectory], loop: LoopSettings, batch_size: int, device: str
     ) -> MetaTraining:
         """Make everything that trains; see `train`."""
         place = resolve_device(device)
@@ -185,12 +183,13 @@ class RecurrentLearning(OnTrials):
         chosen = self.curriculum.samples
         names = (*self.streams, *[SHUFFLES] * (size is not None), *[LEVELS] * chosen)
         streams = [spawn_generators(run.seed, names, place) for run in runs]
-        if cuda_graph:
+        if self.cuda_graph:
+            refuse_several("--cuda-graph")  # a resume's, too
             check_captured(self.problem, self.agent.loss)
             if chosen:
                 raise UserError("--cuda-graph repeats the same tasks: drop it, or --curriculum")
         policy = self.policy()
-        learner = self._learner(policy, streams, batch_size, place, loop.dtype, cuda_graph)
+        learner = self._learner(policy, streams, batch_size, place, loop.dtype)
         trainer = Trainer(learner, self.method.timescales, max_skipped=self.max_skipped)
         stages = self._staged(policy, streams, batch_size, place)
         curricula: SideBySide | None = None
@@ -231,12 +230,13 @@ class RecurrentLearning(OnTrials):
         batch_size: int,
         device: torch.device,
         dtype: torch.dtype | None,
-        cuda_graph: bool,
     ) -> TwoTimescale:
         """The agents before their first iteration, stacked."""
         initial = stack([policy.init(s["init"]) for s in streams])
         captured = (
-            [_captured(streams, (self.actions, self.environments), device)] if cuda_graph else []
+            [_captured(streams, (self.actions, self.environments), device)]
+            if self.cuda_graph
+            else []
         )
         params = {name: p.to(device, dtype) for name, p in initial.items()}
         size, minibatches = self.method.minibatch_trials, None

@@ -20,12 +20,16 @@ from torch import Tensor
 from metarl.core import Params, along, own_precision
 from metarl.nn import Trace
 from metarl.nn.native_trace import NativeTrace
+from metarl.nn.trace import NO_SLOT
 from metarl.rl.distributions import wide
-from metarl.rl.native_player import Experience, NativePlayer, acting
+from metarl.rl.native_player import NativePlayer
 from metarl.rl.policies import Policy
 from metarl.rl.row_player import RowPlayer
 from metarl.rl.spaces import check_spaces
-from metarl.rl.trajectory import Trajectory
+from metarl.rl.trajectory import Experience, Trajectory
+
+Acts = Callable[[int, Tensor], Tensor]
+"""From a step and its observations ``[N, B, I]`` to actions ``[N, B]`` or ``[N, B, A]``."""
 
 
 class TensorVectorEnv(Protocol):
@@ -344,3 +348,23 @@ def final_observation(observation: Tensor, info: dict[str, Any]) -> Tensor:
     if final is None:
         return observation
     return torch.where(along(info["_final_obs"], observation), final, observation)
+
+
+def acting(
+    policy: Policy, params: Params, perturbations: Tensor, trace: Trace | None
+) -> Acts | NativePlayer:
+    """Return what acts at every step of B stretches of N tasks.
+
+    Args:
+        policy: Who plays.
+        params: Stacked parameters ``[N, ...]``.
+        perturbations: Of the actor's outputs at every step, ``[N, T, B, num_means]``.
+        trace: Where the core's activations are written; None: nowhere.
+    """
+    if isinstance(trace, NativeTrace) and policy.reads(trace):
+        return NativePlayer(policy, params, perturbations, trace)
+    num_steps, batch_size = perturbations.shape[1:3]
+    slots = [NO_SLOT] * num_steps if trace is None else trace.slots
+    player = policy.begin(params, batch_size, num_steps)
+    shifts = player.shifts(perturbations)
+    return lambda t, x: player.choose(x, shifts[t], slots[t])

@@ -8,7 +8,7 @@ steps at most, or None; ``jump(places, num_steps)`` takes what these steps have 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,46 +16,10 @@ from torch import Tensor
 from metarl.core import Params, own_precision, scope
 from metarl.native.world import LookUp, Stretch, WorldView
 from metarl.nn.native_trace import NativeTrace
-from metarl.nn.trace import NO_SLOT, Trace
 from metarl.nn.view_encoder import ViewEncoder
 from metarl.rl.distributions import Categorical
 from metarl.rl.policies import Policy
-
-Acts = Callable[[int, Tensor], Tensor]
-"""From a step and its observations ``[N, B, I]`` to actions ``[N, B]`` or ``[N, B, A]``."""
-
-
-class Experience(NamedTuple):
-    """What was seen, done, paid, how it ended and led to, ``[N, T, B, ...]``."""
-
-    observations: Tensor
-    actions: Tensor
-    rewards: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    after: Tensor
-    bonus: Tensor | None
-    means: Tensor | None = None  # of the actor, if it would say them again to the last bit
-
-
-def acting(
-    policy: Policy, params: Params, perturbations: Tensor, trace: Trace | None
-) -> Acts | NativePlayer:
-    """Return what acts at every step of B stretches of N tasks.
-
-    Args:
-        policy: Who plays.
-        params: Stacked parameters ``[N, ...]``.
-        perturbations: Of the actor's outputs at every step, ``[N, T, B, num_means]``.
-        trace: Where the core's activations are written; None: nowhere.
-    """
-    if isinstance(trace, NativeTrace) and policy.reads(trace):
-        return NativePlayer(policy, params, perturbations, trace)
-    num_steps, batch_size = perturbations.shape[1:3]
-    slots = [NO_SLOT] * num_steps if trace is None else trace.slots
-    player = policy.begin(params, batch_size, num_steps)
-    shifts = player.shifts(perturbations)
-    return lambda t, x: player.choose(x, shifts[t], slots[t])
+from metarl.rl.trajectory import Experience
 
 
 class NativePlayer:
@@ -64,7 +28,7 @@ class NativePlayer:
     def __init__(
         self, policy: Policy, params: Params, perturbations: Tensor, trace: NativeTrace
     ) -> None:
-        """Begin with an empty memory; see `acting`."""
+        """Begin with an empty memory; see `rl.collector.acting`."""
         self._policy, self._trunk = policy, scope(params, "trunk")
         self._run = trace.run
         with own_precision(next(iter(params.values()))):

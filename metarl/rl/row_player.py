@@ -20,8 +20,8 @@ from metarl.core import Params, scope
 from metarl.native.episode import WORLDS, play, playable
 from metarl.nn import MLP, WarpMLP
 from metarl.rl.distributions import Gaussian
-from metarl.rl.native_player import Experience
 from metarl.rl.policies import Policy
+from metarl.rl.trajectory import Experience
 
 
 class RowPlayer:

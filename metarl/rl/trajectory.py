@@ -17,6 +17,19 @@ from metarl.nn import Trace
 from metarl.nn.recurrent import State
 
 
+class Experience(NamedTuple):
+    """What was seen, done, paid, how it ended and led to, ``[N, T, B, ...]``; nothing is cut."""
+
+    observations: Tensor
+    actions: Tensor
+    rewards: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    after: Tensor
+    bonus: Tensor | None
+    means: Tensor | None = None  # of the actor, if it would say them again to the last bit
+
+
 class Trajectory(NamedTuple):
     """Experience of N tasks (or agents). ``rewards[t]`` is the consequence of ``actions[t]``."""
 

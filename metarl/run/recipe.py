@@ -7,19 +7,28 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from metarl.core import Method
 from metarl.errors import RunDirectoryError, UserError
+from metarl.methods.learning import Trainable
 from metarl.run.counts import check_counts
 from metarl.run.settings import RunSettings
 from metarl.runs.config import restored
-from metarl.runs.directory import RunDirectory
 
 RunT = TypeVar("RunT", bound=RunSettings)
 
-Training: TypeAlias = Callable[[Sequence[RunDirectory], int | None], None]
-"""Trains runs; the number is that of iterations to which they are resumed, None: they are new."""
+
+class Training(NamedTuple):
+    """What a run trains.
+
+    Attributes:
+        what: A method on a problem.
+        batch: Tasks of an iteration.
+    """
+
+    what: Trainable
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,8 @@ class Recipe(Generic[RunT]):
         defaults: Settings, given the options that choose defaults, each as a keyword argument; and
             those of a run are restored as what it makes of them. It raises `UserError` where they
             choose nothing.
-        prepare: Makes the training of settings. What can go wrong goes wrong here, before there is
-            a run directory.
+        training: Makes what settings train; what can go wrong goes wrong here, or in its `check`,
+            before there is a run directory.
         place: The usual run directory of settings.
         methods: The methods by name; ``--help`` shows the settings of the one that was picked.
         picks: Options that choose defaults.
@@ -63,7 +72,7 @@ class Recipe(Generic[RunT]):
 
     name: str
     defaults: Callable[..., RunT]
-    prepare: Callable[[RunT], Training]
+    training: Callable[[RunT], Training]
     place: Callable[[RunT], Path]
     methods: Mapping[str, type[Method]]
     picks: tuple[str, ...] = ("method",)
@@ -88,6 +97,17 @@ class Recipe(Generic[RunT]):
         except UserError as error:
             raise RunDirectoryError(f"config.json: {error}") from None
         return settings
+
+    def prepared(self, settings: RunT) -> Training:
+        """Return what settings train, once it is certain that it can be trained.
+
+        Raises:
+            UserError: It cannot.
+        """
+        training = self.training(settings)
+        if settings.resume is None:  # a run of an earlier version may be more than there is now
+            training.what.check(settings.device, training.batch, settings.init_from)
+        return training
 
     def __reduce__(self) -> tuple[Callable[[str], Recipe[Any]], tuple[str]]:
         """Pickle the module's name alone: another process finds the recipe there."""

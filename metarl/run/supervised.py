@@ -94,14 +94,6 @@ def evaluation(problem: SupervisedProblem) -> tuple[type[Any], Callable[..., Eva
     )
 
 
-def prepare(settings: SupervisedSettings) -> Training:
-    """Make what can be made before there is a run directory, and return the training.
-
-    Raises:
-        UserError: Data are missing, or a side has too few tasks.
-    """
-    what, new = settings.learning(), settings.resume is None
-    what.check(settings.device, settings.meta_batch, settings.init_from if new else None)
-    return lambda runs, resume_to: what.train(
-        runs, settings.loop, settings.meta_batch, settings.device, resume_to=resume_to
-    )
+def training(settings: SupervisedSettings) -> Training:
+    """Return what settings train."""
+    return Training(settings.learning(), settings.meta_batch)

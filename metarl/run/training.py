@@ -46,12 +46,13 @@ def train(recipe: Recipe[RunT], settings: RunT, given: Sequence[str] = ()) -> li
         check_loggers(settings.log)
         if settings.film_every is not None and "render" not in recipe.commands:
             raise UserError(f"--film-every: {recipe.name} has nothing to film; drop it")
-        training = recipe.prepare(settings)
+        what, batch = recipe.prepared(settings)
         if not runs:
             settings, runs = seen_by_all(lambda: (settings, _created(recipe, settings)))
         for run in runs:
             run.filmed = partial(_film, recipe, run)
-        training(runs, settings.iterations if settings.resume else None)
+        resume_to = settings.iterations if settings.resume else None
+        what.train(runs, settings.loop, batch, settings.device, resume_to=resume_to)
         return runs
 
 

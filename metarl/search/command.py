@@ -215,7 +215,7 @@ def checked(
             raise UserError(f"--search {one} is given twice")
     for words in corners(space):
         settings = read(words)
-        recipe.prepare(settings)
+        recipe.prepared(settings)
     said = {word.partition("=")[0].lstrip("-") for word in question.options if word[:2] == "--"}
     for one in names:
         if one in {name.replace("_", "-") for name in said}:

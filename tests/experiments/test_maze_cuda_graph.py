@@ -11,7 +11,6 @@ import pytest
 import torch
 import tyro
 
-from experiments import maze as recipe
 from experiments.maze_settings import CORES, TrainSettings, defaults
 from metarl.core import cuda_graph
 from metarl.methods import recurrent
@@ -76,7 +75,7 @@ def on_meta(monkeypatch):
         runs = [SimpleNamespace(seed=seed, config={"seed": seed}) for seed in settings.seeds]
         loop = LoopSettings(settings.iterations, schedule=settings.learner.schedule)
         what = settings.trained()
-        return what.build(runs, loop, settings.batch_size, "meta", cuda_graph=True)
+        return what.build(runs, loop, settings.batch_size, "meta")
 
     def streams(seed, names, device):
         return {
@@ -149,7 +148,7 @@ def test_the_watch_sees_what_no_graph_records(fault):
 def on_tape(monkeypatch):
     """`--cuda-graph` on the CPU: a tape in place of a graph, of operations of torch alone."""
     monkeypatch.setenv("METARL_NATIVE", "off")
-    for module in (cuda_graph, recurrent, recipe):
+    for module in (cuda_graph, recurrent):
         monkeypatch.setattr(module, "require_cuda", lambda device: None)
     monkeypatch.setattr(cuda_graph, "record", tape.record)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from .accel import ACCEL
 from .buffer import LevelBuffer, Priorities
-from .domain_randomisation import DomainRandomisation
-from .plr import PLR
-from .robust_plr import RobustPLR
+from .plr import PLR, RobustPLR
 from .sampler import LevelSource, Offer, Outcome, TaskSampler
 from .scores import SCORES, ScoreName, learnability, max_mc, positive_value
-from .settings import Curriculum
+from .settings import Curriculum, DomainRandomisation
 from .sfl import SFL
 from .side_by_side import SideBySide, outcome
 

@@ -15,8 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .plr import Replay
-from .robust_plr import RobustPLR
+from .plr import Replay, RobustPLR
 from .sampler import LevelSource, Offer, Outcome, new_slots
 
 

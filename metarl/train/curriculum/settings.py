@@ -1,4 +1,7 @@
-"""What a curriculum is: settings of a sampler, and the sampler that they make."""
+"""What a curriculum is: settings of a sampler, and the sampler that they make; and none.
+
+Domain randomisation, fresh levels whatever the agent knows, is what a curriculum has to beat.
+"""
 
 from __future__ import annotations
 
@@ -31,3 +34,19 @@ class Curriculum(ABC):
             source: Makes levels, and tells them apart.
             generator: Draws levels and choices.
         """
+
+
+@dataclass(frozen=True)
+class DomainRandomisation(Curriculum):
+    """Fresh levels in every trial."""
+
+    name: ClassVar[str] = "dr"
+    samples: ClassVar[bool] = False
+
+    def sampler(self, source: LevelSource, generator: torch.Generator) -> TaskSampler:
+        """There is none: the environments draw their tasks themselves.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("domain randomisation has no sampler: let the environments draw the tasks")
