@@ -324,7 +324,7 @@ def random_mazes(
             loss=(
                 scaled_loss(gamma=0.97)
                 if mazes != UED
-                else replace(scaled_loss(gamma=0.995), gae_lambda=0.98, reward_scale=1.0)
+                else replace(scaled_loss(gamma=0.99), entropy_coef=0.01)
             ),
             learner=learner,
         )

@@ -1,0 +1,1 @@
+"""Curricula on the levels of the papers on environment design, on published test mazes."""
