@@ -21,10 +21,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from experiments.maze import RECIPE
 from metarl.compare.work import CpuClock, cpu_seconds
 from metarl.nn import CORES
+from metarl.run import Recipe
 from metarl.run import main as run
 
 MINIBATCH_STEPS, MINIBATCHES = 3200, 16
@@ -67,7 +69,7 @@ class Case:
         """Environment steps."""
         return MINIBATCHES * self.minibatch * self.steps
 
-    def options(self, iterations: int, place: Path) -> list[str]:
+    def options(self, iterations: int) -> list[str]:
         """The command line of the training."""
         return [
             *("train", "--mazes", "mst", "--size", str(self.size), "--horizon", str(self.steps)),
@@ -76,7 +78,7 @@ class Case:
             *("--batch-size", str(MINIBATCHES * self.minibatch)),
             *("--minibatch-trials", str(self.minibatch)),
             *("--iterations", str(iterations), "--log-every", "1", "--checkpoint-every", "5"),
-            *("--device", "cpu", "--run-dir", str(place)),
+            *("--device", "cpu"),
         ]
 
 
@@ -89,15 +91,23 @@ def cases(asked: argparse.Namespace) -> Iterator[Case]:
             yield Case(core, True, size, steps, seed, asked.hidden_size)
 
 
-def trained(case: Case, iterations: int, place: Path, num_tests: int) -> float:
-    """Train and test one agent as far as that is not done; returns its CPU seconds of training."""
+def trained(recipe: Recipe[Any], options: Sequence[str], place: Path, num_tests: int) -> float:
+    """Train and test one agent as far as that is not done; returns its CPU seconds of training.
+
+    Args:
+        recipe: Of the training.
+        options: Command line of the training, with ``--iterations``.
+        place: Its run directory.
+        num_tests: Tasks that it is tested on.
+    """
     if not (place / "summary.json").exists():
+        iterations = options[options.index("--iterations") + 1]
         with CpuClock(place / "cost.json"):
             if (place / "config.json").exists():
-                run(RECIPE, ["train", "--resume", str(place), "--iterations", str(iterations)])
+                run(recipe, ["train", "--resume", str(place), "--iterations", iterations])
             else:
-                run(RECIPE, case.options(iterations, place))
-        run(RECIPE, ["evaluate", str(place), "--tasks", str(num_tests), "--device", "cpu"])
+                run(recipe, [*options, "--run-dir", str(place)])
+        run(recipe, ["evaluate", str(place), "--tasks", str(num_tests), "--device", "cpu"])
     seconds = cpu_seconds(place / "cost.json")
     assert seconds is not None
     return seconds
@@ -122,10 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     for case in cases(asked):
         iterations = max(1, round(asked.env_steps / case.steps_per_iteration))
-        seconds = trained(case, iterations, asked.runs / "steps" / case.name, asked.tests)
+        place = asked.runs / "steps" / case.name
+        seconds = trained(RECIPE, case.options(iterations), place, asked.tests)
         if "time" in asked.arms:
             iterations = max(1, round(iterations * asked.cpu_seconds / seconds))
-            trained(case, iterations, asked.runs / "time" / case.name, asked.tests)
+            place = asked.runs / "time" / case.name
+            trained(RECIPE, case.options(iterations), place, asked.tests)
 
 
 if __name__ == "__main__":
