@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from metarl.compare import sweep
+from metarl.compare.command import compare_command
+from metarl.compare.plan import Comparable
 from metarl.compare.summaries import Axes, Number, Summary, SweepReport
 from metarl.compare.work import Job, script_of
+from metarl.evaluate.measures import ACCURACY
 from metarl.invocation import typed
 from metarl.nn import WarpConvNet
 from metarl.nn.conv_settings import WarpLayers
@@ -173,24 +176,45 @@ RECIPE: Recipe[TrainSettings] = Recipe(
             AlphabetsSettings,
             lambda how: evaluate_alphabets(how, RECIPE.settings_of),
         ),
+        "compare": compare_command(lambda: COMPARABLE),
         "search": search_command(lambda: SEARCHABLE),
         "sweep": SWEEP,
     },
     may_move=("data",),
 )
 
+TASKS = (
+    *("preset", "pretrain", "test_alphabets", "split_seed", "classes", "held_out", "resize"),
+    *("validation_alphabets", "data", "complete"),
+)
+"""Settings that say which tasks there are."""
+
 SEARCHABLE: Searchable = Searchable(
     RECIPE,
     validation_accuracy,
     "validation accuracy",
-    tasks=(
-        *("preset", "pretrain", "test_alphabets", "split_seed", "classes", "held_out", "resize"),
-        *("validation_alphabets", "data", "complete"),
-    ),
+    tasks=TASKS,
     counted_by="validation-alphabets",
 )
 
 SCRIPT = script_of(RECIPE, evaluate_alphabets, plain=plain, known=known)
+
+
+def of_one_split(preset: Preset = "default", method: str = "warp-leap") -> TrainSettings:
+    """Return settings for a comparison: all seeds are judged by the same alphabets."""
+    return replace(defaults(preset, method), split_seed=0)
+
+
+COMPARABLE: Comparable = Comparable(
+    RECIPE,
+    script_of(RECIPE, evaluate_alphabets, plain=plain, results=("summary.json", "adaptation.json")),
+    AlphabetsSettings,
+    ACCURACY,
+    tasks=TASKS,
+    title=lambda s: f"{s.classes}-way Omniglot, {s.pretrain} alphabets to meta-train on",
+    methods=("warp-leap", "leap", "reptile", "ft", "none"),
+    defaults=of_one_split,
+)
 
 if __name__ == "__main__":
     main(RECIPE)

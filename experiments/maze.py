@@ -1,4 +1,4 @@
-"""Mazes, end to end: ``python -m experiments.maze train|evaluate|search|render|watch|play|export``.
+"""Mazes, end to end: ``python -m experiments.maze train|evaluate|compare|search|render|watch|...``.
 
 Recurrent agents that learn a new maze within one trial: the two-timescale Warp-RNN of Flennerhag et
 al. 2020, and baselines with one timescale, in the maze of Miconi et al. 2019, where the goal alone
@@ -18,6 +18,8 @@ import tyro
 
 from envs.maze.play import Play
 from envs.problems import RandomMazes
+from metarl.compare.command import compare_command
+from metarl.compare.plan import Comparable
 from metarl.evaluate.references import LADDER
 from metarl.methods.spaces import describe_spaces
 from metarl.run import Command, Recipe, Training, at_least, command, main
@@ -68,6 +70,12 @@ def _evaluate(prog: str, arguments: Sequence[str]) -> None:
 
     asked = parse(EvaluateSettings, prog, arguments)
     evaluate(asked, reader(asked, RECIPE.settings_of))
+
+
+def _comparable() -> Comparable:
+    from .maze_comparison import COMPARABLE
+
+    return COMPARABLE
 
 
 def _judge(
@@ -163,6 +171,7 @@ RECIPE = Recipe(
         "evaluate": Command(
             "measure a trained agent on fresh trials, or on held-out goals", _evaluate
         ),
+        "compare": compare_command(_comparable),
         "search": search_command(lambda: SEARCHABLE),
         "render": Command("draw or film a trial", _render),
         "watch": Command("show a trained agent in a window", _watch),

@@ -13,11 +13,13 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from envs.problems import Point
-from metarl.compare.command import run_compare
-from metarl.compare.plan import Comparable, comparable
+from metarl.compare.command import compare_command
+from metarl.compare.plan import Comparable
+from metarl.compare.work import Job, script_of
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.evaluate.film import require_filmed
+from metarl.evaluate.measures import RETURN
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods import method_named, methods_for
@@ -30,7 +32,6 @@ from metarl.methods.spaces import describe_spaces
 from metarl.nn import CORES
 from metarl.rl import PolicyGradientSettings
 from metarl.run import (
-    Command,
     Recipe,
     RunSettings,
     Training,
@@ -43,6 +44,7 @@ from metarl.run import (
 from metarl.run.adaptation import (
     EvaluateSettings,
     RenderSettings,
+    check_fits,
     evaluate,
     render,
     validation_return,
@@ -272,10 +274,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
             EvaluateSettings,
             lambda how: evaluate(how, RECIPE.settings_of),
         ),
-        "compare": Command(
-            "train and evaluate many methods: one table, one picture",
-            lambda prog, arguments: run_compare(COMPARABLE, prog, arguments),
-        ),
+        "compare": compare_command(lambda: COMPARABLE),
         "search": search_command(lambda: SEARCHABLE),
         "render": command(
             "film the same task at every step of adaptation",
@@ -285,7 +284,40 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     },
 )
 
-COMPARABLE: Comparable = comparable(RECIPE)
+
+def title(settings: TrainSettings) -> str:
+    """Return the task distribution of settings in words."""
+    problem = settings.learning().problem
+    side = getattr(problem, "size", None)
+    size = f" {side} x {side}" if side else ""
+    return f"{settings.env}{size}, {problem.horizon} steps per episode"
+
+
+def in_a_maze(env: str = "maze", method: str = "maml", **more: Any) -> TrainSettings:
+    """Return settings for a comparison, in a maze unless another environment is asked for."""
+    return defaults(env, method, **more)
+
+
+def check_evaluation(job: Job) -> None:
+    """Check that what is asked for of an evaluation fits this machine.
+
+    Raises:
+        UserError: It does not.
+    """
+    check_fits(job.train.learning().problem, job.evaluate)
+
+
+COMPARABLE: Comparable = Comparable(
+    RECIPE,
+    script_of(RECIPE, evaluate, results=("summary.json", "adaptation.json")),
+    EvaluateSettings,
+    RETURN,
+    tasks=("env", "environment"),
+    title=title,
+    methods=("maml", "fomaml", "anil", "none"),
+    defaults=in_a_maze,
+    check=check_evaluation,
+)
 
 SEARCHABLE: Searchable = Searchable(
     RECIPE, validation_return, tasks=("env", "environment", "trial_episodes", "trial_steps")

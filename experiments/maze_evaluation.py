@@ -10,6 +10,7 @@ from typing import Any
 from envs.maze.elsewhere import elsewhere
 from envs.problems import HiddenGoals, RandomMazes
 from metarl.errors import UserError
+from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.run import at_least, shown_trials, trials
 from metarl.run.command_line import refused
 
@@ -44,9 +45,11 @@ class WatchSettings(Elsewhere, shown_trials.WatchSettings):
     """Watch a trained agent in a window, in one maze after the other; q or Esc leaves."""
 
 
-def reader(
-    asked: Elsewhere, settings_of: Callable[[Mapping[str, Any]], TrainSettings]
-) -> trials.Read:
+SettingsOf = Callable[[Mapping[str, Any]], TrainSettings]
+"""Reads the settings of a run from its `config.json`."""
+
+
+def reader(asked: Elsewhere, settings_of: SettingsOf) -> trials.Read:
     """Return what reads the settings of a run, and says which mazes it is measured on.
 
     Raises:
@@ -56,6 +59,16 @@ def reader(
     return lambda config: measured_on(
         settings_of(config), mazes=asked.mazes, size=asked.size, horizon=asked.horizon
     )
+
+
+def evaluate(asked: EvaluateSettings, read: SettingsOf) -> EvaluationResult:
+    """Evaluate runs; what was measured of them before is replaced.
+
+    Args:
+        asked: Which runs, on which mazes, and how.
+        read: Reads the settings of a run.
+    """
+    return trials.evaluate(replace(asked, output=asked.run), reader(asked, read))
 
 
 def measured_on(

@@ -15,10 +15,15 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
+from metarl.compare.command import compare_command
+from metarl.compare.plan import Comparable
+from metarl.compare.work import script_of
+from metarl.evaluate.measures import ACCURACY
 from metarl.methods import gradient_methods_for, method_named
 from metarl.nn.conv_settings import ReducedConvNetSettings
 from metarl.run import Recipe, command, main, one_of
 from metarl.run.classification import (
+    BESIDE_TEST,
     CharactersSettings,
     evaluate_characters,
     validation_accuracy,
@@ -130,6 +135,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
             CharactersSettings,
             lambda how: evaluate_characters(how, RECIPE.settings_of),
         ),
+        "compare": compare_command(lambda: COMPARABLE),
         "search": search_command(lambda: SEARCHABLE),
         "sweep": alphabets.SWEEP,
     },
@@ -137,14 +143,35 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     elsewhere={"protocol": "characters are learned here, alphabets by experiments.alphabets"},
 )
 
+TASKS = (
+    *("ways", "shots", "query_shots", "rotations", "train_characters"),
+    *("validation_characters", "validate_by", "data", "complete"),
+)
+"""Settings that say which tasks there are, and by what they are judged."""
+
+COMPARABLE: Comparable = Comparable(
+    RECIPE,
+    script_of(
+        RECIPE,
+        evaluate_characters,
+        results=(
+            *("summary.json", "adaptation.json"),
+            *(f"summary{BESIDE_TEST}.json", f"adaptation{BESIDE_TEST}.json"),
+        ),
+    ),
+    CharactersSettings,
+    ACCURACY,
+    tasks=TASKS,
+    title=lambda s: f"{s.ways}-way {s.shots}-shot Omniglot, accuracy {s.validate_by}",
+    methods=("maml", "fomaml", "anil", "none"),
+    beside_test=BESIDE_TEST,
+)
+
 SEARCHABLE: Searchable = Searchable(
     RECIPE,
     validation_accuracy,
     "validation accuracy",
-    tasks=(
-        *("ways", "shots", "query_shots", "rotations", "train_characters"),
-        *("validation_characters", "validation_tasks", "validate_by", "data", "complete"),
-    ),
+    tasks=(*TASKS, "validation_tasks"),
     counted_by="validation-tasks",
 )
 

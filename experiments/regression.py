@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args
 
+from metarl.compare.command import compare_command
+from metarl.compare.plan import Comparable
+from metarl.compare.work import script_of
+from metarl.evaluate.measures import ERROR
 from metarl.meta.method import GradientMethod
 from metarl.methods import gradient_methods_for, method_named
 from metarl.run import Recipe, check_option, command, main, one_of
@@ -120,8 +124,19 @@ RECIPE: Recipe[TrainSettings] = Recipe(
             EvaluateSettings,
             lambda how: evaluate(how, RECIPE.settings_of),
         ),
+        "compare": compare_command(lambda: COMPARABLE),
         "search": search_command(lambda: SEARCHABLE),
     },
+)
+
+COMPARABLE: Comparable = Comparable(
+    RECIPE,
+    script_of(RECIPE, evaluate, results=("summary.json", "adaptation.json")),
+    EvaluateSettings,
+    ERROR,
+    tasks=("family",),
+    title=lambda settings: f"{settings.family} functions",
+    methods=("maml", "fomaml", "reptile", "none"),
 )
 
 SEARCHABLE: Searchable = Searchable(

@@ -24,7 +24,7 @@ from typing import Any, get_args
 from metarl.compare.command import write_report
 from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
-from metarl.compare.settings import Comparison, ComparisonEvaluation
+from metarl.compare.settings import Comparison, evaluation_of
 from metarl.compare.work import Job, Script, check_same
 from metarl.core.settings import Method
 from metarl.devices import resolve_device
@@ -341,15 +341,15 @@ def compare(
         seeds: Of training, for each.
         reference: Name of the one that the others are compared with.
         how: ``tasks``, ``steps``, ``episodes``, ``split``, ``seed``, ...: fields of
-            `metarl.compare.settings.ComparisonEvaluation`.
+            `metarl.run.adaptation.EvaluateSettings`.
 
     Raises:
         UserError: A run cannot be made, or is of something else; then nothing was trained.
         KeyboardInterrupt: Interrupted, after saving.
     """
-    place, evaluation = Path(folder), ComparisonEvaluation(**how)
+    place, evaluation = Path(folder), evaluation_of(EvaluateSettings)(**how)
     title = " and ".join(dict.fromkeys(one.env for one in experiments.values()))
-    comparison = Comparison(title, tuple(experiments), tuple(seeds), (), (), evaluation, reference)
+    comparison = Comparison(tuple(experiments), tuple(seeds), (), (), evaluation, reference)
     jobs = []
     for seed in seeds:
         for name, one in experiments.items():
@@ -376,7 +376,7 @@ class _Planned:
     iterations: int
 
 
-def _job(one: Experiment, path: Path, seed: int, evaluation: ComparisonEvaluation) -> Job:
+def _job(one: Experiment, path: Path, seed: int, evaluation: Any) -> Job:
     """Return the work on one run of an experiment."""
     settings = one.config()
 
@@ -391,5 +391,5 @@ def _job(one: Experiment, path: Path, seed: int, evaluation: ComparisonEvaluatio
         settings_of=planned,
         results=("summary.json", "adaptation.json"),
     )
-    asked = EvaluateSettings(path, device=one.device, **vars(evaluation))
+    asked = EvaluateSettings(**{**vars(evaluation), "run": path, "device": one.device})
     return Job(path, planned(settings), asked, script)

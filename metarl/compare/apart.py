@@ -20,8 +20,11 @@ from metarl.errors import UserError, understood
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
 
-JUDGED = ("split", "seed", "num_tasks")
-"""Entries of `summary.json` that all runs have in common."""
+JUDGED = (
+    *("split", "seed", "num_tasks", "greedy", "checkpoint"),
+    *("query_shots", "num_points", "num_test_points", "protocol"),
+)
+"""Entries of `summary.json` that all runs have in common, as far as they have them."""
 
 JUDGED_ALIKE = ("episodes_per_step", "steps", "axis")
 """Those that the runs of a method have in common."""
@@ -64,8 +67,8 @@ def gathered(
     Raises:
         UserError: There are no runs, or they cannot be compared.
     """
-    folder = asked.run_dir
-    places = runs_in(folder, comparable.recipe.methods)
+    folder, side = asked.run_dir, comparable.of_side(asked.evaluate)
+    places = runs_in(folder, comparable.known or tuple(comparable.recipe.methods))
     if not places:
         raise UserError(
             f"there is no comparison in {folder}, no run METHOD/seed-S; leave out --report-only"
@@ -75,28 +78,26 @@ def gathered(
     for (method, seed), path in places.items():
         run = RunDirectory.open(path)
         one = _Found(f"{method}/seed-{seed}", comparable.script.settings_of(run.config), {})
-        if one.settings.method != method:
+        if method not in comparable.names(one.settings):
             raise UserError(f"{path} is a run of {one.settings.method}, not of {method}")
-        reason = not_evaluated(run)
+        reason = not_evaluated(run, side)
         if reason is None:
-            one = one._replace(summary=run.read_summary())
+            one = one._replace(summary=read_json(path / f"summary{side}.json"))
         else:
             reasons[one.name] = reason
         found.setdefault(method, []).append(one)
-    check_alike(found)
-    env = next(iter(found.values()))[0].settings.env
+    check_alike(comparable, found)
     methods = (*(stored.methods if stored else ()), *found)
     seeds = {*(stored.seeds if stored else ()), *(seed for _, seed in places)}
     if "methods" in given:
         methods = (*methods, *asked.methods)
     if "seeds" in given:
         seeds |= set(asked.seeds)
-    base = stored or Comparison(env, tuple(found), (0,))
+    base = stored or Comparison(tuple(found), (0,), evaluate=asked.evaluate)
     reference = asked.reference if "reference" in given else base.reference
     return Gathered(
         replace(
             base,
-            env=env,
             methods=tuple(dict.fromkeys(methods)),
             seeds=tuple(sorted(seeds)),
             reference=reference,
@@ -106,7 +107,7 @@ def gathered(
     )
 
 
-def runs_in(folder: Path, methods: Mapping[str, Any]) -> dict[tuple[str, int], Path]:
+def runs_in(folder: Path, methods: Sequence[str]) -> dict[tuple[str, int], Path]:
     """Return the run directories in a folder, by method and seed."""
     found = {}
     for config in sorted(folder.glob("*/seed-*/config.json")):
@@ -117,20 +118,28 @@ def runs_in(folder: Path, methods: Mapping[str, Any]) -> dict[tuple[str, int], P
     return dict(sorted(found.items(), key=lambda item: (order[item[0][0]], item[0][1])))
 
 
-def not_evaluated(run: RunDirectory) -> str | None:
-    """Return why a run cannot be counted, in words; None where it was evaluated at its end."""
-    command = f"evaluate {run.path}"
-    if not (run.path / "adaptation.json").exists() or not (run.path / "summary.json").exists():
+def not_evaluated(run: RunDirectory, side: str = "") -> str | None:
+    """Return why a run cannot be counted, in words; None where it was evaluated at its end.
+
+    Args:
+        run: The run.
+        side: End of the names of what its evaluation has left.
+    """
+    command = f"evaluate {run.path}" + (" --split validation" if side else "")
+    path = run.path / f"summary{side}.json"
+    if not (run.path / f"adaptation{side}.json").exists() or not path.exists():
         return f"it is not evaluated: {command}"
-    path = run.path / "summary.json"
     with understood(path, "is not a summary", "evaluate the run again"):
-        done, total = int(read_json(path)["iteration"]), int(run.config["iterations"])
+        summary = read_json(path)
+        # Where validation chooses the checkpoint, its iteration may be an earlier one.
+        done = int(summary.get("trained_iterations", summary["iteration"]))
+        total = int(run.config["iterations"])
     if done != total:
         return f"it was evaluated after {done} of {total} iterations: finish it, and {command}"
     return None
 
 
-def check_alike(found: Mapping[str, Sequence[_Found]]) -> None:
+def check_alike(comparable: Comparable, found: Mapping[str, Sequence[_Found]]) -> None:
     """Check that runs can be compared.
 
     Raises:
@@ -141,10 +150,10 @@ def check_alike(found: Mapping[str, Sequence[_Found]]) -> None:
         for one in runs[1:]:
             _refuse(runs[0], one, differences(runs[0].settings, one.settings, PLACES))
     for one in every[1:]:
-        tasks = [
-            {"env": r.settings.env, "environment": r.settings.environment} for r in (every[0], one)
-        ]
-        _refuse(every[0], one, differences(*tasks))
+        here, there = (
+            {name: getattr(r.settings, name) for name in comparable.tasks} for r in (every[0], one)
+        )
+        _refuse(every[0], one, differences(here, there, PLACES))
     for runs, names in ((every, JUDGED), *((runs, JUDGED_ALIKE) for runs in found.values())):
         judged = [one for one in runs if one.summary]
         for one in judged[1:]:

@@ -12,10 +12,11 @@ import tyro
 
 from metarl.compare.apart import gathered
 from metarl.compare.executors import Unit, check_executor, launch
-from metarl.compare.plan import Comparable, jobs
+from metarl.compare.plan import Comparable, check_same_folder, jobs
 from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
 from metarl.compare.settings import (
+    PLACES_OF_EVALUATION,
     CompareSettings,
     Comparison,
     in_words_of_today,
@@ -25,6 +26,7 @@ from metarl.compare.settings import (
 from metarl.compare.tables import as_csv, as_markdown
 from metarl.compare.work import PLACES, Job, chosen, finished, name_of
 from metarl.errors import UserError
+from metarl.run import Command
 from metarl.run.command_line import option
 from metarl.run.commands import fail
 from metarl.run.counts import check_counts
@@ -38,9 +40,19 @@ PATIENCE = 60.0
 Read = Callable[[], tuple[CompareSettings, Comparison]]
 
 
+def compare_command(comparable: Callable[[], Comparable]) -> Command:
+    """Return the command `compare` of a recipe.
+
+    Args:
+        comparable: Returns what is compared; the recipe that it is of may be made after this.
+    """
+    what = "train and evaluate many methods: one table, one picture"
+    return Command(what, lambda prog, arguments: run_compare(comparable(), prog, arguments))
+
+
 def run_compare(comparable: Comparable, prog: str, arguments: Sequence[str]) -> None:
     """Read the command line, and compare."""
-    folder = Path(option(arguments, "--run-dir", str(CompareSettings().run_dir), ()))
+    folder = Path(option(arguments, "--run-dir", str(comparable.usual.run_dir), ()))
     try:
         failures = compare(
             comparable,
@@ -65,14 +77,13 @@ def asked_for(
     Raises:
         UserError: A setting is refused, or the folder holds something else.
     """
-    stored = stored_in(folder)
+    default = replace(comparable.usual, run_dir=folder)
+    stored = stored_in(folder, default.evaluate)
     if stored is None and not arguments:  # hours of work are asked for in words
-        usual = CompareSettings()
-        words = f"--env {usual.env} --methods {' '.join(usual.methods)}"
+        words = f"--methods {' '.join(comparable.methods)}"
         raise UserError(
-            f"say what to compare: `{prog} {words}` trains {in_words(comparable, usual)}"
+            f"say what to compare: `{prog} {words}` trains {in_words(comparable, default)}"
         )
-    default = CompareSettings(run_dir=folder)
     if stored is not None:
         stored = in_words_of_today(stored, today)
         kept = {name: v for name, v in vars(stored).items() if name != "options"}
@@ -81,16 +92,16 @@ def asked_for(
         CompareSettings, prog=prog, args=arguments, default=default, return_unknown_args=True
     )
     check_counts(asked)
-    for method in (*asked.methods, *(stored.methods if stored else ())):
-        if method not in comparable.recipe.methods:
-            known = ", ".join(comparable.recipe.methods)
-            raise UserError(f"--methods {method!r} is not one of {known}")
-    return asked, merged(stored, asked, rest)
+    comparable.check_names((*asked.methods, *(stored.methods if stored else ())))
+    comparison = merged(stored, asked, rest)
+    if stored is not None:
+        check_same_folder(comparable, folder, stored, comparison)
+    return asked, comparison
 
 
 def in_words(comparable: Comparable, asked: CompareSettings) -> str:
     """Return what a new comparison would train, in words."""
-    runs = [comparable.recipe.defaults(asked.env, method).iterations for method in asked.methods]
+    runs = [comparable.settings((), method=method).iterations for method in asked.methods]
     seeds = len(asked.seeds)
     return (
         f"{len(runs) * seeds} runs, {seeds} seeds each, of {seeds * sum(runs)} iterations together"
@@ -122,7 +133,9 @@ def compare(
         return {}
     check_executor(settings.executor)
     planned = jobs(comparable, comparison, folder, settings.device, settings.only)
-    if settings.only and stored_in(folder) == comparison:  # nothing new, for nobody to wait for
+    if settings.only and comparison == stored_in(
+        folder, comparable.usual.evaluate
+    ):  # nothing new, for nobody to wait for
         return bring(comparable, planned, settings, arguments)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder, patience=PATIENCE):
@@ -166,7 +179,7 @@ def report_apart(comparable: Comparable, settings: CompareSettings, given: Seque
         UserError: There are none, or they cannot be compared.
     """
     folder = settings.run_dir
-    stored = stored_in(folder)
+    stored = stored_in(folder, comparable.usual.evaluate)
     found = gathered(comparable, settings, stored, given)
     with held(folder, patience=PATIENCE):
         kept, keeps = found.settings, stored is not None
@@ -174,8 +187,8 @@ def report_apart(comparable: Comparable, settings: CompareSettings, given: Seque
 
 
 def settings_of(planned: Sequence[Job]) -> dict[str, Any]:
-    """Return the settings of a run of each method."""
-    return {job.train.method: job.train for job in planned}
+    """Return the settings of a run of each method, by the name that it is compared by."""
+    return {job.path.parent.name: job.train for job in planned}
 
 
 def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **results: Any) -> None:
@@ -183,10 +196,13 @@ def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **re
     path = folder / "comparison.json"
     before = read_json(path) if path.exists() else {}
     own = {
-        method: {n: v for n, v in vars(one).items() if n not in PLACES}
-        for method, one in settings.items()
+        method: {n: v for n, v in vars(settings[method]).items() if n not in PLACES}
+        for method in comparison.methods
+        if method in settings
     }
-    content = {**before, "comparison": comparison, "settings": own, **results}
+    how = {n: v for n, v in vars(comparison.evaluate).items() if n not in PLACES_OF_EVALUATION}
+    compared = {**vars(comparison), "evaluate": how}
+    content = {**before, "comparison": compared, "settings": own, **results}
     write_json(path, to_json(content, "comparison"))
 
 
@@ -200,24 +216,17 @@ def report(
     keeps: bool = True,
 ) -> Compared:
     """Write the numbers, the tables and the picture; print the table."""
-    compared = measured(folder, comparison, failures)
+    side = comparable.of_side(comparison.evaluate)
+    compared = measured(folder, comparison, failures, comparable.measure, side)
     if keeps:
         keep(folder, comparison, settings, results=vars(compared))
-    title = f"Adaptation on unseen tasks: {title_of(next(iter(settings.values())))}"
+    title = f"Adaptation on unseen tasks: {comparable.title(next(iter(settings.values())))}"
     text = write_report(folder, compared, title, comparable.families)
     print(text.partition("\n## Step by step")[0])
     ends = ("json", "csv", "md", "png") if keeps else ("csv", "md", "png")
     written = ", ".join(str(folder / f"comparison.{end}") for end in ends)
     print(f"written: {written}")
     return compared
-
-
-def title_of(settings: Any) -> str:
-    """Return the task distribution of a run in words."""
-    problem = settings.learning().problem
-    side = getattr(problem, "size", None)
-    size = f" {side} x {side}" if side else ""
-    return f"{settings.env}{size}, {problem.horizon} steps per episode"
 
 
 def write_report(

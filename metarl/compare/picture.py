@@ -1,12 +1,14 @@
 """The picture of a comparison: adaptation by family of methods, and where all of them end.
 
 On the left one small panel per family, all on the same axes, with the reference dotted in each and
-the other families in grey; on the right every method in one line, from its return before adaptation
-to that after it.
+the other families in grey; on the right every method in one line, from its value before adaptation
+to that after it, and below it the performance profiles: how many runs and tasks do better than each
+value in the end (`metarl.stats.performance_profile`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from metarl.compare.results import Compared
+from metarl.evaluate.measures import Measure
 from metarl.plots.lines import COLOURS
 
 WIDE = 20.0
@@ -27,6 +30,9 @@ INK, FAINT, BEHIND = "#333333", "#8a8a8a", "#d4d4d4"
 
 FEW = 4
 """Methods that go into one panel together."""
+
+STYLES = ("-", "--", ":", "-.")
+"""Lines of one colour in one panel."""
 
 Summary = Mapping[str, Any]
 
@@ -42,15 +48,18 @@ def draw(
         named: Methods that share a panel, by its title; what is not named shares one of its own.
     """
     panels = families(compared.methods, named or {})
+    colours = colours_of(panels)
+    if all(len(summary["steps"]) == 1 for summary in compared.methods):
+        panels = {}  # nothing happens on the way
     columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
-    height = max(3.2 * lines, 1.6 + 0.34 * len(compared.methods), 4.4)
+    lines = max(1, -(-len(panels) // max(columns, 1)))
+    height = max(3.2 * lines, 3.6 + 0.34 * len(compared.methods), 5.4)
     figure = Figure(figsize=(4.1 * columns + 4.6, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13)
     widths = [1.0] * columns + [0.95]
     grid = GridSpec(lines, columns + 1, figure=figure, width_ratios=widths)
-    colours = colours_of(panels)
+    right = grid[:, columns].subgridspec(2, 1, height_ratios=(1.5, 1.0))
     limits = heights(compared)
     axes: list[Axes] = []
     for index, (name, members) in enumerate(panels.items()):
@@ -60,11 +69,12 @@ def draw(
         family(axes[-1], name, members, others, colours, compared, limits)
         if index % columns:
             axes[-1].tick_params(labelleft=False)
-    for one in axes[::columns]:
-        one.set_ylabel("return per episode", color=INK)
+    for one in axes[:: columns or 1]:
+        one.set_ylabel(compared.measure.axis, color=INK)
     for one in axes[-columns:]:
-        one.set_xlabel("episodes of experience on the task", color=INK)
-    endings(figure.add_subplot(grid[:, columns]), compared, colours)
+        one.set_xlabel(compared.measure.behind, color=INK)
+    profiles(figure.add_subplot(right[1]), compared, colours)
+    endings(figure.add_subplot(right[0]), compared, colours)
     return figure
 
 
@@ -97,7 +107,8 @@ def colours_of(panels: Mapping[str, Sequence[Summary]]) -> dict[str, str]:
 
 def heights(compared: Compared) -> tuple[float, float]:
     """Lowest and highest return drawn: all intervals, the floor, and the oracle if it is near."""
-    every = [end for s in compared.methods for ends in intervals(s) for end in ends]
+    of = compared.measure
+    every = [end for s in compared.methods for ends in intervals(s, of) for end in ends]
     ends = np.array(every)
     low, high = ends.min(), ends.max()
     if compared.floor_return is not None:
@@ -109,9 +120,15 @@ def heights(compared: Compared) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def intervals(summary: Summary) -> list[Sequence[float]]:
-    """Intervals of the mean return for every k; the mean itself where there is none."""
-    found = zip(summary["return_mean"], summary["return_mean_ci95"], strict=True)
+def means(summary: Summary, of: Measure) -> list[float]:
+    """Means for every k."""
+    found: list[float] = summary[f"{of.name}_mean"]
+    return found
+
+
+def intervals(summary: Summary, of: Measure) -> list[Sequence[float]]:
+    """Intervals of the mean for every k; the mean itself where there is none."""
+    found = zip(means(summary, of), summary[f"{of.name}_mean_ci95"], strict=True)
     return [ends or (mean, mean) for mean, ends in found]
 
 
@@ -125,23 +142,25 @@ def family(
     limits: tuple[float, float],
 ) -> None:
     """Draw one panel: a family of methods, all others in grey behind them."""
+    of = compared.measure
     plain(axes)
     axes.set_title(name, loc="left", fontsize=10, color=INK)
     axes.set_ylim(*limits)
     for summary in others:
-        axes.plot(summary["experience"], summary["return_mean"], color=BEHIND, linewidth=1.0)
+        axes.plot(summary["experience"], means(summary, of), color=BEHIND, linewidth=1.0)
     anchors(axes, compared, limits)
     for summary in members:
         colour, x = colours[summary["method"]], summary["experience"]
-        low, high = zip(*intervals(summary), strict=True)
+        low, high = zip(*intervals(summary, of), strict=True)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(x, summary["return_mean"], color=colour, linewidth=1.8, marker="o", markersize=3)
+        axes.plot(x, means(summary, of), color=colour, linewidth=1.8, marker="o", markersize=3)
     reference = [s for s in others if s["method"] == compared.reference]
     for summary in reference:
-        axes.plot(summary["experience"], summary["return_mean"], ":", color=INK, linewidth=1.4)
+        axes.plot(summary["experience"], means(summary, of), ":", color=INK, linewidth=1.4)
     experience(axes, compared.methods)
     inks = {**colours, **{s["method"]: INK for s in reference}}
-    label_ends(axes, [*members, *reference], inks, limits)
+    last = {s["method"]: means(s, of)[-1] for s in [*members, *reference]}
+    label_ends(axes, [*members, *reference], last, inks, limits)
 
 
 def anchors(axes: Axes, compared: Compared, limits: tuple[float, float]) -> None:
@@ -153,7 +172,7 @@ def anchors(axes: Axes, compared: Compared, limits: tuple[float, float]) -> None
         inside = limits[0] <= value <= limits[1]
         if inside:
             axes.axhline(value, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
-        above = inside and name == "oracle"
+        above = inside and name == compared.best
         axes.annotate(
             f"{name} {value:.3g}" + ("" if inside else " ↑"),
             xy=(1.0, value if inside else limits[1]),
@@ -169,17 +188,19 @@ def anchors(axes: Axes, compared: Compared, limits: tuple[float, float]) -> None
 
 def endings(axes: Axes, compared: Compared, colours: Mapping[str, str]) -> None:
     """Every method from k = 0 to its last k, best at the top."""
+    of = compared.measure
     plain(axes)
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     axes.grid(visible=False, axis="y")
-    found = sorted(compared.methods, key=lambda s: float(s["return_mean"][-1]))
+    found = sorted(compared.methods, key=lambda s: of.sign * means(s, of)[-1])
     for place, summary in enumerate(found):
-        colour, means = colours[summary["method"]], summary["return_mean"]
-        low, high = intervals(summary)[-1]
-        axes.plot((means[0], means[-1]), (place, place), color=BEHIND, linewidth=1.2, zorder=1)
+        colour, values = colours[summary["method"]], means(summary, of)
+        first, last = values[0], values[-1]
+        low, high = intervals(summary, of)[-1]
+        axes.plot((first, last), (place, place), color=BEHIND, linewidth=1.2, zorder=1)
         axes.plot((low, high), (place, place), color=colour, linewidth=3.2, alpha=0.35)
-        axes.plot(means[0], place, "o", color="white", markeredgecolor=colour, markersize=5)
-        axes.plot(means[-1], place, "o", color=colour, markersize=6)
+        axes.plot(first, place, "o", color="white", markeredgecolor=colour, markersize=5)
+        axes.plot(last, place, "o", color=colour, markersize=6)
         versus = summary["above_reference"]
         if versus is not None and versus[-1]["marked"]:
             sign = "▲" if versus[-1]["estimate"] > 0 else "▼"
@@ -204,7 +225,30 @@ def endings(axes: Axes, compared: Compared, colours: Mapping[str, str]) -> None:
     if compared.reference is not None:
         words += f"\n▲ ▼ above, below {compared.reference} (paired; interval without 0)"
     axes.set_title(words, loc="left", fontsize=8.5, color=FAINT)
-    axes.set_xlabel("return per episode", color=INK)
+    axes.set_xlabel(of.axis, color=INK)
+
+
+def profiles(axes: Axes, compared: Compared, colours: Mapping[str, str]) -> None:
+    """Share of runs and tasks that do better than each value, of every method."""
+    plain(axes)
+    seen = Counter[str]()  # methods of one colour are in different panels
+    for summary in compared.methods:
+        colour, found = colours[summary["method"]], summary["profile"]
+        style = STYLES[seen[colour] % len(STYLES)]
+        seen[colour] += 1
+        axes.plot(
+            *(found["at"], found["share"]),
+            color=colour,
+            linestyle=style,
+            linewidth=1.4,
+            label=summary["method"],
+        )
+        axes.fill_between(found["at"], found["low"], found["high"], color=colour, alpha=0.1, lw=0)
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(fontsize=7, frameon=False, ncols=1 + (len(compared.methods) > FEW))
+    what = "above" if compared.measure.higher_is_better else "below"
+    axes.set_title(f"share of runs and tasks {what} it", loc="left", fontsize=8.5, color=FAINT)
+    axes.set_xlabel(compared.measure.axis, color=INK)
 
 
 def experience(axes: Axes, methods: Sequence[Summary]) -> None:
@@ -227,12 +271,13 @@ def experience(axes: Axes, methods: Sequence[Summary]) -> None:
 def label_ends(
     axes: Axes,
     members: Sequence[Summary],
+    last: Mapping[str, float],
     colours: Mapping[str, str],
     limits: tuple[float, float],
 ) -> None:
     """The name of each line beside its end, moved apart where names would overlap."""
-    names = sorted(members, key=lambda s: float(s["return_mean"][-1]))
-    wanted = [float(s["return_mean"][-1]) for s in names]
+    names = sorted(members, key=lambda s: last[s["method"]])
+    wanted = [last[s["method"]] for s in names]
     for summary, height in zip(names, apart(wanted, 0.075 * (limits[1] - limits[0])), strict=True):
         axes.annotate(
             summary["method"],

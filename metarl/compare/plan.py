@@ -5,37 +5,68 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from metarl.compare.settings import Comparison, ComparisonEvaluation
-from metarl.compare.work import Job, Script, check_same, chosen, script_of
+from metarl.compare.settings import CompareSettings, Comparison, evaluation_of
+from metarl.compare.work import Job, Script, check_same, chosen
 from metarl.errors import UserError
+from metarl.evaluate.measures import Measure
 from metarl.run import Recipe
-from metarl.run.adaptation import EvaluateSettings, check_fits, evaluate
-from metarl.run.command_line import parse
+from metarl.run.command_line import parse, picked_by
 from metarl.run.training import by_option
 
-OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "env", "device")
+OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "device")
 """Options of `train` that `compare` has itself, or chooses."""
+
+
+def _by_method(settings: Any) -> tuple[str, ...]:
+    return (settings.method,)
+
+
+def _nothing(job: Job) -> None:
+    return None
 
 
 @dataclass(frozen=True)
 class Comparable:
-    """A recipe of environments and methods, whose methods can be compared.
+    """A recipe whose methods can be compared.
 
     Attributes:
-        recipe: Its settings have ``environment``, ``learner`` and ``learning()``; it picks ``env``
-            and ``method``.
-        script: Trains and evaluates its runs.
+        recipe: It picks ``method``.
+        script: Trains and evaluates its runs, and what an evaluation leaves: a summary, and the
+            values of every task (`metarl.evaluate.measures`).
+        evaluate: Settings of evaluation, an `EvaluationSettings`.
+        measure: What the values of a task are.
+        tasks: Settings that say what the tasks are, which all methods have in common.
+        title: Name of the tasks of settings, for the head of tables and pictures.
+        methods: What is compared where nothing else is asked for.
+        known: Names of what can be compared; empty: the methods of the recipe.
+        names: Names by which settings may be compared; the first is their method.
+        defaults: Makes settings, given the options that choose them; None: those of the recipe.
+        check: Checks, before the first run is trained, what all runs of a method need beside what
+            the recipe's ``prepare`` checks.
+        beside_test: End of the names of what an evaluation leaves of validation tasks, where it
+            lies beside what it leaves of test tasks.
     """
 
     recipe: Recipe[Any]
     script: Script
+    evaluate: type[Any]
+    measure: Measure
+    tasks: tuple[str, ...]
+    title: Callable[[Any], str]
+    methods: tuple[str, ...]
+    known: tuple[str, ...] = ()
+    names: Callable[[Any], tuple[str, ...]] = _by_method
+    defaults: Callable[..., Any] | None = None
+    check: Callable[[Job], None] = _nothing
+    beside_test: str = ""
 
     @property
     def families(self) -> dict[str, list[str]]:
@@ -45,12 +76,38 @@ class Comparable:
             found.setdefault(method.family, []).append(name)
         return found
 
+    @cached_property
+    def usual(self) -> CompareSettings:
+        """Settings of a comparison of which nothing is said."""
+        return CompareSettings(methods=self.methods, evaluate=evaluation_of(self.evaluate)())
 
-def comparable(recipe: Recipe[Any]) -> Comparable:
-    """Return a recipe, whose runs `metarl.run.adaptation` evaluates, ready to be compared."""
-    return Comparable(
-        recipe, script_of(recipe, evaluate, results=("summary.json", "adaptation.json"))
-    )
+    def of_side(self, how: Any) -> str:
+        """End of the names of the files that an evaluation leaves."""
+        return self.beside_test if getattr(how, "split", "test") == "validation" else ""
+
+    def settings(self, words: Sequence[str], **own: Any) -> Any:
+        """Return the defaults that the words of a command line choose."""
+        make = self.defaults or self.recipe.defaults
+        return make(**{**picked_by(self.recipe, words), **own})
+
+    def check_names(self, methods: Iterable[str]) -> None:
+        """Check that all names are of something that can be compared.
+
+        Raises:
+            UserError: One is not.
+        """
+        known = self.known or tuple(self.recipe.methods)
+        for method in methods:
+            if method not in known:
+                raise UserError(f"--methods {method!r} is not one of {', '.join(known)}")
+
+    def tasks_of(self, settings: Any) -> dict[str, Any]:
+        """Return what says which tasks settings have, option by option."""
+        found: dict[str, Any] = {}
+        for name in self.tasks:
+            value = getattr(settings, name)
+            found |= options_of(value) if dataclasses.is_dataclass(value) else {name: value}
+        return found
 
 
 def jobs(
@@ -77,27 +134,28 @@ def jobs(
     settings = {m: train_settings(comparable, comparison, m) for m in comparison.methods}
     evaluations = {m: evaluation(comparison, m) for m in comparison.methods}
     check_options(comparison, settings)
-    check_same_tasks(settings)
+    check_same_tasks(comparable, settings)
     found = []
     for seed in comparison.seeds:
         for method in comparison.methods:
             path = folder / method / f"seed-{seed}"
             wanted = replace(settings[method], seeds=(seed,), run_dir=path, device=device)
-            how = EvaluateSettings(path, device=device, **vars(evaluations[method]))
-            found.append(Job(path, wanted, how, comparable.script))
+            asked = {**vars(evaluations[method]), "run": path, "device": device}
+            found.append(Job(path, wanted, comparable.evaluate(**asked), comparable.script))
     found = chosen(found, folder, only)
     for job in found:
         check_same(job)
         if not (job.path / "config.json").exists() and job.train.seeds == comparison.seeds[:1]:
-            learning = job.train.learning()
-            learning.check(device, job.train.meta_batch, job.train.init_from)
-            check_fits(learning.problem, job.evaluate)
+            comparable.recipe.prepare(job.train)
+            comparable.check(job)
     return found
 
 
 def train_settings(comparable: Comparable, comparison: Comparison, method: str) -> Any:
     """The method's defaults, with the options for all that it has, and its own on top."""
-    default = comparable.recipe.defaults(comparison.env, method)
+    own = [(path, value) for path, value in overrides(comparison, method) if path[0] != "evaluate"]
+    of_method = [word for path, value in own for word in _option(path, value)]
+    default = comparable.settings([*comparison.options, *of_method], method=method)
     own_options = options_of(default)
     common = [
         word
@@ -106,21 +164,21 @@ def train_settings(comparable: Comparable, comparison: Comparison, method: str) 
         for word in words
     ]
     base = parse(type(default), "compare", common, default)
-    own = [(path, value) for path, value in overrides(comparison, method) if path[0] != "evaluate"]
-    words = _words(base, method, own, OF_THE_COMPARISON)
+    words = _words(base, method, own, (*OF_THE_COMPARISON, *comparable.tasks))
     if not words:
         return base
     flags = (tyro.conf.FlagConversionOff,)
     return parse(type(base), "compare --override", words, base, config=flags)
 
 
-def evaluation(comparison: Comparison, method: str) -> ComparisonEvaluation:
+def evaluation(comparison: Comparison, method: str) -> Any:
     """Settings of evaluation as for all methods, with the method's own on top."""
     own = [(p[1:], value) for p, value in overrides(comparison, method) if p[0] == "evaluate"]
     words = _words(comparison.evaluate, f"{method}.evaluate", own)
     if not words:
         return comparison.evaluate
-    return parse(ComparisonEvaluation, "compare --override", words, comparison.evaluate)
+    kind = type(comparison.evaluate)
+    return parse(kind, "compare --override", words, comparison.evaluate)
 
 
 def overrides(comparison: Comparison, method: str) -> Iterator[tuple[list[str], str]]:
@@ -143,8 +201,13 @@ def _words(
     found = []
     for path, value in own:
         check_path(settings, whose, path, closed)
-        found += ["--" + ".".join(path).replace("_", "-"), *shlex.split(value)]
+        found += _option(path, value)
     return found
+
+
+def _option(path: Sequence[str], value: str) -> list[str]:
+    """Words of an option on a command line."""
+    return ["--" + ".".join(path).replace("_", "-"), *shlex.split(value)]
 
 
 def check_path(settings: Any, whose: str, path: Sequence[str], closed: Sequence[str]) -> None:
@@ -175,6 +238,8 @@ def options_of(settings: Any) -> dict[str, Any]:
     for each in dataclasses.fields(settings):
         value = getattr(settings, each.name)
         marks = typing.get_args(hints[each.name])[1:]
+        if tyro.conf.Fixed in marks:
+            continue
         nameless = any(getattr(mark, "name", None) == "" for mark in marks)
         found |= options_of(value) if nameless else {each.name: value}
     return found
@@ -194,7 +259,7 @@ def check_overrides(comparable: Comparable, comparison: Comparison) -> None:
                 f"--override {one} must be METHOD.OPTION=VALUE, such as maml.iterations=100"
             )
         if method not in comparison.methods:
-            here = method in comparable.recipe.methods
+            here = method in (comparable.known or comparable.recipe.methods)
             known = "is not among --methods; add it" if here else "is no method"
             raise UserError(f"--override {one}: {method} {known}")
 
@@ -217,18 +282,34 @@ def check_options(comparison: Comparison, settings: Mapping[str, Any]) -> None:
             raise UserError(f"{option}: none of {', '.join(comparison.methods)} has it")
 
 
-def check_same_tasks(settings: Mapping[str, Any]) -> None:
+def check_same_tasks(comparable: Comparable, settings: Mapping[str, Any]) -> None:
     """Check that all methods would have the same tasks.
 
     Raises:
         UserError: Two differ.
     """
     (first, one), *others = settings.items()
+    here = comparable.tasks_of(one)
     for method, other in others:
-        for name in ("env", *options_of(one.environment)):
-            here, there = (options_of(s).get(name) for s in (one, other))
-            if here != there:
+        there = comparable.tasks_of(other)
+        for name in {**here, **there}:
+            if here.get(name) != there.get(name):
                 raise UserError(
-                    f"{first} has {name} {here}, {method} {there}: "
+                    f"{first} has {name} {here.get(name)}, {method} {there.get(name)}: "
                     f"all are compared on the same tasks; give --{name} for all"
                 )
+
+
+def check_same_folder(
+    comparable: Comparable, folder: Path, stored: Comparison, asked: Comparison
+) -> None:
+    """Check that a folder goes on with the tasks that it compares on.
+
+    Raises:
+        UserError: Others are asked for.
+    """
+    picked = [name for name in comparable.recipe.picks if name in comparable.tasks]
+    before, now = (comparable.settings(one.options) for one in (stored, asked))
+    for name in picked:
+        if (value := getattr(before, name)) != getattr(now, name):
+            raise UserError(f"{folder} compares on --{name} {value}; name another --run-dir")

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metarl.compare.settings import Comparison
 from metarl.compare.work import cpu_seconds
 from metarl.errors import UserError, understood
+from metarl.evaluate.measures import RETURN, Measure
 from metarl.evaluate.returns import (
     AdaptationResult,
     adaptation_summary,
@@ -23,7 +25,14 @@ from metarl.evaluate.returns import (
 )
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
-from metarl.stats import Interval, bootstrap_ci, crossed, crossed_difference_ci
+from metarl.stats import (
+    Interval,
+    bootstrap_ci,
+    crossed,
+    crossed_difference_ci,
+    performance_profile,
+    probability_of_improvement,
+)
 
 LEAST_VALUES = 5
 """Means of a seed on a task, without which no difference is marked."""
@@ -36,10 +45,10 @@ class Run:
     Attributes:
         path: Run directory.
         seed: Seed of training.
-        result: Episodes on the unseen tasks, ordered by name.
+        result: Values on the unseen tasks, ordered by name.
         task_ids: Names of the tasks.
-        summary: Entries of `summary.json` that are read.
-        env_steps: Environment steps of training.
+        summary: Entries of its summary that are read; None: it has none.
+        learned_from: Environment steps, or tasks, of training.
         cpu_seconds: CPU seconds of training; None where they were not counted.
     """
 
@@ -48,7 +57,7 @@ class Run:
     result: AdaptationResult
     task_ids: tuple[str, ...]
     summary: dict[str, Any]
-    env_steps: int
+    learned_from: int
     cpu_seconds: float | None
 
 
@@ -64,6 +73,8 @@ class Compared:
         floor_return: Return of normalised score 0, where it is known.
         oracle_return: Return of normalised score 1, where it is known.
         failures: What missing runs have failed of, by name.
+        best: Name of who earns `oracle_return`.
+        measure: What the values of the tasks are.
     """
 
     methods: list[dict[str, Any]]
@@ -73,11 +84,13 @@ class Compared:
     floor_return: float | None
     oracle_return: float | None
     failures: dict[str, str] = field(default_factory=dict)
+    measure: Measure = RETURN
+    best: str = "oracle"
 
     @property
     def anchors(self) -> dict[str, float]:
         """Returns to judge by, as far as they are known, by name."""
-        lines = {self.floor or "floor": self.floor_return, "oracle": self.oracle_return}
+        lines = {self.floor or "floor": self.floor_return, self.best: self.oracle_return}
         return {name: value for name, value in lines.items() if value is not None}
 
     @property
@@ -87,13 +100,21 @@ class Compared:
         return [m for m in failed if m not in [s["method"] for s in self.methods]]
 
 
-def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) -> Compared:
+def measured(
+    folder: Path,
+    comparison: Comparison,
+    failures: Mapping[str, str],
+    measure: Measure = RETURN,
+    side: str = "",
+) -> Compared:
     """Sum up what has been evaluated.
 
     Args:
         folder: Folder of the comparison.
         comparison: What is compared.
         failures: Runs that failed now, and of what: what they left earlier does not count.
+        measure: What the values of the tasks are.
+        side: End of the names of the files that evaluations have left.
 
     Raises:
         UserError: Nothing has been evaluated, or not on the same tasks.
@@ -103,10 +124,10 @@ def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) 
     for method in comparison.methods:
         for seed in comparison.seeds:
             name, path = f"{method}/seed-{seed}", folder / method / f"seed-{seed}"
-            there = (path / "summary.json").exists() and (path / "adaptation.json").exists()
+            there = all((path / f"{f}{side}.json").exists() for f in ("summary", "adaptation"))
             try:
                 if there and name not in failures:
-                    runs.setdefault(method, []).append(read_run(path, seed))
+                    runs.setdefault(method, []).append(read_run(path, seed, measure, side))
                     continue
             except UserError as error:
                 failures[name] = str(error)
@@ -125,27 +146,36 @@ def measured(folder: Path, comparison: Comparison, failures: Mapping[str, str]) 
                 "give the same command without --report-only"
             )
     reference = comparison.compared_with
-    anchors = {"floor": every[0].summary["floor_return"]}
-    anchors["oracle"] = every[0].summary["oracle_return"]
+    first = every[0].summary
+    anchors = {"floor": first["floor_return"], "oracle": first["oracle_return"]}
     seed = comparison.evaluate.seed
     beside = runs.get(reference, []) if reference is not None else []
+    at = thresholds(every)
     return Compared(
-        [method_summary(m, found, beside, anchors, seed) for m, found in runs.items()],
+        [method_summary(m, r, beside, anchors, seed, measure, at) for m, r in runs.items()],
         missing,
         reference if beside else None,
-        every[0].summary["floor"],
+        first["floor"],
         anchors["floor"],
         anchors["oracle"],
         failures,
+        measure,
+        first["best"],
     )
 
 
 OF_SUMMARY = ("axis", "floor", "floor_return", "oracle_return", "iteration")
-"""Entries that are read of a run's `summary.json`."""
+"""Entries that are read of a run's summary."""
 
 
-def read_run(path: Path, seed: int) -> Run:
+def read_run(path: Path, seed: int, measure: Measure = RETURN, side: str = "") -> Run:
     """Read what one run left behind.
+
+    Args:
+        path: Run directory.
+        seed: Seed of training.
+        measure: What the values of the tasks are.
+        side: End of the names of the files.
 
     Raises:
         UserError: The files are damaged, or of another version.
@@ -153,21 +183,36 @@ def read_run(path: Path, seed: int) -> Run:
     run = RunDirectory.open(path)
     remedy = f"delete {path / 'evaluated.json'}, and it is evaluated again"
     with understood(path, "was not evaluated as it should be", remedy):
-        content: Any = read_json(path / "adaptation.json")
+        content: Any = read_json(path / f"adaptation{side}.json")
         order = np.argsort(content["task_ids"], kind="stable")
-        successes = content["successes"]
+        values = np.array(content[measure.entry], np.float64)[order]
         result = AdaptationResult(
-            np.array(content["returns"], np.float64)[order],
-            np.array(content["lengths"], np.float64)[order],
-            None if successes is None else np.array(successes, np.float64)[order],
+            _of_one(values),
+            _more(content, "lengths", order),
+            _more(content, "successes", order),
             tuple(content["experience"]),
         )
         ids = tuple(str(content["task_ids"][i]) for i in order)
-        summary = {name: run.read_summary()[name] for name in OF_SUMMARY}
+        every = read_json(path / f"summary{side}.json")
+        found = {"iteration": every["iteration"], "best": "oracle"}
+        found |= {name: every.get(name) for name in OF_SUMMARY} | content.get("anchors", {})
         for name in ("floor_return", "oracle_return"):
-            summary[name] = None if summary[name] is None else float(summary[name])
-        steps = int(run.read_metrics()["env_steps"][-1])
-    return Run(path, seed, result, ids, summary, steps, cpu_seconds(path / "cost.json"))
+            found[name] = None if found[name] is None else float(found[name])
+        counted = every.get(measure.counter)
+        if counted is None:
+            counted = run.read_metrics()[measure.counter][-1]
+    return Run(path, seed, result, ids, found, int(counted), cpu_seconds(path / "cost.json"))
+
+
+def _more(content: Mapping[str, Any], name: str, order: NDArray[np.int64]) -> Any:
+    """Further values of tasks; None where there are none."""
+    found = content.get(name)
+    return None if found is None else _of_one(np.array(found, np.float64)[order])
+
+
+def _of_one(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values ``[N, K + 1, E]``, of which there may be one for each task, ``[N, K + 1]``."""
+    return values if values.ndim == 3 else values[..., None]
 
 
 def method_summary(
@@ -176,6 +221,8 @@ def method_summary(
     reference: Sequence[Run],
     anchors: dict[str, float | None],
     seed: int,
+    measure: Measure = RETURN,
+    at: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """All numbers of a method; lists have an entry for every k.
 
@@ -185,47 +232,90 @@ def method_summary(
         reference: Seeds of the method it is compared with; empty: none.
         anchors: ``floor`` and ``oracle``, None where they are not known.
         seed: Seed of the bootstraps.
+        measure: What the values of the tasks are.
+        at: Values that the performance profile looks at; None: those of these runs.
 
     Returns:
-        What `adaptation_summary` returns, and: ``above_start``, return minus that at k = 0, and
-        ``above_reference``, return minus the reference's at its last k (None for the reference
+        What `adaptation_summary` returns, and: ``above_start``, value minus that at k = 0, and
+        ``above_reference``, value minus the reference's at its last k (None for the reference
         itself), each with ``estimate``, ``low``, ``high`` (None of one task) and ``marked``:
-        whether the interval excludes 0; ``env_steps`` and ``cpu_seconds`` of training, means over
-        the seeds.
+        whether the interval excludes 0; ``better_than_reference``, the probability that a run does
+        better on a task than one of the reference, likewise, marked where it excludes 0.5;
+        `profile`; ``env_steps`` (or ``tasks_seen``) and ``cpu_seconds`` of training, means over the
+        seeds.
     """
     curves = stacked(runs)
     rng = np.random.default_rng(seed)
     columns = np.moveaxis(curves, -1, 0)  # [K + 1, seeds, N]
     start = [bootstrap_ci(c - columns[0], rng=rng, resampling=crossed) for c in columns]
-    versus = None
-    if reference and reference[0].path.parent != runs[0].path.parent:
-        last = stacked(reference)[..., -1]
-        versus = [crossed_difference_ci(c, last, rng=rng) for c in columns]
+    versus = better = None
     num_seeds, num_tasks = columns[0].shape
+    if reference and reference[0].path.parent != runs[0].path.parent:
+        last, chance = stacked(reference)[..., -1], np.random.default_rng(seed)
+        versus = [
+            marked(crossed_difference_ci(c, last, rng=rng), num_seeds, num_tasks) for c in columns
+        ]
+        sides = (measure.sign * c for c in (columns[-1], last))
+        better = marked(probability_of_improvement(*sides, rng=chance), num_seeds, num_tasks, 0.5)
     seconds = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
+    results = [run.result for run in runs]
     return {
         "method": method,
         "axis": runs[0].summary["axis"],
         "seeds": [run.seed for run in runs],
-        **adaptation_summary([run.result for run in runs], **anchors, seed=seed),
+        **adaptation_summary(results, **anchors, seed=seed, of=measure),
         "above_start": [marked(d, num_seeds, num_tasks) for d in start],
-        "above_reference": None
-        if versus is None
-        else [marked(d, num_seeds, num_tasks) for d in versus],
-        "env_steps": float(np.mean([run.env_steps for run in runs])),
+        "above_reference": versus,
+        "better_than_reference": better,
+        "profile": profile(runs, thresholds(runs) if at is None else at, seed, measure),
+        measure.counter: float(np.mean([run.learned_from for run in runs])),
         "cpu_seconds": float(np.mean(seconds)) if len(seconds) == len(runs) else None,
         "iterations": [run.summary["iteration"] for run in runs],
         "runs": [
-            {"seed": run.seed, "return_mean": run.result.curve.mean(0).tolist()} for run in runs
+            {"seed": run.seed, f"{measure.name}_mean": run.result.curve.mean(0).tolist()}
+            for run in runs
         ],
     }
 
 
-def marked(difference: Interval, num_seeds: int, num_tasks: int) -> dict[str, Any]:
-    """An interval, where there is one, and whether it excludes 0."""
+NUM_THRESHOLDS = 33
+"""Values at which a performance profile is looked at."""
+
+
+def thresholds(runs: Sequence[Run]) -> NDArray[np.float64]:
+    """Return values from the lowest to the highest that any run has on a task in the end."""
+    last = np.concatenate([run.result.curve[:, -1] for run in runs])
+    found: NDArray[np.float64] = np.linspace(last.min(), last.max(), NUM_THRESHOLDS)
+    return found
+
+
+def profile(
+    runs: Sequence[Run], at: NDArray[np.float64], seed: int, measure: Measure = RETURN
+) -> dict[str, list[float]]:
+    """Return the share of runs and tasks that do better than each of some values in the end.
+
+    Args:
+        runs: Seeds of a method.
+        at: The values.
+        seed: Seed of the bootstraps.
+        measure: What the values are.
+
+    Returns:
+        ``at``, and of each ``share`` with the ends of its 95 % interval, ``low`` and ``high``.
+    """
+    last, rng = stacked(runs)[..., -1], np.random.default_rng(seed)
+    found = performance_profile(measure.sign * last, measure.sign * at, rng=rng)
+    share, low, high = (column.tolist() for column in found)
+    return {"at": at.tolist(), "share": share, "low": low, "high": high}
+
+
+def marked(
+    difference: Interval, num_seeds: int, num_tasks: int, without: float = 0.0
+) -> dict[str, Any]:
+    """An interval, where there is one, and whether it excludes what no difference is."""
     low, high = interval_ends(difference, num_tasks) or (None, None)
     enough = num_tasks > 1 and num_seeds * num_tasks >= LEAST_VALUES
-    excludes = difference.low > 0 or difference.high < 0
+    excludes = difference.low > without or difference.high < without
     estimate = {"estimate": difference.estimate, "low": low, "high": high}
     return {**estimate, "marked": bool(enough and excludes)}
 

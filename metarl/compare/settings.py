@@ -3,77 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 
 from metarl.compare.executors import Executor, SlurmSettings
 from metarl.errors import RunDirectoryError, UserError, understood
+from metarl.run.training import by_option
+from metarl.runs.config import structured
 from metarl.runs.files import read_json
 
-USUAL_REFERENCES = ("ppo", "none")
+PLACES_OF_EVALUATION = ("run", "device", "json", "data", "output")
+"""Settings of an evaluation that say where: a comparison knows."""
+
+USUAL_REFERENCES = ("ppo", "none", "rnn")
 """The first of these that is compared is the reference where none is named."""
-
-
-@dataclass(frozen=True)
-class ComparisonEvaluation:
-    """Evaluation of every run, as by `evaluate`.
-
-    Attributes:
-        tasks: Unseen tasks, at most, the same for all.
-        steps: Steps of adaptation. Default: the method's usual number.
-        episodes: Episodes per task and step. Default: the method's usual number.
-        chunk_size: Tasks that are stacked. None: all.
-        split: validation to choose settings by, test to report on.
-        seed: Seed of tasks and episodes.
-    """
-
-    tasks: int = 40
-    steps: int | None = None
-    episodes: int | None = None
-    chunk_size: int | None = None
-    split: Annotated[Literal["validation", "test"], tyro.conf.arg(aliases=("--evaluate.side",))] = (
-        "test"
-    )
-    seed: int = 10_000
-
-    def __post_init__(self) -> None:
-        """Check the counts."""
-        least = {"tasks": 1, "steps": 0, "episodes": 1, "chunk_size": 1, "seed": 0}
-        for name, smallest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                option = name.replace("_", "-")
-                raise UserError(f"--evaluate.{option} must be at least {smallest}, got {value}")
 
 
 @dataclass(frozen=True)
 class CompareSettings:
     """Train methods on the same tasks, evaluate them on the same unseen ones, and compare.
 
-    All options of `train` are taken too, and hold for every method that has them; what is not given
-    is the method's own default. What is there already is not done again: the same command goes on
-    after an interruption, and further --methods or --seeds may be added to a folder later, or more
-    --iterations. Several processes may work on one folder: each run is done by one of them.
+    All options of `train` are taken too, those that say what the tasks are among them, and hold for
+    every method that has them; what is not given is the method's own default. What is there already
+    is not done again: the same command goes on after an interruption, and further --methods or
+    --seeds may be added to a folder later, or more --iterations. Several processes may work on one
+    folder: each run is done by one of them.
     """
 
     run_dir: Path = Path("runs/compare")
     """Where all goes: METHOD/seed-S, and comparison.json, .csv, .md and .png."""
-    env: str = "maze"
-    """The task distribution; see `train`."""
-    methods: tuple[str, ...] = ("maml", "fomaml", "anil", "none")
+    methods: tuple[str, ...] = ()
     """What to compare."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds of every method."""
     override: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An option for one method, such as maml.inner-lr=0.1 or maml.evaluate.steps=5; may be
     given many times."""
-    evaluate: ComparisonEvaluation = field(default_factory=ComparisonEvaluation)
-    """On unseen tasks."""
+    evaluate: Any = None
+    """On unseen tasks, as by `evaluate`."""
     reference: str | None = None
-    """Who the others are compared with. Default: ppo or none, if it is there."""
+    """Who the others are compared with. Default: ppo, none or rnn, if it is there."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     jobs: int = 1
@@ -106,21 +78,19 @@ class Comparison:
     """A comparison as `comparison.json` keeps it, so that more can be added.
 
     Attributes:
-        env: The task distribution.
         methods: What is compared, in the order in which it was added.
         seeds: Training seeds.
         options: Options of `train`, for all methods that have them, as on the command line.
         override: Options of single methods, METHOD.OPTION=VALUE.
-        evaluate: On unseen tasks.
+        evaluate: Settings of evaluation (`evaluation_of`).
         reference: Who the others are compared with.
     """
 
-    env: str
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     options: tuple[str, ...] = ()
     override: tuple[str, ...] = ()
-    evaluate: ComparisonEvaluation = field(default_factory=ComparisonEvaluation)
+    evaluate: Any = None
     reference: str | None = None
 
     def __post_init__(self) -> None:
@@ -135,8 +105,12 @@ class Comparison:
         return self.reference or next(iter(usual), None)
 
 
-def stored_in(folder: Path) -> Comparison | None:
+def stored_in(folder: Path, usual: Any) -> Comparison | None:
     """Read what a folder compares; None where there is nothing yet.
+
+    Args:
+        folder: Where.
+        usual: Settings of evaluation, of the kind of those that are read.
 
     Raises:
         RunDirectoryError: The folder holds something else, or a comparison of another version.
@@ -156,7 +130,7 @@ def stored_in(folder: Path) -> Comparison | None:
     content: Any = read_json(path).get("comparison")
     with understood(path, problem, f"{remedy}, or use the version that wrote it"):
         try:
-            return _comparison(content)
+            return _comparison(content, usual)
         except UserError as error:
             raise RunDirectoryError(f"{path} {problem}: {error}; {remedy}") from None
 
@@ -167,23 +141,20 @@ def _may_be_ours(path: Path) -> bool:
     return path.name.startswith(".") or path.stem == "comparison" or bool(seeds)
 
 
-def _comparison(content: Mapping[str, Any]) -> Comparison:
+def _comparison(content: Mapping[str, Any], usual: Any) -> Comparison:
     """Build a comparison of JSON values; raises any error where they are of another kind."""
     how = dict(content.get("evaluate", {}))
     if "side" in how:  # the former name
         how.setdefault("split", how.pop("side"))
-    if how.get("split", "test") not in ("validation", "test"):
-        raise ValueError(f"evaluate.split is {how['split']!r}")
-    counts = {name: v for name, v in how.items() if name != "split"}
-    if any(type(v) is not int and (v is not None or n == "tasks") for n, v in counts.items()):
-        raise TypeError(f"evaluate is {how!r}")
+    options = _all(str, content.get("options", []))
+    if "env" in content:  # where it stood formerly
+        options = ("--env", _of(str, content["env"]), *options)
     return Comparison(
-        _of(str, content["env"]),
         _all(str, content["methods"]),
         _all(int, content["seeds"]),
-        _all(str, content.get("options", [])),
+        options,
         _all(str, content.get("override", [])),
-        ComparisonEvaluation(**how),
+        structured(usual, how),
         None if content.get("reference") is None else _of(str, content["reference"]),
     )
 
@@ -229,21 +200,47 @@ def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str
         stored: What the folder compares.
         asked: The command line; where nothing was said, what is stored.
         rest: Options of `train`.
-
-    Raises:
-        UserError: The environments differ.
     """
-    before = stored or Comparison(asked.env, asked.methods, asked.seeds)
-    if asked.env != before.env:
-        raise UserError(f"{asked.run_dir} compares on --env {before.env}; name another --run-dir")
-    added = tuple(rest)
-    known = not added or before.options[-len(added) :] == added
+    before = stored or Comparison(asked.methods, asked.seeds)
+    stored_words, asked_words = (
+        {words[0].partition("=")[0]: words for _, words in by_option(options)}  # the last counts
+        for options in (before.options, rest)
+    )
+    added = [word for n, w in asked_words.items() if stored_words.get(n) != w for word in w]
     return Comparison(
-        asked.env,
         tuple(dict.fromkeys((*before.methods, *asked.methods))),
         tuple(sorted({*before.seeds, *asked.seeds})),
-        before.options if known else (*before.options, *added),
+        (*before.options, *added),
         tuple(dict.fromkeys((*before.override, *asked.override))),
         asked.evaluate,
         asked.reference,
     )
+
+
+def evaluation_of(kind: type[Any]) -> type[Any]:
+    """Return the settings of an evaluation without its places, which a comparison has itself.
+
+    Args:
+        kind: Settings of `evaluate` (`EvaluationSettings`); its options begin with ``evaluate.``.
+    """
+    hints = get_type_hints(kind)
+    usual = {each.name: each.default for each in fields(kind)} | {"run": Path()}
+    marks: dict[str, tuple[Any, ...]] = {
+        **dict.fromkeys(PLACES_OF_EVALUATION, (tyro.conf.Fixed, tyro.conf.Suppress)),
+        "split": (tyro.conf.arg(aliases=("--evaluate.side",)),),  # its former name
+    }
+    own: list[Any] = [
+        (name, Annotated[(hints[name], *mark)], field(default=usual[name]))
+        for name, mark in marks.items()
+        if name in hints
+    ]
+
+    def check(self: Any) -> None:
+        """Check the settings."""
+        try:
+            kind.__post_init__(self)
+        except UserError as error:
+            raise UserError(f"{error}".replace("--", "--evaluate.", 1)) from error
+
+    names = {"__post_init__": check, "__doc__": kind.__doc__}
+    return make_dataclass(kind.__name__, own, bases=(kind,), frozen=True, namespace=names)

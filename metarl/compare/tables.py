@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
 from metarl.compare.results import Compared
+from metarl.evaluate.measures import Measure
 from metarl.stats import normalised_score
 
 Row = dict[str, Any]
@@ -16,32 +17,36 @@ MARK = "**"
 
 def rows(compared: Compared) -> list[Row]:
     """Rows for every method and k, flat, with plain numbers."""
-    return [row(summary, k) for summary in compared.methods for k in summary["steps"]]
+    of = compared.measure
+    return [row(summary, k, of) for summary in compared.methods for k in summary["steps"]]
 
 
-def row(summary: dict[str, Any], k: int) -> Row:
+def row(summary: dict[str, Any], k: int, of: Measure) -> Row:
     """The numbers of a method at one k."""
     versus, scores = summary["above_reference"], summary.get("normalised_score")
+    name, last = of.name, k == summary["steps"][-1]
+    tail = f"percentile{of.percentile}"
     return {
         "method": summary["method"],
         "num_seeds": summary["num_seeds"],
         "num_tasks": summary["num_tasks"],
         "k": k,
         "k_counts": summary["axis"],
-        "episodes_of_experience": summary["experience"][k],
-        "return_mean": summary["return_mean"][k],
-        **_ends("return_mean", summary["return_mean_ci95"][k]),
-        "return_iqm": summary["return_iqm"][k],
-        **_ends("return_iqm", summary["return_iqm_ci95"][k]),
+        of.column: summary["experience"][k],
+        f"{name}_mean": summary[f"{name}_mean"][k],
+        **_ends(f"{name}_mean", summary[f"{name}_mean_ci95"][k]),
+        f"{name}_iqm": summary[f"{name}_iqm"][k],
+        **_ends(f"{name}_iqm", summary[f"{name}_iqm_ci95"][k]),
         "success_rate": summary["success_rate"][k] if "success_rate" in summary else None,
         "percent_improved": summary["percent_improved"][k],
-        "percentile20": summary["percentile20"][k],
-        "length_mean": summary["length_mean"][k],
-        "length_ratio": summary["length_ratio"][k],
+        tail: summary[tail][k],
+        "length_mean": summary["length_mean"][k] if "length_mean" in summary else None,
+        "length_ratio": summary["length_ratio"][k] if "length_ratio" in summary else None,
         "normalised_score": scores[k] if scores else None,
         **_difference("above_start", summary["above_start"][k] if k else None),
         **_difference("above_reference", versus[k] if versus else None),
-        "env_steps": summary["env_steps"],
+        **_difference("better_than_reference", summary["better_than_reference"] if last else None),
+        of.counter: summary[of.counter],
         "cpu_seconds": summary["cpu_seconds"],
     }
 
@@ -55,22 +60,23 @@ def as_csv(compared: Compared) -> bytes:
 
 def as_markdown(compared: Compared, title: str) -> str:
     """The methods at the end of adaptation, best first, and then step by step."""
-    last = [row(summary, summary["steps"][-1]) for summary in compared.methods]
-    last.sort(key=lambda r: -r["return_mean"])
+    of = compared.measure
+    last = [row(summary, summary["steps"][-1], of) for summary in compared.methods]
+    last.sort(key=lambda r: -of.sign * r[f"{of.name}_mean"])
     lines = [
         f"# {title}",
         "",
-        f"Unseen tasks: {last[0]['num_tasks']}, the same for all. {scale(compared)}",
+        f"Unseen tasks: {last[0]['num_tasks']}, the same for all. {scale(compared)}".rstrip(),
         "",
         "## At the end of adaptation",
         "",
-        *table(last, compared.reference, compared.failed_methods),
+        *table(last, compared, compared.failed_methods),
         "",
         *notes(compared),
         "",
         "## Step by step",
         "",
-        *table(rows(compared), compared.reference),
+        *table(rows(compared), compared),
     ]
     return "\n".join(lines) + "\n"
 
@@ -78,62 +84,89 @@ def as_markdown(compared: Compared, title: str) -> str:
 def scale(compared: Compared) -> str:
     """The ends of the normalised score, in words."""
     if len(compared.anchors) < 2:
-        return "What is to be earned at worst and at best is not known: there is no score."
+        unknown = "What is to be earned at worst and at best is not known: there is no score."
+        return unknown if compared.measure.episodic else ""
     (floor, low), (oracle, high) = compared.anchors.items()
     if normalised_score(low, low, high) is None:
         return f"{floor.capitalize()} and {oracle} earn the same, {low:.3g}: there is no score."
     return f"{floor.capitalize()}: {low:.3g} (score 0), {oracle}: {high:.3g} (score 1)."
 
 
-def table(found: Sequence[Row], reference: str | None, failed: Sequence[str] = ()) -> list[str]:
+def table(found: Sequence[Row], compared: Compared, failed: Sequence[str] = ()) -> list[str]:
     """Markdown; methods that failed have a row that says so, at the end."""
-    heads = [
-        *("method", "seeds", "k", "episodes seen", "return [95 %]", "IQM [95 %]", "P20"),
-        *("success", "length", "improved", "score", "above k = 0"),
-        *([] if reference is None else [f"above {reference}"]),
-        *("training steps", "CPU s"),
-    ]
+    columns = columns_of(compared)
+    heads = [head for head, _ in columns]
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
-    for r in found:
-        cells = [
-            r["method"],
-            str(r["num_seeds"]),
-            str(r["k"]),
-            str(r["episodes_of_experience"]),
-            interval(r, "return_mean"),
-            interval(r, "return_iqm"),
-            _number(r["percentile20"], ".2f"),
-            _number(r["success_rate"], ".0%"),
-            _number(r["length_mean"], ".1f"),
-            _number(r["percent_improved"] / 100 if r["k"] else None, ".0%"),
-            _number(r["normalised_score"], ".2f"),
-            interval(r, "above_start", "+"),
-            *([] if reference is None else [interval(r, "above_reference", "+")]),
-            _number(r["env_steps"], ",.0f"),
-            _number(r["cpu_seconds"], ",.0f"),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+    lines += [f"| {' | '.join(cell(r) for _, cell in columns)} |" for r in found]
     for method in failed:
         cells = [method, "failed", *["–"] * (len(heads) - 2)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
+Column = tuple[str, Callable[[Row], str]]
+
+
+def columns_of(compared: Compared) -> list[Column]:
+    """Columns of the table: their heads, and what makes their cells of a row."""
+    of, reference = compared.measure, compared.reference
+    tail, digits = f"percentile{of.percentile}", of.digits
+
+    def number(name: str, form: str) -> Callable[[Row], str]:
+        return lambda r: _number(r[name], form)
+
+    def ends(name: str, sign: str = "", digits: int = of.digits) -> Callable[[Row], str]:
+        return lambda r: interval(r, name, sign, digits)
+
+    episodes: list[Column] = [
+        ("success", number("success_rate", ".0%")),
+        ("length", number("length_mean", ".1f")),
+    ]
+    score: list[Column] = [("score", number("normalised_score", ".2f"))]
+    versus: list[Column] = [
+        (f"above {reference}", ends("above_reference", "+")),
+        (f"better than {reference}", ends("better_than_reference", digits=2)),
+    ]
+    return [
+        ("method", lambda r: str(r["method"])),
+        ("seeds", lambda r: str(r["num_seeds"])),
+        ("k", lambda r: str(r["k"])),
+        (of.experience, lambda r: str(r[of.column])),
+        (f"{of.name} [95 %]", ends(f"{of.name}_mean")),
+        ("IQM [95 %]", ends(f"{of.name}_iqm")),
+        (f"P{of.percentile}", number(tail, f".{digits}f")),
+        *(episodes if of.episodic else ()),
+        ("improved", lambda r: _number(r["percent_improved"] / 100 if r["k"] else None, ".0%")),
+        *(score if of.episodic else ()),
+        ("above k = 0", ends("above_start", "+")),
+        *(versus if reference is not None else ()),
+        (of.learned_from, number(of.counter, ",.0f")),
+        ("CPU s", number("cpu_seconds", ",.0f")),
+    ]
+
+
 def notes(compared: Compared) -> list[str]:
     """Notes below a table: what its columns are, and what is not in them."""
-    versus = ""
+    of, versus, chance = compared.measure, "", ""
     if compared.reference is not None:
-        versus = f", and with the return of {compared.reference} at its last k"
+        versus = f", and with the {of.name} of {compared.reference} at its last k"
+        chance = (
+            f" *Better than {compared.reference}*: how likely a run does better on a task than one "
+            "of it, 0.5 where neither is better."
+        )
+    improved = "higher" if of.higher_is_better else "lower"
     found = [
-        "k counts steps of adaptation: gradient steps, or episodes of a trial; *episodes seen* is "
+        f"k counts {of.looks}; *{of.experience}* is "
         "the experience on the task behind it. IQM: interquartile mean over tasks and seeds. "
-        "*P20*: 20th percentile of the tasks, and *improved*: tasks with a higher return than at "
-        "k = 0, both of their means over the seeds. *Length*: steps until success or end."
-        + (f" *Score*: 0 is {compared.floor}, 1 the oracle." if compared.floor else ""),
-        f"Differences are paired by task, with the method's own return at k = 0{versus}; "
-        f"{MARK}bold{MARK} where the interval excludes 0. All intervals are 95 % bootstraps over "
-        "tasks and seeds, not corrected for the number of comparisons; with a few seeds they are "
-        "too narrow. Training steps and CPU seconds are means over the seeds.",
+        f"*P{of.percentile}*: {of.percentile}th percentile of the tasks, and *improved*: tasks with"
+        f" {'an' if of.name[0] in 'ae' else 'a'} {of.name} that is {improved} than at k = 0, both "
+        "of their means over the seeds."
+        + (" *Length*: steps until success or end." if of.episodic else "")
+        + (f" *Score*: 0 is {compared.floor}, 1 the {compared.best}." if compared.floor else ""),
+        f"Differences are paired by task, with the method's own {of.name} at k = 0{versus}; "
+        f"{MARK}bold{MARK} where the interval excludes 0.{chance} All intervals are 95 % bootstraps"
+        " over tasks and seeds, not corrected for the number of comparisons; with a few seeds they "
+        f"are too narrow. {of.learned_from.capitalize()} and CPU seconds are means over the seeds.",
     ]
     if any(summary["num_tasks"] < 2 for summary in compared.methods):
         found.append("No intervals: one task is no sample of tasks.")
@@ -145,13 +178,13 @@ def notes(compared: Compared) -> list[str]:
     return "\n\n".join(found).split("\n")
 
 
-def interval(found: Row, name: str, sign: str = "") -> str:
+def interval(found: Row, name: str, sign: str = "", digits: int = 2) -> str:
     """An estimate with its interval, bold where it is marked; a dash where there is none."""
     if found[name] is None:
         return "–"
     low, high = found[f"{name}_low"], found[f"{name}_high"]
-    ends = "–" if low is None else f"{low:.2f}, {high:.2f}"
-    text = f"{found[name]:{sign}.2f} [{ends}]"
+    ends = "–" if low is None else f"{low:.{digits}f}, {high:.{digits}f}"
+    text = f"{found[name]:{sign}.{digits}f} [{ends}]"
     return f"{MARK}{text}{MARK}" if found.get(f"{name}_marked") else text
 
 

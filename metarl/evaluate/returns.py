@@ -22,6 +22,7 @@ from torch import Tensor
 
 from metarl.core import TaskBatch, share
 from metarl.evaluate.adaptation import Array, Stage, measure
+from metarl.evaluate.measures import RETURN, Measure
 from metarl.evaluate.trials import play, play_in_own_time
 from metarl.meta import MetaLearner, NonFiniteLossError
 from metarl.rl.agents import Agent
@@ -37,14 +38,14 @@ class AdaptationResult:
     """Episodes on N tasks after each of 0 to K steps, E per task and step, all ``[N, K + 1, E]``.
 
     Attributes:
-        returns: Undiscounted returns.
-        lengths: Steps until the episode succeeded, or ended.
+        returns: Undiscounted returns; of learners from data the values of their `Measure`.
+        lengths: Steps until the episode succeeded, or ended; None where nothing has a length.
         successes: 1 for an episode that succeeded, else 0; None where nothing is a success.
         experience: Episodes on the task that lie behind each k, ``[K + 1]``.
     """
 
     returns: Array
-    lengths: Array
+    lengths: Array | None
     successes: Array | None
     experience: tuple[int, ...]
 
@@ -56,7 +57,7 @@ class AdaptationResult:
                 f"need returns [N, K + 1, E] and K + 1 counts of episodes, got {shape} and "
                 f"{len(self.experience)}"
             )
-        others = [self.lengths] + ([] if self.successes is None else [self.successes])
+        others = [each for each in (self.lengths, self.successes) if each is not None]
         if any(other.shape != shape for other in others):
             raise ValueError(f"lengths and successes must be {shape}, as the returns are")
         if not np.isfinite(self.returns).all():
@@ -175,6 +176,7 @@ def adaptation_summary(
     floor: float | None = None,
     oracle: float | None = None,
     seed: int = 0,
+    of: Measure = RETURN,
 ) -> dict[str, Any]:
     """Report on learners of one method, one per seed, on the same tasks.
 
@@ -183,41 +185,45 @@ def adaptation_summary(
         floor: Return of normalised score 0.
         oracle: Return of normalised score 1.
         seed: Seed of the bootstrap.
+        of: What the values are.
 
     Returns:
         JSON values; lists have an entry for every k from 0 to K. ``return_mean`` and ``return_iqm``
         (interquartile mean over tasks and seeds) with their 95 % intervals (None of one task, which
         is no sample); ``percentile20`` of the tasks, and ``percent_improved``, the tasks with a
         higher return than at k = 0, both of the tasks' means over seeds; ``length_mean``,
-        ``length_ratio`` (to k = 0), ``success_rate``; ``normalised_score``, where floor and oracle
-        are known: None where the oracle earns no more than the floor.
+        ``length_ratio`` (to k = 0), ``success_rate``, where there are such; ``normalised_score``,
+        where floor and oracle are known: None where the oracle earns no more than the floor. Of
+        another measure they have its name, and of one of which less is better the percentile is
+        ``percentile80``.
     """
     rng = np.random.default_rng(seed)
     curves = np.stack([result.curve for result in results])  # [seeds, N, K + 1]
-    lengths = np.stack([result.lengths for result in results]).mean((0, 1, 3))
     columns = np.moveaxis(curves, -1, 0)  # [K + 1, seeds, N]
     of_tasks = columns.mean(1)  # [K + 1, N]
     means = [bootstrap_ci(c, rng=rng, resampling=crossed, statistic=mean) for c in columns]
     middles = [bootstrap_ci(c, rng=rng, resampling=crossed, statistic=iqm) for c in columns]
-    first = results[0]
+    first, better = results[0], of.sign * of_tasks
     summary: dict[str, Any] = {
         "steps": list(range(curves.shape[-1])),
         "experience": list(first.experience),
-        "return_mean": [m.estimate for m in means],
-        "return_mean_ci95": [interval_ends(m, curves.shape[1]) for m in means],
-        "return_iqm": [m.estimate for m in middles],
-        "return_iqm_ci95": [interval_ends(m, curves.shape[1]) for m in middles],
-        "percentile20": np.quantile(of_tasks, 0.2, axis=1).tolist(),
-        "percent_improved": (100.0 * (of_tasks > of_tasks[0]).mean(1)).tolist(),
-        "length_mean": lengths.tolist(),
-        "length_ratio": (lengths / lengths[0]).tolist(),
+        f"{of.name}_mean": [m.estimate for m in means],
+        f"{of.name}_mean_ci95": [interval_ends(m, curves.shape[1]) for m in means],
+        f"{of.name}_iqm": [m.estimate for m in middles],
+        f"{of.name}_iqm_ci95": [interval_ends(m, curves.shape[1]) for m in middles],
+        f"percentile{of.percentile}": np.quantile(of_tasks, of.percentile / 100, axis=1).tolist(),
+        "percent_improved": (100.0 * (better > better[0]).mean(1)).tolist(),
         "num_seeds": len(results),
         "num_tasks": curves.shape[1],
         "episodes_per_step": first.returns.shape[-1],
     }
-    if all(result.successes is not None for result in results):
-        successes = np.stack([np.asarray(result.successes) for result in results])
-        summary["success_rate"] = successes.mean((0, 1, 3)).tolist()
+    lengths = [result.lengths for result in results if result.lengths is not None]
+    if len(lengths) == len(results):
+        every = np.stack(lengths).mean((0, 1, 3))
+        summary |= {"length_mean": every.tolist(), "length_ratio": (every / every[0]).tolist()}
+    successes = [result.successes for result in results if result.successes is not None]
+    if len(successes) == len(results):
+        summary["success_rate"] = np.stack(successes).mean((0, 1, 3)).tolist()
     if floor is not None and oracle is not None:
         scores = [normalised_score(m.estimate, floor, oracle) for m in means]
         summary["normalised_score"] = None if None in scores else scores

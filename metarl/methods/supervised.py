@@ -13,6 +13,7 @@ import torch
 from metarl.core import Execution, check_compiler
 from metarl.devices import resolve_device
 from metarl.errors import UserError
+from metarl.evaluate.adaptation import Array
 from metarl.evaluate.supervised import AdaptationCurve, adaptation_curve
 from metarl.meta import MetaLearner
 from metarl.meta.anil import ANILSettings
@@ -186,12 +187,15 @@ class SupervisedLearning(InTurn):
 
     def score(self, learner: MetaLearner, tasks: SupervisedTasks, meta_batch: int) -> float:
         """Return the mean accuracy after the last inner step, as validation looks at it."""
-        problem = self.problem
-        assert isinstance(problem, ClassificationProblem)
-        curve = self.curve(learner, tasks, meta_batch, at=(problem.test_steps,))
-        together = problem.validate_by == "transductive"
-        chosen = curve.transductive if together else curve.non_transductive
-        return float(chosen[:, -1].mean())
+        assert isinstance(self.problem, ClassificationProblem)
+        curve = self.curve(learner, tasks, meta_batch, at=(self.problem.test_steps,))
+        return float(self.chosen(curve)[:, -1].mean())
+
+    def chosen(self, curve: AdaptationCurve) -> Array:
+        """Return the accuracy that validation chooses by, ``[N, S]``."""
+        assert isinstance(self.problem, ClassificationProblem)
+        together = self.problem.validate_by == "transductive"
+        return curve.transductive if together else curve.non_transductive
 
     def execution(self, device: torch.device, meta_batch: int, *, training: bool) -> Execution:
         """Return how many tasks are worked on at a time, in meta-training or when judged."""

@@ -165,7 +165,9 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings, read: Read) -> E
     episodes.set_state(before)
     control = loaded.untrained.adapt(tasks, how, episodes)
     anchors = problem.anchors(tasks)
-    ends = {} if anchors is None else {"floor": anchors.floor, "oracle": anchors.oracle}
+    ends: dict[str, Any] = (
+        {} if anchors is None else {"floor": anchors.floor, "oracle": anchors.oracle}
+    )
     summary = {
         "env": trained.env,
         "method": trained.method,
@@ -233,7 +235,9 @@ def together(found: Sequence[Evaluated], settings: EvaluateSettings) -> dict[str
         *("floor", "floor_return", "oracle_return"),
     )
     anchors = first.anchors
-    ends = {} if anchors is None else {"floor": anchors.floor, "oracle": anchors.oracle}
+    ends: dict[str, Any] = (
+        {} if anchors is None else {"floor": anchors.floor, "oracle": anchors.oracle}
+    )
     control = sum(one.untrained.curve.mean(0) for one in found) / len(found)
     return {
         **{name: first.summary[name] for name in kept},

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +15,7 @@ import torch
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
+from metarl.evaluate.measures import ACCURACY, write_values
 from metarl.evaluate.supervised import ALPHABETS, CHARACTERS, accuracies, area_under
 from metarl.meta.meta_sgd import MetaSGDSettings
 from metarl.methods.supervised import SupervisedLearning
@@ -22,6 +24,7 @@ from metarl.run.evaluation import EvaluationSettings, evaluate_runs
 from metarl.run.settings import at_least
 from metarl.run.supervised import Trained
 from metarl.runs.directory import RunDirectory
+from metarl.supervised.examples import FewShotBatch
 from metarl.supervised.omniglot.few_shot import FewShotOmniglot
 from metarl.supervised.omniglot.multi_shot import MultiShotOmniglot
 from metarl.supervised.tasks import SupervisedTasks, cross_entropy
@@ -100,6 +103,9 @@ SPLITS = {
 }
 """Words for a side of the characters, its picture and its summary."""
 
+BESIDE_TEST = "-validation"
+"""End of the names of what is measured on validation tasks, beside what is on test tasks."""
+
 
 def evaluate_characters(settings: CharactersSettings, read: Read) -> EvaluationResult:
     """Evaluate every run, and seeds together; draw pictures of each run.
@@ -130,6 +136,9 @@ def of_characters(
     curve = learning.curve(learner, tasks, trained.meta_batch)
     name = f"{method.name}, {problem.ways}-way {problem.shots}-shot"
     draw_classification(run, curve, name, *SPLITS[split][:2])
+    chosen = learning.chosen(curve)
+    file = run.path / f"adaptation{BESIDE_TEST if split == 'validation' else ''}.json"
+    write_values(file, ACCURACY, chosen, names_of(unseen[:]), curve.steps)
     return {
         "protocol": "fewshot",
         "split": split,
@@ -145,6 +154,15 @@ def of_characters(
         "num_classes": len(unseen.classes),
         "tasks_seen": checkpoint["iteration"] * trained.meta_batch,
     }
+
+
+def names_of(tasks: FewShotBatch) -> list[str]:
+    """Return names of tasks: the same drawings in the same order have the same name."""
+    parts = [part.inputs.cpu() for part in tasks]
+    digests = (
+        sha256(b"".join(each.numpy().tobytes() for each in one)) for one in zip(*parts, strict=True)
+    )
+    return [digest.hexdigest()[:16] for digest in digests]
 
 
 @dataclass(frozen=True)
@@ -197,6 +215,8 @@ def of_alphabets(
     at = points(steps, settings.every)
     curve = learning.curve(learner, tasks, trained.meta_batch, at)
     draw_classification(run, curve, learning.method.name, "unseen alphabets")
+    file, chosen = run.path / "adaptation.json", learning.chosen(curve)
+    write_values(file, ACCURACY, chosen, test.alphabets.names, curve.steps)
     last = curve.non_transductive[:, -1].tolist()
     return {
         "protocol": "multishot",

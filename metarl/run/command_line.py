@@ -110,11 +110,7 @@ def _parse_training(
     recipe: Recipe[RunT], prog: str, arguments: Sequence[str], source: str | None
 ) -> RunT:
     """The same, given the run whose settings are begun from, if there is one."""
-    hints = get_type_hints(type(recipe.defaults()))
-    picks: Any = make_dataclass("Picks", [(name, str | None, None) for name in recipe.picks])
-    read, _ = tyro.cli(picks, args=list(arguments), return_unknown_args=True, add_help=False)
-    given = {name: value for name, value in vars(read).items() if value is not None}
-    picked = {n: _number(n, v) if hints.get(n) is int else v for n, v in given.items()}
+    picked = picked_by(recipe, arguments)
     default: RunT = (
         recipe.defaults(**picked)
         if source is None
@@ -125,6 +121,20 @@ def _parse_training(
     if {"-h", "--help"} & set(arguments):
         default = without(default, recipe.unread(default))
     return parse(type(default), prog, arguments, default)
+
+
+def picked_by(recipe: Recipe[Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a command line that choose the defaults of a recipe.
+
+    Raises:
+        UserError: A value is none of its kind.
+        SystemExit: One has no value; the parser has said so.
+    """
+    hints = get_type_hints(type(recipe.defaults()))
+    picks: Any = make_dataclass("Picks", [(name, str | None, None) for name in recipe.picks])
+    read, _ = tyro.cli(picks, args=list(arguments), return_unknown_args=True, add_help=False)
+    given = {name: value for name, value in vars(read).items() if value is not None}
+    return {n: _number(n, v) if hints.get(n) is int else v for n, v in given.items()}
 
 
 def without(settings: Any, hidden: Collection[str]) -> Any:

@@ -14,6 +14,7 @@ import tyro
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
+from metarl.evaluate.measures import ERROR, write_values
 from metarl.evaluate.supervised import FITS, check_finite, error_columns, fit_errors
 from metarl.methods.supervised import STREAMS, SupervisedLearning
 from metarl.run.counts import Held
@@ -101,6 +102,13 @@ def summary_of(
     if np.isfinite(np.stack(beside)).all():  # initial parameters may be too much for the step size
         shown["no meta-training"] = beside
     draw_fits(run, shown, learner, tasks, f"{problem.family}, {learning.method.name}")
+    write_values(
+        run.path / "adaptation.json",
+        ERROR,
+        errors.squared,
+        names_of(problem, settings),
+        range(steps + 1),
+    )
     return {
         "family": problem.family,
         "method": learning.method.name,
@@ -113,6 +121,13 @@ def summary_of(
         "iteration": iteration,
         "tasks_seen": iteration * trained.meta_batch,
     }
+
+
+def names_of(problem: Curves, settings: EvaluateSettings) -> list[str]:
+    """Return names of functions: what they and the points of them were drawn by."""
+    points = f"{settings.points_of(problem)} + {settings.test_points} points"
+    drawn = f"{problem.family}, {settings.split}, seed {settings.seed}, {points}"
+    return [f"{drawn}, function {number} of {settings.tasks}" for number in range(settings.tasks)]
 
 
 def validation_error(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metarl.evaluate.references import References, in_digits
+from metarl.evaluate.measures import TRIAL_RETURN, write_values
+from metarl.evaluate.references import REFERENCES, References, in_digits
 from metarl.evaluate.trials import Array, window_returns
 
 
@@ -116,6 +117,37 @@ def draw_within_trial(
         within_trial_curve(curves, window=width, title=title, note=references.note), picture
     )
     print(f"  drawn: {picture}")
+
+
+def write_trials(
+    place: Path, rewards: Array, names: Sequence[str], summary: Mapping[str, Any]
+) -> None:
+    """Write what was earned in every trial, and when its goal was first found.
+
+    Args:
+        place: The folder.
+        rewards: Of the trials, ``[T, B]``.
+        names: Of their tasks.
+        summary: Of the trials.
+    """
+    found = np.asarray(rewards > 0)  # [T, B]
+    success = np.asarray(found.any(0))
+    first = np.where(success, found.argmax(0) + 1, len(rewards))
+    anchors = {
+        **{"axis": "trials", "floor": REFERENCES["random"], "best": REFERENCES["explorer"]},
+        "floor_return": summary.get("random_return"),
+        "oracle_return": summary.get("explorer_return"),
+    }
+    write_values(
+        place / "adaptation.json",
+        TRIAL_RETURN,
+        rewards.sum(0)[:, None],
+        names,
+        (0,),
+        lengths=first[:, None],
+        successes=success[:, None].astype(int),
+        anchors=anchors,
+    )
 
 
 def write_layouts(place: Path, rewards: Mapping[str, Array], references: References) -> None:

@@ -17,11 +17,17 @@ from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_resul
 from metarl.evaluate.references import References, known_of
 from metarl.evaluate.trials import Array, play_episodes, trial_statistics
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
-from metarl.rl.problem import is_finite
+from metarl.rl.problem import is_finite, task_name
 from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
 from metarl.run.settings import at_least
-from metarl.run.trial_report import describe, describe_seeds, draw_within_trial, write_layouts
+from metarl.run.trial_report import (
+    describe,
+    describe_seeds,
+    draw_within_trial,
+    write_layouts,
+    write_trials,
+)
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json, to_json, write_json
 from metarl.runs.seeds import find_runs
@@ -141,7 +147,7 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     runs = find_runs(settings.run)
     for run in runs:
         trained = read(run.config)
-        measured, references, rewards = evaluate_run(run, trained, settings)
+        measured, references, rewards, names = evaluate_run(run, trained, settings)
         summary = to_json(measured, "summary")
         print(describe(run.path, summary, references))
         place = run.path / trained.place
@@ -150,6 +156,7 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
         if replaces(place / "summary.json", summary, settings):
             place.mkdir(parents=True, exist_ok=True)
             write_json(place / "summary.json", summary)
+            write_trials(place, rewards, names, summary)
             draw_within_trial(place, {trained.name: rewards}, references, settings.window)
             write_layouts(place, {trained.name: rewards}, references)
         summaries[run.path.name] = summary
@@ -167,8 +174,13 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
 
 def evaluate_run(
     run: RunDirectory, trained: Trained, settings: EvaluateSettings
-) -> tuple[dict[str, Any], References, Array]:
-    """The summary of one run, what it is judged by, and the rewards ``[T, B]`` of its agent."""
+) -> tuple[dict[str, Any], References, Array, list[str]]:
+    """Evaluate one run.
+
+    Returns:
+        Its summary, what it is judged by, the rewards ``[T, B]`` of its agent and the names of the
+        tasks.
+    """
     started = time.perf_counter()
     device = resolve_device(settings.device)
     learning = trained.learning
@@ -195,7 +207,7 @@ def evaluate_run(
         "env_steps": env_steps(run, loaded.iteration * trained.batch_size * learning.num_steps),
         "wall_seconds": time.perf_counter() - started,
     }
-    return summary, references, rewards
+    return summary, references, rewards, [task_name(task) for task in tasks]
 
 
 def validation_return(

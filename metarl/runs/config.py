@@ -254,6 +254,19 @@ def restored(
         ) from error
 
 
+def structured(usual: SettingsT, values: Mapping[str, Any]) -> SettingsT:
+    """Return settings of the kind of others from JSON values, each of its own kind and no other.
+
+    Args:
+        usual: Settings; what is not among the values is as in their kind.
+        values: By their names.
+
+    Raises:
+        Exception: Any, where a value is of another kind, or of a setting that there is not.
+    """
+    return _converter(usual, strict=True).structure(values, type(usual))
+
+
 def check_own(config: Mapping[str, Any]) -> None:
     """Refuse entries that a run directory itself has written, where they are of another kind.
 

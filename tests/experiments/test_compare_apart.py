@@ -59,7 +59,7 @@ def test_whose_comparison_it_was_is_kept(machines, together, capsys):
     kept = json.loads((together / "comparison.json").read_text())
     assert kept["comparison"]["methods"] == ["fomaml", "none"]
     assert kept["results"]["missing"] == ["none/seed-1"]
-    assert kept["comparison"]["options"][:2] == ["--arms", "2"]
+    assert kept["comparison"]["options"][:4] == ["--env", "bandit", "--arms", "2"]
 
 
 def test_training_goes_on_where_runs_were_copied_together(together, capsys):

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import alphabets, maze, maze_adapt, omniglot, regression
 from experiments.alphabets import SweepSettings
-from metarl.compare.settings import ComparisonEvaluation
+from metarl.compare.settings import evaluation_of
 from metarl.errors import RunDirectoryError, UserError
 from metarl.run import adaptation, classification, fits, main, shown_trials, trials
 from metarl.run.commands import largest_of, told_in_one_line
@@ -26,7 +26,9 @@ SETTINGS = {
     "maze_adapt train rl2": maze_adapt.defaults("bandit", "rl2"),
     "maze_adapt evaluate": adaptation.EvaluateSettings(RUN, steps=7, episodes=7, chunk_size=7),
     "maze_adapt render": adaptation.RenderSettings(RUN, steps=7, cell_size=7),
-    "maze_adapt compare": ComparisonEvaluation(steps=7, episodes=7, chunk_size=7),
+    "maze_adapt compare": evaluation_of(adaptation.EvaluateSettings)(
+        steps=7, episodes=7, chunk_size=7
+    ),
     "regression train": regression.TrainSettings(inner_batch=5),
     "regression evaluate": fits.EvaluateSettings(RUN, steps=7, points=7, inner_batch=5),
     "omniglot train": omniglot.TrainSettings(train_shots=3, query_shots=3, inner_batch=3),

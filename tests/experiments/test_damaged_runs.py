@@ -8,13 +8,15 @@ import pytest
 from experiments import plot
 from experiments.alphabets import RECIPE as ALPHABETS
 from experiments.maze import RECIPE as MAZE
+from experiments.maze_adapt import COMPARABLE
 from experiments.maze_adapt import RECIPE as MAZE_ADAPT
 from experiments.omniglot import RECIPE as OMNIGLOT
 from experiments.regression import RECIPE as REGRESSION
-from metarl.compare.settings import CompareSettings, Comparison, stored_in
+from metarl.compare.command import keep
+from metarl.compare.settings import Comparison, stored_in
 from metarl.errors import UserError
 from metarl.runs.directory import RunDirectory
-from metarl.runs.files import to_json, write_json
+from metarl.runs.files import read_json, to_json, write_json
 from tests.damage import as_bytes, damaged_bytes, damaged_values
 from tests.experiments.scripts import maze, maze_adapt, regression
 
@@ -57,13 +59,14 @@ def test_whole_numbers_may_be_written_with_a_point_and_other_kinds_are_named():
 
 
 def test_a_damaged_comparison(tmp_path):
-    asked = CompareSettings()
-    kept = Comparison(asked.env, asked.methods, asked.seeds, ("--iterations", "3"))
-    whole = to_json({"comparison": kept}, "comparison")
+    usual = COMPARABLE.usual
+    kept = Comparison(usual.methods, usual.seeds, ("--iterations", "3"), (), usual.evaluate)
+    keep(tmp_path, kept, {})
+    whole = read_json(tmp_path / "comparison.json")
     for value in damaged_values(whole, 200):
         write_json(tmp_path / "comparison.json", to_json(value, "x"))
         try:
-            stored_in(tmp_path)
+            stored_in(tmp_path, usual.evaluate)
         except UserError:
             continue
 

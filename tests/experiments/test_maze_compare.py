@@ -15,14 +15,14 @@ from PIL import Image
 
 from experiments import maze_adapt as script
 from metarl.compare import work
-from metarl.compare.command import asked_for
+from metarl.compare.command import asked_for, keep
 from metarl.compare.settings import stored_in
 from metarl.compare.work import cpu_seconds
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
 from metarl.run.training import by_option
 from metarl.runs.directory import RunDirectory
-from metarl.runs.files import to_json, write_json
+from metarl.runs.files import write_json
 from metarl.train.trainer import Trainer
 from tests.experiments.scripts import alphabets
 from tests.experiments.scripts import maze_adapt as main
@@ -95,8 +95,8 @@ def compared(tmp_path_factory):
 def test_without_words_it_says_what_it_would_do_and_does_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     said = refused(capsys)
-    assert "experiments.maze_adapt compare --env maze --methods maml fomaml anil none" in said
-    assert "12 runs, 3 seeds each, of 6000 iterations together" in said
+    assert "experiments.maze_adapt compare --methods maml fomaml anil none` trains 12 runs" in said
+    assert ", 3 seeds each, of 6000 iterations together" in said
     assert not list(tmp_path.iterdir())
 
 
@@ -437,10 +437,22 @@ def test_the_split_of_the_tasks_has_a_former_name(option, tmp_path):
         script.COMPARABLE, "compare", tmp_path / "new", [option, "validation"]
     )
     assert settings.evaluate.split == comparison.evaluate.split == "validation"
-    former = json.loads(json.dumps(to_json(comparison, "comparison")))
-    former["evaluate"]["side"] = former["evaluate"].pop("split")
-    write_json(tmp_path / "comparison.json", {"comparison": former})
-    assert stored_in(tmp_path) == comparison
+    keep(tmp_path, comparison, {})
+    kept = json.loads((tmp_path / "comparison.json").read_text())
+    former = kept["comparison"]["evaluate"]
+    former["side"] = former.pop("split")
+    write_json(tmp_path / "comparison.json", kept)
+    assert stored_in(tmp_path, script.COMPARABLE.usual.evaluate) == comparison
+
+
+def test_the_environment_has_a_former_place(compared, tmp_path):
+    kept = json.loads((compared / "comparison.json").read_text())
+    options = kept["comparison"]["options"]
+    assert options[:2] == ["--env", "bandit"]
+    kept["comparison"] |= {"env": "bandit", "options": options[2:]}
+    write_json(tmp_path / "comparison.json", kept)
+    usual = script.COMPARABLE.usual.evaluate
+    assert stored_in(tmp_path, usual) == stored_in(compared, usual)
 
 
 def test_a_sweep_without_words_does_nothing_either(tmp_path, monkeypatch, capsys):
