@@ -152,7 +152,7 @@ def notes(compared: Compared) -> list[str]:
         versus = f", and with the {of.name} of {compared.reference} at its last k"
         chance = (
             f" *Better than {compared.reference}*: how likely a run does better on a task than one "
-            "of it, 0.5 where neither is better."
+            f"of {compared.reference}; 0.5 where neither is better."
         )
     improved = "higher" if of.higher_is_better else "lower"
     found = [

@@ -11,6 +11,7 @@ import pytest
 from metarl.compare.picture import apart, draw
 from metarl.compare.results import Compared, Run, method_summary, read_run
 from metarl.compare.tables import as_csv, as_markdown
+from metarl.evaluate.measures import ERROR
 from metarl.evaluate.returns import AdaptationResult
 from metarl.runs.directory import RunDirectory
 
@@ -20,7 +21,7 @@ def run_of(method, seed, curve):
     returns = np.repeat(np.asarray(curve, np.float64)[..., None], 2, -1)
     result = AdaptationResult(returns, np.ones_like(returns), None, (0, 20))
     ids = tuple(str(n) for n in range(len(curve)))
-    summary = {"axis": "gradient steps", "iteration": 1}
+    summary = {"axis": "gradient steps", "iteration": 1, "best": "oracle"}
     return Run(Path(method) / f"seed-{seed}", seed, result, ids, summary, 100 * (seed + 1), 2.0)
 
 
@@ -138,13 +139,50 @@ def test_tables_say_who_is_above_whom():
     assert lines[0]["above_reference"] == lines[0]["above_start"] == ""
 
 
+def test_a_run_that_is_always_better_is_better_for_certain_and_above_in_its_profile():
+    plain, better, noisy = by_hand().methods
+    assert plain["better_than_reference"] is None
+    found = better["better_than_reference"]
+    assert (found["estimate"], found["marked"]) == (1.0, True)
+    assert noisy["better_than_reference"]["estimate"] == 0.5
+    assert not noisy["better_than_reference"]["marked"]
+    assert plain["profile"]["at"][0] == 0
+    assert plain["profile"]["share"][0] == pytest.approx(11 / 12)
+    assert plain["profile"]["share"][-1] == 0
+    text = as_markdown(by_hand(), "By hand")
+    assert "| **1.00 [1.00, 1.00]** |" in text
+    assert "how likely a run does better on a task than one of plain" in text
+
+
+def test_of_errors_less_is_better():
+    """The same numbers as returns, of which more is better, and as errors."""
+    runs = [run_of("a", 0, np.stack([np.linspace(1, 2, 11), np.linspace(0.5, 1, 11)], 1))]
+    worse = [run_of("b", 0, np.stack([np.linspace(1, 2, 11), np.linspace(1, 2, 11)], 1))]
+    of_a, of_b = (
+        method_summary(name, these, beside, {"floor": None, "oracle": None}, 0, ERROR)
+        for name, these, beside in (("a", runs, worse), ("b", worse, []))
+    )
+    assert of_a["percent_improved"] == [0, 100]
+    assert of_a["percentile80"] == pytest.approx([1.8, 0.9])
+    assert of_a["better_than_reference"]["estimate"] > 0.9
+    assert of_a["above_reference"][1]["estimate"] == pytest.approx(-0.75)
+    compared = Compared([of_b, of_a], [], "b", None, None, None, measure=ERROR)
+    text = as_markdown(compared, "Errors")
+    assert text.index("| a | 1 | 1 |") < text.index("| b | 1 | 1 |")  # the best first
+    assert "an error that is lower than at k = 0" in text
+    assert "success" not in text
+    assert next(csv.DictReader(as_csv(compared).decode().splitlines()))["error_mean"] == "1.5"
+    *_, ends = draw(compared, "Errors").axes
+    assert [text.get_text() for text in ends.get_yticklabels()] == ["b", "a"]
+
+
 def test_every_method_has_one_place_and_a_name_in_the_picture():
     base = by_hand().methods[1]
     families = {"by gradient": ("maml", "anil", "reptile"), "others": ("rl2", "ppo", "none")}
     names = [*(name for members in families.values() for name in members), "of-tomorrow"]
     methods = [{**base, "method": name} for name in names]
     figure = draw(Compared(methods, [], "none", "floor", 0.0, 200.0), "All", families)
-    *panels, ends = figure.axes
+    *panels, shares, ends = figure.axes
     said = [text.get_text() for axes in panels for text in axes.texts]
     assert set(names) <= set(said)
     assert all(said.count(name) == 1 for name in names if name != "none")
