@@ -50,7 +50,7 @@ class Comparable:
         names: Names by which settings may be compared; the first is their method.
         defaults: Makes settings, given the options that choose them; None: those of the recipe.
         check: Checks, before the first run is trained, what all runs of a method need beside what
-            the recipe's ``prepare`` checks.
+            the recipe's `prepared` checks.
         beside_test: End of the names of what an evaluation leaves of validation tasks, where it
             lies beside what it leaves of test tasks.
     """
@@ -146,7 +146,7 @@ def jobs(
     for job in found:
         check_same(job)
         if not (job.path / "config.json").exists() and job.train.seeds == comparison.seeds[:1]:
-            comparable.recipe.prepare(job.train)
+            comparable.recipe.prepared(job.train)
             comparable.check(job)
     return found
 
