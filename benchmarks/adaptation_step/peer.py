@@ -20,8 +20,18 @@ from torch import Tensor, nn
 from benchmarks.adaptation_step.iteration import Iteration, Setting
 from benchmarks.meta_step.peers import import_learn2learn
 from envs import PointNavigationEnv, PointNavigationVectorEnv, PointTask
+from envs.point.env import LONGEST_STEP
 
-GAMMA, MAX_STEP = 0.99, 0.1
+GAMMA = 0.99
+
+
+def single_env(horizon: int) -> PointNavigationEnv:
+    """A point like those of the problem that ours plays, where an action of 1 is the longest step.
+
+    It is scaled there, once it has been rounded to single precision: scaled before, it would be
+    another.
+    """
+    return PointNavigationEnv(horizon=horizon, max_step=LONGEST_STEP, action_scale=LONGEST_STEP)
 
 
 class Vector(Protocol):
@@ -38,7 +48,7 @@ class GymVector:
     """B single environments in a `gymnasium.vector.SyncVectorEnv`."""
 
     def __init__(self, setting: Setting) -> None:
-        make = lambda: PointNavigationEnv(horizon=setting.horizon)  # noqa: E731
+        make = lambda: single_env(setting.horizon)  # noqa: E731
         self.env = gymnasium.vector.SyncVectorEnv(
             [make] * setting.episodes, autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP
         )
@@ -63,6 +73,8 @@ class TensorVector:
             horizon=setting.horizon,
             device=setting.device,
             validate_actions=False,
+            max_step=LONGEST_STEP,
+            action_scale=LONGEST_STEP,
         )
 
     def reset(self, task: PointTask) -> Tensor:
@@ -99,7 +111,7 @@ class OldStyle:
     """The single environment behind the interface that learn2learn's meta-environments have."""
 
     def __init__(self, horizon: int) -> None:
-        self.env = PointNavigationEnv(horizon=horizon)
+        self.env = single_env(horizon)
         self.observation_space, self.action_space = (
             self.env.observation_space,
             self.env.action_space,
@@ -158,7 +170,7 @@ def play(policy: nn.Module, env: Vector, task: PointTask, noise: Tensor) -> Play
     for t in range(len(noise)):
         density = policy(observation)
         action = density.mean + density.stddev * noise[t]
-        following, reward, ended = env.step(MAX_STEP * action)
+        following, reward, ended = env.step(action)
         steps.append((observation, action, reward.to(noise.dtype) * going, going))
         going = going * ~ended
         observation = following.to(noise.dtype)

@@ -5,7 +5,7 @@
 Mazes are minimum spanning trees of 13 x 13, episodes have 200 steps and a find sends the agent back
 to its start. Everything is measured in one process, in interleaved rounds, with actions drawn
 beforehand, observations in float32 and resets counted; the best of the rounds is shown. Beside
-them plays MiniGrid's own environment.
+them play MiniGrid's own environment, and the tables of the mazes alone.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from minigrid.wrappers import ImgObsWrapper
 
 from benchmarks.interleaved import Contestant, rates, single
 from envs import GridMazeVectorEnv, MazeFamily, TaskSet
+from envs.maze.dynamics import step_many
+from metarl.devices import keep_freed_memory
 
 SIDE, HORIZON, BANK = 13, 200, 1024
 BATCHES = (30, 1024, 8192)
 FAMILY = MazeFamily("mst", SIDE)
+FROM_BANK = f"drawn from a bank of {BANK:,}"
 KINDS: dict[str, Callable[[], Any]] = {
     "one layout for all": lambda: None,
-    f"drawn from a bank of {BANK:,}": lambda: TaskSet(
-        FAMILY.sample(BANK, np.random.default_rng(0))
-    ),
+    FROM_BANK: lambda: TaskSet(FAMILY.sample(BANK, np.random.default_rng(0))),
     "fresh in each episode": lambda: FAMILY,
 }
 VIEWS = {
@@ -41,9 +42,13 @@ VIEWS = {
 }
 
 
-def mazes(view: str, layouts: str, tasks: Any, batch: int) -> Contestant:
+ALONE = ("3 x 3", "turning, 7 x 7 with shadows")
+"""Views that are played by the tables alone, too."""
+
+
+def mazes_of(view: str, tasks: Any, batch: int) -> GridMazeVectorEnv:
     """B mazes as one tensor program."""
-    env = GridMazeVectorEnv(
+    return GridMazeVectorEnv(
         batch,
         size=SIDE,
         tasks=tasks,
@@ -53,6 +58,11 @@ def mazes(view: str, layouts: str, tasks: Any, batch: int) -> Contestant:
         generator=torch.Generator().manual_seed(0),
         **VIEWS[view],  # type: ignore[arg-type]
     )
+
+
+def mazes(view: str, layouts: str, tasks: Any, batch: int) -> Contestant:
+    """These mazes with actions drawn beforehand."""
+    env = mazes_of(view, tasks, batch)
     num_actions = int(env.single_action_space.n)  # type: ignore[attr-defined]
     actions = torch.randint(num_actions, (HORIZON, batch)).unbind(0)
     episodes = max(1, 2000 // batch)
@@ -66,6 +76,32 @@ def mazes(view: str, layouts: str, tasks: Any, batch: int) -> Contestant:
     return Contestant(f"{view} | {layouts}", batch, episodes * HORIZON * batch, play)
 
 
+def tables_alone(view: str, tasks: Any, batch: int) -> Contestant:
+    """Moves, finds, the way back and 8-bit views by the same tables, in a loop of its own.
+
+    No rewards, no resets, no environment around, and views of 7 x 7 that are not made float32.
+    """
+    env = mazes_of(view, tasks, batch)
+    env.reset()
+    bank, starts, goals = env._bank, env._starts, env._goal_cells
+    num_actions = int(env.single_action_space.n)  # type: ignore[attr-defined]
+    actions = torch.randint(num_actions, (HORIZON, batch)).unbind(0)
+    episodes, square = max(1, 2000 // batch), view == "3 x 3"
+
+    def play() -> None:
+        for _ in range(episodes):
+            places = starts
+            for action in actions:
+                _, reached, hits = step_many(bank.next_place, places, action, goals, not square)
+                places = torch.where(hits, starts, reached)
+                seen = torch.index_select(bank._seen, 0, places)
+                if square:
+                    torch.index_select(bank._patterns, 0, seen)
+
+    name = f"{view} | {FROM_BANK}, tables alone"
+    return Contestant(name, batch, episodes * HORIZON * batch, play)
+
+
 def contestants() -> list[Contestant]:
     """All, MiniGrid first."""
     four_rooms = ImgObsWrapper(gymnasium.make("MiniGrid-FourRooms-v0"))  # type: ignore[no-untyped-call]
@@ -73,6 +109,8 @@ def contestants() -> list[Contestant]:
     for layouts, make in KINDS.items():
         tasks = make()
         field += [mazes(view, layouts, tasks, batch) for view in VIEWS for batch in BATCHES]
+        if layouts == FROM_BANK:
+            field += [tables_alone(view, tasks, batch) for view in ALONE for batch in BATCHES]
     return field
 
 
@@ -83,6 +121,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    keep_freed_memory()
     field = contestants()
     best = [max(found) / 1e6 for found in rates(field, rounds)]
     print("| view | layouts | " + " | ".join(f"B = {batch:,}" for batch in BATCHES) + " |")

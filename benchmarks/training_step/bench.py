@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.csv_file import replace_rows
 from envs import GridMazeVectorEnv, VectorMetaObservation, pillar_maze
 from envs.maze.dynamics import compile_layout
 from metarl.core import scope, stack
@@ -55,6 +56,7 @@ PLAIN: dict[str, Any] = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
 
 CORES = {**PLAIN, **{n: ALL_CORES[n] for n in ("plastic", "modulated", "associative")}}
 CPU = torch.device("cpu")
+GROWTH = Path(__file__).with_name("growth.csv")
 
 ONE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -268,6 +270,7 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=200)
     parser.add_argument("--hidden", type=int, default=100)
     parser.add_argument("--growth", action="store_true", help="vary B, T, H and the seeds instead")
+    parser.add_argument("--native-only", action="store_true", help="growth with kernels alone")
     parser.add_argument("--jax", metavar="PYTHON", help="an interpreter that has jax and optax")
     parser.add_argument("--device", type=torch.device, default=CPU)
     parser.add_argument("--cuda-graph", action="store_true", help="each iteration as one graph")
@@ -277,7 +280,7 @@ def main() -> None:
     keep_freed_memory()
     sizes = (arguments.batch_size, arguments.horizon, arguments.hidden)
     if arguments.growth:
-        growth(arguments.methods, sizes, arguments.rounds)
+        growth(arguments.methods, sizes, arguments.rounds, eager=not arguments.native_only)
         return
     if arguments.device != CPU or arguments.cuda_graph:
         by_the_clock(arguments)
@@ -325,26 +328,33 @@ def by_the_clock(arguments: argparse.Namespace) -> None:
         print(f"| {method} | {1e3 * seconds:.2f} | {batch * horizon / seconds:,.0f} |", flush=True)
 
 
-def growth(methods: list[str], sizes: tuple[int, int, int], rounds: int) -> None:
-    """CPU time and peak memory as one size at a time grows, each row in a process of its own."""
+def growth(
+    methods: list[str], sizes: tuple[int, int, int], rounds: int, *, eager: bool = True
+) -> None:
+    """CPU time and peak memory as one size at a time grows, each row in a process of its own.
+
+    They are printed, and go into `growth.csv`.
+    """
     batch, horizon, hidden = sizes
     rows = [("base", sizes, 1)]
     rows += [(f"B = {b}", (b, horizon, hidden), 1) for b in (120, 480)]
     rows += [(f"T = {t}", (batch, t, hidden), 1) for t in (400, 800)]
     rows += [(f"H = {h}", (batch, horizon, h), 1) for h in (200, 400)]
     rows += [(f"{n} seeds", sizes, n) for n in (2, 4, 8)]
-    print("| core | size | native, ms | eager, ms | per seed | process peak, MB | eager |")
-    print("|---|---|---:|---:|---:|---:|---:|")
+    print("| core | size | kernels | ms | ms per seed | process peak, MB |")
+    print("|---|---|---|---:|---:|---:|")
     context = multiprocessing.get_context("spawn")
     for method in methods:
         for name, size, agents in rows:
-            found = []
-            for mode in ("auto", "off"):
+            for mode in ("auto", "off") if eager else ("auto",):
                 with context.Pool(1) as pool:
-                    found.append(pool.apply(measure, (method, size, agents, rounds, mode)))
-            (native, peak), (eager, eager_peak) = found
-            row = f"| {method} | {name} | {native:.1f} | {eager:.1f} | {native / agents:.1f} "
-            print(f"{row}| {peak:.0f} | {eager_peak:.0f} |", flush=True)
+                    ms, peak = pool.apply(measure, (method, size, agents, rounds, mode))
+                said = "native" if mode == "auto" else "eager"
+                found = (method, name, said, f"{ms:.1f}", f"{ms / agents:.1f}", f"{peak:.0f}")
+                print(f"| {' | '.join(found)} |", flush=True)
+                columns = ("core", "size", "kernels", "cpu_ms", "cpu_ms_per_seed", "peak_mb")
+                row = dict(zip(columns, found, strict=True))
+                replace_rows(GROWTH, [row], columns[:3])
 
 
 def measure(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 
 from .bits import unpack_rows
-from .dynamics import FACING, NUM_ACTIONS, TURNING_ACTIONS, MazeTables
+from .dynamics import FACING, NUM_ACTIONS, TURNING_ACTIONS, MazeTables, StepRoom
 from .layout import MOVES
 from .numbers import Sizes
 from .views import LONGEST_SIDE, Sight, patterns, row_codes, views, written_coordinates
@@ -96,15 +96,25 @@ class LayoutBank:
 
     # What the mazes are asked ---------------------------------------------------------------
 
-    def observe(self, places: torch.Tensor) -> torch.Tensor:
+    def room(self, num_envs: int) -> StepRoom:
+        """Memory for the steps of B mazes on this bank."""
+        with torch.inference_mode(False):  # it is written into wherever steps are taken
+            index = self._empty(num_envs, dtype=torch.int64)
+            reached, cells = (self._empty(num_envs, dtype=self.place_type) for _ in range(2))
+            hits = self._empty(num_envs, dtype=torch.bool)
+            seen = self._seen.new_empty(num_envs, *self._seen.shape[1:])
+            return StepRoom(index, reached, cells, hits, seen, self._empty(dtype=torch.int64) + 2)
+
+    def observe(self, places: torch.Tensor, room: StepRoom | None = None) -> torch.Tensor:
         """The views from B places: float32 [B, I], a new tensor."""
         if self.whole is not None:
             return torch.index_select(self.whole, 0, places)
-        seen = torch.index_select(self._seen, 0, places)
+        numbers = None if room is None else room.seen
+        seen = torch.index_select(self._seen, 0, places, out=numbers)
         if self.sight.view == "3x3":
             seen = torch.index_select(self._patterns, 0, seen)
         else:
-            seen = seen.to(torch.float32)
+            seen = seen.float()
         if self._coordinates is None:
             return seen
         return torch.cat((seen, *self._written(places)), 1)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ __all__ = [
     "TURNING_ACTIONS",
     "TURNS",
     "MazeTables",
+    "StepRoom",
     "TeleportMode",
     "compile_layout",
     "step_many",
@@ -146,12 +147,33 @@ def teleport_target(draw: int, goal: int, poses: int = 1) -> int:
     return draw + poses * (draw >= poses * goal)
 
 
+class StepRoom(NamedTuple):
+    """Memory in which steps of B mazes are computed: asking for it anew takes longer than a sum.
+
+    Attributes:
+        rows: int64 [B], those of the table.
+        reached: [B] of the table's type, where the moves lead.
+        cells: Likewise, on which cells.
+        hits: bool [B], whether these are the goals.
+        seen: [B] or [B, cells], the numbers of what is seen, of the bank's type.
+        shift: int64 [], the bits of a place that say the way an agent faces.
+    """
+
+    rows: torch.Tensor
+    reached: torch.Tensor
+    cells: torch.Tensor
+    hits: torch.Tensor
+    seen: torch.Tensor
+    shift: torch.Tensor
+
+
 def step_many(
     next_place: torch.Tensor,
     places: torch.Tensor,
     actions: torch.Tensor,
     goals: torch.Tensor,
     turning: bool = False,
+    room: StepRoom | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """One move of B mazes, before any respawn. Nothing is checked: actions out of range are wrong.
 
@@ -162,14 +184,24 @@ def step_many(
         actions: int64 [B], in [0, A): four, or three of an agent that turns.
         goals: [B], cells of the goals.
         turning: Whether a cell is four places.
+        room: Where the results are written, until the next step; None: into new tensors.
 
     Returns:
         The rows of the table, int64 [B]; the places reached, [B], which are those before where a
         wall has blocked the move; and whether they are on the goals, bool [B].
     """
-    index = torch.add(actions, places, alpha=TURNING_ACTIONS if turning else NUM_ACTIONS)
-    reached = torch.index_select(next_place, 0, index)
-    return index, reached, torch.eq(reached >> 2 if turning else reached, goals)
+    num_actions = TURNING_ACTIONS if turning else NUM_ACTIONS
+    if room is None:
+        index = torch.add(actions, places, alpha=num_actions)
+        reached = torch.index_select(next_place, 0, index)
+        return index, reached, torch.eq(reached >> 2 if turning else reached, goals)
+    index, reached, cells, hits, _, shift = room
+    torch.add(actions, places, alpha=num_actions, out=index)
+    torch.index_select(next_place, 0, index, out=reached)
+    if turning:
+        torch.bitwise_right_shift(reached, shift, out=cells)
+        return index, reached, torch.eq(cells, goals, out=hits)
+    return index, reached, torch.eq(reached, goals, out=hits)
 
 
 def teleport_targets(draws: torch.Tensor, goals: torch.Tensor, poses: int = 1) -> torch.Tensor:

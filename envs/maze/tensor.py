@@ -195,6 +195,7 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
         self._reader = TaskReader(settings, self.num_envs, self.device)
         self._boards = Boards(self.num_envs, settings, self.device)
         self._bank = self._boards.bank
+        self._room = self._bank.room(self.num_envs)
         self._draws = Draws(settings, self._boards)
         self._places = torch.zeros(self._batch_shape, dtype=torch.int64, device=self.device)
         self._starts = self._goal_cells = self._places
@@ -204,7 +205,9 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
 
     def _begin(self, started: torch.Tensor | None) -> None:
         boards, settings = self._boards, self.settings
-        self._bank = boards.settle(self._reader.layouts(self._params), self._fixed is None, started)
+        bank = boards.settle(self._reader.layouts(self._params), self._fixed is None, started)
+        if bank is not self._bank:
+            self._bank, self._room = bank, bank.room(self.num_envs)
         goals, starts = self._params[:2]
         if settings.start == "random":
             starts = self._draws.starts(self._generators, goals, started)
@@ -254,7 +257,7 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
     def _advance(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         before, bank = self._places, self._bank
         index, reached, hits = step_many(
-            bank.next_place, before, actions, self._goal_cells, self._turning
+            bank.next_place, before, actions, self._goal_cells, self._turning, self._room
         )
         rewards = torch.where(hits, self._reward, self._zero)
         if self._wall_penalty:
@@ -276,7 +279,7 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
         whole = self._bank.whole
         if whole is not None:  # a call less in the usual step
             return torch.index_select(whole, 0, self._places)
-        return self._bank.observe(self._places)
+        return self._bank.observe(self._places, self._room)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Pictures of the first 16 mazes, uint8 [height, width, 3] each; None without a mode."""

@@ -39,6 +39,7 @@ from metarl.methods.levels import LEVELS, check_curriculum, levels_of
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings, slow_cores
 from metarl.methods.staged_trials import StagedTrials, check_captured, check_shared
 from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter, episode_metrics
+from metarl.native import sharing
 from metarl.rl import (
     Policy,
     PolicyAgent,
@@ -199,10 +200,11 @@ class RecurrentLearning(OnTrials):
 
         def iterate() -> Mapping[str, Tensor]:
             done = training.iteration / loop.iterations
-            if curricula is None:
-                metrics = trainer.step(stages.at(done))
-            else:
-                metrics = _on_levels(curricula, trainer, stages, batch_size, done)
+            with sharing(self.method.num_threads):
+                if curricula is None:
+                    metrics = trainer.step(stages.at(done))
+                else:
+                    metrics = _on_levels(curricula, trainer, stages, batch_size, done)
             if self.trial_episodes > 1 and self.trial_steps is None:
                 flag = math.prod(self.problem.observation.shape or ())
                 played: Trajectory = learner.batch.whole.trajectory

@@ -56,6 +56,8 @@ class RL2Settings(OuterLoop):
             in windows of so many steps, each of which begins with the memory that the one before
             has left. Takes memory for one window at a time. None: from the last step of a trial to
             its first.
+        num_threads: Threads that agents (seeds) which train side by side are shared between,
+            where native kernels run them; the numbers are the same to the last bit.
     """
 
     name: ClassVar[str] = "rl2"
@@ -70,10 +72,13 @@ class RL2Settings(OuterLoop):
     minibatch_trials: int | None = None
     burn_in: int = 0
     truncate: int | None = None
+    num_threads: int = 1
 
     def check(self) -> None:
-        """Check what both timescales step with, and the minibatches."""
+        """Check what both timescales step with, the minibatches and the threads."""
         super().check()
+        if self.num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
         _ = self.timescales
         size = self.minibatch_trials
         if size is not None and size < 1:

@@ -16,6 +16,7 @@ from metarl.native.mode import (
     unavailable,
     using,
 )
+from metarl.native.threads import num_threads, sharing
 
 __all__ = [
     "Mode",
@@ -24,7 +25,9 @@ __all__ = [
     "eagerly",
     "kernels",
     "native_mode",
+    "num_threads",
     "recorded",
+    "sharing",
     "unavailable",
     "using",
 ]

@@ -27,7 +27,7 @@ FLAGS = (
     *("-std=c++17", "-O3", "-mprefer-vector-width=512"),
     # Said, since compilers differ: a product and a sum are one instruction, rounded once.
     "-ffp-contract=fast",
-    *("-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"),
+    *("-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-pthread"),
 )
 """Flags of every build; a processor is named beside (``-march``)."""
 

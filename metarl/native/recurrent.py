@@ -26,6 +26,7 @@ from metarl.native.recurrent_cell import (
     View,
     cell,
 )
+from metarl.native.threads import num_threads
 from metarl.native.world import WorldView
 
 NUM_HEADS = 2
@@ -91,7 +92,7 @@ class Run:
         """Allocate the memory."""
         self.shape, self.dtype, self._functions = shape, functions.dtype, functions
         segment = min(shape.num_steps, max(1, SEGMENT_ROWS // max(shape.batch_size, 1)))
-        self._shape = Shape(*shape[:6], max(segment, 1), shape.kept, shape.options)
+        self._shape = Shape(*shape[:6], max(segment, 1), shape.kept, 1, shape.options)
         self._sizes = Sizes()
         functions.sizes(self._shape, self._sizes)
         self._weights, self._trace, self._readout = (
@@ -206,6 +207,7 @@ class Run:
                 f"{count} steps from step {t} on with inputs {world.num_inputs} wide do not go "
                 f"into {self.shape.num_steps} steps of inputs {self.shape.num_inputs} wide"
             )
+        self._shape.threads = world.num_threads
         self._functions.play(
             self._shape,
             self._memory,
@@ -225,6 +227,7 @@ class Run:
         """
         inputs = readable(inputs, (*self.shape[:3], self.shape.num_inputs), self.dtype)
         starts = self._starts(starts)
+        self._shape.threads = num_threads()
         self._functions.record(self._shape, self._memory, inputs.data_ptr(), address(starts))
 
     def backward(
@@ -257,8 +260,9 @@ class Run:
         """
         shape = self.shape
         grad = self._gradient(grad, by_readout)
-        if self._work is None:
-            self._work = self._allocated("work", agents=1)
+        threads = self._shape.threads = min(num_threads(), shape.num_agents)
+        if self._work is None or self._work.numel() < threads * self._sizes.work:
+            self._work = self._allocated("work", agents=threads)
             self._memory.work = self._work.data_ptr()
         cut = NUM_HEADS if shape.num_outputs and not by_readout else 0
         counts = self._weight_sizes[: len(self._weight_sizes) - cut]

@@ -26,13 +26,13 @@ class Shape(Structure):
         (name, c_int64)
         for name in (
             *("agents", "steps", "batch", "inputs", "hidden", "outputs"),
-            *("segment", "kept"),
+            *("segment", "kept", "threads"),
         )
     ] + [("options", c_int64 * NUM_OPTIONS)]
 
 
 class Sizes(Structure):
-    """Numbers that one agent needs in each kind of memory; ``work`` is for all."""
+    """Numbers that one agent needs in each kind of memory; ``work`` is a thread's."""
 
     _fields_ = [(name, c_int64) for name in ("weights", "trace", "parted", "readout", "work")]
 

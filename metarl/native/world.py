@@ -14,6 +14,7 @@ from torch import Tensor
 
 from metarl.native.call import address
 from metarl.native.plain import has_address
+from metarl.native.threads import num_threads
 
 
 class LookUp(Protocol):
@@ -136,6 +137,7 @@ class WorldView:
     Attributes:
         places: int64 ``[N * B]``, where agents are.
         num_inputs: Numbers that a memory gets of a step.
+        num_threads: Threads that there is room for.
     """
 
     def __init__(self, tables: LookUp, stretch: Stretch, encoded: Tensor | None) -> None:
@@ -154,9 +156,11 @@ class WorldView:
         num_envs, width = stretch.rewards.shape[1], 0 if told is None else told.shape[-1]
         self.places = tables.places.to(torch.int64, copy=True).contiguous()
         self.num_inputs, inputs = observed.shape[-1], None
+        self.num_threads = min(num_threads(), len(observed))
         if encoded is not None:
             self.num_inputs = encoded.shape[-1] + width
-            inputs = observed.new_empty(observed.shape[2], self.num_inputs)
+            size = self.num_threads, observed.shape[2], self.num_inputs
+            inputs = observed.new_empty(size)
         whole = {
             "goals": tables.goals.to(torch.int64),
             "targets": tables.targets.to(torch.int64),

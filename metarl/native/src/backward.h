@@ -88,10 +88,10 @@ template <class R, class Cell>
 void backward(const Shape& shape, const Memory<R>& memory, const Gradients<R>& d) {
   const Sizes sizes = sizes_of<R, Cell>(shape);
   const Size rows = shape.batch, all = shape.steps * rows, outputs = shape.outputs;
-  for (Size n = 0; n < shape.agents; n++) {
+  share(shape.agents, shape.threads, [&](Size n, Size thread) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
     Cell& cell = agent.cell;
-    Pieces<R> work(memory.work);
+    Pieces<R> work(memory.work + thread * sizes.work);
     typename Cell::Backward back(cell, work);
     ReadoutGradient<R> readout(shape, work);
     back.load(d.fused, n);
@@ -99,14 +99,14 @@ void backward(const Shape& shape, const Memory<R>& memory, const Gradients<R>& d
     if constexpr (Cell::GROUP) sequences_back<R, Cell>(cell, back, readout, d, n);
     else steps_back<R, Cell>(cell, back, readout, d, n);
     back.store(d.weights, n);
-    if (!d.by_readout) continue;
+    if (!d.by_readout) return;
     chunks(shape.steps, shape.segment, [&](Size t, Size count) {
       readout.add(count * rows, cell.output(t), cell.after_stride(),
                   d.by_readout + (n * all + t * rows) * outputs);
     });
     readout.weight.store(d.weights[Cell::NUM_WEIGHTS] + n * shape.hidden * outputs, outputs);
     readout.bias.store(d.weights[Cell::NUM_WEIGHTS + 1] + n * outputs, outputs);
-  }
+  });
 }
 
 }  // namespace metarl

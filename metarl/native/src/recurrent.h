@@ -8,6 +8,7 @@
 #include <array>
 
 #include "pieces.h"
+#include "share.h"
 
 namespace metarl {
 
@@ -16,6 +17,7 @@ struct Shape {
   Size agents, steps, batch, inputs, hidden, outputs;
   Size segment;  // steps whose gradients are kept until they are multiplied with the inputs
   Size kept;     // 1: the activations of every step are kept; 0: those of the last one
+  Size threads;  // at most, that agents are shared between
   Size options[3];  // of the cell, see there
 };
 
@@ -25,7 +27,7 @@ template <class R> struct Memory {
   R* trace;    // activations
   R* parted;   // outputs beside the trace; null: they are where the next step finds them
   R* readout;  // [N, T, B, padded(O)], what the readout makes of the outputs
-  R* work;     // gradients
+  R* work;     // gradients, thread after thread
 };
 
 struct Sizes {
@@ -65,9 +67,7 @@ template <class R> struct Packed : Matrix<R> {
   void load_rows(Size first, Size count, const R* w, Size stride) {
     pack_rows(depth, width, first, count, w, stride, Size{1}, at);
   }
-  void load_transposed(const R* w, Size stride) {
-    pack(depth, width, w, Size{1}, stride, at);
-  }
+  void load_transposed(const R* w, Size stride) { pack(depth, width, w, Size{1}, stride, at); }
   // out [rows, padded(width)] (+)= a [rows, depth] times this.
   void times(Size rows, const R* a, Size a_stride, R* out, Size out_stride, bool add) const {
     product<R>(rows, padded<R>(width), depth, {a, a_stride, 1}, {at, 0}, out, out_stride, add);
@@ -375,7 +375,7 @@ void record(const Shape& shape, const Memory<R>& memory, const R* x, const std::
   const Sizes sizes = sizes_of<R, Cell>(shape);
   const Size rows = shape.batch, all = shape.steps * rows;
   const Size group = Cell::GROUP ? Cell::GROUP : rows;
-  for (Size n = 0; n < shape.agents; n++) {
+  share(shape.agents, shape.threads, [&](Size n, Size) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
     Cell& cell = agent.cell;
     chunks(rows, group, [&](Size first, Size count) {
@@ -393,7 +393,7 @@ void record(const Shape& shape, const Memory<R>& memory, const R* x, const std::
                            cell.after_stride(), agent.readout.out + row * agent.readout.stride());
       }
     });
-  }
+  });
 }
 
 }  // namespace metarl

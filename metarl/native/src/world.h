@@ -29,7 +29,7 @@ template <class R> struct World {
   std::uint8_t* terminated;  // [T, N * B], the same after every step; null: it is not told
   float reward, penalty, bonus;
   R* observations;  // [N, T + 1, B, D + W]
-  R* inputs;        // [B, E + W], working memory; null: an observation is what the memory gets
+  R* inputs;        // [threads, B, E + W], to work in; null: an observation is what memories get
   float *rewards, *bonuses;  // [T, N * B]
 };
 
@@ -90,20 +90,21 @@ void play(const Shape& shape, const Memory<R>& memory, Size start, Size count, b
           const World<R>& w, const Choice<R>& choice) {
   const Sizes sizes = sizes_of<R, Cell>(shape);
   const Size rows = shape.batch, width = w.view_width + w.told_width, all = shape.agents * rows;
-  for (Size n = 0; n < shape.agents; n++) {
+  share(shape.agents, shape.threads, [&](Size n, Size thread) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
     for (Size t = start; t < start + count; t++) {
       R* seen = w.observations + (n * (shape.steps + 1) + t) * rows * width;
       const R* x = seen;
       if (w.encoded) {
         const Size told = w.told_width, encoded = w.encoded_width;
+        R* inputs = w.inputs + thread * rows * (encoded + told);
         for (Size b = 0; b < rows; b++) {
-          R* to = w.inputs + b * (encoded + told);
+          R* to = inputs + b * (encoded + told);
           const R* from = w.encoded + n * w.encoded_step + row_of(w, w.places[n * rows + b]) * encoded;
           std::memcpy(to, from, encoded * sizeof(R));
           std::memcpy(to + encoded, seen + b * width + w.view_width, told * sizeof(R));
         }
-        x = w.inputs;
+        x = inputs;
       }
       if (t > start || carried) agent.cell.carry(t, 0, rows);
       advance(agent, shape, n, t, x, &choice);
@@ -116,7 +117,7 @@ void play(const Shape& shape, const Memory<R>& memory, Size start, Size count, b
       }
       look(w, shape, n, t - start, actions, paid, bonuses, seen + rows * width);
     }
-  }
+  });
 }
 
 }  // namespace metarl

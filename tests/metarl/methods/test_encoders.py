@@ -53,6 +53,16 @@ def test_the_filters_learn_and_a_run_resumes_bit_for_bit(tmp_path, core, minibat
 
 
 @pytest.mark.parametrize("minibatch", [None, 2])
+def test_agents_in_threads_learn_as_in_one(tmp_path, minibatch):
+    one, two = (learning("conv", minibatch_trials=minibatch, num_threads=n) for n in (1, 2))
+    alone, shared = (trained(w, tmp_path / str(w.method.num_threads), (0, 3)) for w in (one, two))
+    for a, b in zip(alone, shared, strict=True):
+        assert all(torch.equal(weights(b)[name], value) for name, value in weights(a).items())
+    with pytest.raises(ValueError, match="num_threads must be at least 1, got 0"):
+        learning("conv", num_threads=0).method.check()
+
+
+@pytest.mark.parametrize("minibatch", [None, 2])
 def test_agents_with_filters_learn_side_by_side_as_alone(tmp_path, minibatch):
     what = learning("conv", minibatch_trials=minibatch)
     both = trained(what, tmp_path / "both", seeds=(0, 3))

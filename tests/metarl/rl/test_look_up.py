@@ -12,7 +12,7 @@ from torch import Tensor
 from envs import GridMazeVectorEnv, MazeFamily, MazeTask, VectorMetaObservation
 from envs.maze import Layout
 from metarl.core import stack
-from metarl.native import kernels, using
+from metarl.native import kernels, sharing, using
 from metarl.nn import LSTM
 from metarl.nn.view_encoder import ViewEncoder, ViewLayout
 from metarl.rl import Categorical, Collector, Policy, Trajectory, actor_critic
@@ -170,6 +170,23 @@ def test_an_encoder_sees_what_tables_show(view: str, filters: int, stretches: li
     native = played("auto", trials(), policy, record="values")
     assert stretches
     assert_same(native, played("off", trials(), policy, record="values"))
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_agents_in_threads_play_as_in_one(encoded: bool, stretches: list[int]) -> None:
+    def trials() -> TrialEnv:
+        env: Any = mazes(tasks=FAMILY, respawn="start", exploration_bonus=0.3)
+        return TrialEnv(env, HORIZON, device=CPU)
+
+    encoder = ViewEncoder(ViewLayout(3, 3, 1, values=(2,), low=0), trials().num_inputs - 9, 3)
+    policy = policy_of(trials(), encoder if encoded else None)
+    alone = played("auto", trials(), policy)
+    with sharing(2):
+        shared = played("auto", trials(), policy)
+    assert stretches
+    for one, other in zip(shared, alone, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert not isinstance(a, Tensor) or torch.equal(a, b)
 
 
 def test_draws_of_an_episode_in_several_blocks_are_taken_as_they_come(
