@@ -87,6 +87,9 @@ class TrainSettings(RunSettings):
     adaptation gained. dr: fresh ones, always."""
     levels: Curriculum = field(default_factory=DomainRandomisation)
     """The curriculum's settings."""
+    cuda_graph: bool = False
+    """With rl2 and warp-rnn: run each rollout with its loss and gradient as one CUDA graph (not yet
+    tried on a GPU). A resume goes on as the run did, unless this is given again."""
     environment: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Point)
     """The tasks."""
     agent: Annotated[Agent, tyro.conf.arg(name="")] = field(default_factory=AdaptingPolicy)
@@ -121,7 +124,21 @@ class TrainSettings(RunSettings):
             UserError: The environment is no problem.
         """
         problem = problem_named(self.env, self.environment)
-        return with_curriculum(learning(problem, self.learner, self.agent), self.levels)
+        what = with_curriculum(learning(problem, self.learner, self.agent), self.levels)
+        return graphed(what) if self.cuda_graph else what
+
+
+def graphed(what: Learning) -> Learning:
+    """Return the same, trained as a CUDA graph.
+
+    Raises:
+        UserError: It is no program that repeats itself.
+    """
+    from metarl.methods.recurrent import RecurrentLearning
+
+    if not isinstance(what, RecurrentLearning):
+        raise UserError("--cuda-graph is for rl2 and warp-rnn, whose rollouts it repeats; drop it")
+    return replace(what, cuda_graph=True)
 
 
 def defaults(
@@ -257,6 +274,12 @@ def place(settings: TrainSettings) -> Path:
     return Path("runs") / (name if core == usual else f"{name}-{core}")
 
 
+def not_read(settings: TrainSettings) -> tuple[str, ...]:
+    """Return what settings leave unread."""
+    own = () if isinstance(settings.learner, RL2Settings) else ("cuda_graph",)
+    return (*unread(settings.learner, settings.environment), *own)
+
+
 RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.maze_adapt",
     module=f"{__package__}.maze_adapt",
@@ -266,7 +289,8 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     methods=METHODS,
     picks=("env", "method", "curriculum", "core"),
     former={"curriculum": "dr", "core": None},  # core stands among the agent's settings
-    unread=lambda settings: unread(settings.learner, settings.environment),
+    unread=not_read,
+    may_move=("cuda_graph",),
     beside=lambda settings: {"spaces": describe_spaces(settings.learning().problem)},
     commands={
         "evaluate": command(

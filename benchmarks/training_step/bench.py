@@ -273,17 +273,19 @@ def main() -> None:
     parser.add_argument("--native-only", action="store_true", help="growth with kernels alone")
     parser.add_argument("--jax", metavar="PYTHON", help="an interpreter that has jax and optax")
     parser.add_argument("--device", type=torch.device, default=CPU)
+    parser.add_argument("--seeds", type=int, default=1, help="agents as one program, by the clock")
     parser.add_argument("--cuda-graph", action="store_true", help="each iteration as one graph")
     arguments = parser.parse_args()
+    clocked = arguments.device != CPU or arguments.cuda_graph or arguments.seeds > 1
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     keep_freed_memory()
     sizes = (arguments.batch_size, arguments.horizon, arguments.hidden)
+    if clocked:
+        by_the_clock(arguments)
+        return
     if arguments.growth:
         growth(arguments.methods, sizes, arguments.rounds, eager=not arguments.native_only)
-        return
-    if arguments.device != CPU or arguments.cuda_graph:
-        by_the_clock(arguments)
         return
     print(f"{sizes[0]} mazes x {sizes[1]} steps, hidden {sizes[2]}, one thread, CPU time\n")
     print("| core | | ms | times native |\n|---|---|---:|---:|")
@@ -310,22 +312,39 @@ def in_turn(method: str, sizes: tuple[int, int, int], python: str | None, rounds
 
 
 def by_the_clock(arguments: argparse.Namespace) -> None:
-    """Mean time of an iteration, and maze steps a second, on any device."""
-    batch, horizon, device = arguments.batch_size, arguments.horizon, arguments.device
+    """Mean time of an iteration, and maze steps a second of all seeds, on any device."""
+    sizes, device = (arguments.batch_size, arguments.horizon, arguments.hidden), arguments.device
     wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else int
-    print(f"{batch} mazes x {horizon} steps, hidden {arguments.hidden}, on {device}\n")
-    print("| method | ms | steps/s |\n|---|---:|---:|")
+    rows = grown(sizes) if arguments.growth else [("asked for", sizes, arguments.seeds)]
+    print(f"on {device}\n\n| method | | mazes, steps, hidden | seeds | ms | steps/s |")
+    print("|---|---|---|---:|---:|---:|")
     for method in arguments.methods:
-        sizes = batch, horizon, arguments.hidden
-        function = ours(method, *sizes, device=device, cuda_graph=arguments.cuda_graph)
-        function()
-        wait()
-        started = time.perf_counter()
-        for _ in range(arguments.rounds):
+        for name, size, seeds in rows:
+            batch, horizon, hidden = size
+            graph = arguments.cuda_graph
+            function = ours(method, batch, horizon, hidden, seeds, device, graph)
             function()
-        wait()
-        seconds = (time.perf_counter() - started) / arguments.rounds
-        print(f"| {method} | {1e3 * seconds:.2f} | {batch * horizon / seconds:,.0f} |", flush=True)
+            wait()
+            started = time.perf_counter()
+            for _ in range(arguments.rounds):
+                function()
+            wait()
+            seconds = (time.perf_counter() - started) / arguments.rounds
+            rate, place = seeds * batch * horizon / seconds, ", ".join(map(str, size))
+            row = f"| {method} | {name} | {place} | {seeds} | {1e3 * seconds:.2f} | {rate:,.0f} |"
+            print(row, flush=True)
+
+
+def grown(sizes: tuple[int, int, int]) -> list[tuple[str, tuple[int, int, int], int]]:
+    """One size after the other made larger, and more seeds: its name, the sizes, the seeds."""
+    batch, horizon, hidden = sizes
+    return [
+        ("base", sizes, 1),
+        *((f"B = {b}", (b, horizon, hidden), 1) for b in (120, 480)),
+        *((f"T = {t}", (batch, t, hidden), 1) for t in (400, 800)),
+        *((f"H = {h}", (batch, horizon, h), 1) for h in (200, 400)),
+        *((f"{n} seeds", sizes, n) for n in (2, 4, 8)),
+    ]
 
 
 def growth(
@@ -335,12 +354,7 @@ def growth(
 
     They are printed, and go into `growth.csv`.
     """
-    batch, horizon, hidden = sizes
-    rows = [("base", sizes, 1)]
-    rows += [(f"B = {b}", (b, horizon, hidden), 1) for b in (120, 480)]
-    rows += [(f"T = {t}", (batch, t, hidden), 1) for t in (400, 800)]
-    rows += [(f"H = {h}", (batch, horizon, h), 1) for h in (200, 400)]
-    rows += [(f"{n} seeds", sizes, n) for n in (2, 4, 8)]
+    rows = grown(sizes)
     print("| core | size | kernels | ms | ms per seed | process peak, MB |")
     print("|---|---|---|---:|---:|---:|")
     context = multiprocessing.get_context("spawn")

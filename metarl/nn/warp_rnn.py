@@ -68,7 +68,7 @@ class WarpRNN(FusedCore):
         """Stack the LSTM's two matrices, add its two biases, pick the columns of P in use."""
         project = params["warp_project"]
         if self.published_split:
-            project = project.index_select(-1, self._published_columns(project.device))
+            project = self._published_columns(project)
         return (
             params["weight_ih"],
             params["weight_hh"],
@@ -212,9 +212,12 @@ class WarpRNN(FusedCore):
         }
         return views | {together: Columns(buffer, start, stop, blocks=len(names))}
 
-    def _published_columns(self, device: torch.device) -> Tensor:
-        """Columns of P that the published split reads as p1 to p5, ``[I + 4H]``."""
+    def _published_columns(self, project: Tensor) -> Tensor:
+        """Columns of P that the published split reads as p1 to p5, ``[N, H, I + 4H]``.
+
+        Slices, whose gradients are added up in one order: on a GPU those of an index are not, and
+        the same run would end in other last digits every time.
+        """
         num_in, num_hidden = self.input_size, self.hidden_size
-        third = torch.arange(num_hidden, 2 * num_hidden, device=device)
-        first = torch.arange(num_in + num_hidden, device=device)
-        return torch.cat((first, third, third, third))
+        third = project[..., num_hidden : 2 * num_hidden]
+        return torch.cat((project[..., : num_in + num_hidden], third, third, third), -1)

@@ -5,17 +5,20 @@ repeats them without Python (`tape`); and, where there is one, a GPU.
 """
 
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 import tyro
 
+from experiments import maze_adapt
 from experiments.maze_settings import CORES, TrainSettings, defaults
 from metarl.core import cuda_graph
 from metarl.methods import recurrent
 from metarl.train.loop import LoopSettings
 from tests.experiments.scripts import maze as main
+from tests.experiments.scripts import maze_adapt as adapt
 from tests.experiments.test_maze import SMALL, assert_same, learned, train
 from tests.experiments.watch import MetaGenerator, NotCapturableError, Watch
 from tests.metarl.core import tape
@@ -63,19 +66,8 @@ class Watched:
 
 
 @pytest.fixture
-def on_meta(monkeypatch):
-    """Makes the learner of some settings on the meta device, its functions watched."""
-
-    def make(method, preset):
-        settings = tyro.cli(
-            TrainSettings,
-            args=(*SMALL, "--cuda-graph", *options(method, preset)),
-            default=defaults(preset, method, mazes="room"),
-        )
-        runs = [SimpleNamespace(seed=seed, config={"seed": seed}) for seed in settings.seeds]
-        loop = LoopSettings(settings.iterations, schedule=settings.learner.schedule)
-        what = settings.trained()
-        return what.build(runs, loop, settings.batch_size, "meta")
+def meta(monkeypatch):
+    """The meta device in place of a GPU, on which functions are watched."""
 
     def streams(seed, names, device):
         return {
@@ -89,6 +81,23 @@ def on_meta(monkeypatch):
     monkeypatch.setattr(recurrent, "require_cuda", lambda device: None)
     monkeypatch.setattr(recurrent, "spawn_generators", streams)
     monkeypatch.setattr(recurrent, "Captured", Watched)
+
+
+@pytest.fixture
+def on_meta(meta):
+    """Makes the learner of some settings on the meta device, its functions watched."""
+
+    def make(method, preset):
+        settings = tyro.cli(
+            TrainSettings,
+            args=(*SMALL, "--cuda-graph", *options(method, preset)),
+            default=defaults(preset, method, mazes="room"),
+        )
+        runs = [SimpleNamespace(seed=seed, config={"seed": seed}) for seed in settings.seeds]
+        loop = LoopSettings(settings.iterations, schedule=settings.learner.schedule)
+        what = settings.trained()
+        return what.build(runs, loop, settings.batch_size, "meta")
+
     return make
 
 
@@ -105,6 +114,32 @@ def test_what_is_captured_neither_waits_nor_reads_what_moves(on_meta, method, pr
         first, second = function.read
         assert first == second
         assert all(not t.requires_grad for t in tape.tensors(function.result))
+
+
+@pytest.mark.parametrize("method", ["rl2", "warp-rnn"])
+@pytest.mark.parametrize("env", ["bandit", "gridnavi", "maze"])
+def test_trials_on_other_problems_can_be_captured(meta, env, method):
+    settings = replace(maze_adapt.defaults(env, method), cuda_graph=True)
+    loop = LoopSettings(2, schedule=settings.learner.schedule)
+    run = SimpleNamespace(seed=0, config={"seed": 0})
+    training = settings.learning().build([run], loop, 4, "meta")
+    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta"):
+        training.iterate()
+    first, second = training.learner.learner._play.read
+    assert first == second
+
+
+@pytest.mark.parametrize("method", ["maml", "none"])
+def test_learners_that_adapt_by_gradient_steps_have_no_graph(tmp_path, capsys, method):
+    line = ["train", "--env", "bandit", "--method", method, "--run-dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as refusal:
+        adapt([*line, "--cuda-graph"])
+    assert refusal.value.code == 2
+    assert "--cuda-graph" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        adapt(["train", "--env", "bandit", "--method", "rl2", "--cuda-graph", "--device", "cpu"])
+    assert "'cpu'; drop --cuda-graph, or choose --device cuda" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 X = torch.arange(4.0, device="meta")

@@ -1,5 +1,6 @@
 import platform
 import sys
+import warnings
 
 import pytest
 import torch
@@ -94,3 +95,9 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
 def test_glibc_accepts_it() -> None:
     if platform.libc_ver()[0] == "glibc":
         assert keep_freed_memory()
+
+
+def test_that_a_driver_makes_its_context_late_is_no_fault():
+    """A thread of the backward pass may be the first to ask for one."""
+    text = "Attempting to run cuBLAS, but there was no current CUDA context! Attempting to set it"
+    warnings.warn(text, stacklevel=1)

@@ -21,7 +21,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 BEAT = 1.0
 """Seconds between two signs of life."""
 
-SILENCE = 20.0
+SILENCE = 15.0
 """Seconds without one after which a process is lost; `torchrun` takes 30 more to end the rest."""
 
 MEETING = 120.0

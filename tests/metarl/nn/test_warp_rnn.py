@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl.core import num_parameters, partition
 from metarl.nn import WarpRNN
@@ -39,6 +42,29 @@ def test_the_published_split_leaves_317_columns_dead() -> None:
     assert live.shape == (517,)
     assert live[:200].all()
     assert not live[200:].any()
+
+
+def test_the_gradient_of_a_column_that_is_read_thrice_is_added_up_in_one_order() -> None:
+    """Not by an index, whose gradients a GPU adds up in any order."""
+
+    class Seen(TorchDispatchMode):
+        names: ClassVar[list[str]] = []
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.names.append(function.overloadpacket.__name__)
+            return function(*args, **(kwargs or {}))
+
+    core = WarpRNN(3, 4, published_split=True)
+    params = stacked_params(core, 2)
+    project = params["warp_project"].detach().requires_grad_()
+    with Seen() as seen:
+        read = core.fuse({**params, "warp_project": project})[-1]
+        (gradient,) = torch.autograd.grad(read.sum(), project)
+    assert not [name for name in seen.names if "index" in name or "scatter" in name]
+    columns = [*range(7), *[*range(4, 8)] * 3]
+    assert torch.equal(read, project[..., columns])
+    counts = torch.tensor([columns.count(n) for n in range(project.shape[-1])])
+    assert torch.equal(gradient, counts.expand_as(gradient).to(gradient))
 
 
 def test_identity_warp_is_the_plain_network() -> None:
