@@ -176,6 +176,7 @@ def table(rows: Sequence[Row], limit: int) -> str:
             for maze in (*EIGHT, *CORRIDORS)
         ),
         line("**mean of the eight**", lambda of: interval(over(of, EIGHT).mean(1))),
+        line("the same, seed by seed", lambda of: " / ".join(map(share, over(of, EIGHT).mean(1)))),
         line("IQM of the eight", lambda of: middle(over(of, EIGHT))),
         line("mean of the nine", lambda of: interval(over(of, NINE).mean(1))),
         line(f"**{FRESH}**", lambda of: interval(of[FRESH])),

@@ -95,6 +95,7 @@ def test_table_has_means_intervals_and_effort():
     assert "| Labyrinth2 | .30 | 1.00 |" in text
     # two degrees of freedom: .1 * 4.303 / sqrt(3) = .248
     assert "| **mean of the eight** | .30 (.05–.55) | 1.00 |" in text
+    assert "| the same, seed by seed | .20 / .30 / .40 | 1.00 |" in text
     assert "| IQM of the eight | .30 (.20–.40) | 1.00 |" in text
     assert "| M of them learned from | 9.0 | 9.0 |" in text
     assert "| CPU minutes | 5.0 | 5.0 |" in text
