@@ -20,16 +20,13 @@ from torch import Tensor
 from metarl.core import Params, along, own_precision
 from metarl.nn import Trace
 from metarl.nn.native_trace import NativeTrace
-from metarl.nn.trace import NO_SLOT
 from metarl.rl.distributions import wide
 from metarl.rl.native_player import NativePlayer
+from metarl.rl.player import StepPlayer
 from metarl.rl.policies import Policy
 from metarl.rl.row_player import RowPlayer
 from metarl.rl.spaces import check_spaces
 from metarl.rl.trajectory import Experience, Trajectory
-
-Acts = Callable[[int, Tensor], Tensor]
-"""From a step and its observations ``[N, B, I]`` to actions ``[N, B]`` or ``[N, B, A]``."""
 
 
 class TensorVectorEnv(Protocol):
@@ -262,8 +259,7 @@ class Collector:
         shape, exact = (self.num_tasks, self.num_episodes), wide(like.dtype)
         noise = self._noise().to(exact)  # before the environment draws: they may share a generator
         perturbations = distribution.perturbation(params, noise)  # [N, T, B, A]
-        rows = None if trace is not None else RowPlayer.of(self.policy, params, perturbations)
-        act = rows or acting(self.policy, params, perturbations, trace)
+        act = self._player(params, perturbations, trace)
         observation, _ = in_tensors(env)[0](options=self._reset_options(env))
         _, step = in_tensors(env)  # a reset may choose another way of stepping
         if isinstance(act, NativePlayer) and act.takes_tables(env):
@@ -272,7 +268,7 @@ class Collector:
             return played._replace(
                 rewards=rewards, bonus=None if bonus is None else bonus.to(exact)
             )
-        at_once = None if rows is None else rows.play(env)
+        at_once = act.play(env) if isinstance(act, RowPlayer) else None
         if at_once is not None:
             return at_once._replace(rewards=at_once.rewards.to(exact))
         observations, actions, after, results, bonuses = [], [], [], [], []
@@ -306,8 +302,18 @@ class Collector:
             truncated,
             led_to.to(like.dtype),
             bonus,
-            None if rows is None else rows.said,
+            act.said if isinstance(act, RowPlayer) else None,
         )
+
+    def _player(
+        self, params: Params, perturbations: Tensor, trace: Trace | None
+    ) -> RowPlayer | NativePlayer | StepPlayer:
+        """Return what acts at every step: on rows, by a kernel, or step by step."""
+        if trace is None and self.policy.acts_on_rows(params):
+            return RowPlayer(self.policy, params, perturbations)
+        if isinstance(trace, NativeTrace) and self.policy.reads(trace):
+            return NativePlayer(self.policy, params, perturbations, trace)
+        return StepPlayer(self.policy, params, perturbations, trace)
 
     def _assemble(
         self,
@@ -348,23 +354,3 @@ def final_observation(observation: Tensor, info: dict[str, Any]) -> Tensor:
     if final is None:
         return observation
     return torch.where(along(info["_final_obs"], observation), final, observation)
-
-
-def acting(
-    policy: Policy, params: Params, perturbations: Tensor, trace: Trace | None
-) -> Acts | NativePlayer:
-    """Return what acts at every step of B stretches of N tasks.
-
-    Args:
-        policy: Who plays.
-        params: Stacked parameters ``[N, ...]``.
-        perturbations: Of the actor's outputs at every step, ``[N, T, B, num_means]``.
-        trace: Where the core's activations are written; None: nowhere.
-    """
-    if isinstance(trace, NativeTrace) and policy.reads(trace):
-        return NativePlayer(policy, params, perturbations, trace)
-    num_steps, batch_size = perturbations.shape[1:3]
-    slots = [NO_SLOT] * num_steps if trace is None else trace.slots
-    player = policy.begin(params, batch_size, num_steps)
-    shifts = player.shifts(perturbations)
-    return lambda t, x: player.choose(x, shifts[t], slots[t])

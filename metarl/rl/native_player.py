@@ -28,7 +28,7 @@ class NativePlayer:
     def __init__(
         self, policy: Policy, params: Params, perturbations: Tensor, trace: NativeTrace
     ) -> None:
-        """Begin with an empty memory; see `rl.collector.acting`."""
+        """Begin with an empty memory; see `StepPlayer`."""
         self._policy, self._trunk = policy, scope(params, "trunk")
         self._run = trace.run
         with own_precision(next(iter(params.values()))):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
 from metarl.nn.recurrent import State
-from metarl.nn.trace import NO_SLOT
+from metarl.nn.trace import NO_SLOT, Trace
 from metarl.rl.heads import LinearHead
 
 if TYPE_CHECKING:
@@ -103,3 +103,27 @@ class Player:
                 "step before returned, or none to begin with an empty memory"
             )
         self.state = state
+
+
+class StepPlayer:
+    """A policy playing T steps of B stretches of N tasks, whose noise has been drawn."""
+
+    def __init__(
+        self, policy: Policy, params: Params, perturbations: Tensor, trace: Trace | None
+    ) -> None:
+        """Begin with an empty memory.
+
+        Args:
+            policy: Who plays.
+            params: Stacked parameters ``[N, ...]``.
+            perturbations: Of the actor's outputs at every step, ``[N, T, B, num_means]``.
+            trace: Where the core's activations are written; None: nowhere.
+        """
+        num_steps, batch_size = perturbations.shape[1:3]
+        self._player = Player(policy, params, batch_size, num_steps)
+        self._shifts = self._player.shifts(perturbations)
+        self._slots = [NO_SLOT] * num_steps if trace is None else trace.slots
+
+    def __call__(self, t: int, observations: Tensor) -> Tensor:
+        """Actions ``[N, B]`` or ``[N, B, A]`` at step t, for observations ``[N, B, I]``."""
+        return self._player.choose(observations, self._shifts[t], self._slots[t])

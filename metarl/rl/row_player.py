@@ -27,19 +27,14 @@ from metarl.rl.trajectory import Experience
 class RowPlayer:
     """Plays T steps of B stretches of N tasks, one by one or all at once."""
 
-    @classmethod
-    def of(cls, policy: Policy, params: Params, perturbations: Tensor) -> RowPlayer | None:
-        """A player, if the policy is of this kind.
+    def __init__(self, policy: Policy, params: Params, perturbations: Tensor) -> None:
+        """Play with these parameters, under which a policy `Policy.acts_on_rows`.
 
         Args:
             policy: Who plays.
             params: Stacked parameters ``[N, ...]``.
             perturbations: Of the actor's means at every step, ``[N, T, B, A]``.
         """
-        return cls(policy, params, perturbations) if policy.acts_on_rows(params) else None
-
-    def __init__(self, policy: Policy, params: Params, perturbations: Tensor) -> None:
-        """Play with these parameters; see `of`."""
         self._policy, self._perturbations = policy, perturbations
         self._actor = scope(params, "actor")
         self._means: list[Tensor] = []

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, fields, is_dataclass, make_dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -18,12 +17,11 @@ from metarl.errors import ProcessLostError, UserError
 from metarl.invocation import as_started, called, rank_of_launch, refuse_several
 from metarl.native import native_mode
 from metarl.run import beginnings
-from metarl.run.commands import fail, run_command
+from metarl.run.commands import brought_to_an_end, chosen, fail
 from metarl.run.counts import check_counts, check_memory
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
 from metarl.runs.config import today
-from metarl.runs.directory import RunDirectory
 from metarl.runs.place import holds_runs
 
 SettingsT = TypeVar("SettingsT")
@@ -39,8 +37,11 @@ def main(recipe: Recipe[Any], arguments: Sequence[str] | None = None) -> None:
     commands = {"train": recipe.train, **{n: one.what for n, one in recipe.commands.items()}}
     given = sys.argv[1:] if arguments is None else arguments
     module = recipe.module or recipe.name
-    with called(module.rpartition(".")[0], scripts=True):
-        run_command(f"python -m {module}", commands, partial(run_of, recipe), given)
+    program = f"python -m {module}"
+    with called(module.rpartition(".")[0], scripts=True), brought_to_an_end(given):
+        name = chosen(program, commands, given)
+        if name is not None:
+            run_of(recipe, name, f"{program} {name}", given[1:])
 
 
 def command(what: str, kind: type[SettingsT], run: Callable[[SettingsT], object]) -> Command:
@@ -69,9 +70,7 @@ def run_of(recipe: Recipe[Any], name: str, prog: str, arguments: Sequence[str]) 
             refuse_several(name)
             recipe.commands[name].run(prog, arguments)
             return
-        settings = parse_training(recipe, prog, arguments)
-        place = settings.resume or settings.run_dir or recipe.place(settings)
-        run_training(prog, place, lambda: train(recipe, settings, arguments))
+        run_training(recipe, prog, arguments)
 
 
 def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) -> RunT:
@@ -202,17 +201,19 @@ def _refuse_foreign(recipe: Recipe[Any], settings: Any, arguments: Sequence[str]
             )
 
 
-def run_training(prog: str, place: Path, train: Callable[[], Sequence[RunDirectory]]) -> None:
+def run_training(recipe: Recipe[Any], prog: str, arguments: Sequence[str]) -> None:
     """Train; an interruption says how to go on, where there is something to go on with.
 
     Args:
-        prog: ``python -m experiments.NAME train``.
-        place: The run directory, or the folder of several.
-        train: Does it.
+        recipe: What is trained.
+        prog: What the user has written before its options.
+        arguments: Its options.
     """
+    settings = parse_training(recipe, prog, arguments)
+    place = settings.resume or settings.run_dir or recipe.place(settings)
     go_on = f"go on with: {as_started(prog)} --resume {place}"
     try:
-        runs = train()
+        runs = train(recipe, settings, arguments)
     except KeyboardInterrupt as interrupt:
         if not holds_runs(place):
             raise

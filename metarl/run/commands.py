@@ -9,7 +9,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import NoReturn
@@ -35,22 +35,32 @@ TOO_LARGE = (
 """Words of torch and NumPy where there is no memory for a tensor, or its size has no number."""
 
 
-def run_command(
-    program: str,
-    commands: Mapping[str, str],
-    run: Callable[[str, str, Sequence[str]], None],
-    arguments: Sequence[str],
-) -> None:
-    """Run one command; mistakes of the user end in one line and exit status 2.
+def chosen(program: str, commands: Mapping[str, str], arguments: Sequence[str]) -> str | None:
+    """Return the command that is asked for; None: help was, and has been printed.
 
     Args:
-        program: ``python -m experiments.NAME``.
+        program: What was typed before it, such as ``python -m experiments.NAME``.
         commands: What each command does, by name.
-        run: Does the work, given the command, ``PROGRAM COMMAND`` and the other arguments.
+        arguments: The command, and its own.
+    """
+    command = next(iter(arguments), "--help")
+    if command in ("-h", "--help"):
+        print(usage(program, commands))
+        return None
+    if command not in commands:
+        fail(f"unknown command {command!r}; it is one of {', '.join(commands)}")
+    return command
+
+
+@contextmanager
+def brought_to_an_end(arguments: Sequence[str]) -> Iterator[None]:
+    """Within it a command writes what the terminal can show, and ends in words and a status.
+
+    Args:
         arguments: Of the command line.
     """
-    with for_a_reader(), warnings_in_one_line():
-        _run_command(program, commands, run, arguments)
+    with for_a_reader(), warnings_in_one_line(), told_in_one_line(arguments):
+        yield
 
 
 @contextmanager
@@ -83,22 +93,6 @@ def write_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _run_command(
-    program: str,
-    commands: Mapping[str, str],
-    run: Callable[[str, str, Sequence[str]], None],
-    arguments: Sequence[str],
-) -> None:
-    command, *rest = arguments or ("--help",)
-    if command in ("-h", "--help"):
-        print(usage(program, commands))
-        return
-    if command not in commands:
-        fail(f"unknown command {command!r}; it is one of {', '.join(commands)}")
-    with told_in_one_line(rest):
-        run(command, f"{program} {command}", rest)
 
 
 @contextmanager

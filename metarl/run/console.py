@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from metarl import zoo
 from metarl.errors import RunDirectoryError, UserError
 from metarl.invocation import called, typed
-from metarl.run.commands import run_command, usage
+from metarl.run.commands import brought_to_an_end, chosen, usage
 from metarl.runs.config import recipe_of
 from metarl.runs.place import holds_runs
 
@@ -89,8 +89,10 @@ class Console:
             program: What the user has typed before them.
         """
         given = sys.argv[1:] if arguments is None else arguments
-        with called(program):
-            run_command(program, COMMANDS, self.run, given)
+        with called(program), brought_to_an_end(given):
+            name = chosen(program, COMMANDS, given)
+            if name is not None:
+                self.run(name, f"{program} {name}", given[1:])
 
     def run(self, name: str, prog: str, arguments: Sequence[str]) -> None:
         """Run a command, given ``metarl NAME`` and the words after it.

@@ -13,7 +13,7 @@ import tyro
 from metarl.errors import UserError
 from metarl.evaluate.references import REFERENCES, explained
 from metarl.run.command_line import parse
-from metarl.run.commands import for_a_reader, told_in_one_line
+from metarl.run.commands import brought_to_an_end
 from metarl.runs.directory import RunDirectory
 from metarl.runs.seeds import find_runs
 
@@ -104,5 +104,5 @@ def main(arguments: Sequence[str] | None = None, program: str = "metarl plot") -
         program: What the user has typed before them.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    with for_a_reader(), told_in_one_line(given):
+    with brought_to_an_end(given):
         plot(parse(PlotSettings, program, given))
