@@ -31,7 +31,7 @@ from metarl.run.classification import (
     points,
     validation_accuracy,
 )
-from metarl.run.command_line import parse
+from metarl.run.options import parse
 from metarl.run.supervised import training
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable

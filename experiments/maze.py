@@ -23,7 +23,7 @@ from metarl.compare.plan import Comparable
 from metarl.evaluate.references import LADDER
 from metarl.methods.spaces import describe_spaces
 from metarl.run import Command, Recipe, Training, at_least, command, main
-from metarl.run.command_line import parse
+from metarl.run.options import parse
 from metarl.runs.directory import RunDirectory
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable

@@ -12,7 +12,7 @@ from envs.problems import HiddenGoals, RandomMazes
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.run import at_least, shown_trials, trials
-from metarl.run.command_line import refused
+from metarl.run.options import refused
 
 from .environments import MINIGRID, Grids, Levels
 from .maze_settings import TrainSettings

@@ -18,7 +18,8 @@ from metarl.compare.work import Job, Script, check_same, chosen
 from metarl.errors import UserError
 from metarl.evaluate.measures import Measure
 from metarl.run import Recipe
-from metarl.run.command_line import parse, picked_by
+from metarl.run.command_line import picked_by
+from metarl.run.options import parse
 from metarl.run.training import by_option
 
 OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "device")

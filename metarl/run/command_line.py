@@ -1,8 +1,7 @@
-"""The command line of a recipe: `main(RECIPE)`, and settings from options."""
+"""The command line of a recipe: `main(RECIPE)`, and the settings of its training."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from metarl.invocation import as_started, called, rank_of_launch, refuse_several
 from metarl.native import native_mode
 from metarl.run import beginnings
 from metarl.run.commands import brought_to_an_end, chosen, fail
-from metarl.run.counts import check_counts, check_memory
+from metarl.run.options import parse, read
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
 from metarl.runs.config import today
@@ -82,7 +81,7 @@ def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) ->
         UserError: An option is a setting of another method, or a value is refused.
         SystemExit: An option is unknown, or no value of its kind; the parser has said so.
     """
-    source = _read(arguments, "--config", None)
+    source = read(arguments, "--config", None)
     if sum(word.partition("=")[0] == "--config" for word in arguments) > 1:
         raise UserError("--config is given twice; name one run or file")
     if source is not None and beginnings.is_file(Path(source)):
@@ -239,85 +238,3 @@ def _what_stands(place: Path) -> str:
     """Words for what an interruption has left of a run, or of several."""
     saved = any(place.glob("checkpoint.pt")) or any(place.glob("seed-*/checkpoint.pt"))
     return "the last checkpoint stands" if saved else "nothing has been trained yet"
-
-
-def parse(
-    kind: type[SettingsT],
-    prog: str,
-    arguments: Sequence[str],
-    default: SettingsT | None = None,
-    *,
-    config: Sequence[Any] = (),
-) -> SettingsT:
-    """Settings from the command line, none of whose counts is more than a machine can hold.
-
-    Args:
-        kind: The dataclass of settings.
-        prog: ``python -m experiments.NAME COMMAND``.
-        arguments: The options.
-        default: The settings without options; None: those of the class.
-        config: Of `tyro`.
-
-    Raises:
-        UserError: The settings refuse a value, or a count is too large.
-        SystemExit: An option is unknown, or no value of its kind; the parser has said so.
-    """
-    usual: Any = tyro.MISSING_NONPROP if default is None else default
-    try:
-        settings: SettingsT = tyro.cli(
-            kind, prog=prog, args=list(arguments), default=usual, config=config
-        )
-    except ValueError as error:  # settings of the library, which know of no options
-        raise refused(error) from error
-    check_counts(settings)
-    check_memory(settings)
-    return settings
-
-
-def refused(error: ValueError, names: Collection[str] = ()) -> UserError:
-    """The refusal of a value by the library, by the name of its option.
-
-    Args:
-        error: The refusal.
-        names: Settings that are options too where they stand before a number.
-    """
-    text = re.sub(r"^[a-z]\w*(?= must )", _as_option, str(error))
-    beside = "|".join(names)
-    return UserError(re.sub(rf"\b({beside})(?= \d)", _as_option, text) if names else text)
-
-
-def _as_option(name: re.Match[str]) -> str:
-    return f"--{name[0].replace('_', '-')}"
-
-
-def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[str]) -> str:
-    """The value of one option, before the others are read.
-
-    Args:
-        arguments: Of the command line.
-        name: Of the option, such as ``--method``; ``_`` and ``-`` are one to the parser, and here.
-        default: Its value where it is not given.
-        choices: What it may be; empty: anything.
-
-    Raises:
-        UserError: It is none of the choices.
-        SystemExit: It has no value; the parser has said so.
-    """
-    value: str = _read(arguments, name, default)
-    if choices and value not in choices:
-        raise UserError(f"{name} {value!r} is not one of {', '.join(choices)}")
-    return value
-
-
-def is_given(arguments: Sequence[str], name: str) -> bool:
-    """Whether an option is on the command line, in any way that the parser takes."""
-    return _read(arguments, name, None) is not None
-
-
-def _read(arguments: Sequence[str], name: str, default: Any) -> Any:
-    """One option as `tyro` reads it, by its rules: ``--x-y V``, ``--x_y=V``, the last counts."""
-    field = name.removeprefix("--").replace("-", "_")
-    one = make_dataclass("Options", [(field, str | None, default)])
-    found: Any
-    found, _ = tyro.cli(one, args=list(arguments), return_unknown_args=True, add_help=False)
-    return getattr(found, field)

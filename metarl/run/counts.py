@@ -18,14 +18,14 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-import torch
-
 from metarl.errors import UserError
 
 
 @cache
 def machine_bytes() -> float:
     """The memory of this machine and of its GPUs together; infinite where it does not say."""
+    import torch  # help asks for no memory
+
     names = ("SC_PAGE_SIZE", "SC_PHYS_PAGES")
     if not hasattr(os, "sysconf") or any(name not in os.sysconf_names for name in names):
         return math.inf

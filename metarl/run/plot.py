@@ -6,16 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from metarl.errors import UserError
-from metarl.evaluate.references import REFERENCES, explained
-from metarl.run.command_line import parse
 from metarl.run.commands import brought_to_an_end
-from metarl.runs.directory import RunDirectory
-from metarl.runs.seeds import find_runs
+from metarl.run.options import parse
+
+if TYPE_CHECKING:
+    from metarl.runs.directory import RunDirectory
 
 AXES = {"env_steps": "environment steps", "tasks_seen": "tasks seen", "iteration": "iterations"}
 FORMATS = (".png", ".svg", ".pdf")
@@ -59,9 +59,11 @@ class PlotSettings:
 
 def plot(settings: PlotSettings) -> None:
     """Read the runs, draw them, write the picture."""
-    # Half a second, of which ``--help`` has no need.
+    # Seconds, of which ``--help`` has no need.
+    from metarl.evaluate.references import REFERENCES, explained
     from metarl.plots.lines import learning_curves, save_figure
     from metarl.plots.runs import curves, group_runs, usual_metric, usual_x
+    from metarl.runs.seeds import find_runs
 
     runs = [run for path in settings.runs for run in find_runs(path)]
     x = usual_x(runs) if settings.x == "auto" else settings.x
