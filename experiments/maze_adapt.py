@@ -83,7 +83,7 @@ class TrainSettings(RunSettings):
     checkpoint_every: int = 50
     """Iterations between checkpoints."""
     curriculum: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(CURRICULA) + "}")] = "dr"
-    """With --env mazes: which mazes are trained on, as in experiments.maze; scored by what
+    """With --env mazes: which mazes are trained on, as by the recipe maze; scored by what
     adaptation gained. dr: fresh ones, always."""
     levels: Curriculum = field(default_factory=DomainRandomisation)
     """The curriculum's settings."""

@@ -140,7 +140,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
         "sweep": alphabets.SWEEP,
     },
     may_move=("data",),
-    elsewhere={"protocol": "characters are learned here, alphabets by experiments.alphabets"},
+    elsewhere={"protocol": "characters are learned here, alphabets by the recipe alphabets"},
 )
 
 TASKS = (

@@ -252,8 +252,8 @@ def stored(run: RunDirectory) -> tuple[Method, Agent]:
     ):
         raise RunDirectoryError(
             f"{run.path} has no agent to load: it is a run of --method {name} of {recipe}; agents "
-            "are those of experiments.maze and experiments.maze_adapt, but for SB3's; and of "
-            "experiments.regression and experiments.omniglot, which learn from examples"
+            "are those of the recipes maze and maze_adapt, but for SB3's; and of regression "
+            "and omniglot, which learn from examples"
         )
     usual = Stored(kind.name, kind(), agent_for(kind))
     own = {f.name for f in fields(cast(Any, usual.agent))}

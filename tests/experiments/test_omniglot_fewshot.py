@@ -350,7 +350,7 @@ def test_the_config_gives_the_settings_back(trained, data):
         (("--method", "warp-mamml"), "is not one of maml"),
         (("--method", "warp", "--warp-layers", "0"), "--warp-layers must be at least 1"),
         (("--device", "tpu"), "there is no device"),
-        (("--protocol", "multishot"), "alphabets by experiments.alphabets"),
+        (("--protocol", "multishot"), "alphabets by the recipe alphabets"),
         (("--complete",), "characters"),
     ],
 )
