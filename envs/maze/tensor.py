@@ -397,5 +397,4 @@ class GridMazeVectorEnv(HandsOver, TensorEnv[MazeTask]):
 
     def _next_targets(self) -> torch.Tensor:
         """The places to which finds in the next steps send the agents, [T', B]."""
-        draws = self._random.block("teleports")  # [T', B]
-        return self._boards.targets(draws, self._params[0])
+        return self._boards.targets(self._random.block("teleports"), self._params[0])

@@ -119,20 +119,8 @@ def measured(
     Raises:
         UserError: Nothing has been evaluated, or not on the same tasks.
     """
-    runs: dict[str, list[Run]] = {}
-    missing, failures = [], dict(failures)
-    for method in comparison.methods:
-        for seed in comparison.seeds:
-            name, path = f"{method}/seed-{seed}", folder / method / f"seed-{seed}"
-            there = all((path / f"{f}{side}.json").exists() for f in ("summary", "adaptation"))
-            try:
-                if there and name not in failures:
-                    runs.setdefault(method, []).append(read_run(path, seed, measure, side))
-                    continue
-            except UserError as error:
-                failures[name] = str(error)
-            missing.append(name)
-    runs = {method: found for method, found in runs.items() if found}
+    failures = dict(failures)
+    runs, missing = _evaluated(folder, comparison, failures, measure, side)
     if not runs and failures:
         why = "; ".join(f"{name}: {words}" for name, words in failures.items())
         raise UserError(f"nothing in {folder} has been evaluated: {why}")
@@ -162,6 +150,29 @@ def measured(
         measure,
         first["best"],
     )
+
+
+def _evaluated(
+    folder: Path, comparison: Comparison, failures: dict[str, str], measure: Measure, side: str
+) -> tuple[dict[str, list[Run]], list[str]]:
+    """Runs that were evaluated, by their method, and the names of the others.
+
+    What cannot be read is added to ``failures``.
+    """
+    runs: dict[str, list[Run]] = {}
+    missing = []
+    for method in comparison.methods:
+        for seed in comparison.seeds:
+            name, path = f"{method}/seed-{seed}", folder / method / f"seed-{seed}"
+            there = all((path / f"{f}{side}.json").exists() for f in ("summary", "adaptation"))
+            try:
+                if there and name not in failures:
+                    runs.setdefault(method, []).append(read_run(path, seed, measure, side))
+                    continue
+            except UserError as error:
+                failures[name] = str(error)
+            missing.append(name)
+    return {method: found for method, found in runs.items() if found}, missing
 
 
 OF_SUMMARY = ("axis", "floor", "floor_return", "oracle_return", "iteration")
@@ -252,9 +263,8 @@ def method_summary(
     num_seeds, num_tasks = columns[0].shape
     if reference and reference[0].path.parent != runs[0].path.parent:
         last, chance = stacked(reference)[..., -1], np.random.default_rng(seed)
-        versus = [
-            marked(crossed_difference_ci(c, last, rng=rng), num_seeds, num_tasks) for c in columns
-        ]
+        apart = (crossed_difference_ci(c, last, rng=rng) for c in columns)
+        versus = [marked(one, num_seeds, num_tasks) for one in apart]
         sides = (measure.sign * c for c in (columns[-1], last))
         better = marked(probability_of_improvement(*sides, rng=chance), num_seeds, num_tasks, 0.5)
     seconds = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]

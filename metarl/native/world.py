@@ -161,19 +161,8 @@ class WorldView:
             self.num_inputs = encoded.shape[-1] + width
             size = self.num_threads, observed.shape[2], self.num_inputs
             inputs = observed.new_empty(size)
-        whole = {
-            "goals": tables.goals.to(torch.int64),
-            "targets": tables.targets.to(torch.int64),
-            "entered_at": tables.entered_at,
-            "next_place": tables.next_place,
-            "views": tables.views,
-            "rows": tables.rows,
-            "encoded": encoded,
-            "told": told,
-            "bumped": tables.bumped,
-        }
         # Kept, so that they live as long as their addresses.
-        self._read = {n: None if t is None else t.contiguous() for n, t in whole.items()}
+        self._read = _in_one_piece(tables, encoded)
         self._written = self.places, tables.entered, tables.found, tables.ended, inputs
         self._check(tables, num_envs, observed.shape[-1])
         tells_end = tables.ended is not None and tables.tells_end
@@ -261,3 +250,19 @@ def _within(tensor: Tensor | None, count: int) -> bool:
         return True
     low, high = tensor.aminmax()
     return int(low) >= 0 and int(high) < count
+
+
+def _in_one_piece(tables: LookUp, encoded: Tensor | None) -> dict[str, Tensor | None]:
+    """What a kernel reads, by the names of `World`."""
+    found = {
+        "goals": tables.goals.to(torch.int64),
+        "targets": tables.targets.to(torch.int64),
+        "entered_at": tables.entered_at,
+        "next_place": tables.next_place,
+        "views": tables.views,
+        "rows": tables.rows,
+        "encoded": encoded,
+        "told": tables.told,
+        "bumped": tables.bumped,
+    }
+    return {name: None if t is None else t.contiguous() for name, t in found.items()}
