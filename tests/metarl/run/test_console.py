@@ -125,7 +125,7 @@ def test_an_agent_is_exported_and_goes_on_as_a_run(metarl, here):
         ),
         (("watch", "runs/none"), "there is no run directory runs/none"),
         (("sweep", "maze"), "maze has no sweep: it has evaluate"),
-        (("compare", "regression"), "regression has no compare"),
+        (("play", "regression"), "regression has no play"),
         (("train", "--resume", "none"), "there is no run directory none"),
     ],
 )
