@@ -14,6 +14,7 @@ import torch
 
 from experiments import alphabets, maze, maze_adapt, omniglot, regression
 from metarl.errors import UserError
+from metarl.methods import recurrent
 from metarl.run import main
 from metarl.run.counts import option
 
@@ -109,7 +110,10 @@ CASES = [
     CASES,
     ids=[f"{s.RECIPE.name.partition('.')[2]}-{m}{'-' + e if e else ''}" for s, m, e in CASES],
 )
-def test_help_shows_what_is_read_and_what_it_does_not_show_is_refused(script, method, env, capsys):
+def test_help_shows_what_is_read_and_what_it_does_not_show_is_refused(
+    script, method, env, capsys, monkeypatch
+):
+    monkeypatch.setattr(recurrent, "require_cuda", lambda device: None)  # whatever this machine has
     settings = usual(script, method, env)
     assert taken(script, settings)
     hidden = set(script.RECIPE.unread(settings))
