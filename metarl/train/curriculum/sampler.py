@@ -43,13 +43,14 @@ def new_slots(levels: Tensor) -> Tensor:
 
 
 class Outcome(NamedTuple):
-    """What came of n levels, each played once, in the units of the rewards.
+    """What came of n levels, each played once, per episode and in the units of the rewards.
 
     Attributes:
-        returns: Undiscounted return, ``[n]``.
+        returns: Undiscounted return, mean over the episodes, ``[n]``.
         solved: 1 where something was earned, else 0, ``[n]``.
-        values: What the critic expected, mean over the trial's steps, ``[n]``.
-        surprise: ``mean_t max(A_t, 0)`` of the generalised advantages, ``[n]``.
+        values: What the critic expected, mean over the trial's steps, over the number of episodes,
+            ``[n]``.
+        surprise: ``mean_t max(A_t, 0)`` of the generalised advantages, likewise, ``[n]``.
     """
 
     returns: Tensor

@@ -44,23 +44,24 @@ class SideBySide:
         """What the levels at hand are."""
         return self._offers[0].kind
 
-    def update(self, played: ScoredTrajectory) -> dict[str, Tensor]:
+    def update(self, played: ScoredTrajectory, num_episodes: Tensor) -> dict[str, Tensor]:
         """Tell all samplers what came of their levels.
 
         Args:
             played: One trial on each level.
+            num_episodes: Episodes that were begun in each, ``[N, B]``.
 
         Returns:
             Metrics ``[N]``: those of the samplers, and the return on levels of this kind, such as
             ``return_fresh``.
         """
-        whole = outcome(played)
+        whole = outcome(played, num_episodes)
         for n, (sampler, offer) in enumerate(zip(self.samplers, self._offers, strict=True)):
             sampler.update(offer, Outcome(*(column[n] for column in whole)))
         measured = [sampler.measured() for sampler in self.samplers]
         like = whole.returns.new_tensor
         found = {name: like([of_one[name] for of_one in measured]) for name in measured[0]}
-        return {**found, f"return_{self.kind}": whole.returns.mean(1)}
+        return {**found, f"return_{self.kind}": played.trajectory.returns.mean(1)}
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything the sampler of agent ``index`` needs to go on."""
@@ -72,8 +73,16 @@ class SideBySide:
             sampler.load_state_dict(state)
 
 
-def outcome(played: ScoredTrajectory) -> Outcome:
-    """What came of trials, ``[N, B]`` each, in the units of the rewards.
+def outcome(played: ScoredTrajectory, num_episodes: Tensor) -> Outcome:
+    """What came of trials, ``[N, B]`` each, per episode and in the units of the rewards.
+
+    A trial of a fixed number of steps holds many episodes where the goal is near, and few where it
+    is far: its return, its values and its advantages grow with their number. Published scores are
+    those of single episodes; not divided, they would keep the levels that are solved most often.
+
+    Args:
+        played: The trials.
+        num_episodes: Episodes that were begun in each, at least 1, ``[N, B]``.
 
     Raises:
         ValueError: Nothing was recorded of the critic.
@@ -83,11 +92,12 @@ def outcome(played: ScoredTrajectory) -> Outcome:
         raise ValueError("levels are scored by what a critic expects: record its values")
     scale = played.reward_scale
     factor = scale.view(-1, 1) if isinstance(scale, Tensor) else scale  # [N, 1]
+    per_episode = 1 / (factor * num_episodes)  # [N, B]
     lengths = mask.sum(1)  # [N, B]
     values = (trajectory.values * mask).sum(1) / lengths
     # The targets are the advantages before their normalisation, added to the values.
     advantages = (played.targets - trajectory.values) * mask
     surprise = advantages.clamp(min=0).sum(1) / lengths
-    returns = trajectory.returns
+    returns = trajectory.returns / num_episodes
     solved = (trajectory.rewards > 0).any(1).to(returns.dtype)
-    return Outcome(returns, solved, values / factor, surprise / factor)
+    return Outcome(returns, solved, values * per_episode, surprise * per_episode)
