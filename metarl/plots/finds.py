@@ -9,7 +9,7 @@ import numpy as np
 
 from metarl.evaluate.finds import FindStatistics
 from metarl.evaluate.references import explained
-from metarl.plots.lines import COLOURS, canvas, legend, save_figure
+from metarl.plots.lines import canvas, legend, look, save_figure
 
 FEWEST = 0.05
 """Share of the trials that must have a find for it to be drawn: few are no curve."""
@@ -28,14 +28,15 @@ def draw_finds(path: Path, agents: Mapping[str, FindStatistics], *, explorer: fl
         "within one trial, find by find", "find", "steps since the last ÷ shortest"
     )
     most = 2
-    for colour, (name, found) in zip(COLOURS, agents.items(), strict=False):
+    for index, (name, found) in enumerate(agents.items()):
+        colour, dashes = look(index)
         enough = FEWEST * max(found.gap_num_trials)
         kept = [k for k, n in enumerate(found.gap_num_trials) if n and n >= enough]
         most = max([most, *(k + 1 for k in kept)])
         values = np.array([found.gap_over_shortest[k] for k in kept], float)
         ends = np.array([found.gap_over_shortest_ci95[k] for k in kept], float).reshape(-1, 2)
         finds = np.array(kept) + 1
-        axes.plot(finds, values, color=colour, marker="o", markersize=4, label=name)
+        axes.plot(finds, values, dashes, color=colour, marker="o", markersize=4, label=name)
         axes.fill_between(finds, ends[:, 0], ends[:, 1], color=colour, alpha=0.18, linewidth=0)
     finds = np.arange(1, most + 1)
     axes.plot(

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from metarl.stats import mean_and_interval
 
+DASHES = ("-", "--", ":")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def look(index: int) -> tuple[str, str]:
+    """Colour and dashes of line ``index``: where colours begin again, lines are broken."""
+    turn, place = divmod(index, len(COLOURS))
+    return COLOURS[place], DASHES[turn % len(DASHES)]
+
+
 _INK = "#333333"
 _FAINT = "#8a8a8a"
 
@@ -96,7 +105,7 @@ def learning_curves(
         axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     for index, method in enumerate(methods):
         smooth = Curves(method.label, method.x, running_mean(method.values, smoothing))
-        _line_and_band(axes, smooth, COLOURS[index % len(COLOURS)], confidence, over)
+        _line_and_band(axes, smooth, look(index), confidence, over)
     cut = _fit_height(axes)
     _anchor_lines(axes, anchors or {})
     # A single point would be cut in half by the edge.
@@ -138,7 +147,7 @@ def within_trial_curve(
     figure, axes = canvas(title, "step of the trial", f"return in {window} steps")
     for index, agent in enumerate(agents):
         middle = Curves(agent.label, agent.x - 0.5 * window, agent.values)
-        _line_and_band(axes, middle, COLOURS[index % len(COLOURS)], confidence, over, "o")
+        _line_and_band(axes, middle, look(index), confidence, over, "o")
     for line, dashes in zip(references, cycle(("--", ":", "-."))):
         middles, values = line.x - 0.5 * window, line.values[0]
         axes.plot(middles, values, color=_FAINT, linewidth=1.4, linestyle=dashes, label=line.label)
@@ -199,8 +208,14 @@ def canvas(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
 
 
 def _line_and_band(
-    axes: Axes, curves: Curves, colour: str, confidence: float, rows: str, marker: str = ""
+    axes: Axes,
+    curves: Curves,
+    style: tuple[str, str],
+    confidence: float,
+    rows: str,
+    marker: str = "",
 ) -> None:
+    colour, dashes = style
     mean, low, high = mean_and_interval(curves.values, confidence=confidence)
     count, single = len(curves.values), len(curves.x) == 1
     label = f"{curves.label} ({count} {rows})" if count > 1 else curves.label
@@ -208,6 +223,7 @@ def _line_and_band(
         curves.x,
         mean,
         color=colour,
+        linestyle=dashes,
         linewidth=1.8,
         marker="o" if single else marker,
         markersize=6 if single else 4,

@@ -202,3 +202,12 @@ def test_one_seed_has_no_interval_to_speak_of(seeds: int, spoken_of: bool) -> No
     for figure in (learning_curves(curves), within_trial_curve(curves, window=20)):
         texts = [*_texts(figure), figure.legends[0].get_title().get_text()]
         assert any("interval" in text for text in texts) is spoken_of
+
+
+def test_no_two_of_many_lines_look_alike() -> None:
+    """More lines than colours: they are broken where colours begin again, and none is left out."""
+    many = [_curves(f"agent {n}", seeds=1, n=3) for n in range(15)]
+    for figure in (learning_curves(many), within_trial_curve(many, window=10)):
+        (axes,) = figure.axes
+        looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+        assert len(looks) == len(axes.lines) == len(many)
