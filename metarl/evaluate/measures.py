@@ -97,17 +97,11 @@ ACCURACY = Measure(
     digits=4,
 )
 
-ERROR = Measure(
+ERROR = replace(
+    ACCURACY,
     name="error",
     entry="errors",
     axis="mean squared error",
-    looks="the looks at a learner on its way",
-    experience="inner steps",
-    column="inner_steps",
-    behind="inner steps on the task",
-    counter="tasks_seen",
-    learned_from="training tasks",
-    digits=4,
     higher_is_better=False,
 )
 
