@@ -386,7 +386,7 @@ def test_two_processes_do_what_one_does(tmp_path):
         (["--override", "mamel.inner-lr=1"], "mamel is no method"),
         (["--override", "reptile.inner-lr=1"], "reptile is not among --methods; add it"),
         (["--override", "maml.seeds=1"], "seeds is the whole comparison's"),
-        (["--override", "maml.evaluate.step=1"], "there is no step, but tasks, steps"),
+        (["--override", "maml.evaluate.step=1"], "there is no step, but seed, tasks, steps"),
         (["--override", "maml.inner-lr=fast"], "--inner-lr"),
         (["--override", "maml.order=serial"], "there is no order"),
         (["--override", "none.horizon=7"], "maml has horizon 10, none 7"),

@@ -35,14 +35,14 @@ TRACES: dict[tuple[str, str, bool, str], tuple[str, ...]] = {
     ("centre", "end", False, "free"): (
         "7f9ac0183a6c",
         "c3d837c352ee",
-        "0320975ee6f9",
+        "41c56e8e9028",
         "da7bc7963959",
     ),
     ("centre", "end", False, "interior"): ("7f9ac0183a6c", "c3d837c352ee"),
     ("centre", "end", True, "free"): (
         "f4e232e41722",
         "e362785bafcb",
-        "8599f4706ab0",
+        "7c99569dc30d",
         "9e68dc2bc8ae",
     ),
     ("centre", "end", True, "interior"): ("f4e232e41722", "e362785bafcb"),
@@ -63,14 +63,14 @@ TRACES: dict[tuple[str, str, bool, str], tuple[str, ...]] = {
     ("random", "end", False, "free"): (
         "4226b1ccdf9e",
         "674bfbf6e4b7",
-        "c63edbe0a660",
+        "e76c9b59b139",
         "3a07abbf682e",
     ),
     ("random", "end", False, "interior"): ("4226b1ccdf9e", "674bfbf6e4b7"),
     ("random", "end", True, "free"): (
         "2711fb5fb2ad",
         "91d97debdfcb",
-        "8ced5bcabb54",
+        "5306134a5750",
         "82dd3ad6a7fe",
     ),
     ("random", "end", True, "interior"): ("2711fb5fb2ad", "91d97debdfcb"),

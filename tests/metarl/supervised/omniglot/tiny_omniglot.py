@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "omniglot"
+REAL = Path(__file__).parents[5] / "shared" / "data" / "omniglot"
 
 needs_real_images = pytest.mark.skipif(
     not (REAL / "images_background.zip").is_file(),
