@@ -26,7 +26,7 @@ LAYOUT = pillar_maze(13)
 EVERY = maze_tasks(LAYOUT)
 RING = Layout.from_ascii("#####\n#...#\n#.#.#\n#...#\n#####")
 CORRIDOR = Layout(("#####", "#...#", "#####"))
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @given(tasks())
