@@ -17,7 +17,7 @@ import tyro
 
 from metarl.errors import UserError
 from metarl.explore.arena import Arena
-from metarl.explore.guard import is_loopback
+from metarl.explore.loopback import is_loopback
 from metarl.explore.page import Page
 from metarl.explore.players import Players
 

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metarl.explore.loopback import is_loopback
 from metarl.invocation import typed
 
 MOST_BYTES = 64 * 1024
@@ -33,16 +34,6 @@ HEADERS = {
 """Headers of every answer: nothing comes from elsewhere, and no other page shows this one."""
 
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::\d*)?", re.ASCII)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone: localhost, or an address such as 127.0.0.1 or ::1."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from metarl.explore.guard import MOST_BYTES, Guard, is_loopback
+from metarl.explore.guard import MOST_BYTES, Guard
+from metarl.explore.loopback import is_loopback
 from metarl.explore.server import STATIC, Server, _answered
 from tests.metarl.explore.test_page import ROW
 
