@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 
 from .bits import unpack_rows
-from .dynamics import FACING, NUM_ACTIONS, TURNING_ACTIONS, MazeTables, StepRoom
+from .dynamics import FACING, NEW, NUM_ACTIONS, TURNING_ACTIONS, MazeTables, StepRoom
 from .layout import MOVES
 from .numbers import Sizes
 from .views import LONGEST_SIDE, Sight, patterns, row_codes, views, written_coordinates
@@ -103,14 +103,13 @@ class LayoutBank:
             reached, cells = (self._empty(num_envs, dtype=self.place_type) for _ in range(2))
             hits = self._empty(num_envs, dtype=torch.bool)
             seen = self._seen.new_empty(num_envs, *self._seen.shape[1:])
-            return StepRoom(index, reached, cells, hits, seen, self._empty(dtype=torch.int64) + 2)
+            return StepRoom(index, reached, cells, hits, seen)
 
-    def observe(self, places: torch.Tensor, room: StepRoom | None = None) -> torch.Tensor:
+    def observe(self, places: torch.Tensor, room: StepRoom = NEW) -> torch.Tensor:
         """The views from B places: float32 [B, I], a new tensor."""
         if self.whole is not None:
             return torch.index_select(self.whole, 0, places)
-        numbers = None if room is None else room.seen
-        seen = torch.index_select(self._seen, 0, places, out=numbers)
+        seen = torch.index_select(self._seen, 0, places, out=room.seen)
         if self.sight.view == "3x3":
             seen = torch.index_select(self._patterns, 0, seen)
         else:

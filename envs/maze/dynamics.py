@@ -156,15 +156,19 @@ class StepRoom(NamedTuple):
         cells: Likewise, on which cells.
         hits: bool [B], whether these are the goals.
         seen: [B] or [B, cells], the numbers of what is seen, of the bank's type.
-        shift: int64 [], the bits of a place that say the way an agent faces.
     """
 
-    rows: torch.Tensor
-    reached: torch.Tensor
-    cells: torch.Tensor
-    hits: torch.Tensor
-    seen: torch.Tensor
-    shift: torch.Tensor
+    rows: torch.Tensor | None = None
+    reached: torch.Tensor | None = None
+    cells: torch.Tensor | None = None
+    hits: torch.Tensor | None = None
+    seen: torch.Tensor | None = None
+
+
+_FACING_BITS = torch.tensor(2)  # of a place, that say where an agent faces; faster than the number
+
+NEW = StepRoom()
+"""None of it: every result is a new tensor."""
 
 
 def step_many(
@@ -173,7 +177,7 @@ def step_many(
     actions: torch.Tensor,
     goals: torch.Tensor,
     turning: bool = False,
-    room: StepRoom | None = None,
+    room: StepRoom = NEW,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """One move of B mazes, before any respawn. Nothing is checked: actions out of range are wrong.
 
@@ -184,24 +188,18 @@ def step_many(
         actions: int64 [B], in [0, A): four, or three of an agent that turns.
         goals: [B], cells of the goals.
         turning: Whether a cell is four places.
-        room: Where the results are written, until the next step; None: into new tensors.
+        room: Where the results are written, until the next step.
 
     Returns:
         The rows of the table, int64 [B]; the places reached, [B], which are those before where a
         wall has blocked the move; and whether they are on the goals, bool [B].
     """
     num_actions = TURNING_ACTIONS if turning else NUM_ACTIONS
-    if room is None:
-        index = torch.add(actions, places, alpha=num_actions)
-        reached = torch.index_select(next_place, 0, index)
-        return index, reached, torch.eq(reached >> 2 if turning else reached, goals)
-    index, reached, cells, hits, _, shift = room
-    torch.add(actions, places, alpha=num_actions, out=index)
-    torch.index_select(next_place, 0, index, out=reached)
+    rows = torch.add(actions, places, alpha=num_actions, out=room.rows)
+    reached = cells = torch.index_select(next_place, 0, rows, out=room.reached)
     if turning:
-        torch.bitwise_right_shift(reached, shift, out=cells)
-        return index, reached, torch.eq(cells, goals, out=hits)
-    return index, reached, torch.eq(reached, goals, out=hits)
+        cells = torch.bitwise_right_shift(reached, _FACING_BITS, out=room.cells)
+    return rows, reached, torch.eq(cells, goals, out=room.hits)
 
 
 def teleport_targets(draws: torch.Tensor, goals: torch.Tensor, poses: int = 1) -> torch.Tensor:

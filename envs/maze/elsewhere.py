@@ -17,7 +17,16 @@ from .settings import FORMER_RULES, Respawn
 from .sizes import sizes_of, usual_horizon
 from .tasks import MazeTask, maze_tasks
 
-__all__ = ["HiddenGoalMazes", "any_maze", "elsewhere", "horizon_in", "unseen_maze"]
+__all__ = [
+    "HiddenGoalMazes",
+    "any_maze",
+    "elsewhere",
+    "horizon_in",
+    "reward_of",
+    "rule_of",
+    "unseen_maze",
+    "with_horizon",
+]
 
 HiddenGoalMazes: TypeAlias = RandomMazes | HiddenGoals | Maze
 """Problems of mazes with a hidden goal."""

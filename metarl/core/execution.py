@@ -32,6 +32,7 @@ from metarl.core.pure import impure
 from metarl.core.tasks import TaskBatch, is_divisible
 from metarl.errors import check_choice
 from metarl.native import Mode, using
+from metarl.native.threads import check_num_threads
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices that have an autocast of their own."""
@@ -139,8 +140,7 @@ class Execution:
         check_choice("native", self.native, get_args(Mode))
         if isinstance(self.chunk_size, int) and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}")
-        if self.num_threads < 1:
-            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+        check_num_threads(self.num_threads)
 
     @property
     def stacked(self) -> int | None:

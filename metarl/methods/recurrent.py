@@ -38,13 +38,7 @@ from metarl.methods.agents import TrialAgent
 from metarl.methods.levels import LEVELS, check_curriculum, levels_of
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings, slow_cores
 from metarl.methods.staged_trials import StagedTrials, check_captured, check_shared
-from metarl.methods.trials import (
-    USUAL_TRIALS,
-    OnTrials,
-    TrialAdapter,
-    episode_metrics,
-    episodes_begun,
-)
+from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter, episode_metrics
 from metarl.native import sharing
 from metarl.rl import (
     Policy,
@@ -198,13 +192,12 @@ class RecurrentLearning(OnTrials):
         learner = self._learner(policy, streams, batch_size, place, loop.dtype)
         trainer = Trainer(learner, self.method.timescales, max_skipped=self.max_skipped)
         stages = self._staged(policy, streams, batch_size, place)
+        flag = math.prod(self.problem.observation.shape or ())  # behind what is seen
         curricula: SideBySide | None = None
         if chosen:
             levels = levels_of(self.problem)
-            curricula = SideBySide([self.curriculum.sampler(levels, s[LEVELS]) for s in streams])
-
-        seen = math.prod(self.problem.observation.shape or ())
-        flag = None if self.published_inputs else seen  # behind what is seen
+            samplers = [self.curriculum.sampler(levels, s[LEVELS]) for s in streams]
+            curricula = SideBySide(samplers, None if self.published_inputs else flag)
 
         def iterate() -> Mapping[str, Tensor]:
             done = training.iteration / loop.iterations
@@ -213,13 +206,10 @@ class RecurrentLearning(OnTrials):
                     metrics = trainer.step(stages.at(done))
                 else:
                     metrics = _on_levels(curricula, trainer, stages, batch_size, done)
-                    scored = learner.batch.whole
-                    begun = episodes_begun(scored.trajectory, flag)
-                    metrics |= curricula.update(scored, begun)
             if self.trial_episodes > 1 and self.trial_steps is None:
-                own_time = seen if stages.own_time else None
-                trials = learner.batch.whole.trajectory
-                metrics |= episode_metrics(trials, self.trial_episodes, own_time)
+                played = learner.batch.whole.trajectory
+                own_time = flag if stages.own_time else None
+                metrics |= episode_metrics(played, self.trial_episodes, own_time)
             return metrics
 
         kept = {"returns": stages.scales, "levels": curricula}
@@ -385,7 +375,8 @@ def _on_levels(
     assert isinstance(trainer.learner, TwoTimescale)
     levels, learn = curricula.sample(batch_size)
     trials = stages.at(done, levels)
-    return trainer.step(trials) if learn else dict(trainer.learner.play(trials))
+    metrics = trainer.step(trials) if learn else dict(trainer.learner.play(trials))
+    return metrics | curricula.update(trainer.learner.batch.whole)
 
 
 def _captured(

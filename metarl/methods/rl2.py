@@ -11,6 +11,7 @@ import tyro
 from metarl.core import OptimiserSettings
 from metarl.core.settings import OuterLoop, SlowSide
 from metarl.meta import TwoTimescaleSettings
+from metarl.native.threads import check_num_threads
 from metarl.nn import CORES
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ class RL2Settings(OuterLoop):
     def check(self) -> None:
         """Check what both timescales step with, the minibatches and the threads."""
         super().check()
-        if self.num_threads < 1:
-            raise ValueError(f"num_threads must be at least 1, got {self.num_threads}")
+        check_num_threads(self.num_threads)
         _ = self.timescales
         size = self.minibatch_trials
         if size is not None and size < 1:

@@ -159,19 +159,6 @@ class TrialAdapter(ABC):
         return max(steps + 1, self.learning.trial_episodes)
 
 
-def episodes_begun(played: Trajectory, flag: int | None) -> Tensor:
-    """Episodes that were begun in each trial, ``[N, B]``, float.
-
-    Args:
-        played: The trials.
-        flag: Number of the input that is 1 where an episode has just begun; None: there is none,
-            and a trial is one episode.
-    """
-    if flag is None:
-        return played.rewards.new_ones(played.returns.shape)
-    return (played.observations[..., flag] * played.mask).sum(1)
-
-
 def episode_metrics(
     played: Trajectory, num_episodes: int, flag: int | None = None
 ) -> dict[str, Tensor]:

@@ -18,6 +18,16 @@ def num_threads() -> int:
     return _num_threads.get()
 
 
+def check_num_threads(count: int) -> None:
+    """Check a number of threads.
+
+    Raises:
+        ValueError: There is not one.
+    """
+    if count < 1:
+        raise ValueError(f"num_threads must be at least 1, got {count}")
+
+
 @contextmanager
 def sharing(count: int) -> Iterator[None]:
     """Share the agents of every call within between so many threads at most.
@@ -28,8 +38,7 @@ def sharing(count: int) -> Iterator[None]:
     Raises:
         ValueError: There is not one.
     """
-    if count < 1:
-        raise ValueError(f"num_threads must be at least 1, got {count}")
+    check_num_threads(count)
     token = _num_threads.set(count)
     try:
         yield

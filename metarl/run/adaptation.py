@@ -165,16 +165,13 @@ def evaluate_run(run: RunDirectory, settings: EvaluateSettings, read: Read) -> E
     episodes.set_state(before)
     control = loaded.untrained.adapt(tasks, how, episodes)
     anchors = problem.anchors(tasks)
-    ends: dict[str, Any] = (
-        {} if anchors is None else {"floor": anchors.floor, "oracle": anchors.oracle}
-    )
     summary = {
         "env": trained.env,
         "method": trained.method,
         "split": split,
         "salt": getattr(problem, "salt", None),
         "axis": loaded.axis,
-        **adaptation_summary([result], **ends, seed=settings.seed),
+        **adaptation_summary([result], **_ends(anchors), seed=settings.seed),
         "untrained_return_mean": control.curve.mean(0).tolist(),
         "floor": anchors.floor_name if anchors else None,
         "floor_return": anchors.floor if anchors else None,
@@ -234,18 +231,19 @@ def together(found: Sequence[Evaluated], settings: EvaluateSettings) -> dict[str
         *("env", "method", "split", "salt", "axis", "seed", "device"),
         *("floor", "floor_return", "oracle_return"),
     )
-    anchors = first.anchors
-    ends: dict[str, Any] = (
-        {} if anchors is None else {"floor": anchors.floor, "oracle": anchors.oracle}
-    )
     control = sum(one.untrained.curve.mean(0) for one in found) / len(found)
     return {
         **{name: first.summary[name] for name in kept},
-        **adaptation_summary(results, **ends, seed=settings.seed),
+        **adaptation_summary(results, **_ends(first.anchors), seed=settings.seed),
         "untrained_return_mean": control.tolist(),
         "iteration": min(one.summary["iteration"] for one in found),
         "runs": [one.summary for one in found],
     }
+
+
+def _ends(anchors: KnownReturns | None) -> dict[str, Any]:
+    """Ends of the scale of scores, where they are known."""
+    return {} if anchors is None else {"floor": anchors.floor, "oracle": anchors.oracle}
 
 
 def every_episode(one: Evaluated) -> dict[str, Any]:

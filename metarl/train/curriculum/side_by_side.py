@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metarl.rl.tasks import ScoredTrajectory
+from metarl.rl.trajectory import Trajectory
 
 from .sampler import Kind, Offer, Outcome, TaskSampler
 
@@ -18,11 +19,13 @@ class SideBySide:
 
     Attributes:
         samplers: One per agent.
+        flag: Number of the input that is 1 where an episode has just begun; None: there is none,
+            and a trial is one episode.
     """
 
-    def __init__(self, samplers: Sequence[TaskSampler]) -> None:
-        """Take one sampler per agent, all of one kind and rhythm."""
-        self.samplers = tuple(samplers)
+    def __init__(self, samplers: Sequence[TaskSampler], flag: int | None) -> None:
+        """Take one sampler per agent, all of one kind and rhythm, and tell episodes by a flag."""
+        self.samplers, self.flag = tuple(samplers), flag
         self._offers: list[Offer] = []
 
     def sample(self, n: int) -> tuple[Tensor, bool]:
@@ -44,18 +47,17 @@ class SideBySide:
         """What the levels at hand are."""
         return self._offers[0].kind
 
-    def update(self, played: ScoredTrajectory, num_episodes: Tensor) -> dict[str, Tensor]:
+    def update(self, played: ScoredTrajectory) -> dict[str, Tensor]:
         """Tell all samplers what came of their levels.
 
         Args:
             played: One trial on each level.
-            num_episodes: Episodes that were begun in each, ``[N, B]``.
 
         Returns:
             Metrics ``[N]``: those of the samplers, and the return on levels of this kind, such as
             ``return_fresh``.
         """
-        whole = outcome(played, num_episodes)
+        whole = outcome(played, episodes_begun(played.trajectory, self.flag))
         for n, (sampler, offer) in enumerate(zip(self.samplers, self._offers, strict=True)):
             sampler.update(offer, Outcome(*(column[n] for column in whole)))
         measured = [sampler.measured() for sampler in self.samplers]
@@ -71,6 +73,19 @@ class SideBySide:
         """Take up where `agent_state` of all agents left off."""
         for sampler, state in zip(self.samplers, states, strict=True):
             sampler.load_state_dict(state)
+
+
+def episodes_begun(played: Trajectory, flag: int | None) -> Tensor:
+    """Episodes that were begun in each trial, ``[N, B]``, float.
+
+    Args:
+        played: The trials.
+        flag: Number of the input that is 1 where an episode has just begun; None: there is none,
+            and a trial is one episode.
+    """
+    if flag is None:
+        return played.rewards.new_ones(played.returns.shape)
+    return (played.observations[..., flag] * played.mask).sum(1)
 
 
 def outcome(played: ScoredTrajectory, num_episodes: Tensor) -> Outcome:

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from metarl.methods.trials import episodes_begun
 from metarl.rl import Trajectory
 from metarl.rl.tasks import ScoredTrajectory
-from metarl.train.curriculum.side_by_side import outcome
+from metarl.train.curriculum.side_by_side import episodes_begun, outcome
 
 FLAG = 2
 
