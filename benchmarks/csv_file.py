@@ -32,5 +32,15 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def groups_of(
+    rows: Iterable[Mapping[str, Any]], *columns: str
+) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
+    """The lines that have the same in some columns, in their order."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in columns), []).append(row)
+    return groups
+
+
 def _words(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in columns)

@@ -15,28 +15,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.csv_file import read_csv, replace_rows
+from benchmarks.csv_file import groups_of, read_csv, replace_rows
 from benchmarks.curricula.train import LIMITS, fresh_levels
+from benchmarks.marks import marks_of
 from envs.problems import UEDMazes
 from metarl.compare.work import cpu_seconds
 from metarl.evaluate.finds import RISKS, worst
 from metarl.plots.lines import COLOURS, canvas, legend, save_figure
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
+from metarl.runs.place import holds_runs
 from metarl.runs.seeds import find_runs
 from metarl.stats import bootstrap_ci, clustered, iqm, mean_and_interval
 from metarl.train.curriculum import CURRICULA
 
 HERE = Path(__file__).parent
-NUM_MARKS = 40
-"""Points of a learning curve."""
 
 BESIDE = {"explorer": "explorer", "right_hand": "right hand", "left_hand": "left hand"}
 """Who learns nothing, and what it is called in tables."""
@@ -75,46 +74,44 @@ def main() -> None:
     save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")
 
 
-def trained(folder: Path) -> Iterator[tuple[str, RunDirectory]]:
-    """Runs of a folder, by their curricula; of these, such as have been tested on everything."""
+def trained(folder: Path) -> Iterator[tuple[str, list[RunDirectory]]]:
+    """Curricula of a folder whose runs have all been tested on everything, and the runs."""
     for method in CURRICULA:
-        if not any((folder / method).glob("**/config.json")):
+        if not holds_runs(folder / method):
             continue
         runs = find_runs(folder / method)
         if all((run.path / f"on-fresh-{LIMITS[-1]}" / "summary.json").exists() for run in runs):
-            yield from ((method, run) for run in runs)
+            yield method, runs
 
 
 def results(folder: Path) -> Iterator[dict[str, Any]]:
     """What agents were tested on, and those beside them on the same."""
     counts: set[int] = set()
-    for method, run in trained(folder):
-        about = {"method": method, "seed": run.seed, **effort(run)}
-        for limit in LIMITS:
-            named = read_json(run.path / f"on-named-{limit}" / "summary.json")
-            fresh = read_json(run.path / f"on-fresh-{limit}" / "summary.json")
-            counts.add(fresh["num_layouts"])
-            shares = {maze: each["success"] for maze, each in named["per_maze"].items()}
-            shares[FRESH] = fresh["success"]
-            shares |= {f"worst {p} %": fresh[f"cvar_success_{p}"] for p in RISKS}
-            for maze, share in shares.items():
-                yield {**about, "limit": limit, "maze": maze, "solved": round(share, 4)}
+    for method, runs in trained(folder):
+        seconds = cpu_seconds(runs[0].path / "cost.json")  # of all together
+        each = None if seconds is None else round(seconds / len(runs))
+        for run in runs:
+            about = {"method": method, "seed": run.seed, **effort(run), "cpu_seconds": each}
+            for limit in LIMITS:
+                named = read_json(run.path / f"on-named-{limit}" / "summary.json")
+                fresh = read_json(run.path / f"on-fresh-{limit}" / "summary.json")
+                counts.add(fresh["num_layouts"])
+                shares = {maze: found["success"] for maze, found in named["per_maze"].items()}
+                shares[FRESH] = fresh["success"]
+                shares |= {f"worst {p} %": fresh[f"cvar_success_{p}"] for p in RISKS}
+                for maze, share in shares.items():
+                    yield {**about, "limit": limit, "maze": maze, "solved": round(share, 4)}
     for count in counts:
         yield from beside(count)
 
 
-def effort(run: RunDirectory) -> dict[str, Any]:
-    """Environment steps, how many of these were learned from, and CPU seconds of a run."""
+def effort(run: RunDirectory) -> dict[str, int]:
+    """Environment steps of a run, and how many of these were learned from."""
     metrics = run.read_metrics()
     steps, learned = metrics["env_steps"], np.isfinite(column(metrics, "grad_norm"))
-    first = min(find_runs(run.path.parent), key=lambda other: other.seed)
-    alone = not run.path.name.startswith("seed-")
-    seconds = cpu_seconds((run if alone else first).path / "cost.json")
-    number = 1 if alone else len(find_runs(run.path.parent))
     return {
         "env_steps": int(steps[-1]),
         "learned_from": int(np.diff(steps, prepend=0)[learned].sum()),
-        "cpu_seconds": None if seconds is None else round(seconds / number),
     }
 
 
@@ -142,20 +139,12 @@ def beside(count: int) -> Iterator[dict[str, Any]]:
 
 
 def curves(folder: Path) -> Iterator[dict[str, Any]]:
-    """Training return, in `NUM_MARKS` stretches of environment steps."""
-    for method, run in trained(folder):
-        metrics = run.read_metrics()
-        steps, value = metrics["env_steps"], column(metrics, LOOKS[method])
-        edges = np.linspace(0, steps[-1], NUM_MARKS + 1)
-        for before, mark in pairwise(edges):
-            chosen = (steps > before) & (steps <= mark) & np.isfinite(value)
-            if chosen.any():
-                yield {
-                    "method": method,
-                    "seed": run.seed,
-                    "env_steps": round(mark),
-                    "return": round(float(value[chosen].mean()), 3),
-                }
+    """Training return in a few marks."""
+    for method, runs in trained(folder):
+        for run in runs:
+            metrics = run.read_metrics()
+            for mark in marks_of(metrics["env_steps"], column(metrics, LOOKS[method])):
+                yield {"method": method, "seed": run.seed, **mark}
 
 
 def table(rows: Sequence[Row], limit: int) -> str:
@@ -182,25 +171,25 @@ def table(rows: Sequence[Row], limit: int) -> str:
         line(f"**{FRESH}**", lambda of: interval(of[FRESH])),
         *(line(f"{FRESH}, {p}", lambda of, p=p: interval(of[p])) for p in risks),  # type: ignore[misc]
     ]
-    for name, column, factor, digits in (
-        ("M environment steps", "env_steps", 1e6, 1),
-        ("M of them learned from", "learned_from", 1e6, 1),
-        ("CPU minutes", "cpu_seconds", 60.0, 1),
+    for name, column, factor in (
+        ("M environment steps", "env_steps", 1e6),
+        ("M of them learned from", "learned_from", 1e6),
+        ("CPU minutes", "cpu_seconds", 60.0),
     ):
         effort = {
             method: np.mean([float(r[column] or 0) for r in mine if r["method"] == method]) / factor
             for method in methods
         }
-        lines.append(f"| {name} | " + " | ".join(f"{effort[m]:.{digits}f}" for m in methods) + " |")
+        lines.append(f"| {name} | " + " | ".join(f"{effort[m]:.1f}" for m in methods) + " |")
     return "\n".join(lines)
 
 
 def by_seed(rows: Sequence[Row]) -> dict[str, Values]:
     """Solve rates ``[seeds]`` by maze."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        found.setdefault(row["maze"], []).append(float(row["solved"]))
-    return {maze: np.array(values) for maze, values in found.items()}
+    return {
+        maze: np.array([float(row["solved"]) for row in group])
+        for (maze,), group in groups_of(rows, "maze").items()
+    }
 
 
 def over(of: Mapping[str, Values], mazes: Sequence[str]) -> Values:
@@ -210,8 +199,7 @@ def over(of: Mapping[str, Values], mazes: Sequence[str]) -> Values:
 
 def share(value: float) -> str:
     """A share in two digits, without the 0 before the point."""
-    words = f"{value:.2f}"
-    return words.removeprefix("0") if value < 0.995 else "1.00"
+    return f"{value:.2f}".removeprefix("0")
 
 
 def interval(values: Values) -> str:
@@ -246,10 +234,8 @@ def learning(rows: Sequence[Row]) -> Any:
         ]
         style = ":" if method == "accel" else "-"
         axes.plot(marks, values, style, color=COLOURS[number], label=method)
-        for seed in {row["seed"] for row in mine}:
-            one = sorted(
-                (int(row["env_steps"]), float(row["return"])) for row in mine if row["seed"] == seed
-            )
+        for seed in groups_of(mine, "seed").values():
+            one = sorted((int(row["env_steps"]), float(row["return"])) for row in seed)
             axes.plot(*zip(*one, strict=True), style, color=COLOURS[number], linewidth=0.5)
     legend(axes, "mean over seeds, thin: one seed", "on fresh levels; accel: on those it replays")
     return figure

@@ -30,6 +30,7 @@ from experiments.maze_evaluation import measured_on
 from metarl.compare.work import CpuClock
 from metarl.run import main as run
 from metarl.run.trials import EvaluateSettings, Read, Trained, evaluate
+from metarl.runs.place import holds_runs
 from metarl.runs.seeds import find_runs
 from metarl.train.curriculum import CURRICULA
 
@@ -66,13 +67,11 @@ class Tests:
 
     def missing(self, place: Path) -> list[tuple[Read, int]]:
         """What the runs in a folder are still to be tested on, and the trials there."""
-        if not any(place.glob("**/config.json")):
-            return [(read, trials) for _, read, trials in self.each()]
-        runs = find_runs(place)
+        runs = find_runs(place) if holds_runs(place) else []
         return [
             (read, trials)
             for folder, read, trials in self.each()
-            if not all((each.path / folder / "summary.json").exists() for each in runs)
+            if not (runs and all((each.path / folder / "summary.json").exists() for each in runs))
         ]
 
 
@@ -97,11 +96,11 @@ def fresh_levels(limit: int, count: int) -> TaskSet[MinigridTask]:
 def train(method: str, seeds: Sequence[int], place: Path, iterations: int, more: list[str]) -> None:
     """Train the seeds of one curriculum as one program, or go on with them.
 
-    The CPU time of all seeds together is in the folder of the first.
+    The CPU time of all seeds together is in the folder of the lowest.
     """
-    first = place if len(seeds) == 1 else place / f"seed-{seeds[0]}"
+    first = place if len(seeds) == 1 else place / f"seed-{min(seeds)}"
     with CpuClock(first / "cost.json"):
-        if any(place.glob("**/config.json")):
+        if holds_runs(place):
             run(RECIPE, ["train", "--resume", str(place), "--iterations", str(iterations)])
             return
         run(

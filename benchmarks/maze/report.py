@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.csv_file import read_csv, replace_rows
+from benchmarks.csv_file import groups_of, read_csv, replace_rows
 from experiments.maze import RECIPE
 from experiments.maze_evaluation import measured_on
 from metarl.evaluate.references import REFERENCES, explained
@@ -107,7 +107,7 @@ def marks(group: str, runs: Sequence[RunDirectory]) -> Iterable[dict[str, Any]]:
 def learning(rows: Sequence[Row]) -> Any:
     """Training return at the marks, one line a group, beside the references of this maze."""
     curves = []
-    for name, group in groups_of(rows).items():
+    for (name,), group in groups_of(rows, "run").items():
         iterations = sorted({int(row["iteration"]) for row in group})
         seeds = sorted({row["seed"] for row in group})
         at = {(row["seed"], int(row["iteration"])): float(row["return"]) for row in group}
@@ -122,11 +122,6 @@ def learning(rows: Sequence[Row]) -> Any:
         note=f"points: the {SPAN} iterations before\n"
         + explained(key for key, name in REFERENCES.items() if name in anchors),
     )
-
-
-def groups_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The lines of each group, in the order of the file."""
-    return {name: [r for r in rows if r["run"] == name] for name in {r["run"]: 0 for r in rows}}
 
 
 def within_trial(groups: Mapping[str, Sequence[RunDirectory]]) -> Any:
@@ -164,7 +159,7 @@ def table(rows: Sequence[Row]) -> str:
         "| run | seeds | iterations | return | 95 % interval | normalised score | IQM |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, group in groups_of(rows).items():
+    for (name,), group in groups_of(rows, "run").items():
         returns = np.array([float(row["mean_return"]) for row in group])
         mean, low, high = (float(x) for x in mean_and_interval(returns))
         interval = f"{low:.1f} to {high:.1f}" if len(group) > 1 else "one seed"

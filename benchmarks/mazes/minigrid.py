@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
 
-from benchmarks.csv_file import read_csv, write_csv
-from benchmarks.mazes.report import group_of, groups_of
+from benchmarks.csv_file import groups_of, read_csv, replace_rows
+from benchmarks.mazes.report import group_of
 from envs import MinigridVectorEnv
 from envs.minigrid.problem import Minigrid
 from metarl.evaluate.references import References, known_of
@@ -66,13 +66,10 @@ def main() -> None:
     print(table(read_csv(TABLE)))
 
 
-def keep(rows: Iterable[Mapping[str, Any]]) -> None:
+def keep(rows: Sequence[Mapping[str, Any]]) -> None:
     """Write lines into the file, in place of those of the same run, seed and learner."""
-    fresh = {tuple(str(row[k]) for k in ("run", "seed", "learner", "episode")): row for row in rows}
-    old = read_csv(TABLE)
-    kept = [r for r in old if (r["run"], r["seed"], r["learner"], r["episode"]) not in fresh]
-    if fresh:
-        write_csv(TABLE, [*kept, *fresh.values()])
+    if rows:
+        replace_rows(TABLE, rows, ("run", "seed", "learner", "episode"))
 
 
 def evaluated(run: RunDirectory) -> Iterable[dict[str, Any]]:

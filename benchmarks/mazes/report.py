@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.csv_file import read_csv, replace_rows
+from benchmarks.csv_file import groups_of, read_csv, replace_rows
+from benchmarks.marks import marks_of
 from metarl.plots.lines import COLOURS, Curves, canvas, learning_curves, legend, save_figure
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
@@ -32,9 +32,6 @@ from metarl.runs.seeds import find_runs
 from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent
-NUM_MARKS = 40
-"""Points of a learning curve."""
-
 DRAWN = (("mst9", "mst 9"), ("dfs9", "dfs 9"), ("mst13", "mst 13"))
 """Runs and mazes whose finds are drawn."""
 
@@ -117,31 +114,14 @@ def finds(run: RunDirectory) -> Iterable[dict[str, Any]]:
 
 
 def curves(run: RunDirectory) -> Iterable[dict[str, Any]]:
-    """Training return, in `NUM_MARKS` stretches of environment steps."""
+    """Training return in a few marks."""
     metrics = run.read_metrics()
-    steps, value = np.asarray(metrics["env_steps"]), np.asarray(metrics["return"])
-    edges = np.linspace(0, steps[-1], NUM_MARKS + 1)
-    for before, mark in pairwise(edges):
-        chosen = (steps > before) & (steps <= mark)
-        if chosen.any():
-            yield {
-                "run": group_of(run),
-                "seed": run.seed,
-                "env_steps": round(mark),
-                "return": round(float(value[chosen].mean()), 3),
-            }
+    for mark in marks_of(metrics["env_steps"], metrics["return"]):
+        yield {"run": group_of(run), "seed": run.seed, **mark}
 
 
 def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
-
-
-def groups_of(rows: Sequence[Row], *names: str) -> dict[tuple[str, ...], list[Row]]:
-    """The lines that have the same words in some columns, in the order of the file."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[name] for name in names), []).append(row)
-    return groups
 
 
 def learning(rows: Sequence[Row]) -> Any:

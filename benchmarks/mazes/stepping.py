@@ -11,7 +11,7 @@ them play MiniGrid's own environment, and the tables of the mazes alone.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -60,12 +60,16 @@ def mazes_of(view: str, tasks: Any, batch: int) -> GridMazeVectorEnv:
     )
 
 
+def drawn(env: GridMazeVectorEnv, batch: int) -> tuple[Sequence[torch.Tensor], int]:
+    """Random actions of an episode, and how many episodes are enough to be timed."""
+    num_actions = int(env.single_action_space.n)  # type: ignore[attr-defined]
+    return torch.randint(num_actions, (HORIZON, batch)).unbind(0), max(1, 2000 // batch)
+
+
 def mazes(view: str, layouts: str, tasks: Any, batch: int) -> Contestant:
     """These mazes with actions drawn beforehand."""
     env = mazes_of(view, tasks, batch)
-    num_actions = int(env.single_action_space.n)  # type: ignore[attr-defined]
-    actions = torch.randint(num_actions, (HORIZON, batch)).unbind(0)
-    episodes = max(1, 2000 // batch)
+    actions, episodes = drawn(env, batch)
 
     def play() -> None:
         for _ in range(episodes):
@@ -84,9 +88,7 @@ def tables_alone(view: str, tasks: Any, batch: int) -> Contestant:
     env = mazes_of(view, tasks, batch)
     env.reset()
     bank, starts, goals = env._bank, env._starts, env._goal_cells
-    num_actions = int(env.single_action_space.n)  # type: ignore[attr-defined]
-    actions = torch.randint(num_actions, (HORIZON, batch)).unbind(0)
-    episodes, square = max(1, 2000 // batch), view == "3 x 3"
+    (actions, episodes), square = drawn(env, batch), view == "3 x 3"
 
     def play() -> None:
         for _ in range(episodes):

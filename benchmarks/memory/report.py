@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.csv_file import read_csv, replace_rows
+from benchmarks.csv_file import groups_of, read_csv, replace_rows
 from benchmarks.memory.train import ARMS
 from metarl.compare.work import cpu_seconds
 from metarl.plots.lines import COLOURS, canvas, legend, save_figure
@@ -75,14 +75,6 @@ def named(row: Row) -> str:
     return f"{row['core']}, two timescales" if slow else str(row["core"])
 
 
-def groups_of(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
-    """The seeds of one memory in one place: by arm, size, steps and name."""
-    groups: dict[tuple[str, str, str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["arm"], row["size"], row["steps"], named(row)), []).append(row)
-    return groups
-
-
 def table(rows: Sequence[Row]) -> str:
     """Markdown: one line per memory, size and length of trial, both arms side by side."""
     lines = [
@@ -90,7 +82,8 @@ def table(rows: Sequence[Row]) -> str:
         "| CPU s | share | found | first find |",
         "|---|---:|---|---:|" + "---:|" * 10,
     ]
-    groups = groups_of(rows)
+    named_rows = [{**row, "name": named(row)} for row in rows]
+    groups = groups_of(named_rows, "arm", "size", "steps", "name")
     places = sorted({k[1:] for k in groups}, key=lambda k: (int(k[0]), int(k[1]), k[2]))
     for size, steps, name in places:
         arms = [groups.get((arm, size, steps, name), []) for arm in ARMS]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.csv_file import read_csv, replace_rows
+from benchmarks.csv_file import groups_of, read_csv, replace_rows
 from benchmarks.memory.train import trained
 from experiments.maze_adapt import RECIPE
 from metarl.runs.files import read_json
@@ -47,6 +47,11 @@ class Room:
     steps: int
     episodes: int
     reward_scale: float
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Environment steps of an iteration."""
+        return TRIALS * self.episodes * self.steps
 
 
 TEN = ("--env", "darkroom", "--size", "10", "--start", "corner", "--horizon", "100")
@@ -76,8 +81,7 @@ CORES = (
 
 def options(room: Room, core: Core, seed: int, cpu_seconds: float) -> list[str]:
     """The command line of a training."""
-    steps = TRIALS * room.episodes * room.steps
-    iterations = max(1, round(cpu_seconds * 1000 * core.pace / steps))
+    iterations = max(1, round(cpu_seconds * 1000 * core.pace / room.steps_per_iteration))
     return [
         *("train", *room.options, "--method", "rl2", "--core", core.name, *core.sizes),
         *("--trial-episodes", str(room.episodes), "--meta-batch", str(TRIALS)),
@@ -96,7 +100,7 @@ def row(room: Room, core: str, seed: int, place: Path, seconds: float) -> dict[s
     returns = summary["return_mean"]
     return {
         **{"room": room.name, "core": core, "seed": seed, "cpu_seconds": round(seconds)},
-        "env_steps": summary["iteration"] * TRIALS * room.episodes * room.steps,
+        "env_steps": summary["iteration"] * room.steps_per_iteration,
         "goals": summary["num_tasks"],
         "first_return": round(returns[0], 3),
         "last_return": round(returns[-1], 3),
@@ -116,10 +120,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         *("env_steps", "cpu_seconds", "first_return", "last_return"),
         *("random_return", "oracle_return"),
     )
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for each in rows:
-        groups.setdefault((each["room"], each["core"]), []).append(each)
-    for (room, core), group in groups.items():
+    for (room, core), group in groups_of(rows, "room", "core").items():
         steps, seconds, first, last, random, oracle = (
             float(np.mean([float(each[name]) for each in group])) for name in names
         )

@@ -57,6 +57,7 @@ PLAIN: dict[str, Any] = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
 CORES = {**PLAIN, **{n: ALL_CORES[n] for n in ("plastic", "modulated", "associative")}}
 CPU = torch.device("cpu")
 GROWTH = Path(__file__).with_name("growth.csv")
+GROWTH_COLUMNS = ("core", "size", "kernels", "cpu_ms", "cpu_ms_per_seed", "peak_mb")
 
 ONE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -271,21 +272,22 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=100)
     parser.add_argument("--growth", action="store_true", help="vary B, T, H and the seeds instead")
     parser.add_argument("--native-only", action="store_true", help="growth with kernels alone")
+    parser.add_argument("--write", action="store_true", help="growth into growth.csv too")
     parser.add_argument("--jax", metavar="PYTHON", help="an interpreter that has jax and optax")
     parser.add_argument("--device", type=torch.device, default=CPU)
     parser.add_argument("--seeds", type=int, default=1, help="agents as one program, by the clock")
     parser.add_argument("--cuda-graph", action="store_true", help="each iteration as one graph")
     arguments = parser.parse_args()
-    clocked = arguments.device != CPU or arguments.cuda_graph or arguments.seeds > 1
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     keep_freed_memory()
     sizes = (arguments.batch_size, arguments.horizon, arguments.hidden)
-    if clocked:
+    if arguments.device != CPU or arguments.cuda_graph or arguments.seeds > 1:
         by_the_clock(arguments)
         return
     if arguments.growth:
-        growth(arguments.methods, sizes, arguments.rounds, eager=not arguments.native_only)
+        eager, write = not arguments.native_only, arguments.write
+        growth(arguments.methods, sizes, arguments.rounds, eager=eager, write=write)
         return
     print(f"{sizes[0]} mazes x {sizes[1]} steps, hidden {sizes[2]}, one thread, CPU time\n")
     print("| core | | ms | times native |\n|---|---|---:|---:|")
@@ -313,16 +315,15 @@ def in_turn(method: str, sizes: tuple[int, int, int], python: str | None, rounds
 
 def by_the_clock(arguments: argparse.Namespace) -> None:
     """Mean time of an iteration, and maze steps a second of all seeds, on any device."""
-    sizes, device = (arguments.batch_size, arguments.horizon, arguments.hidden), arguments.device
+    sizes: tuple[int, int, int] = (arguments.batch_size, arguments.horizon, arguments.hidden)
+    device = arguments.device
     wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else int
     rows = grown(sizes) if arguments.growth else [("asked for", sizes, arguments.seeds)]
     print(f"on {device}\n\n| method | | mazes, steps, hidden | seeds | ms | steps/s |")
     print("|---|---|---|---:|---:|---:|")
     for method in arguments.methods:
         for name, size, seeds in rows:
-            batch, horizon, hidden = size
-            graph = arguments.cuda_graph
-            function = ours(method, batch, horizon, hidden, seeds, device, graph)
+            function = ours(method, *size, seeds, device, arguments.cuda_graph)
             function()
             wait()
             started = time.perf_counter()
@@ -330,7 +331,7 @@ def by_the_clock(arguments: argparse.Namespace) -> None:
                 function()
             wait()
             seconds = (time.perf_counter() - started) / arguments.rounds
-            rate, place = seeds * batch * horizon / seconds, ", ".join(map(str, size))
+            rate, place = seeds * size[0] * size[1] / seconds, ", ".join(map(str, size))
             row = f"| {method} | {name} | {place} | {seeds} | {1e3 * seconds:.2f} | {rate:,.0f} |"
             print(row, flush=True)
 
@@ -348,11 +349,11 @@ def grown(sizes: tuple[int, int, int]) -> list[tuple[str, tuple[int, int, int], 
 
 
 def growth(
-    methods: list[str], sizes: tuple[int, int, int], rounds: int, *, eager: bool = True
+    methods: list[str], sizes: tuple[int, int, int], rounds: int, *, eager: bool, write: bool
 ) -> None:
     """CPU time and peak memory as one size at a time grows, each row in a process of its own.
 
-    They are printed, and go into `growth.csv`.
+    They are printed and, if that is asked for, go into `growth.csv`.
     """
     rows = grown(sizes)
     print("| core | size | kernels | ms | ms per seed | process peak, MB |")
@@ -366,9 +367,9 @@ def growth(
                 said = "native" if mode == "auto" else "eager"
                 found = (method, name, said, f"{ms:.1f}", f"{ms / agents:.1f}", f"{peak:.0f}")
                 print(f"| {' | '.join(found)} |", flush=True)
-                columns = ("core", "size", "kernels", "cpu_ms", "cpu_ms_per_seed", "peak_mb")
-                row = dict(zip(columns, found, strict=True))
-                replace_rows(GROWTH, [row], columns[:3])
+                if write:
+                    row = dict(zip(GROWTH_COLUMNS, found, strict=True))
+                    replace_rows(GROWTH, [row], GROWTH_COLUMNS[:3])
 
 
 def measure(
