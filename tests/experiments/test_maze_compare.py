@@ -322,7 +322,6 @@ ADDING = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from tests.experiments.scripts import alphabets
 from tests.experiments.scripts import maze_adapt as main
 from metarl.compare import command
 report = command.report

@@ -13,16 +13,6 @@ from metarl.invocation import (
 )
 
 
-@pytest.fixture
-def torchrun(monkeypatch):
-    def say(**words):
-        usual = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_PORT": "1"}
-        for name, value in {**usual, "MASTER_ADDR": "127.0.0.1", **words}.items():
-            monkeypatch.setenv(name, value)
-
-    return say
-
-
 def test_a_command_is_told_in_the_words_of_the_caller():
     assert typed("train", "experiments.maze") == "metarl train maze"
     assert typed("evaluate", "maze", of_run=True) == "metarl evaluate"

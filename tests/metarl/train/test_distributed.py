@@ -241,23 +241,13 @@ def test_a_process_that_has_left_is_not_waited_for(store, last_words):
     assert not last_words
 
 
-@pytest.fixture
-def as_started(monkeypatch):
-    def say(**words):
-        usual = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_PORT": "1"}
-        for name, value in {**usual, "MASTER_ADDR": "127.0.0.1", **words}.items():
-            monkeypatch.setenv(name, value)
-
-    return say
-
-
 def test_what_sb3_computes_has_the_precision_of_sb3():
     with pytest.raises(UserError, match="--dtype float64: ppo computes as SB3 does"):
         TrainSettings(method="ppo", learner=PPOSettings(), dtype="float64")
 
 
-def test_every_process_needs_a_device_of_its_own(as_started, monkeypatch):
-    as_started()
+def test_every_process_needs_a_device_of_its_own(torchrun, monkeypatch):
+    torchrun()
     launch.check_device("cpu")
     launch.check_device("auto")
     with pytest.raises(DeviceError, match="cuda:1 is one GPU"):
