@@ -20,7 +20,7 @@ from metarl.compare.command import compare_command
 from metarl.compare.plan import Comparable
 from metarl.compare.summaries import Axes, Number, Summary, SweepReport
 from metarl.compare.work import Job, script_of
-from metarl.evaluate.measures import ACCURACY
+from metarl.evaluate.measures import ACCURACY, files_of
 from metarl.invocation import typed
 from metarl.nn import WarpConvNet
 from metarl.nn.conv_settings import WarpLayers
@@ -207,7 +207,7 @@ def of_one_split(preset: Preset = "default", method: str = "warp-leap") -> Train
 
 COMPARABLE: Comparable = Comparable(
     RECIPE,
-    script_of(RECIPE, evaluate_alphabets, plain=plain, results=("summary.json", "adaptation.json")),
+    script_of(RECIPE, evaluate_alphabets, plain=plain, results=files_of()),
     AlphabetsSettings,
     ACCURACY,
     tasks=TASKS,

@@ -19,7 +19,7 @@ from metarl.compare.work import Job, script_of
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.evaluate.film import require_filmed
-from metarl.evaluate.measures import RETURN
+from metarl.evaluate.measures import RETURN, files_of
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods import method_named, methods_for
@@ -274,12 +274,6 @@ def place(settings: TrainSettings) -> Path:
     return Path("runs") / (name if core == usual else f"{name}-{core}")
 
 
-def not_read(settings: TrainSettings) -> tuple[str, ...]:
-    """Return what settings leave unread."""
-    own = () if isinstance(settings.learner, RL2Settings) else ("cuda_graph",)
-    return (*unread(settings.learner, settings.environment), *own)
-
-
 RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.maze_adapt",
     module=f"{__package__}.maze_adapt",
@@ -289,7 +283,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
     methods=METHODS,
     picks=("env", "method", "curriculum", "core"),
     former={"curriculum": "dr", "core": None},  # core stands among the agent's settings
-    unread=not_read,
+    unread=lambda settings: unread(settings.learner, settings.environment),
     may_move=("cuda_graph",),
     beside=lambda settings: {"spaces": describe_spaces(settings.learning().problem)},
     commands={
@@ -333,7 +327,7 @@ def check_evaluation(job: Job) -> None:
 
 COMPARABLE: Comparable = Comparable(
     RECIPE,
-    script_of(RECIPE, evaluate, results=("summary.json", "adaptation.json")),
+    script_of(RECIPE, evaluate, results=files_of()),
     EvaluateSettings,
     RETURN,
     tasks=("env", "environment"),

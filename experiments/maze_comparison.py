@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from metarl.compare.plan import Comparable
 from metarl.compare.work import Job, script_of
-from metarl.evaluate.measures import TRIAL_RETURN
-from metarl.run.counts import require_memory
+from metarl.evaluate.measures import TRIAL_RETURN, files_of
 from metarl.run.recipe import recipe_in
+from metarl.run.trials import check_fits
 
 from .maze_evaluation import EvaluateSettings, evaluate, reader
 from .maze_settings import CORES, METHODS, ROOM, TrainSettings
@@ -27,14 +27,12 @@ def check_evaluation(job: Job) -> None:
     Raises:
         UserError: It cannot, or does not.
     """
-    trained = reader(job.evaluate, lambda _: job.train)({}).learning
-    steps = trained.trial_episodes * trained.problem.horizon
-    require_memory(8, (("--tasks", job.evaluate.tasks), ("steps of a trial", steps)))
+    check_fits(reader(job.evaluate, lambda _: job.train)({}).learning, job.evaluate)
 
 
 COMPARABLE: Comparable = Comparable(
     RECIPE,
-    script_of(RECIPE, evaluate, results=("summary.json", "adaptation.json")),
+    script_of(RECIPE, evaluate, results=files_of()),
     EvaluateSettings,
     TRIAL_RETURN,
     tasks=("mazes", "environment", "trial_episodes"),

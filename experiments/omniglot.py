@@ -18,7 +18,7 @@ import tyro
 from metarl.compare.command import compare_command
 from metarl.compare.plan import Comparable
 from metarl.compare.work import script_of
-from metarl.evaluate.measures import ACCURACY
+from metarl.evaluate.measures import ACCURACY, files_of
 from metarl.methods import gradient_methods_for, method_named
 from metarl.nn.conv_settings import ReducedConvNetSettings
 from metarl.run import Recipe, command, main, one_of
@@ -155,8 +155,8 @@ COMPARABLE: Comparable = Comparable(
         RECIPE,
         evaluate_characters,
         results=(
-            *("summary.json", "adaptation.json"),
-            *(f"summary{BESIDE_TEST}.json", f"adaptation{BESIDE_TEST}.json"),
+            *files_of(),
+            *files_of(BESIDE_TEST),
         ),
     ),
     CharactersSettings,

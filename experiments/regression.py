@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, get_args
 from metarl.compare.command import compare_command
 from metarl.compare.plan import Comparable
 from metarl.compare.work import script_of
-from metarl.evaluate.measures import ERROR
+from metarl.evaluate.measures import ERROR, files_of
 from metarl.meta.method import GradientMethod
 from metarl.methods import gradient_methods_for, method_named
 from metarl.run import Recipe, check_option, command, main, one_of
@@ -131,7 +131,7 @@ RECIPE: Recipe[TrainSettings] = Recipe(
 
 COMPARABLE: Comparable = Comparable(
     RECIPE,
-    script_of(RECIPE, evaluate, results=("summary.json", "adaptation.json")),
+    script_of(RECIPE, evaluate, results=files_of()),
     EvaluateSettings,
     ERROR,
     tasks=("family",),

@@ -31,6 +31,7 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError, check_choice
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.film import require_filmed
+from metarl.evaluate.measures import files_of
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods.agents import Agent
@@ -228,7 +229,7 @@ class Experiment:
         """Adapt to unseen tasks, and sum up what is earned, or how well is told, after every step.
 
         Writes `summary.json`, `adaptation.json` and `adaptation.png` as the scripts do; where data
-        are learned from, `summary.json`, `steps.png` and further pictures.
+        are learned from, `summary.json`, `adaptation.json`, `steps.png` and further pictures.
 
         Args:
             place: A run directory, or a folder of ``seed-N`` runs.
@@ -250,8 +251,8 @@ class Experiment:
     def evaluate_trials(self, place: Path | str, **how: Any) -> EvaluationResult:
         """Play whole trials of an agent with a memory, beside all that they are judged by.
 
-        Writes `summary.json` and `within_trial.png` into the folder ``trials`` of each run; of
-        mazes also `layouts.csv` and `finds.png`.
+        Writes `summary.json`, `adaptation.json` and `within_trial.png` into the folder ``trials``
+        of each run; of mazes also `layouts.csv` and `finds.png`.
 
         Args:
             place: A run directory, or a folder of ``seed-N`` runs.
@@ -389,7 +390,7 @@ def _job(one: Experiment, path: Path, seed: int, evaluation: Any) -> Job:
         resume=lambda path, _: one.resume(path),
         evaluate=lambda how: evaluate(how, one._read),
         settings_of=planned,
-        results=("summary.json", "adaptation.json"),
+        results=files_of(),
     )
     asked = EvaluateSettings(**{**vars(evaluation), "run": path, "device": one.device})
     return Job(path, planned(settings), asked, script)

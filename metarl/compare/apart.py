@@ -17,6 +17,7 @@ from metarl.compare.plan import Comparable
 from metarl.compare.settings import CompareSettings, Comparison
 from metarl.compare.work import PLACES
 from metarl.errors import UserError, understood
+from metarl.evaluate.measures import files_of
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
 
@@ -68,7 +69,7 @@ def gathered(
         UserError: There are no runs, or they cannot be compared.
     """
     folder, side = asked.run_dir, comparable.of_side(asked.evaluate)
-    places = runs_in(folder, comparable.known or tuple(comparable.recipe.methods))
+    places = runs_in(folder, comparable.every_name)
     if not places:
         raise UserError(
             f"there is no comparison in {folder}, no run METHOD/seed-S; leave out --report-only"
@@ -126,8 +127,8 @@ def not_evaluated(run: RunDirectory, side: str = "") -> str | None:
         side: End of the names of what its evaluation has left.
     """
     command = f"evaluate {run.path}" + (" --split validation" if side else "")
-    path = run.path / f"summary{side}.json"
-    if not (run.path / f"adaptation{side}.json").exists() or not path.exists():
+    path, values = (run.path / file for file in files_of(side))
+    if not values.exists() or not path.exists():
         return f"it is not evaluated: {command}"
     with understood(path, "is not a summary", "evaluate the run again"):
         summary = read_json(path)

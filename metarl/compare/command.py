@@ -165,10 +165,7 @@ def bring(
     recipe = comparable.recipe
     here = ("--executor", "here", "--jobs", "1")
     names = [name_of(job, folder) for job in planned if not finished(job)]
-    units = [
-        Unit(recipe.module or recipe.name, ("compare", *words, *here, "--only", name), name)
-        for name in names
-    ]
+    units = [Unit(recipe.home, ("compare", *words, *here, "--only", name), name) for name in names]
     return launch(units, settings.executor, settings.slurm, folder, settings.jobs)
 
 

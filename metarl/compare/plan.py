@@ -48,7 +48,7 @@ class Comparable:
         title: Name of the tasks of settings, for the head of tables and pictures.
         methods: What is compared where nothing else is asked for.
         known: Names of what can be compared; empty: the methods of the recipe.
-        names: Names by which settings may be compared; the first is their method.
+        names: Names by which settings may be compared.
         defaults: Makes settings, given the options that choose them; None: those of the recipe.
         check: Checks, before the first run is trained, what all runs of a method need beside what
             the recipe's `prepared` checks.
@@ -77,6 +77,11 @@ class Comparable:
             found.setdefault(method.family, []).append(name)
         return found
 
+    @property
+    def every_name(self) -> tuple[str, ...]:
+        """All that can be compared."""
+        return self.known or tuple(self.recipe.methods)
+
     @cached_property
     def usual(self) -> CompareSettings:
         """Settings of a comparison of which nothing is said."""
@@ -97,10 +102,9 @@ class Comparable:
         Raises:
             UserError: One is not.
         """
-        known = self.known or tuple(self.recipe.methods)
         for method in methods:
-            if method not in known:
-                raise UserError(f"--methods {method!r} is not one of {', '.join(known)}")
+            if method not in self.every_name:
+                raise UserError(f"--methods {method!r} is not one of {', '.join(self.every_name)}")
 
     def tasks_of(self, settings: Any) -> dict[str, Any]:
         """Return what says which tasks settings have, option by option."""
@@ -260,7 +264,7 @@ def check_overrides(comparable: Comparable, comparison: Comparison) -> None:
                 f"--override {one} must be METHOD.OPTION=VALUE, such as maml.iterations=100"
             )
         if method not in comparison.methods:
-            here = method in (comparable.known or comparable.recipe.methods)
+            here = method in comparable.every_name
             known = "is not among --methods; add it" if here else "is no method"
             raise UserError(f"--override {one}: {method} {known}")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metarl.compare.settings import Comparison
 from metarl.compare.work import cpu_seconds
 from metarl.errors import UserError, understood
-from metarl.evaluate.measures import RETURN, Measure
+from metarl.evaluate.measures import RETURN, Measure, files_of
 from metarl.evaluate.returns import (
     AdaptationResult,
     adaptation_summary,
@@ -164,7 +164,7 @@ def _evaluated(
     for method in comparison.methods:
         for seed in comparison.seeds:
             name, path = f"{method}/seed-{seed}", folder / method / f"seed-{seed}"
-            there = all((path / f"{f}{side}.json").exists() for f in ("summary", "adaptation"))
+            there = all((path / file).exists() for file in files_of(side))
             try:
                 if there and name not in failures:
                     runs.setdefault(method, []).append(read_run(path, seed, measure, side))

@@ -2,7 +2,8 @@
 
 Whatever is learned, an evaluation writes `adaptation.json`: the names of the N tasks, the
 experience behind each of K + 1 looks, and the values ``[N, K + 1]``, or ``[N, K + 1, E]`` where
-there are several of a task. `metarl.compare` reads nothing else of what was measured.
+there are several of a task. `metarl.compare` takes the values from here alone; who earns least and
+most stands here too, under ``anchors``, or in the summary beside.
 """
 
 from __future__ import annotations
@@ -106,6 +107,15 @@ ERROR = replace(
 )
 
 
+def files_of(side: str = "") -> tuple[str, str]:
+    """Files that an evaluation leaves in a run: its summary, and the values of every task.
+
+    Args:
+        side: End of their names, where it is of other tasks than usual.
+    """
+    return f"summary{side}.json", f"adaptation{side}.json"
+
+
 def write_values(
     path: Path,
     measure: Measure,
@@ -119,11 +129,12 @@ def write_values(
     Args:
         path: The file.
         measure: What they are.
-        values: ``[N, K + 1]``.
+        values: ``[N, K + 1]``, or ``[N, K + 1, E]``.
         task_ids: Names of the N tasks: the same name, the same task.
         experience: What lies behind each k, ``[K + 1]``.
-        more: Further entries: ``lengths`` and ``successes``, ``[N, K + 1]``; ``anchors``, names and
-            values of what is earned at worst and at best, None where it is not known.
+        more: Further entries: ``lengths`` and ``successes``, of the shape of the values;
+            ``anchors``, names and values of what is earned at worst and at best, None where it is
+            not known, and the axis of a picture.
     """
     content = {
         **{"task_ids": list(task_ids), "experience": list(experience), measure.entry: values},

@@ -23,7 +23,7 @@ from torch import Tensor
 from metarl.core import TaskBatch, share
 from metarl.evaluate.adaptation import Array, Stage, measure
 from metarl.evaluate.measures import RETURN, Measure
-from metarl.evaluate.trials import play, play_in_own_time
+from metarl.evaluate.trials import first_finds, play, play_in_own_time
 from metarl.meta import MetaLearner, NonFiniteLossError
 from metarl.rl.agents import Agent
 from metarl.rl.collector import TensorVectorEnv
@@ -137,9 +137,7 @@ def evaluate_agent(
     else:
         rewards = play(agent, env, num_episodes * horizon, options)
     rewards = rewards.reshape(num_episodes, horizon, num_tasks, -1)  # [K + 1, T, N, E]
-    found = np.asarray(rewards > 0)
-    success = np.asarray(found.any(axis=1))
-    steps = np.where(success, found.argmax(axis=1) + 1, horizon)
+    steps, success = first_finds(rewards, horizon, axis=1)
     returns, successes = _tasks_first(rewards.sum(1)), _tasks_first(success)
     lengths = _tasks_first(steps) if has_goal else np.full_like(returns, horizon)
     experience = tuple(range(num_episodes))

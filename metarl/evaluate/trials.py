@@ -153,9 +153,7 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
         raise ValueError(f"need rewards [T, B] and a window of at least 1, got {rewards.shape}")
     rng = np.random.default_rng(seed)
     returns = rewards.sum(0)
-    found = rewards > 0
-    ever = found.any(0)
-    steps = np.where(ever, found.argmax(0) + 1.0, np.inf)
+    steps, ever = first_finds(rewards, np.inf)
     median = float(np.median(steps))
     windows = window_returns(rewards, window)
     return TrialStatistics(
@@ -165,11 +163,29 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
         first_find_rate=float(ever.mean()),
         first_find_median=median if np.isfinite(median) else None,
         first_find_mean=float(steps[ever].mean()) if ever.any() else None,
-        find_interval_mean=_mean_interval(found),
+        find_interval_mean=_mean_interval(rewards > 0),
         window=window,
         within_trial=tuple(float(w.mean()) for w in windows),
         within_trial_ci95=tuple(_interval(w, rng) for w in windows),
     )
+
+
+def first_finds(
+    rewards: Array, otherwise: float, axis: int = 0
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """When something was first earned, and whether it ever was.
+
+    Args:
+        rewards: Of every step.
+        otherwise: The step where nothing was.
+        axis: Of the steps.
+
+    Returns:
+        Steps from 1 on, and whether; both without that axis.
+    """
+    found = np.asarray(rewards > 0)
+    ever = np.asarray(found.any(axis))
+    return np.where(ever, found.argmax(axis) + 1, otherwise), ever
 
 
 def window_returns(rewards: Array, window: int) -> Array:

@@ -186,7 +186,9 @@ def unread(method: Method, problem: Any = None) -> tuple[str, ...]:
         found.append("dtype")
     if isinstance(method, GradientMethod | PPOSettings) and discrete:  # no Gaussian policy
         found.append("agent.initial_std")
-    if isinstance(method, RL2Settings) and hasattr(problem, "observation"):
+    if not isinstance(method, RL2Settings):  # no rollout that repeats itself
+        found.append("cuda_graph")
+    elif hasattr(problem, "observation"):
         try:
             view_layout(problem)
         except ValueError:  # there is no view to encode

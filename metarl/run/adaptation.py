@@ -16,6 +16,7 @@ from metarl.errors import UserError
 from metarl.evaluate.adapter import Measurement
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.film import require_filmed
+from metarl.evaluate.measures import RETURN, write_values
 from metarl.evaluate.returns import AdaptationResult, adaptation_summary
 from metarl.methods.learning import Learning
 from metarl.rl.problem import (
@@ -131,7 +132,17 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     found = [evaluate_run(run, settings, read) for run in runs]
     for run, one in zip(runs, found, strict=True):
         run.write_summary(one.summary)
-        write_json(run.path / "adaptation.json", to_json(every_episode(one), "adaptation"))
+        write_values(
+            run.path / "adaptation.json",
+            RETURN,
+            one.trained.returns,
+            [task_name(task) for task in one.tasks],
+            one.trained.experience,
+            tasks=[task_json(task) for task in one.tasks],
+            lengths=one.trained.lengths,
+            successes=one.trained.successes,
+            untrained_returns=one.untrained.returns,
+        )
         draw(run.path, [one])
         print(describe(run.path, one.summary))
     summary = found[0].summary
@@ -244,19 +255,6 @@ def together(found: Sequence[Evaluated], settings: EvaluateSettings) -> dict[str
 def _ends(anchors: KnownReturns | None) -> dict[str, Any]:
     """Ends of the scale of scores, where they are known."""
     return {} if anchors is None else {"floor": anchors.floor, "oracle": anchors.oracle}
-
-
-def every_episode(one: Evaluated) -> dict[str, Any]:
-    """All that was measured, ``[task, k, episode]``, with the tasks' names."""
-    return {
-        "task_ids": [task_name(task) for task in one.tasks],
-        "tasks": [task_json(task) for task in one.tasks],
-        "experience": one.trained.experience,
-        "returns": one.trained.returns,
-        "lengths": one.trained.lengths,
-        "successes": one.trained.successes,
-        "untrained_returns": one.untrained.returns,
-    }
 
 
 def draw(place: Path, found: Sequence[Evaluated]) -> None:

@@ -15,7 +15,7 @@ import torch
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.measures import ACCURACY, write_values
+from metarl.evaluate.measures import ACCURACY, files_of, write_values
 from metarl.evaluate.supervised import ALPHABETS, CHARACTERS, accuracies, area_under
 from metarl.meta.meta_sgd import MetaSGDSettings
 from metarl.methods.supervised import SupervisedLearning
@@ -94,17 +94,14 @@ class CharactersSettings(EvaluationSettings):
         return SupervisedLearning(problem, method)
 
 
-SPLITS = {
-    "test": ("unseen characters", "steps.png", "summary.json"),
-    "validation": (
-        *("characters for validation", "steps-validation.png"),
-        "summary-validation.json",
-    ),
-}
-"""Words for a side of the characters, its picture and its summary."""
-
 BESIDE_TEST = "-validation"
 """End of the names of what is measured on validation tasks, beside what is on test tasks."""
+
+SPLITS = {
+    "test": ("unseen characters", ""),
+    "validation": ("characters for validation", BESIDE_TEST),
+}
+"""Words for a side of the characters, and the end of the names of what is measured on it."""
 
 
 def evaluate_characters(settings: CharactersSettings, read: Read) -> EvaluationResult:
@@ -114,14 +111,14 @@ def evaluate_characters(settings: CharactersSettings, read: Read) -> EvaluationR
         settings: Which runs, and how.
         read: Reads the settings of a run.
     """
-    file = SPLITS[settings.split][-1]
-    return evaluate_runs(settings, partial(of_characters, settings, read), CHARACTERS, file)
+    summary, _ = files_of(SPLITS[settings.split][1])
+    return evaluate_runs(settings, partial(of_characters, settings, read), CHARACTERS, summary)
 
 
 def of_characters(
     settings: CharactersSettings, read: Read, run: RunDirectory, device: torch.device
 ) -> dict[str, Any]:
-    """Return the summary of one run; draws its pictures."""
+    """Return the summary of one run; draws its pictures, writes the values of every task."""
     # Half a second, of which training has no need.
     from metarl.plots.adaptation import draw_classification
 
@@ -132,13 +129,13 @@ def of_characters(
     learner = learning.untrained(run, device, trained.meta_batch)
     checkpoint = load_selected(run, learner, settings.checkpoint)
     unseen = problem.tasks(learning.data, split, device, settings.tasks, settings.seed)
-    tasks = SupervisedTasks(learning.network, unseen[:], cross_entropy)
+    batch = unseen[:]
+    tasks = SupervisedTasks(learning.network, batch, cross_entropy)
     curve = learning.curve(learner, tasks, trained.meta_batch)
-    name = f"{method.name}, {problem.ways}-way {problem.shots}-shot"
-    draw_classification(run, curve, name, *SPLITS[split][:2])
-    chosen = learning.chosen(curve)
-    file = run.path / f"adaptation{BESIDE_TEST if split == 'validation' else ''}.json"
-    write_values(file, ACCURACY, chosen, names_of(unseen[:]), curve.steps)
+    name, (of, end) = f"{method.name}, {problem.ways}-way {problem.shots}-shot", SPLITS[split]
+    draw_classification(run, curve, name, of, f"steps{end}.png")
+    _, file = files_of(end)
+    write_values(run.path / file, ACCURACY, learning.chosen(curve), names_of(batch), curve.steps)
     return {
         "protocol": "fewshot",
         "split": split,
@@ -197,7 +194,7 @@ def evaluate_alphabets(settings: AlphabetsSettings, read: Read) -> EvaluationRes
 def of_alphabets(
     settings: AlphabetsSettings, read: Read, run: RunDirectory, device: torch.device
 ) -> dict[str, Any]:
-    """Return the summary of one run; draws its pictures."""
+    """Return the summary of one run; draws its pictures, writes the values of every task."""
     # Half a second, of which training has no need.
     from metarl.plots.adaptation import draw_classification
 

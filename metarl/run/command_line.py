@@ -35,9 +35,8 @@ def main(recipe: Recipe[Any], arguments: Sequence[str] | None = None) -> None:
     """
     commands = {"train": recipe.train, **{n: one.what for n, one in recipe.commands.items()}}
     given = sys.argv[1:] if arguments is None else arguments
-    module = recipe.module or recipe.name
-    program = f"python -m {module}"
-    with called(module.rpartition(".")[0], scripts=True), brought_to_an_end(given):
+    program = f"python -m {recipe.home}"
+    with called(recipe.home.rpartition(".")[0], scripts=True), brought_to_an_end(given):
         name = chosen(program, commands, given)
         if name is not None:
             run_of(recipe, name, f"{program} {name}", given[1:])

@@ -85,7 +85,7 @@ def summary_of(
     run: RunDirectory,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Return the summary of one run; draws its pictures."""
+    """Return the summary of one run; draws its pictures, writes the values of every task."""
     # Half a second, of which training has no need.
     from metarl.plots.adaptation import draw_fits
 

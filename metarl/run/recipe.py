@@ -85,6 +85,11 @@ class Recipe(Generic[RunT]):
     beside: Callable[[RunT], Mapping[str, object]] = lambda _: {}
     module: str | None = None
 
+    @property
+    def home(self) -> str:
+        """The module that is run for it, where it stands as ``RECIPE``."""
+        return self.module or self.name
+
     def settings_of(self, config: Mapping[str, Any]) -> RunT:
         """Return the settings that a run's `config.json` keeps.
 
@@ -111,7 +116,7 @@ class Recipe(Generic[RunT]):
 
     def __reduce__(self) -> tuple[Callable[[str], Recipe[Any]], tuple[str]]:
         """Pickle the module's name alone: another process finds the recipe there."""
-        return recipe_in, (self.module or self.name,)
+        return recipe_in, (self.home,)
 
 
 def recipe_in(module: str) -> Recipe[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from metarl.evaluate.measures import TRIAL_RETURN, write_values
 from metarl.evaluate.references import REFERENCES, References, in_digits
-from metarl.evaluate.trials import Array, window_returns
+from metarl.evaluate.trials import Array, first_finds, window_returns
 
 
 def describe(place: Path, summary: Mapping[str, Any], references: References) -> str:
@@ -130,9 +130,7 @@ def write_trials(
         names: Of their tasks.
         summary: Of the trials.
     """
-    found = np.asarray(rewards > 0)  # [T, B]
-    success = np.asarray(found.any(0))
-    first = np.where(success, found.argmax(0) + 1, len(rewards))
+    first, success = first_finds(rewards, len(rewards))
     anchors = {
         **{"axis": "trials", "floor": REFERENCES["random"], "best": REFERENCES["explorer"]},
         "floor_return": summary.get("random_return"),

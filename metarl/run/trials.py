@@ -137,7 +137,8 @@ class EvaluateSettings(EvaluationSettings):
 def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     """Evaluate every run, and seeds together.
 
-    Each run gets `summary.json` and `within_trial.png`; a folder of several a `summary.json`.
+    Each run gets `summary.json`, `adaptation.json` and `within_trial.png`; a folder of several a
+    `summary.json`.
 
     Args:
         settings: Which runs, and how.
@@ -172,6 +173,16 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     return result
 
 
+def check_fits(learning: RecurrentLearning, settings: EvaluateSettings) -> None:
+    """Check, before any work, that what is asked for fits this machine.
+
+    Raises:
+        UserError: It does not.
+    """
+    steps = learning.trial_episodes * learning.problem.horizon
+    require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", steps)))
+
+
 def evaluate_run(
     run: RunDirectory, trained: Trained, settings: EvaluateSettings
 ) -> tuple[dict[str, Any], References, Array, list[str]]:
@@ -185,7 +196,7 @@ def evaluate_run(
     device = resolve_device(settings.device)
     learning = trained.learning
     episodes, horizon = learning.trial_episodes, learning.problem.horizon
-    require_memory(8, (("--tasks", settings.tasks), ("steps of a trial", episodes * horizon)))
+    check_fits(learning, settings)
     streams = spawn_generators(settings.seed, STREAMS, device, on_cpu=("tasks",))
     tasks = trained.draw(settings.tasks, streams["tasks"])
     loaded = learning.load(run, device)
