@@ -52,7 +52,7 @@ def compare_command(comparable: Callable[[], Comparable]) -> Command:
 
 def run_compare(comparable: Comparable, prog: str, arguments: Sequence[str]) -> None:
     """Read the command line, and compare."""
-    folder = Path(option(arguments, "--run-dir", str(comparable.usual.run_dir), ()))
+    folder = Path(option(arguments, "--run-dir", str(comparable.usual.run_dir)))
     try:
         failures = compare(
             comparable,

@@ -9,6 +9,7 @@ from typing import Any
 
 from metarl.compare.results import Compared
 from metarl.evaluate.measures import Measure
+from metarl.evaluate.references import or_dash
 from metarl.stats import normalised_score
 
 Row = dict[str, Any]
@@ -113,7 +114,7 @@ def columns_of(compared: Compared) -> list[Column]:
     tail, digits = f"percentile{of.percentile}", of.digits
 
     def number(name: str, form: str) -> Callable[[Row], str]:
-        return lambda r: _number(r[name], form)
+        return lambda r: or_dash(r[name], form)
 
     def ends(name: str, sign: str = "", digits: int = of.digits) -> Callable[[Row], str]:
         return lambda r: interval(r, name, sign, digits)
@@ -136,7 +137,7 @@ def columns_of(compared: Compared) -> list[Column]:
         ("IQM [95 %]", ends(f"{of.name}_iqm")),
         (f"P{of.percentile}", number(tail, f".{digits}f")),
         *(episodes if of.episodic else ()),
-        ("improved", lambda r: _number(r["percent_improved"] / 100 if r["k"] else None, ".0%")),
+        ("improved", lambda r: or_dash(r["percent_improved"] / 100 if r["k"] else None, ".0%")),
         *(score if of.episodic else ()),
         ("above k = 0", ends("above_start", "+")),
         *(versus if reference is not None else ()),
@@ -197,10 +198,6 @@ def _difference(name: str, found: dict[str, Any] | None) -> Row:
     values = found or dict.fromkeys(("estimate", "low", "high", "marked"))
     names = {"estimate": name, **{part: f"{name}_{part}" for part in ("low", "high", "marked")}}
     return {names[part]: value for part, value in values.items()}
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
 
 
 def csv_of(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:

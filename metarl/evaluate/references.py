@@ -60,6 +60,11 @@ def in_digits(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 3 else f"{value:.3f}"
 
 
+def or_dash(value: float | None, form: str) -> str:
+    """Return a number in some form; a dash where there is none."""
+    return "–" if value is None else format(value, form)
+
+
 def explained(names: Iterable[str]) -> str:
     """Explain references, a line each, for the legend of a picture."""
     return "\n".join(f"{REFERENCES[n]}: {_EXPLAINED[n]}" for n in names if n in _EXPLAINED)

@@ -17,7 +17,7 @@ from metarl.invocation import as_started, called, rank_of_launch, refuse_several
 from metarl.native import native_mode
 from metarl.run import beginnings
 from metarl.run.commands import brought_to_an_end, chosen, fail
-from metarl.run.options import parse, read
+from metarl.run.options import option, parse
 from metarl.run.recipe import Command, Recipe, RunT
 from metarl.run.training import by_option, train
 from metarl.runs.config import today
@@ -80,7 +80,7 @@ def parse_training(recipe: Recipe[RunT], prog: str, arguments: Sequence[str]) ->
         UserError: An option is a setting of another method, or a value is refused.
         SystemExit: An option is unknown, or no value of its kind; the parser has said so.
     """
-    source = read(arguments, "--config", None)
+    source = option(arguments, "--config")
     if sum(word.partition("=")[0] == "--config" for word in arguments) > 1:
         raise UserError("--config is given twice; name one run or file")
     if source is not None and beginnings.is_file(Path(source)):

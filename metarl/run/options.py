@@ -64,34 +64,24 @@ def _as_option(name: re.Match[str]) -> str:
     return f"--{name[0].replace('_', '-')}"
 
 
-def option(arguments: Sequence[str], name: str, default: str, choices: Sequence[str]) -> str:
-    """The value of one option, before the others are read.
+def option(arguments: Sequence[str], name: str, default: str | None = None) -> Any:
+    """The value of one option, before the others are read; of several the last counts.
 
     Args:
         arguments: Of the command line.
         name: Of the option, such as ``--method``; ``_`` and ``-`` are one to the parser, and here.
         default: Its value where it is not given.
-        choices: What it may be; empty: anything.
 
     Raises:
-        UserError: It is none of the choices.
         SystemExit: It has no value; the parser has said so.
     """
-    value: str = read(arguments, name, default)
-    if choices and value not in choices:
-        raise UserError(f"{name} {value!r} is not one of {', '.join(choices)}")
-    return value
-
-
-def is_given(arguments: Sequence[str], name: str) -> bool:
-    """Whether an option is on the command line, in any way that the parser takes."""
-    return read(arguments, name, None) is not None
-
-
-def read(arguments: Sequence[str], name: str, default: Any) -> Any:
-    """One option as `tyro` reads it, by its rules: ``--x-y V``, ``--x_y=V``, the last counts."""
     field = name.removeprefix("--").replace("-", "_")
     one = make_dataclass("Options", [(field, str | None, default)])
     found: Any
     found, _ = tyro.cli(one, args=list(arguments), return_unknown_args=True, add_help=False)
     return getattr(found, field)
+
+
+def is_given(arguments: Sequence[str], name: str) -> bool:
+    """Whether an option is on the command line, in any way that the parser takes."""
+    return option(arguments, name) is not None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from metarl.evaluate.measures import TRIAL_RETURN, write_values
-from metarl.evaluate.references import REFERENCES, References, in_digits
+from metarl.evaluate.references import REFERENCES, References, in_digits, or_dash
 from metarl.evaluate.trials import Array, first_finds, window_returns
 
 
@@ -23,10 +23,10 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
             f"{_number_of(summary)}, after {summary['iteration']} iterations",
             f"  return {in_digits(summary['mean_return'])} [{in_digits(low)}, {in_digits(high)}],"
             f" interquartile mean {in_digits(summary['iqm'])},"
-            f" normalised score {_number(summary['normalised_score'], '.3f')}",
+            f" normalised score {or_dash(summary['normalised_score'], '.3f')}",
             f"  beside: {references.beside(summary)}{no_scale(summary)}",
             f"  {_first_find(summary)};"
-            f" steps from find to find: {_number(summary['find_interval_mean'], '.1f')}",
+            f" steps from find to find: {or_dash(summary['find_interval_mean'], '.1f')}",
             *_maze_by_maze(summary),
         )
     )
@@ -42,7 +42,7 @@ def no_scale(summary: Mapping[str, Any]) -> str:
 def _maze_by_maze(summary: Mapping[str, Any]) -> Iterator[str]:
     """Lines about the named mazes, if there are some."""
     for maze, figures in summary.get("per_maze", {}).items():
-        score = _number(figures["normalised_score"], ".3f")
+        score = or_dash(figures["normalised_score"], ".3f")
         yield (
             f"    {maze} ({figures['num_trials']}): return {in_digits(figures['mean_return'])},"
             f" floor {in_digits(figures['random_return'])},"
@@ -51,10 +51,10 @@ def _maze_by_maze(summary: Mapping[str, Any]) -> Iterator[str]:
         )
     for family, figures in summary.get("per_family", {}).items():
         score, found = figures["normalised_score"], figures["success"]
-        yield f"    {family}: score {_number(score, '.3f')}, found {100 * found:.0f} %"
+        yield f"    {family}: score {or_dash(score, '.3f')}, found {100 * found:.0f} %"
     if "per_family" in summary:
         score, found = (summary[f"{n}_over_families"] for n in ("normalised_score", "success"))
-        yield f"    every family alike: score {_number(score, '.3f')}, found {100 * found:.0f} %"
+        yield f"    every family alike: score {or_dash(score, '.3f')}, found {100 * found:.0f} %"
 
 
 def _number_of(summary: Mapping[str, Any]) -> str:
@@ -85,10 +85,6 @@ def _first_find(summary: Mapping[str, Any]) -> str:
     if summary["first_find_median"] is None:
         return f"first find: in {rate}, {mean} of these (too few for a median over all)"
     return f"first find: in {rate}, {mean} of these, median step {summary['first_find_median']:g}"
-
-
-def _number(value: float | None, how: str) -> str:
-    return "–" if value is None else format(value, how)
 
 
 def draw_within_trial(

@@ -72,7 +72,7 @@ def search_command(searchable: Callable[[], Searchable]) -> Command:
 def run_search(searchable: Searchable, prog: str, arguments: Sequence[str]) -> None:
     """Read the command line, and search."""
     require_optuna()
-    folder = Path(option(arguments, "--run-dir", str(SearchSettings().run_dir), ()))
+    folder = Path(option(arguments, "--run-dir", str(SearchSettings().run_dir)))
     try:
         search(searchable, prog, folder, arguments)
     except KeyboardInterrupt as interrupt:

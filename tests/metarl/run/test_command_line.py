@@ -18,8 +18,8 @@ HEAVY = {
 
 @pytest.mark.parametrize("given", [["--run_dir", "x"], ["--run-dir=x"], ["--run_dir=x"]])
 def test_options_are_read_early_as_the_parser_reads_them(given):
-    assert option(["--size", "5", *given], "--run-dir", "usual", ()) == "x"
-    assert option(["--size", "5"], "--run-dir", "usual", ()) == "usual"
+    assert option(["--size", "5", *given], "--run-dir", "usual") == "x"
+    assert option(["--size", "5"], "--run-dir", "usual") == "usual"
 
 
 def left_at_once(*words):
