@@ -2,12 +2,23 @@
 
 from metarl.core.compilation import CompiledGradients, check_compiler
 from metarl.core.execution import Execution, add_to_grads
-from metarl.core.features import FeatureTasks, run_once
-from metarl.core.inner_loop import InnerStep, inner_step, inner_steps
-from metarl.core.limits import ClipByNorm, ClipByValue, WeightDecay
+from metarl.core.inner_loop import (
+    FeatureTasks,
+    InnerStep,
+    inner_step,
+    inner_steps,
+    pull_back,
+    rewind,
+    run_once,
+)
 from metarl.core.meta_curvature import MetaCurvature
-from metarl.core.moments import Adam, Momentum, RMSprop
 from metarl.core.optimiser_rules import (
+    Adam,
+    ClipByNorm,
+    ClipByValue,
+    Momentum,
+    RMSprop,
+    WeightDecay,
     adam,
     adamw,
     chain,
@@ -45,9 +56,7 @@ from metarl.core.params import (
     zeros_like,
 )
 from metarl.core.replay import ReplayBuffer, Visit
-from metarl.core.rewind import pull_back, rewind
 from metarl.core.settings import Method, OuterSettings, Schedule
-from metarl.core.step_sizes import LaterSteps, StepSize
 from metarl.core.tasks import (
     DataTaskBatch,
     DivisibleTaskBatch,
@@ -60,7 +69,7 @@ from metarl.core.tasks import (
     TaskBatch,
     is_divisible,
 )
-from metarl.core.update_rules import Chain, Transform, UpdateRule
+from metarl.core.update_rules import Chain, LaterSteps, StepSize, Transform, UpdateRule
 
 __all__ = [
     "Adam",

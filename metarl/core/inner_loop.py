@@ -4,23 +4,34 @@
 tasks ``[N, ...]`` and nothing is written in place, so that with ``create_graph`` the adapted
 parameters can be differentiated with respect to where they began, to the slow parameters and to
 what the rule has learned, to any order.
+
+*Features.* Where adaptation moves the last stages of a network alone (ANIL), the stages before them
+make the same of the same batch in every inner step. What they make, the features, stands still like
+a slow parameter, and takes its place (`run_once`): ``l(phi; slow) = l'(phi; features(slow))``.
+Gradients pass through it to what made it, to any order. The slow parameters of the first half are
+the same for all tasks, so that their batches go through it as one. Tasks whose support batch is
+another in every step repeat nothing, and are left as they are.
+
+*The way back.* With J_k the Jacobian of step k and v the gradient of a function at phi_K, its
+gradient where the loop began is ``J_0^T J_1^T ... J_{K-1}^T v``. `rewind` takes it one step at a
+time, with the memory of a single step: each product is a vector-Jacobian product of one step, which
+is taken again from the recorded phi_k, rule state and batch (activation checkpointing at the level
+of inner steps).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
-from metarl.core.params import Params, gradients, leaves
+from metarl.core.params import Params, cut, gradients, leaves, precise, scope, share
 from metarl.core.second_order import refuse_second_derivative
-from metarl.core.tasks import TaskBatch
+from metarl.core.tasks import BatchT, Halves, Split, TaskBatch, is_staged
 from metarl.core.update_rules import EMPTY, State, UpdateRule
-
-BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True)
@@ -181,3 +192,150 @@ def inner_steps(
         )
         yield step
         fast, state = step.next_fast, step.next_state
+
+
+# Features, computed once --------------------------------------------------------------------------
+
+
+PREFIX = "features."
+"""The prefix of features among the slow parameters; the name of the split follows."""
+
+
+@dataclass(frozen=True)
+class FeatureTasks(Generic[BatchT]):
+    """N tasks whose features are among the slow parameters: a `TaskBatch` of the second half.
+
+    Attributes:
+        num_tasks: N.
+        halves: Both halves of the loss.
+        batches: The batches drawn; no other batch has features.
+    """
+
+    num_tasks: int
+    halves: Halves[BatchT]
+    batches: Mapping[Split, BatchT]
+
+    def sample(self, fast: Params, slow: Params, split: Split) -> BatchT:
+        """Return the batch of a split that was drawn."""
+        return self.batches[split]
+
+    def loss(self, fast: Params, slow: Params, batch: BatchT) -> Tensor:
+        """The second half on the features of the batch, ``[N]``."""
+        split = next(s for s, drawn in self.batches.items() if drawn is batch)
+        return self.halves.loss(fast, slow, slow[PREFIX + split], batch)
+
+
+def run_once(
+    tasks: TaskBatch[Any], fast: Collection[str], slow: Params, splits: Sequence[Split]
+) -> tuple[TaskBatch[Any], dict[str, Tensor]]:
+    """Take out of the inner loop what no fast parameter reaches.
+
+    Args:
+        tasks: N tasks.
+        fast: Names of the fast parameters.
+        slow: Slow parameters, unstacked; in grad mode what comes back has a graph to them.
+        splits: Splits that the inner loop draws.
+
+    Returns:
+        Tasks and slow parameters ``[N, ...]`` for these splits, the same loss: with features where
+        the tasks have a first half and draw each split once; else the tasks as they are.
+    """
+    if not slow or not is_staged(tasks):
+        return tasks, share(slow, tasks.num_tasks)
+    halves = tasks.halves(fast) if tasks.repeats else None
+    if halves is None:
+        return tasks, share(slow, tasks.num_tasks)
+    with torch.no_grad():
+        batches = {split: tasks.draw(split) for split in splits}
+    features = {PREFIX + s: halves.features(slow, batch) for s, batch in batches.items()}
+    stacked = share(halves.later(slow), tasks.num_tasks)
+    return FeatureTasks(tasks.num_tasks, halves, batches), {**stacked, **features}
+
+
+# The way back -------------------------------------------------------------------------------------
+
+
+def rewind(
+    tasks: TaskBatch[Any],
+    path: Sequence[Point[Any] | InnerStep[Any]],
+    slow: Params,
+    rule: UpdateRule,
+    cotangent: Params,
+    rule_params: Params = EMPTY,
+    num_first_order: int = 0,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Carry a gradient at phi_K back to phi_0.
+
+    Args:
+        tasks: The tasks the steps were taken on.
+        path: Points where steps 0 to K - 1, taken without a graph, began; steps that are the
+            identity may be left out.
+        slow: Slow parameters, stacked ``[N, ...]``.
+        rule: The update rule.
+        cotangent: The gradient with respect to phi_K ``[N, ...]``.
+        rule_params: Learned parameters of the rule, unstacked.
+        num_first_order: So many of the path's first steps are of first order (`inner_steps`).
+
+    Returns:
+        What the loop adds to the gradient: with respect to phi_0 ``[N, ...]``, to those slow
+        parameters ``[N, ...]`` that require a gradient, and to the rule's parameters (summed over
+        tasks).
+    """
+    slow, learned = cut(slow), leaves(rule_params)
+    of_fast: Params = cotangent
+    of_state: Params = _zeros(path[-1].state) if path else {}
+    of_slow = _zeros({n: p for n, p in slow.items() if p.requires_grad})
+    of_rule = _zeros(learned)
+    for index, point in reversed(list(enumerate(path))):
+        fast, state = leaves(point.fast), leaves(point.state)
+        with torch.enable_grad():
+            again = inner_step(
+                tasks,
+                fast,
+                slow,
+                rule,
+                state=state,
+                batch=point.batch,
+                rule_params=learned,
+                create_graph=True,
+                first_order=index < num_first_order,
+            )
+            # <J, v>, whose gradient is J^T v.
+            ends = [(again.next_fast, of_fast), (again.next_state, of_state)]
+            products = [(precise(end[n]) * v[n]).sum() for end, v in ends for n in end]
+            total = torch.stack([p.to(products[0].dtype) for p in products]).sum()
+        of_fast, of_state, more_slow, more_rule = _gradients(total, fast, state, slow, learned)
+        of_slow = {n: v + more_slow[n] for n, v in of_slow.items()}
+        of_rule = {n: v + more_rule[n] for n, v in of_rule.items()}
+    return dict(of_fast), of_slow, of_rule
+
+
+def pull_back(cotangent: Params, made: Params, params: Params) -> dict[str, Tensor]:
+    """Carry a gradient with respect to what was made of parameters back to them.
+
+    Args:
+        cotangent: The gradient, by the names of ``made``.
+        made: Tensors with a graph to the parameters.
+        params: The parameters.
+
+    Returns:
+        By the names of ``params``.
+    """
+    if not cotangent:
+        return {}
+    with torch.enable_grad():
+        products = [(precise(made[n]) * v).sum() for n, v in cotangent.items()]
+        total = torch.stack([p.to(products[0].dtype) for p in products]).sum()
+    return gradients(total, params)
+
+
+def _zeros(params: Params) -> dict[str, Tensor]:
+    """Sums to add to, in at least float32."""
+    return {name: torch.zeros_like(precise(p)) for name, p in params.items()}
+
+
+def _gradients(total: Tensor, *groups: Params) -> list[dict[str, Tensor]]:
+    """The gradient with respect to each group of parameters, in one pass."""
+    flat = {f"{i}.{n}": p for i, group in enumerate(groups) for n, p in group.items()}
+    found = gradients(total, flat)
+    return [scope(found, str(i)) for i in range(len(groups))]

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from metarl.core import Execution, Model, sgd
 from metarl.core.settings import InnerSteps, RuleSide
-from metarl.core.step_sizes import Sizes
+from metarl.core.update_rules import Sizes
 from metarl.meta.maml import MAML, Truncated
 
 

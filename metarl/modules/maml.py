@@ -36,8 +36,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from metarl.core import UpdateRule, scope, sgd, share
-from metarl.core.step_sizes import Sizes
-from metarl.core.update_rules import check_rule
+from metarl.core.update_rules import Sizes, check_rule
 from metarl.modules.clone import Clone
 from metarl.modules.functional import NamedTree, copy_buffers, lock_of
 from metarl.modules.selection import Selector, select

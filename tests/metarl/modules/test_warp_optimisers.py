@@ -14,7 +14,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
 import metarl
-from metarl.core.moments import Momentum
+from metarl.core.optimiser_rules import Momentum
 from metarl.core.update_rules import UpdateRule
 from tests.metarl.modules.wrapped import mlp, some_data
 
