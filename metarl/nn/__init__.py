@@ -6,16 +6,14 @@ from metarl.nn.associative import AssociativeMemory
 from metarl.nn.conv_net import ConvNet
 from metarl.nn.fused import FusedCore
 from metarl.nn.gru import GRU
+from metarl.nn.hebbian import ModulatedRNN, PlasticRNN
 from metarl.nn.linear_attention import LinearAttention
 from metarl.nn.lstm import LSTM
 from metarl.nn.mlp import MLP
-from metarl.nn.modulated import ModulatedRNN
 from metarl.nn.module_network import ModuleNetwork
 from metarl.nn.network import Network, StagedNetwork
-from metarl.nn.plastic import PlasticRNN
-from metarl.nn.recurrent import RecurrentCore
+from metarl.nn.recurrent import RecurrentCore, with_sizes
 from metarl.nn.rnn import RNN
-from metarl.nn.sizes import with_sizes
 from metarl.nn.trace import Trace
 from metarl.nn.transformer import Transformer
 from metarl.nn.view_encoder import ViewEncoder, ViewLayout

@@ -30,8 +30,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.native_core import NativeCore
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeCore, NativeTrace
 from metarl.nn.recurrent import State, Weights, uniform
 from metarl.nn.trace import NO_SLOT, Trace
 

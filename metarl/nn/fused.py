@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from metarl.core import Params, along
-from metarl.nn.native_core import NativeCore
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeCore, NativeTrace
 from metarl.nn.recurrent import State, Weights, emptied
 from metarl.nn.trace import Trace, TraceSpec, outputs_trace, segment_length
 

@@ -30,7 +30,7 @@ from metarl.nn.fused import (
     tanh_backward,
     transposed,
 )
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeTrace
 from metarl.nn.recurrent import State, Weights, gate_weights
 from metarl.nn.trace import NO_SLOT, Columns, Trace, TraceSpec
 

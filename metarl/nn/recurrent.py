@@ -12,13 +12,17 @@ such as attention over all that was seen, meets it too: its state is a cache tha
 The equations of a core are written once, in `RecurrentCore.step`, as an ordinary function that is
 differentiable to any order. How a whole sequence is run is the core's own affair: step by step,
 all steps at once (`nn.associative`), or backwards by hand (`nn.fused`).
+
+A core's own whole numbers are fields of its dataclass, and so a new core brings its sizes with it,
+which are given as words: ``layers=3 heads=8``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
+from dataclasses import fields, replace
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -243,3 +247,37 @@ def gate_weights(
         "bias_ih": uniform((width,), bound, generator),
         "bias_hh": uniform((width,), bound, generator),
     }
+
+
+# Sizes as words -----------------------------------------------------------------------------------
+
+
+def sizes_of(core: RecurrentCore) -> dict[str, int]:
+    """Sizes of a core by name, but for its inputs and hidden units."""
+    own = [f.name for f in fields(cast(Any, core)) if f.type in ("int", int)]
+    return {n: getattr(core, n) for n in own if n not in ("input_size", "hidden_size")}
+
+
+def with_sizes(core: RecurrentCore, words: Sequence[str]) -> RecurrentCore:
+    """The same core with other sizes.
+
+    Args:
+        core: The core.
+        words: ``NAME=COUNT`` each.
+
+    Raises:
+        ValueError: A word is none, the core has no such size, or it is out of range.
+    """
+    known = sizes_of(core)
+    given: dict[str, int] = {}
+    for word in words:
+        name, sign, count = word.partition("=")
+        if not sign or not count.isdecimal():
+            raise ValueError(f"a size is NAME=COUNT, such as layers=3, got {word!r}")
+        if name not in known:
+            there = ", ".join(known) or "none but the hidden units"
+            raise ValueError(f"{word!r} is no size of a {type(core).__name__}, which has: {there}")
+        if int(count) < 1 or name in given:
+            raise ValueError(f"{name} must be at least 1, and said once, got {' '.join(words)}")
+        given[name] = int(count)
+    return cast(RecurrentCore, replace(cast(Any, core), **given))

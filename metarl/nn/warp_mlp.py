@@ -16,8 +16,7 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.native.mlp import Activation, Perceptron
-from metarl.nn.layers import Layers
-from metarl.nn.mlp import MLP
+from metarl.nn.mlp import MLP, Layers
 from metarl.nn.network import stage_in, uniform_linear
 
 

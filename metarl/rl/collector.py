@@ -19,7 +19,7 @@ from torch import Tensor
 
 from metarl.core import Params, along, own_precision
 from metarl.nn import Trace
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeTrace
 from metarl.rl.distributions import wide
 from metarl.rl.native_player import NativePlayer
 from metarl.rl.player import StepPlayer

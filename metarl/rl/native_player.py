@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
 from metarl.native.world import LookUp, Stretch, WorldView
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeTrace
 from metarl.nn.view_encoder import ViewEncoder
 from metarl.rl.distributions import Categorical
 from metarl.rl.policies import Policy

@@ -28,8 +28,7 @@ from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
 from metarl.nn import MLP, Network, RecurrentCore, Trace, WarpMLP
-from metarl.nn.native_core import NativeCore
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeCore, NativeTrace
 from metarl.nn.recurrent import State, Weights
 from metarl.rl.distributions import Distribution
 from metarl.rl.heads import joint_heads, num_joint_outputs

@@ -15,8 +15,7 @@ from metarl.native.recurrent import Run, SequenceShape
 from metarl.native.recurrent_cell import cell
 from metarl.native.world import Stretch
 from metarl.nn import CORES, MLP, ConvNet
-from metarl.nn.native_core import NativeCore
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeCore, NativeTrace
 from tests.metarl.nn.gradients import random_inputs, stacked_params
 
 pytestmark = pytest.mark.skipif(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metarl.native import kernels, using
 from metarl.nn import AssociativeMemory
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeTrace
 from tests.metarl.nn.gradients import gradients, random_inputs, stacked_params
 
 pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from metarl.native import kernels, using
 from metarl.native.mode import recorded
 from metarl.nn import MLP, WarpMLP
-from metarl.nn.layers import Layers
+from metarl.nn.mlp import Layers
 
 pytestmark = pytest.mark.skipif(kernels("mlp") is None, reason="no kernels here")
 

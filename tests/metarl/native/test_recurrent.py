@@ -16,7 +16,7 @@ from metarl.native import kernels, using
 from metarl.native.mode import recorded
 from metarl.nn import FusedCore, Trace
 from metarl.nn.fused import Past
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeTrace
 from tests.metarl.nn.gradients import FUSED, random_inputs, stacked_params
 
 MakeCore = Callable[[int, int], FusedCore]

@@ -12,7 +12,7 @@ from torch import Tensor
 from metarl.native import kernels, num_threads, sharing
 from metarl.nn import FusedCore
 from metarl.nn.fused import Past
-from metarl.nn.native_trace import NativeTrace
+from metarl.nn.native_core import NativeTrace
 from tests.metarl.nn.gradients import FUSED, random_inputs, stacked_params
 
 pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
