@@ -83,7 +83,7 @@ FORMER_NAMES = {
     "metarl.rl.episode_rollout": "metarl.rl.collector",
     "metarl.rl.episodes": "metarl.rl.trajectory",
     "metarl.rl.exploration": "metarl.rl.tasks",
-    "metarl.rl.linear_baseline": "metarl.rl.baseline",
+    "metarl.rl.linear_baseline": "metarl.rl.advantages",
     "metarl.rl.policy": "metarl.rl.policies",
     "metarl.rl.policy_gradient_settings": "metarl.rl.losses",
     "metarl.rl.policy_gradient_tasks": "metarl.rl.tasks",

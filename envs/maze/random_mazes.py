@@ -338,7 +338,7 @@ class RandomMazes(MazePictures, BuiltIn):
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """Parts of a training (`metarl.rl.stages`), the last in mazes of the full size.
+        """Parts of a training (`metarl.rl.problem`), the last in mazes of the full size.
 
         Raises:
             ValueError: The schedule is none.

@@ -13,10 +13,10 @@ import tyro
 
 from metarl.errors import UserError
 from metarl.methods.rl2 import CoreName
+from metarl.methods.spaces import view_layout
 from metarl.nn import CORES, AssociativeMemory, RecurrentCore, ViewEncoder, WarpRNN, with_sizes
 from metarl.rl import ActorCriticSettings, Gaussian, PolicyGradientSettings, distribution_for
 from metarl.rl.problem import Problem
-from metarl.rl.views import view_layout
 
 Encoder = Literal["none", "onehot", "conv"]
 """What is made of a view before the memory sees it."""

@@ -18,8 +18,8 @@ from metarl.meta.policy.trpo import TRPOSettings
 from metarl.methods.agents import AdaptingPolicy, Agent, LSTMOfSB3, MixturePolicy, TrialsAgent
 from metarl.methods.ppo import ClippedSteps, PPOSettings, RecurrentPPOSettings
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
+from metarl.methods.spaces import view_layout
 from metarl.rl.problem import Problem
-from metarl.rl.views import view_layout
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import LoopSettings, MetaTraining
 from metarl.train.trainer import train_in_turn

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from metarl.errors import UserError
-from metarl.rl.problem import Problem
-from metarl.rl.stages import stages_of
+from metarl.rl.problem import Problem, stages_of
 from metarl.train.curriculum import Curriculum, LevelSource
 
 LearningT = TypeVar("LearningT")

@@ -47,8 +47,7 @@ from metarl.rl import (
     distribution_for,
 )
 from metarl.rl.minibatches import TrialMinibatches, check_divides
-from metarl.rl.problem import Problem
-from metarl.rl.stages import stages_of
+from metarl.rl.problem import Problem, stages_of
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.beginning import check_weights

@@ -1,4 +1,4 @@
-"""Trials that agents with a memory learn from, stage by stage of a problem (`metarl.rl.stages`)."""
+"""Trials that agents with a memory learn from, stage by stage of a problem (`rl.problem`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from torch import Tensor
 from metarl.core.processes import current
 from metarl.errors import UserError
 from metarl.rl import ActorCriticSettings, Collector, Policy, PolicyGradientTasks
-from metarl.rl.problem import Problem
-from metarl.rl.return_scales import return_scales
+from metarl.rl.advantages import return_scales
+from metarl.rl.problem import Eased, Problem, Stage, stages_of
 from metarl.rl.shared_trials import SharedTrials
-from metarl.rl.stages import Eased, Stage, stages_of
 from metarl.rl.trial_env import TrialEnv
 from metarl.rl.windows import Windows
 

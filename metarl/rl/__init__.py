@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
+from metarl.rl.advantages import LinearBaseline
 from metarl.rl.agents import Agent, PolicyAgent, UniformAgent
-from metarl.rl.architectures import actor_critic, mlp_policy, recurrent_policy
-from metarl.rl.baseline import LinearBaseline
 from metarl.rl.collector import Collector, Environments, TensorVectorEnv
 from metarl.rl.distributions import (
     Bernoulli,
@@ -27,7 +26,7 @@ from metarl.rl.heads import LinearHead
 from metarl.rl.host_env import HostVectorEnv
 from metarl.rl.losses import ActorCriticSettings, Estimator, PolicyGradientSettings
 from metarl.rl.player import Player
-from metarl.rl.policies import Policy
+from metarl.rl.policies import Policy, actor_critic, mlp_policy, recurrent_policy
 from metarl.rl.problem import Anchors, Problem, TaskSource
 from metarl.rl.spaces import distribution_for
 from metarl.rl.tasks import PolicyGradientTasks, ScoredTrajectory, start_entropy

@@ -1,4 +1,4 @@
-"""Returns and advantages of a trajectory, with the times each array covers.
+"""Returns, baselines and advantages of a trajectory, with the times each array covers.
 
 Axes ``[N, T, B]``. ``rewards[t]`` is the consequence of ``actions[t]``, ``values[t]`` the estimate
 before it. What follows the last step of a stretch: nothing after a true end; after truncation, what
@@ -9,10 +9,16 @@ the task: for an agent that sees the clock of its trial, and for a baseline that
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from metarl.native.baseline import linear_baseline
 from metarl.native.sums import discounted_sums
+from metarl.rl.losses import ActorCriticSettings
 from metarl.rl.trajectory import Trajectory, mean_over_steps
 
 
@@ -156,3 +162,157 @@ def _uneventful(trajectory: Trajectory) -> Tensor:
     equal = ((trajectory.rewards == first) | (trajectory.mask == 0)).flatten(1).all(1)  # [N]
     lengths = trajectory.lengths
     return equal & (lengths == lengths[:, :1]).all(1)
+
+
+# The linear baseline ------------------------------------------------------------------------------
+
+
+NUM_ATTEMPTS = 6
+
+
+@dataclass(frozen=True)
+class LinearBaseline:
+    """The linear feature baseline (Duan et al. 2016): returns regressed on observation and time.
+
+    Features of the observation o before step t of an episode: ``[o, o^2, t/100, (t/100)^2,
+    (t/100)^3, 1]``, o clipped to +-10. Weights of every task solve the ridge regression
+
+        (X^T X + reg I) w = X^T R,
+
+    all tasks at once, in float64. It is fitted on the very episodes it is a baseline for, as is
+    usual: a small bias for a large part of the variance. Each batch of episodes, of each inner step
+    and before and after adaptation, has a fit of its own.
+
+    Attributes:
+        reg: The ridge; where the normal equations are not positive definite in float64 it is
+            multiplied by 10, up to five times.
+        clip: Observations are clipped to +-clip.
+
+    Raises:
+        ValueError: There is no ridge (observations may be collinear: one-hot ones are), or no clip.
+    """
+
+    reg: float = 1e-5
+    clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not (self.reg > 0 and self.clip > 0):
+            raise ValueError(f"reg and clip must be above 0, got {self.reg} and {self.clip}")
+
+    def features(self, observations: Tensor) -> Tensor:
+        """``[N, T, B, 2 I + 4]`` float64 of observations ``[N, T, B, I]`` at times 0 to T - 1."""
+        o = observations.double().clamp(-self.clip, self.clip)
+        time = torch.arange(o.shape[1], dtype=o.dtype, device=o.device) / 100
+        powers = torch.stack((time, time.square(), time.pow(3), torch.ones_like(time)), -1)
+        powers = powers[None, :, None].expand(*o.shape[:3], -1)  # [N, T, B, 4]
+        return torch.cat((o, o.square(), powers), -1)
+
+    @torch.no_grad()
+    def values(self, trajectory: Trajectory, returns: Tensor) -> Tensor:
+        """Fit, then predict.
+
+        Args:
+            trajectory: Trajectory of N tasks.
+            returns: Returns to go ``[N, T, B]``, times 0 to T - 1.
+
+        Returns:
+            Expected returns to go ``[N, T, B]``, times 0 to T - 1, in the returns' dtype; 0 after
+            an episode's end.
+        """
+        found = linear_baseline(
+            trajectory.observations,
+            trajectory.mask,
+            returns,
+            ridge=self.reg,
+            clip=self.clip,
+            num_attempts=NUM_ATTEMPTS,
+        )
+        if found is not None:
+            return found
+        mask = trajectory.mask.double().unsqueeze(-1)  # [N, T, B, 1]
+        x = (self.features(trajectory.observations) * mask).flatten(1, 2)  # [N, T * B, F]
+        y = (returns.double().unsqueeze(-1) * mask).flatten(1, 2)  # [N, T * B, 1]
+        weights = self._solve(x.mT @ x, x.mT @ y)
+        return (x @ weights).view(returns.shape).to(returns.dtype)  # [N, T * B, 1] to [N, T, B]
+
+    def _solve(self, gram: Tensor, target: Tensor) -> Tensor:
+        """Weights ``[N, F, 1]`` with the smallest ridge that serves, without asking the device."""
+        identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        solved = torch.zeros(len(gram), 1, 1, dtype=torch.bool, device=gram.device)
+        weights = torch.zeros_like(target)
+        for attempt in range(NUM_ATTEMPTS):
+            ridge = self.reg * 10.0**attempt
+            factor, failed = torch.linalg.cholesky_ex(gram + ridge * identity)
+            found = torch.cholesky_solve(target, factor)
+            # [N, 1, 1] each
+            serves = (failed == 0).view(-1, 1, 1) & found.isfinite().all(1, keepdim=True)
+            weights = torch.where(serves & ~solved, found, weights)
+            solved = solved | serves
+        # Not a number in, not a number out: an unsolved task must not pass for one without returns.
+        return torch.where(solved, weights, torch.nan)
+
+
+# The size of returns ------------------------------------------------------------------------------
+
+
+DECAY = 0.99
+"""What is left of a batch's weight in the mean square after another one."""
+
+
+class ReturnScales:
+    """Running sizes of the returns of N agents, each as it would be alone, to divide rewards by.
+
+    A value loss of returns of 5 to 50 has most of a gradient that is clipped, and leaves little of
+    it to the policy; targets are better of the order of 1. Where the size of returns is known,
+    `ActorCriticSettings.reward_scale` says it; here it is followed, batch by batch::
+
+        m_k = d m_{k-1} + (1 - d) mean(R^2),    size_k = sqrt(m_k / (1 - d^k))
+
+    with the discounted returns R of every step of the k-th batch, and nothing at its end. It is the
+    root of the mean square, not the deviation: returns that are all alike are large as well.
+    """
+
+    def __init__(self, num_agents: int, gamma: float, device: torch.device) -> None:
+        """Begin without a batch.
+
+        Args:
+            num_agents: N.
+            gamma: Discount of the returns.
+            device: Where trajectories are.
+        """
+        self._gamma = gamma
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        self._mean_square = torch.zeros(num_agents, dtype=precise, device=device)
+        self._num_batches = 0
+
+    @torch.no_grad()
+    def after(self, played: Trajectory) -> Tensor:
+        """Count a batch, and return the factor of its rewards ``[N]``: 1 / size.
+
+        It is 1 as long as nothing has been paid.
+        """
+        squares = mean_over_steps(returns_to_go(played, self._gamma).square(), played.mask)
+        self._mean_square.lerp_(squares.to(self._mean_square.dtype), 1 - DECAY)
+        self._num_batches += 1
+        size = (self._mean_square / (1 - DECAY**self._num_batches)).sqrt()
+        return torch.where(size > 0, 1 / size, 1.0).to(played.rewards.dtype)
+
+    def agent_state(self, index: int) -> dict[str, Any]:
+        """Everything that is known of agent ``index``."""
+        return {
+            "mean_square": self._mean_square[index].clone(),
+            "num_batches": self._num_batches,
+        }
+
+    def load_agent_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take up where `agent_state` of every agent left off."""
+        self._mean_square.copy_(torch.stack([state["mean_square"] for state in states]))
+        self._num_batches = int(states[0]["num_batches"])
+
+
+def return_scales(
+    loss: ActorCriticSettings, num_agents: int, device: torch.device
+) -> ReturnScales | None:
+    """Sizes of the returns of N agents, where their loss divides by them; otherwise None."""
+    running = loss.return_scaling == "running"
+    return ReturnScales(num_agents, loss.gamma, device) if running else None

@@ -21,10 +21,8 @@ from metarl.core import Params, along, own_precision
 from metarl.nn import Trace
 from metarl.nn.native_core import NativeTrace
 from metarl.rl.distributions import wide
-from metarl.rl.native_player import NativePlayer
-from metarl.rl.player import StepPlayer
+from metarl.rl.player import NativePlayer, RowPlayer, StepPlayer
 from metarl.rl.policies import Policy
-from metarl.rl.row_player import RowPlayer
 from metarl.rl.spaces import check_spaces
 from metarl.rl.trajectory import Experience, Trajectory
 

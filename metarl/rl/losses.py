@@ -29,13 +29,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-from metarl.rl.distributions import Distribution
+from metarl.core import Params
+from metarl.native.losses import Constants, actor_critic_loss
+from metarl.rl.distributions import Categorical, Distribution
+from metarl.rl.policies import Policy
 from metarl.rl.trajectory import mean_over_time, sum_over_time
+
+if TYPE_CHECKING:
+    from metarl.rl.tasks import ScoredTrajectory
+
 
 Estimator = Literal["logp", "lvc", "dice", "loaded_dice"]
 
@@ -285,3 +292,48 @@ class PolicyGradientSettings(LossSettings):
     def settling(self, distribution: Distribution, outputs: Tensor) -> Tensor:
         """The certainty of policies, which is to be made smaller, ``[N, T, B]``."""
         return -distribution.entropy(outputs)
+
+
+# The loss by kernels ------------------------------------------------------------------------------
+
+
+def native_loss(
+    policy: Policy,
+    settings: ActorCriticSettings,
+    params: Params,
+    batch: ScoredTrajectory,
+) -> Tensor | None:
+    """The loss of every agent ``[N]``, differentiable once; None: there is no kernel for it.
+
+    From the readouts of both heads to the loss in one call, where kernels read them. It is the same
+    function as `PolicyGradientTasks.loss` in torch's operations, up to rounding. Of what was just
+    played ratios are exactly 1 here too: log-probabilities are taken as they were in playing.
+
+    Args:
+        policy: Whose parameters they are.
+        settings: The loss.
+        params: Stacked parameters ``[N, ...]``.
+        batch: Trials with what their loss needs.
+    """
+    seen = batch.trajectory
+    plain = type(policy.distribution) is Categorical and type(settings) is ActorCriticSettings
+    if not plain or settings.published_baseline or batch.targets is None:
+        return None
+    read = policy.read(params, seen.observations, seen.state, seen.starts, seen.trace, batch.memory)
+    if read is None:
+        return None
+    with torch.no_grad():  # as it was taken in playing, to the last bit
+        logits = read.permute(0, 3, 1, 2).flatten(2)[:, :-1].transpose(1, 2)  # [N, T * B, A]
+        log_p = policy.distribution.outputs(params, logits).transpose(1, 2)  # [N, A, T * B]
+    constants = Constants(
+        seen.actions,
+        seen.log_p,
+        batch.advantages,
+        batch.targets,
+        seen.mask,
+        settings.ppo_clip if settings.algorithm == "ppo" else None,
+        settings.value_coef,
+        settings.entropy_coef,
+        settings.entropy == "shannon",
+    )
+    return actor_critic_loss(read, log_p, constants)

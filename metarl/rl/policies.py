@@ -21,7 +21,9 @@ again, and back-propagation through time may be written by hand: the first deriv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,7 +33,7 @@ from metarl.nn import MLP, Network, RecurrentCore, Trace, WarpMLP
 from metarl.nn.native_core import NativeCore, NativeTrace
 from metarl.nn.recurrent import State, Weights
 from metarl.rl.distributions import Distribution
-from metarl.rl.heads import joint_heads, num_joint_outputs
+from metarl.rl.heads import LinearHead, joint_heads, num_joint_outputs
 from metarl.rl.player import Player
 
 
@@ -324,3 +326,62 @@ class Policy:
         assert self.core is not None
         fused = self.core.fuse(scope(params, "core"))
         return (*fused, *joint_heads(params)) if self.reads(trace) else fused
+
+
+# Policies of the usual parts ----------------------------------------------------------------------
+
+
+def mlp_policy(
+    num_inputs: int,
+    distribution: Distribution,
+    *,
+    hidden: Sequence[int] = (64, 64),
+    activation: Literal["relu", "tanh"] = "tanh",
+    critic: bool = False,
+    shared_trunk: bool = False,
+) -> Policy:
+    """A policy of multilayer perceptrons.
+
+    Args:
+        num_inputs: I, numbers in an observation.
+        distribution: Over actions.
+        hidden: Sizes of the hidden layers, of actor and critic alike.
+        activation: Between the layers.
+        critic: Whether there is a critic.
+        shared_trunk: Actor and critic share the hidden layers; else they share none.
+    """
+    if shared_trunk:
+        trunk = MLP((num_inputs, *hidden), activation, activate_last=True)
+        head = MLP((hidden[-1], distribution.num_means))
+        return Policy(head, distribution, MLP((hidden[-1], 1)) if critic else None, trunk)
+    actor = MLP((num_inputs, *hidden, distribution.num_means), activation)
+    judge = MLP((num_inputs, *hidden, 1), activation) if critic else None
+    return Policy(actor, distribution, judge)
+
+
+def recurrent_policy(
+    core: RecurrentCore, distribution: Distribution, *, critic: bool = False
+) -> Policy:
+    """A core with linear heads, to adapt by gradient.
+
+    Args:
+        core: The memory of an episode.
+        distribution: Over actions.
+        critic: Whether there is a critic; it shares the core with the actor.
+    """
+    heads = mlp_policy(core.hidden_size, distribution, hidden=(), critic=critic)
+    return Policy(heads.actor, distribution, heads.critic, core=core)
+
+
+def actor_critic(
+    core: RecurrentCore, distribution: Distribution, trunk: Network | None = None
+) -> Policy:
+    """A core with two linear heads in one product, to play trials with.
+
+    Args:
+        core: The memory of a trial.
+        distribution: Over actions.
+        trunk: Network between the observation and the core; None: there is none.
+    """
+    actor = LinearHead(core.hidden_size, distribution.num_means)
+    return Policy(actor, distribution, LinearHead(core.hidden_size, 1), trunk, core)

@@ -20,9 +20,8 @@ from torch import Tensor
 
 from metarl.core import Params, Split
 from metarl.core.processes import Processes, current
-from metarl.rl.played import Played
 from metarl.rl.tasks import PolicyGradientTasks, ScoredTrajectory
-from metarl.rl.trajectory import Trajectory
+from metarl.rl.trajectory import Played, Trajectory
 
 PER_STEP = (
     *("observations", "actions", "rewards", "outputs", "log_p", "terminated", "truncated"),

@@ -25,20 +25,18 @@ from metarl.core import Params, Split, share
 from metarl.core.tasks import check_ratios
 from metarl.nn import Trace
 from metarl.rl.advantages import (
+    LinearBaseline,
+    ReturnScales,
     delayed_returns,
     generalised_advantages,
     normalised,
     returns_to_go,
     standardised,
 )
-from metarl.rl.baseline import LinearBaseline
 from metarl.rl.collector import Collector
-from metarl.rl.losses import ActorCriticSettings, PolicyGradientSettings, clipped
-from metarl.rl.native_loss import native_loss
-from metarl.rl.played import Played
+from metarl.rl.losses import ActorCriticSettings, PolicyGradientSettings, clipped, native_loss
 from metarl.rl.policies import Policy
-from metarl.rl.return_scales import ReturnScales
-from metarl.rl.trajectory import Trajectory, mean_over_steps
+from metarl.rl.trajectory import Played, Trajectory, mean_over_steps
 from metarl.rl.windows import Windows
 
 Drawn: TypeAlias = tuple[Split, Mapping[str, Tensor]]

@@ -13,7 +13,7 @@ from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
 from metarl.methods.staged_trials import check_captured, stage_at
 from metarl.rl import ActorCriticSettings
-from metarl.rl.stages import Stage, stages_of
+from metarl.rl.problem import Stage, stages_of
 from metarl.runs.seeds import create_runs, find_runs
 from metarl.train.loop import LoopSettings
 

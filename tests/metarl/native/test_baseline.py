@@ -5,8 +5,7 @@ import torch
 
 from metarl.native import kernels, using
 from metarl.native.baseline import MOST_INPUTS, linear_baseline
-from metarl.rl.advantages import discounted_returns
-from metarl.rl.baseline import LinearBaseline
+from metarl.rl.advantages import LinearBaseline, discounted_returns
 from metarl.rl.trajectory import Trajectory
 
 pytestmark = pytest.mark.skipif(kernels("baseline") is None, reason="no kernels here")

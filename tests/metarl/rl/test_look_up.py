@@ -16,7 +16,7 @@ from metarl.native import kernels, sharing, using
 from metarl.nn import LSTM
 from metarl.nn.view_encoder import ViewEncoder, ViewLayout
 from metarl.rl import Categorical, Collector, Policy, Trajectory, actor_critic
-from metarl.rl.native_player import NativePlayer
+from metarl.rl.player import NativePlayer
 from metarl.rl.trial_env import TrialEnv
 
 pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")

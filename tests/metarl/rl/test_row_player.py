@@ -15,7 +15,7 @@ from metarl.meta import MAML, StaleBatchError
 from metarl.native import kernels, using
 from metarl.nn import MLP, WarpMLP
 from metarl.rl import Collector, Gaussian, Policy, PolicyGradientSettings, PolicyGradientTasks
-from metarl.rl.row_player import RowPlayer
+from metarl.rl.player import RowPlayer
 from metarl.rl.trajectory import Trajectory
 
 pytestmark = pytest.mark.skipif(kernels("episode") is None, reason="no kernels here")

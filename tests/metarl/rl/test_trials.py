@@ -21,8 +21,7 @@ from metarl.rl import (
     Trajectory,
     actor_critic,
 )
-from metarl.rl.advantages import delayed_returns, discounted_returns
-from metarl.rl.return_scales import ReturnScales
+from metarl.rl.advantages import ReturnScales, delayed_returns, discounted_returns
 from metarl.train.trainer import Trainer
 
 N, T, B = 2, 6, 3

@@ -7,8 +7,8 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 from envs.maze.views import view_space
+from metarl.methods.spaces import view_layout
 from metarl.nn import ViewLayout
-from metarl.rl.views import view_layout
 
 
 def seen(space, **said):
