@@ -104,9 +104,7 @@ class TrainSettings(RunSettings):
         at_least(1, self, "batch_size", "hidden_size", "trial_episodes", "trial_steps")
         check_named(self.curriculum, self.levels)
         check_sizes(self.core, self.core_sizes)
-        if not self.is_room:
-            self.environment.check_sides()
-        elif self.trial_episodes > 1:
+        if self.is_room and self.trial_episodes > 1:
             raise UserError("--trial-episodes is for random mazes: a trial in the room is one")
         if self.trial_steps is not None and not isinstance(self.environment, Grids | Levels):
             raise UserError(
@@ -154,7 +152,15 @@ class TrainSettings(RunSettings):
 
         The published fault of the maze, teleports into pillars, is for training alone: every agent
         is measured in the same maze.
+
+        Raises:
+            UserError: There are no mazes to train on, or none to test on.
         """
+        if not self.is_room:
+            try:
+                self.environment.check_sides()
+            except ValueError as error:
+                raise refused(error) from error
         if self.published_faults:
             return self.learning(PublishedMaze(**vars_of(self.environment)))
         return self.learning(self.environment)

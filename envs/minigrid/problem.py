@@ -154,7 +154,7 @@ class Minigrid(MinigridPictures, OwnTimeEpisodes, Parted):
             raise ValueError(
                 f"{self.env_id}: {', '.join(str(len(side)) for side in self.splits)} grids would "
                 "be for training, validation and test: read more grids, or part them by all that "
-                "is in them, by task"
+                "is in them (by=task)"
             )
 
 

@@ -41,10 +41,10 @@ def parse(
         settings: SettingsT = tyro.cli(
             kind, prog=prog, args=list(arguments), default=usual, config=config
         )
+        check_counts(settings)
+        check_memory(settings)
     except ValueError as error:  # settings of the library, which know of no options
         raise refused(error) from error
-    check_counts(settings)
-    check_memory(settings)
     return settings
 
 

@@ -263,6 +263,24 @@ def test_an_agent_that_turns_is_played_by_three_keys():
     assert game.step == 3
 
 
+@few_grids
+def test_options_mend_what_the_usual_ones_could_not_deal_out(tmp_path, capsys):
+    """Grids of one layout of walls; mazes in a file, of which the usual salt gives a side none."""
+    size = ("--batch-size=2", "--minibatch-trials=2", "--horizon=4", "--hidden-size=4")
+    grids = ("--mazes", "minigrid:MiniGrid-KeyCorridorS3R1-v0", "--grids", "40")
+    file = tmp_path / "three.txt"
+    rows = ("S..", "S#.", "S.#")
+    file.write_text("\n\n".join(f"#####\n#{row}#\n#..G#\n#####" for row in rows))
+    for mazes, mend in ((grids, "--by=task"), (("--mazes", str(file)), "--salt=24")):
+        words = ["train", *mazes, *size, "--iterations=1", "--device=cpu"]
+        with pytest.raises(SystemExit):
+            main([*words, "--run-dir", str(tmp_path / mend)])
+        assert "for training, validation and test" in capsys.readouterr().err
+        assert not (tmp_path / mend).exists()
+        main([*words, mend, "--run-dir", str(tmp_path / mend)])
+        assert find_runs(tmp_path / mend)
+
+
 def test_a_window_is_played_in_and_closed(monkeypatch, capsys):
     import pygame
 
