@@ -35,7 +35,7 @@ from metarl.meta.method import GradientMethod
 from metarl.methods.agents import TrialsAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
-from metarl.run.options import refused
+from metarl.run.commands import refused
 from metarl.run.trials import STREAMS, Trained
 from metarl.runs.config import recipe_of
 from metarl.seeding import spawn_generators

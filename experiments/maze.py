@@ -23,7 +23,7 @@ from metarl.compare.plan import Comparable
 from metarl.evaluate.references import LADDER
 from metarl.methods.spaces import describe_spaces
 from metarl.run import Command, Recipe, Training, at_least, command, main
-from metarl.run.options import parse
+from metarl.run.commands import parse
 from metarl.runs.directory import RunDirectory
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
@@ -73,7 +73,7 @@ def _evaluate(prog: str, arguments: Sequence[str]) -> None:
 
 
 def _comparable() -> Comparable:
-    from .maze_comparison import COMPARABLE
+    from .maze_evaluation import COMPARABLE
 
     return COMPARABLE
 
@@ -89,7 +89,7 @@ def _judge(
 
 
 def _render(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.run.shown_trials import render
+    from metarl.run.showing import render
 
     from .maze_evaluation import RenderSettings, reader
 
@@ -99,7 +99,7 @@ def _render(prog: str, arguments: Sequence[str]) -> None:
 
 def _watch(prog: str, arguments: Sequence[str]) -> None:
     from envs.base.pictures import Window
-    from metarl.run.shown_trials import watch
+    from metarl.run.showing import watch
 
     from .maze_evaluation import WatchSettings, reader
 

@@ -1,4 +1,4 @@
-"""Mazes that an agent of `experiments.maze` is measured or shown in, and how to ask for them."""
+"""Mazes that an agent of `experiments.maze` is measured, compared or shown in, and how to ask."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Any
 
 from envs.maze.elsewhere import elsewhere
 from envs.problems import HiddenGoals, RandomMazes
+from metarl.compare.plan import Comparable
+from metarl.compare.work import Job, script_of
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.run import at_least, shown_trials, trials
-from metarl.run.options import refused
+from metarl.evaluate.measures import TRIAL_RETURN, files_of
+from metarl.run import at_least, showing, trials
+from metarl.run.commands import refused
+from metarl.run.recipe import recipe_in
+from metarl.run.trials import check_fits
 
 from .environments import MINIGRID, Grids, Levels
-from .maze_settings import TrainSettings
+from .maze_settings import CORES, METHODS, ROOM, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,12 @@ class EvaluateSettings(Elsewhere, trials.EvaluateSettings):
 
 
 @dataclass(frozen=True)
-class RenderSettings(Elsewhere, shown_trials.RenderSettings):
+class RenderSettings(Elsewhere, showing.RenderSettings):
     """Draw or film one trial of a trained agent: the maze, its trail, the hidden goal."""
 
 
 @dataclass(frozen=True)
-class WatchSettings(Elsewhere, shown_trials.WatchSettings):
+class WatchSettings(Elsewhere, showing.WatchSettings):
     """Watch a trained agent in a window, in one maze after the other; q or Esc leaves."""
 
 
@@ -151,3 +156,39 @@ def _grids(trained: Any, mazes: str | None, size: str | None, horizon: int | Non
     env_id = trained.env_id if mazes is None else mazes.removeprefix(MINIGRID)
     steps = trained.max_steps if horizon is None else horizon
     return replace(trained, env_id=env_id, max_steps=steps)
+
+
+# `compare`: agents, by their memories, on the same unseen mazes -----------------------------------
+
+
+RECIPE = recipe_in(f"{__package__}.maze")
+
+
+def title(settings: TrainSettings) -> str:
+    """Return the mazes of settings in words."""
+    size = str(getattr(settings.environment, "size", ""))
+    where = "the published maze" if settings.mazes == ROOM else f"mazes of {settings.mazes}"
+    return f"{where}, {size} x {size}" if size else where
+
+
+def check_evaluation(job: Job) -> None:
+    """Check that what is asked for of an evaluation can be measured, and fits this machine.
+
+    Raises:
+        UserError: It cannot, or does not.
+    """
+    check_fits(reader(job.evaluate, lambda _: job.train)({}).learning, job.evaluate)
+
+
+COMPARABLE: Comparable = Comparable(
+    RECIPE,
+    script_of(RECIPE, evaluate, results=files_of()),
+    EvaluateSettings,
+    TRIAL_RETURN,
+    tasks=("mazes", "environment", "trial_episodes"),
+    title=title,
+    methods=("warp", "gru", "lstm", "rnn"),
+    known=(*METHODS, *CORES),
+    names=lambda settings: (settings.method, settings.core),
+    check=check_evaluation,
+)

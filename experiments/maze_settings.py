@@ -17,8 +17,8 @@ from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings, paced
 from metarl.rl import ActorCriticSettings
 from metarl.run import RunSettings, at_least, check_option
+from metarl.run.commands import refused
 from metarl.run.counts import Held
-from metarl.run.options import refused
 from metarl.train.curriculum import CURRICULA, Curriculum, DomainRandomisation
 
 from .environments import MINIGRID, UED, Grids, Levels, Room, TrialMazes

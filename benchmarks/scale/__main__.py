@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.csv_file import read_csv, write_csv
-from metarl.run.options import parse
+from metarl.run.commands import parse
 
 HERE = Path(__file__).parent
 NETWORKS = HERE / "networks.csv"

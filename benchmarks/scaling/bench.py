@@ -33,7 +33,7 @@ import torch.distributed as dist
 from metarl.devices import small_networks
 from metarl.invocation import rank_of_launch
 from metarl.run.command_line import parse_training
-from metarl.run.training import train
+from metarl.run.recipe import train
 from metarl.train.loop import MetaTraining
 
 WARM_UP = 5

@@ -27,10 +27,9 @@ from metarl.compare.tables import as_csv, as_markdown
 from metarl.compare.work import PLACES, Job, chosen, finished, name_of
 from metarl.errors import UserError
 from metarl.run import Command
-from metarl.run.commands import fail
+from metarl.run.commands import fail, option
 from metarl.run.counts import check_counts
-from metarl.run.options import option
-from metarl.run.training import by_option
+from metarl.run.recipe import by_option
 from metarl.runs.config import today
 from metarl.runs.files import held, read_json, to_json, write_bytes, write_json
 

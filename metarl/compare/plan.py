@@ -19,8 +19,8 @@ from metarl.errors import UserError
 from metarl.evaluate.measures import Measure
 from metarl.run import Recipe
 from metarl.run.command_line import picked_by
-from metarl.run.options import parse
-from metarl.run.training import by_option
+from metarl.run.commands import parse
+from metarl.run.recipe import by_option
 
 OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "device")
 """Options of `train` that `compare` has itself, or chooses."""

@@ -11,7 +11,7 @@ import tyro
 
 from metarl.compare.executors import Executor, SlurmSettings
 from metarl.errors import RunDirectoryError, UserError, understood
-from metarl.run.training import by_option
+from metarl.run.recipe import by_option
 from metarl.runs.config import structured
 from metarl.runs.files import read_json
 

@@ -16,8 +16,7 @@ from metarl.compare.processes import work_off
 from metarl.compare.summaries import SweepReport
 from metarl.compare.work import Failures, Job, check_same, chosen, finished, name_of
 from metarl.errors import UserError
-from metarl.run.commands import fail
-from metarl.run.options import is_given, parse
+from metarl.run.commands import fail, is_given, parse
 from metarl.runs.directory import RunDirectory
 
 

@@ -10,9 +10,8 @@ from metarl.on_demand import imported_from
 if TYPE_CHECKING:
     from metarl.run.command_line import command, main
     from metarl.run.evaluation import EvaluationSettings, evaluate_runs
-    from metarl.run.recipe import Command, Recipe, Training
+    from metarl.run.recipe import Command, Recipe, Training, train
     from metarl.run.settings import RunSettings, at_least, check_option, one_of
-    from metarl.run.training import train
 
 __all__ = [
     "Command",
@@ -34,8 +33,7 @@ __getattr__ = imported_from(
     {
         "metarl.run.command_line": ("command", "main"),
         "metarl.run.evaluation": ("EvaluationSettings", "evaluate_runs"),
-        "metarl.run.recipe": ("Command", "Recipe", "Training"),
+        "metarl.run.recipe": ("Command", "Recipe", "Training", "train"),
         "metarl.run.settings": ("RunSettings", "at_least", "check_option", "one_of"),
-        "metarl.run.training": ("train",),
     },
 )

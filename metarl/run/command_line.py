@@ -16,10 +16,8 @@ from metarl.errors import ProcessLostError, UserError
 from metarl.invocation import as_started, called, rank_of_launch, refuse_several
 from metarl.native import native_mode
 from metarl.run import beginnings
-from metarl.run.commands import brought_to_an_end, chosen, fail
-from metarl.run.options import option, parse
-from metarl.run.recipe import Command, Recipe, RunT
-from metarl.run.training import by_option, train
+from metarl.run.commands import brought_to_an_end, chosen, fail, option, parse
+from metarl.run.recipe import Command, Recipe, RunT, by_option, train
 from metarl.runs.config import today
 from metarl.runs.place import holds_runs
 

@@ -1,21 +1,25 @@
-"""How a command begins and ends: chosen among others by its name, its mistakes told in one line.
+"""How a command begins and ends: chosen by its name, its options read, its mistakes told in a line.
 
-What computes is imported by the command itself, so that a list of commands comes at once.
+What computes is imported by the command itself, and the parser where options are read, so that a
+list of commands comes at once.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import make_dataclass
 from itertools import pairwise
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from metarl.errors import NonFiniteLossError, ProcessLostError, UserError, first_line
 from metarl.invocation import rank_of_launch
+from metarl.run.counts import check_counts, check_memory
 
 LARGE_DIGITS = 3
 """Counts of more digits are named where the memory does not suffice."""
@@ -162,3 +166,85 @@ def fail(message: str, status: int = 2, *, once: bool = False) -> NoReturn:
     if rank == 0 or not once:
         print(f"error: {f'process {rank}: ' if rank else ''}{message}", file=sys.stderr)
     sys.exit(status)
+
+
+# Options ------------------------------------------------------------------------------------------
+
+
+SettingsT = TypeVar("SettingsT")
+
+
+def parse(
+    kind: type[SettingsT],
+    prog: str,
+    arguments: Sequence[str],
+    default: SettingsT | None = None,
+    *,
+    config: Sequence[Any] = (),
+) -> SettingsT:
+    """Settings from the command line, none of whose counts is more than a machine can hold.
+
+    Args:
+        kind: The dataclass of settings.
+        prog: ``python -m experiments.NAME COMMAND``.
+        arguments: The options.
+        default: The settings without options; None: those of the class.
+        config: Of `tyro`.
+
+    Raises:
+        UserError: The settings refuse a value, or a count is too large.
+        SystemExit: An option is unknown, or no value of its kind; the parser has said so.
+    """
+    import tyro
+
+    usual: Any = tyro.MISSING_NONPROP if default is None else default
+    try:
+        settings: SettingsT = tyro.cli(
+            kind, prog=prog, args=list(arguments), default=usual, config=config
+        )
+        check_counts(settings)
+        check_memory(settings)
+    except ValueError as error:  # settings of the library, which know of no options
+        raise refused(error) from error
+    return settings
+
+
+def refused(error: ValueError, names: Collection[str] = ()) -> UserError:
+    """The refusal of a value by the library, by the name of its option.
+
+    Args:
+        error: The refusal.
+        names: Settings that are options too where they stand before a number.
+    """
+    text = re.sub(r"^[a-z]\w*(?= must )", _as_option, str(error))
+    beside = "|".join(names)
+    return UserError(re.sub(rf"\b({beside})(?= \d)", _as_option, text) if names else text)
+
+
+def _as_option(name: re.Match[str]) -> str:
+    return f"--{name[0].replace('_', '-')}"
+
+
+def option(arguments: Sequence[str], name: str, default: str | None = None) -> Any:
+    """The value of one option, before the others are read; of several the last counts.
+
+    Args:
+        arguments: Of the command line.
+        name: Of the option, such as ``--method``; ``_`` and ``-`` are one to the parser, and here.
+        default: Its value where it is not given.
+
+    Raises:
+        SystemExit: It has no value; the parser has said so.
+    """
+    import tyro
+
+    field = name.removeprefix("--").replace("-", "_")
+    one = make_dataclass("Options", [(field, str | None, default)])
+    found: Any
+    found, _ = tyro.cli(one, args=list(arguments), return_unknown_args=True, add_help=False)
+    return getattr(found, field)
+
+
+def is_given(arguments: Sequence[str], name: str) -> bool:
+    """Whether an option is on the command line, in any way that the parser takes."""
+    return option(arguments, name) is not None

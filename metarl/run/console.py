@@ -250,13 +250,13 @@ def _of_any(name: str, prog: str, arguments: Sequence[str]) -> None:
                     )
                 print(zoo.card(one))
         case "plot":
-            from metarl.run.options import parse
+            from metarl.run.commands import parse
             from metarl.run.plot import PlotSettings, plot
 
             plot(parse(PlotSettings, prog, arguments))
         case "export":
+            from metarl.run.commands import parse
             from metarl.run.export import ExportSettings, export
-            from metarl.run.options import parse
 
             export(parse(ExportSettings, prog, arguments))
 

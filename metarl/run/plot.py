@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from metarl.errors import UserError
-from metarl.run.commands import brought_to_an_end
-from metarl.run.options import parse
+from metarl.run.commands import brought_to_an_end, parse
 
 if TYPE_CHECKING:
     from metarl.runs.directory import RunDirectory

@@ -13,7 +13,7 @@ from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods.supervised import SupervisedLearning
-from metarl.run.options import refused
+from metarl.run.commands import refused
 from metarl.run.recipe import Training
 from metarl.run.settings import RunSettings, at_least
 from metarl.supervised.curves import Curves

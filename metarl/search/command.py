@@ -14,10 +14,9 @@ from metarl.compare.executors import Unit, check_executor, launch
 from metarl.errors import UserError
 from metarl.run import Command
 from metarl.run.command_line import parse_training
-from metarl.run.commands import fail
+from metarl.run.commands import fail, option
 from metarl.run.counts import check_counts
-from metarl.run.options import option
-from metarl.run.training import by_option
+from metarl.run.recipe import by_option
 from metarl.runs.files import held, to_json, write_json
 from metarl.search.report import write_report
 from metarl.search.settings import (

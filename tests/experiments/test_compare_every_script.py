@@ -10,7 +10,7 @@ import pytest
 
 from experiments import alphabets, maze_adapt, omniglot, regression
 from experiments.maze import RECIPE as MAZE
-from experiments.maze_comparison import COMPARABLE as MAZES
+from experiments.maze_evaluation import COMPARABLE as MAZES
 from metarl.compare.plan import Comparable
 from metarl.run import main
 from metarl.runs.directory import RunDirectory

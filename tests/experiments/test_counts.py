@@ -12,7 +12,7 @@ from experiments import alphabets, maze, maze_adapt, omniglot, regression
 from experiments.alphabets import SweepSettings
 from metarl.compare.settings import evaluation_of
 from metarl.errors import RunDirectoryError, UserError
-from metarl.run import adaptation, classification, fits, main, shown_trials, trials
+from metarl.run import adaptation, classification, fits, main, showing, trials
 from metarl.run.commands import largest_of, told_in_one_line
 from metarl.run.counts import check_counts, check_memory, held, option, whole_numbers
 from metarl.run.plot import PlotSettings
@@ -21,7 +21,7 @@ RUN = Path("runs/some")
 SETTINGS = {
     "maze train": maze.TrainSettings(),
     "maze evaluate": trials.EvaluateSettings(RUN, tasks=7, window=7),
-    "maze render": shown_trials.RenderSettings(RUN, steps=7, cell_size=7),
+    "maze render": showing.RenderSettings(RUN, steps=7, cell_size=7),
     "maze_adapt train": maze_adapt.defaults("maze", "maml"),
     "maze_adapt train rl2": maze_adapt.defaults("bandit", "rl2"),
     "maze_adapt evaluate": adaptation.EvaluateSettings(RUN, steps=7, episodes=7, chunk_size=7),

@@ -517,7 +517,7 @@ def test_ctrl_c_before_there_is_a_run_promises_no_resume(tmp_path, monkeypatch, 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("metarl.run.training.create_runs", interrupted)
+    monkeypatch.setattr("metarl.run.recipe.create_runs", interrupted)
     with pytest.raises(SystemExit) as exit_:
         train(tmp_path / "run")
     assert exit_.value.code == 130

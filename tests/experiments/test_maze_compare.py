@@ -20,7 +20,7 @@ from metarl.compare.settings import stored_in
 from metarl.compare.work import cpu_seconds
 from metarl.errors import UserError
 from metarl.meta import NonFiniteLossError
-from metarl.run.training import by_option
+from metarl.run.recipe import by_option
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import write_json
 from metarl.train.trainer import Trainer

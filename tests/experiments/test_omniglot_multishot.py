@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from experiments import alphabets
-from experiments.alphabets import METHODS, RECIPE, defaults
-from experiments.alphabets_settings import MAY_RESET_HEAD, Preset
+from experiments.alphabets import MAY_RESET_HEAD, METHODS, RECIPE, Preset, defaults
 from metarl import run as scripts
 from metarl.compare.work import Job, finished
 from metarl.core import num_parameters, partition, share

@@ -17,7 +17,7 @@ from metarl import zoo
 from metarl.errors import UserError
 from metarl.explore.page import KEYS, Page
 from metarl.explore.players import Players
-from metarl.run.shown_trials import played
+from metarl.run.showing import played
 from metarl.run.trials import adapter
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import to_json

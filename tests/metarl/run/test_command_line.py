@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from experiments.__main__ import RECIPES
-from metarl.run.options import option
+from metarl.run.commands import option
 
 HEAVY = {
     *("matplotlib", "scipy", "stable_baselines3", "tensorboard", "optuna", "pandas", "pygame"),

@@ -26,7 +26,7 @@ from metarl.invocation import rank_of_launch
 from metarl.meta import MetaLearner
 from metarl.meta.maml import MAMLSettings
 from metarl.run.command_line import parse_training
-from metarl.run.training import train
+from metarl.run.recipe import train
 from metarl.train.distributed import job
 from metarl.train.trainer import Trainer
 
