@@ -22,7 +22,7 @@ from envs.maze.elsewhere import (
 from envs.maze.generators import GENERATORS
 from envs.maze.ladder import layout_curves
 from envs.maze.named import NAMED_MAZES
-from envs.maze.sizes import usual_horizon
+from envs.maze.settings import usual_horizon
 from envs.maze.views import Sight
 from envs.problems import Maze, RandomMazes
 from metarl.errors import RunDirectoryError, UserError

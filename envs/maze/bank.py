@@ -16,8 +16,7 @@ import torch
 
 from .bits import unpack_rows
 from .dynamics import FACING, NEW, NUM_ACTIONS, TURNING_ACTIONS, MazeTables, StepRoom
-from .layout import MOVES
-from .numbers import Sizes
+from .layout import MOVES, Sizes
 from .views import LONGEST_SIDE, Sight, patterns, row_codes, views, written_coordinates
 
 __all__ = ["LayoutBank"]

@@ -11,10 +11,21 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["MOST_SIDE", "free_rows", "pack_rows", "pad_rows", "unpack_rows"]
+__all__ = [
+    "MOST_SIDE",
+    "check_rows",
+    "free_rows",
+    "num_free",
+    "pack_rows",
+    "pad_rows",
+    "unpack_rows",
+]
 
 MOST_SIDE = 62
 """Columns that a number holds: a border column can still be shifted out without touching a sign."""
+
+PAIRS, FOURS, BYTES = 0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F
+"""Every second bit, every second two, every second four."""
 
 
 def pack_rows(walls: torch.Tensor) -> torch.Tensor:
@@ -74,3 +85,38 @@ def pad_rows(rows: torch.Tensor, height: int) -> torch.Tensor:
         height: Rows of the highest layout.
     """
     return torch.nn.functional.pad(rows, (0, height - rows.shape[-1]))
+
+
+# Layouts as rows: counted, and checked ------------------------------------------------------------
+
+
+def num_free(rows: torch.Tensor) -> torch.Tensor:
+    """The numbers of free cells of layouts given as rows: int64 [n] of int64 [n, H]."""
+    bits = free_rows(rows)  # counted in pairs, in fours, in bytes
+    bits = bits - (bits >> 1 & PAIRS)
+    bits = (bits & FOURS) + (bits >> 2 & FOURS)
+    bits = bits + (bits >> 4) & BYTES
+    return sum((bits >> shift & 255 for shift in range(0, 64, 8)), torch.zeros_like(bits)).sum(1)
+
+
+def check_rows(rows: torch.Tensor) -> torch.Tensor:
+    """The numbers of free cells, int64 [n], of layouts given as rows, int64 [n, H].
+
+    Raises:
+        ValueError: If one is too wide, has fewer than two free cells or an open border.
+    """
+    free, top = free_rows(rows), rows[:, :1]
+    inside = top >> 1 & ~1  # the columns but the first and the last
+    wide = ((top < 0) | (top >> MOST_SIDE != 0) | (top & (top + 1) != 0))[:, 0]
+    below = torch.cat((rows[:, 1:], torch.zeros_like(top)), 1) == 0  # nothing is below such a row
+    open_ = ((free & ~inside) != 0).any(1) | (below & (free != 0)).any(1)
+    cells = num_free(rows)
+    wrong = wide | open_ | (cells < 2) | (rows > top).any(1)
+    if bool(wrong.any()):
+        number = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"the walls of task {number} are no layout with a closed border and two free cells, "
+            f"at most {MOST_SIDE} wide: rows {rows[number].tolist()}; make the numbers of tasks "
+            f"with task_tensor"
+        )
+    return cells

@@ -1,24 +1,30 @@
-"""The boards of B mazes: which layout each of them is played on, in which bank.
+"""The boards of B mazes: the layouts that they are played on, and what is drawn for them.
 
 Drawn tasks are played in the environment's own bank: of its one layout, of all layouts of a task
 set, or of B fresh ones, rewritten whenever tasks are drawn. Tasks that are set from outside may
 have any layouts: they are written into a second bank, of one slot per maze, made when needed.
+
+`Draws` are of tasks, of starts and of the ways that agents look when episodes start, each by the
+generators that it is given, since an environment may change its own. Tasks come as arrays, see
+`envs.maze.numbers`: from the table of a set, or fresh from a family.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 
-from ..base.tasks import TaskSet
+from ..base.randomness import GeneratorBlocks
+from ..base.tasks import TaskSet, TaskSource, Tensors
 from .bank import LayoutBank
 from .dynamics import teleport_targets
-from .layout import Layout
-from .numbers import FamilyDraws, Sizes, TaskTable
-from .settings import MazeSettings
+from .layout import Layout, Sizes
+from .settings import FACINGS, MOST_DRAWS, MazeSettings
+from .tasks import UNSAID, MazeTask
 
-__all__ = ["Boards"]
+__all__ = ["Boards", "Draws", "FamilyDraws", "TaskTable"]
 
 
 MOST_PLACES = 2**23
@@ -168,3 +174,164 @@ def _layout(rows: tuple[int, ...]) -> Layout:
 def _is_captured(device: torch.device) -> bool:
     """Whether what is done is recorded in a CUDA graph, where the host cannot look at numbers."""
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+# What is drawn ------------------------------------------------------------------------------------
+
+
+class Draws:
+    """Draws of B mazes.
+
+    Args:
+        settings: The environment's settings.
+        boards: The layouts that the mazes are played on, and the source of tasks.
+    """
+
+    def __init__(self, settings: MazeSettings, boards: Boards) -> None:
+        self._settings, self._boards = settings, boards
+        source = boards.source
+        self._ahead = DrawnAhead(source) if isinstance(source, FamilyDraws) else None
+
+    def tasks(self, blocks: GeneratorBlocks, where: torch.Tensor | None, old: Tensors) -> Tensors:
+        """The arrays of B tasks, [B, ...] each.
+
+        Args:
+            blocks: The generators.
+            where: The mazes that need one, bool [B]; all of them if None.
+            old: The arrays of the tasks at hand.
+        """
+        if self._ahead is None:
+            return blocks.tasks(self._boards.source)
+        if where is None:
+            self._ahead.clear()
+            return blocks.tasks(self._boards.source)
+        return self._ahead.take(where, blocks, old)
+
+    def starts(
+        self, blocks: GeneratorBlocks, goals: torch.Tensor, where: torch.Tensor | None
+    ) -> torch.Tensor:
+        """int64 [B], cell numbers other than the goals', int64 [B]; `where` as above."""
+        settings, alike = self._settings, self._boards.slots is None
+        if alike and where is None:
+            # For nothing: so drew version 0.1, whose runs are resumed to the same numbers.
+            blocks.integers(settings.num_draws, settings.horizon)
+        most = settings.sizes.cells - 1 if alike else MOST_DRAWS
+        return self._boards.other_cells(blocks.integers(most, 1)[0], goals)
+
+    def directions(self, blocks: GeneratorBlocks, said: torch.Tensor) -> torch.Tensor:
+        """int64 [B], the ways that agents look at first.
+
+        Args:
+            blocks: The generators.
+            said: What the tasks say of it, int64 [B].
+        """
+        facing = self._settings.facing
+        if facing == "random":
+            usual = blocks.integers(self._settings.sight.poses, 1)[0]
+        else:
+            usual = torch.full_like(said, FACINGS.index(facing))
+        return torch.where(said == UNSAID, usual, said)
+
+
+class DrawnAhead:
+    """Fresh tasks for mazes that restart at different times, drawn a batch at a time.
+
+    Each generator has a stock of its own, so that its mazes see what they would see alone.
+
+    Args:
+        source: Fresh mazes: a draw of one costs nearly as much as one of many.
+    """
+
+    def __init__(self, source: FamilyDraws) -> None:
+        self._source = source
+        self._stocks: dict[int, Tensors] = {}
+
+    def clear(self) -> None:
+        """Throws away what is in stock."""
+        self._stocks = {}
+
+    def take(self, where: torch.Tensor, blocks: GeneratorBlocks, old: Tensors) -> Tensors:
+        """The arrays `old`, [B, ...] each, with fresh tasks `where`, bool [B]. Waits for it."""
+        if blocks.share:  # how many were drawn before depends on mazes that are elsewhere
+            raise ValueError(
+                "mazes that restart in their own time draw fresh ones as they need them: they "
+                "cannot be a share of more (`use_share`)"
+            )
+        counts = where.view(len(blocks.generators), -1).sum(1).tolist()
+        if not any(counts):
+            return old
+        taken = [self._next(number, count, blocks) for number, count in enumerate(counts)]
+        index = where.nonzero()[:, 0]
+        return tuple(
+            array.index_copy(0, index, torch.cat(new))
+            for array, new in zip(old, zip(*taken, strict=True), strict=True)
+        )
+
+    def _next(self, number: int, count: int, blocks: GeneratorBlocks) -> Tensors:
+        """The next `count` tasks of a generator."""
+        stock = self._stocks.get(number)
+        if stock is None or len(stock[0]) < count:
+            drawn = self._source.draw(blocks.block_size, blocks.generators[number], blocks.device)
+            old = tuple(array[:0] for array in drawn) if stock is None else stock
+            stock = tuple(torch.cat(pair) for pair in zip(old, drawn, strict=True))
+        self._stocks[number] = tuple(array[count:] for array in stock)
+        return tuple(array[:count] for array in stock)
+
+
+class TaskTable:
+    """The tasks of a set on a device, drawn as the set draws them.
+
+    Attributes:
+        layouts: The different layouts, in the order in which they come.
+        rows: Their walls, int64 [L, H].
+        by_number: Whether tasks have the numbers of their layouts in place of the rows.
+
+    Args:
+        tasks: The tasks.
+        turning: Whether directions are in.
+        device: Device of the draws.
+        most_numbers: Layouts that may be said by number, at most.
+    """
+
+    def __init__(
+        self, tasks: Sequence[MazeTask], turning: bool, device: torch.device, most_numbers: int
+    ) -> None:
+        self.layouts = tuple(dict.fromkeys(task.layout for task in tasks))
+        height = max(layout.height for layout in self.layouts)
+        packed = [[*x.packed.tolist(), *[0] * (height - x.height)] for x in self.layouts]
+        self.rows = torch.tensor(packed, device=device)
+        numbers = {layout: number for number, layout in enumerate(self.layouts)}
+        columns = [[task.goal_number for task in tasks], [task.start_number for task in tasks]]
+        if len(self.layouts) > 1:
+            columns.append([numbers[task.layout] for task in tasks])
+        if turning:
+            columns.append([UNSAID if t.direction is None else t.direction for t in tasks])
+        self._columns = [torch.tensor(column, device=device) for column in columns]
+        self.by_number = len(self.layouts) <= most_numbers
+        if len(self.layouts) > 1 and not self.by_number:
+            self._columns[2] = self.rows.index_select(0, self._columns[2])
+        self._length = len(tasks)
+
+    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
+        """The arrays of `n` tasks drawn independently and uniformly, [n] each."""
+        rows = torch.randint(self._length, (n,), generator=generator, device=device)
+        return tuple(column.index_select(0, rows) for column in self._columns)
+
+
+class FamilyDraws:
+    """The tasks of a family of mazes, with layouts as rows.
+
+    Args:
+        family: The family.
+        turning: Whether directions are in.
+    """
+
+    def __init__(self, family: TaskSource[MazeTask], turning: bool) -> None:
+        self._family, self._turning = family, turning
+
+    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
+        """The arrays of `n` tasks drawn independently, [n, ...] each."""
+        goals, starts, rows, *said = self._family.draw(n, generator, device)
+        if not self._turning:
+            return goals, starts, rows
+        return goals, starts, rows, said[0] if said else torch.full_like(goals, UNSAID)

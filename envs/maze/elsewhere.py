@@ -13,8 +13,7 @@ from .family import MazeFamily
 from .generators import make_layout
 from .problems import HiddenGoals, Maze
 from .random_mazes import FRACTIONS, SAME, RandomMazes
-from .settings import FORMER_RULES, Respawn
-from .sizes import sizes_of, usual_horizon
+from .settings import FORMER_RULES, Respawn, sizes_of, usual_horizon
 from .tasks import MazeTask, maze_tasks
 
 __all__ = [

@@ -71,7 +71,7 @@ class GridMazeEnv(TaskEnv[MazeTask, np.int64]):
     * ``"egocentric-5"``, ``"egocentric-7"``: ``Box(-1, 1, (25 or 49,))``, the square ahead of an
       agent that turns, row by row from the farthest, each from left to right; the agent stands in
       the middle of the last row. 1 for a wall, 0 for a free cell, -1 for one that is not seen:
-      walls hide what is behind them by Minigrid's rule (`envs.maze.shadow`). With
+      walls hide what is behind them by Minigrid's rule (`envs.maze.views`). With
       ``see_through=True`` everything is seen, ``Box(0, 1, ...)``
 
     With ``position=True`` 14 numbers in [-1, 1] follow that say where the agent is

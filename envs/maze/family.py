@@ -26,7 +26,7 @@ from ..base.checks import json_object, whole_number
 from ..base.tasks import Arrays, Splits, TaskFamily, Tensors, check_count
 from .bits import MOST_SIDE, pad_rows
 from .generators import GENERATORS, Generator
-from .generators.braid import braid
+from .generators.lattice import braid
 from .identity import layout_hash
 from .layout import Layout
 from .parts import Part, cut, holds, share
@@ -57,7 +57,7 @@ class MazeFamily(TaskFamily[MazeTask]):
         generator: A name of `envs.maze.generators.GENERATORS`, or a function like those there.
         size: Side of the mazes, border included, at most 62; or (low, high) for the sides low,
             low + 2, ..., high, all equally likely. Odd for mazes with rooms on a lattice.
-        loops: Probability with which a dead end is opened (`envs.maze.generators.braid`).
+        loops: Probability with which a dead end is opened (`envs.maze.generators.lattice`).
         goal: The rule for goals, see `envs.maze.placement.GoalPlace`.
         start: The rule for starts, see `envs.maze.placement.StartPlace`.
         min_distance: Least number of moves from the start to the goal.

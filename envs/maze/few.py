@@ -9,11 +9,11 @@ import torch
 
 from ..base.checks import whole_number
 from ..base.tasks import Arrays, TaskFamily, Tensors, check_count
+from .bits import num_free
 from .dynamics import teleport_targets
 from .family import MazeFamily
 from .identity import layout_hash
 from .layout import Layout
-from .numbers import num_free
 from .tasks import MazeTask
 
 __all__ = ["FewLayouts"]

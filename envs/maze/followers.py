@@ -30,9 +30,8 @@ from numpy.typing import NDArray
 
 from .dynamics import FACING, compile_layout
 from .layout import Layout
-from .shadow import UNSEEN
 from .tasks import MazeTask
-from .views import Sight, views
+from .views import UNSEEN, Sight, views
 
 __all__ = [
     "TurningActions",

@@ -12,14 +12,15 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from .bits import MOST_SIDE
+from .bits import MOST_SIDE, num_free
 
-__all__ = ["FREE", "MOVES", "WALL", "Cell", "Layout"]
+__all__ = ["FREE", "MOVES", "WALL", "Cell", "Layout", "Sizes"]
 
 Cell = tuple[int, int]
 """A place in a maze: (row, column), counted from the top left corner, from 0."""
@@ -271,3 +272,38 @@ def _check_border(rows: tuple[str, ...]) -> None:
                     f"the border is open at {(index, column)}: close it with {WALL!r}, "
                     f"or the agent could leave the grid"
                 )
+
+
+class Sizes(NamedTuple):
+    """Free cells, rows and columns that some layouts have, at most."""
+
+    cells: int
+    height: int
+    width: int
+
+    @classmethod
+    def of_layouts(cls, layouts: Sequence[Layout]) -> Sizes:
+        """The sizes of layouts.
+
+        Raises:
+            ValueError: If one is too large to be padded.
+        """
+        for layout in layouts:
+            if max(layout.height, layout.width) > MOST_SIDE:
+                raise ValueError(
+                    f"mazes of different layouts have at most {MOST_SIDE} rows and columns, got "
+                    f"one of {layout.height} x {layout.width}: make an environment with this "
+                    f"layout alone"
+                )
+        sizes = [(layout.num_free, layout.height, layout.width) for layout in layouts]
+        return cls(*(max(x) for x in zip(*sizes, strict=True)))
+
+    @classmethod
+    def of_rows(cls, rows: torch.Tensor) -> Sizes:
+        """The sizes of layouts given as rows, int64 [n, H]. Waits for the device."""
+        most, widest = torch.stack((num_free(rows).amax(), rows.amax())).tolist()
+        return cls(most, rows.shape[1], widest.bit_length())
+
+    def joined(self, other: Sizes) -> Sizes:
+        """Sizes that hold both."""
+        return Sizes(*map(max, zip(self, other, strict=True)))

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import torch
 
 from .bits import free_rows, pack_rows, unpack_rows
+from .boards import FamilyDraws
 from .family import MazeFamily
 from .generators.blocks import empty
 from .identity import layout_hash, mix
-from .numbers import UNSAID, FamilyDraws
 from .parts import holds
 from .search import cell_masks, reachable
+from .tasks import UNSAID
 
 __all__ = ["MazeLevels"]
 

@@ -1,5 +1,8 @@
 """Maze tasks as numbers: cells by their numbers, walls as rows of bits (`envs.maze.bits`).
 
+`TaskReader` reads the tasks that are set from outside, and shows those at hand: values, numbers and
+the arrays between.
+
 The tensor environment knows the tasks of B mazes by up to four arrays, in this order:
 
     goal        int64 [B], a cell number
@@ -13,67 +16,172 @@ The tensor environment knows the tasks of B mazes by up to four arrays, in this 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from math import prod
+from typing import Any
 
+import numpy as np
 import torch
 
-from ..base.tasks import TaskSource, Tensors
-from .bits import MOST_SIDE, free_rows
-from .layout import Layout
-from .tasks import MazeTask
+from ..base.arrays import as_tensor
+from ..base.tasks import TaskSet, Tensors
+from ..base.tensor import KEEP
+from .bits import check_rows
+from .boards import Boards
+from .settings import MazeSettings
+from .tasks import UNSAID, MazeTask
 
-__all__ = [
-    "UNSAID",
-    "FamilyDraws",
-    "Sizes",
-    "TaskTable",
-    "check_rows",
-    "check_tasks",
-    "num_free",
-    "task_numbers",
-]
-
-UNSAID = -1
-"""The direction of a task that does not say one."""
+__all__ = ["TaskReader", "check_tasks", "parameter_shapes", "task_numbers"]
 
 
-PAIRS, FOURS, BYTES = 0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F
-"""Every second bit, every second two, every second four."""
+class TaskReader:
+    """Reader of the tasks of B mazes, from the reset options and back to values.
 
+    Args:
+        settings: The environment's settings.
+        num_envs: Number of mazes, B.
+        device: Device of the results.
+    """
 
-class Sizes(NamedTuple):
-    """Free cells, rows and columns that some layouts have, at most."""
+    def __init__(self, settings: MazeSettings, num_envs: int, device: torch.device) -> None:
+        self.settings, self.num_envs, self.device = settings, num_envs, device
+        self._turning = settings.sight.turning
+        self._usual_width = sum(prod(shape) for shape in parameter_shapes(settings).values())
 
-    cells: int
-    height: int
-    width: int
-
-    @classmethod
-    def of_layouts(cls, layouts: Sequence[Layout]) -> Sizes:
-        """The sizes of layouts.
+    def numbers(self, tasks: Sequence[Any]) -> torch.Tensor:
+        """The numbers of tasks, int64 [N, D]; see `GridMazeVectorEnv.task_tensor`.
 
         Raises:
-            ValueError: If one is too large to be padded.
+            TypeError: If a task is of another kind.
+            ValueError: If a task cannot be played.
         """
-        for layout in layouts:
-            if max(layout.height, layout.width) > MOST_SIDE:
-                raise ValueError(
-                    f"mazes of different layouts have at most {MOST_SIDE} rows and columns, got "
-                    f"one of {layout.height} x {layout.width}: make an environment with this "
-                    f"layout alone"
-                )
-        sizes = [(layout.num_free, layout.height, layout.width) for layout in layouts]
-        return cls(*(max(x) for x in zip(*sizes, strict=True)))
+        checked = [self.settings.check_task(task) for task in tasks]
+        layouts = {task.layout for task in checked}
+        height = None
+        if self.settings.layout is None or layouts - {self.settings.layout}:
+            heights = (layout.height for layout in layouts)
+            height = max(self.settings.sizes.height, *heights, 0)
+        return task_numbers(checked, height, self._turning, self.device)
 
-    @classmethod
-    def of_rows(cls, rows: torch.Tensor) -> Sizes:
-        """The sizes of layouts given as rows, int64 [n, H]. Waits for the device."""
-        most, widest = torch.stack((num_free(rows).amax(), rows.amax())).tolist()
-        return cls(most, rows.shape[1], widest.bit_length())
+    def read(self, chosen: dict[str, Any]) -> Any:
+        """Arrays of the tasks to set (`envs.maze.numbers`); None to draw, `KEEP` to change nothing.
 
-    def joined(self, other: Sizes) -> Sizes:
-        """Sizes that hold both."""
-        return Sizes(*map(max, zip(self, other, strict=True)))
+        Args:
+            chosen: The reset options.
+
+        Raises:
+            TypeError: If a task is of another kind.
+            ValueError: If they say no tasks of these mazes.
+        """
+        if chosen.get("goals") is not None:
+            if chosen.get("tasks") is not None:
+                raise ValueError("give tasks or goals in the reset options, not both")
+            return self._read_goals(chosen["goals"])
+        if "tasks" not in chosen:
+            return None if "goals" in chosen else KEEP
+        tasks = chosen["tasks"]
+        if tasks is None:
+            return None
+        if isinstance(tasks, torch.Tensor | np.ndarray):
+            return self._read_numbers(tasks, check=self.device.type == "cpu")
+        if len(tasks) != self.num_envs:
+            raise ValueError(
+                f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
+            )
+        return self._read_numbers(self.numbers(tasks), check=False)
+
+    def layouts(self, params: Tensors) -> torch.Tensor | None:
+        """The layouts among tasks' arrays, rows or numbers; None where all share the one."""
+        return params[2] if len(params) > 2 + self._turning else None
+
+    def shown(self, params: Tensors, boards: Boards) -> Tensors:
+        """The arrays of tasks, with layouts as rows.
+
+        Args:
+            params: The arrays.
+            boards: Knows layouts by number.
+        """
+        layouts = self.layouts(params)
+        return params if layouts is None else (*params[:2], boards.rows(layouts), *params[3:])
+
+    def named(self, params: Tensors) -> dict[str, torch.Tensor]:
+        """The arrays of tasks, with layouts as rows, by their names."""
+        rows = () if self.layouts(params) is None else ("rows",)
+        names = ("goal", "start", *rows, *("direction",) * self._turning)
+        return dict(zip(names, params, strict=True))
+
+    def values(self, params: Tensors, boards: Boards, count: int) -> tuple[MazeTask, ...]:
+        """The first `count` tasks of these arrays as values. Waits for the device.
+
+        Args:
+            params: The arrays.
+            boards: Knows layouts by number.
+            count: Number of tasks.
+        """
+        arrays = [array[:count].tolist() for array in params]
+        walls: list[Any] = [self.settings.layout] * count
+        if self.layouts(params) is not None:
+            walls = [boards.layout(layout) for layout in arrays.pop(2)]
+        ways = arrays.pop() if self._turning else [UNSAID] * count
+        return tuple(
+            MazeTask.of_numbers(layout, goal, start, None if way == UNSAID else way)
+            for layout, goal, start, way in zip(walls, *arrays, ways, strict=True)
+        )
+
+    def _read_numbers(self, numbers: Any, *, check: bool) -> Tensors:
+        """The arrays of tasks given as rows of numbers, which must be tasks where `check`."""
+        rows, settings = as_tensor(numbers, self.device), self.settings
+        least = 2 + self._turning  # goal, start and direction
+        width = rows.shape[1] if rows.dim() == 2 and len(rows) == self.num_envs else 0
+        wide = width > least + 2 and settings.teleport == "free"
+        alone = width == least and settings.layout is not None
+        if rows.dtype != torch.int64 or not (wide or alone):
+            raise ValueError(
+                f"tasks given as numbers must be int64 of shape (num_envs, D) = "
+                f"({self.num_envs}, {self._usual_width}), with more columns for walls of other "
+                f"layouts, got {rows.dtype} of shape {tuple(rows.shape)}: make them with "
+                f"task_tensor"
+            )
+        copy = rows.t().clone(memory_format=torch.contiguous_format)  # [D, B]
+        goals, starts = copy[0], copy[1]
+        layouts = (copy[2 : width - self._turning].t().contiguous(),) if wide else ()  # [B, H]
+        directions = (copy[-1],) if self._turning else ()
+        if check:
+            if wide:
+                num_free = check_rows(*layouts)
+            else:
+                num_free = torch.full_like(goals, settings.sizes.cells)
+            check_tasks(goals, starts, num_free, *directions)
+        return goals, starts, *layouts, *directions
+
+    def _read_goals(self, goals: Any) -> Tensors:
+        """The arrays of tasks in the one layout, with the usual start."""
+        goals, settings = as_tensor(goals, self.device), self.settings
+        if goals.dtype != torch.int64 or goals.shape != (self.num_envs,):
+            raise ValueError(
+                f"goals must be int64 of shape ({self.num_envs},), got {goals.dtype} of shape "
+                f"{tuple(goals.shape)}"
+            )
+        tasks = settings.tasks
+        usual = {task.start_number for task in tasks} if isinstance(tasks, TaskSet) else set()
+        if len(usual) != 1 or settings.layout is None:
+            raise ValueError(
+                "goals alone do not say a task here, where tasks start on different cells or in "
+                "different layouts: give tasks in the reset options"
+            )
+        starts = torch.full_like(goals, usual.pop())
+        check_tasks(goals, starts, torch.full_like(goals, settings.sizes.cells))
+        directions = (torch.full_like(goals, UNSAID),) if self._turning else ()
+        return goals.clone(), starts, *directions
+
+
+def parameter_shapes(settings: MazeSettings) -> dict[str, tuple[int, ...]]:
+    """The arrays of the tasks that an environment draws, and their shapes."""
+    shapes: dict[str, tuple[int, ...]] = {"goal": (), "start": ()}
+    if settings.layout is None:
+        shapes["rows"] = (settings.sizes.height,)
+    if settings.sight.turning:
+        shapes["direction"] = ()
+    return shapes
 
 
 def task_numbers(
@@ -128,94 +236,3 @@ def check_tasks(
                 f"direction {int(directions[odd][0])} is none of 0 right, 1 down, 2 left, 3 up, "
                 f"or {UNSAID} where a task does not say"
             )
-
-
-def check_rows(rows: torch.Tensor) -> torch.Tensor:
-    """The numbers of free cells, int64 [n], of layouts given as rows, int64 [n, H].
-
-    Raises:
-        ValueError: If one is too wide, has fewer than two free cells or an open border.
-    """
-    free, top = free_rows(rows), rows[:, :1]
-    inside = top >> 1 & ~1  # the columns but the first and the last
-    wide = ((top < 0) | (top >> MOST_SIDE != 0) | (top & (top + 1) != 0))[:, 0]
-    below = torch.cat((rows[:, 1:], torch.zeros_like(top)), 1) == 0  # nothing is below such a row
-    open_ = ((free & ~inside) != 0).any(1) | (below & (free != 0)).any(1)
-    cells = num_free(rows)
-    wrong = wide | open_ | (cells < 2) | (rows > top).any(1)
-    if bool(wrong.any()):
-        number = int(wrong.nonzero()[0])
-        raise ValueError(
-            f"the walls of task {number} are no layout with a closed border and two free cells, "
-            f"at most {MOST_SIDE} wide: rows {rows[number].tolist()}; make the numbers of tasks "
-            f"with task_tensor"
-        )
-    return cells
-
-
-def num_free(rows: torch.Tensor) -> torch.Tensor:
-    """The numbers of free cells of layouts given as rows: int64 [n] of int64 [n, H]."""
-    bits = free_rows(rows)  # counted in pairs, in fours, in bytes
-    bits = bits - (bits >> 1 & PAIRS)
-    bits = (bits & FOURS) + (bits >> 2 & FOURS)
-    bits = bits + (bits >> 4) & BYTES
-    return sum((bits >> shift & 255 for shift in range(0, 64, 8)), torch.zeros_like(bits)).sum(1)
-
-
-class TaskTable:
-    """The tasks of a set on a device, drawn as the set draws them.
-
-    Attributes:
-        layouts: The different layouts, in the order in which they come.
-        rows: Their walls, int64 [L, H].
-        by_number: Whether tasks have the numbers of their layouts in place of the rows.
-
-    Args:
-        tasks: The tasks.
-        turning: Whether directions are in.
-        device: Device of the draws.
-        most_numbers: Layouts that may be said by number, at most.
-    """
-
-    def __init__(
-        self, tasks: Sequence[MazeTask], turning: bool, device: torch.device, most_numbers: int
-    ) -> None:
-        self.layouts = tuple(dict.fromkeys(task.layout for task in tasks))
-        height = max(layout.height for layout in self.layouts)
-        packed = [[*x.packed.tolist(), *[0] * (height - x.height)] for x in self.layouts]
-        self.rows = torch.tensor(packed, device=device)
-        numbers = {layout: number for number, layout in enumerate(self.layouts)}
-        columns = [[task.goal_number for task in tasks], [task.start_number for task in tasks]]
-        if len(self.layouts) > 1:
-            columns.append([numbers[task.layout] for task in tasks])
-        if turning:
-            columns.append([UNSAID if t.direction is None else t.direction for t in tasks])
-        self._columns = [torch.tensor(column, device=device) for column in columns]
-        self.by_number = len(self.layouts) <= most_numbers
-        if len(self.layouts) > 1 and not self.by_number:
-            self._columns[2] = self.rows.index_select(0, self._columns[2])
-        self._length = len(tasks)
-
-    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
-        """The arrays of `n` tasks drawn independently and uniformly, [n] each."""
-        rows = torch.randint(self._length, (n,), generator=generator, device=device)
-        return tuple(column.index_select(0, rows) for column in self._columns)
-
-
-class FamilyDraws:
-    """The tasks of a family of mazes, with layouts as rows.
-
-    Args:
-        family: The family.
-        turning: Whether directions are in.
-    """
-
-    def __init__(self, family: TaskSource[MazeTask], turning: bool) -> None:
-        self._family, self._turning = family, turning
-
-    def draw(self, n: int, generator: torch.Generator, device: torch.device) -> Tensors:
-        """The arrays of `n` tasks drawn independently, [n, ...] each."""
-        goals, starts, rows, *said = self._family.draw(n, generator, device)
-        if not self._turning:
-            return goals, starts, rows
-        return goals, starts, rows, said[0] if said else torch.full_like(goals, UNSAID)

@@ -38,8 +38,7 @@ from .levels import MazeLevels
 from .named import named_layouts, named_mazes
 from .parts import split_by_layout
 from .perfect import is_perfect
-from .settings import Respawn, check_pay
-from .sizes import sizes_of, usual_horizon
+from .settings import Respawn, check_pay, sizes_of, usual_horizon
 from .tasks import MazeTask, maze_tasks
 from .tensor import GridMazeVectorEnv
 from .views import Sight, View

@@ -1,8 +1,12 @@
-"""The settings the single and the tensor environment share, checked once, at construction."""
+"""The settings the single and the tensor environment share, checked once, at construction.
+
+Sizes of mazes are said in words too, and how long an episode of a size usually is.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +21,7 @@ from .bits import MOST_SIDE
 from .dynamics import MazeTables, TeleportMode, compile_layout
 from .family import MazeFamily
 from .generators import make_layout
-from .layout import Layout
-from .numbers import Sizes
+from .layout import Layout, Sizes
 from .tasks import MazeTask, maze_tasks
 from .views import Sight, View
 
@@ -37,6 +40,7 @@ __all__ = [
     "same_rule",
     "same_sight",
 ]
+
 
 Tasks = TaskSource[MazeTask] | Sequence[MazeTask]
 
@@ -304,3 +308,31 @@ def _not_negative(value: float, name: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{name} must be finite and at least 0, got {value}")
     return float(value)
+
+
+# Sizes in words -----------------------------------------------------------------------------------
+
+
+def sizes_of(size: str) -> tuple[int, int]:
+    """The smallest and the largest size of a size or a range: 13, 9..25 or 9-25.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    found = re.fullmatch(r"(\d{1,9})(?:(?:\.\.|-)(\d{1,9}))?", size.strip())
+    if found is None:
+        raise ValueError(
+            f"size must be a number such as 13, or a range such as 9..25, got {size!r}"
+        )
+    low, high = int(found[1]), int(found[2] or found[1])
+    if low > high:
+        raise ValueError(f"size must be a range from a smaller to a larger number, got {size!r}")
+    return low, high
+
+
+def usual_horizon(size: int) -> int:
+    """Steps in which a goal is found and gone back to some times: about 5.6 for each room.
+
+    A multiple of 100: 100 at 9 x 9, 200 at 13 x 13, 500 at 19 x 19, 800 at 25 x 25.
+    """
+    return 100 * max(1, round(5.6 * (size // 2) ** 2 / 100))

@@ -16,9 +16,12 @@ from ..base.checks import as_cell, json_object, whole_number
 from ..base.tasks import DEFAULT, Arrays, PlainTask, TaskSet
 from .layout import FREE, Cell, Layout
 
-__all__ = ["MazeTask", "maze_tasks"]
+__all__ = ["UNSAID", "MazeTask", "maze_tasks"]
 
 START, GOAL = "S", "G"
+
+UNSAID = -1
+"""The direction of a task that does not say one, as a number."""
 
 ARROWS = (">", "v", "<", "^")
 """Marks of a start with a direction: right, down, left, up."""

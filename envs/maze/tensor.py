@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from ..base.checks import as_actions, check_render_mode
 from ..base.tasks import Tensors
 from ..base.tensor import KEEP, TensorEnv
-from .boards import Boards
+from .boards import Boards, Draws
 from .drawing import draw
-from .draws import Draws
 from .dynamics import GOES, NUM_ACTIONS, TURNING_ACTIONS, TURNS, TeleportMode, step_many
 from .exploration import Explored
 from .layout import Layout
 from .look_up import HandsOver, Targets
+from .numbers import TaskReader, parameter_shapes
 from .settings import (
     MOST_DRAWS,
     Facing,
@@ -38,7 +38,6 @@ from .settings import (
     same_rule,
     same_sight,
 )
-from .task_reader import TaskReader, parameter_shapes
 from .tasks import MazeTask
 from .views import View
 

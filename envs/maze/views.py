@@ -5,7 +5,7 @@ With its place written beside them it can, and what is left to find out is the g
 
 Views are named by `View`. The square ones belong to an agent that moves up, down, left and right;
 the egocentric ones to an agent that turns and sees ahead, as Minigrid's does, in whose way walls
-hide what is behind them (`envs.maze.shadow`). A view is computed for all places of many layouts
+hide what is behind them (`shadowed`). A view is computed for all places of many layouts
 at once, as one number per row of its cells (`row_codes`), and `patterns` says what a number shows.
 """
 
@@ -22,21 +22,25 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch.nn.functional import pad
 
+from ..base.shadows import light_of_rows
 from .dynamics import MazeTables
 from .layout import Layout
-from .shadow import row_patterns, shadowed
 
 __all__ = [
     "PLACE_SIZE",
+    "UNSEEN",
     "Sight",
     "View",
     "patterns",
     "row_codes",
+    "row_patterns",
     "seen_cells",
+    "shadowed",
     "view_space",
     "views",
     "written_places",
 ]
+
 
 View = Literal["3x3", "5x5", "egocentric-5", "egocentric-7"]
 """``"3x3"`` and ``"5x5"``: the walls around the agent. ``"egocentric-5"`` and ``"egocentric-7"``:
@@ -256,3 +260,57 @@ def _steps_ahead(width: int, side: int, device: torch.device) -> torch.Tensor:
     """How far ahead the rows of a view lie in a flat grid, by direction: int64 [4, side]."""
     steps = torch.tensor([1, width, -1, -width])
     return (steps[:, None] * torch.arange(side)).to(device)
+
+
+# Shadows ------------------------------------------------------------------------------------------
+
+
+UNSEEN = -1
+"""The number of a cell that is not seen; a seen one is 1 (wall) or 0 (free)."""
+
+CODE_BITS = 12
+"""Room for the number of a row: 3^7 fit."""
+
+
+def shadowed(rows: torch.Tensor, side: int) -> torch.Tensor:
+    """What is seen of rows of walls, in Minigrid's shadows, in closed form.
+
+    A table (seeds, walls) -> (what is seen, next seeds), after `envs.base.shadows`, gives a view in
+    one look-up per row; the seeds are the cells of a row on which light falls, at first the agent's
+    own.
+
+    Args:
+        rows: int32 [..., side], from the agent's row to the farthest; bit i is a wall in column i.
+            The agent stands in the middle of the first, on a cell that is no wall.
+        side: Cells along a row, at most 7.
+
+    Returns:
+        int32 [..., side], rows of `row_patterns`.
+    """
+    table = _lit_rows(side, rows.device)
+    seeds = torch.full_like(rows[..., 0], 1 << side // 2)
+    codes = []
+    for row in rows.unbind(-1):
+        found = table[(seeds << side | row).to(torch.int64)]
+        codes.append(found & (1 << CODE_BITS) - 1)
+        seeds = found >> CODE_BITS
+    return torch.stack(codes, -1)
+
+
+@lru_cache(maxsize=4)
+def row_patterns(side: int) -> torch.Tensor:
+    """What a number in base 3 shows, int8 [3^side, side]: 1 wall, 0 free, `UNSEEN`."""
+    codes = torch.arange(3**side)
+    digits = codes[:, None] // 3 ** torch.arange(side) % 3  # 0 free, 1 wall, 2 not seen
+    return torch.where(digits == 2, UNSEEN, digits).to(torch.int8)
+
+
+@lru_cache(maxsize=8)
+def _lit_rows(side: int, device: torch.device) -> torch.Tensor:
+    """int32 [4^side] on `device`, at ``seeds << side | walls``: ``next seeds << 12 | number``."""
+    lit, onwards = (torch.from_numpy(light) for light in light_of_rows(side))
+    cells, walls = torch.arange(side), torch.arange(1 << side)
+    seen = lit.flip(1)[:, :, None] >> cells & 1 == 1  # by walls, where light does not pass
+    digits = torch.where(seen, walls[:, None] >> cells & 1, 2)
+    table = onwards.flip(1) << CODE_BITS | (digits * 3**cells).sum(2)
+    return table.flatten().to(device, torch.int32)

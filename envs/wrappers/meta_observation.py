@@ -28,8 +28,7 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from ..base.clock import cuts, episode_horizon
-from .features import action_row, observation_box, observation_row
-from .input_slots import InputSlots
+from .features import InputSlots, action_row, observation_box, observation_row
 from .wrapped import check_single, reward_bounds
 
 __all__ = ["MetaObservation"]

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from ..base.arrays import Seed, StepResult, as_tensor
 from ..base.checks import as_actions
 from ..base.clock import episode_horizon
-from .features import action_row, observation_box, observation_row, observation_rows
-from .input_slots import InputSlots
+from .features import InputSlots, action_row, observation_box, observation_row, observation_rows
 from .partial_resets import reset_where
 from .tensor_wrapper import TensorWrapper, takes_tensors
 from .wrapped import autoreset_mode, check_vector, reward_bounds

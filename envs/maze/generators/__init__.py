@@ -17,12 +17,9 @@ import torch
 from ..layout import Layout
 from .blocks import empty, random_walls
 from .caves import caves, largest_piece
-from .depth_first import depth_first
-from .frontier import frontier
-from .minimum_tree import minimum_tree
 from .pillars import pillar_maze, pillars
 from .rooms import rooms_with_doors
-from .uniform_tree import uniform_tree
+from .spanning_trees import depth_first, frontier, minimum_tree, uniform_tree
 
 __all__ = ["GENERATORS", "Generator", "make_layout", "pillar_maze"]
 

@@ -11,7 +11,7 @@ import torch
 
 from ...base.checks import whole_number
 from .lattice import check_side
-from .minimum_tree import minimum_tree_passages
+from .spanning_trees import minimum_tree_passages
 
 __all__ = ["rooms_with_doors"]
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.maze.bank import LayoutBank
+from envs.maze.bits import num_free
 from envs.maze.dynamics import compile_layout
-from envs.maze.layout import Layout
-from envs.maze.numbers import Sizes, num_free
+from envs.maze.layout import Layout, Sizes
 from envs.maze.views import Sight, views
 from tests.envs.maze.strategies import layouts
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from envs import MazeFamily
-from envs.maze.bits import unpack_rows
+from envs.maze.bits import check_rows, unpack_rows
 from envs.maze.layout import Layout
 from envs.maze.levels import MazeLevels, nearly_empty
-from envs.maze.numbers import check_rows, check_tasks
+from envs.maze.numbers import check_tasks
 from envs.maze.parts import holds
 from envs.maze.tasks import MazeTask
 from envs.maze.tensor import GridMazeVectorEnv

@@ -8,7 +8,7 @@ from envs.maze.few import FewLayouts
 from envs.maze.generators import GENERATORS
 from envs.maze.perfect import is_perfect
 from envs.maze.random_mazes import RandomMazes
-from envs.maze.sizes import sizes_of, usual_horizon
+from envs.maze.settings import sizes_of, usual_horizon
 from metarl.rl.problem import check_problem
 
 CPU = torch.device("cpu")

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from envs.maze.dynamics import FACING, compile_layout
 from envs.maze.layout import Layout
-from envs.maze.shadow import UNSEEN, row_patterns, shadowed
-from envs.maze.views import Sight, View, views
+from envs.maze.views import UNSEEN, Sight, View, row_patterns, shadowed, views
 from tests.envs.maze.strategies import layouts
 
 Lit = Callable[[NDArray[np.bool_]], NDArray[np.bool_]]

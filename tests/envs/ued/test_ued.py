@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from envs import named_mazes
-from envs.maze.numbers import check_rows
+from envs.maze.bits import check_rows
 from envs.maze.search import cell_masks, reachable
 from envs.minigrid.tensor import MinigridVectorEnv
 from envs.problems import UEDMazes

@@ -6,8 +6,8 @@ import torch
 from envs.maze.bits import free_rows, pack_rows
 from envs.maze.generators import GENERATORS
 from envs.maze.generators.blocks import random_walls
-from envs.maze.generators.braid import braid
 from envs.maze.generators.caves import largest_piece, smoothed
+from envs.maze.generators.lattice import braid
 from envs.maze.generators.rooms import rooms_with_doors
 from envs.maze.search import cell_masks, reachable
 from tests.envs.maze.generators.trees import CPU, assert_mean, dead_ends, draw, random_pairs
