@@ -55,7 +55,7 @@ FORMER_NAMES = {
     "metarl.meta.task_checks": "metarl.meta.task_views",
     "metarl.meta.trajectory_objectives": "metarl.meta.policy.trajectory_objectives",
     "metarl.meta.trpo": "metarl.meta.policy.trpo",
-    "metarl.meta.trust_region": "metarl.meta.policy.trust_region",
+    "metarl.meta.trust_region": "metarl.meta.policy.trpo",
     "metarl.meta.warpgrad_continual": "metarl.meta.warpgrad.continual",
     "metarl.meta.warpgrad_objectives": "metarl.meta.warpgrad.objectives",
     "metarl.meta.warpgrad_offline": "metarl.meta.warpgrad.offline",

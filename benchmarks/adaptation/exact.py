@@ -30,7 +30,7 @@ from metarl.meta import (
     Recorded,
     Reptile,
 )
-from metarl.meta.policy.trust_region import TrustRegion
+from metarl.meta.policy.trpo import TrustRegion
 from metarl.rl import Collector, Policy, PolicyGradientTasks
 from tests.metarl.rl import test_emaml as single
 from tests.metarl.rl.enumerable import (

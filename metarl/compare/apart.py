@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarl.compare.differences import differences, in_words
 from metarl.compare.plan import Comparable
 from metarl.compare.settings import CompareSettings, Comparison
-from metarl.compare.work import PLACES
+from metarl.compare.work import PLACES, differences, in_words
 from metarl.errors import UserError, understood
 from metarl.evaluate.measures import files_of
 from metarl.runs.directory import RunDirectory

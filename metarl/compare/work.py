@@ -13,14 +13,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from metarl.compare.differences import differences, in_words
 from metarl.errors import LockedError, RunDirectoryError, UserError, understood
 from metarl.meta import NonFiniteLossError
 from metarl.run import Recipe, train
@@ -262,3 +261,41 @@ def _record(job: Job) -> dict[str, Any]:
     record = {"iterations": job.train.iterations, "evaluate": how, "results": digests}
     result: dict[str, Any] = to_json(record, "evaluated")
     return result
+
+
+# Differences of settings --------------------------------------------------------------------------
+
+
+def differences(one: Any, other: Any, without: Collection[str] = ()) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ, by their paths, such as ``learner.lr``.
+
+    Args:
+        one: A dataclass or a mapping, with others in it.
+        other: Another one; what one of the two does not have is None there.
+        without: Names of settings at the top that make no difference.
+    """
+    values = [dict(_leaves(to_json(_named(each), "settings"), without)) for each in (one, other)]
+    names = dict.fromkeys([*values[0], *values[1]])
+    pairs = {name: (values[0].get(name), values[1].get(name)) for name in names}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
+
+
+def in_words(found: Mapping[str, tuple[Any, Any]], here: str, there: str) -> str:
+    """Return differences in words, where one and the other have their names."""
+    return "; ".join(f"{n} is {a!r} {here}, {b!r} {there}" for n, (a, b) in found.items())
+
+
+def _named(settings: Any) -> Mapping[str, Any]:
+    return settings if isinstance(settings, Mapping) else vars(settings)
+
+
+def _leaves(
+    values: Mapping[str, Any], without: Collection[str] = (), prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if name in without:
+            continue
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -8,7 +8,7 @@ from metarl.meta.daml import DAML, LearnedLossTasks
 from metarl.meta.fine_tuning import FineTuning, NoMetaTraining
 from metarl.meta.implicit_maml import ImplicitMAML, Proximal
 from metarl.meta.leap import SIMPLIFIED, EndPoint, Leap, LeapMetric, leap_gradient, segment_gradient
-from metarl.meta.learner import MetaLearner, Metrics, SideStep
+from metarl.meta.learner import MetaLearner, Metrics, Penalty, SideStep, regularised_gradients
 from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.maml import MAML
 from metarl.meta.meta_sgd import MetaSGD
@@ -21,7 +21,6 @@ from metarl.meta.policy.trajectory_objectives import (
     TrajectoryObjective,
 )
 from metarl.meta.policy.trpo import TRPO
-from metarl.meta.regularised import Penalty, regularised_gradients
 from metarl.meta.reptile import Reptile
 from metarl.meta.task_views import Noted, Recorded
 from metarl.meta.taskwise import TaskwiseLearner

@@ -9,6 +9,9 @@ rule has learned). A learner turns a meta-batch of tasks into their gradient; an
         optimiser.step()
         optimiser.zero_grad()
 
+A term of the meta-objective that does not depend on adaptation, a penalty on theta, goes with any
+learner (`regularised_gradients`).
+
 To add a learner, subclass `TaskwiseLearner` and write `task_gradients`: `maml.py` is the example.
 Its settings stand beside it, and a line in `metarl.methods` gives it to every script.
 """
@@ -16,7 +19,7 @@ Its settings stand beside it, and a line in `metarl.methods` gives it to every s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -31,8 +34,10 @@ from metarl.core import (
     Split,
     TaskBatch,
     UpdateRule,
+    add_to_grads,
     detached,
     frozen,
+    gradients,
     inner_steps,
     named_params,
     partition,
@@ -348,3 +353,32 @@ class MetaLearner(ABC):
         """
         (state,) = states
         self.load_state_dict(state)
+
+
+Penalty: TypeAlias = Callable[[Params, Params, Sequence[Any]], Tensor]
+"""A scalar to be small, of the fast and the slow meta-parameters, unstacked, and of the first
+batches to adapt by that the learner has drawn, one for each chunk of the tasks."""
+
+
+def regularised_gradients(
+    learner: MetaLearner, tasks: TaskBatch[Any], penalty: Penalty
+) -> Iterator[Metrics]:
+    """`MetaLearner.meta_gradients` with the penalty's gradient in every one that is complete.
+
+    Parameters whose gradient is not due are left alone, as by the learner.
+
+    Args:
+        learner: Learns.
+        tasks: N tasks.
+        penalty: Called each time, after the learner has drawn from the tasks.
+
+    Yields:
+        The learner's metrics and ``penalty``, ``[1]``.
+    """
+    noted: Noted[Any] = Noted(tasks)
+    for metrics in learner.meta_gradients(noted):
+        due = {name: p for name, p in learner.params.items() if p.grad is not None}
+        with torch.enable_grad():
+            value = penalty(learner.fast, learner.slow, noted.first)
+        add_to_grads(learner.params, gradients(value, due))
+        yield {**metrics, **noted.metrics, "penalty": value.detach().view(1)}

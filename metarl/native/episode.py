@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from metarl.native.call import function
+from metarl.native.call import SUFFIXES, function, plain, watched
 from metarl.native.mlp import Perceptron, fits, packed
 from metarl.native.mode import kernels
-from metarl.native.plain import SUFFIXES, plain, watched
 
 WORLD = struct.Struct("qq4f")
 EPISODES = struct.Struct("10q")

@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 
 from metarl.native import compiler as cpp
-from metarl.native import processor, shelf
-from metarl.native.compiler import SOURCES, NativeUnavailableError
+from metarl.native import shelf
+from metarl.native.compiler import LEVELS, SOURCES, NativeUnavailableError
 
 BUILT = Path(__file__).parent / "built"
 """Where wheels carry their libraries: ``NAME-LEVEL.so``."""
@@ -65,7 +65,7 @@ def _of_package(name: str) -> tuple[ctypes.CDLL, str] | None:
     """The best library that came with the package; None: there is none that runs here."""
     if os.environ.get(cpp.VARIABLE):  # asks for another build
         return None
-    for level in processor.levels():
+    for level in levels():
         file = BUILT / f"{name}-{level}.so"
         if file.exists():
             try:
@@ -89,7 +89,7 @@ def _built_here(name: str) -> tuple[ctypes.CDLL, str]:
         found = ctypes.CDLL(str(file))
     except OSError as error:
         raise NativeUnavailableError(f"{file} cannot be loaded: {error}") from error
-    here = processor.levels()
+    here = levels()
     said = [cpp.version(compiler).splitlines()[0], *here[:1]]
     return found, ", ".join([*said, *filter(None, [os.environ.get(cpp.VARIABLE)])])
 
@@ -99,7 +99,7 @@ def _key(name: str, compiler: tuple[str, ...], flags: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for source in (SOURCES / f"{name}.cpp", *sorted(SOURCES.glob("*.h")), cpp.EXPORTED):
         digest.update(source.read_bytes())
-    for text in (*compiler, cpp.version(compiler), *flags, *processor.features()):
+    for text in (*compiler, cpp.version(compiler), *flags, *features()):
         digest.update(f"{text}\0".encode())
     return digest.hexdigest()[:24]
 
@@ -126,3 +126,36 @@ def _try(file: Path) -> None:
         raise NativeUnavailableError(
             f"what the compiler builds does not work (status {ran.returncode}): {lines[-1][:200]}"
         )
+
+
+# What the processor of this machine can do --------------------------------------------------------
+
+
+NEEDED = {
+    "x86-64-v3": frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}),
+    "x86-64-v4": frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
+}
+"""What each level needs beside those below it, by the words of ``/proc/cpuinfo``."""
+
+
+@cache
+def features() -> tuple[str, ...]:
+    """What the processor can do, as the system says it, sorted; empty where it does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+    found = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return tuple(sorted(found.partition(":")[2].split()))
+
+
+@cache
+def levels() -> tuple[str, ...]:
+    """Those of `LEVELS` that run here, the best first."""
+    there: frozenset[str] = frozenset(features())
+    found: list[str] = []
+    for level in reversed(LEVELS):
+        if not there >= NEEDED[level]:
+            break
+        found.insert(0, level)
+    return tuple(found)

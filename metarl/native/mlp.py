@@ -17,9 +17,8 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from metarl.native.call import address, function
+from metarl.native.call import SUFFIXES, address, function, plain, watched
 from metarl.native.mode import eagerly, kernels
-from metarl.native.plain import SUFFIXES, plain, watched
 from metarl.native.through_torch import Eager, eager_gradients, eager_second
 
 Activation: TypeAlias = Literal["linear", "relu", "tanh", "residual"]

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from metarl.native.call import function
+from metarl.native.call import SUFFIXES, function
 from metarl.native.mode import kernels
-from metarl.native.plain import SUFFIXES
 from metarl.native.world import World
 
 NUM_OPTIONS = 3

@@ -12,8 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metarl.native.call import address
-from metarl.native.plain import has_address
+from metarl.native.call import address, has_address
 from metarl.native.threads import num_threads
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
 from metarl.core import Params
+from metarl.native.call import SUFFIXES, has_address, is_plain, watched
 from metarl.native.mode import eagerly, native_mode
-from metarl.native.plain import SUFFIXES, has_address, is_plain, watched
 from metarl.native.recurrent import Run, SequenceShape
 from metarl.native.recurrent_cell import cell as recurrent_cell
 from metarl.nn.recurrent import RecurrentCore, State, Weights

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.native.baseline import linear_baseline
-from metarl.native.sums import discounted_sums
+from metarl.native.policy_gradient import discounted_sums, linear_baseline
 from metarl.rl.losses import ActorCriticSettings
 from metarl.rl.trajectory import Trajectory, mean_over_steps
 

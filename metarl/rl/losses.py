@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.native.losses import Constants, actor_critic_loss
+from metarl.native.policy_gradient import Constants, actor_critic_loss
 from metarl.rl.distributions import Categorical, Distribution
 from metarl.rl.policies import Policy
 from metarl.rl.trajectory import mean_over_time, sum_over_time

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.native import native_mode
-from metarl.native.plain import watched
+from metarl.native.call import watched
 from metarl.nn import Trace
 from metarl.nn.recurrent import State
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from metarl import zoo
-from metarl.native import processor
+from metarl.native import libraries
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("user_program.py")
@@ -111,11 +111,11 @@ def test_native_kernels_are_in_the_wheel_and_need_no_compiler(python: Path, tmp_
         text=True,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith("the package, x86-64-v") == ("x86-64-v3" in processor.levels())
+    assert ran.stdout.startswith("the package, x86-64-v") == ("x86-64-v3" in libraries.levels())
 
 
 def test_a_kernel_that_cannot_be_built_is_left_out_of_the_wheel(tmp_path: Path) -> None:
-    if not processor.levels():
+    if not libraries.levels():
         pytest.skip("no kernels on this kind of machine")
     compiler = tmp_path / "compiler"
     compiler.write_text(

@@ -1,4 +1,4 @@
-// Neuromodulated plasticity: the network decides how much it learns (metarl/nn/modulated.py).
+// Neuromodulated plasticity: the network decides how much it learns (metarl/nn/hebbian.py).
 #pragma once
 #include "hebbian.h"
 

@@ -1,4 +1,4 @@
-// Differentiable plasticity: Hebbian traces that decay at one learned rate (metarl/nn/plastic.py).
+// Differentiable plasticity: Hebbian traces that decay at one learned rate (metarl/nn/hebbian.py).
 #pragma once
 #include "hebbian.h"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from .accel import ACCEL
 from .buffer import LevelBuffer, Priorities
 from .plr import PLR, RobustPLR
-from .sampler import LevelSource, Offer, Outcome, TaskSampler
+from .sampler import Curriculum, DomainRandomisation, LevelSource, Offer, Outcome, TaskSampler
 from .scores import SCORES, ScoreName, learnability, max_mc, positive_value
-from .settings import Curriculum, DomainRandomisation
 from .sfl import SFL
 from .side_by_side import SideBySide, outcome
 

@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from .buffer import LevelBuffer, Priorities
-from .sampler import LevelSource, Offer, Outcome, new_slots
+from .sampler import Curriculum, LevelSource, Offer, Outcome, new_slots
 from .scores import SCORES, ScoreName
-from .settings import Curriculum
 
 
 @dataclass(frozen=True)

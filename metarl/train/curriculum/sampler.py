@@ -2,7 +2,9 @@
 
 A *level* is a task as numbers, int64 ``[D]``, as the environments' ``reset`` takes it. An iteration
 asks a sampler for n levels (`Offer`), plays one trial on each, learns from them if the offer says
-so, and tells the sampler what came of it (`Outcome`).
+so, and tells the sampler what came of it (`Outcome`). A `Curriculum` is the settings of a sampler,
+and makes it. Domain randomisation, fresh levels whatever the agent knows, is what a curriculum has
+to beat.
 
 All samplers of one training take the same rhythm: whether an offer is learned from depends on
 nothing but the number of offers before it, so that agents side by side learn in the same
@@ -11,8 +13,10 @@ iterations as each would alone.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -102,3 +106,44 @@ class TaskSampler(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where `state_dict` left off."""
+
+
+# Settings -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Curriculum(ABC):
+    """A choice of the tasks to train on.
+
+    Attributes:
+        name: What ``--curriculum`` calls it.
+        samples: Whether it has a sampler; if not, tasks are drawn by the environments themselves.
+    """
+
+    name: ClassVar[str]
+    samples: ClassVar[bool] = True
+
+    @abstractmethod
+    def sampler(self, source: LevelSource, generator: torch.Generator) -> TaskSampler:
+        """Make the sampler of one agent.
+
+        Args:
+            source: Makes levels, and tells them apart.
+            generator: Draws levels and choices.
+        """
+
+
+@dataclass(frozen=True)
+class DomainRandomisation(Curriculum):
+    """Fresh levels in every trial."""
+
+    name: ClassVar[str] = "dr"
+    samples: ClassVar[bool] = False
+
+    def sampler(self, source: LevelSource, generator: torch.Generator) -> TaskSampler:
+        """There is none: the environments draw their tasks themselves.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("domain randomisation has no sampler: let the environments draw the tasks")

@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 import torch
 
 from .buffer import first_of_each
-from .sampler import LevelSource, Offer, Outcome, new_slots
+from .sampler import Curriculum, LevelSource, Offer, Outcome, new_slots
 from .scores import learnability
-from .settings import Curriculum
 
 
 @dataclass(frozen=True)

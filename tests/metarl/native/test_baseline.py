@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metarl.native import kernels, using
-from metarl.native.baseline import MOST_INPUTS, linear_baseline
+from metarl.native.policy_gradient import MOST_INPUTS, linear_baseline
 from metarl.rl.advantages import LinearBaseline, discounted_returns
 from metarl.rl.trajectory import Trajectory
 

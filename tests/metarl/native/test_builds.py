@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 
-from metarl.native import processor
+from metarl.native import libraries
 from tests.metarl.native.builds import on_build, sanitized, sanitizers
 
 
 def needs_level(level):
-    missing = level not in processor.levels()
+    missing = level not in libraries.levels()
     return pytest.mark.skipif(missing, reason=f"this processor does not run {level}")
 
 

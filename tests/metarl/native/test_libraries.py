@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from metarl.native import compiler as cpp
-from metarl.native import kernels, libraries, mode, processor
+from metarl.native import kernels, libraries, mode
 from metarl.native.compiler import NativeUnavailableError
 
 SIZE, POINTER = ctypes.c_int64, ctypes.c_void_p
@@ -162,7 +162,7 @@ def test_another_source_header_flag_or_processor_is_another_library(sources, tmp
     assert note() == 3
     monkeypatch.setenv(cpp.VARIABLE, "-g")
     assert note() == 4
-    monkeypatch.setattr(processor, "features", lambda: ("abacus",))
+    monkeypatch.setattr(libraries, "features", lambda: ("abacus",))
     assert note() == 5
 
 
@@ -190,7 +190,7 @@ def test_best_library_of_the_package_that_runs_here_is_taken(
 ):
     carried(tmp_path, sources, "x86-64-v3", 3)
     carried(tmp_path, sources, "x86-64-v4", 4)
-    monkeypatch.setattr(processor, "levels", lambda: can)
+    monkeypatch.setattr(libraries, "levels", lambda: can)
     assert libraries.load_library("tiny").metarl_answer() == answer
     if can:
         assert libraries.built_by("tiny") == f"the package, {can[0]}"
@@ -199,7 +199,7 @@ def test_best_library_of_the_package_that_runs_here_is_taken(
 
 def test_library_of_the_package_needs_no_compiler(sources, tmp_path, monkeypatch):
     carried(tmp_path, sources, "x86-64-v3", 3)
-    monkeypatch.setattr(processor, "levels", lambda: ("x86-64-v4", "x86-64-v3"))
+    monkeypatch.setattr(libraries, "levels", lambda: ("x86-64-v4", "x86-64-v3"))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert libraries.load_library("tiny").metarl_answer() == 3
 
@@ -208,13 +208,13 @@ def test_library_of_the_package_that_does_not_load_here_is_built_here(
     sources, tmp_path, monkeypatch
 ):
     carried(tmp_path, sources, "x86-64-v3", 3).write_bytes(b"for another C library")
-    monkeypatch.setattr(processor, "levels", lambda: ("x86-64-v3",))
+    monkeypatch.setattr(libraries, "levels", lambda: ("x86-64-v3",))
     assert libraries.load_library("tiny").metarl_answer() == 42
 
 
 def test_further_flags_ask_for_a_build_of_ones_own(sources, tmp_path, monkeypatch):
     carried(tmp_path, sources, "x86-64-v3", 3)
-    monkeypatch.setattr(processor, "levels", lambda: ("x86-64-v3",))
+    monkeypatch.setattr(libraries, "levels", lambda: ("x86-64-v3",))
     monkeypatch.setenv(cpp.VARIABLE, "-O0")
     assert libraries.load_library("tiny").metarl_answer() == 42
     assert libraries.built_by("tiny").endswith("-O0")
@@ -235,7 +235,7 @@ def test_further_flags_ask_for_a_build_of_ones_own(sources, tmp_path, monkeypatc
     ],
 )
 def test_levels_are_those_whose_words_are_all_there(monkeypatch, words, levels):
-    monkeypatch.setattr(processor, "features", lambda: tuple(words.split()))
-    processor.levels.cache_clear()
-    assert processor.levels() == levels
-    processor.levels.cache_clear()
+    monkeypatch.setattr(libraries, "features", lambda: tuple(words.split()))
+    libraries.levels.cache_clear()
+    assert libraries.levels() == levels
+    libraries.levels.cache_clear()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metarl.native import kernels, using
-from metarl.native.losses import Constants, actor_critic_loss
+from metarl.native.policy_gradient import Constants, actor_critic_loss
 from metarl.rl.distributions import Categorical
 from metarl.rl.losses import ActorCriticSettings
 

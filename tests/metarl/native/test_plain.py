@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metarl.native.plain import has_address, is_plain
+from metarl.native.call import has_address, is_plain
 
 
 def test_numbers_in_memory_are_plain():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metarl.native import kernels, using
-from metarl.native.sums import discounted_sums
+from metarl.native.policy_gradient import discounted_sums
 from metarl.rl.advantages import discounted_returns
 
 pytestmark = pytest.mark.skipif(kernels("sums") is None, reason="no native kernels here")

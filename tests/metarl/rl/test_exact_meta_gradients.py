@@ -27,7 +27,7 @@ from metarl.meta import (
     Recorded,
     Reptile,
 )
-from metarl.meta.policy.trust_region import TrustRegion
+from metarl.meta.policy.trpo import TrustRegion
 from metarl.nn import MLP, WarpMLP
 from metarl.rl import (
     Categorical,

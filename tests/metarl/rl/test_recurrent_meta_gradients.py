@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metarl.core import sgd
 from metarl.meta import MAML, TRPO, ProMP, Recorded
-from metarl.meta.policy.trust_region import TrustRegion
+from metarl.meta.policy.trpo import TrustRegion
 from tests.metarl.meta.problems import relative_error
 from tests.metarl.rl.enumerable import EnumeratedTasks, draw, tiny_mdp
 from tests.metarl.rl.remembering import CORES, HistoryTasks, remembering

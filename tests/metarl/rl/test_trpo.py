@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarl.core import Params, UpdateRule, adam, scope, sgd, share
 from metarl.meta import TRPO, ConjugateGradient, Recorded, StaleBatchError
-from metarl.meta.policy.trust_region import TrustRegion
+from metarl.meta.policy.trpo import TrustRegion
 from metarl.rl import Policy, PolicyGradientSettings, PolicyGradientTasks
 from tests.metarl.rl.enumerable import ExactTasks, draw, tiny_mdp, tiny_policy
 from tests.metarl.rl.sampled import aiming, sampled

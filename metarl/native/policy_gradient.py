@@ -1,22 +1,102 @@
-"""The loss of an actor and a critic on whole trials as one call (`src/losses.cpp`).
+"""Kernels of the policy gradient: discounted sums, the linear baseline, the actor-critic's loss.
 
-Its gradient comes with it, so that the way back is a product. Axes: N tasks (agents), T steps,
+Each is one call: the one loop over steps that is left where a rollout is one (`src/sums.cpp`), the
+regressions of all tasks (`src/baseline.cpp`), and the loss on whole trials (`src/losses.cpp`),
+whose gradient comes with it, so that the way back is a product. Axes: N tasks (agents), T steps,
 B trials, A actions.
 """
 
 from __future__ import annotations
 
+import math
 import struct
-from ctypes import c_char_p, c_void_p
+from ctypes import c_char_p, c_double, c_int64, c_void_p
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
-from metarl.native.call import function
+from metarl.native.call import SUFFIXES, address, function, is_plain, plain, watched
 from metarl.native.mode import kernels
-from metarl.native.plain import SUFFIXES, plain, watched
+
+TYPES = c_int64, c_int64, c_int64, c_double, c_void_p, c_void_p, c_void_p
+
+
+def discounted_sums(values: Tensor, gamma: float, goes_on: Tensor | None) -> Tensor | None:
+    """``S_t = x_t + gamma goes_on_t S_{t+1}``; None: there is no kernel for such values.
+
+    Args:
+        values: x, ``[..., T, B]``.
+        gamma: Discount.
+        goes_on: ``[..., T, B]``, of the same type; None: 1 everywhere.
+
+    Returns:
+        ``[..., T, B]``, without a graph.
+    """
+    tensors = (values,) if goes_on is None else (values, goes_on)
+    like = values.dtype, values.shape
+    fits = values.numel() > 0 and values.dim() > 1 and values.dtype in SUFFIXES
+    if not fits or any((t.dtype, t.shape) != like for t in tensors) or not is_plain(*tensors):
+        return None
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return None
+    library = kernels("sums")
+    if library is None:
+        return None
+    read = [t.detach().contiguous() for t in tensors]
+    out = torch.empty_like(read[0])
+    *outer, steps, width = values.shape
+    going = None if goes_on is None else read[1]
+    function(library, "discounted", values.dtype, *TYPES)(
+        math.prod(outer), steps, width, gamma, *map(address, (read[0], going, out))
+    )
+    return out
+
+
+REGRESSION = struct.Struct("8q2dq")
+
+MOST_INPUTS = 30
+"""More numbers in an observation make a regression that torch's products are faster at."""
+
+
+def linear_baseline(
+    observations: Tensor,
+    mask: Tensor,
+    returns: Tensor,
+    *,
+    ridge: float,
+    clip: float,
+    num_attempts: int,
+) -> Tensor | None:
+    """Fit returns ``[N, T, B]`` and predict them; None: there is no kernel for it.
+
+    Args:
+        observations: ``[N, T, B, I]``.
+        mask: ``[N, T, B]``.
+        returns: ``[N, T, B]``.
+        ridge: The first one that is tried.
+        clip: Bound of observations.
+        num_attempts: Ridges that are tried, each 10 times as large.
+    """
+    library, dtype = kernels("baseline"), returns.dtype
+    if library is None or dtype not in SUFFIXES or watched():
+        return None
+    given = (observations, mask, returns)
+    if any(t.requires_grad or not t.numel() or not plain(t, dtype) for t in given):
+        return None
+    shape = mask.shape
+    if len(shape) != 3 or returns.shape != shape or observations.shape[:-1] != shape:
+        return None
+    if observations.shape[-1] > MOST_INPUTS:
+        return None
+    observations, mask, returns = (t.contiguous() for t in given)
+    found = torch.empty_like(returns)
+    addresses = (t.data_ptr() for t in (observations, mask, returns, found))
+    packed = REGRESSION.pack(*observations.shape, *addresses, ridge, clip, num_attempts)
+    function(library, "baseline", dtype, c_char_p)(packed)
+    return found
+
 
 TRIALS = struct.Struct("9q8q3d2q")
 
