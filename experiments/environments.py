@@ -17,6 +17,7 @@ from metarl.errors import UserError
 from metarl.rl.gymnasium_problem import problem_of
 from metarl.rl.problem import Problem, check_problem
 from metarl.run import one_of
+from metarl.run.commands import refused
 
 
 @dataclass(frozen=True)
@@ -152,4 +153,9 @@ def problem_named(name: str, environment: Any) -> Problem:
     """
     if isinstance(environment, Foreign):
         return check_problem(problem_of(name, environment.horizon))
-    return check_problem(environment)
+    try:
+        if isinstance(environment, problems.RandomMazes | problems.Minigrid):
+            environment.check_sides()
+        return check_problem(environment)
+    except ValueError as error:  # of tasks that are read when they are first asked for
+        raise refused(error) from error

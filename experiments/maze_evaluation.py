@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from envs.maze.elsewhere import elsewhere
+from envs.maze.settings import side_of
 from envs.problems import HiddenGoals, RandomMazes
 from metarl.compare.plan import Comparable
 from metarl.compare.work import Job, script_of
@@ -108,7 +110,7 @@ def measured_on(
             environment = _mazes(learned, mazes, size, horizon)
         except ValueError as error:
             raise refused(error) from error
-    words = (Path(str(value)).stem.replace("..", "-") for value in given.values())
+    words = (Path(str(value)).name.replace("..", "-").replace(":", "-") for value in given.values())
     foreign = getattr(environment, "is_file", False) and (
         getattr(learned, "mazes", None) != environment.mazes
     )
@@ -134,7 +136,7 @@ def _mazes(
     if isinstance(trained, Grids) or (mazes or "").startswith(MINIGRID):
         return _grids(trained, mazes, size, horizon)
     if isinstance(trained, Levels):
-        side = None if size is None else int(size)
+        side = None if size is None else side_of(size)
         changes: dict[str, Any] = {"mazes": mazes, "size": side, "horizon": horizon}
         return replace(trained, **{n: v for n, v in changes.items() if v is not None})
     return elsewhere(trained, mazes, size, horizon)
@@ -145,6 +147,7 @@ def _grids(trained: Any, mazes: str | None, size: str | None, horizon: int | Non
 
     Raises:
         UserError: The agent learned other mazes, or a size was asked for.
+        ValueError: There are no such grids, or the tensor environment does not play them.
     """
     if not isinstance(trained, Grids) or not (mazes or MINIGRID).startswith(MINIGRID):
         raise UserError(
@@ -155,7 +158,15 @@ def _grids(trained: Any, mazes: str | None, size: str | None, horizon: int | Non
         raise UserError(f"--size {size}: the grids of Minigrid have the sizes they have")
     env_id = trained.env_id if mazes is None else mazes.removeprefix(MINIGRID)
     steps = trained.max_steps if horizon is None else horizon
-    return replace(trained, env_id=env_id, max_steps=steps)
+    found = replace(trained, env_id=env_id, max_steps=steps)
+    found.check_played()
+    seen, known = (math.prod(one.observation.shape or ()) for one in (found, trained))
+    if seen != known:
+        raise UserError(
+            f"--mazes {mazes}: an agent of {trained.env_id} sees {known} numbers, in these grids "
+            f"there are {seen}: name grids of the kind that it has learned"
+        )
+    return found
 
 
 # `compare`: agents, by their memories, on the same unseen mazes -----------------------------------

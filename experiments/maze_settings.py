@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import tyro
 
 from envs.maze.generators import GENERATORS
+from envs.maze.settings import side_of
 from envs.problems import PublishedMaze
 from metarl.core.settings import Method
 from metarl.errors import UserError
@@ -104,6 +105,11 @@ class TrainSettings(RunSettings):
         at_least(1, self, "batch_size", "hidden_size", "trial_episodes", "trial_steps")
         check_named(self.curriculum, self.levels)
         check_sizes(self.core, self.core_sizes)
+        if self.published_faults and not self.is_room:
+            raise UserError(
+                f"--published-faults are those of --mazes {ROOM}: drop them, or --mazes "
+                f"{self.mazes}"
+            )
         if self.is_room and self.trial_episodes > 1:
             raise UserError("--trial-episodes is for random mazes: a trial in the room is one")
         if self.trial_steps is not None and not isinstance(self.environment, Grids | Levels):
@@ -232,7 +238,8 @@ def preset_defaults(
 ) -> TrainSettings:
     """Return the settings of a preset, but for the curriculum; see `defaults`."""
     check_option("--preset", preset, get_args(Preset))
-    mazes = mazes or ("dfs" if preset == "demo" else ROOM)
+    if mazes is None:
+        mazes = "dfs" if preset == "demo" else ROOM
     if mazes != ROOM:
         return random_mazes(preset, method, core, mazes, size)
     name, usual = method_and_core(method or "warp-rnn")
@@ -347,7 +354,7 @@ def maze_settings(mazes: str, size: str | None) -> Grids | Levels | TrialMazes:
     if mazes.startswith(MINIGRID):
         return Grids(env_id=mazes.removeprefix(MINIGRID))
     if mazes == UED:
-        return Levels() if size is None else Levels(size=int(size))
+        return Levels() if size is None else Levels(size=side_of(size))
     return TrialMazes(mazes=mazes, size=size or "13", exploration_bonus=0.2)
 
 

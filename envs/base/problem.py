@@ -115,6 +115,11 @@ class Parted(ABC):
         return self.splits.test
 
     @property
+    def drawn(self) -> Any:
+        """Tasks that environments draw from where none are set."""
+        return self.train
+
+    @property
     @abstractmethod
     def vector_env(self) -> Any:
         """Maker of environments, as a tensor program."""
@@ -132,7 +137,7 @@ class Parted(ABC):
         env: TensorEnv[Any] = self.vector_env(
             num_envs,
             horizon=self.horizon,
-            tasks=self.train,
+            tasks=self.drawn,
             device=device,
             generator=generators,
             validate_actions=False,

@@ -20,13 +20,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
-import torch
 from gymnasium.spaces import Discrete, Space
 
 from ..base.checks import whole_number
 from ..base.problem import SALT, Anchors, BuiltIn, Known
 from ..base.tasks import Splits, TaskSet
-from ..base.tensor import TensorEnv
 from .drawing import MazePictures
 from .family import MazeFamily
 from .few import FewLayouts
@@ -137,10 +135,15 @@ class RandomMazes(MazePictures, BuiltIn):
                 "say, then evaluate RUN --mazes named"
             )
         if isinstance(self.train, TaskSet) and not all(map(len, self.splits)):
+            remedy = "take a larger size, or another salt"
+            if self.is_file:
+                remedy = (
+                    "draw more mazes into the file, name another salt, or train on a generator and "
+                    "evaluate on this file"
+                )
             raise ValueError(
                 f"{self.mazes}: {', '.join(str(len(side)) for side in self.splits)} tasks would be "
-                "for training, validation and test: draw more mazes into the file, name another "
-                "salt, or train on a generator and evaluate on this file"
+                f"for training, validation and test: {remedy}"
             )
 
     # What is learned -------------------------------------------------------------------------
@@ -212,20 +215,10 @@ class RandomMazes(MazePictures, BuiltIn):
             )
         return MazeLevels(train, turning=self._sight.turning)
 
-    def make_env(
-        self, num_envs: int, generators: Sequence[torch.Generator], device: torch.device
-    ) -> TensorEnv[Any]:
-        """Make environments; see `BuiltIn.make_env`."""
-        env: TensorEnv[Any] = self.vector_env(
-            num_envs,
-            horizon=self.horizon,
-            # Where nothing can be drawn to train on, tasks are set at every reset.
-            tasks=self.every_task if self.is_file and not len(self.train) else self.train,
-            device=device,
-            generator=generators,
-            validate_actions=False,
-        )
-        return env
+    @property
+    def drawn(self) -> Any:
+        """Mazes to train on; where there is none, those of the file, which are set at a reset."""
+        return self.every_task if self.is_file and not len(self.train) else self.train
 
     def num_trained_on(self, tasks: Sequence[MazeTask]) -> int:
         """How many layouts of tasks training may have drawn: those of its part, and of its kind.

@@ -330,6 +330,17 @@ def sizes_of(size: str) -> tuple[int, int]:
     return low, high
 
 
+def side_of(size: str) -> int:
+    """The number of a size in words, where a range is none.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    if re.fullmatch(r"\d{1,9}", size.strip()) is None:
+        raise ValueError(f"size must be a whole number, such as 13, got {size!r}")
+    return int(size)
+
+
 def usual_horizon(size: int) -> int:
     """Steps in which a goal is found and gone back to some times: about 5.6 for each room.
 

@@ -81,6 +81,11 @@ class Minigrid(MinigridPictures, OwnTimeEpisodes, Parted):
         return observation_space("onehot", self.tasks[0].view_size, extras)
 
     @property
+    def drawn(self) -> Any:
+        """Grids to train on; where there is none, those of all sides, which are set at a reset."""
+        return self.train if len(self.train) else self.tasks
+
+    @property
     def _mission(self) -> bool:
         return any(task.named_cells for task in self.tasks)
 
@@ -145,17 +150,26 @@ class Minigrid(MinigridPictures, OwnTimeEpisodes, Parted):
         }
 
     def check_sides(self) -> None:
-        """Check that there are grids to train on and others to test on.
+        """Check that there are grids to train on and others to test on, all of which are played.
 
         Raises:
-            ValueError: There are no such grids, or too few.
+            ValueError: There are no such grids, or too few; or see `check_played`.
         """
+        self.check_played()
         if not all(map(len, self.splits)):
             raise ValueError(
                 f"{self.env_id}: {', '.join(str(len(side)) for side in self.splits)} grids would "
                 "be for training, validation and test: read more grids, or part them by all that "
                 "is in them (by=task)"
             )
+
+    def check_played(self) -> None:
+        """Check that the tensor environment plays all grids.
+
+        Raises:
+            ValueError: It does not, or there is no such id.
+        """
+        self.vector_env(1, tasks=self.tasks, horizon=self.horizon)
 
 
 def _of_the_explorer(returns: NDArray[np.float64]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class UEDMazes(MinigridPictures, OwnTimeEpisodes, Parted):
     salt: str = SALT
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", whole_number(int(self.size), "size", least=5, most=25))
+        object.__setattr__(self, "size", whole_number(self.size, "size", least=5, most=25))
         whole_number(self.horizon, "horizon")
         if not (self.is_named or self.mazes in GENERATORS):
             raise ValueError(
@@ -125,19 +125,10 @@ class UEDMazes(MinigridPictures, OwnTimeEpisodes, Parted):
         """Maker of levels, as a tensor program."""
         return partial(LevelVectorEnv, autoreset_mode=self.autoreset_mode)
 
-    def make_env(self, num_envs: int, generators: Any, device: Any) -> Any:
-        """Make environments; see `Parted.make_env`."""
-        source = self.train
-        if self.is_named:  # nothing is drawn: tasks are set at every reset
-            source = UEDMazes(horizon=self.horizon).train
-        return self.vector_env(
-            num_envs,
-            horizon=self.horizon,
-            tasks=source,
-            device=device,
-            generator=generators,
-            validate_actions=False,
-        )
+    @property
+    def drawn(self) -> Any:
+        """Levels to train on; of the named ones, which are set at every reset, any others."""
+        return UEDMazes(horizon=self.horizon).train if self.is_named else self.train
 
     # What agents are judged by ---------------------------------------------------------------
 

@@ -114,6 +114,11 @@ class GradientLearning(InTurn):
                 f"{self.agent.core} has none: take --core {' or '.join(slow_cores())}, or none, a "
                 "perceptron with warp layers"
             )
+        if self.curriculum.samples and not method.draws():
+            raise UserError(
+                f"--curriculum {self.curriculum.name}: --method {method.name} learns nothing in "
+                "training, whatever the tasks: drop it"
+            )
         check_curriculum(self.curriculum, self.problem, meta_batch)
         learner = self.learner(self.policy(), torch.Generator(), resolve_device(device))
         check_shared(learner, meta_batch)

@@ -114,6 +114,8 @@ def _within(trajectory: Trajectory, rewards: Tensor, gamma: float) -> Tensor:
 def standardised(advantages: Tensor, mask: Tensor) -> Tensor:
     """Mean 0 and (unbiased) deviation 1 over all steps of each agent.
 
+    One step alone has no deviation, and stays as it is.
+
     Args:
         advantages: ``[N, T, B]``.
         mask: ``[N, T, B]``, 1 within a stretch.
@@ -121,14 +123,15 @@ def standardised(advantages: Tensor, mask: Tensor) -> Tensor:
     Returns:
         ``[N, T, B]``; 0 after an end.
     """
-    if mask.device.type == "cpu" and bool(mask.all()):  # elsewhere it would wait for the device
+    several, on_cpu = advantages[0].numel() > 1, mask.device.type == "cpu"
+    if several and on_cpu and bool(mask.all()):  # elsewhere it would wait for the device
         deviation, mean = torch.std_mean(advantages, (1, 2), keepdim=True)
         return (advantages - mean) / (deviation + 1e-8)
     count = mask.sum((1, 2), keepdim=True)
     mean = (advantages * mask).sum((1, 2), keepdim=True) / count
     centred = (advantages - mean) * mask
-    variance = centred.square().sum((1, 2), keepdim=True) / (count - 1)
-    return centred / (variance.sqrt() + 1e-8)
+    variance = centred.square().sum((1, 2), keepdim=True) / (count - 1).clamp(min=1)
+    return torch.where(count > 1, centred / (variance.sqrt() + 1e-8), advantages * mask)
 
 
 def normalised(advantages: Tensor, trajectory: Trajectory) -> Tensor:

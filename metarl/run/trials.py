@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 
 from metarl.devices import resolve_device
-from metarl.errors import understood
+from metarl.errors import UserError, understood
 from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_result
 from metarl.evaluate.references import References, known_of
 from metarl.evaluate.trials import Array, play_episodes, trial_statistics
@@ -88,11 +88,17 @@ class Trained:
         return self.learning.problem.test if self.source is None else self.source
 
     def draw(self, num_tasks: int, generator: torch.Generator) -> Sequence[Any]:
-        """Tasks to be measured on."""
+        """Tasks to be measured on.
+
+        Raises:
+            UserError: There are none.
+        """
         if not self.in_turn or not is_finite(self.tasks):
             drawn: Sequence[Any] = self.tasks.sample(num_tasks, generator)
             return drawn
         tasks = tuple(self.tasks)
+        if not tasks:
+            raise UserError(f"there are no tasks for {self.question['protocol']}: name others")
         return tuple(tasks[n % len(tasks)] for n in range(num_tasks))
 
     def references(self, tasks: Sequence[Any]) -> References:

@@ -76,6 +76,7 @@ def test_parts_of_a_meta_batch_learn_what_the_whole_does(tmp_path):
     ("arguments", "match"),
     [
         (["--method", "ppo", "--curriculum", "plr"], "--method ppo draws its tasks itself"),
+        (["--method", "none", "--curriculum", "plr"], "--method none learns nothing in training"),
         (["--env", "point", "--curriculum", "plr"], "point has no levels to choose among"),
         (["--method", "maml", "--curriculum", "sfl", "--meta-batch", "6"], "4 attempts at each"),
     ],

@@ -157,10 +157,12 @@ def test_other_mazes_are_measured_beside_the_runs_own(trained, capsys, tmp_path)
     assert (trained.path / "on-13" / "layouts.csv").is_file()
     other = evaluated(capsys, trained, "--mazes", "mst", "--size", "9..11", "--tasks", "4")
     assert (other["mazes"], other["layouts_trained_on"]) == ("mst", 0)
+    assert (trained.path / "on-mst-9-11" / "summary.json").is_file()
     path = tmp_path / "own.txt"
     path.write_text("#####\n#S.G#\n#####\n\n#####\n#S..#\n#.#.#\n#..G#\n#####\n")
     own = evaluated(capsys, trained, "--mazes", str(path), "--horizon", "9", "--tasks", "4")
     assert (own["num_layouts"], own["horizon"]) == (2, 9)
+    assert (trained.path / "on-own.txt-9" / "summary.json").is_file()
 
 
 def test_an_agent_of_the_room_is_measured_in_other_mazes(tmp_path, capsys):
@@ -212,9 +214,22 @@ def test_grids_of_minigrid_are_mazes_too(trial, tmp_path, capsys):
     scale = summary["explorer_return"] - summary["random_return"]
     share = (summary["mean_return"] - summary["random_return"]) / scale
     assert summary["normalised_score"] == pytest.approx(share)
+    for mazes, message in (
+        ("dfs", "name grids of the kind"),
+        ("minigrid:Nope-v0", "there is no Minigrid environment 'Nope-v0'"),
+        ("minigrid:BabyAI-GoToObj-v0", "the tensor environment does not play BabyAI-GoToObj-v0"),
+        ("minigrid:MiniGrid-Empty-8x8-v0", "unseen walls (MiniGrid-Empty-8x8-v0)"),
+        ("minigrid:MiniGrid-GoToDoor-5x5-v0", "an agent of MiniGrid-FourRooms-v0 sees"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["evaluate", str(cut.path), "--mazes", mazes])
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_mazes_none_of_which_is_to_test_on_are_refused(trained, capsys):
     with pytest.raises(SystemExit):
-        main(["evaluate", str(cut.path), "--mazes", "dfs"])
-    assert "name grids of the kind" in " ".join(capsys.readouterr().err.split())
+        main(["evaluate", str(trained.path), "--mazes", "empty", "--size", "5"])
+    assert "no tasks for fresh trials, unseen layouts (empty 5)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["trial.gif", "trial.png"])
@@ -304,11 +319,19 @@ def test_an_agent_is_watched_in_a_window(trained):
         (["train", "--mazes", "named"], "--mazes must be others than named"),
         (["train", "--mazes", "minigrid:Nope-v0"], "there is no Minigrid environment 'Nope-v0'"),
         (["train", "--mazes", "minigrid:MiniGrid-Empty-5x5-v0"], "grids would be for training"),
+        (["train", "--mazes", "empty", "--size", "5"], "and test: take a larger size, or another"),
         (["train", "--mazes", "dfs", "--size", "12"], "must be odd"),
         (["train", "--mazes", "dfs", "--size", "5"], "too few to part"),
         (["train", "--mazes", "dfs", "--size", "9..14"], "both odd"),
         (["train", "--mazes", "dfs", "--size", "x"], "size must be a number"),
+        (["train", "--mazes", "ued", "--size", "x"], "--size must be a whole number, such as 13"),
+        (["train", "--mazes", "ued", "--size", "9..13"], "such as 13, got '9..13'"),
+        (["train", "--mazes", ""], "mazes must be one of pillars, dfs"),
         (["train", "--mazes", "dfs", "--preset", "paper"], "--preset paper is for the published"),
+        (
+            ["train", "--mazes", "dfs", "--published-faults"],
+            "--published-faults are those of --mazes room: drop them, or --mazes dfs",
+        ),
         (["train", "--mazes", "dfs", "--minibatch-trials", "7"], "minibatch"),
         (["train", "--mazes", "dfs", "--size-schedule", "9"], "--size-schedule must be sizes"),
         (["train", "--mazes", "dfs", "--num-layouts", "-1"], "--num-layouts must be at least 0"),

@@ -208,3 +208,16 @@ def test_nothing_flows_back_over_a_start_and_standardised_steps_are_those_of_the
         full.flatten(1).std(1).view(-1, 1, 1) + 1e-8
     )
     assert torch.allclose(standardised(full, ones), expected)
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+def test_one_step_alone_has_no_deviation_and_stays_as_it_is(padding: int) -> None:
+    """Agent 0 took one step, agent 1 two: of the same task the second is scaled as ever."""
+    advantages = torch.tensor([[5.0, 7.0, *[9.0] * padding], [1.0, 3.0, *[9.0] * padding]])
+    mask = torch.zeros_like(advantages)
+    mask[0, :1] = mask[1, :2] = 1
+    found = standardised(advantages.unsqueeze(-1), mask.unsqueeze(-1)).squeeze(-1)
+    assert found[0].tolist() == [5.0] + [0.0] * (1 + padding)
+    assert torch.allclose(found[1, :2], torch.tensor([-1.0, 1.0]) / 2**0.5)
+    alone = torch.tensor([[[5.0]]])
+    assert standardised(alone, torch.ones_like(alone)).tolist() == [[[5.0]]]
