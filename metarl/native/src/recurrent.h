@@ -9,6 +9,7 @@
 
 #include "pieces.h"
 #include "share.h"
+#include "sparse.h"
 
 namespace metarl {
 
@@ -62,15 +63,25 @@ template <class R> struct Matrix {
 // A weight matrix as a product reads it.
 template <class R> struct Packed : Matrix<R> {
   using Matrix<R>::depth, Matrix<R>::width, Matrix<R>::at;
+  R* finite = nullptr;  // 1: all of it is
 
+  void take(Pieces<R>& pieces, Size rows, Size columns) {
+    Matrix<R>::take(pieces, rows, columns);
+    finite = pieces.take(1);
+  }
   void load(const R* w, Size stride) { load_rows(0, depth, w, stride); }
   void load_rows(Size first, Size count, const R* w, Size stride) {
     pack_rows(depth, width, first, count, w, stride, Size{1}, at);
+    *finite = (!first || *finite) && all_finite(count, width, w, stride);
   }
-  void load_transposed(const R* w, Size stride) { pack(depth, width, w, Size{1}, stride, at); }
+  void load_transposed(const R* w, Size stride) {
+    pack(depth, width, w, Size{1}, stride, at);
+    *finite = all_finite(width, depth, w, stride);
+  }
   // out [rows, padded(width)] (+)= a [rows, depth] times this.
   void times(Size rows, const R* a, Size a_stride, R* out, Size out_stride, bool add) const {
-    product<R>(rows, padded<R>(width), depth, {a, a_stride, 1}, {at, 0}, out, out_stride, add);
+    times_sparse(rows, padded<R>(width), depth, a, a_stride, at, *finite != 0, out, out_stride,
+                 add);
   }
 };
 
@@ -81,8 +92,7 @@ template <class R> struct Gradient : Matrix<R> {
   void clear() { std::memset(at, 0, depth * padded<R>(width) * sizeof(R)); }
   // Add the outer products of the rows of x [rows, depth] and d [rows, padded(width)].
   void add(Size rows, const R* x, Size x_stride, const R* d, Size d_stride) {
-    product<R>(depth, padded<R>(width), rows, {x, 1, x_stride}, {d, d_stride}, at,
-               padded<R>(width), true);
+    add_outer_sparse(rows, padded<R>(width), depth, x, x_stride, d, d_stride, at, padded<R>(width));
   }
   void add_sum(Size rows, const R* d, Size d_stride) { add_rows(rows, width, d, d_stride, at); }
   void store(R* out, Size stride) const {

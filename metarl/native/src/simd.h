@@ -76,30 +76,42 @@ template <class R> struct Left {
   Size row, column;
 };
 
-// `stride` numbers from one row of B to the next; 0: B is packed (see `pack_rows`).
+// `stride` numbers from one row of B to the next; 0: B is packed (see `pack_rows`), `depth` rows.
 template <class R> struct Right {
   const R* at;
-  Size stride;
+  Size stride, depth = 0;
 };
 
-template <class R, int ROWS, int VECTORS>
+// Which rows a product makes, or which k it sums over: all of them, or those of a list.
+struct All {
+  Size first = 0;
+  All from(Size i) const { return {first + i}; }
+  METARL_INLINE Size operator()(Size i) const { return first + i; }
+};
+struct Listed {
+  const Size* at;
+  Listed from(Size i) const { return {at + i}; }
+  METARL_INLINE Size operator()(Size i) const { return at[i]; }
+};
+
+template <class R, int ROWS, int VECTORS, class Row, class K>
 METARL_INLINE void tile(Size depth, Left<R> a, const R* b, Size b_stride, R* c, Size c_stride,
-                        bool add) {
+                        bool add, Row row, K which) {
   typedef R Vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(R)), may_alias));
   Vector sum[ROWS][VECTORS];
   METARL_UNROLL
   for (int i = 0; i < ROWS; i++)
     METARL_UNROLL
     for (int j = 0; j < VECTORS; j++)
-      sum[i][j] = add ? *(const Vector*)(c + i * c_stride + j * lanes<R>()) : Vector{};
-  const R* left = a.at;
-  for (Size k = 0; k < depth; k++, b += b_stride, left += a.column) {
+      sum[i][j] = add ? *(const Vector*)(c + row(i) * c_stride + j * lanes<R>()) : Vector{};
+  for (Size k = 0; k < depth; k++) {
+    const R *left = a.at + which(k) * a.column, *below = b + which(k) * b_stride;
     Vector right[VECTORS];
     METARL_UNROLL
-    for (int j = 0; j < VECTORS; j++) right[j] = *(const Vector*)(b + j * lanes<R>());
+    for (int j = 0; j < VECTORS; j++) right[j] = *(const Vector*)(below + j * lanes<R>());
     METARL_UNROLL
     for (int i = 0; i < ROWS; i++) {
-      const R value = left[i * a.row];
+      const R value = left[row(i) * a.row];
       METARL_UNROLL
       for (int j = 0; j < VECTORS; j++) sum[i][j] += value * right[j];
     }
@@ -107,31 +119,32 @@ METARL_INLINE void tile(Size depth, Left<R> a, const R* b, Size b_stride, R* c, 
   METARL_UNROLL
   for (int i = 0; i < ROWS; i++)
     METARL_UNROLL
-    for (int j = 0; j < VECTORS; j++) *(Vector*)(c + i * c_stride + j * lanes<R>()) = sum[i][j];
+    for (int j = 0; j < VECTORS; j++)
+      *(Vector*)(c + row(i) * c_stride + j * lanes<R>()) = sum[i][j];
 }
 
-template <class R, int VECTORS>
+template <class R, int VECTORS, class Row, class K>
 void rows(Size num_rows, Size depth, Left<R> a, const R* b, Size b_stride, R* c, Size c_stride,
-          bool add) {
-  auto from = [&](Size i) { return Left<R>{a.at + i * a.row, a.row, a.column}; };
+          bool add, Row row, K which) {
   Size i = 0;
   for (; i + TILE_ROWS <= num_rows; i += TILE_ROWS)
-    tile<R, TILE_ROWS, VECTORS>(depth, from(i), b, b_stride, c + i * c_stride, c_stride, add);
+    tile<R, TILE_ROWS, VECTORS>(depth, a, b, b_stride, c, c_stride, add, row.from(i), which);
   for (; i + 2 <= num_rows; i += 2)
-    tile<R, 2, VECTORS>(depth, from(i), b, b_stride, c + i * c_stride, c_stride, add);
+    tile<R, 2, VECTORS>(depth, a, b, b_stride, c, c_stride, add, row.from(i), which);
   for (; i < num_rows; i++)
-    tile<R, 1, VECTORS>(depth, from(i), b, b_stride, c + i * c_stride, c_stride, add);
+    tile<R, 1, VECTORS>(depth, a, b, b_stride, c, c_stride, add, row.from(i), which);
 }
 
-// C [num_rows, width] (+)= A [num_rows, depth] B [depth, width]; width is a padded one.
-template <class R>
+// C [num_rows, width] (+)= A [num_rows, depth] B [depth, width]; width is a padded one. Of lists,
+// these are the numbers of what they name.
+template <class R, class Row = All, class K = All>
 void product(Size num_rows, Size width, Size depth, Left<R> a, Right<R> b, R* c, Size c_stride,
-             bool add) {
+             bool add, Row row = {}, K which = {}) {
   panels<R>(width, [&](auto vectors, Size j) {
     constexpr int VECTORS = decltype(vectors)::value;
-    const R* right = b.stride ? b.at + j : b.at + j * depth;
+    const R* right = b.stride ? b.at + j : b.at + j * (b.depth ? b.depth : depth);
     const Size stride = b.stride ? b.stride : VECTORS * lanes<R>();
-    rows<R, VECTORS>(num_rows, depth, a, right, stride, c + j, c_stride, add);
+    rows<R, VECTORS>(num_rows, depth, a, right, stride, c + j, c_stride, add, row, which);
   });
 }
 
