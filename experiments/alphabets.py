@@ -32,7 +32,7 @@ import tyro
 from metarl.compare import sweep
 from metarl.compare.command import compare_command
 from metarl.compare.plan import Comparable
-from metarl.compare.summaries import Axes, Number, Summary, SweepReport
+from metarl.compare.sweep import Axes, Number, Summary, SweepReport
 from metarl.compare.work import Job, script_of
 from metarl.errors import UserError
 from metarl.evaluate.measures import ACCURACY, files_of

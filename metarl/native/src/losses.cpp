@@ -5,7 +5,7 @@
 
 namespace metarl {
 
-template <class R> struct Trials {  // as in native/losses.py
+template <class R> struct Trials {  // as in native/policy_gradient.py
   Size tasks, steps, trials, actions;  // N, T, B, A
   const R* readouts;                   // [N, T, B, A + 1], the value behind the logits
   Size task, step, row, column;        // numbers from one to the next

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from metarl.compare.summaries import (
+from metarl.compare.sweep import (
     curve_across,
     curve_within,
     over_seeds,
