@@ -29,8 +29,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.cells import moved_cells
 from ..base.checks import as_cell, whole_number
+from ..base.grids import moved_cells
 from ..base.tasks import Arrays, PlainTask, TaskSet
 
 __all__ = [

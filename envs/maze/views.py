@@ -22,7 +22,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch.nn.functional import pad
 
-from ..base.shadows import light_of_rows
+from ..base.grids import light_of_rows
 from .dynamics import MazeTables
 from .layout import Layout
 
@@ -275,7 +275,7 @@ CODE_BITS = 12
 def shadowed(rows: torch.Tensor, side: int) -> torch.Tensor:
     """What is seen of rows of walls, in Minigrid's shadows, in closed form.
 
-    A table (seeds, walls) -> (what is seen, next seeds), after `envs.base.shadows`, gives a view in
+    A table (seeds, walls) -> (what is seen, next seeds), after `envs.base.grids`, gives a view in
     one look-up per row; the seeds are the cells of a row on which light falls, at first the agent's
     own.
 

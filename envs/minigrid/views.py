@@ -4,7 +4,7 @@ The view is `view_size` cells square. The agent is in the middle of its near edg
 from it; entry [i, j] is i cells across from the left and j cells from the far edge, as in
 Minigrid's image. Rows here are rows of the view, all cells with one j.
 
-Shadows are Minigrid's (`envs.base.shadows`): a view is a look-up for each of its rows.
+Shadows are Minigrid's (`envs.base.grids`): a view is a look-up for each of its rows.
 
 Eight cells of a row are one int64: the highest bit of a code says whether light passes.
 """
@@ -18,7 +18,7 @@ import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from ..base.shadows import light_of_rows
+from ..base.grids import light_of_rows
 from .codes import KINDS, NUM_CODES, NUM_COLOURS, NUM_KINDS, NUM_STATES, SHOWN, TRIPLES
 
 __all__ = [

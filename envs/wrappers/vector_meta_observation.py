@@ -19,8 +19,7 @@ from ..base.arrays import Seed, StepResult, as_tensor
 from ..base.checks import as_actions
 from ..base.clock import episode_horizon
 from .features import InputSlots, action_row, observation_box, observation_row, observation_rows
-from .partial_resets import reset_where
-from .tensor_wrapper import TensorWrapper, takes_tensors
+from .vector_wrapper import TensorWrapper, reset_where, takes_tensors
 from .wrapped import autoreset_mode, check_vector, reward_bounds
 
 __all__ = ["VectorMetaObservation"]

@@ -22,10 +22,15 @@ from ..base.arrays import Seed, StepResult
 from ..base.checks import check_seeds
 from ..base.clock import episode_horizon
 from .features import observation_box, observation_rows
-from .partial_resets import check_partial_resets, reset_where, rows_where
-from .tensor_wrapper import TensorWrapper, takes_tensors
 from .trial import MAX_SEED, check_episodes, episode_options, step_options, with_flag
 from .vector_meta_observation import VectorMetaObservation
+from .vector_wrapper import (
+    TensorWrapper,
+    check_partial_resets,
+    reset_where,
+    rows_where,
+    takes_tensors,
+)
 from .wrapped import autoreset_mode, check_vector, has_tasks
 
 __all__ = ["VectorTrial"]

@@ -32,7 +32,7 @@ from metarl.core.pure import impure
 from metarl.core.tasks import TaskBatch, is_divisible
 from metarl.errors import check_choice
 from metarl.native import Mode, using
-from metarl.native.threads import check_num_threads
+from metarl.native.mode import check_num_threads
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices that have an autocast of their own."""

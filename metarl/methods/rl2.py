@@ -11,7 +11,7 @@ import tyro
 from metarl.core import OptimiserSettings
 from metarl.core.settings import OuterLoop, SlowSide
 from metarl.meta import TwoTimescaleSettings
-from metarl.native.threads import check_num_threads
+from metarl.native.mode import check_num_threads
 from metarl.nn import CORES
 
 if TYPE_CHECKING:

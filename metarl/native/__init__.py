@@ -12,11 +12,12 @@ from metarl.native.mode import (
     eagerly,
     kernels,
     native_mode,
+    num_threads,
     recorded,
+    sharing,
     unavailable,
     using,
 )
-from metarl.native.threads import num_threads, sharing
 
 __all__ = [
     "Mode",

@@ -1,8 +1,9 @@
-"""The switch: native kernels where they can be had, or none; and the record of what ran.
+"""The switch: native kernels where they can be had, or none; the record of what ran; threads.
 
 The mode belongs to the context of the caller (threads that are started with a copy of it inherit
-it), and so does the record. ``off`` holds within whatever says it, be it ``METARL_NATIVE`` in the
-environment, `using` further out, or `using` here; where nothing says it the mode is ``auto``.
+it), and so do the record and the number of threads that a call shares its agents between. ``off``
+holds within whatever says it, be it ``METARL_NATIVE`` in the environment, `using` further out, or
+`using` here; where nothing says it the mode is ``auto``.
 """
 
 from __future__ import annotations
@@ -139,3 +140,44 @@ def _from_environment() -> Mode:
     if value == "off":
         return "off"
     raise UserError(f"the environment says {VARIABLE}={value}; it must be auto or off")
+
+
+# Threads ------------------------------------------------------------------------------------------
+
+
+_num_threads: ContextVar[int] = ContextVar("metarl_native_threads", default=1)
+"""Threads of a call at most. What is shared are agents that train side by side in one call, never a
+product: one agent is worked on in one thread, and which one does what changes no number."""
+
+
+def num_threads() -> int:
+    """The number of threads at most, 1 where nothing else was said."""
+    return _num_threads.get()
+
+
+def check_num_threads(count: int) -> None:
+    """Check a number of threads.
+
+    Raises:
+        ValueError: There is not one.
+    """
+    if count < 1:
+        raise ValueError(f"num_threads must be at least 1, got {count}")
+
+
+@contextmanager
+def sharing(count: int) -> Iterator[None]:
+    """Share the agents of every call within between so many threads at most.
+
+    Args:
+        count: Threads, the caller's among them.
+
+    Raises:
+        ValueError: There is not one.
+    """
+    check_num_threads(count)
+    token = _num_threads.set(count)
+    try:
+        yield
+    finally:
+        _num_threads.reset(token)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from metarl.native.call import address, addresses, all_readable, check_readable, readable
+from metarl.native.mode import num_threads
 from metarl.native.recurrent_cell import (
     ChosenBy,
     Gradients,
@@ -26,7 +27,6 @@ from metarl.native.recurrent_cell import (
     View,
     cell,
 )
-from metarl.native.threads import num_threads
 from metarl.native.world import WorldView
 
 NUM_HEADS = 2

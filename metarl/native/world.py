@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from metarl.native.call import address, has_address
-from metarl.native.threads import num_threads
+from metarl.native.mode import num_threads
 
 
 class LookUp(Protocol):
