@@ -8,14 +8,20 @@
         agent.observe(reward, terminated, truncated)
         done = terminated or truncated
 
-The environment shows what the agent was trained on: for agents that adapt through their hidden
-state with `envs.MetaObservation` (and `envs.Trial`) around it, which say what was done and earned
-last.
+The environment shows what the agent was trained on. Agents that adapt through their hidden state
+are told what was done and earned last, and where an episode begins (those of the published maze
+have an unused input in that place):
+
+    env = envs.MetaObservation(
+        envs.Trial(env, num_episodes=1, episode_flag=True), unused_input=False
+    )
+    env = envs.MetaObservation(env)  # of the published maze
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -102,6 +108,7 @@ class LoadedAgent:
                 greedy=greedy,
             )
         self.num_trials = 1
+        self._warned = False
         self.begin()
 
     @property
@@ -111,7 +118,7 @@ class LoadedAgent:
 
     def begin(self, num_trials: int = 1) -> None:
         """Forget what was played: new trials start, side by side."""
-        self.num_trials = num_trials
+        self.num_trials, self._begins = num_trials, True
         self.agent.begin(num_trials)
 
     def act(self, observation: NDArray[Any] | Tensor) -> Any:
@@ -139,6 +146,9 @@ class LoadedAgent:
                 f"observations of shape {tuple(given.shape)}: begin as many trials as there are "
                 "environments, and show what it was trained on"
             )
+        if self._begins:
+            self._begins = False
+            self._check_begin(batch)
         device = self.adapter.device
         actions = self.agent.act(batch.to(device, torch.float32))
         if isinstance(observation, Tensor):
@@ -147,6 +157,32 @@ class LoadedAgent:
         if not single:
             return array
         return int(array[0]) if array.ndim == 1 else array[0]
+
+    def _check_begin(self, batch: Tensor) -> None:
+        """Warn, once, of first inputs ``[B, I]`` that other wrappers make than in training.
+
+        They are known by the bias behind: where no wrapper was, there is nothing to be known.
+        """
+        if not isinstance(self.adapter, RecurrentAdapter) or self._warned:
+            return
+        learning = self.adapter.learning
+        told = 0 if learning.published_inputs else 1
+        flag, bias = batch[:, learning.flag], batch[:, learning.flag + 1]
+        if not ((flag == 1 - told) & (bias == 1)).all():
+            return
+        self._warned = True
+        wrappers = (
+            "envs.MetaObservation(env)"
+            if learning.published_inputs
+            else "envs.MetaObservation(envs.Trial(env, num_episodes, episode_flag=True), "
+            "unused_input=False)"
+        )
+        warnings.warn(
+            f"input {learning.flag} was always {told} in the first step of a trial when the agent "
+            f"learned, and is not now: show it {wrappers}",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def observe(self, reward: Any, terminated: Any, truncated: Any) -> None:
         """See what the actions led to; an agent that adapts by gradient forgets what is over."""
@@ -218,7 +254,9 @@ def load(
     method, agent = stored(run)
     params = parameters(run)
     if isinstance(agent, TrialAgent) and isinstance(method, RL2Settings):
-        recurrent = RecurrentLearning(cast(Any, None), method, agent)
+        recurrent = RecurrentLearning(
+            cast(Any, None), method, agent, published_inputs=is_published_maze(run)
+        )
         trials = replace(recurrent, problem=cast(Problem, interface(run, recurrent, params)))
         adapter: Any = trials.load(run, place).trained
         return LoadedAgent(adapter, trials.num_inputs, seed=seed, greedy=greedy)
@@ -263,6 +301,12 @@ def stored(run: RunDirectory) -> tuple[Method, Agent]:
     known = {"recipe": recipe, "method": kind.name, "learner": config["learner"], "agent": agent}
     found = restored(lambda method: usual, known, str(recipe), ("method",))
     return found.learner, found.agent
+
+
+def is_published_maze(run: RunDirectory) -> bool:
+    """Whether a run is of the published maze, whose agents are not told of episodes."""
+    config = run.config if "recipe" in run.config else upgraded(run.config)
+    return recipe_of(run.config) == "experiments.maze" and config.get("mazes", "room") == "room"
 
 
 def parameters(run: RunDirectory) -> Params:

@@ -16,7 +16,6 @@ a task of its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -191,12 +190,11 @@ class RecurrentLearning(OnTrials):
         learner = self._learner(policy, streams, batch_size, place, loop.dtype)
         trainer = Trainer(learner, self.method.timescales, max_skipped=self.max_skipped)
         stages = self._staged(policy, streams, batch_size, place)
-        flag = math.prod(self.problem.observation.shape or ())  # behind what is seen
         curricula: SideBySide | None = None
         if chosen:
             levels = levels_of(self.problem)
             samplers = [self.curriculum.sampler(levels, s[LEVELS]) for s in streams]
-            curricula = SideBySide(samplers, None if self.published_inputs else flag)
+            curricula = SideBySide(samplers, None if self.published_inputs else self.flag)
 
         def iterate() -> Mapping[str, Tensor]:
             done = training.iteration / loop.iterations
@@ -207,7 +205,7 @@ class RecurrentLearning(OnTrials):
                     metrics = _on_levels(curricula, trainer, stages, batch_size, done)
             if self.trial_episodes > 1 and self.trial_steps is None:
                 played = learner.batch.whole.trajectory
-                own_time = flag if stages.own_time else None
+                own_time = self.flag if stages.own_time else None
                 metrics |= episode_metrics(played, self.trial_episodes, own_time)
             return metrics
 

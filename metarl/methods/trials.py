@@ -56,6 +56,14 @@ class OnTrials:
         seen, actions = self.problem.observation, self.problem.actions
         return num_trial_inputs(math.prod(seen.shape or ()), actions)
 
+    @property
+    def flag(self) -> int:
+        """Number of the input behind the observation.
+
+        It is 1 where an episode has just begun; of the published inputs it is the unused 0.
+        """
+        return math.prod(self.problem.observation.shape or ())
+
     def trials(
         self,
         num_envs: int,

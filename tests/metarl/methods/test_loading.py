@@ -1,5 +1,7 @@
 """`metarl.load`: agents of all kinds of runs, in anybody's loop."""
 
+from contextlib import nullcontext
+
 import gymnasium
 import numpy as np
 import pytest
@@ -24,6 +26,9 @@ def runs(tmp_path_factory):
     maze(["train", *small, *TINY, "--run-dir", str(place / "warp")])
     maze(["train", *small, *TINY, "--method", "lstm", "--run-dir", str(place / "lstm")])
     maze(["train", *small, *TINY, "--preset", "paper", "--run-dir", str(place / "paper")])
+    many = ("--mazes", "dfs", "--size", "9", "--horizon", "9", "--batch-size", "2")
+    often = ("--minibatch-trials", "1", "--hidden-size", "4")
+    maze(["train", *many, *often, *TINY, "--run-dir", str(place / "rl2-mazes")])
     own = ("--env", "maze", "--size", "5", "--episodes", "2")
     maze_adapt(["train", *ADAPT, *own, "--run-dir", str(place / "maml")])
     core = ("--core", "gru", "--core-size", "4")
@@ -51,6 +56,25 @@ def test_an_agent_plays_a_gymnasium_loop(runs, name):
         observation, reward, terminated, truncated, _ = env.step(action)
         agent.observe(reward, terminated, truncated)
         over = terminated or truncated
+
+
+def test_inputs_of_other_wrappers_than_those_of_training_are_warned_of(runs):
+    """Both have as many numbers: where one agent is told of episodes, the other is told nothing."""
+    maze = {"size": 5, "horizon": 9, "reward": 1.0}
+    for name, flagged in (("warp", False), ("rl2-mazes", True)):
+        for shown in (False, True):
+            env = gymnasium.make("metarl/GridMaze-v0", **maze)
+            if shown:
+                env = envs.Trial(env, num_episodes=1, episode_flag=True)
+            env = envs.MetaObservation(env, unused_input=not shown)
+            agent = metarl.load(runs / name)
+            for seed in range(2):
+                observation, _ = env.reset(seed=seed)
+                agent.begin()
+                wrong = shown != flagged and seed == 0  # once is enough
+                with pytest.warns(UserWarning, match="input 9") if wrong else nullcontext():
+                    agent.act(observation)
+                agent.act(env.step(0)[0])
 
 
 def test_the_pretrained_agent_is_loaded():
