@@ -185,6 +185,32 @@ def method_and_core(name: str) -> tuple[str, CoreName]:
     return ("warp-rnn" if core == "warp" else "rl2"), core
 
 
+def agent_named(
+    method: str | None, core: str | None, usual: str, rl2_core: CoreName = RL2Settings.core
+) -> tuple[str, CoreName]:
+    """Return the method that options name, and its core.
+
+    Args:
+        method: Name of a method or a core, if any was given.
+        core: Name of a core, if any was given.
+        usual: The method where none was given.
+        rl2_core: The usual core of rl2.
+
+    Raises:
+        UserError: There is none of that name, or they name two cores.
+    """
+    name, found = method_and_core(usual if method is None else method)
+    if core is None:
+        return name, rl2_core if method in (None, name) and name == "rl2" else found
+    check_option("--core", core, CORES)
+    if method in CORES and core != method:
+        raise UserError(
+            f"--method {method} is short for --core {method}: drop it, or --core {core}"
+        )
+    chosen: Any = core
+    return name, chosen
+
+
 USUAL_RATE = 3e-3
 """Learning rate of cores for which no other has been found."""
 
@@ -223,7 +249,7 @@ def defaults(
         UserError: There is no such preset, method, core or curriculum, or it is not for these
             mazes.
     """
-    named = curriculum or "dr"
+    named = "dr" if curriculum is None else curriculum
     check_option("--curriculum", named, CURRICULA)
     base = preset_defaults(preset, method, core, mazes, size)
     return replace(base, curriculum=named, levels=CURRICULA[named]())
@@ -242,9 +268,7 @@ def preset_defaults(
         mazes = "dfs" if preset == "demo" else ROOM
     if mazes != ROOM:
         return random_mazes(preset, method, core, mazes, size)
-    name, usual = method_and_core(method or "warp-rnn")
-    core = core or usual
-    check_option("--core", core, CORES)
+    name, core = agent_named(method, core, "warp-rnn")
     learner: RL2Settings = paced(
         core,
         METHODS[name](
@@ -309,9 +333,7 @@ def random_mazes(
             f"--preset {preset} is for the published maze; with --mazes {mazes} leave it out, or "
             "take --preset demo"
         )
-    name, usual = method_and_core(method or "rl2")
-    core = core or ("lstm" if method in (None, "rl2") else usual)
-    check_option("--core", core, CORES)
+    name, core = agent_named(method, core, "rl2", rl2_core="lstm")
     demo = preset == "demo"
     learner = paced(
         core,

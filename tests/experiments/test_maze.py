@@ -456,6 +456,13 @@ def test_paper_preset_trains(tmp_path):
         (["train", "--lr", "-1"], "lr must be finite and at least 0, got -1.0"),
         (["train", "--beta2", "1"], "beta2 must lie in [0, 1), got 1.0"),
         (["train", "--warp-period", "2", "--method", "gru"], "--warp-period is for warp-rnn"),
+        (["train", "--method", ""], "--method '' is not one of warp-rnn, rl2, rnn"),
+        (["train", "--core", ""], "--core '' is not one of rnn, gru"),
+        (["train", "--curriculum", ""], "--curriculum '' is not one of dr, plr"),
+        (
+            ["train", "--method", "lstm", "--core", "gru"],
+            "--method lstm is short for --core lstm: drop it, or --core gru",
+        ),
         (["train", "--method", "warp-rnn", "--core", "gru"], "--core gru has no slow weights"),
         (["train", "--warmup", "-5"], "warmup must be at least 0, got -5"),
         (["train", "--loss.entropy-coef", "-1"], "entropy_coef must be finite and at least 0"),
