@@ -35,7 +35,7 @@ from torch.nn.functional import gelu, layer_norm
 
 from metarl.core import Params
 from metarl.native.mode import eagerly
-from metarl.nn.network import affine
+from metarl.nn.mlp import affine
 from metarl.nn.recurrent import RecurrentCore, Weights, uniform
 from metarl.nn.trace import NO_SLOT, Trace
 

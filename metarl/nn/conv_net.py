@@ -23,7 +23,8 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.native.conv import Convolution, ConvStack, conv_stack
-from metarl.nn.network import linear, stage_in, uniform_linear
+from metarl.nn.mlp import linear, uniform_linear
+from metarl.nn.network import stage_in
 
 BATCH_NORM_EPS = 1e-5
 

@@ -1,11 +1,12 @@
 """Multilayer perceptron over stacked parameters: dense layers one after the other, of N tasks.
 
 Where there is a kernel (`native.perceptrons`) all layers are one operation, differentiable twice;
-elsewhere a product and an activation each.
+elsewhere a product and an activation each. Dense layers of other networks are computed here too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.native.mlp import Activation, Perceptron, has_kernel, perceptrons
-from metarl.nn.network import affine, stage_in, uniform_linear
+from metarl.nn.network import stage_in
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor, Tensor], Tensor]] = {
     "linear": lambda z, h: z,
@@ -166,3 +167,31 @@ class MLP:
                 tuple(hidden if i < self.num_layers - 1 else last for i in stages),
             ),
         )
+
+
+# One layer ----------------------------------------------------------------------------------------
+
+
+def uniform_linear(
+    num_inputs: int, num_outputs: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Weight ``[I, O]`` and bias ``[O]``, both uniform in +-1/sqrt(I) (PyTorch's default)."""
+    bound = 1.0 / math.sqrt(num_inputs)
+    weight = torch.empty(num_inputs, num_outputs).uniform_(-bound, bound, generator=generator)
+    bias = torch.empty(num_outputs).uniform_(-bound, bound, generator=generator)
+    return weight, bias
+
+
+def linear(params: Params, name: str, inputs: Tensor) -> Tensor:
+    """``x W + b`` for N layers: inputs ``[N, B, I]``, parameters as of `affine`."""
+    return affine(inputs, params[f"{name}.weight"], params[f"{name}.bias"])
+
+
+def affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``x W + b`` for N layers: inputs ``[N, B, I]``, weight ``[N, I, O]``, bias ``[N, O]``.
+
+    Weight ``[1, I, O]`` and bias ``[1, O]`` are one layer for all N: one product.
+    """
+    if len(weight) == 1 < len(inputs):
+        return torch.addmm(bias, inputs.flatten(0, 1), weight[0]).view(*inputs.shape[:2], -1)
+    return torch.baddbmm(bias.unsqueeze(1), inputs, weight)

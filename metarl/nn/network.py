@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -80,31 +79,6 @@ class StagedNetwork(Network, Protocol):
         Returns:
             What stage ``stop`` takes for inputs, ``[N, B, ...]``; at the end the outputs.
         """
-
-
-def uniform_linear(
-    num_inputs: int, num_outputs: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Weight ``[I, O]`` and bias ``[O]``, both uniform in +-1/sqrt(I) (PyTorch's default)."""
-    bound = 1.0 / math.sqrt(num_inputs)
-    weight = torch.empty(num_inputs, num_outputs).uniform_(-bound, bound, generator=generator)
-    bias = torch.empty(num_outputs).uniform_(-bound, bound, generator=generator)
-    return weight, bias
-
-
-def linear(params: Params, name: str, inputs: Tensor) -> Tensor:
-    """``x W + b`` for N layers: inputs ``[N, B, I]``, parameters as of `affine`."""
-    return affine(inputs, params[f"{name}.weight"], params[f"{name}.bias"])
-
-
-def affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``x W + b`` for N layers: inputs ``[N, B, I]``, weight ``[N, I, O]``, bias ``[N, O]``.
-
-    Weight ``[1, I, O]`` and bias ``[1, O]`` are one layer for all N: one product.
-    """
-    if len(weight) == 1 < len(inputs):
-        return torch.addmm(bias, inputs.flatten(0, 1), weight[0]).view(*inputs.shape[:2], -1)
-    return torch.baddbmm(bias.unsqueeze(1), inputs, weight)
 
 
 def stage_in(name: str, groups: Mapping[str, int]) -> int:

@@ -33,7 +33,8 @@ from metarl.nn.conv_net import (
     per_channel,
     side_by_side,
 )
-from metarl.nn.network import linear, stage_in, uniform_linear
+from metarl.nn.mlp import linear, uniform_linear
+from metarl.nn.network import stage_in
 
 Activation = Literal["none", "relu", "leaky_relu", "sigmoid", "tanh"]
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from metarl.core import Params
 from metarl.native.mlp import Activation, Perceptron
-from metarl.nn.mlp import MLP, Layers
-from metarl.nn.network import stage_in, uniform_linear
+from metarl.nn.mlp import MLP, Layers, uniform_linear
+from metarl.nn.network import stage_in
 
 
 @dataclass(frozen=True)
