@@ -72,7 +72,7 @@ wheel-test: $(READY) ## build wheel and sdist, install each afresh, run a newcom
 	@echo "==> Wheel and source distribution, on every Python that is found"
 	@$(PYTHON) -m tests.packaging.clean_install
 
-sanitize: $(READY) ## run the tests of native kernels under AddressSanitizer and UBSan
+sanitize: $(READY) ## run the tests of native kernels under sanitizers (addresses, undefined, threads)
 	@echo "==> Native kernels under sanitizers"
 	@$(PYTHON) -m tests.metarl.native.builds
 
