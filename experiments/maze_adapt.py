@@ -24,8 +24,8 @@ from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods import method_named, methods_for
 from metarl.methods.agents import AdaptingPolicy, Agent, TrialsAgent
+from metarl.methods.curricula import check_named, with_curriculum
 from metarl.methods.learning import Learning, agent_for, learning, unread
-from metarl.methods.levels import check_named, with_curriculum
 from metarl.methods.ppo import ClippedSteps, PPOSettings
 from metarl.methods.rl2 import RL2Settings, paced
 from metarl.methods.spaces import describe_spaces

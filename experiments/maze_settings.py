@@ -13,7 +13,7 @@ from envs.problems import PublishedMaze
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.methods.agents import Encoder, TrialAgent, check_sizes
-from metarl.methods.levels import check_named
+from metarl.methods.curricula import check_named
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import CoreName, RL2Settings, WarpRNNSettings, paced
 from metarl.rl import ActorCriticSettings

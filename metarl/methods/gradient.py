@@ -27,9 +27,8 @@ from metarl.evaluate.returns import AdaptationResult, evaluate_learner
 from metarl.meta import MetaLearner, Penalty
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.methods.agents import AdaptingPolicy
-from metarl.methods.gain import LevelsByGain
+from metarl.methods.curricula import LEVELS, LevelsByGain, check_curriculum, levels_of
 from metarl.methods.learning import InTurn
-from metarl.methods.levels import LEVELS, check_curriculum, levels_of
 from metarl.methods.rl2 import slow_cores
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (

@@ -34,7 +34,7 @@ from metarl.evaluate.adapter import Loaded, Measurement
 from metarl.invocation import refuse_several
 from metarl.meta import TwoTimescale
 from metarl.methods.agents import TrialAgent
-from metarl.methods.levels import LEVELS, check_curriculum, levels_of
+from metarl.methods.curricula import LEVELS, check_curriculum, levels_of
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings, slow_cores
 from metarl.methods.staged_trials import StagedTrials, check_captured, check_shared
 from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter, episode_metrics

@@ -1,4 +1,7 @@
-"""The loss of an actor and a critic by its kernel: that in torch's operations, and its gradient."""
+"""Kernels of the policy gradient: the loss, sums and the baseline are those of torch's operations.
+
+Discounted sums are those of the loop over steps.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,22 @@ import torch
 from torch import Tensor
 
 from metarl.native import kernels, using
-from metarl.native.policy_gradient import Constants, actor_critic_loss
+from metarl.native.policy_gradient import (
+    MOST_INPUTS,
+    Constants,
+    actor_critic_loss,
+    discounted_sums,
+    linear_baseline,
+)
+from metarl.rl.advantages import LinearBaseline, discounted_returns
 from metarl.rl.distributions import Categorical
 from metarl.rl.losses import ActorCriticSettings
+from metarl.rl.trajectory import Trajectory
 
-pytestmark = pytest.mark.skipif(kernels("losses") is None, reason="no native kernels here")
+pytestmark = pytest.mark.skipif(
+    any(kernels(name) is None for name in ("sums", "baseline", "losses")),
+    reason="no native kernels here",
+)
 
 SIZES = [(2, 7, 3, 4), (1, 1, 1, 2), (3, 5, 17, 3)]
 SETTINGS = [
@@ -131,3 +145,105 @@ def test_it_is_differentiable_once() -> None:
     (gradient,) = torch.autograd.grad(loss, readouts, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (2, 5, 17), (2, 3, 4, 1)], ids=str)
+@pytest.mark.parametrize("cut", [False, True])
+def test_sums_are_those_of_the_loop(shape: tuple[int, ...], cut: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rewards = torch.randn(shape, generator=generator, dtype=torch.double)
+    goes_on = (torch.rand(shape, generator=generator) < 0.7).double() if cut else None
+    native = discounted_returns(rewards, 0.9, goes_on)
+    assert discounted_sums(rewards, 0.9, goes_on) is not None
+    with using("off"):
+        assert discounted_sums(rewards, 0.9, goes_on) is None
+        eager = discounted_returns(rewards, 0.9, goes_on)
+    torch.testing.assert_close(native, eager, rtol=1e-14, atol=1e-14)
+
+
+def test_what_is_not_finite_stays_so_and_strides_do_not_matter() -> None:
+    rewards = torch.randn(3, 6, 4).transpose(0, 2)
+    rewards[1, 2, 0] = torch.nan
+    native = discounted_returns(rewards, 0.5)
+    with using("off"):
+        eager = discounted_returns(rewards, 0.5)
+    torch.testing.assert_close(native, eager, equal_nan=True)
+    assert native[1, :3, 0].isnan().all()
+
+
+def test_gradients_go_through_the_loop() -> None:
+    rewards = torch.randn(4, 3, requires_grad=True)
+    discounted_returns(rewards, 0.5)[0].sum().backward()
+    expected = torch.tensor([1, 0.5, 0.25, 0.125])[:, None].expand(4, 3)
+    torch.testing.assert_close(rewards.grad, expected)
+
+
+def test_other_types_are_summed_by_the_loop() -> None:
+    assert discounted_sums(torch.ones(3, 2, dtype=torch.int64), 0.5, None) is None
+    assert discounted_sums(torch.ones(3, 2).half(), 0.5, None) is None
+    assert discounted_sums(torch.ones(3, 2), 0.5, torch.ones(3, 2).double()) is None
+    assert discounted_sums(torch.ones(0, 2), 0.5, None) is None
+
+
+DTYPES = [torch.float32, torch.float64]
+
+
+def trajectory(num_inputs: int, dtype: torch.dtype, collinear: bool = False) -> Trajectory:
+    """Episodes of several lengths."""
+    draw = torch.Generator().manual_seed(1)
+    shape = (3, 31, 5)
+    seen = 4 * torch.randn(*shape, num_inputs, generator=draw, dtype=dtype)
+    if collinear:
+        seen[..., 1:] = seen[..., :1]
+    ends = torch.randint(1, 32, (3, 1, 5), generator=draw)
+    mask = (torch.arange(31)[None, :, None] < ends).to(dtype)
+    no = torch.zeros(shape, dtype=torch.bool)
+    rewards = torch.randn(shape, generator=draw, dtype=dtype) * mask
+    return Trajectory(seen, no.long(), rewards, seen, rewards, no, no, mask, seen[:, -1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("num_inputs", [1, 2, 3, 17, MOST_INPUTS + 1])
+def test_the_baseline_is_that_of_torch(num_inputs, dtype):
+    seen = trajectory(num_inputs, dtype)
+    returns = discounted_returns(seen.rewards, 0.95) * seen.mask
+    found = LinearBaseline().values(seen, returns)
+    with using("off"):
+        expected = LinearBaseline().values(seen, returns)
+    assert found.dtype is dtype
+    tight = {"rtol": 1e-8, "atol": 1e-9} if dtype is torch.float64 else {}
+    torch.testing.assert_close(found, expected, **tight)
+    assert (found[seen.mask == 0] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_collinear_observations_take_the_ridge(dtype):
+    seen = trajectory(4, dtype, collinear=True)
+    returns = discounted_returns(seen.rewards, 0.95) * seen.mask
+    found = LinearBaseline(reg=1e-3).values(seen, returns)
+    with using("off"):
+        expected = LinearBaseline(reg=1e-3).values(seen, returns)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_task_without_a_fit_has_no_numbers_and_the_others_theirs():
+    seen = trajectory(2, torch.float64)
+    returns = discounted_returns(seen.rewards, 0.95) * seen.mask
+    whole = LinearBaseline().values(seen, returns)
+    seen.observations[1, 0, 0, 0] = torch.nan
+    found = LinearBaseline().values(seen, returns)
+    assert found[1].isnan().all()
+    assert torch.equal(found[::2], whole[::2])
+    large = LinearBaseline().values(seen, returns * 1e300 * 1e10)
+    assert large[0][seen.mask[0] == 1].isnan().all()
+
+
+def test_what_is_not_plain_is_left_to_torch():
+    seen = trajectory(2, torch.float64)
+    how = {"ridge": 1e-5, "clip": 10.0, "num_attempts": 6}
+    assert linear_baseline(seen.observations, seen.mask, seen.rewards, **how) is not None
+    with torch.device("cpu"):
+        assert linear_baseline(seen.observations, seen.mask, seen.rewards, **how) is None
+    assert linear_baseline(seen.observations.float(), seen.mask, seen.rewards, **how) is None
+    assert linear_baseline(seen.observations, seen.mask, seen.rewards[:, :4], **how) is None
+    assert linear_baseline(seen.observations, seen.mask[:, :4], seen.rewards, **how) is None

@@ -1,25 +1,109 @@
-"""Curricula for learners that adapt by gradient steps: levels are scored by what adaptation gained.
+"""Curricula of problems and methods: whose tasks can be chosen, and what adaptation gained on them.
 
-To a sampler the return after adaptation is what was earned, and the return before it what was
-expected: so `max_mc` is the highest return that was ever reached less what is earned without
-adaptation, and `positive_value` what adaptation gained, if anything.
+Tasks can be chosen of problems that know their levels as numbers. Levels of learners that adapt by
+gradient steps are scored by what adaptation gained (`LevelsByGain`): to a sampler the return after
+adaptation is what was earned, and the return before it what was expected. So `max_mc` is the
+highest return that was ever reached less what is earned without adaptation, and `positive_value`
+what adaptation gained, if anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from metarl.core.processes import current
+from metarl.errors import UserError
 from metarl.evaluate.returns import evaluate_learner
 from metarl.meta import MetaLearner, Penalty
 from metarl.rl import PolicyGradientTasks
-from metarl.rl.problem import Goal
-from metarl.train.curriculum import Outcome, TaskSampler
+from metarl.rl.problem import Goal, Problem, stages_of
+from metarl.train.curriculum import Curriculum, LevelSource, Outcome, TaskSampler
 from metarl.train.trainer import Trainer
+
+LearningT = TypeVar("LearningT")
+
+LEVELS = "levels"
+"""Random stream of a curriculum's levels and choices; last, where there is one."""
+
+
+def levels_of(problem: Problem) -> LevelSource:
+    """Tasks of training as numbers: the ``levels`` of a problem.
+
+    Raises:
+        UserError: It has none.
+        ValueError: Its tasks cannot be chosen among, as it says.
+    """
+    known: Any = problem
+    if not hasattr(type(problem), "levels"):
+        raise UserError(
+            f"a curriculum chooses among random mazes, and {problem.name} has no levels to choose "
+            "among: take random mazes, such as dfs"
+        )
+    levels: LevelSource = known.levels
+    return levels
+
+
+def with_curriculum(learning: LearningT, curriculum: Curriculum) -> LearningT:
+    """Return how a problem is learned, on tasks that a curriculum chooses.
+
+    Args:
+        learning: How it is learned.
+        curriculum: How tasks are chosen.
+
+    Raises:
+        UserError: The method has tasks of its own.
+    """
+    if not curriculum.samples:
+        return learning
+    known: Any = learning
+    if not hasattr(known, "curriculum"):
+        raise UserError(
+            f"--curriculum {curriculum.name}: --method {known.method.name} draws its tasks itself: "
+            "take a method that adapts by gradient steps, or rl2"
+        )
+    changed: LearningT = replace(known, curriculum=curriculum)
+    return changed
+
+
+def check_named(name: str, curriculum: Curriculum) -> None:
+    """Check that settings of a curriculum are those of the one that is named.
+
+    Raises:
+        UserError: They are not.
+    """
+    if name != curriculum.name:
+        raise UserError(f"--curriculum {name}, but the levels are those of {curriculum.name}")
+
+
+def check_curriculum(curriculum: Curriculum, problem: Problem, batch_size: int) -> None:
+    """Check that a curriculum can choose among the tasks of training.
+
+    Args:
+        curriculum: How they are chosen.
+        problem: Whose tasks.
+        batch_size: Tasks per agent and iteration.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if not curriculum.samples:
+        return
+    asked = f"--curriculum {curriculum.name}"
+    try:
+        source = levels_of(problem)
+        if len(stages_of(problem)) > 1:
+            raise UserError("it chooses among mazes of one size: drop --size-schedule")
+        curriculum.sampler(source, torch.Generator()).sample(batch_size)
+    except (ValueError, UserError) as error:
+        raise UserError(f"{asked}: {error}") from error
+
+
+# Scores by what adaptation gained -----------------------------------------------------------------
 
 
 class MetaBatches(Protocol):
