@@ -12,6 +12,7 @@ import tyro
 
 from envs import problems
 from envs.maze.generators import GENERATORS
+from envs.maze.settings import side_of
 from envs.minigrid.task_set import By
 from metarl.errors import UserError
 from metarl.rl.gymnasium_problem import problem_of
@@ -139,6 +140,23 @@ def environment_named(name: str) -> Any:
         )
     kind: Any = ENVIRONMENTS[name]
     return kind()
+
+
+def mazes_named(name: str, size: str | None) -> Grids | Levels | TrialMazes:
+    """Return the usual settings of what ``--mazes`` names.
+
+    Args:
+        name: A generator, ``ued``, ``minigrid:ID``, or a file.
+        size: Rows and columns in words; None: as usual.
+
+    Raises:
+        ValueError: There is nothing of that name, or not of that size.
+    """
+    if name.startswith(MINIGRID):
+        return Grids(env_id=name.removeprefix(MINIGRID))
+    if name == UED:
+        return Levels() if size is None else Levels(size=side_of(size))
+    return TrialMazes(mazes=name, size=size or "13", exploration_bonus=0.2)
 
 
 def problem_named(name: str, environment: Any) -> Problem:

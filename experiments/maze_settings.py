@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import tyro
 
 from envs.maze.generators import GENERATORS
-from envs.maze.settings import side_of
 from envs.problems import PublishedMaze
 from metarl.core.settings import Method
 from metarl.errors import UserError
@@ -22,7 +21,7 @@ from metarl.run.commands import refused
 from metarl.run.counts import Held
 from metarl.train.curriculum import CURRICULA, Curriculum, DomainRandomisation
 
-from .environments import MINIGRID, UED, Grids, Levels, Room, TrialMazes
+from .environments import MINIGRID, UED, Grids, Levels, Room, mazes_named
 
 Preset = Literal["default", "ppo", "minibatch", "demo", "paper"]
 ROOM = "room"
@@ -355,7 +354,7 @@ def random_mazes(
             checkpoint_every=50,
             trial_episodes=2 if mazes.startswith(MINIGRID) else 1,
             trial_steps=256 if mazes == UED else None,
-            environment=maze_settings(mazes, size or ("9" if demo else None)),
+            environment=mazes_named(mazes, size or ("9" if demo else None)),
             loss=(
                 scaled_loss(gamma=0.97)
                 if mazes != UED
@@ -365,19 +364,6 @@ def random_mazes(
         )
     except ValueError as error:
         raise refused(error) from error
-
-
-def maze_settings(mazes: str, size: str | None) -> Grids | Levels | TrialMazes:
-    """Return the usual settings of what ``--mazes`` names.
-
-    Raises:
-        ValueError: There is nothing of that name, or not of that size.
-    """
-    if mazes.startswith(MINIGRID):
-        return Grids(env_id=mazes.removeprefix(MINIGRID))
-    if mazes == UED:
-        return Levels() if size is None else Levels(size=side_of(size))
-    return TrialMazes(mazes=mazes, size=size or "13", exploration_bonus=0.2)
 
 
 def published(base: TrainSettings) -> TrainSettings:
