@@ -159,7 +159,7 @@ def defaults(
     Raises:
         UserError: There is no such environment, method or curriculum.
     """
-    named = curriculum or "dr"
+    named = "dr" if curriculum is None else curriculum
     check_option("--curriculum", named, CURRICULA)
     return replace(usual(env, method, core), curriculum=named, levels=CURRICULA[named]())
 

@@ -7,6 +7,7 @@ copy of its own, an entry of ``info`` beside a mask ``_name`` of the environment
 
 from __future__ import annotations
 
+import reprlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -87,11 +88,33 @@ class TensorProgram:
         return numpy_step(*result) if self.speaks_numpy else result
 
 
-def as_tensor(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """``torch.as_tensor``, for arrays that may not be written into as well."""
+def as_tensor(
+    values: Any,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    name: str = "values",
+) -> torch.Tensor:
+    """``torch.as_tensor``, for arrays that may not be written into as well.
+
+    Args:
+        values: Numbers.
+        device: Of the tensor.
+        dtype: Of the tensor; None: that of the values.
+        name: The caller's name for them.
+
+    Raises:
+        ValueError: If they are no full array of numbers.
+    """
     if isinstance(values, np.ndarray) and not values.flags.writeable:
         values = values.copy()
-    return torch.as_tensor(values, dtype=dtype, device=device)
+    try:
+        return torch.as_tensor(values, dtype=dtype, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and isinstance(values, torch.Tensor | np.ndarray):
+            raise  # of the device
+        raise ValueError(
+            f"{name} must be an array or a tensor of numbers, got {reprlib.repr(values)}"
+        ) from error
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:

@@ -217,7 +217,7 @@ def as_actions(actions: Any, device: torch.device) -> torch.Tensor:
     """
     if isinstance(actions, torch.Tensor) and actions.dtype == torch.int64:
         return actions
-    tensor = as_tensor(actions, device)
+    tensor = as_tensor(actions, device, name="actions")
     if tensor.is_floating_point() or tensor.dtype == torch.bool:
         raise ValueError(f"actions must be whole numbers (int64), got {tensor.dtype}")
     return tensor.to(torch.int64)

@@ -88,7 +88,7 @@ class OwnTime:
         next_step = self.autoreset_mode is AutoresetMode.NEXT_STEP
         waiting = self._ended  # under NEXT_STEP: what ended in the step before, and starts again
         if next_step:  # whatever the actions are there, they are ignored
-            numbers = self._check_shape(as_tensor(actions, self.device))
+            numbers = self._check_shape(as_tensor(actions, self.device, name="actions"))
             actions = numbers.masked_fill(_along(waiting, numbers), 0)
         rewards, reached = self._advance(self._read_actions(actions))
         assert reached is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from numbers import Real
 from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ["Splits", "check_fractions", "deal_out"]
@@ -53,9 +54,11 @@ def check_fractions(train: float, validation: float, test: float) -> None:
     Raises:
         ValueError: If a fraction is negative or they do not sum to 1.
     """
+    parts = f"train={train!r}, validation={validation!r}, test={test!r}"
+    wanted = "they must be fractions of at least 0 that sum to 1"
+    each: tuple[object, ...] = train, validation, test
+    if not all(isinstance(part, Real) for part in each):
+        raise ValueError(f"{parts}: {wanted}")
     total = train + validation + test
     if not (min(train, validation, test) >= 0 and abs(total - 1) <= 1e-9):
-        raise ValueError(
-            f"train={train}, validation={validation}, test={test} sum to {total}: "
-            f"they must be fractions of at least 0 that sum to 1"
-        )
+        raise ValueError(f"{parts} sum to {total}: {wanted}")

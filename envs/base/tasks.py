@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -43,6 +44,7 @@ __all__ = [
     "Tensors",
     "as_source",
     "check_count",
+    "check_one_for_each",
     "check_task_type",
     "deal_out",
 ]
@@ -336,6 +338,8 @@ def as_source(
         ValueError: If there are none, or fields are missing, unknown or out of range.
     """
     given: Any = tasks
+    if isinstance(given, task_type):
+        raise TypeError(f"{reprlib.repr(given)} is one task: give a sequence of tasks, or [task]")
     if isinstance(given, Mapping) and "tasks" in given:
         given = list(given["tasks"])
     if isinstance(given, Mapping) and family is not None:
@@ -368,11 +372,29 @@ def check_task_type(task: Any, task_type: type[ItemT]) -> ItemT:
     return task
 
 
-def check_count(n: int) -> None:
-    """Checks that a number of tasks is not negative.
+def check_one_for_each(tasks: Any, num_envs: int) -> None:
+    """Checks that there is a task for each of `num_envs` environments.
 
     Raises:
-        ValueError: If `n` is negative.
+        TypeError: If they are no sequence.
+        ValueError: If there are more or fewer.
     """
+    if isinstance(tasks, str | Mapping) or not isinstance(tasks, Collection):
+        raise TypeError(
+            f"tasks must be a sequence of {num_envs} tasks, one for each environment, got "
+            f"{reprlib.repr(tasks)}"
+        )
+    if len(tasks) != num_envs:
+        raise ValueError(f"got {len(tasks)} tasks for {num_envs} environments: give one for each")
+
+
+def check_count(n: int) -> None:
+    """Checks that a number of tasks is one.
+
+    Raises:
+        ValueError: If `n` is no whole number, or negative.
+    """
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise ValueError(f"n must be a whole number, at least 0, got {n!r}")
     if n < 0:
         raise ValueError(f"cannot draw {n} tasks: n must be at least 0")

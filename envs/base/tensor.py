@@ -39,7 +39,7 @@ from .clock import OneClock
 from .numbers import TaskNumbers
 from .own_time import OwnTime
 from .randomness import GeneratorBlocks, Generators, Share, StepRandomness
-from .tasks import Task, TaskSource, Tensors, check_task_type
+from .tasks import Task, TaskSource, Tensors, check_one_for_each, check_task_type
 
 __all__ = ["TensorEnv"]
 
@@ -361,10 +361,7 @@ class TensorEnv(OneClock, OwnTime, TensorProgram, VectorEnv[Any, Any, Any], Gene
             if self.device.type == "cpu":  # elsewhere the check would have to wait for the device
                 self._check_parameters(*arrays)
             return arrays
-        if len(tasks) != self.num_envs:
-            raise ValueError(
-                f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
-            )
+        check_one_for_each(tasks, self.num_envs)
         return self._numbers.arrays(self.task_tensor(tasks))
 
     # Checks ---------------------------------------------------------------------------------

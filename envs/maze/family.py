@@ -17,6 +17,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any, get_args
 
 import numpy as np
@@ -83,7 +84,12 @@ class MazeFamily(TaskFamily[MazeTask]):
     parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
-        options = tuple(sorted(dict(self.options).items()))
+        try:
+            options = tuple(sorted(dict(self.options).items()))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"options must be those of the generator, by name, got {self.options!r}"
+            ) from error
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "parts", tuple(self.parts))
         object.__setattr__(self, "size", _checked_size(self.size))
@@ -99,8 +105,8 @@ class MazeFamily(TaskFamily[MazeTask]):
                 )
         if not isinstance(self.solvable, bool):
             raise ValueError(f"solvable must be True or False, got {self.solvable!r}")
-        loops = self.loops
-        if isinstance(loops, bool | str) or not 0 <= loops <= 1:
+        loops: Any = self.loops
+        if isinstance(loops, bool) or not (isinstance(loops, Real) and 0 <= float(loops) <= 1):
             raise ValueError(f"loops is a probability, in [0, 1], got {loops!r}")
         most = max((self.sides[0] - 2) ** 2 - 1, 1)  # other cells of the smallest maze
         object.__setattr__(self, "loops", float(loops))

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from ..base.arrays import as_tensor
-from ..base.tasks import TaskSet, Tensors
+from ..base.tasks import TaskSet, Tensors, check_one_for_each
 from ..base.tensor import KEEP
 from .bits import check_rows
 from .boards import Boards
@@ -83,10 +83,7 @@ class TaskReader:
             return None
         if isinstance(tasks, torch.Tensor | np.ndarray):
             return self._read_numbers(tasks, check=self.device.type == "cpu")
-        if len(tasks) != self.num_envs:
-            raise ValueError(
-                f"got {len(tasks)} tasks for {self.num_envs} environments: give one for each"
-            )
+        check_one_for_each(tasks, self.num_envs)
         return self._read_numbers(self.numbers(tasks), check=False)
 
     def layouts(self, params: Tensors) -> torch.Tensor | None:

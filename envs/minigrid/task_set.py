@@ -130,8 +130,13 @@ def minigrid_tasks(
     Raises:
         ValueError: If there is no such id, a family cannot be enumerated or makes no grid here,
             there are no seeds, or `patience` is below 1.
-        TypeError: If a seed is no whole number.
+        TypeError: If a seed is no whole number, or the id no text.
     """
+    if not isinstance(env_id, str):
+        raise TypeError(
+            "env_id must be the name of an environment, such as MiniGrid-FourRooms-v0, got "
+            f"{env_id!r}"
+        )
     patience = whole_number(patience, "patience")
     numbers = None if seeds is None else _check_seeds(seeds)
     if cache is None:

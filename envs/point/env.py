@@ -252,7 +252,7 @@ class PointNavigationVectorEnv(TensorEnv[PointTask]):
         )
 
     def _read_actions(self, actions: Any) -> torch.Tensor:
-        moves = as_tensor(actions, self.device, torch.float32)
+        moves = as_tensor(actions, self.device, torch.float32, "actions")
         self._check_shape(moves)
         if self._validate and not bool(torch.isfinite(moves).all()):
             row = int((~torch.isfinite(moves)).any(dim=1).nonzero()[0])

@@ -9,12 +9,14 @@ from envs import (
     BanditTask,
     BanditTasks,
     GridNaviTask,
+    MazeFamily,
     MazeTask,
     MDPTask,
     MDPTasks,
     PointTask,
     PointTasks,
     maze_tasks,
+    minigrid_tasks,
     pillar_maze,
 )
 from envs.point.tasks import CELLS
@@ -160,3 +162,43 @@ def test_tasks_of_other_settings(
     ):
         with pytest.raises(ValueError, match=message):
             refuse()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@pytest.mark.parametrize("actions", ["x", None, [None, None], {}, [[1], [1, 2]]], ids=repr)
+def test_actions_that_are_no_numbers(family: Family, actions: Any) -> None:
+    env = family.vector(2, tasks=family.source)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="actions must be an array or a tensor of numbers, got"):
+        env.step(actions)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_one_task_where_several_are_asked_for(family: Family) -> None:
+    (task,) = family.source.sample(1, torch.Generator().manual_seed(0))
+    env = family.vector(2, tasks=family.source)
+    for tasks in (task, 3, iter([task, task]), {1: task, 2: task}):
+        with pytest.raises(TypeError, match=r"tasks must be a sequence of 2 tasks, .* got"):
+            env.reset(options={"tasks": tasks})
+    env.reset(options={"tasks": (task, task)})
+    for make in (lambda: family.single(tasks=task), lambda: family.vector(2, tasks=task)):
+        with pytest.raises(TypeError, match="is one task: give a sequence of tasks"):
+            make()
+
+
+def test_ids_and_counts_of_another_kind() -> None:
+    for env_id in (3, None, ["MiniGrid-Empty-5x5-v0"]):
+        with pytest.raises(TypeError, match=r"env_id must be the name of an environment, .* got"):
+            minigrid_tasks(env_id)  # type: ignore[arg-type]
+    family = MazeFamily("dfs", 9)
+    for count in (1.5, "2", None, True):
+        with pytest.raises(ValueError, match="n must be a whole number"):
+            family.sample(count, torch.Generator())  # type: ignore[arg-type]
+    for loops in (None, "0.5", [0.5], NAN):
+        with pytest.raises(ValueError, match=r"loops is a probability, in \[0, 1\], got"):
+            MazeFamily("dfs", 9, loops=loops)  # type: ignore[arg-type]
+    for options in (3, "density", [1]):
+        with pytest.raises(ValueError, match="options must be those of the generator, by name"):
+            MazeFamily("dfs", 9, options=options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="fractions of at least 0 that sum to 1"):
+        family.split(train="most", test=0.2)  # type: ignore[arg-type]
