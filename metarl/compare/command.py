@@ -12,7 +12,7 @@ import tyro
 
 from metarl.compare.apart import gathered
 from metarl.compare.executors import Unit, check_executor, launch
-from metarl.compare.plan import Comparable, check_same_folder, jobs
+from metarl.compare.plan import Comparable, check_options, check_same_folder, jobs
 from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
 from metarl.compare.settings import (
@@ -128,7 +128,7 @@ def compare(
     """
     settings, comparison = read()
     if settings.report_only:
-        report_apart(comparable, settings, [name for name, _ in by_option(arguments)])
+        report_apart(comparable, settings, comparison, arguments)
         return {}
     check_executor(settings.executor)
     planned = jobs(comparable, comparison, folder, settings.device, settings.only)
@@ -168,15 +168,22 @@ def bring(
     return launch(units, settings.executor, settings.slurm, folder, settings.jobs)
 
 
-def report_apart(comparable: Comparable, settings: CompareSettings, given: Sequence[str]) -> None:
+def report_apart(
+    comparable: Comparable,
+    settings: CompareSettings,
+    asked: Comparison,
+    arguments: Sequence[str],
+) -> None:
     """Sum up runs that are there, whoever trained them.
 
     Raises:
-        UserError: There are none, or they cannot be compared.
+        UserError: There are none, they cannot be compared, or none has an option that is given.
     """
     folder = settings.run_dir
     stored = stored_in(folder, comparable.usual.evaluate)
+    given = [name for name, _ in by_option(arguments)]
     found = gathered(comparable, settings, stored, given)
+    check_options(replace(asked, methods=tuple(found.settings)), found.settings)
     with held(folder, patience=PATIENCE):
         kept, keeps = found.settings, stored is not None
         report(comparable, folder, found.comparison, kept, found.reasons, keeps=keeps)

@@ -86,7 +86,7 @@ class Guard:
                 f"`{typed('explore', 'maze', of_run=True)}` printed",
             )
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and place_of(origin) != host:
             return refused(403, "this request comes from another page than this server's own")
         if request.method == "POST":
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -97,6 +97,14 @@ class Guard:
                 return refused(400, "the length of the request is no number")
             if len(length) > 9 or int(length) > MOST_BYTES:
                 return too_long()
+        return None
+
+
+def place_of(origin: str) -> str | None:
+    """Host and port of an address; None: it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
         return None
 
 

@@ -98,6 +98,13 @@ def test_mixed_settings_are_refused_by_their_names(together, capsys, name, value
     assert said in refused(capsys, "--run-dir", str(together), "--report-only")
 
 
+def test_options_that_no_method_has_are_refused_beside_a_report_too(together, capsys):
+    for option in (["--json"], ["--leraning-rate", "1"]):
+        said = refused(capsys, "--run-dir", str(together), "--report-only", *option)
+        assert f"{option[0]}: none of fomaml, none has it" in said
+    report(together, capsys, "--iterations", "4")  # which those runs have
+
+
 def test_runs_that_were_evaluated_differently_are_refused(together, capsys):
     again = ["evaluate", str(together / "none" / "seed-0"), "--tasks", "3", "--steps", "1"]
     main([*again, "--seed", "7", "--device", "cpu"])

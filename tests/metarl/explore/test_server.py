@@ -169,7 +169,8 @@ def test_another_name_for_this_machine_is_refused(client, host):
 
 
 def test_other_pages_may_not_ask(client):
-    for origin in ("http://evil.example", "null", "http://127.0.0.1:9999"):
+    nonsense = ("http://[", "http://[::1", "http://[zz]", "")
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:9999", *nonsense):
         answer = client.post("/api/maze", json={}, headers={"origin": origin})
         assert "another page" in refusal(answer, 403)
     answer = client.post("/api/maze", json={"maze": ROW}, headers={"origin": HERE})
