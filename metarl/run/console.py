@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from metarl import zoo
 from metarl.errors import RunDirectoryError, UserError
 from metarl.invocation import called, typed
-from metarl.run.commands import brought_to_an_end, chosen, usage
+from metarl.run.commands import brought_to_an_end, chosen, option, usage
 from metarl.runs.config import recipe_of
 from metarl.runs.place import holds_runs
 
@@ -154,7 +155,8 @@ class Console:
                 f"{first} is a run of {short(recipe)}, which has no {name}: it has {able}"
             )
         asks = {"-h", "--help"} & set(arguments)
-        if path.parent == zoo.AGENTS and name == "evaluate" and not asks:
+        elsewhere = option(arguments[1:], "--output") is not None
+        if path.parent == zoo.AGENTS and name == "evaluate" and not (asks or elsewhere):
             path = own_copy(first)
         from metarl.run.command_line import run_of
 
@@ -214,7 +216,7 @@ def own_copy(name: str) -> Path:
     """Copy an agent of the package to ``runs/NAME``, where results may be written beside it.
 
     Raises:
-        UserError: Something else is there.
+        UserError: Something else is there, or it cannot be written.
     """
     from metarl.runs.directory import RunDirectory
 
@@ -226,7 +228,17 @@ def own_copy(name: str) -> Path:
             f"{place}, where {name} would be copied to be evaluated, holds something else: move it "
             "away, or evaluate from another folder"
         )
-    shutil.copytree(source, place, ignore=shutil.ignore_patterns("*.png", "card.toml"))
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".copy-", dir=place.parent) as part:
+            whole = Path(part) / name  # it is there whole, or not at all
+            shutil.copytree(source, whole, ignore=shutil.ignore_patterns("*.png", "card.toml"))
+            whole.rename(place)
+    except OSError as error:
+        raise UserError(
+            f"{name} cannot be copied to {place}, where its results would be ({error}): evaluate "
+            "from a folder that can be written into"
+        ) from error
     print(f"copied: {place}")
     return place
 

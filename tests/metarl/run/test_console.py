@@ -102,6 +102,28 @@ def test_an_agent_is_evaluated_in_a_copy(metarl, here):
     assert not any(zoo.AGENTS.rglob(".lock"))
 
 
+def test_an_agent_is_evaluated_where_no_copy_can_be_made(metarl, here, monkeypatch):
+    """The folder cannot be written into, or a copy is cut off: the next one begins again."""
+    (here / "runs").write_text("no folder")
+    said = metarl("evaluate", "mazes13", "--tasks", "3", status=2)
+    assert "mazes13 cannot be copied to runs/mazes13" in said
+    assert "evaluate from a folder that can be written into" in said
+    metarl("evaluate", "mazes13", "--tasks", "3", "--output", "found")
+    assert (here / "found" / "summary.json").is_file()
+    (here / "runs").unlink()
+    with monkeypatch.context() as patch:
+
+        def cut_off(source, place, **_):
+            place.mkdir()
+            (place / "config.json").write_text("{")
+            raise KeyboardInterrupt
+
+        patch.setattr("shutil.copytree", cut_off)
+        metarl("evaluate", "mazes13", "--tasks", "3", status=130)
+    assert "copied: runs/mazes13" in metarl("evaluate", "mazes13", "--tasks", "3")
+    assert [path.name for path in (here / "runs").iterdir()] == ["mazes13"]
+
+
 def test_an_agent_is_drawn_where_it_is(metarl, here):
     metarl("render", "mazes13", "--steps", "3", "--output", "trial.png")
     assert [path.name for path in here.iterdir()] == ["trial.png"]
