@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+import tyro
 
 from metarl.devices import resolve_device
 from metarl.errors import UserError, understood
@@ -17,7 +18,7 @@ from metarl.evaluate.evaluation_result import EvaluationResult, evaluation_resul
 from metarl.evaluate.references import References, known_of
 from metarl.evaluate.trials import Array, play_episodes, trial_statistics
 from metarl.methods.recurrent import RecurrentAdapter, RecurrentLearning
-from metarl.rl.problem import is_finite, task_name
+from metarl.rl.problem import Split, is_finite, task_name
 from metarl.run.counts import Held, require_memory
 from metarl.run.evaluation import EvaluationSettings
 from metarl.run.settings import at_least
@@ -87,6 +88,23 @@ class Trained:
         """Source of the tasks to be measured on."""
         return self.learning.problem.test if self.source is None else self.source
 
+    def on(self, split: Split) -> Trained:
+        """Return the same on one side of its tasks.
+
+        Raises:
+            UserError: There are no such tasks.
+        """
+        if split == "test":
+            return self
+        tasks: Any = self.learning.problem.validation
+        one = self.source is not None or tasks is self.learning.problem.test  # without sides
+        if one or (is_finite(tasks) and not len(tasks)):
+            raise UserError(
+                f"--split validation: there are no tasks for it ({self.question['protocol']}); "
+                "name mazes that have sides, such as those that the run was trained on"
+            )
+        return replace(self, source=tasks, place="-".join(filter(None, (self.place, split))))
+
     def draw(self, num_tasks: int, generator: torch.Generator) -> Sequence[Any]:
         """Tasks to be measured on.
 
@@ -125,6 +143,8 @@ class EvaluateSettings(EvaluationSettings):
 
     tasks: int = 1000
     """Trials, each on a task of its own; on unseen tasks, where there are any."""
+    split: Annotated[Split, tyro.conf.arg(aliases=("--side",))] = "test"
+    """validation: the tasks to choose settings by; test: those to report on. None is trained on."""
     greedy: bool = False
     """Take the most probable action instead of drawing from the policy."""
     window: int = 20
@@ -153,7 +173,7 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     summaries = {}
     runs = find_runs(settings.run)
     for run in runs:
-        trained = read(run.config)
+        trained = read(run.config).on(settings.split)
         measured, references, rewards, names = evaluate_run(run, trained, settings)
         summary = to_json(measured, "summary")
         print(describe(run.path, summary, references))
@@ -211,11 +231,14 @@ def evaluate_run(
     env = learning.trials(settings.tasks, generators, device, num_episodes=episodes)
     rewards = play_episodes(agent, env, horizon, episodes, {"tasks": tasks})
     references = trained.references(tasks)
+    validation = settings.split == "validation"
     statistics = trial_statistics(rewards, window=settings.window, seed=settings.seed)
     summary = {
         **dataclasses.asdict(statistics),
         **references.figures(rewards),
         **trained.question,
+        **({"protocol": f"{trained.question['protocol']}, validation"} if validation else {}),
+        "split": settings.split,
         "num_tasks": settings.tasks,
         "seed": settings.seed,
         "greedy": settings.greedy,

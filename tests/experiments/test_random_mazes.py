@@ -278,6 +278,23 @@ def test_an_agent_that_turns_is_played_by_three_keys():
     assert game.step == 3
 
 
+def test_settings_are_chosen_on_the_mazes_of_validation(trained, capsys, tmp_path):
+    summary = evaluated(capsys, trained, "--tasks", "30", "--split", "validation")
+    assert (summary["split"], summary["layouts_trained_on"]) == ("validation", 0)
+    assert summary["protocol"].endswith("(dfs 9), validation")
+    place = trained.path / "validation"
+    names = set(json.loads((place / "adaptation.json").read_text())["task_ids"])
+    evaluated(capsys, trained, "--tasks", "30", "--size", "9", "--side", "validation")
+    assert (trained.path / "on-9-validation" / "summary.json").exists()
+    assert evaluated(capsys, trained, "--tasks", "30")["split"] == "test"
+    assert not names & set(json.loads((trained.path / "adaptation.json").read_text())["task_ids"])
+    (tmp_path / "own.txt").write_text("#####\n#S..#\n#..G#\n#####")
+    for mazes in ("named", str(tmp_path / "own.txt")):
+        with pytest.raises(SystemExit):
+            evaluated(capsys, trained, "--mazes", mazes, "--split", "validation")
+        assert "--split validation: there are no tasks for it" in capsys.readouterr().err
+
+
 @few_grids
 def test_options_mend_what_the_usual_ones_could_not_deal_out(tmp_path, capsys):
     """Grids of one layout of walls; mazes in a file, of which the usual salt gives a side none."""
