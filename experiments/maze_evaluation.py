@@ -110,7 +110,7 @@ def measured_on(
             environment = _mazes(learned, mazes, size, horizon)
         except ValueError as error:
             raise refused(error) from error
-    words = (Path(str(value)).name.replace("..", "-").replace(":", "-") for value in given.values())
+    words = (_word(name, value) for name, value in given.items())
     foreign = getattr(environment, "is_file", False) and (
         getattr(learned, "mazes", None) != environment.mazes
     )
@@ -122,6 +122,13 @@ def measured_on(
         in_turn=not isinstance(environment, HiddenGoals),
         place="-".join(("on", *words)) if given else "",
     )
+
+
+def _word(name: str, value: Any) -> str:
+    """What the name of a folder says of an option: of another value another word."""
+    if name == "horizon":
+        return f"{value}-steps"
+    return Path(str(value)).name.replace("..", "-").replace(":", "-")
 
 
 def _mazes(

@@ -43,6 +43,7 @@ from metarl.native import Mode, native_mode
 from metarl.rl.problem import Problem, check_problem
 from metarl.run import trials
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, evaluate, render
+from metarl.run.counts import check_counts
 from metarl.run.supervised import evaluation
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
@@ -104,6 +105,9 @@ class Experiment:
             self._trainable()
         else:
             check_problem(self.problem)
+        for part in (self.learner, self.agent):
+            if part is not None:
+                check_counts(part, named=str)
         if self.meta_batch < 1:
             raise UserError(f"meta_batch must be at least 1, got {self.meta_batch}")
         self.loop()

@@ -197,6 +197,7 @@ def thoughts(agent: PolicyAgent, trial: Trial, scale: float) -> dict[str, Any]:
     """
     policy, params = agent.policy, agent.params
     inputs = trial.observations[None, :-1, None]  # [1, T, 1, I]
+    inputs = inputs.to(next(iter(params.values())).dtype)
     outputs, values = policy.outputs_and_values(params, inputs)  # [1, T, 1, A] and [1, T, 1]
     found: dict[str, Any] = {
         "probabilities": _rounded(outputs[0, :, 0].exp()),

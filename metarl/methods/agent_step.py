@@ -59,7 +59,8 @@ class AgentStep(nn.Module):
     def forward(self, observation: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Take a step; see the class."""
         policy, params = self.policy, self._params
-        x = observation.unsqueeze(0)  # [1, B, I]
+        dtype = next(iter(params.values())).dtype
+        x = observation.to(dtype).unsqueeze(0)  # [1, B, I]
         if policy.trunk is not None:
             x = policy.trunk(scope(params, "trunk"), x)
         later: tuple[Tensor, ...] = ()

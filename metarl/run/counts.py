@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -81,20 +81,34 @@ ENDLESS = ("iterations", "log_every", "checkpoint_every", "validate_every", "war
 """Counts of iterations, which may be meant to go on until they are interrupted."""
 
 
-def check_counts(settings: Any) -> None:
-    """Check that whole numbers are not too large to be meant.
+def option(path: str) -> str:
+    """Return the option of a setting; those of methods, tasks, agents, networks have no prefix."""
+    for group in ("learner.", "network.", "environment.", "agent."):
+        path = path.removeprefix(group) if path.count(".") == 1 else path
+    return f"--{path.replace('_', '-')}"
+
+
+def check_counts(settings: Any, named: Callable[[str], str] = option) -> None:
+    """Check that whole numbers are not too large to be meant, and that all others are finite.
+
+    JSON, and so `config.json`, has no infinity and no NaN: a run that had one could not be read.
 
     Args:
         settings: A dataclass, whose settings may be dataclasses.
+        named: What the user knows the setting of a path by.
 
     Raises:
         UserError: There is one.
     """
-    for path, number in whole_numbers(settings):
+    for path, number in numbers(settings):
+        if isinstance(number, float):
+            if not math.isfinite(number):
+                raise UserError(f"{named(path)} must be finite, got {number}")
+            continue
         name = path.rpartition(".")[2]
         most = LONGEST_LOOP if name in LOOPS else FOR_EVER if name in ENDLESS else LARGEST
         if number > most and not name.endswith(("seed", "seeds")):
-            raise UserError(f"{option(path)} must be at most {most}, got {shown(number)}")
+            raise UserError(f"{named(path)} must be at most {most}, got {shown(number)}")
 
 
 def check_memory(settings: Any) -> None:
@@ -117,22 +131,15 @@ def held(settings: Any) -> Iterator[tuple[Any, ...]]:
             yield bytes_each, *(f"{field.name}.{path}" for path in paths)
 
 
-def whole_numbers(settings: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Every whole number of settings, by its path such as ``learner.inner_steps``."""
+def numbers(settings: Any, prefix: str = "") -> Iterator[tuple[str, int | float]]:
+    """Every number of settings, by its path such as ``learner.inner_steps``."""
     for field in dataclasses.fields(settings):
         value, path = getattr(settings, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
-            yield from whole_numbers(value, f"{path}.")
+            yield from numbers(value, f"{path}.")
         for number in value if isinstance(value, tuple) else (value,):
-            if type(number) is int:
+            if type(number) in (int, float):
                 yield path, number
-
-
-def option(path: str) -> str:
-    """Return the option of a setting; the settings of a method or network have no prefix."""
-    for group in ("learner.", "network."):
-        path = path.removeprefix(group) if path.count(".") == 1 else path
-    return f"--{path.replace('_', '-')}"
 
 
 def shown(number: int) -> str:

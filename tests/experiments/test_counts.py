@@ -14,7 +14,7 @@ from metarl.compare.settings import evaluation_of
 from metarl.errors import RunDirectoryError, UserError
 from metarl.run import adaptation, classification, fits, main, showing, trials
 from metarl.run.commands import largest_of, told_in_one_line
-from metarl.run.counts import check_counts, check_memory, held, option, whole_numbers
+from metarl.run.counts import check_counts, check_memory, held, numbers, option
 from metarl.run.plot import PlotSettings
 
 RUN = Path("runs/some")
@@ -39,7 +39,8 @@ SETTINGS = {
     "alphabets sweep": SweepSettings(),
     "plot": PlotSettings((RUN,), smoothing=7),
 }
-ALL = [(name, path) for name, one in SETTINGS.items() for path, _ in whole_numbers(one)]
+EVERY = [(n, path, value) for n, one in SETTINGS.items() for path, value in numbers(one)]
+ALL = [(name, path) for name, path, value in EVERY if isinstance(value, int)]
 
 
 @pytest.mark.parametrize(("name", "path"), ALL)
@@ -51,6 +52,16 @@ def test_a_number_that_no_machine_can_hold_is_refused_by_name(name, path):
         else:
             with pytest.raises(UserError, match=f"^{option(path)} must be at most"):
                 check_counts(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [(name, path) for name, path, value in EVERY if isinstance(value, float)]
+)
+def test_what_json_cannot_hold_is_refused_by_name(name, path):
+    """A run that had it in its config.json could be neither resumed nor evaluated."""
+    for number in (float("inf"), -float("inf"), float("nan")):
+        with pytest.raises(UserError, match=rf"^{option(path)} must be finite, got {number}$"):
+            check_counts(changed(SETTINGS[name], path, number))
 
 
 def held_alone(name: str, path: str) -> bool:
@@ -88,6 +99,12 @@ def test_the_usual_settings_fit(name):
     [
         (maze, ["train", "--hidden-size", "1000000000"]),
         (maze, ["train", "--horizon", str(2**63)]),
+        (maze, ["train", "--loss.ppo-clip", "inf"]),
+        (
+            maze,
+            ["train", "--mazes", "dfs", "--curriculum", "plr", "--levels.temperature", "inf"],
+        ),
+        (regression, ["train", "--inner-lr", "inf"]),
         (maze_adapt, ["train", "--env", "bandit", "--arms", "2000000000"]),
         (maze_adapt, ["compare", "--methods", "none", "--override", f"none.meta-batch={10**30}"]),
         (maze_adapt, ["compare", "--evaluate.tasks", str(10**30)]),

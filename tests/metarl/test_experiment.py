@@ -1,5 +1,6 @@
 """Experiments from Python."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from metarl.meta.maml import FOMAMLSettings, MAMLSettings
 from metarl.methods import METHODS
 from metarl.methods.agents import AdaptingPolicy, TrialsAgent
 from metarl.methods.rl2 import RL2Settings
-from metarl.rl import GymnasiumProblem
+from metarl.rl import ActorCriticSettings, GymnasiumProblem
 from metarl.runs.checkpoint import load as load_checkpoint
 
 
@@ -100,6 +101,12 @@ def test_a_run_without_native_kernels_is_of_its_experiment_all_the_same(tmp_path
     assert run.config["native_ran"]["kernels"] == {}
     with pytest.raises(ValueError, match="'fast'"):
         small(native="fast")
+
+
+def test_what_a_config_cannot_hold_is_refused() -> None:
+    agent = TrialsAgent(loss=ActorCriticSettings(ppo_clip=math.inf))
+    with pytest.raises(UserError, match=r"^loss\.ppo_clip must be finite, got inf"):
+        Experiment(Bandit(horizon=3), RL2Settings(), agent)
 
 
 def test_random_mazes_are_trained_judged_by_layout_and_filmed(tmp_path: Path) -> None:

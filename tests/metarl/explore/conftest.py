@@ -21,6 +21,7 @@ def runs(tmp_path_factory):
 
     dfs = ("maze", "--mazes", "dfs", "--size", "9", *TINY, *SMALL)
     train("ahead", *dfs, "--view", "egocentric-5", "--encoder", "onehot")
+    train("precise", *dfs, "--core", "linear-attention", "--dtype", "float64")
     train("wide", *dfs, "--view", "5x5", "--position", "--seeds", "0", "1")
     adapt = ("maze_adapt", "--env", "maze", "--size", "7", "--iterations", "1", "--device", "cpu")
     small = ("--horizon", "8", "--meta-batch", "2")

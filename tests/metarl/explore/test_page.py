@@ -226,6 +226,12 @@ def test_a_run_that_goes_on_is_read_again(arena, runs):
     assert players.load(name) is not first
 
 
+def test_an_agent_in_double_precision_plays(page_of_runs, runs):
+    (name,) = [one["name"] for one in page_of_runs.setup()["agents"] if "precise" in one["name"]]
+    found = page_of_runs.trial({**TRIAL, "agent": name})
+    assert len(found["values"]) == len(found["actions"]) > 0
+
+
 def test_damaged_runs_are_listed_and_refused(arena, runs, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(runs / "ahead", broken)

@@ -28,6 +28,8 @@ def runs(tmp_path_factory):
     maze_adapt(["train", *ADAPT, *own, "--run-dir", str(place / "associative")])
     for core in ("transformer", "linear-attention"):
         maze_adapt(["train", *ADAPT, *own, "--core", core, "--run-dir", str(place / core)])
+    double = ("--core", "linear-attention", "--dtype", "float64")
+    maze_adapt(["train", *ADAPT, *own, *double, "--run-dir", str(place / "float64")])
     regression(["train", *TINY, "--method", "metasgd", "--run-dir", str(place / "sine")])
     return place
 
@@ -46,7 +48,8 @@ def test_safetensors_are_the_weights_of_the_run(runs, name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["warp", "lstm", "plastic", "point", "gru", "associative", "linear-attention"]
+    "name",
+    ["warp", "lstm", "plastic", "point", "gru", "associative", "linear-attention", "float64"],
 )
 def test_a_step_is_the_agents(runs, name):
     agent = metarl.load(runs / name, greedy=True)
@@ -63,7 +66,8 @@ def test_a_step_is_the_agents(runs, name):
             torch.testing.assert_close(outputs[:, : chosen.shape[1]], chosen)
         else:
             assert torch.equal(outputs.argmax(-1), chosen)
-            torch.testing.assert_close(outputs.exp().sum(-1), torch.ones(3))
+            whole = torch.ones(3, dtype=outputs.dtype)
+            torch.testing.assert_close(outputs.exp().sum(-1), whole)
     for kept, there in zip(state, agent.agent.state, strict=True):
         torch.testing.assert_close(kept, there[0])
 
