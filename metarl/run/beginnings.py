@@ -173,15 +173,27 @@ def settings_of(recipe: Recipe[RunT], source: Path, picked: Mapping[str, Any]) -
 
 def led_by(recipe: Recipe[Any], picks: Mapping[str, Any], picked: Mapping[str, Any]) -> list[str]:
     """Picks of a run that other picks of the command line choose, as a method its core."""
+    found: list[str] = []
     changed = any(picks.get(name, value) != value for name, value in picked.items())
-    found = []
-    for name in picks.keys() - picked.keys() if changed else ():
-        others = {n: v for n, v in picks.items() if n != name}
-        usual = (recipe.defaults(**of) for of in (others, {**others, **picked}))
-        one, two = (getattr(settings, name, None) for settings in usual)
-        if one != two:
-            found.append(name)
+    while changed:
+        left = {name: value for name, value in picks.items() if name not in found}
+        more = [name for name in left.keys() - picked.keys() if _led(recipe, name, left, picked)]
+        found += more
+        changed = bool(more)
     return found
+
+
+def _led(
+    recipe: Recipe[Any], name: str, picks: Mapping[str, Any], picked: Mapping[str, Any]
+) -> bool:
+    """Whether what is usual for a pick of a run changes with the picks of the command line."""
+    others = {n: v for n, v in picks.items() if n != name}
+    try:
+        usual = [recipe.defaults(**of) for of in (others, {**others, **picked})]
+    except UserError:  # another pick goes first, which does not go with these
+        return False
+    one, two = (getattr(settings, name, None) for settings in usual)
+    return bool(one != two)
 
 
 def vars_of(settings: Any) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def provenance(device: torch.device | str | None = None) -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    if package == "torch":  # which knows its build, such as +cpu, where an index may not
+        return torch.__version__
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -306,6 +306,7 @@ def test_defaults_suit_environment_and_method():
     assert defaults("point", "ppo").learner.entropy_coef == 0.0
 
 
+@pytest.mark.filterwarnings("ignore:.*too few to say much:UserWarning")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
