@@ -35,7 +35,6 @@ from metarl.meta.method import GradientMethod
 from metarl.methods.agents import TrialsAgent
 from metarl.methods.recurrent import RecurrentLearning
 from metarl.methods.rl2 import RL2Settings
-from metarl.run.commands import refused
 from metarl.run.trials import STREAMS, Trained
 from metarl.runs.config import recipe_of
 from metarl.seeding import spawn_generators
@@ -88,7 +87,7 @@ class Mazes:
         try:
             task, unseen = unseen_maze(source, size, torch.Generator().manual_seed(seed))
         except ValueError as error:
-            raise refused(error) from error
+            raise UserError(str(error)) from error  # the page has fields, and no options
         return Drawn(board_of(task), "" if unseen else FEW)
 
     def own(self, trained: Trained, seed: int) -> Drawn:

@@ -25,6 +25,7 @@ from gymnasium.spaces import Discrete, Space
 from ..base.checks import whole_number
 from ..base.problem import SALT, Anchors, BuiltIn, Known
 from ..base.tasks import Splits, TaskSet
+from .bits import MOST_SIDE
 from .drawing import MazePictures
 from .family import MazeFamily
 from .few import FewLayouts
@@ -194,7 +195,14 @@ class RandomMazes(MazePictures, BuiltIn):
                 f"mazes must be one of {', '.join(GENERATORS)}, or a text file with pictures of "
                 f"mazes, got {self.mazes!r}"
             )
-        return tasks_from_file(path)
+        tasks = tasks_from_file(path)
+        widest = max(task.layout.width for task in tasks)
+        if widest > MOST_SIDE:
+            raise ValueError(
+                f"{self.mazes} has a maze of {widest} columns, and mazes are told apart up to "
+                f"{MOST_SIDE}: draw smaller ones"
+            )
+        return tasks
 
     def _of_file(self) -> Splits[TaskSet[MazeTask]]:
         """The tasks of a file, by the hash of their layouts; a side may have none."""

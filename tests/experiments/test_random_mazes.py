@@ -383,6 +383,7 @@ def test_bad_input_is_refused_in_one_line_before_work_starts(
         ("#####\n#S#G#\n#####", "cannot be reached"),
         ("#####\n#S.G.\n#####", "the border is open here"),
         ("#######\n#S...G#\n#######", "draw more mazes into the file"),
+        (f"{'#' * 63}\n#S{'.' * 59}G#\n{'#' * 63}", "mazes.txt has a maze of 63 columns"),
     ],
 )
 def test_a_file_that_is_none_of_mazes_is_refused(text, message, capsys, tmp_path, monkeypatch):

@@ -302,6 +302,7 @@ def test_what_is_named_at_the_start_comes_first(arena, runs, tmp_path):
         ("maze", {"source": "sand"}, "there are no mazes 'sand'"),
         ("maze", {"source": "named:"}, "there are no mazes"),
         ("maze", {"source": "Labyrinth"}, "there are no mazes"),
+        ("maze", {"source": "dfs", "size": 12}, "^size must be odd"),
         ("maze", {"source": "dfs", "size": 99}, "size must be a whole number from 3 to 41"),
         ("maze", {"source": "dfs", "size": 10}, "odd"),
         ("maze", {"source": "pillars", "size": 3}, "size"),
