@@ -182,12 +182,12 @@ def played(model: PPO, problem: Minigrid, tasks: list[Any], seed: int) -> Any:
 def table(rows: list[dict[str, str]]) -> str:
     """Markdown: one line per id, learner and episode, means over seeds."""
     lines = [
-        "| id | learner | seeds | M steps | episode | success, unseen | 95 % interval | return "
-        "| random | explorer (success) | oracle |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| id | run | learner | seeds | M steps | episode | success, unseen | 95 % interval "
+        "| return | random | explorer (success) | oracle |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    groups = groups_of(rows, "env_id", "learner", "episode")
-    for (env_id, learner, episode), group in groups.items():
+    groups = groups_of(rows, "env_id", "run", "learner", "episode")
+    for (env_id, run, learner, episode), group in sorted(groups.items(), key=lambda one: one[0][0]):
         success = np.array([float(row["success"]) for row in group])
         mean, low, high = (float(x) for x in mean_and_interval(success))
         interval = f"{low:.3f} to {high:.3f}" if len(group) > 1 else "one seed"
@@ -198,7 +198,7 @@ def table(rows: list[dict[str, str]]) -> str:
             return f"{np.mean([float(v) for v in values]):.3f}" if all(values) else "–"
 
         lines.append(
-            f"| {env_id} | {learner} | {len(group)} | {steps:.2f} | {episode} "
+            f"| {env_id} | `{run}` | {learner} | {len(group)} | {steps:.2f} | {episode} "
             f"| **{mean:.3f}** | {interval} "
             f"| {over_seeds('return')} | {over_seeds('random')} "
             f"| {over_seeds('explorer')} ({over_seeds('explorer_success')}) "
