@@ -81,12 +81,15 @@ def open_study(
 def _storage(folder: Path, url: str | None) -> BaseStorage:
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
+    from sqlalchemy.pool import NullPool
 
     if url is None:
         path = folder / JOURNAL
         return JournalStorage(JournalFileBackend(str(path), journal_lock(path)))
-    waits = {"connect_args": {"timeout": BUSY}} if url.startswith("sqlite") else None
-    return RDBStorage(url, engine_kwargs=waits)
+    if not url.startswith("sqlite"):
+        return RDBStorage(url)
+    # A file is opened when it is asked and closed after it: nothing of it outlives the search.
+    return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY}, "poolclass": NullPool})
 
 
 def journal_lock(path: Path) -> Any:
