@@ -172,8 +172,7 @@ def problem_named(name: str, environment: Any) -> Problem:
     if isinstance(environment, Foreign):
         return check_problem(problem_of(name, environment.horizon))
     try:
-        if isinstance(environment, problems.RandomMazes | problems.Minigrid):
-            environment.check_sides()
+        environment.check_sides()
         return check_problem(environment)
     except ValueError as error:  # of tasks that are read when they are first asked for
         raise refused(error) from error

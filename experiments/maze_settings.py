@@ -161,11 +161,10 @@ class TrainSettings(RunSettings):
         Raises:
             UserError: There are no mazes to train on, or none to test on.
         """
-        if not self.is_room:
-            try:
-                self.environment.check_sides()
-            except ValueError as error:
-                raise refused(error) from error
+        try:
+            self.environment.check_sides()
+        except ValueError as error:
+            raise refused(error) from error
         if self.published_faults:
             return self.learning(PublishedMaze(**vars_of(self.environment)))
         return self.learning(self.environment)

@@ -119,6 +119,14 @@ class Parted(ABC):
         """Tasks that environments draw from where none are set."""
         return self.train
 
+    def check_sides(self) -> None:
+        """Check that there are tasks to train on and others to test on.
+
+        Raises:
+            ValueError: There are not, or environments do not play them.
+        """
+        _ = self.splits  # which most families refuse where they cannot be made
+
     @property
     @abstractmethod
     def vector_env(self) -> Any:
@@ -143,6 +151,25 @@ class Parted(ABC):
             validate_actions=False,
         )
         return env
+
+
+def check_dealt_out(splits: Any, whose: str, what: str, remedy: str) -> None:
+    """Check that no side is without tasks.
+
+    Args:
+        splits: Finitely many tasks on each of three sides.
+        whose: Name of the family.
+        what: What its tasks are called.
+        remedy: What else to do.
+
+    Raises:
+        ValueError: One is.
+    """
+    if not all(map(len, splits)):
+        counts = ", ".join(str(len(side)) for side in splits)
+        raise ValueError(
+            f"{whose}: {counts} {what} would be for training, validation and test: {remedy}"
+        )
 
 
 class OwnTimeEpisodes:

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from gymnasium.spaces import Discrete, Space
 
 from ..base.checks import whole_number
-from ..base.problem import SALT, Anchors, BuiltIn, Known
+from ..base.problem import SALT, Anchors, BuiltIn, Known, check_dealt_out
 from ..base.tasks import Splits, TaskSet
 from .bits import MOST_SIDE
 from .drawing import MazePictures
@@ -135,17 +135,14 @@ class RandomMazes(MazePictures, BuiltIn):
                 "mazes must be others than named, which are for tests alone: train on --mazes dfs, "
                 "say, then evaluate RUN --mazes named"
             )
-        if isinstance(self.train, TaskSet) and not all(map(len, self.splits)):
+        if isinstance(self.train, TaskSet):
             remedy = "take a larger size, or another salt"
             if self.is_file:
                 remedy = (
                     "draw more mazes into the file, name another salt, or train on a generator and "
                     "evaluate on this file"
                 )
-            raise ValueError(
-                f"{self.mazes}: {', '.join(str(len(side)) for side in self.splits)} tasks would be "
-                f"for training, validation and test: {remedy}"
-            )
+            check_dealt_out(self.splits, self.mazes, "tasks", remedy)
 
     # What is learned -------------------------------------------------------------------------
 

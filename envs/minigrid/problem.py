@@ -12,7 +12,7 @@ from gymnasium.spaces import Discrete, Space
 from numpy.typing import NDArray
 
 from ..base.checks import whole_number
-from ..base.problem import FRACTIONS, SALT, Anchors, Known, OwnTimeEpisodes, Parted
+from ..base.problem import FRACTIONS, SALT, Anchors, Known, OwnTimeEpisodes, Parted, check_dealt_out
 from .drawing import MinigridPictures
 from .dynamics import NUM_ACTIONS
 from .explorer import explorer_returns
@@ -156,12 +156,8 @@ class Minigrid(MinigridPictures, OwnTimeEpisodes, Parted):
             ValueError: There are no such grids, or too few; or see `check_played`.
         """
         self.check_played()
-        if not all(map(len, self.splits)):
-            raise ValueError(
-                f"{self.env_id}: {', '.join(str(len(side)) for side in self.splits)} grids would "
-                "be for training, validation and test: read more grids, or part them by all that "
-                "is in them (by=task)"
-            )
+        remedy = "read more grids, or part them by all that is in them (by=task)"
+        check_dealt_out(self.splits, self.env_id, "grids", remedy)
 
     def check_played(self) -> None:
         """Check that the tensor environment plays all grids.

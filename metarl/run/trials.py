@@ -62,6 +62,7 @@ class Trained:
         source: Tasks to be measured on; None: those of the problem to report on.
         in_turn: Finitely many tasks are gone through in turn; otherwise they are drawn.
         place: Folder of its results within the run; empty: the run itself.
+        split: The side that it is measured on (`on`).
     """
 
     learning: RecurrentLearning
@@ -70,6 +71,7 @@ class Trained:
     source: Any = None
     in_turn: bool = True
     place: str = ""
+    split: Split = "test"
 
     @property
     def name(self) -> str:
@@ -81,7 +83,10 @@ class Trained:
         """Entries of a summary that say what it is measured on."""
         problem = self.learning.problem
         usual = {"protocol": f"fresh trials, unseen tasks ({problem.name})"}
-        return getattr(problem, "question", usual)
+        asked = {**getattr(problem, "question", usual), "split": self.split}
+        if self.split == "validation" and "protocol" in asked:
+            asked["protocol"] = f"{asked['protocol']}, validation"
+        return asked
 
     @property
     def tasks(self) -> Any:
@@ -103,7 +108,8 @@ class Trained:
                 f"--split validation: there are no tasks for it ({self.question['protocol']}); "
                 "name mazes that have sides, such as those that the run was trained on"
             )
-        return replace(self, source=tasks, place="-".join(filter(None, (self.place, split))))
+        place = "-".join(filter(None, (self.place, split)))
+        return replace(self, source=tasks, place=place, split=split)
 
     def draw(self, num_tasks: int, generator: torch.Generator) -> Sequence[Any]:
         """Tasks to be measured on.
@@ -231,14 +237,11 @@ def evaluate_run(
     env = learning.trials(settings.tasks, generators, device, num_episodes=episodes)
     rewards = play_episodes(agent, env, horizon, episodes, {"tasks": tasks})
     references = trained.references(tasks)
-    validation = settings.split == "validation"
     statistics = trial_statistics(rewards, window=settings.window, seed=settings.seed)
     summary = {
         **dataclasses.asdict(statistics),
         **references.figures(rewards),
         **trained.question,
-        **({"protocol": f"{trained.question['protocol']}, validation"} if validation else {}),
-        "split": settings.split,
         "num_tasks": settings.tasks,
         "seed": settings.seed,
         "greedy": settings.greedy,

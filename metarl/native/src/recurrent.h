@@ -63,7 +63,7 @@ template <class R> struct Matrix {
 // A weight matrix as a product reads it.
 template <class R> struct Packed : Matrix<R> {
   using Matrix<R>::depth, Matrix<R>::width, Matrix<R>::at;
-  R* finite = nullptr;  // 1: all of it is
+  R* finite = nullptr;  // 1: all of it is, where that is asked for
 
   void take(Pieces<R>& pieces, Size rows, Size columns) {
     Matrix<R>::take(pieces, rows, columns);
@@ -72,11 +72,11 @@ template <class R> struct Packed : Matrix<R> {
   void load(const R* w, Size stride) { load_rows(0, depth, w, stride); }
   void load_rows(Size first, Size count, const R* w, Size stride) {
     pack_rows(depth, width, first, count, w, stride, Size{1}, at);
-    *finite = (!first || *finite) && all_finite(count, width, w, stride);
+    *finite = many_columns(depth) && (!first || *finite) && all_finite(count, width, w, stride);
   }
   void load_transposed(const R* w, Size stride) {
     pack(depth, width, w, Size{1}, stride, at);
-    *finite = all_finite(width, depth, w, stride);
+    *finite = many_columns(depth) && all_finite(width, depth, w, stride);
   }
   // out [rows, padded(width)] (+)= a [rows, depth] times this.
   void times(Size rows, const R* a, Size a_stride, R* out, Size out_stride, bool add) const {

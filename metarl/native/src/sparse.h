@@ -8,8 +8,8 @@
 
 namespace metarl {
 
-// Inputs with fewer columns are not looked through.
-constexpr Size MANY_COLUMNS = 256;
+// Whether inputs of so many columns are looked through: there can be much to leave out.
+constexpr bool many_columns(Size depth) { return depth >= 256; }
 
 // Rows that are looked through together: the more, the fewer columns are zero in all of them.
 constexpr Size LOOKED_THROUGH = 96;
@@ -22,7 +22,7 @@ struct Columns {
 
 // Those of x [rows, depth] that are not zero in all rows; all, where few could be left out.
 template <class R> Columns filled_columns(Size rows, Size depth, const R* x, Size stride) {
-  if (depth < MANY_COLUMNS) return {};
+  if (!many_columns(depth)) return {};
   auto all = [&](Size count) { return 8 * count > 7 * depth; };
   Size first = 0;
   for (Size j = 0; j < depth; j++) first += x[j] != 0;
@@ -47,7 +47,7 @@ template <class R> bool all_finite(Size rows, Size width, const R* x, Size strid
   return sum + total<R>(sums) == 0;
 }
 
-// C [rows, width] (+)= X [rows, depth] B, B packed; `finite`: whether all of B is.
+// C [rows, width] (+)= X [rows, depth] B, B packed; `finite`: whether all of B is known to be.
 template <class R>
 void times_sparse(Size rows, Size width, Size depth, const R* x, Size x_stride, const R* b,
                   bool finite, R* c, Size c_stride, bool add) {

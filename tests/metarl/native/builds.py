@@ -82,14 +82,14 @@ class Sanitizer:
 
     Attributes:
         checks: What ``-fsanitize`` is given.
-        library: What is loaded before Python, so that it can load sanitized code.
+        runtime: What is loaded before Python, so that it can load sanitized code.
         options: Variables of the environment, and what they hold beside the place of reports.
         files: Tests to run; None: those of kernels.
         before: Words of a command that runs them.
     """
 
     checks: str
-    library: str
+    runtime: str
     options: Mapping[str, str]
     files: Sequence[str] | None = None
     before: Sequence[str] = ()
@@ -107,7 +107,7 @@ class Sanitizer:
             subprocess.run(
                 [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
             ).stdout.strip()
-            for name in (self.library, "libstdc++.so.6")
+            for name in (self.runtime, "libstdc++.so.6")
         ]
         return " ".join(found) if all(map(os.path.isabs, found)) else None
 
