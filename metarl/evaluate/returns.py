@@ -28,8 +28,7 @@ from metarl.meta import MetaLearner, NonFiniteLossError
 from metarl.rl.agents import Agent
 from metarl.rl.collector import TensorVectorEnv
 from metarl.rl.problem import Goal
-from metarl.rl.tasks import ScoredTrajectory
-from metarl.rl.trajectory import Trajectory
+from metarl.rl.trajectory import ScoredTrajectory, Trajectory
 from metarl.stats import Interval, bootstrap_ci, crossed, iqm, mean, normalised_score
 
 

@@ -27,8 +27,8 @@ from metarl.errors import UserError
 from metarl.rl import ActorCriticSettings, Collector, Policy
 from metarl.rl.advantages import return_scales
 from metarl.rl.problem import Eased, Problem, Stage, stages_of
-from metarl.rl.tasks import PolicyGradientTasks, ScoredTrajectory
-from metarl.rl.trajectory import Played, Trajectory
+from metarl.rl.tasks import PolicyGradientTasks
+from metarl.rl.trajectory import Played, ScoredTrajectory, Trajectory
 from metarl.rl.trial_env import TrialEnv
 from metarl.rl.windows import Windows
 

@@ -29,8 +29,8 @@ from metarl.rl.player import Player
 from metarl.rl.policies import Policy, actor_critic, mlp_policy, recurrent_policy
 from metarl.rl.problem import Anchors, Problem, TaskSource
 from metarl.rl.spaces import distribution_for
-from metarl.rl.tasks import PolicyGradientTasks, ScoredTrajectory, start_entropy
-from metarl.rl.trajectory import Trajectory
+from metarl.rl.tasks import PolicyGradientTasks, start_entropy
+from metarl.rl.trajectory import ScoredTrajectory, Trajectory
 
 __all__ = [
     "ActorCriticSettings",

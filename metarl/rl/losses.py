@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -38,11 +38,7 @@ from metarl.core import Params
 from metarl.native.policy_gradient import Constants, actor_critic_loss
 from metarl.rl.distributions import Categorical, Distribution
 from metarl.rl.policies import Policy
-from metarl.rl.trajectory import mean_over_time, sum_over_time
-
-if TYPE_CHECKING:
-    from metarl.rl.tasks import ScoredTrajectory
-
+from metarl.rl.trajectory import ScoredTrajectory, mean_over_time, sum_over_time
 
 Estimator = Literal["logp", "lvc", "dice", "loaded_dice"]
 

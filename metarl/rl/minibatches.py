@@ -17,7 +17,7 @@ from torch import Tensor
 
 from metarl.nn import Trace
 from metarl.rl.policies import Policy
-from metarl.rl.tasks import ScoredTrajectory
+from metarl.rl.trajectory import ScoredTrajectory
 
 
 class TrialMinibatches:

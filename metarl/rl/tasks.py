@@ -16,14 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from metarl.core import Params, Split, share
 from metarl.core.tasks import check_ratios
-from metarl.nn import Trace
 from metarl.rl.advantages import (
     LinearBaseline,
     ReturnScales,
@@ -36,29 +35,11 @@ from metarl.rl.advantages import (
 from metarl.rl.collector import Collector
 from metarl.rl.losses import ActorCriticSettings, PolicyGradientSettings, clipped, native_loss
 from metarl.rl.policies import Policy
-from metarl.rl.trajectory import Played, Trajectory, mean_over_steps
+from metarl.rl.trajectory import Played, ScoredTrajectory, Trajectory, mean_over_steps
 from metarl.rl.windows import Windows
 
 Drawn: TypeAlias = tuple[Split, Mapping[str, Tensor]]
 """A draw for one split: the metrics ``[N]`` of its tasks."""
-
-
-class ScoredTrajectory(NamedTuple):
-    """Experience with the constants of its loss, ``[N, T, B]`` at times 0 to T - 1."""
-
-    trajectory: Trajectory
-    advantages: Tensor
-    targets: Tensor | None  # of the critic, if its error is part of the loss
-    metrics: dict[str, Tensor]  # [N]: return, length, unrewarded, entropy, with a critic its error
-    played: Played
-    memory: Trace | None = None  # for the core's activations under any weights: differentiated once
-    reward_scale: float | Tensor = 1.0  # factor of rewards in values and targets: one, or [N]
-    everywhere: ScoredTrajectory | None = None  # of all processes; None: this one plays alone
-
-    @property
-    def whole(self) -> ScoredTrajectory:
-        """Experience of all processes."""
-        return self if self.everywhere is None else self.everywhere
 
 
 @dataclass(frozen=True)

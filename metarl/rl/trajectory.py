@@ -168,6 +168,24 @@ class Played:
         self._weights = []
 
 
+class ScoredTrajectory(NamedTuple):
+    """Experience with the constants of its loss, ``[N, T, B]`` at times 0 to T - 1."""
+
+    trajectory: Trajectory
+    advantages: Tensor
+    targets: Tensor | None  # of the critic, if its error is part of the loss
+    metrics: dict[str, Tensor]  # [N]: return, length, unrewarded, entropy, with a critic its error
+    played: Played
+    memory: Trace | None = None  # for the core's activations under any weights: differentiated once
+    reward_scale: float | Tensor = 1.0  # factor of rewards in values and targets: one, or [N]
+    everywhere: ScoredTrajectory | None = None  # of all processes; None: this one plays alone
+
+    @property
+    def whole(self) -> ScoredTrajectory:
+        """Experience of all processes."""
+        return self if self.everywhere is None else self.everywhere
+
+
 def rounding(like: Tensor) -> tuple[bool, bool, torch.dtype]:
     """Return how numbers are rounded where a tensor lives.
 

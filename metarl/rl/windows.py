@@ -13,16 +13,14 @@ playing) is not worked out again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from metarl.core import Params
 from metarl.nn import Trace
 from metarl.rl.policies import Policy
-
-if TYPE_CHECKING:
-    from metarl.rl.tasks import ScoredTrajectory
+from metarl.rl.trajectory import ScoredTrajectory
 
 TIMED = (
     *("observations", "actions", "rewards", "outputs", "log_p"),

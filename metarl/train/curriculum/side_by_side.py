@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl.rl.tasks import ScoredTrajectory
-from metarl.rl.trajectory import Trajectory
+from metarl.rl.trajectory import ScoredTrajectory, Trajectory
 
 from .sampler import Kind, Offer, Outcome, TaskSampler
 

@@ -16,7 +16,7 @@ from metarl.native import using
 from metarl.nn import CORES
 from metarl.rl import ActorCriticSettings, Categorical, Collector, PolicyGradientTasks, actor_critic
 from metarl.rl.minibatches import TrialMinibatches
-from metarl.rl.tasks import ScoredTrajectory
+from metarl.rl.trajectory import ScoredTrajectory
 from metarl.rl.trial_env import TrialEnv
 from metarl.rl.windows import Windows
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metarl.rl import Trajectory
-from metarl.rl.tasks import ScoredTrajectory
+from metarl.rl.trajectory import ScoredTrajectory
 from metarl.train.curriculum.side_by_side import episodes_begun, outcome
 
 FLAG = 2
