@@ -8,7 +8,6 @@ is new in every trial, or (``--mazes``) in another maze every time.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,20 +15,34 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from envs.base.pictures import Window
 from envs.maze.play import Play
 from envs.problems import RandomMazes
 from metarl.compare.command import compare_command
 from metarl.compare.plan import Comparable
+from metarl.compare.work import Job, script_of
+from metarl.evaluate.measures import TRIAL_RETURN, files_of
 from metarl.evaluate.references import LADDER
+from metarl.explore.command import ExploreSettings, explore
 from metarl.methods.spaces import describe_spaces
-from metarl.run import Command, Recipe, Training, at_least, command, main
-from metarl.run.commands import parse
+from metarl.run import Recipe, Training, at_least, command, main
+from metarl.run.export import ExportSettings, export
+from metarl.run.showing import render, watch
+from metarl.run.trials import check_fits, evaluate, validation_return
 from metarl.runs.directory import RunDirectory
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
 
 from .environments import UED
-from .maze_settings import METHODS, ROOM, TrainSettings, defaults
+from .maze_evaluation import (
+    EvaluateSettings,
+    RenderSettings,
+    WatchSettings,
+    evaluate_again,
+    measured_on,
+    reader,
+)
+from .maze_settings import CORES, METHODS, ROOM, TrainSettings, defaults
 
 NUM_ANCHORS = 200
 """Mazes of training that returns to judge its curve by are means over."""
@@ -63,48 +76,10 @@ def beside(settings: TrainSettings) -> dict[str, Any]:
     return {"anchors": anchors, "spaces": describe_spaces(maze)}
 
 
-def _evaluate(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.run.trials import evaluate
-
-    from .maze_evaluation import EvaluateSettings, reader
-
-    asked = parse(EvaluateSettings, prog, arguments)
-    evaluate(asked, reader(asked, RECIPE.settings_of))
-
-
-def _comparable() -> Comparable:
-    from .maze_evaluation import COMPARABLE
-
-    return COMPARABLE
-
-
 def _judge(
     run: RunDirectory, settings: TrainSettings, num_tasks: int | None, seed: int, device: str
 ) -> float:
-    from metarl.run.trials import validation_return
-
-    from .maze_evaluation import measured_on
-
     return validation_return(run, measured_on(settings).learning, num_tasks, seed, device)
-
-
-def _render(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.run.showing import render
-
-    from .maze_evaluation import RenderSettings, reader
-
-    asked = parse(RenderSettings, prog, arguments)
-    render(asked, reader(asked, RECIPE.settings_of))
-
-
-def _watch(prog: str, arguments: Sequence[str]) -> None:
-    from envs.base.pictures import Window
-    from metarl.run.showing import watch
-
-    from .maze_evaluation import WatchSettings, reader
-
-    asked = parse(WatchSettings, prog, arguments)
-    watch(asked, reader(asked, RECIPE.settings_of), Window)
 
 
 @dataclass(frozen=True)
@@ -139,18 +114,11 @@ def play(asked: PlaySettings) -> None:
         print(f"returns: {', '.join(f'{value:g}' for value in game.returns)}")
 
 
-def _explore(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.explore.command import ExploreSettings, explore
+def explore_mazes(asked: ExploreSettings) -> None:
+    """Serve the page until it is stopped."""
+    from .explore import Mazes  # which imports this recipe
 
-    from .explore import Mazes
-
-    explore(parse(ExploreSettings, prog, arguments), Mazes())
-
-
-def _export(prog: str, arguments: Sequence[str]) -> None:
-    from metarl.run.export import ExportSettings, export
-
-    export(parse(ExportSettings, prog, arguments))
+    explore(asked, Mazes())
 
 
 def unread(settings: TrainSettings) -> tuple[str, ...]:
@@ -158,7 +126,7 @@ def unread(settings: TrainSettings) -> tuple[str, ...]:
     return ("trial_episodes", "trial_steps") if settings.is_room else ()
 
 
-RECIPE = Recipe(
+RECIPE: Recipe[TrainSettings] = Recipe(
     name="experiments.maze",
     module=f"{__package__}.maze",
     defaults=defaults,
@@ -167,22 +135,64 @@ RECIPE = Recipe(
     methods=METHODS,
     picks=("preset", "method", "core", "mazes", "size", "curriculum"),
     former={"mazes": ROOM, "size": None, "curriculum": "dr"},
-    commands={  # what they import, training has no use for: the drawing libraries
-        "evaluate": Command(
-            "measure a trained agent on fresh trials, or on held-out goals", _evaluate
+    commands={
+        "evaluate": command(
+            "measure a trained agent on fresh trials, or on held-out goals",
+            EvaluateSettings,
+            lambda asked: evaluate(asked, reader(asked, RECIPE.settings_of)),
         ),
-        "compare": compare_command(_comparable),
+        "compare": compare_command(lambda: COMPARABLE),
         "search": search_command(lambda: SEARCHABLE),
-        "render": Command("draw or film a trial", _render),
-        "watch": Command("show a trained agent in a window", _watch),
+        "render": command(
+            "draw or film a trial",
+            RenderSettings,
+            lambda asked: render(asked, reader(asked, RECIPE.settings_of)),
+        ),
+        "watch": command(
+            "show a trained agent in a window",
+            WatchSettings,
+            lambda asked: watch(asked, reader(asked, RECIPE.settings_of), Window),
+        ),
         "play": command("look for the goal of a maze yourself, in a window", PlaySettings, play),
-        "explore": Command("draw mazes and watch agents in them, on a page", _explore),
-        "export": Command("copy a run without what only its resume needs", _export),
+        "explore": command(
+            "draw mazes and watch agents in them, on a page", ExploreSettings, explore_mazes
+        ),
+        "export": command("copy a run without what only its resume needs", ExportSettings, export),
     },
     unread=unread,
     train="train agents into a run directory",
     may_move=("cuda_graph",),
     beside=beside,
+)
+
+
+def title(settings: TrainSettings) -> str:
+    """Return the mazes of settings in words."""
+    size = str(getattr(settings.environment, "size", ""))
+    where = "the published maze" if settings.mazes == ROOM else f"mazes of {settings.mazes}"
+    return f"{where}, {size} x {size}" if size else where
+
+
+def check_evaluation(job: Job) -> None:
+    """Check that what is asked for of an evaluation can be measured, and fits this machine.
+
+    Raises:
+        UserError: It cannot, or does not.
+    """
+    check_fits(reader(job.evaluate, lambda _: job.train)({}).learning, job.evaluate)
+
+
+COMPARABLE: Comparable = Comparable(
+    RECIPE,
+    script_of(RECIPE, evaluate_again, results=files_of()),
+    EvaluateSettings,
+    TRIAL_RETURN,
+    tasks=("mazes", "environment", "trial_episodes"),
+    title=title,
+    methods=("warp", "gru", "lstm", "rnn"),
+    known=(*METHODS, *CORES),
+    names=lambda settings: (settings.method, settings.core),
+    check=check_evaluation,
 )
 
 SEARCHABLE: Searchable = Searchable(

@@ -1,4 +1,4 @@
-"""Mazes that an agent of `experiments.maze` is measured, compared or shown in, and how to ask."""
+"""Mazes that an agent of `experiments.maze` is measured or shown in, and how to ask."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ from typing import Any
 from envs.maze.elsewhere import elsewhere
 from envs.maze.settings import side_of
 from envs.problems import HiddenGoals, RandomMazes
-from metarl.compare.plan import Comparable
-from metarl.compare.work import Job, script_of
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.measures import TRIAL_RETURN, files_of
 from metarl.run import at_least, showing, trials
 from metarl.run.commands import refused
-from metarl.run.recipe import recipe_in
-from metarl.run.trials import check_fits
 
 from .environments import MINIGRID, Grids, Levels
-from .maze_settings import CORES, METHODS, ROOM, TrainSettings
+from .maze_settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def reader(asked: Elsewhere, settings_of: SettingsOf) -> trials.Read:
     )
 
 
-def evaluate(asked: EvaluateSettings, read: SettingsOf) -> EvaluationResult:
+def evaluate_again(asked: EvaluateSettings, read: SettingsOf) -> EvaluationResult:
     """Evaluate runs; what was measured of them before is replaced.
 
     Args:
@@ -174,39 +169,3 @@ def _grids(trained: Any, mazes: str | None, size: str | None, horizon: int | Non
             f"there are {seen}: name grids of the kind that it has learned"
         )
     return found
-
-
-# `compare`: agents, by their memories, on the same unseen mazes -----------------------------------
-
-
-RECIPE = recipe_in(f"{__package__}.maze")
-
-
-def title(settings: TrainSettings) -> str:
-    """Return the mazes of settings in words."""
-    size = str(getattr(settings.environment, "size", ""))
-    where = "the published maze" if settings.mazes == ROOM else f"mazes of {settings.mazes}"
-    return f"{where}, {size} x {size}" if size else where
-
-
-def check_evaluation(job: Job) -> None:
-    """Check that what is asked for of an evaluation can be measured, and fits this machine.
-
-    Raises:
-        UserError: It cannot, or does not.
-    """
-    check_fits(reader(job.evaluate, lambda _: job.train)({}).learning, job.evaluate)
-
-
-COMPARABLE: Comparable = Comparable(
-    RECIPE,
-    script_of(RECIPE, evaluate, results=files_of()),
-    EvaluateSettings,
-    TRIAL_RETURN,
-    tasks=("mazes", "environment", "trial_episodes"),
-    title=title,
-    methods=("warp", "gru", "lstm", "rnn"),
-    known=(*METHODS, *CORES),
-    names=lambda settings: (settings.method, settings.core),
-    check=check_evaluation,
-)

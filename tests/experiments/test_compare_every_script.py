@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from experiments import alphabets, maze_adapt, omniglot, regression
+from experiments.maze import COMPARABLE as MAZES
 from experiments.maze import RECIPE as MAZE
-from experiments.maze_evaluation import COMPARABLE as MAZES
 from metarl.compare.plan import Comparable
 from metarl.run import main
 from metarl.runs.directory import RunDirectory
