@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
 
+from metarl.core.processes import current
 from metarl.core.settings import Compiled, Method
 from metarl.devices import resolve_device
 from metarl.evaluate.adapter import Loaded
@@ -20,9 +22,9 @@ from metarl.methods.ppo import ClippedSteps, PPOSettings, RecurrentPPOSettings
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.methods.spaces import view_layout
 from metarl.rl.problem import Problem
+from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import LoopSettings, MetaTraining
-from metarl.train.trainer import train_in_turn
 
 
 class Trainable(Protocol):
@@ -108,6 +110,40 @@ class InTurn(ABC):
         self, run: RunDirectory, loop: LoopSettings, meta_batch: int, device: torch.device
     ) -> MetaTraining:
         """Make everything that trains one seed; see `train`."""
+
+
+def train_in_turn(
+    runs: Sequence[RunDirectory],
+    build: Callable[[RunDirectory], MetaTraining],
+    *,
+    resume_to: int | None = None,
+) -> None:
+    """Train one seed after the other, each in its run directory.
+
+    Args:
+        runs: One per seed.
+        build: Makes the trainer of a seed; called when its turn comes.
+        resume_to: Go on to so many iterations where each run stopped: one that is finished is left
+            alone, one that has not begun begins. None: the runs are new.
+
+    Raises:
+        UserError: A checkpoint is damaged, or not of these settings; a run has done more.
+        NonFiniteLossError: A loss became NaN or infinite; later seeds have not begun.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
+    """
+    try:
+        if resume_to is not None:
+            claimed = current().first(partial(resume.claim, runs, resume_to))
+            for run, done in zip(runs, claimed, strict=True):
+                resume.note(run, done, resume_to, goes_on=False)
+        for run in runs:
+            training = build(run)
+            if resume_to is not None:
+                training.resume()
+            training.run()
+    finally:
+        for run in runs:
+            run.close()
 
 
 def learning(problem: Problem, method: Method, agent: Agent) -> Learning:

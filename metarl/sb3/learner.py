@@ -19,7 +19,7 @@ from metarl.rl import Trajectory
 from metarl.sb3.episodes import play_episodes, rollout_buffer
 from metarl.sb3.global_generators import seeded
 from metarl.sb3.task_vec_env import TaskVecEnv
-from metarl.train.skips import Skips
+from metarl.train.trainer import Skips
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ of the meta-batch, and that is counted (``skipped``); too many in a row end the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from functools import partial
+import logging
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -36,14 +36,17 @@ from metarl.errors import UserError
 from metarl.meta import (
     MetaLearner,
     Metrics,
+    NonFiniteLossError,
     Penalty,
     SideStep,
     regularised_gradients,
 )
-from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
-from metarl.train.loop import MetaTraining
-from metarl.train.skips import MAX_SKIPPED, Skips
+
+logger = logging.getLogger(__name__)
+
+MAX_SKIPPED = 10
+"""Meta-batches in a row without a finite gradient that are taken for bad luck."""
 
 
 class Learner(Protocol):
@@ -330,6 +333,40 @@ class Trainer:
             p.grad = None
 
 
+class Skips:
+    """Meta-batches without a finite gradient, agent by agent.
+
+    Attributes:
+        most: So many in a row end the training.
+        in_a_row: Number that each agent has skipped since its last good one.
+    """
+
+    def __init__(self, num_agents: int = 1, most: int = MAX_SKIPPED) -> None:
+        self.most = most
+        self.in_a_row = [0] * num_agents
+
+    def note(self, agents: Sequence[int], what: str) -> None:
+        """Warn of what is not finite.
+
+        Args:
+            agents: Agents whose meta-batch is skipped; none: nothing is said.
+            what: The event, in words.
+
+        Raises:
+            NonFiniteLossError: For some agent it is one too many.
+        """
+        too_many = [n for n in agents if self.in_a_row[n] + 1 >= self.most]
+        if too_many:
+            again = f", {self.most} meta-batches in a row" if self.most > 1 else ""
+            raise NonFiniteLossError(what + again, too_many)
+        if agents:
+            logger.warning("a meta-batch was skipped: %s", what)
+
+    def end(self, skipped: Sequence[float]) -> None:
+        """Count a meta-batch, of which some agents were skipped."""
+        self.in_a_row = [n + 1 if s else 0 for n, s in zip(self.in_a_row, skipped, strict=True)]
+
+
 def _said(agents: Sequence[int], found: Mapping[str, Tensor]) -> tuple[Sequence[int], str]:
     """Agents without a finite gradient, and what was found of them, in words."""
     values = (
@@ -349,37 +386,3 @@ def load_learner(run: RunDirectory, learner: MetaLearner) -> int:
     with run.fits_settings():
         learner.load_state_dict(state["learner"])
     return int(state["iteration"])
-
-
-def train_in_turn(
-    runs: Sequence[RunDirectory],
-    build: Callable[[RunDirectory], MetaTraining],
-    *,
-    resume_to: int | None = None,
-) -> None:
-    """Train one seed after the other, each in its run directory.
-
-    Args:
-        runs: One per seed.
-        build: Makes the trainer of a seed; called when its turn comes.
-        resume_to: Go on to so many iterations where each run stopped: one that is finished is left
-            alone, one that has not begun begins. None: the runs are new.
-
-    Raises:
-        UserError: A checkpoint is damaged, or not of these settings; a run has done more.
-        NonFiniteLossError: A loss became NaN or infinite; later seeds have not begun.
-        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint has been written first.
-    """
-    try:
-        if resume_to is not None:
-            claimed = current().first(partial(resume.claim, runs, resume_to))
-            for run, done in zip(runs, claimed, strict=True):
-                resume.note(run, done, resume_to, goes_on=False)
-        for run in runs:
-            training = build(run)
-            if resume_to is not None:
-                training.resume()
-            training.run()
-    finally:
-        for run in runs:
-            run.close()

@@ -7,11 +7,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metarl.errors import UserError
+from metarl.methods.learning import train_in_turn
 from metarl.runs import checkpoint
 from metarl.runs.directory import RunDirectory
 from metarl.runs.seeds import create_runs, find_runs
 from metarl.train.loop import LoopSettings, MetaTraining, Schedule
-from metarl.train.trainer import train_in_turn
 
 SEEDS = (3, 5)
 
