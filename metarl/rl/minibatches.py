@@ -17,7 +17,7 @@ from torch import Tensor
 
 from metarl.nn import Trace
 from metarl.rl.policies import Policy
-from metarl.rl.trajectory import ScoredTrajectory
+from metarl.rl.trajectory import TIMED, ScoredTrajectory
 
 
 class TrialMinibatches:
@@ -93,11 +93,7 @@ class TrialMinibatches:
         def dealt(values: Tensor | None) -> Sequence[Any]:
             return [None] * self.count if values is None else gathered(values, steps).unbind()
 
-        names = (
-            *("observations", "actions", "rewards", "outputs", "log_p"),
-            *("terminated", "truncated", "mask", "values", "starts"),
-        )
-        parts = {name: dealt(getattr(whole, name)) for name in names}
+        parts = {name: dealt(getattr(whole, name)) for name in TIMED}
         last = gathered(whole.last_observations.unsqueeze(1), ends).squeeze(2).unbind()
         states = [gathered(s.unsqueeze(1), ends).squeeze(2).unbind() for s in whole.state or ()]
         advantages, targets = dealt(batch.advantages), dealt(batch.targets)

@@ -19,6 +19,12 @@ from metarl.native.call import watched
 from metarl.nn import Trace
 from metarl.nn.recurrent import State
 
+TIMED = (
+    *("observations", "actions", "rewards", "outputs", "log_p"),
+    *("terminated", "truncated", "mask", "values", "starts"),
+)
+"""Parts of a trajectory that have an axis of steps."""
+
 
 class Experience(NamedTuple):
     """What was seen, done, paid, how it ended and led to, ``[N, T, B, ...]``; nothing is cut."""

@@ -20,13 +20,7 @@ from torch import Tensor
 from metarl.core import Params
 from metarl.nn import Trace
 from metarl.rl.policies import Policy
-from metarl.rl.trajectory import ScoredTrajectory
-
-TIMED = (
-    *("observations", "actions", "rewards", "outputs", "log_p"),
-    *("terminated", "truncated", "mask", "values", "starts"),
-)
-"""Parts of a trajectory that have an axis of steps."""
+from metarl.rl.trajectory import TIMED, ScoredTrajectory
 
 
 class Windows:
