@@ -87,7 +87,7 @@ class Grids(Minigrid):
 
     @property
     def mazes(self) -> str:
-        """What ``--mazes`` calls them."""
+        """Name of the mazes, as ``--mazes`` takes it."""
         return f"{MINIGRID}{self.env_id}"
 
 

@@ -120,7 +120,7 @@ def measured_on(
 
 
 def _word(name: str, value: Any) -> str:
-    """What the name of a folder says of an option: of another value another word."""
+    """Word for an option in the name of a folder: another one for another value."""
     if name == "horizon":
         return f"{value}-steps"
     return Path(str(value)).name.replace("..", "-").replace(":", "-")

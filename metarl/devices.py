@@ -1,4 +1,4 @@
-"""Which device to compute on, from what the user wrote after `--device`; and how a CPU does it."""
+"""Choice of a device, from what the user wrote after `--device`; and how a CPU computes."""
 
 import ctypes
 import sys

@@ -301,7 +301,7 @@ class Experiment:
 
     @property
     def _player(self) -> Agent:
-        """Who learns: as asked, or as is usual for the method."""
+        """Agent that learns: as asked, or as is usual for the method."""
         return agent_for(type(self.learner)) if self.agent is None else self.agent
 
     def _trainable(self) -> Trainable:
@@ -317,7 +317,7 @@ class Experiment:
         return SupervisedLearning(self.problem, self.learner)
 
     def _beside(self) -> dict[str, object]:
-        """What `config.json` holds beside the settings."""
+        """Entries of `config.json` beside the settings."""
         if isinstance(self.problem, SupervisedProblem):
             return {}
         return {"spaces": describe_spaces(self.problem)}

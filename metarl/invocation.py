@@ -1,4 +1,4 @@
-"""How this program was called, so that what a user is told to type next works where that is read.
+"""Invocation of this program, so that commands it tells a user to type work where they are read.
 
     python -m experiments.maze train ...    a script of a checkout
     metarl train maze ...                   the console command, of a wheel or a checkout
@@ -51,7 +51,7 @@ def called(program: str, *, scripts: bool = False) -> Iterator[None]:
 
 
 def typed(command: str, recipe: str, *, of_run: bool = False) -> str:
-    """What a user types for a command of a recipe.
+    """Words that a user types for a command of a recipe.
 
     Args:
         command: Its name.
@@ -66,7 +66,7 @@ def typed(command: str, recipe: str, *, of_run: bool = False) -> str:
 
 
 def as_started(program: str) -> str:
-    """What a user types to start the same number of processes.
+    """Words that a user types to start the same number of processes.
 
     Args:
         program: What starts one: ``python -m MODULE ...``, or a command.

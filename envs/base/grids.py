@@ -41,7 +41,7 @@ Table = NDArray[np.int64]
 
 
 def light_of_rows(num_cells: int) -> tuple[Table, Table]:
-    """What becomes of the light on one row, in every case.
+    """Paths of the light on one row, in every case.
 
     Args:
         num_cells: Cells of a row, V.

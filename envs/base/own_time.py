@@ -20,7 +20,7 @@ __all__ = ["OwnTime", "rows_where"]
 
 
 class OwnTime:
-    """What `TensorEnv` does where each episode has its own clock. A mixin of it alone."""
+    """Part of `TensorEnv` where each episode has its own clock. A mixin of it alone."""
 
     device: torch.device
     autoreset_mode: AutoresetMode

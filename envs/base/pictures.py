@@ -39,7 +39,7 @@ class Scene(Protocol):
 
     @property
     def seen(self) -> NDArray[Any]:
-        """What ``watch`` noted before the first step and after each, ``[T + 1, ...]``."""
+        """Notes of ``watch`` before the first step and after each, ``[T + 1, ...]``."""
 
     @property
     def actions(self) -> NDArray[Any]:

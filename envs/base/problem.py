@@ -1,4 +1,4 @@
-"""What a problem has, whatever its family: tasks on three sides, environments, returns at best.
+"""Base of problems of any family: tasks on three sides, environments, returns at best.
 
 It has the attributes of `metarl.rl.Problem`, which nothing here imports.
 """
@@ -54,7 +54,7 @@ class Anchors(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of trials on some tasks, to judge agents by (`metarl.evaluate.references`).
+    """Known returns of trials on some tasks, to judge agents by (`metarl.evaluate.references`).
 
     Attributes:
         returns: Mean return of a trial, by who earns it: ``random``, ``explorer``, ``oracle``, ...;
@@ -180,11 +180,11 @@ class OwnTimeEpisodes:
 
     @property
     def autoreset_mode(self) -> AutoresetMode:
-        """What environments do at the end of an episode."""
+        """Mode of environments at the end of an episode."""
         return AutoresetMode.NEXT_STEP if self.own_time else AutoresetMode.DISABLED
 
     def in_own_time(self) -> Self:
-        """The same with episodes that end in their own time: none waits for those beside it."""
+        """Return the problem with episodes that end in their own time: none waits for others."""
         found = copy(self)
         object.__setattr__(found, "own_time", True)
         return found
@@ -214,7 +214,7 @@ class Family:
 
     @property
     def validation(self) -> Any:
-        """The same."""
+        """Tasks to choose settings by, as `train`."""
         return self.train
 
     test = validation

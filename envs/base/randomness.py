@@ -28,7 +28,7 @@ MAX_DRAWS = 2**22
 
 
 class Share(NamedTuple):
-    """Which environments of each generator are here, where others are in other processes.
+    """Part of each generator's environments that is here, where others are in other processes.
 
     Attributes:
         whole: Number of all environments of a generator.
@@ -95,7 +95,7 @@ class GeneratorBlocks:
 
     @property
     def _here(self) -> slice:
-        """Those of them that are here."""
+        """Columns of the environments that are here."""
         start = self.share.start if self.share else 0
         return slice(start, start + self.block_size)
 

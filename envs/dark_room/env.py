@@ -39,7 +39,7 @@ Tasks = TaskSet[DarkRoomTask] | Sequence[DarkRoomTask]
 
 @dataclass(frozen=True)
 class Room:
-    """What the single and the tensor environment share, checked once.
+    """Common part of the single and the tensor environment, checked once.
 
     Attributes:
         tasks: Source of tasks when none is set.

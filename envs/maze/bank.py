@@ -135,7 +135,7 @@ class LayoutBank:
     def blocked(
         self, index: torch.Tensor, before: torch.Tensor, reached: torch.Tensor
     ) -> torch.Tensor:
-        """Where walls have blocked moves: 1 there, float32 [B].
+        """Flags of moves that walls have blocked: 1 there, float32 [B].
 
         Args:
             index: int64 [B], the rows of `next_place` of these moves.
@@ -188,6 +188,7 @@ class LayoutBank:
         codes = row_codes(walls, cells, self.sight)  # [n, P * poses, R]
         seen: torch.Tensor = codes[..., 0]
         if self.sight.view != "3x3":
+            # codes [B, rows] to cells [B, rows, width]
             seen = self._patterns.index_select(0, codes.flatten()).view(*codes.shape[:2], -1)
         for table, values in (
             (self.next_place, following),

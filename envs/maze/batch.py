@@ -91,7 +91,7 @@ def compile_mazes(tasks: Sequence[MazeTask], *, turning: bool = False) -> Mazes:
     num_free = numbers[:, -1] + 1
     num_cells = int(num_free.max())
     where = torch.argsort(~free, dim=1, stable=True)[:, :num_cells]  # [N, P], free ones first
-    inside = torch.arange(num_cells) < num_free[:, None]
+    inside = torch.arange(num_cells) < num_free[:, None]  # [N, P]
     where = torch.where(inside, where, width + 1)  # any cell but the border's
     beside = [where - width, where + width, where - 1, where + 1]
     steps = [
@@ -105,6 +105,7 @@ def compile_mazes(tasks: Sequence[MazeTask], *, turning: bool = False) -> Mazes:
     else:
         next_place = before = torch.stack(steps, -1)
     poses = 4 if turning else 1
+    # [N, P * poses] to [N, P]
     distance = _distances(before, start).reshape(num_mazes, num_cells, poses).amin(-1)
     cells = (np.array(task.layout.free_cells, dtype=np.int16) for task in tasks)
     keys = [int.from_bytes(own.tobytes(), "little") for own in cells]
@@ -134,6 +135,7 @@ def _turning(steps: Sequence[torch.Tensor], ways: Sequence[int], left: int) -> t
     cells = 4 * torch.arange(num_cells)[:, None]
     turned = [(cells + (direction + side) % 4).expand(num_mazes, -1, -1) for side in (left, -left)]
     away = torch.stack([4 * steps[way] + looks for looks, way in enumerate(ways)], -1)
+    # [N, P, 4, 3] to [N, P * 4, 3]
     return torch.stack((*turned, away), -1).reshape(num_mazes, -1, 3)
 
 
@@ -147,7 +149,7 @@ def _distances(before: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
     num_mazes, places, num_actions = before.shape
     distance = torch.full((num_mazes, places), FAR)
     distance.scatter_(1, start[:, None], 0)
-    sources = before.reshape(num_mazes, -1)
+    sources = before.reshape(num_mazes, -1)  # [N, Q, A] to [N, Q * A]
     for step in range(1, places):
         last = (distance == step - 1).gather(1, sources).reshape(num_mazes, places, num_actions)
         new = last.any(-1) & (distance == FAR)

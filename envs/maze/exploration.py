@@ -8,7 +8,7 @@ __all__ = ["Explored"]
 
 
 class Explored:
-    """What B agents have entered in their episodes.
+    """Cells that B agents have entered in their episodes.
 
     Args:
         num_envs: Number of agents, B.

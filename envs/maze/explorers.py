@@ -55,7 +55,7 @@ def _trees(mazes: Mazes) -> Tree:
     next_cell, distance = mazes.next_place, mazes.distance
     num_mazes, places, _ = next_cell.shape
     itself = torch.arange(places).expand(num_mazes, -1)
-    around = next_cell.reshape(num_mazes, -1)
+    around = next_cell.reshape(num_mazes, -1)  # [N, P, 4] to [N, P * 4]
     nearer = distance.gather(1, around).reshape(num_mazes, places, 4) < distance[..., None]
     parent = torch.where(
         nearer.any(-1), next_cell.gather(2, nearer.long().argmax(-1, keepdim=True))[..., 0], itself
@@ -73,7 +73,7 @@ def _trees(mazes: Mazes) -> Tree:
 
 
 def first_finds(mazes: Mazes, horizon: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """When the explorer first enters its goal in perfect mazes, exactly.
+    """Times when the explorer first enters its goal in perfect mazes, exactly.
 
     Args:
         mazes: Perfect mazes, of an agent that does not turn.
@@ -175,6 +175,7 @@ def _depth_first(mazes: Mazes, priority: torch.Tensor) -> torch.Tensor:
     for slot in range(4):
         sibling = siblings[..., slot]
         branch = torch.where(sibling == torch.arange(places), 0, 2 * size.gather(1, sibling))
+        # [N, K, P], of siblings [N, P]
         first = priority.gather(2, sibling[:, None].expand_as(priority)) < priority
         times += branch[:, None] * first
     up = parent

@@ -81,7 +81,7 @@ class FewLayouts(TaskFamily[MazeTask]):
         return teleport_targets(draws % (num_free(rows) - 1), starts), starts, rows
 
     def draw_arrays(self, n: int, rng: np.random.Generator) -> Arrays:
-        """The same as arrays, by a torch generator that `rng` seeds."""
+        """Draw tasks as arrays, by a torch generator that `rng` seeds."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**32)))
         return tuple(column.numpy() for column in self.draw(n, generator, "cpu"))
 

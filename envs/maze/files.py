@@ -34,7 +34,7 @@ ALLOWED = (
 
 @dataclass(frozen=True)
 class Picture:
-    """What a picture shows.
+    """Content of a picture.
 
     Attributes:
         layout: The walls.

@@ -194,10 +194,10 @@ def _compiled(layout: Layout, view: int = 3, see_through: bool = True) -> _Turni
 
 
 def _lit(layout: Layout, view: int) -> NDArray[np.bool_]:
-    """What is seen from each place, bool [P * 4, view, view], the farthest row first."""
+    """Cells that are seen from each place, bool [P * 4, view, view], the farthest row first."""
     tables = compile_layout(layout, turning=True)
     seen = views(tables, Sight(f"egocentric-{view}"))  # type: ignore[arg-type]
-    lit: NDArray[np.bool_] = (seen != UNSEEN).reshape(-1, view, view)
+    lit: NDArray[np.bool_] = (seen != UNSEEN).reshape(-1, view, view)  # [P * 4, view, view]
     return lit
 
 

@@ -137,7 +137,7 @@ class LayoutAnchors:
 
 @dataclass(frozen=True)
 class _Episode:
-    """What an episode is like, for a reward of 1."""
+    """Rules of an episode, for a reward of 1."""
 
     horizon: int
     respawn: Respawn

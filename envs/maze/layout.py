@@ -104,7 +104,7 @@ class Layout:
 
     @cached_property
     def start(self) -> Cell:
-        """Where episodes start unless somebody says otherwise: the free cell nearest to `centre`.
+        """Usual start of episodes: the free cell nearest to `centre`.
 
         The centre itself where it is free. Nearest as the crow flies, ties in row-major order.
         """

@@ -145,7 +145,7 @@ class MazeLevels:
     def _closed(self, opened: _Opened, like: torch.Tensor) -> torch.Tensor:
         """The inverse of `_open`; goal -1 where it cannot be reached, if that is asked."""
         side = self._side
-        rows = pack_rows(opened.walls.view(-1, side, side))
+        rows = pack_rows(opened.walls.view(-1, side, side))  # [n, side^2] to [n, side, side]
         cannot = None
         if self._family.solvable:
             here, there = (

@@ -90,7 +90,7 @@ class Targets:
         self._rows: Iterator[torch.Tensor] | None = None  # of the block, from `_next` on
 
     def next(self) -> torch.Tensor:
-        """Those of the next step, [B]."""
+        """Targets of the next step, [B]."""
         if self._next == len(self._block):
             self._begin_block()
         if self._rows is None:
@@ -99,7 +99,7 @@ class Targets:
         return next(self._rows)
 
     def take(self, num_steps: int) -> torch.Tensor:
-        """Those of the next S steps, [S, B]."""
+        """Targets of the next S steps, [S, B]."""
         parts = []
         while num_steps:
             if self._next == len(self._block):

@@ -1,4 +1,4 @@
-"""Where episodes start and where the goal is hidden, drawn in many mazes at once."""
+"""Starts of episodes and hidden goals, drawn in many mazes at once."""
 
 from __future__ import annotations
 
@@ -105,6 +105,7 @@ def _starts(
 def _cells(masks: torch.Tensor, side: int) -> torch.Tensor:
     """Sets of cells, int64 [n, S], as bool [n, S * S]."""
     columns = torch.arange(side, device=masks.device, dtype=masks.dtype)
+    # [n, rows, columns] to [n, cells]
     return ((masks.unsqueeze(-1) >> columns) & 1 == 1).flatten(1)
 
 

@@ -1,4 +1,4 @@
-"""What policies earn in many mazes, step by step: their searches, and their ways back after a find.
+"""Returns of policies in many mazes, step by step: searches, and ways back after a find.
 
 See `envs.maze.ladder`, whose equation is `exploited`. Finds are worth 1.
 """
@@ -38,7 +38,7 @@ def searched(mazes: Mazes, times: torch.Tensor, horizon: int) -> tuple[torch.Ten
 
 
 def at_goal(times: torch.Tensor, mazes: Mazes) -> torch.Tensor:
-    """When tours enter the goal, int64 [N, K], of when they enter each cell, [N, K, P]."""
+    """Times when tours enter the goal, int64 [N, K], of when they enter each cell, [N, K, P]."""
     return times[torch.arange(len(mazes.goal)), :, mazes.goal]
 
 
@@ -93,9 +93,9 @@ def planned(
         away = torch.bmm(from_anywhere, pairs.float())[:, 0] / (mazes.poses * free.sum(1))[:, None]
         more = left / away.clamp(min=1.0)[:, None]
     worth = torch.where((left >= 0) & goals[:, None], 1.0 + more, 0.0).sum(2)  # [N, K]
-    parts = worth.reshape(len(worth), NUM_PLANS, -1)
+    parts = worth.reshape(len(worth), NUM_PLANS, -1)  # [N, plans, K / plans]
     best = parts.argmax(2) + parts.shape[2] * torch.arange(NUM_PLANS)
-    return times.gather(1, best[..., None].expand(-1, -1, times.shape[2]))
+    return times.gather(1, best[..., None].expand(-1, -1, times.shape[2]))  # [N, plans, P]
 
 
 def random_rewards(
@@ -104,7 +104,7 @@ def random_rewards(
     """Expected rewards of random actions at each step, float64 [N, T], by dynamic programming."""
     num_mazes, places, num_actions = mazes.next_place.shape
     rows, goal = torch.arange(num_mazes), mazes.goal_places
-    after = mazes.next_place.reshape(num_mazes, -1)
+    after = mazes.next_place.reshape(num_mazes, -1)  # [N, Q, A] to [N, Q * A]
     elsewhere = _elsewhere(mazes)
     blocked = mazes.next_place == torch.arange(places)[:, None]
     bumps = wall_penalty * blocked.double().mean(2)  # [N, Q]
@@ -117,6 +117,7 @@ def random_rewards(
         elif respawn == "start":
             find += value[rows, mazes.start]
         value.scatter_(1, goal, find[:, None].expand_as(goal))
+        # [N, Q * A] to [N, Q, A] to [N, Q]
         value = value.gather(1, after).reshape(num_mazes, places, num_actions).mean(2) - bumps
         value.scatter_(1, goal, 0.0)
         earned.append(value[rows, mazes.start])
@@ -163,7 +164,7 @@ def followed(
 
 
 def _choices(ahead: torch.Tensor, hand: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where a wall follower goes from each place, and with how many turns and steps: [N, P * 4]."""
+    """Moves of a wall follower from each place, with their turns and steps: [N, P * 4]."""
     num_mazes, num_places = ahead.shape
     place = torch.arange(num_places)
     side = 1 if hand == "right" else -1

@@ -135,7 +135,7 @@ class HiddenGoals(MazePictures, BuiltIn):
         return Anchors(random_return(tasks, **trial), oracle_return(tasks, **trial))
 
     def known(self, tasks: Sequence[Any], num_episodes: int = 1) -> Known:
-        """What agents are judged by; where the maze is known, exploring is what the ceiling does.
+        """References for agents; where the maze is known, exploring is what the ceiling does.
 
         Raises:
             ValueError: A trial is of several episodes.

@@ -226,7 +226,7 @@ class RandomMazes(MazePictures, BuiltIn):
         return self.every_task if self.is_file and not len(self.train) else self.train
 
     def num_trained_on(self, tasks: Sequence[MazeTask]) -> int:
-        """How many layouts of tasks training may have drawn: those of its part, and of its kind.
+        """Number of layouts of tasks that training may have drawn: of its part, and of its kind.
 
         Args:
             tasks: Of any layouts.
@@ -292,7 +292,7 @@ class RandomMazes(MazePictures, BuiltIn):
         )
 
     def known(self, tasks: Sequence[MazeTask], num_episodes: int = 1) -> Known:
-        """What agents are judged by; step by step in trials of one episode alone."""
+        """References for agents; step by step in trials of one episode alone."""
         ladder, layouts = self.ladder(tasks, num_episodes), [task.layout for task in tasks]
         curves = layout_curves(tasks, **self.episode) if num_episodes == 1 else None
         names = {layout: f"{layout_hash(layout) & (2**64 - 1):016x}" for layout in set(layouts)}
@@ -322,7 +322,7 @@ class RandomMazes(MazePictures, BuiltIn):
 
     @property
     def episode(self) -> dict[str, Any]:
-        """What an episode is like, as `envs.layout_anchors` takes it."""
+        """Rules of an episode, as `envs.layout_anchors` takes them."""
         return {
             "horizon": self.horizon,
             "reward": self.reward,
@@ -376,7 +376,7 @@ class RandomMazes(MazePictures, BuiltIn):
             )
 
     def of_size(self, size: str) -> Self:
-        """The same with mazes of another size, and a horizon that goes with it.
+        """Return the problem with mazes of another size, and a horizon that goes with it.
 
         Args:
             size: As `size`.

@@ -61,7 +61,7 @@ LONGEST_SIDE = 64
 
 @dataclass(frozen=True)
 class Sight:
-    """What an agent sees, and so whether it turns.
+    """Sight of an agent, and so whether it turns.
 
     Attributes:
         view: The view's name.
@@ -161,7 +161,7 @@ def row_codes(walls: torch.Tensor, cells: torch.Tensor, sight: Sight) -> torch.T
 
 @lru_cache(maxsize=16)
 def patterns(sight: Sight) -> torch.Tensor:
-    """What the numbers of `row_codes` show: int8 [codes, cells], 1 wall, 0 free, -1 not seen."""
+    """Cells that numbers of `row_codes` show: int8 [codes, cells], 1 wall, 0 free, -1 not seen."""
     if sight.shadows:
         return row_patterns(sight.side)
     width = 9 if sight.view == "3x3" else sight.side
@@ -227,7 +227,7 @@ def _around(walls: torch.Tensor, cells: torch.Tensor, sight: Sight) -> torch.Ten
     assert isinstance(codes, torch.Tensor)
     steps = torch.arange(side, device=walls.device) * width
     index = cells[:, :, None] + steps  # [n, P, side]: from the row above to the one below
-    rows = codes.flatten(1).gather(1, index.flatten(1)).view(num, -1, side)
+    rows = codes.flatten(1).gather(1, index.flatten(1)).view(num, -1, side)  # [n, P, side]
     if sight.view != "3x3":
         return rows
     return (rows[..., :1] | rows[..., 1:2] << 3 | rows[..., 2:] << 6).contiguous()
@@ -257,7 +257,7 @@ def _ahead(walls: torch.Tensor, cells: torch.Tensor, sight: Sight) -> torch.Tens
 
 @lru_cache(maxsize=64)
 def _steps_ahead(width: int, side: int, device: torch.device) -> torch.Tensor:
-    """How far ahead the rows of a view lie in a flat grid, by direction: int64 [4, side]."""
+    """Steps ahead to the rows of a view in a flat grid, by direction: int64 [4, side]."""
     steps = torch.tensor([1, width, -1, -width])
     return (steps[:, None] * torch.arange(side)).to(device)
 
@@ -273,7 +273,7 @@ CODE_BITS = 12
 
 
 def shadowed(rows: torch.Tensor, side: int) -> torch.Tensor:
-    """What is seen of rows of walls, in Minigrid's shadows, in closed form.
+    """Cells that are seen of rows of walls, in Minigrid's shadows, in closed form.
 
     A table (seeds, walls) -> (what is seen, next seeds), after `envs.base.grids`, gives a view in
     one look-up per row; the seeds are the cells of a row on which light falls, at first the agent's
@@ -299,7 +299,7 @@ def shadowed(rows: torch.Tensor, side: int) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def row_patterns(side: int) -> torch.Tensor:
-    """What a number in base 3 shows, int8 [3^side, side]: 1 wall, 0 free, `UNSEEN`."""
+    """Cells that a number in base 3 shows, int8 [3^side, side]: 1 wall, 0 free, `UNSEEN`."""
     codes = torch.arange(3**side)
     digits = codes[:, None] // 3 ** torch.arange(side) % 3  # 0 free, 1 wall, 2 not seen
     return torch.where(digits == 2, UNSEEN, digits).to(torch.int8)

@@ -56,7 +56,7 @@ def greedy(belief: Belief, steps: int, generator: torch.Generator) -> torch.Tens
 
 def myopic(belief: Belief, steps: int, generator: torch.Generator) -> torch.Tensor:
     """The next reward alone; ties are broken at random."""
-    return _untied(belief.means, generator).argmax(-1).expand(steps, -1, -1)
+    return _untied(belief.means, generator).argmax(-1).expand(steps, -1, -1)  # [B, S] to [T, B, S]
 
 
 def best_policy(transitions: torch.Tensor, means: torch.Tensor, steps: int) -> torch.Tensor:
@@ -128,7 +128,7 @@ def _noise(size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.T
 
 
 def _shares(masses: torch.Tensor) -> torch.Tensor:
-    """Over their sum: probabilities along the last axis."""
+    """Divide by the sum: probabilities along the last axis."""
     return masses / masses.sum(-1, keepdim=True)
 
 

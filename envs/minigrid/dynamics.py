@@ -123,7 +123,7 @@ class State(NamedTuple):
 
 
 class Happening(NamedTuple):
-    """What happened in a step, as the rules ask for it. All [B], cells as places in the grids.
+    """Events of a step, as the rules ask for them. All [B], cells as places in the grids.
 
     Attributes:
         action: int64.

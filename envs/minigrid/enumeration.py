@@ -55,7 +55,7 @@ def enumerated(env: Any, example: MinigridTask) -> Iterator[MinigridTask]:
 
 
 def _room(width: int, height: int) -> Codes:
-    """Nothing, and a wall around it; [y, x]."""
+    """Empty room with a wall around it; [y, x]."""
     codes = np.full((height, width), WALL, dtype=np.uint8)
     codes[1:-1, 1:-1] = NOTHING
     return codes
@@ -122,7 +122,7 @@ def _crossing(env: Any, blank: MinigridTask) -> Iterator[MinigridTask]:
 def _openings(
     n: int, columns: list[int], rows: list[int], order: tuple[str, ...]
 ) -> Iterator[list[tuple[int, int]]]:
-    """For each river, in the order of crossing, the cells (x, y) where it may be open."""
+    """Cells (x, y) where each river may be open, in the order of crossing."""
     across, down = [0, *columns, n - 1], [0, *rows, n - 1]
     i = j = 0
     for axis in order:

@@ -47,7 +47,7 @@ def is_explored(task: MinigridTask) -> bool:
 
 
 class Explorer:
-    """Who explores one grid.
+    """Explorer of one grid.
 
     Args:
         task: What is known of it is what the mission says; places are counted from where the agent

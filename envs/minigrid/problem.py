@@ -108,7 +108,7 @@ class Minigrid(MinigridPictures, OwnTimeEpisodes, Parted):
         return Anchors(float(random_returns(tasks, horizon=self.horizon).mean()), oracle)
 
     def known(self, tasks: Sequence[Any], num_episodes: int = 1) -> Known:
-        """What agents are judged by; who is not known has NaN, and no mean."""
+        """References for agents; who is not known has NaN, and no mean."""
         unlike = tuple(dict.fromkeys(tasks))
         row = {task: n for n, task in enumerate(unlike)}
         rows = [row[task] for task in tasks]
@@ -135,7 +135,7 @@ class Minigrid(MinigridPictures, OwnTimeEpisodes, Parted):
         return task.task_id if self.by == "task" else task.walls_id()
 
     def num_trained_on(self, tasks: Sequence[Any]) -> int:
-        """How many layouts of tasks are among those to train on."""
+        """Number of layouts of tasks among those to train on."""
         return len(set(map(self.layout_of, tasks)) & set(map(self.layout_of, self.train)))
 
     @property

@@ -29,7 +29,7 @@ Write = Callable[[Any, tuple[Cell, ...]], None]
 
 @dataclass(frozen=True)
 class Rule:
-    """What some classes of Minigrid add to the shared step.
+    """Additions of some classes of Minigrid to the shared step.
 
     Attributes:
         classes: Names of the classes of Minigrid that define it.

@@ -35,7 +35,7 @@ class TooManyStatesError(Exception):
 
 
 class State(NamedTuple):
-    """What an agent has made of a grid.
+    """State of an agent and its grid.
 
     Attributes:
         place: Its cell, an index into the grid.
@@ -109,7 +109,7 @@ class Search:
         return None
 
     def moves(self, state: State) -> Iterator[Move]:
-        """What can be done, but for what loses and what is of no use."""
+        """Moves that can be made, but for those that lose and those of no use."""
         place, direction, hand, grid = state
         front = self.front(state)
         code = grid[front]
@@ -158,7 +158,7 @@ class Search:
 
 
 def _toggled(code: int, hand: int) -> int | None:
-    """What a toggle makes of a code; None if nothing, or nothing of use."""
+    """Code that a toggle makes of a code; None if nothing, or nothing of use."""
     if code in CLOSED_DOORS:
         return OPEN_DOORS[code - CLOSED_DOORS[0]]
     if code in LOCKED_DOORS:

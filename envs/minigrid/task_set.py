@@ -205,7 +205,7 @@ def _file_name(env_id: str, seeds: Sequence[int] | None, patience: int) -> str:
 
 
 def _load(path: Path) -> MinigridTasks:
-    """What `_save` wrote.
+    """Tasks that `_save` wrote.
 
     Raises:
         ValueError: If the file holds something else.

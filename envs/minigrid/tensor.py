@@ -290,7 +290,7 @@ class MinigridVectorEnv(TensorEnv[MinigridTask]):
         return rewards, over | self._truncated
 
     def _observe(self) -> torch.Tensor:
-        """What is seen now; where few episodes began since the last look, only these look again."""
+        """Views of now; where few episodes began since the last look, only these look again."""
         if self._seen is None:
             self._seen = self._look(self._state)
             return self._seen

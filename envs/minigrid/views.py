@@ -1,4 +1,4 @@
-"""What an agent sees: a square of cells before it, shadows, and four forms of the same.
+"""Views of an agent: a square of cells before it, shadows, and four forms of the same.
 
 The view is `view_size` cells square. The agent is in the middle of its near edge and looks away
 from it; entry [i, j] is i cells across from the left and j cells from the far edge, as in
@@ -172,7 +172,7 @@ class Forms:
         if self._mission:
             parts.append(named.to(self._table.dtype))
         whole = seen if len(parts) == 1 else torch.cat(parts, dim=1)
-        return whole.view(-1, *self._shape)
+        return whole.view(-1, *self._shape)  # [B, numbers] to the form of the view
 
 
 class Shadows:
@@ -225,7 +225,7 @@ class Shadows:
         if see_through is not True:
             lit = self._lit.index_select(0, self._cases(passing)).view_as(rows)
             if see_through is not False:
-                lit = lit.masked_fill(see_through.unsqueeze(1), -1)
+                lit = lit.masked_fill(see_through.unsqueeze(1), -1)  # [B, V] by [B, 1]
             rows = rows & lit
         seen = rows.view(torch.uint8).view(len(rows), self.view_size, LANES)
         return seen[:, :, : self.view_size].transpose(1, 2).to(torch.int32)
@@ -242,7 +242,7 @@ class Shadows:
 
 
 def shadow_tables(view_size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What becomes of the light on one row: where it falls next, and what is seen.
+    """Paths of the light on one row: where it falls next, and what is seen.
 
     A case is ``falls << view_size | passes``: on which cells of the row light falls, and through
     which it passes, one bit for each, the leftmost lowest.

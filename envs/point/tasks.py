@@ -191,6 +191,7 @@ def point_reference_returns(
     if isinstance(tasks, PointTasks):
         middles = (np.arange(QUADRATURE) + 0.5) / QUADRATURE
         grid = np.stack(np.meshgrid(middles, middles), -1).reshape(1, -1, 2)
+        # [cells, 1, 2] + [1, points, 2]
         goals = (cell_corners(tasks.cells)[:, None] + grid).reshape(-1, 2)
         goals = (goals * (2 / CELLS) - 1) * tasks.half_width
     else:

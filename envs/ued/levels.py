@@ -55,7 +55,7 @@ class LevelTasks:
 
     @cached_property
     def levels(self) -> Levels:
-        """The same as numbers, whether they can be solved or not."""
+        """Levels as numbers, whether they can be solved or not."""
         return Levels(self.family, self.max_steps)
 
     @cached_property
@@ -86,7 +86,7 @@ class Levels(MazeLevels):
         places = torch.stack((opened.goal, opened.start), 1)  # [n, 2], row * side + column
         goal, agent = (places // side * CANVAS + places % side).unbind(1)
         canvas = torch.full((n, CANVAS, CANVAS), WALL, dtype=torch.uint8, device=device)
-        free = ~opened.walls.view(n, side, side)
+        free = ~opened.walls.view(n, side, side)  # [n, side^2] to rows and columns
         canvas[:, :side, :side].masked_fill_(free, NOTHING)
         cells = canvas.flatten(1).scatter(1, goal[:, None], GOAL)
         padded = torch.nn.functional.pad(cells, (0, 8 * WORDS - CANVAS**2))

@@ -138,7 +138,7 @@ class UEDMazes(MinigridPictures, OwnTimeEpisodes, Parted):
         return Anchors(float(found.random.mean()), float(found.oracle.mean()))
 
     def known(self, tasks: Sequence[Any], num_episodes: int = 1) -> Known:
-        """What agents are judged by; the explorer keeps its map in the episodes after the first."""
+        """References for agents; the explorer keeps its map in the episodes after the first."""
         found = _returns(tuple(tasks), self.horizon)
         more = num_episodes - 1
         each = {name: num_episodes * getattr(found, name) for name in ANCHORS}
@@ -165,7 +165,7 @@ class UEDMazes(MinigridPictures, OwnTimeEpisodes, Parted):
         )
 
     def num_trained_on(self, tasks: Sequence[Any]) -> int:
-        """How many layouts of tasks training may have drawn, by their hash.
+        """Number of layouts of tasks that training may have drawn, by their hash.
 
         Of the named mazes none: no generator comes upon one of them.
         """

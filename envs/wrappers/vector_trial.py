@@ -370,7 +370,7 @@ class HostTrial(VectorTrial):
         return observations
 
     def _facts(self, where: Bools, ended: Bools) -> dict[str, Any]:
-        """What ``info`` says of the trials, with masks as Gymnasium's; of steps `where` one was."""
+        """Entries of ``info`` on trials, with masks as Gymnasium's; of steps `where` one was."""
         everywhere = np.ones(self.num_envs, dtype=np.bool_)
         facts = {"trial_episode": self._episode.copy(), "_trial_episode": everywhere}
         if where.any():
@@ -378,7 +378,7 @@ class HostTrial(VectorTrial):
         return facts
 
     def _final(self, observations: Any, where: Bools) -> dict[str, Any]:
-        """What ended episodes left behind, in the form in which Gymnasium gathers infos."""
+        """Entries that ended episodes left behind, in the form in which Gymnasium gathers infos."""
         final: dict[str, Any] = {}
         shown = self._with_flag(observations, first=np.zeros_like(where))
         for number, one in enumerate(iterate(self.observation_space, shown)):

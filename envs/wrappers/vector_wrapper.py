@@ -1,4 +1,4 @@
-"""What wrappers of vector environments stand on.
+"""Base of the wrappers of vector environments.
 
 `TensorWrapper` is the base of those around tensor environments: tensors within, and outside what
 they speak. Around other vectors some environments are reset, by the option ``reset_mask``, while

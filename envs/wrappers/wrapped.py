@@ -1,4 +1,4 @@
-"""What a wrapper has to know of the environment inside it, ours or anybody's."""
+"""Facts that a wrapper has to know of the environment inside it, ours or anybody's."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def check_vector(env: Any, name: str) -> None:
 
 
 def autoreset_mode(env: Any) -> AutoresetMode:
-    """What a vector environment does at the end of an episode.
+    """Mode of a vector environment at the end of an episode.
 
     Raises:
         ValueError: If it does not say so.

@@ -31,7 +31,7 @@ JUDGED_ALIKE = ("episodes_per_step", "steps", "axis")
 
 
 class Gathered(NamedTuple):
-    """What a folder holds.
+    """Contents of a folder.
 
     Attributes:
         comparison: What is compared.

@@ -48,7 +48,7 @@ USER_SIGNALS = [getattr(signal, n) for n in ("SIGUSR1", "SIGUSR2") if hasattr(si
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """What a job asks of SLURM, one run each."""
+    """Resources that a job asks of SLURM, one run each."""
 
     partition: str | None = None
     """Partition. Default: the cluster's."""

@@ -1,4 +1,4 @@
-"""From a comparison to its runs: every method's settings, refused before any work where wrong."""
+"""Plans of comparisons: every method's settings and runs, refused before any work where wrong."""
 
 from __future__ import annotations
 

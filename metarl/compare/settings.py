@@ -170,7 +170,7 @@ def _all(kind: type, values: Any) -> tuple[Any, ...]:
 
 
 def in_words_of_today(stored: Comparison, today: Callable[[str], str]) -> Comparison:
-    """The same with options under the names that they have now.
+    """Return settings with options under the names that they have now.
 
     Args:
         stored: What a folder compares.

@@ -203,7 +203,7 @@ class Axes(NamedTuple):
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What the runs of a sweep are summed up by.
+    """Content of a sweep's report: how its runs are summed up.
 
     Attributes:
         what: What such a run is called.

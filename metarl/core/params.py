@@ -93,7 +93,7 @@ def share(params: Params, num_tasks: int) -> dict[str, Tensor]:
 
 
 def detached(params: Params) -> dict[str, Tensor]:
-    """The same values without a graph, as constants."""
+    """Return the values without a graph, as constants."""
     return {name: p.detach() for name, p in params.items()}
 
 
@@ -121,12 +121,12 @@ def gradients(loss: Tensor, params: Params, *, create_graph: bool = False) -> di
 
 
 def leaves(params: Params) -> dict[str, Tensor]:
-    """The same values, cut from their graph, ready to be differentiated with respect to."""
+    """Return the values cut from their graph, ready to be differentiated with respect to."""
     return {name: p.detach().requires_grad_() for name, p in params.items()}
 
 
 def cut(params: Params) -> dict[str, Tensor]:
-    """The same values, cut from their graph; what is differentiated with respect to still is."""
+    """Return the values cut from their graph; what is differentiated with respect to still is."""
     return {name: p.detach().requires_grad_(p.requires_grad) for name, p in params.items()}
 
 

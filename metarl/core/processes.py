@@ -39,7 +39,7 @@ class Processes:
         return self.rank == 0
 
     def share(self, size: int, what: str) -> slice:
-        """Which of ``size`` things are this process's: a P-th of them, one more or less.
+        """This process's share of ``size`` things: a P-th of them, one more or less.
 
         Args:
             size: Number of things.
@@ -73,7 +73,7 @@ class Processes:
         return list(values)
 
     def first(self, work: Callable[[], ResultT]) -> ResultT:
-        """What the first process makes, or the error that it raises: everywhere the same.
+        """Result of the first process's work, or the error that it raises: everywhere the same.
 
         Args:
             work: Done by the first process alone.

@@ -18,7 +18,7 @@ Summary = dict[str, Any]
 
 
 class Report(NamedTuple):
-    """What is said of evaluated runs.
+    """Words and figures of an evaluation's report.
 
     Attributes:
         describe: Says the summary of a run in a few lines.

@@ -147,7 +147,7 @@ class Watched:
 
     @property
     def num_envs(self) -> int:
-        """B."""
+        """Number of environments, B."""
         return self.env.num_envs
 
     @property

@@ -72,7 +72,7 @@ def explained(names: Iterable[str]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of trials on some tasks; a problem's ``known`` returns this or its like.
+    """Known returns of trials on some tasks; a problem's ``known`` returns this or its like.
 
     Attributes:
         returns: Mean return of a trial, by who earns it (`REFERENCES`); None: not known.
@@ -111,7 +111,7 @@ AVERAGED = ("normalised_score", "success")
 
 
 def known_of(problem: Problem, tasks: Sequence[Any], num_episodes: int) -> Known:
-    """What a problem knows of trials on some tasks; at least its anchors."""
+    """Return a problem's known returns of trials on some tasks; at least its anchors."""
     if hasattr(problem, "known"):
         known: Known = problem.known(tasks, num_episodes)
         return known

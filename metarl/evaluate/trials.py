@@ -173,7 +173,7 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
 def first_finds(
     rewards: Array, otherwise: float, axis: int = 0
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """When something was first earned, and whether it ever was.
+    """Times at which something was first earned, and whether it ever was.
 
     Args:
         rewards: Of every step.

@@ -1,4 +1,4 @@
-"""What the page asks of whoever knows mazes: this package knows no environments."""
+"""Contract between the page and whoever knows mazes: this package knows no environments."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is to be known of an agent's environments.
+    """Facts that the page tells of an agent's environments.
 
     Attributes:
         rule: What a find does.

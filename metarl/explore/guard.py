@@ -1,4 +1,4 @@
-"""What every request passes before the page answers it: a host check and a limit of size.
+"""Checks of every request before the page answers it: a host check and a limit of size.
 
 A page of somebody else's, open in the same browser, can send requests to this machine. By a name
 that it lets point here (DNS rebinding) it could read the answers too. So requests must name this

@@ -1,4 +1,4 @@
-"""Which hosts are this machine alone."""
+"""Test for hosts that are this machine alone."""
 
 from __future__ import annotations
 

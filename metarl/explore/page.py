@@ -43,7 +43,7 @@ LIMITS = {
 
 
 class Page:
-    """The answers.
+    """Answers to the requests of the page.
 
     Args:
         arena: Knows mazes.
@@ -110,7 +110,7 @@ class Page:
         return found | {"action_names": names} | thoughts(agent, trial, scale)
 
     def anchors(self, fields: Any) -> dict[str, Any]:
-        """What agents are judged by in a maze: returns, and what is earned up to each step."""
+        """References for agents in a maze: returns, and what is earned up to each step."""
         asked = Asked(fields, ("maze", "agent", "rule", "steps"))
         learning, board, _ = self._placed(asked)
         known: Known = self._arena.known(learning, self._arena.task(board))
@@ -133,7 +133,7 @@ class Page:
         }
 
     def _placed(self, asked: Asked) -> tuple[RecurrentLearning, Board, RecurrentAdapter | None]:
-        """What plays in the maze that was asked for; no agent for keys.
+        """Learning that plays in the maze that was asked for; no agent for keys.
 
         Raises:
             UserError: It cannot be.

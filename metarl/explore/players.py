@@ -1,4 +1,4 @@
-"""Who plays: the agents of the package and of runs, found, read and loaded."""
+"""Players: the agents of the package and of runs, found, read and loaded."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Players:
         return players
 
     def trained(self, name: str) -> Trained:
-        """What an agent has learned, and where it is measured.
+        """Learning of an agent, and where it is measured.
 
         Raises:
             UserError: There is no such agent, or it cannot play mazes.
@@ -152,7 +152,7 @@ def _key(path: Path, name: str) -> tuple[Path, int]:
 
 
 def _changed(file: Path) -> int:
-    """When a file was written last; 0: it is gone, or not ours to look at."""
+    """Time when a file was written last; 0: it is gone, or not ours to look at."""
     try:
         return file.stat().st_mtime_ns
     except OSError:

@@ -48,7 +48,7 @@ Answer = Callable[[Any], dict[str, Any]]
 
 
 class Server:
-    """The application.
+    """Application that serves the page.
 
     Args:
         page: Answers.

@@ -34,7 +34,7 @@ DIGITS = 4
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What happened in T steps.
+    """Record of T steps.
 
     Attributes:
         cells: Where the agent was before the first step and after each, int ``[T + 1, 2]``.
@@ -183,7 +183,7 @@ def _recorded(env: Any, who: Agent, task: Any, num_steps: int, turning: bool) ->
 
 @torch.no_grad()
 def thoughts(agent: PolicyAgent, trial: Trial, scale: float) -> dict[str, Any]:
-    """What an agent wanted, expected and remembered, as the page reads it.
+    """Wants, expectations and memory of an agent, as the page reads them.
 
     ``probabilities`` ``[T, A]`` of the actions; ``values`` ``[T]``, the critic's estimates of the
     discounted return to come; ``hidden``: the outputs of the memory ``[T, H]`` as bytes, 128 being

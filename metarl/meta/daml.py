@@ -67,7 +67,7 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class LearnedLossTasks:
-    """The same tasks, with L_psi for the support loss; psi is ``objective.*`` among the slow."""
+    """View of tasks with L_psi for the support loss; psi is ``objective.*`` among the slow."""
 
     tasks: ShowingTaskBatch[Any]
     network: StackedNetwork
@@ -86,6 +86,7 @@ class LearnedLossTasks:
         if batch.split == "query":
             return self.tasks.loss(fast, self._own(slow), batch.batch)
         features = self.tasks.features(fast, self._own(slow), batch.batch)
+        # [N, B, ...] to [N]
         return self.network(scope(slow, OBJECTIVE), features).square().flatten(1).mean(1)
 
     def select(self, tasks: slice) -> LearnedLossTasks:

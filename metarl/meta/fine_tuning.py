@@ -88,7 +88,7 @@ class FineTuning(TaskwiseLearner):
         self.head = tuple(name for name in self.adapting if name not in body)
         for name in self.head:
             fresh = self.params[f"fast.{name}"].detach()
-            heads = fresh.expand(num_heads, *fresh.shape).clone().requires_grad_()
+            heads = fresh.expand(num_heads, *fresh.shape).clone().requires_grad_()  # [heads, ...]
             self.params[f"heads.{name}"] = heads
 
     def _gradients(self, tasks: TaskBatch[Any]) -> Iterator[Metrics]:

@@ -39,7 +39,7 @@ class AgentStep(nn.Module):
         self.num_states = len(self.initial_state(1))
 
     def initial_state(self, num_trials: int) -> tuple[Tensor, ...]:
-        """What an agent remembers at the start of B trials, each ``[B, ...]``.
+        """Memory of an agent at the start of B trials, each ``[B, ...]``.
 
         Raises:
             UserError: The core remembers each step of a trial, so that its state grows.

@@ -1,4 +1,4 @@
-"""Who plays: networks with their settings, the experience that they learn from, and its loss.
+"""Agents: networks with their settings, the experience that they learn from, and its loss.
 
 The flags of an agent are the fields of its dataclass; how it learns is said by the method.
 """
@@ -24,7 +24,7 @@ Encoder = Literal["none", "onehot", "conv"]
 
 @dataclass(frozen=True)
 class Agent:
-    """Who plays; each kind of method has agents of its own."""
+    """Settings of an agent; each kind of method has agents of its own."""
 
 
 @dataclass(frozen=True)

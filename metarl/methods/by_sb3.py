@@ -1,4 +1,4 @@
-"""What the PPOs of SB3 have in common: their models made, trained, checked and loaded."""
+"""Common base of SB3's PPOs: their models made, trained, checked and loaded."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BySB3(InTurn):
     @property
     @abstractmethod
     def usual(self) -> Measurement:
-        """How what was learned is measured, usually."""
+        """Usual way to measure what was learned."""
 
     @abstractmethod
     def envs(self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device) -> TaskVecEnv:

@@ -140,7 +140,7 @@ def problem_of(config: Mapping[str, Any]) -> type[SupervisedProblem] | None:
 
 
 def stored(config: Mapping[str, Any]) -> SupervisedLearning:
-    """What a run's `config.json` says of method and problem.
+    """Entries of a run's `config.json` on method and problem.
 
     Raises:
         RunDirectoryError: It is of another method, or damaged.

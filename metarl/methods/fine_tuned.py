@@ -62,7 +62,7 @@ class FineTunedLearning(BySB3):
 
     @property
     def usual(self) -> Measurement:
-        """How what was learned is measured, usually."""
+        """Usual way to measure what was learned."""
         return Measurement(USUAL_STEPS, self.agent.episodes)
 
     def envs(self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device) -> TaskVecEnv:

@@ -29,7 +29,7 @@ class PPOFineTuning:
 
 @dataclass(frozen=True)
 class ClippedSteps(Method):
-    """What any PPO of SB3 is made with.
+    """Settings that any PPO of SB3 is made with.
 
     Attributes:
         lr: Learning rate.

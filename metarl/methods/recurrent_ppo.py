@@ -61,7 +61,7 @@ class RecurrentPPOLearning(BySB3, OnTrials):
 
     @property
     def usual(self) -> Measurement:
-        """How what was learned is measured, usually."""
+        """Usual way to measure what was learned."""
         return Measurement(self.trial_episodes - 1, USUAL_TRIALS)
 
     def envs(self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device) -> TrialVecEnv:
@@ -96,7 +96,7 @@ class RecurrentPPOLearning(BySB3, OnTrials):
 
 @dataclass(frozen=True)
 class RecurrentPPOAdapter(TrialAdapter):
-    """A model.
+    """Adapter of a model of SB3's recurrent PPO.
 
     Attributes:
         model: Trained, or not.

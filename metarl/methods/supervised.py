@@ -57,7 +57,7 @@ class SupervisedLearning(InTurn):
 
     @cached_property
     def data(self) -> Any:
-        """What all seeds share, loaded once.
+        """Data that all seeds share, loaded once.
 
         Raises:
             DataError: It is missing or damaged.

@@ -26,7 +26,7 @@ USUAL_TRIALS = 20
 
 
 class OnTrials:
-    """What is learned from trials.
+    """Common base of what is learned from trials.
 
     Attributes:
         problem: What is learned.

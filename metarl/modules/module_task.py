@@ -115,7 +115,7 @@ def _takes_policy(task: Any) -> bool:
 
 
 def moved(value: Any, device: torch.device) -> Any:
-    """The same structure of tuples, lists and mappings with its tensors on the device."""
+    """Return a structure of tuples, lists and mappings with its tensors on the device."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, Mapping):
@@ -150,7 +150,7 @@ class ModuleTask:
 
     @property
     def num_tasks(self) -> int:
-        """N = 1."""
+        """Number of tasks, N = 1."""
         return 1
 
     def sample(self, fast: Params, slow: Params, split: Split) -> Batch:

@@ -1,4 +1,4 @@
-"""How kernels are called: which tensors they may read, the function of a precision, addresses.
+"""Calls of kernels: which tensors they may read, the function of a precision, addresses.
 
 A kernel is handed addresses. What lies behind a tensor must be all that it stands for, no more than
 memory, and whoever wants to see the operations of torch one by one (transforms, modes, tracers,
@@ -82,12 +82,12 @@ def function(
 
 
 def address(tensor: Tensor | None) -> int:
-    """Where a tensor's numbers begin; 0: there is none."""
+    """Address of a tensor's first number; 0: there is none."""
     return 0 if tensor is None else tensor.data_ptr()
 
 
 def addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    """Where the numbers of several tensors begin."""
+    """Addresses of the first numbers of several tensors."""
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 

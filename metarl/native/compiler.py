@@ -39,7 +39,7 @@ PATIENCE = 300.0
 
 
 class NativeUnavailableError(Exception):
-    """There are no native kernels here; the message says why."""
+    """Error that says why there are no native kernels here."""
 
 
 def flags_for(processor: str = "native") -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def build(name: str, compiler: tuple[str, ...], flags: Sequence[str], to: Path) 
 
 
 def _run(command: Sequence[str], **environment: str) -> str:
-    """What a command prints.
+    """Output of a command.
 
     Args:
         command: Its words.

@@ -79,7 +79,7 @@ class ConvStack:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a call and its derivatives have in common.
+    """Common part of a call and its derivatives.
 
     Attributes:
         stack: The layers.
@@ -223,7 +223,7 @@ def _parameter(p: Tensor, tangent: Tensor | None, gradient: Tensor | None) -> tu
 
 
 def _in_rows(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The same numbers, those of each task one after the other."""
+    """Return the numbers with those of each task one after the other."""
     return [t if t.is_contiguous() or t[0].is_contiguous() else t.contiguous() for t in tensors]
 
 

@@ -41,7 +41,7 @@ def load_library(name: str) -> ctypes.CDLL:
 
 
 def built_by(name: str) -> str:
-    """Who built a library, and for what processor, in words.
+    """Builder of a library, and its processor, in words.
 
     Raises:
         NativeUnavailableError: There is no such library.
@@ -140,7 +140,7 @@ NEEDED = {
 
 @cache
 def features() -> tuple[str, ...]:
-    """What the processor can do, as the system says it, sorted; empty where it does not."""
+    """Features of the processor, as the system says them, sorted; empty where it does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -151,7 +151,7 @@ def features() -> tuple[str, ...]:
 
 @cache
 def levels() -> tuple[str, ...]:
-    """Those of `LEVELS` that run here, the best first."""
+    """Levels among `LEVELS` that run here, the best first."""
     there: frozenset[str] = frozenset(features())
     found: list[str] = []
     for level in reversed(LEVELS):

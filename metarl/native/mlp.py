@@ -77,7 +77,7 @@ class Perceptron:
 
 @dataclass(frozen=True)
 class Run:
-    """What a call and those of its derivatives have in common.
+    """Common part of a call and those of its derivatives.
 
     Attributes:
         net: The layers.

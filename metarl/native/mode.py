@@ -35,7 +35,7 @@ _mode: ContextVar[Mode] = ContextVar("metarl_native", default="auto")
 
 @dataclass
 class Ran:
-    """What ran natively, and why other things did not.
+    """Record of what ran natively, and why other things did not.
 
     Attributes:
         kernels: Libraries that were asked for and found: by whom each was built, and for what.
@@ -118,7 +118,7 @@ def eagerly(reason: str) -> None:
 
 
 def unavailable(name: str) -> str | None:
-    """Why there are no kernels of that name here, in words; None: there are."""
+    """Reason why there are no kernels of that name here, in words; None: there are."""
     if native_mode() == "off":
         return f"{VARIABLE}=off" if _from_environment() == "off" else "they are switched off"
     try:

@@ -102,7 +102,7 @@ TRIALS = struct.Struct("9q8q3d2q")
 
 
 class Constants(NamedTuple):
-    """What the loss depends on beside the heads; tensors are ``[N, T, B]``.
+    """Quantities that the loss depends on beside the heads; tensors are ``[N, T, B]``.
 
     Attributes:
         actions: int64, those taken.

@@ -122,7 +122,7 @@ class Run:
 
     @property
     def readouts(self) -> Tensor:
-        """What was read from the outputs, a view ``[N, T, B, O]``."""
+        """Readouts of the outputs, a view ``[N, T, B, O]``."""
         shape = self.shape
         rows = self._readout.view(shape.num_agents, shape.num_steps, shape.batch_size, -1)
         return rows[..., : shape.num_outputs]
@@ -165,7 +165,7 @@ class Run:
         self._put(t, states)
 
     def choice(self, noise: Tensor) -> Choice:
-        """What chooses actions by the first A readouts.
+        """Description of how actions are chosen by the first A readouts.
 
         Args:
             noise: ``[N, T, B, A]``.
@@ -311,7 +311,7 @@ class Run:
                 torch.autograd.graph.increment_version(tensor)
 
     def _starts(self, starts: Tensor | None) -> Tensor | None:
-        """Where states are emptied, ``[N, T, B]`` in one piece; None: nowhere."""
+        """Flags where states are emptied, ``[N, T, B]`` in one piece; None: nowhere."""
         return None if starts is None else readable(starts, self.shape[:3], torch.bool)
 
     def _rows(self, counts: Sequence[int]) -> list[tuple[int, int]]:

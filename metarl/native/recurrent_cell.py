@@ -37,13 +37,13 @@ class Sizes(Structure):
 
 
 class Memory(Structure):
-    """Where each kind of memory begins."""
+    """Addresses of each kind of memory."""
 
     _fields_ = [(name, c_void_p) for name in ("weights", "trace", "parted", "readout", "work")]
 
 
 class View(Structure):
-    """Where the numbers of a state lie."""
+    """Layout of the numbers of a state."""
 
     _fields_ = [
         (name, c_int64)
@@ -62,7 +62,7 @@ class View(Structure):
 
 
 class Gradients(Structure):
-    """What goes into a way back, and where its results go."""
+    """Inputs of a way back, and where its results go."""
 
     _fields_ = [
         ("fused", c_void_p),
@@ -79,7 +79,7 @@ class Gradients(Structure):
 
 
 class ChosenBy(Structure):
-    """What chooses actions."""
+    """Noise that actions are chosen by, and where they go."""
 
     _fields_ = [("noise", c_void_p), ("actions", c_void_p), ("count", c_int64)]
 

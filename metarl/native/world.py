@@ -72,7 +72,7 @@ class LookUp(Protocol):
 
 
 class World(Structure):
-    """The same for ``src/world.h``."""
+    """Twin in Python of ``World`` in ``src/world.h``."""
 
     _fields_ = [
         ("next_place", c_void_p),
@@ -110,7 +110,7 @@ class World(Structure):
 
 
 class Stretch:
-    """What T steps of N * B environments leave behind, and the places that agents have come to.
+    """Results of T steps of N * B environments, and the places that agents have come to.
 
     Attributes:
         observations: ``[N, T + 1, B, I]``, before every step and after the last.
@@ -252,7 +252,7 @@ def _within(tensor: Tensor | None, count: int) -> bool:
 
 
 def _in_one_piece(tables: LookUp, encoded: Tensor | None) -> dict[str, Tensor | None]:
-    """What a kernel reads, by the names of `World`."""
+    """Tensors that a kernel reads, by the names of `World`."""
     found = {
         "goals": tables.goals.to(torch.int64),
         "targets": tables.targets.to(torch.int64),

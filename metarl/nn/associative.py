@@ -78,6 +78,7 @@ class AssociativeMemory(NativeCore):
 
     def fuse(self, params: Params) -> Weights:
         """Arrange weights in the order of `NAMES`; biases ``[N, 1, ...]``."""
+        # biases [N, O] to [N, 1, O]
         return tuple(params[n].unsqueeze(-2) if "bias" in n else params[n] for n in NAMES)
 
     def initial_state(
@@ -105,7 +106,7 @@ class AssociativeMemory(NativeCore):
         starts: Tensor | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
-        """The same for all steps at once: ``M_t^T q_t = sum_{s <= t} (q_t . q_{s-1}) v_s``.
+        """All steps at once: ``M_t^T q_t = sum_{s <= t} (q_t . q_{s-1}) v_s``.
 
         The sum goes over the steps since the last start; before the first one, M_{-1} is read too.
         Costs T^2 numbers per trial where one step after another costs T K V.

@@ -128,12 +128,12 @@ class BlockCore(RecurrentCore):
         return normed(e, last_gain, last_bias)
 
     def mixed(self, weights: Weights, layer: int, a: Tensor) -> Tensor:
-        """What a mixer makes of each step before it looks back, ``[N, M, num_mixed]``."""
+        """Numbers that a mixer makes of each step before it looks back, ``[N, M, num_mixed]``."""
         w_in, b_in = weights[10:12]
         return affine(a, w_in[:, layer], b_in[:, layer])
 
     def added(self, weights: Weights, layer: int, found: Tensor) -> Tensor:
-        """What is added, ``[N, M, H]``, of what all heads have found, ``[N, M, heads * K]``."""
+        """Sum to add, ``[N, M, H]``, of what all heads have found, ``[N, M, heads * K]``."""
         w_out, b_out = weights[12:14]
         return affine(found, w_out[:, layer], b_out[:, layer])
 
@@ -151,6 +151,7 @@ class BlockCore(RecurrentCore):
 
 def normed(e: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     """Layer normalisation of ``[N, M, H]``, with gain and bias ``[N, H]``."""
+    # [N, M, H] by [N, 1, H]
     return layer_norm(e, e.shape[-1:]) * gain.unsqueeze(1) + bias.unsqueeze(1)
 
 

@@ -172,7 +172,7 @@ class ConvNet:
 
     @property
     def layer(self) -> Convolution:
-        """What a block is, without its parameters."""
+        """Description of a block, without its parameters."""
         if self.reduction == "stride":
             return Convolution(stride=2)
         return Convolution(pool="first" if self.pool_first else "last")
@@ -191,6 +191,7 @@ class ConvNet:
 
     def features(self, h: Tensor) -> Tensor:
         """Features ``[N, B, F]`` for the head, of the last activations ``[N, B, C, ...]``."""
+        # [N, B, C] or [N, B, C height width]
         return h.mean((3, 4)) if self.reduction == "stride" else h.flatten(2)
 
 
@@ -227,6 +228,7 @@ def natively(
 
 def side_by_side(inputs: Tensor) -> Tensor:
     """Images ``[N, B, C, height, width]`` with the tasks among the channels ``[B, N C, ...]``."""
+    # [B, N, C, ...] first
     return inputs.transpose(0, 1).reshape(inputs.shape[1], -1, *inputs.shape[3:])
 
 
@@ -255,6 +257,7 @@ def convolution(params: Params, name: str, h: Tensor, num_tasks: int, *, stride:
         images = h.reshape(len(h) * num_tasks, -1, *h.shape[2:])  # [B N, C, ...]
         out = F.conv2d(images, weight[0], bias[0], stride, padding)
         return out.reshape(len(h), -1, *out.shape[2:])  # [B N, O, ...] to [B, N O, ...]
+    # [N, O, C, k, k] to [N O, C, k, k], [N, O] to [N O]
     return F.conv2d(h, weight.flatten(0, 1), bias.flatten(), stride, padding, groups=num_tasks)
 
 

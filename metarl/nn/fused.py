@@ -229,7 +229,7 @@ class _Replay(torch.autograd.Function):
 
 def add_outer(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add outer products, summed over steps: ``[N, M, I], [N, M, J]`` to ``[N, I, J]``."""
-    total.baddbmm_(left.transpose(1, 2), right)
+    total.baddbmm_(left.transpose(1, 2), right)  # [N, I, M] @ [N, M, J]
 
 
 def add_sum(total: Tensor, terms: Tensor) -> None:

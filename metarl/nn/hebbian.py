@@ -176,15 +176,19 @@ class HebbianRNN(FusedCore):
         h_before = slot.before.unsqueeze(-2)  # [N, B, 1, H]
         # Hebb' = write(Hebb, h k^T)
         self.write_backward(weights[1:], r, (d.before, d.hebb), d)
+        # G the gradient by h k^T: dk = G^T h, dh = G k
         dk = (h_before @ d.outer).squeeze(-2)  # [N, B, H]
         d_before = slot.k.unsqueeze(-2) @ d.outer.mT  # [N, B, 1, H]
         # k = show(h'), h' = tanh(z)
         dh = dh + self.show_backward(tuple(rule), dk, slot, d)
         dz = tanh_backward(dh, slot.h, d.z).unsqueeze(-2)  # [N, B, 1, H]
         # z = W_ih x + b + (w + alpha Hebb) h
-        torch.addcmul(w, alpha, d.before, out=d.scratch)
+        torch.addcmul(w, alpha, d.before, out=d.scratch)  # [N, B, H, H]
+        # dh += (w + alpha Hebb) dz
         d_before += dz @ d.scratch.mT
+        # R += h dz^T, which times alpha is the gradient by Hebb
         r.addcmul_(h_before.mT, dz)
+        # dalpha += Hebb * h dz^T
         d.alpha.addcmul_(torch.mul(d.before, dz, out=d.scratch), h_before.mT)
         d_before = d_before.squeeze(-2)  # [N, B, H]
         return d_before if before is None else d_before.add_(before), r
@@ -247,9 +251,12 @@ class PlasticRNN(HebbianRNN):
     def write_backward(self, weights: Weights, r: Tensor, hebb: Sequence[Tensor], d: Any) -> None:
         """``R (1 - eta)``; the decay's gradient is ``-<alpha R, Hebb>`` in each maze."""
         eta = weights[4].unsqueeze(-1)  # [N, 1, 1, 1]
+        # the gradient by Hebb' is that by h k^T: alpha R
         outer = torch.mul(r, weights[3], out=d.outer)
+        # deta = -<alpha R, Hebb>
         decay = torch.mul(outer, hebb[0], out=d.scratch).sum((-2, -1))  # [N, B]
         torch.neg(decay.unsqueeze(-1), out=d.decay)  # [N, B, 1]
+        # R = (1 - eta) R'
         r.mul_(1 - eta)
 
     def show_backward(self, rule: Weights, dk: Tensor, slot: Any, d: Any) -> Tensor:
@@ -260,6 +267,7 @@ class PlasticRNN(HebbianRNN):
     def add_rule_gradients(self, part: Trace, grads: Weights) -> None:
         """Add the gradients by eta: through k = eta h, and through the decay."""
         d = part.gradients
+        # deta = <dk, h>
         add_sum(grads[0], (d.flat("k") * part.flat("h")).sum(-1, keepdim=True))
         add_sum(grads[0], d.flat("decay"))
 
@@ -320,18 +328,23 @@ class ModulatedRNN(HebbianRNN):
 
     def write_backward(self, weights: Weights, r: Tensor, hebb: Sequence[Tensor], d: Any) -> None:
         """R where the trace was not clipped."""
+        # R = R' where |Hebb'| < 1, else 0
         torch.ops.aten.hardtanh_backward.grad_input(r, hebb[1], -1.0, 1.0, grad_input=r)
+        # the gradient by h k^T: alpha R
         torch.mul(r, weights[3], out=d.outer)
 
     def show_backward(self, rule: Weights, dk: Tensor, slot: Any, d: Any) -> Tensor:
         """Go back through h itself and through the modulator."""
         w_m, _, v, _ = rule
+        # k = M * h: dM = dk * h
         d_rate = torch.mul(dk, slot.h, out=d.rate)
-        d_m = tanh_backward(torch.bmm(d_rate, v.mT), slot.m, d.m)
+        # M = v m + c, m = tanh(.): v^T dM (1 - m^2)
+        d_m = tanh_backward(torch.bmm(d_rate, v.mT), slot.m, d.m)  # [N, B, 1]
+        # dh = M * dk + W_m dm
         return torch.addcmul(dk * slot.rate, d_m, w_m.mT)
 
     def add_rule_gradients(self, part: Trace, grads: Weights) -> None:
-        """Add the gradients by W_m, b_m, v and c."""
+        """Sums over steps: ``dW_m = h dm``, ``db_m = dm``, ``dv = m dM``, ``dc = dM``."""
         d_m, d_rate = part.gradients.flat("m"), part.gradients.flat("rate")
         add_outer(grads[0], part.flat("h"), d_m)
         add_sum(grads[1], d_m)

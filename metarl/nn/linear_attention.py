@@ -43,7 +43,7 @@ EPSILON = 1e-5
 
 
 class Mixed(NamedTuple):
-    """What is made of T steps before looking back, with heads in front of time."""
+    """Parts made of T steps before looking back, with heads in front of time."""
 
     query: Tensor  # [N, B, heads, T, K]
     key: Tensor  # [N, B, heads, T, K], times b
@@ -78,7 +78,7 @@ class LinearAttention(BlockCore):
         return 4 * self.heads * self.head_size + 2 * self.heads
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """As all blocks; heads begin with memories from `SHORTEST` to `LONGEST` steps."""
+        """Draw as all blocks do; heads begin with memories of `SHORTEST` to `LONGEST` steps."""
         params = super().init(generator)
         ends = math.log(SHORTEST), math.log(LONGEST)
         steps = torch.linspace(*ends, self.heads).exp() if self.heads > 1 else torch.tensor([64.0])
@@ -111,6 +111,7 @@ class LinearAttention(BlockCore):
             # [N, B, heads, K, 1] by [N, B, heads, 1, K]: quicker than many tiny products
             memory = decay * state[layer] + now.key.transpose(-1, -2) * now.value
             after.append(memory)
+            # [N, B, heads, 1, K]
             read = (now.query.transpose(-1, -2) * memory).sum(-2, keepdim=True)
             return self._found(weights, layer, read, now)
 
@@ -137,7 +138,7 @@ class LinearAttention(BlockCore):
         state: State | None = None,
         starts: Tensor | None = None,
     ) -> Tensor:
-        """The same."""
+        """Run whole sequences as `sequence` does."""
         return self.sequence(params, inputs, state, starts)
 
     @torch.no_grad()
@@ -184,11 +185,12 @@ class LinearAttention(BlockCore):
         query, key, value, gate = vectors.view(*shape, 4, heads, size).permute(3, 0, 1, 4, 2, 5)
         # [N, B T, heads] to [N, B, heads, T]
         log_decay = logsigmoid(decay).view(*shape, heads).transpose(-1, -2)
+        # [N, B T, heads] to [N, B, heads, T, 1]
         written = write.sigmoid().view(*shape, heads).transpose(-1, -2).unsqueeze(-1)
         return Mixed(unit(query), unit(key) * written, value, silu(gate), log_decay)
 
     def _found(self, weights: Weights, layer: int, read: Tensor, of: Mixed) -> Tensor:
-        """What is added, of what was read: ``[N, B, heads, T, K]`` to ``[N, B T, H]``."""
+        """Sum to add, of what was read: ``[N, B, heads, T, K]`` to ``[N, B T, H]``."""
         size = (read.square().mean(-1, keepdim=True) + EPSILON).rsqrt()
         found = read * size * of.gate
         found = found.transpose(2, 3).flatten(3).flatten(1, 2)  # [N, B T, heads K]
@@ -208,7 +210,7 @@ def chunk_read(
     memory: Tensor,
     begun: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """What a chunk of t steps reads, and the memory after it.
+    """Reads of a chunk of t steps, and the memory after it.
 
     With L_i the sum of log a up to step i of the chunk, in which S_0 is what the memory was::
 
@@ -236,8 +238,10 @@ def chunk_read(
         fade = fade.masked_fill(trial != trial[..., -1:], -math.inf)
     between = total.unsqueeze(-1) - total.unsqueeze(-2)  # L_i - L_j, [N, B, heads, t, t]
     weight = between.masked_fill(apart, -math.inf).exp()
+    # exp(L_i - L_j) (q_i . k_j), [N, B, heads, t, t]
     scores = (query @ key.transpose(-1, -2)) * weight
-    read = scores @ value + kept.unsqueeze(-1) * (query @ memory)
-    faded = key * fade.exp().unsqueeze(-1)
+    read = scores @ value + kept.unsqueeze(-1) * (query @ memory)  # [N, B, heads, t, K]
+    faded = key * fade.exp().unsqueeze(-1)  # [N, B, heads, t, K]
+    # [N, B, heads, 1, 1] by [N, B, heads, K, K], plus [..., K, t] @ [..., t, K]
     after = kept[..., -1:].unsqueeze(-1) * memory + faded.transpose(-1, -2) @ value
     return read, after

@@ -76,16 +76,16 @@ def cell_factors(part: Trace, trace: Trace, past: Past) -> None:
         past: State that it began with; the cell's memory is last in the state.
     """
     d = part.gradients
-    tanh_backward(part["o"], part["tanh_c"], d["carry"])
-    sigmoid_backward(part["tanh_c"], part["o"], d["d_o"])
-    sigmoid_backward(part["g"], part["i"], d["d_i"])
-    tanh_backward(part["i"], part["g"], d["d_g"])
+    tanh_backward(part["o"], part["tanh_c"], d["carry"])  # o (1 - tanh(c')^2)
+    sigmoid_backward(part["tanh_c"], part["o"], d["d_o"])  # tanh(c') o (1 - o)
+    sigmoid_backward(part["g"], part["i"], d["d_i"])  # g i (1 - i)
+    tanh_backward(part["i"], part["g"], d["d_g"])  # i (1 - g^2)
     first = 0 if part.start else 1  # before the first step, there is no slot with c
     before = trace["c"][:, part.start - 1 + first : part.stop - 1]  # [N, t, B, H]
     if past.starts is not None:
-        emptied = past.starts[:, part.start + first : part.stop, :, None]
+        emptied = past.starts[:, part.start + first : part.stop, :, None]  # [N, t, B, 1]
         before = before.masked_fill(emptied, 0)
-    sigmoid_backward(before, part["f"][:, first:], d["d_f"][:, first:])
+    sigmoid_backward(before, part["f"][:, first:], d["d_f"][:, first:])  # c f (1 - f)
     if first and past.state is not None:
         c = past.emptied(past.state[-1], 0)
         sigmoid_backward(c, trace.slots[0].f, d.slots[0].d_f)
@@ -153,7 +153,7 @@ def by_kernel(params: Params, inputs: Tensor, state: State) -> Tensor:
         state: h and c before the first step, each ``[N, B, H]``.
     """
     orders = zip(*(_kernel_weights(params[name]) for name in PARAMS), strict=True)
-    outputs = [
+    outputs = [  # of each network x [T, B, I], h and c [1, B, H]
         torch.lstm(x, (h, c), list(weights), True, 1, 0.0, True, False, False)[0]
         for x, h, c, weights in zip(
             inputs, state[0].unsqueeze(1), state[1].unsqueeze(1), orders, strict=True
@@ -168,7 +168,7 @@ PARAMS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 def _kernel_weights(weight: Tensor) -> Sequence[Tensor]:
     """N matrices ``[4H, I]`` of ``[N, I, 4H]``, or N biases: gates in the order i, f, g, o."""
-    o, i, f, g = weight.transpose(1, -1).chunk(4, 1)
+    o, i, f, g = weight.transpose(1, -1).chunk(4, 1)  # each [N, H, I], or [N, H]
     return torch.cat((i, f, g, o), 1).unbind()
 
 

@@ -72,7 +72,7 @@ class Layers:
         return self.net.activations in ((), ("linear",))
 
     def eager(self, inputs: Tensor, params: Sequence[Tensor]) -> Tensor:
-        """The same in operations of torch, of weight and bias of each layer."""
+        """Compute a perceptron by operations of torch, of weight and bias of each layer."""
         h = inputs
         pairs = zip(params[::2], params[1::2], self.net.activations, strict=True)
         for weight, bias, activation in pairs:
@@ -193,5 +193,6 @@ def affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Weight ``[1, I, O]`` and bias ``[1, O]`` are one layer for all N: one product.
     """
     if len(weight) == 1 < len(inputs):
+        # [N, B, I] to [N B, I], and [N B, O] to [N, B, O]
         return torch.addmm(bias, inputs.flatten(0, 1), weight[0]).view(*inputs.shape[:2], -1)
-    return torch.baddbmm(bias.unsqueeze(1), inputs, weight)
+    return torch.baddbmm(bias.unsqueeze(1), inputs, weight)  # [N, 1, O] + [N, B, I] @ [N, I, O]

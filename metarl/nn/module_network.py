@@ -170,7 +170,7 @@ def _call(module: nn.Module, params: Params, buffers: Params, inputs: Tensor) ->
 
 
 def _copy(module: nn.Module) -> nn.Module:
-    """The same structure around the same tensors."""
+    """Rebuild a structure around the same tensors."""
     shared: dict[int, Tensor] = {}
     for part in module.modules():
         values = (*part._parameters.values(), *part._buffers.values(), *vars(part).values())

@@ -106,7 +106,8 @@ class NativeTrace(Trace):
         return self.run.shape.num_outputs
 
     def readouts(self) -> Tensor:
-        """What was read from the outputs, ``[N, T, B, O]``, laid out as ``[N, O, T, B]``."""
+        """Readouts of the outputs, ``[N, T, B, O]``, laid out as ``[N, O, T, B]``."""
+        # in memory [N, O, T, B]
         return self.run.readouts.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
 
     @property
@@ -137,7 +138,7 @@ class NativeTrace(Trace):
         return native_mode() != "off" and is_plain()
 
     def part(self, start: int, stop: int) -> Trace:
-        """There are no parts.
+        """Refuse: a native trace has no parts.
 
         Raises:
             TypeError: Always.
@@ -207,7 +208,7 @@ class NativeCore(RecurrentCore):
 
     @property
     def native_options(self) -> tuple[int, ...]:
-        """What the kernel is told beside I and H."""
+        """Options of the kernel beside I and H."""
         return ()
 
     @abstractmethod
@@ -294,7 +295,7 @@ class NativeCore(RecurrentCore):
     def read(
         self, weights: Weights, inputs: Tensor, starts: Tensor | None, trace: NativeTrace
     ) -> Tensor:
-        """What a kernel has read from the outputs of a recorded sequence, differentiable once.
+        """Readouts that a kernel took of the outputs of a recorded sequence, differentiable once.
 
         Args:
             weights: Weights that `fuse` returned, then weight ``[N, H, O]`` and bias ``[N, O]``.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class _NoSlot:
-    """No memory to write to: a step allocates its results and is differentiable."""
+    """Slot without memory: a step allocates its results and is differentiable."""
 
     def __getattr__(self, name: str) -> None:
         return None
@@ -53,7 +53,7 @@ class Columns(NamedTuple):
         columns = buffers[self.buffer][..., self.start : self.stop]
         if self.blocks == 1:
             return columns
-        return columns.view(*columns.shape[:-1], self.blocks, -1)
+        return columns.view(*columns.shape[:-1], self.blocks, -1)  # [N, T, B, blocks, width]
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Trace:
         return name in self._columns
 
     def flat(self, name: str) -> Tensor:
-        """The same as ``[N, T * B, width]``, for one product over all steps."""
+        """Buffer or view as ``[N, T * B, width]``, for one product over all steps."""
         return self._columns[name].flatten(1, 2)
 
     @property

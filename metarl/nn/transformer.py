@@ -143,7 +143,7 @@ class Transformer(BlockCore):
         state: State | None = None,
         starts: Tensor | None = None,
     ) -> Tensor:
-        """The same in operations that are differentiable to any order and in either mode."""
+        """Run in operations that are differentiable to any order and in either mode."""
         return self._steps(self.fuse(params), inputs, state, starts, attended)[0]
 
     @torch.no_grad()
@@ -267,7 +267,7 @@ def turns(positions: Tensor, head_size: int) -> Tensor:
     exact = torch.float32 if positions.device.type == "mps" else torch.float64
     pairs = head_size // 2
     speeds = LONGEST_WAVE ** (-torch.arange(pairs, device=positions.device, dtype=exact) / pairs)
-    return positions.to(exact).unsqueeze(-1) * speeds
+    return positions.to(exact).unsqueeze(-1) * speeds  # [..., 1] by [K / 2]
 
 
 def turned(x: Tensor, ways: tuple[Tensor, Tensor]) -> Tensor:
@@ -305,7 +305,7 @@ def allowed(cache: Cache, num_steps: int, starts: Tensor | None) -> Tensor | Non
     own = entry[:length] >= length - cache.seen.unsqueeze(-1)  # [N, B, S]
     trials = torch.cat((own.to(torch.int64) - 1, trial), -1)  # [N, B, S + T]
     mask = mask & (trials.unsqueeze(-2) == trial.unsqueeze(-1))  # [N, B, T, S + T]
-    return mask.flatten(0, 1).unsqueeze(1)
+    return mask.flatten(0, 1).unsqueeze(1)  # [N B, 1, T, S + T]
 
 
 def since_start(seen: Tensor, num_steps: int, starts: Tensor | None) -> Tensor:
@@ -335,5 +335,5 @@ def attended(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
 
 
 def fast_attended(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """The same by torch's kernel, differentiable once."""
+    """Attend by torch's kernel, differentiable once; as `attended`."""
     return scaled_dot_product_attention(query, keys, values, mask, is_causal=mask is None)

@@ -118,7 +118,7 @@ class ViewEncoder:
 
     @property
     def head(self) -> tuple[str, ...]:
-        """No parameters are a head's."""
+        """Names of a head's parameters: there are none."""
         return ()
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -138,16 +138,17 @@ class ViewEncoder:
         encoded = self._cells(seen)  # [N, B, rows, columns, depth]
         if self.filters:
             encoded = self._filtered(params, encoded)
-        return torch.cat((encoded.flatten(2), rest), -1)
+        return torch.cat((encoded.flatten(2), rest), -1)  # [N, B, filters ...] and what is no view
 
     def _cells(self, seen: Tensor) -> Tensor:
         """Inputs of every cell, ``[N, B, rows, columns, depth]``."""
         view = self.view
+        # [N, B, rows * columns * channels] to [N, B, rows, columns, channels]
         cells = seen.reshape(*seen.shape[:2], view.rows, view.columns, view.channels)
         if view.values is None:
             return cells
         which = torch.arange(max(view.values), device=seen.device).to(seen.dtype) + view.low
-        parts = [
+        parts = [  # of each channel [N, B, rows, columns, 1], or one input per value
             cells[..., c, None] - view.low
             if count == 2
             else (cells[..., c, None] == which[:count]).to(seen.dtype)
@@ -162,4 +163,5 @@ class ViewEncoder:
         h = cells.permute(1, 0, 4, 2, 3).flatten(1, 2)
         weight, bias = params["weight"].flatten(0, 1), params["bias"].flatten()
         h = torch.relu(F.conv2d(h, weight, bias, groups=num_tasks))  # [B, N F, ...]
+        # [B, N, F, ...] first
         return h.view(batch_size, num_tasks, self.filters, *h.shape[2:]).transpose(0, 1)

@@ -205,7 +205,7 @@ class WarpConvNet:
 
     @property
     def layer(self) -> Convolution | None:
-        """What a warp layer is, without its parameters; None: no convolution and ReLU at most."""
+        """Warp layer without its parameters; None: no convolution and ReLU at most."""
         beyond = self.residual or self.batch_norm or self.activation not in ("none", "relu")
         if self.kind == "scaling" or beyond:
             return None

@@ -154,8 +154,10 @@ class WarpRNN(FusedCore):
         """The LSTM's factors, and what the gradient by p is to those by z and by (x p1, h p2)."""
         cell_factors(part, trace, past)
         d, bias = part.gradients, weights[2].unsqueeze(1)  # [N, 1, 1, H]
+        # u (1 - p3^2), v (1 - p4^2), b (1 - p5^2)
         for p, factor in (("p3", part["u"]), ("p4", part["v"]), ("p5", bias)):
             tanh_backward(factor, part[p], d[p])
+        # (x, h) (1 - (p1, p2)^2)
         tanh_backward(part["xh"], part["p12"], d["p12"])
 
     def step_backward(
@@ -166,12 +168,14 @@ class WarpRNN(FusedCore):
         dh, da, dc = after
         # h' = tanh(u p3 + v p4 + b p5)
         dz = tanh_backward(dh, slot.h, d.z).unsqueeze(-2)  # [N, B, 1, H]
+        # du = p3 dz, dv = p4 dz, db = p5 dz: [N, B, 3, H]
         torch.mul(slot.p345, dz, out=d.uvb)
+        # dp3, dp4, dp5 = dz times their factors
         d.p345.mul_(dz)
         # u = W_ih (x p1), v = W_hh (h p2)
         dx_p, dh_p = torch.bmm(d.u, w_ih_t), torch.bmm(d.v, w_hh_t)
-        d.p12.mul_(torch.cat((dx_p, dh_p), -1))
-        # p = tanh(P a')
+        d.p12.mul_(torch.cat((dx_p, dh_p), -1))  # dp1, dp2 times their factors
+        # p = tanh(P a'): da' += P^T dp
         da = torch.baddbmm(da, d.p, w_project_t)
         # a', c' = LSTM([x, h], (a, c))
         dc = cell_backward(da, dc, slot, d)

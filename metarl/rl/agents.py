@@ -88,14 +88,14 @@ class PolicyAgent:
             means = self._player.means(x.to(self._like.dtype))  # [N, B / N, A]
             distribution = self.policy.distribution
             if self.greedy:
-                return distribution.choose(means).flatten(0, 1)
+                return distribution.choose(means).flatten(0, 1)  # [N, B, ...] to [N B, ...]
             if isinstance(distribution, Categorical):  # one random number per action, not A
                 probabilities = means.flatten(0, 1).softmax(-1)  # [B, A]
                 return drawn(probabilities, self.generator)
             noise = distribution.noise(tuple(means.shape[:2]), self.generator)
             noise = noise.to(wide(self._like.dtype))
             means = means + distribution.perturbation(self.params, noise)
-            return distribution.choose(means).flatten(0, 1)
+            return distribution.choose(means).flatten(0, 1)  # [N, B, ...] to [N B, ...]
 
     def observe(self, rewards: Tensor, terminated: Tensor, truncated: Tensor) -> None:
         """Forget what is over, where memory is that of an episode; there is no more to learn."""

@@ -32,7 +32,7 @@ class TensorVectorEnv(Protocol):
 
     @property
     def num_envs(self) -> int:
-        """N * B."""
+        """Number of environments, N * B."""
 
     def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start an episode everywhere; observations ``[N * B, I]``."""

@@ -210,7 +210,7 @@ class HostTasks:
 
     @property
     def num_envs(self) -> int:
-        """B."""
+        """Number of environments, B."""
         return self.host.num_envs
 
     def use_generators(self, generators: Sequence[torch.Generator]) -> None:

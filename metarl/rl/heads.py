@@ -44,6 +44,7 @@ class LinearHead:
 
     def __call__(self, params: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
         """Outputs ``[N, B, O]`` of inputs ``[N, B, I]``."""
+        # [N, 1, O] + [N, B, I] @ [N, I, O]
         return torch.baddbmm(params["bias"].unsqueeze(1), inputs, params["weight"])
 
 

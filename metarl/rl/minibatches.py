@@ -85,8 +85,8 @@ class TrialMinibatches:
         num_tasks, num_steps, num_trials = whole.rewards.shape
         # [N, B] to [K, N, 1, m], the trials of each minibatch
         trials = order.view(num_tasks, self.count, 1, self.size).transpose(0, 1)[..., self._share]
-        of_task = torch.arange(num_tasks, device=order.device).view(-1, 1, 1)
-        time = torch.arange(num_steps, device=order.device).view(-1, 1)
+        of_task = torch.arange(num_tasks, device=order.device).view(-1, 1, 1)  # [N, 1, 1]
+        time = torch.arange(num_steps, device=order.device).view(-1, 1)  # [T, 1]
         steps = (of_task * num_steps + time) * num_trials + trials  # [K, N, T, m]
         ends = of_task * num_trials + trials  # [K, N, 1, m]
 
@@ -94,7 +94,9 @@ class TrialMinibatches:
             return [None] * self.count if values is None else gathered(values, steps).unbind()
 
         parts = {name: dealt(getattr(whole, name)) for name in TIMED}
+        # K of [N, m, I]
         last = gathered(whole.last_observations.unsqueeze(1), ends).squeeze(2).unbind()
+        # each [N, B, ...] to K of [N, m, ...]
         states = [gathered(s.unsqueeze(1), ends).squeeze(2).unbind() for s in whole.state or ()]
         advantages, targets = dealt(batch.advantages), dealt(batch.targets)
         for k in range(self.count):
@@ -114,7 +116,7 @@ class TrialMinibatches:
             )
 
     def _memory(self, observations: Tensor) -> Trace | None:
-        """Where the core's activations on a minibatch are written, one after the other."""
+        """Memory for the core's activations on a minibatch, which each minibatch writes again."""
         if self._in_windows:
             return None
         shape = (*observations.shape[:2], self._share.stop - self._share.start)
@@ -125,7 +127,7 @@ class TrialMinibatches:
 
 def gathered(values: Tensor, rows: Tensor) -> Tensor:
     """Values ``[N, T, B, ...]`` at rows of its first three axes, each row in one piece."""
-    flat = values.flatten(0, 2).index_select(0, rows.flatten())
+    flat = values.flatten(0, 2).index_select(0, rows.flatten())  # [rows, ...] of [N T B, ...]
     return flat.view(*rows.shape, *values.shape[3:])
 
 

@@ -89,6 +89,7 @@ class Player:
     def shifts(self, perturbations: Tensor) -> tuple[Tensor, ...]:
         """Arguments of `choose` at each of T steps, of perturbations ``[N, T, B, num_means]``."""
         if isinstance(self._policy.actor, LinearHead):  # the bias is added once for all steps
+            # [N, 1, 1, A]
             perturbations = perturbations + self._params["actor"]["bias"][:, None, None]
         return perturbations.unbind(1)
 
@@ -262,7 +263,7 @@ class NativePlayer:
         stretch = Stretch((num_agents, num_steps, batch_size, width), self._run.dtype)
         seen, rewards = stretch.observations, stretch.rewards
         terminated, truncated = stretch.terminated, torch.zeros(rewards.shape, dtype=torch.bool)
-        seen[:, 0] = observation.reshape(*places, -1)
+        seen[:, 0] = observation.reshape(*places, -1)  # [N B, ...] to [N, B, I]
         after, told, t = seen[:, 1:], False, 0
         while t < num_steps:
             tables = env.look_up(num_steps - t)
@@ -272,13 +273,13 @@ class NativePlayer:
                 env.jump(world.places, tables.num_steps)
                 t, told = t + tables.num_steps, told or tables.bonus is not None
                 continue
-            actions = self(t, seen[:, t]).flatten()
+            actions = self(t, seen[:, t]).flatten()  # [N, B] to [N B]
             observation, rewards[t], terminated[t], truncated[t], info = step(actions)
             seen[:, t + 1] = observation.reshape(*places, -1)
             led_to = final(observation, info)
             if led_to is not observation:
                 after = after.clone() if after.data_ptr() == seen[:, 1:].data_ptr() else after
-                after[:, t] = led_to.reshape(*places, -1)
+                after[:, t] = led_to.reshape(*places, -1)  # [N B, ...] to [N, B, I]
             if "bonus" in info:
                 stretch.bonuses[t], told = info["bonus"], True
             t += 1
@@ -286,7 +287,7 @@ class NativePlayer:
 
         def by_task(values: Tensor) -> Tensor:
             """``[T, N * B]`` to ``[N, T, B]``."""
-            return values.view(num_steps, *places).transpose(0, 1)
+            return values.view(num_steps, *places).transpose(0, 1)  # [T, N, B] first
 
         return Experience(
             seen[:, :-1].contiguous(),
@@ -299,7 +300,7 @@ class NativePlayer:
         )
 
     def _encoded(self, tables: LookUp) -> Tensor | None:
-        """What the trunk makes of each view, ``[N, V, E]``; None: there is no trunk."""
+        """Trunk's outputs for each view, ``[N, V, E]``; None: there is no trunk."""
         trunk = self._policy.trunk
         if trunk is None:
             return None

@@ -156,6 +156,7 @@ class Policy:
             # [N, A + 1, T * B] to [N, T * B, A] as a view, and [N, T * B]
             means, values = heads[:, :-1].transpose(1, 2), heads[:, -1]
         else:
+            # [N, T, B, H] to [N, T B, H]
             seen = self._seen(params, observations, state, starts, trace, memory).flatten(1, 2)
             actor = scope(params, "actor")
             if said is None or not isinstance(self.actor, MLP | WarpMLP):
@@ -177,15 +178,17 @@ class Policy:
         trace: Trace | None,
         memory: Trace | None,
     ) -> Tensor | None:
-        """What both heads say in one product, ``[N, A + 1, T * B]``; None: they are not linear."""
+        """Both heads' outputs in one product, ``[N, A + 1, T * B]``; None: they are not linear."""
         if not self.num_readouts:
             return None
         read = self.read(params, observations, state, starts, trace, memory)
         if read is not None:
             return read.permute(0, 3, 1, 2).flatten(2)  # [N, T, B, A + 1]
+        # [N, T, B, H] to [N, T B, H]
         seen = self._seen(params, observations, state, starts, trace, memory).flatten(1, 2)
         weight, bias = joint_heads(params)
         weight = weight.transpose(1, 2).contiguous()  # [N, A + 1, H]
+        # [N, A + 1, H] @ [N, H, T B]
         return torch.baddbmm(bias.unsqueeze(-1), weight, seen.transpose(1, 2))
 
     def read(
@@ -197,7 +200,7 @@ class Policy:
         trace: Trace | None = None,
         memory: Trace | None = None,
     ) -> Tensor | None:
-        """What both heads say, ``[N, T, B, A + 1]``, where a kernel reads them; else None.
+        """Outputs of both heads, ``[N, T, B, A + 1]``, where a kernel reads them; else None.
 
         Args as of `outputs_and_values`.
         """

@@ -107,7 +107,7 @@ class Problem(Protocol):
 
     @property
     def has_goal(self) -> Goal:
-        """When an episode succeeds."""
+        """Condition under which an episode succeeds."""
 
     @property
     def train(self) -> TaskSource:
@@ -252,7 +252,7 @@ class Eased(Protocol):
 
     @property
     def eases(self) -> bool:
-        """Whether they do."""
+        """Whether the environments change in training."""
 
     def ease(self, env: Any, done: float) -> None:
         """Set what changes.

@@ -135,7 +135,7 @@ def flattens(space: Space[Any]) -> bool:
 
 
 def plain(space: Space[Any]) -> Space[Any]:
-    """The same actions as policies draw them: from 0, in one row; other kinds as they are."""
+    """Return the actions as policies draw them: from 0, in one row; other kinds as they are."""
     match space:
         case Discrete():
             return Discrete(space.n)

@@ -154,7 +154,7 @@ class PolicyGradientTasks:
         return PolicyGradientTasks(self.collector.select(tasks), self.settings)
 
     def at(self, done: float) -> PolicyGradientTasks:
-        """The same with the loss of this time of a training; itself, where that stays the same.
+        """Return the tasks with the loss of this time of a training; these, where it stays.
 
         Args:
             done: Share of the training that is over, in [0, 1].
@@ -251,6 +251,7 @@ class PolicyGradientTasks:
     ) -> tuple[Tensor, Tensor]:
         """Advantages and returns ``[N, T, B]``, scaled; nothing follows a trial."""
         if isinstance(scale, Tensor):
+            # [N, T, B] by [N, 1, 1]
             trajectory = trajectory._replace(rewards=trajectory.rewards * scale.view(-1, 1, 1))
         elif scale != 1.0:
             trajectory = trajectory._replace(rewards=trajectory.rewards * scale)

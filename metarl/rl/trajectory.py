@@ -27,7 +27,7 @@ TIMED = (
 
 
 class Experience(NamedTuple):
-    """What was seen, done, paid, how it ended and led to, ``[N, T, B, ...]``; nothing is cut."""
+    """Observations, actions, rewards and ends as played, ``[N, T, B, ...]``; nothing is cut."""
 
     observations: Tensor
     actions: Tensor
@@ -65,7 +65,7 @@ class Trajectory(NamedTuple):
 
     @property
     def with_bonus(self) -> Trajectory:
-        """The same, as what is learned from: its rewards have the bonus in them."""
+        """Experience as what is learned from: its rewards have the bonus in them."""
         if self.bonus is None:
             return self
         return self._replace(rewards=self.rewards + self.bonus, bonus=None)
@@ -110,6 +110,7 @@ class Trajectory(NamedTuple):
     def _end(self, like: Tensor) -> Tensor:
         """Steps of every stretch, as an index in the shape of ``like`` ``[N, 1, B, ...]``."""
         steps = self.lengths.to(torch.int64)  # [N, B]
+        # [N, B] to [N, 1, B, 1, ...]
         return steps.view(len(steps), 1, -1, *(1,) * (like.dim() - 3)).expand_as(like)
 
     @property

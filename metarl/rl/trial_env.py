@@ -188,7 +188,7 @@ class TrialEnv:
         self._elapsed += num_steps
 
     def _told(self, actions: Tensor) -> Tensor:
-        """What follows observation and flag, but for the reward, ``[B, width]``."""
+        """Inputs behind observation and flag, but for the reward, ``[B, width]``."""
         rows = self._rows[self._elapsed]
         if self._one_hot:
             return rows.index_select(0, actions)
@@ -207,7 +207,7 @@ class TrialEnv:
 def _told_after_steps(
     num_steps: int, num_actions: int, reward: int, device: torch.device
 ) -> Tensor:
-    """What follows observation and flag after 0 to T steps, by the action, ``[T + 1, A, width]``.
+    """Inputs behind observation and flag after 0 to T steps, by the action, ``[T + 1, A, width]``.
 
     Args:
         num_steps: T.

@@ -81,7 +81,7 @@ class Windows:
                 state = self.policy.state_after(params, part.observations, state, part.starts)
 
     def _memory(self, observations: Tensor) -> Trace | None:
-        """Where the core's activations on a window are written, one after the other."""
+        """Memory for the core's activations on a window, which each window writes again."""
         num_tasks, num_steps, batch_size = observations.shape[:3]
         shape = num_tasks, num_steps, batch_size
         trace = self._traces.get(shape)

@@ -104,7 +104,7 @@ def _from_file(source: str) -> Iterator[None]:
 def _parse_training(
     recipe: Recipe[RunT], prog: str, arguments: Sequence[str], source: str | None
 ) -> RunT:
-    """The same, given the run whose settings are begun from, if there is one."""
+    """Parse the options of `train`, given the run whose settings are begun from, if any."""
     picked = picked_by(recipe, arguments)
     default: RunT = (
         recipe.defaults(**picked)

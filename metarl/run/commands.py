@@ -1,4 +1,4 @@
-"""How a command begins and ends: chosen by its name, its options read, its mistakes told in a line.
+"""Begin and end of a command: chosen by name, options read, mistakes told in a line.
 
 What computes is imported by the command itself, and the parser where options are read, so that a
 list of commands comes at once.

@@ -203,7 +203,7 @@ def short(recipe: Recipe[Any]) -> str:
 
 
 def about(command: str, what: str) -> str:
-    """What a user types for a command about a run or an agent."""
+    """Words that a user types for a command about a run or an agent."""
     return f"{typed(command, '', of_run=True)} {what}"
 
 

@@ -80,7 +80,7 @@ def write_run(run: RunDirectory, output: Path) -> None:
 
 
 def learned(run: RunDirectory) -> dict[str, Any]:
-    """What a checkpoint holds, without what only a resume needs.
+    """Content of a checkpoint, without what only a resume needs.
 
     Where validation has chosen, that is the best learner alone.
     """
@@ -102,7 +102,7 @@ def learned(run: RunDirectory) -> dict[str, Any]:
 
 
 def _weights(learner: Mapping[str, Any]) -> dict[str, Any]:
-    """What is meta-learned, and what stood still with it."""
+    """Weights that are meta-learned, and those that stood still with them."""
     frozen = {"frozen": learner["frozen"]} if "frozen" in learner else {}
     return {"params": learner["params"], **frozen}
 

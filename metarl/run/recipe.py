@@ -33,7 +33,7 @@ RunT = TypeVar("RunT", bound=RunSettings)
 
 
 class Training(NamedTuple):
-    """What a run trains.
+    """Method on a problem, and the size of its meta-batches.
 
     Attributes:
         what: A method on a problem.

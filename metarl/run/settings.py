@@ -80,7 +80,7 @@ class RunSettings:
 
     @property
     def loop(self) -> LoopSettings:
-        """When training ends, writes and saves."""
+        """Settings of the loop: when training ends, writes and saves."""
         return LoopSettings(
             self.iterations,
             self.log_every,

@@ -1,4 +1,4 @@
-"""What every command that shows an agent is asked for; `render` and `watch` of one trial.
+"""Settings of every command that shows an agent; `render` and `watch` of one trial.
 
 A film or a picture goes into a file, a trial that is watched into a window.
 """

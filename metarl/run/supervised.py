@@ -27,7 +27,7 @@ class Trained(Protocol):
 
     @property
     def problem(self) -> SupervisedProblem:
-        """What was learned."""
+        """Problem that was learned."""
 
     @property
     def learner(self) -> Any:

@@ -1,4 +1,4 @@
-"""What an evaluation of trials says and draws: its summary in lines, pictures, values by layout."""
+"""Report of an evaluation of trials: its summary in lines, pictures, values by layout."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def describe(place: Path, summary: Mapping[str, Any], references: References) ->
 
 
 def no_scale(summary: Mapping[str, Any]) -> str:
-    """Why there is no score, as the end of a line; empty where there is one."""
+    """Reason why there is no score, as the end of a line; empty where there is one."""
     known = all(summary.get(f"{name}_return") is not None for name in ("random", "explorer"))
     none = known and summary["normalised_score"] is None
     return "; no score: explorers earn no more than random actions" if none else ""
@@ -58,7 +58,7 @@ def _maze_by_maze(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _number_of(summary: Mapping[str, Any]) -> str:
-    """How many tasks there were to draw from, where that is said."""
+    """Number of tasks that there were to draw from, in words, where it is said."""
     known = (n for n in ("layouts", "goals") if f"num_{n}" in summary)
     return "".join(f" ({summary[f'num_{n}']} {n})" for n in known)
 
@@ -77,7 +77,7 @@ def describe_seeds(summary: Mapping[str, Any]) -> str:
 
 
 def _first_find(summary: Mapping[str, Any]) -> str:
-    """When the goal is first found; half of the trials must find it, or there is no median."""
+    """Time of the first find, in words; half of the trials must find it, or there is no median."""
     rate = f"{100 * summary['first_find_rate']:.1f} % of the trials"
     if not summary["first_find_rate"]:
         return "first find: in none of the trials"

@@ -311,7 +311,7 @@ def replaces(path: Path, summary: Mapping[str, Any], settings: EvaluateSettings)
 
 
 def kept_instead(path: Path, summary: Mapping[str, Any]) -> str | None:
-    """Why an earlier summary of the same agent stays, in words; None where the new one is written.
+    """Reason why an earlier summary of the same agent stays, in words; None: it does not.
 
     Args:
         path: Of the earlier one, if there is any.

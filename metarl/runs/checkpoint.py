@@ -140,13 +140,13 @@ def learned(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def previous_path(path: Path | str) -> Path:
-    """Where the predecessor of a checkpoint is kept: `checkpoint.pt` → `checkpoint.previous.pt`."""
+    """Path of a checkpoint's predecessor: `checkpoint.pt` → `checkpoint.previous.pt`."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def _remedy_for_damage(path: Path) -> str:
-    """What can be done about a damaged checkpoint, as things are."""
+    """Remedy for a damaged checkpoint, as things are."""
     newer = path.with_name(path.name.replace(".previous", ""))
     if newer != path:
         return f"delete it, {newer.name} does not need it"

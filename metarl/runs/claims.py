@@ -1,4 +1,4 @@
-"""Who works on a folder: a lock for one machine, and signs of life for the others.
+"""Claims on folders: a lock for one machine, and signs of life for the others.
 
 The lock of a file (`metarl.runs.files.Lock`) ends with its process, however that ends. Between
 machines it holds where the shared file system carries locks from one to the other; on many it does

@@ -75,7 +75,7 @@ def moved_agents(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
 
 def _maze(found: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The same of `experiments.maze`, whose methods were called by their cores."""
+    """Rename options of `experiments.maze`, whose methods were called by their cores."""
     core, learner = found.get("method"), found.get("learner", {})
     moved = {name: f"environment.{name}" for name in ENVIRONMENT}
     moved |= {**two_timescales("learner"), "schedule": "learner"}
@@ -268,10 +268,10 @@ def structured(usual: SettingsT, values: Mapping[str, Any]) -> SettingsT:
 
 
 def check_own(config: Mapping[str, Any]) -> None:
-    """Refuse entries that a run directory itself has written, where they are of another kind.
+    """Check the kinds of the entries that a run directory itself has written.
 
     Raises:
-        TypeError: There is one.
+        TypeError: One is of another kind.
     """
     seed, resumed = config.get("seed", 0), config.get("resumed", [])
     if type(seed) is not int or seed < 0:

@@ -261,7 +261,7 @@ class RunDirectory:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where `save_checkpoint` writes."""
+        """Path that `save_checkpoint` writes to."""
         return self.path / "checkpoint.pt"
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
@@ -304,7 +304,7 @@ class RunDirectory:
         write_json(self.path / "summary.json", to_json(summary, "summary"))
 
     def read_summary(self) -> dict[str, Any]:
-        """What `summary.json` holds.
+        """Content of `summary.json`.
 
         Raises:
             RunDirectoryError: The run has not been evaluated yet.

@@ -56,7 +56,7 @@ def commit_temporary(path: Path) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """Where the bytes of `path` wait. One name for each file, so that leftovers do not pile up."""
+    """Path where the bytes of `path` wait. One name per file, so that leftovers do not pile up."""
     return path.with_name(f".{path.name}.tmp")
 
 

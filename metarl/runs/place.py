@@ -1,4 +1,4 @@
-"""What is in the place where runs go: nothing yet, runs, or something else."""
+"""State of the place where runs go: nothing yet, runs, or something else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def holds_runs(path: Path) -> bool:
 
 
 def refuse_occupied(path: Path) -> None:
-    """Refuse a place where something is.
+    """Check that nothing is in a place.
 
     Raises:
         RunDirectoryError: There is; the message says what can be done.

@@ -1,4 +1,4 @@
-"""How far a long piece of work has got: a bar on a terminal, plain lines in a log file or CI.
+"""Progress of a long piece of work: a bar on a terminal, plain lines in a log file or CI.
 
 Both go to standard error, so that standard output stays free for results.
 """

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, device, command line, time."""
+"""Provenance of a result: versions, commit, device, command line, time."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What a resume checks and notes: how far runs have got, and how far they are to go."""
+"""Checks and notes of a resume: how far runs have got, and how far they are to go."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def claim(runs: Sequence[RunDirectory], total: int) -> list[int]:
 
 
 def check_total(run: RunDirectory, total: int) -> int:
-    """Refuse to resume a run to fewer iterations than it has done.
+    """Check that a resume asks for no fewer iterations than a run has done.
 
     Returns:
         The iterations that it has done.

@@ -1,4 +1,4 @@
-"""What a search has found: a table, and the command that trains with its best settings."""
+"""Report of a search: a table, and the command that trains with its best settings."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class Question:
-    """What the values of a search are of: all of its trials have it in common.
+    """Subject of a search: all of its trials have it in common.
 
     Attributes:
         recipe: The script.
@@ -126,7 +126,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Kept:
-    """What `search.json` keeps.
+    """Content of `search.json`.
 
     Attributes:
         question: What is searched for.

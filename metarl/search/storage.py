@@ -1,4 +1,4 @@
-"""Where trials are kept: a journal file, or a data base by its URL."""
+"""Storage of trials: a journal file, or a data base by its URL."""
 
 from __future__ import annotations
 

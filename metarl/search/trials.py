@@ -69,13 +69,13 @@ class Searchable:
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
-        """What Optuna does with the value."""
+        """Direction in which Optuna moves the value."""
         return "maximize" if self.maximise else "minimize"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a worker does.
+    """Plan of a worker.
 
     Attributes:
         recipe: Trains the runs.
@@ -220,7 +220,7 @@ def do(plan: Plan, study: Study, trial: Trial) -> str | None:
 
 
 class _DivergedError(Exception):
-    """What a trial is worth is not finite."""
+    """Error of a trial whose value is not finite."""
 
 
 def _value(plan: Plan, trial: Trial, path: Path, words: Sequence[str]) -> float | None:

@@ -65,7 +65,7 @@ def probability_of_improvement(
     confidence: float = 0.95,
     num_resamples: int = 2_000,
 ) -> Interval:
-    """How likely a run of the first is to score higher than one of the second, on a task.
+    """Probability that a run of the first scores higher than one of the second, on a task.
 
         P = mean over tasks of mean over pairs of seeds of 1[x > y] + 1[x = y] / 2
 

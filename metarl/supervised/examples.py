@@ -28,7 +28,7 @@ class Examples(NamedTuple):
         return self.inputs.shape[0]
 
     def to(self, device: torch.device | str) -> Examples:
-        """The same examples on a device."""
+        """Move the examples to a device."""
         return Examples(self.inputs.to(device), self.targets.to(device))
 
     def select(self, tasks: slice) -> Examples:
@@ -62,11 +62,11 @@ class FewShotBatch(NamedTuple):
         return self.support if split == "support" else self.query
 
     def sample(self, split: Split) -> Examples:
-        """The same, under the name that `metarl.Warp` calls: inputs and targets."""
+        """Draw inputs and targets, under the name that `metarl.Warp` calls."""
         return self.draw(split)
 
     def to(self, device: torch.device | str) -> FewShotBatch:
-        """The same tasks on a device."""
+        """Move the tasks to a device."""
         return FewShotBatch(self.support.to(device), self.query.to(device))
 
     def select(self, tasks: slice) -> FewShotBatch:

@@ -64,7 +64,7 @@ class NetworkHalves:
         return self.of_inputs(slow, batch.inputs)
 
     def of_inputs(self, slow: Params, inputs: Tensor, num_reference: int = 0) -> Tensor:
-        """The same of inputs ``[N, B, ...]``; ``num_reference`` as in `nn.Network`."""
+        """Compute the features of inputs ``[N, B, ...]``; ``num_reference`` as in `nn.Network`."""
         first = {n: p for n, p in slow.items() if self.network.stage_of(n) < self.start}
         inputs = widened(inputs, first)
         return self.network.run(share(first, 1), inputs, num_reference, stop=self.start)

@@ -9,7 +9,7 @@ from metarl.train.loop import Learner
 
 
 class Beside(Protocol):
-    """What is kept of every agent beside its weights."""
+    """State of every agent beside its weights."""
 
     def agent_state(self, index: int) -> dict[str, Any]:
         """Everything that is known of agent ``index``."""

@@ -41,7 +41,7 @@ class Line:
         return Line({**self.sums, **judged}, {**self.counts, **dict.fromkeys(judged, 1)})
 
     def agent_state(self, index: int) -> dict[str, Any]:
-        """What the checkpoint of an agent keeps."""
+        """State of an agent, as its checkpoint keeps it."""
         sums = {name: s[index].clone() for name, s in self.sums.items()}
         return {"sums": sums, "num_summed": dict(self.counts)}
 

@@ -272,7 +272,7 @@ class MetaTraining:
         self.learner.load_agent_states(states)
 
     def _shown(self) -> Progress:
-        """What shows how far all is; one process shows it."""
+        """Progress that is shown of all agents; one process shows it."""
         stream = None if self.processes.is_first else io.StringIO()
         total, start = self.settings.iterations, self.iteration
         return Progress(total, self.description, start=start, stream=stream)

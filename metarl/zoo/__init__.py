@@ -32,7 +32,7 @@ AGENTS = Path(__file__).parent / "agents"
 
 @dataclass(frozen=True)
 class Card:
-    """What there is to know of an agent.
+    """Facts about an agent.
 
     Attributes:
         name: Its folder, and what `metarl.load` calls it.
@@ -74,7 +74,7 @@ class Card:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds."""
+        """Content of `summary.json`."""
         return read_json(self.folder / "summary.json")
 
     def measured(self, summary: Mapping[str, Any] | None = None) -> str:

@@ -74,5 +74,6 @@ def random_walls(
         placed = torch.where(torch.arange(count, device=device) < number, placed, cells)
     inside.scatter_(1, placed, True)
     room = empty(n, side, generator, device)
+    # [n, cells] to rows and columns
     room[:, 1:-1, 1:-1] = inside[:, :cells].view(n, side - 2, side - 2)
     return room

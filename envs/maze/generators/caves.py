@@ -55,7 +55,7 @@ def smoothed(
     walls: float,
     rounds: int,
 ) -> torch.Tensor:
-    """What the automaton leaves, of any number of pieces; as `caves` otherwise."""
+    """Walls that the automaton leaves, of any number of pieces; as `caves` otherwise."""
     side = check_side(side)
     if isinstance(walls, bool | str) or not 0 <= walls <= 1:
         raise ValueError(f"walls is a probability, in [0, 1], got {walls!r}")

@@ -87,7 +87,7 @@ class EMAML(TaskwiseLearner):
         return gradients(total, self.params), metrics
 
     def _centre(self, credit: Tensor) -> Tensor:
-        """What is subtracted from the credit ``[n]`` of a chunk, or of this process's tasks."""
+        """Baseline of the credit ``[n]`` of a chunk, or of this process's tasks."""
         if not self.centred:
             return torch.zeros_like(credit)
         whole = credit if self.execution.stacked else current().joined([credit])[0]

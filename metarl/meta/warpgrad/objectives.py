@@ -118,7 +118,7 @@ def look(
 
 
 def _without_graph(step: InnerStep[Any]) -> InnerStep[Any]:
-    """The same step as constants."""
+    """Return a step as constants."""
     return replace(
         step,
         fast=detached(step.fast),

@@ -60,7 +60,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Known:
-    """What a logger is to log.
+    """Facts that a logger is to log.
 
     Attributes:
         path: The run directory.
@@ -87,7 +87,7 @@ class Known:
 
 
 class Logger(Protocol):
-    """What logs one run.
+    """Logger of one run.
 
     Attributes:
         identity: What its run is found again by, in another process.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check() -> None:
-    """Nothing can be wrong: it writes files beside those of the run."""
+    """Do nothing: all can be written beside the files of the run."""
 
 
 def begun(known: Known) -> TensorBoard:

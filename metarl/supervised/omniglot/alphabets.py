@@ -44,7 +44,7 @@ class AlphabetTasks:
         return len(self.names)
 
     def to(self, device: torch.device | str) -> AlphabetTasks:
-        """The same images on a device."""
+        """Move the images to a device."""
         return AlphabetTasks(self.names, self.train.to(device), self.held_out.to(device))
 
 
@@ -285,7 +285,7 @@ class AlphabetBatch(SupervisedTasks):
 
 @dataclass(frozen=True)
 class AlphabetLessons:
-    """What a learner learns from alphabets: meta-batches to train on, and all of them once.
+    """Lessons from alphabets: meta-batches to train on, and all of them once.
 
     Attributes:
         network: Of the learner.

@@ -23,7 +23,7 @@ COLUMNS = ("levels", "keys", "scores", "highest", "stamps")
 
 @dataclass(frozen=True)
 class Priorities:
-    """How levels are chosen from a buffer.
+    """Weights by which levels are chosen from a buffer.
 
     Attributes:
         temperature: beta: the smaller, the more the highest scores count; above 0.
@@ -211,7 +211,7 @@ class LevelBuffer:
         self.clock, self.refused = int(state["clock"]), int(state["refused"])
 
     def _fit(self, scores: Tensor) -> Tensor:
-        """Which scores are finite, bool ``[n]``; the others are counted."""
+        """Flags of finite scores, bool ``[n]``; the others are counted."""
         fit = scores.isfinite()
         self.refused += int((~fit).sum())
         return fit

@@ -61,7 +61,7 @@ class PLR(Curriculum):
 
     @property
     def priorities(self) -> Priorities:
-        """How levels are chosen."""
+        """Weights by which levels are chosen."""
         return Priorities(self.temperature, self.staleness)
 
     def sampler(self, source: LevelSource, generator: torch.Generator) -> Replay:

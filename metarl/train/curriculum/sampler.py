@@ -1,4 +1,4 @@
-"""Where training tasks come from: the contract of curricula, and what they are told.
+"""Samplers of training tasks: the contract of curricula, and what they are told.
 
 A *level* is a task as numbers, int64 ``[D]``, as the environments' ``reset`` takes it. An iteration
 asks a sampler for n levels (`Offer`), plays one trial on each, learns from them if the offer says
@@ -47,7 +47,7 @@ def new_slots(levels: Tensor) -> Tensor:
 
 
 class Outcome(NamedTuple):
-    """What came of n levels, each played once, per episode and in the units of the rewards.
+    """Outcome of n levels, each played once, per episode and in the units of the rewards.
 
     Attributes:
         returns: Undiscounted return, mean over the episodes, ``[n]``.
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 
 
 class LevelSource(Protocol):
-    """What a problem knows of levels as numbers."""
+    """Levels of a problem as numbers: drawn, changed and told apart."""
 
     @property
     def width(self) -> int:
@@ -90,7 +90,7 @@ class LevelSource(Protocol):
 
 
 class TaskSampler(Protocol):
-    """Where one agent's training tasks come from."""
+    """Source of one agent's training tasks."""
 
     def sample(self, n: int) -> Offer:
         """Offer the next n levels to play."""
@@ -141,7 +141,7 @@ class DomainRandomisation(Curriculum):
     samples: ClassVar[bool] = False
 
     def sampler(self, source: LevelSource, generator: torch.Generator) -> TaskSampler:
-        """There is none: the environments draw their tasks themselves.
+        """Return None: the environments draw their tasks themselves.
 
         Raises:
             TypeError: Always.

@@ -84,7 +84,7 @@ class Scouting:
                     "choose another number of attempts, or another batch size"
                 )
             levels = self.source.draw(n // attempts, self.generator)
-            levels = levels.repeat_interleave(attempts, 0)
+            levels = levels.repeat_interleave(attempts, 0)  # [n / attempts, D] to [n, D]
             return Offer(levels, new_slots(levels), learn=False, kind="scouted")
         num_kept = round(n * self.settings.kept_share) if len(self.kept) else 0
         drawn = torch.randint(
@@ -102,7 +102,7 @@ class Scouting:
         if offer.kind != "scouted":
             return
         attempts = self.settings.attempts
-        solved = outcome.solved.view(-1, attempts)
+        solved = outcome.solved.view(-1, attempts)  # [n] to [levels, attempts]
         returns = outcome.returns.view(-1, attempts)
         fit = returns.isfinite().all(1)
         self.refused += int((~fit).sum())

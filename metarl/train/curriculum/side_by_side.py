@@ -43,7 +43,7 @@ class SideBySide:
 
     @property
     def kind(self) -> Kind:
-        """What the levels at hand are."""
+        """Kind of the levels at hand."""
         return self._offers[0].kind
 
     def update(self, played: ScoredTrajectory) -> dict[str, Tensor]:
@@ -88,7 +88,7 @@ def episodes_begun(played: Trajectory, flag: int | None) -> Tensor:
 
 
 def outcome(played: ScoredTrajectory, num_episodes: Tensor) -> Outcome:
-    """What came of trials, ``[N, B]`` each, per episode and in the units of the rewards.
+    """Outcome of trials, ``[N, B]`` each, per episode and in the units of the rewards.
 
     A trial of a fixed number of steps holds many episodes where the goal is near, and few where it
     is far: its return, its values and its advantages grow with their number. Published scores are

@@ -64,6 +64,7 @@ class Job(Processes):
         found = []
         for part, of_all in zip(parts, zip(*taken, strict=True), strict=True):
             one = torch.cat([o.clone().view(part.dtype) for o in of_all])
+            # [P n, ...] with its axis back in place
             found.append(one.view(-1, *part.shape[1:]).movedim(0, dim))
         return found
 

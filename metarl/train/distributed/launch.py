@@ -1,4 +1,4 @@
-"""How this process joins the others of its job, which `torchrun` has started, and leaves them.
+"""Entry of this process into its job, which `torchrun` has started, and its exit.
 
 `torchrun --nproc-per-node P -m experiments.maze train ...` starts P processes of the same command
 (`metarl.invocation`). One process, or nothing said by torchrun: it is alone.
@@ -100,7 +100,7 @@ def job(device: str) -> Iterator[Processes]:
 
 
 def _stores(rank: int) -> tuple[Store, Store]:
-    """What all processes see, at the address that they were told: two connections to it.
+    """Stores that all processes see, at the address that they were told: two connections to it.
 
     Raises:
         ProcessLostError: It cannot be reached.
