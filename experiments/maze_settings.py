@@ -166,7 +166,10 @@ class TrainSettings(RunSettings):
         except ValueError as error:
             raise refused(error) from error
         if self.published_faults:
-            return self.learning(PublishedMaze(**vars_of(self.environment)))
+            maze = self.environment
+            return self.learning(
+                PublishedMaze(**{f.name: getattr(maze, f.name) for f in fields(maze)})
+            )
         return self.learning(self.environment)
 
 
@@ -389,8 +392,3 @@ def published(base: TrainSettings) -> TrainSettings:
     )
     loss = replace(loss, published_returns=True)
     return replace(base, learner=learner, loss=loss, iterations=60_000, published_faults=True)
-
-
-def vars_of(settings: Any) -> dict[str, Any]:
-    """Return the fields of settings."""
-    return {f.name: getattr(settings, f.name) for f in fields(settings)}

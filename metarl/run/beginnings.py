@@ -163,7 +163,8 @@ def settings_of(recipe: Recipe[RunT], source: Path, picked: Mapping[str, Any]) -
         for name in led_by(recipe, picks, picked):
             del picks[name], own[name]
         chosen = {**picks, **picked}
-        base = vars_of(recipe.defaults(**chosen))
+        usual = recipe.defaults(**chosen)
+        base = {f.name: getattr(usual, f.name) for f in fields(usual)}
         now = {name: value for name, value in chosen.items() if name in base}
         same = all(picks.get(name, value) == value for name, value in chosen.items())
         merged = over(to_json(base, "config"), {**own, **now}, strict=same)
@@ -194,11 +195,6 @@ def _led(
         return False
     one, two = (getattr(settings, name, None) for settings in usual)
     return bool(one != two)
-
-
-def vars_of(settings: Any) -> dict[str, Any]:
-    """Fields of settings by name."""
-    return {f.name: getattr(settings, f.name) for f in fields(settings)}
 
 
 def over(base: Mapping[str, Any], new: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
