@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.errors import UserError
+from metarl.evaluate.trials import play
 from metarl.rl.agents import Agent
 from metarl.rl.collector import in_tensors
 from metarl.rl.problem import Problem, TensorEnv
@@ -228,10 +229,7 @@ def play_stages(
     """
     same = [torch.Generator(device).manual_seed(seed) for _ in range(num_stages)]
     watched = Watched(problem.make_env(num_stages, same, device), require_filmed(problem))
-    agent.begin(num_stages)
-    observation, _ = watched.reset(options={"tasks": [task] * num_stages})
-    for _ in range(problem.horizon):
-        observation, *_ = watched.step(agent.act(observation))
+    play(agent, watched, problem.horizon, {"tasks": [task] * num_stages})
     names = ("before adaptation", "after 1 step")
     return watched.scenes(
         task, [names[k] if k < 2 else f"after {k} steps" for k in range(num_stages)]
