@@ -4,7 +4,7 @@
     arena      what the page asks of whoever knows mazes
     players    who plays: agents of the package, agents of runs, keys
     trial      a trial, step by step, with what the agent saw, wanted and remembered
-    asked      what a request may ask for
+    page       the answers to what a request may ask for
     server     the routes, and `guard` around them
     command    the command line
     static/    the page itself: plain HTML, CSS and JavaScript, served as it is
