@@ -31,6 +31,8 @@ from metarl.run import main as run
 
 MINIBATCH_STEPS, MINIBATCHES = 3200, 16
 ARMS = ("steps", "time")
+SIZES = {"transformer": ("--core-sizes", "layers=1"), "linear-attention": ("--core-sizes", "layers=1")}
+"""One layer each, as the other cores have."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Case:
         return [
             *("train", "--mazes", "mst", "--size", str(self.size), "--horizon", str(self.steps)),
             *("--method", "warp-rnn" if self.two_timescales else "rl2", "--core", self.core),
-            *("--hidden-size", str(self.hidden_size), "--seeds", str(self.seed)),
+            *("--hidden-size", str(self.hidden_size), *SIZES.get(self.core, ())),
+            *("--seeds", str(self.seed)),
             *("--batch-size", str(MINIBATCHES * self.minibatch)),
             *("--minibatch-trials", str(self.minibatch)),
             *("--iterations", str(iterations), "--log-every", "1", "--checkpoint-every", "5"),
