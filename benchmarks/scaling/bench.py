@@ -105,7 +105,9 @@ def launched(count: int, line: str, iterations: int) -> list[list[float]]:
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, *(how if count > 1 else ["-m"]), *words, "--output", folder]
-        subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
+        ended = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+        if ended.returncode:
+            raise RuntimeError(f"`{line}` in {count} processes ended so:\n{ended.stderr}")
         return [json.loads(f.read_text()) for f in sorted(Path(folder).glob("*.json"))]
 
 
