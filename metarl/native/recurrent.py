@@ -32,7 +32,7 @@ from metarl.native.world import WorldView
 NUM_HEADS = 2
 """Weights of a readout."""
 
-MOST_STATES, MOST_WEIGHTS = 8, 32
+MOST_STATES, MOST_WEIGHTS = 64, 32
 """Room for what a cell says of its states and weights."""
 
 SEGMENT_ROWS = 512

@@ -34,9 +34,9 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm
 
 from metarl.core import Params
-from metarl.native.mode import eagerly
 from metarl.nn.mlp import affine
-from metarl.nn.recurrent import RecurrentCore, Weights, uniform
+from metarl.nn.native_core import NativeCore
+from metarl.nn.recurrent import Weights, uniform
 from metarl.nn.trace import NO_SLOT, Trace
 
 Mixer = Callable[[int, Tensor], Tensor]
@@ -50,7 +50,7 @@ MIXER = ("mix_in", "mix_in_bias", "mix_out", "mix_out_bias")
 
 
 @dataclass(frozen=True)
-class BlockCore(RecurrentCore):
+class BlockCore(NativeCore):
     """L blocks of width H on I inputs.
 
     Attributes:
@@ -137,16 +137,11 @@ class BlockCore(RecurrentCore):
         w_out, b_out = weights[12:14]
         return affine(found, w_out[:, layer], b_out[:, layer])
 
-    def new_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
-        """Allocate a trace for (N, T, B); nothing of it is gone back through."""
-        self.say_eager()
-        trace = super().new_trace(shape, like)
+    def eager_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+        """A trace for (N, T, B) without memory: nothing of it is gone back through."""
+        trace = super().eager_trace(shape, like)
         trace.slots = [NO_SLOT] * shape[1]
         return trace
-
-    def say_eager(self) -> None:
-        """Note that there is no kernel."""
-        eagerly(f"the core {type(self).__name__} has no kernel")
 
 
 def normed(e: Tensor, gain: Tensor, bias: Tensor) -> Tensor:

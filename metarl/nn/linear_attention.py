@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from torch.nn.functional import logsigmoid, normalize, silu
 
 from metarl.core import Params
 from metarl.nn.blocks import BlockCore, per_head
+from metarl.nn.native_core import NativeTrace
 from metarl.nn.recurrent import State, Weights
 from metarl.nn.trace import NO_SLOT, Trace, outputs_trace
 
@@ -62,6 +63,8 @@ class LinearAttention(BlockCore):
 
     chunk: int = 32
 
+    native: ClassVar[str | None] = "linear_attention"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.chunk < 1:
@@ -71,6 +74,11 @@ class LinearAttention(BlockCore):
     def head_size(self) -> int:
         """Numbers of a key, and of a value, K."""
         return per_head(self.hidden_size, self.heads)
+
+    @property
+    def native_options(self) -> tuple[int, ...]:
+        """Layers, heads and the widening."""
+        return self.layers, self.heads, self.widening
 
     @property
     def num_mixed(self) -> int:
@@ -89,17 +97,16 @@ class LinearAttention(BlockCore):
     def initial_state(
         self, weights: Weights, batch_size: int, num_steps: int | None = None
     ) -> State:
-        """Zero S of each layer, ``[N, B, heads, K, K]``."""
-        size = self.heads, self.head_size, self.head_size
+        """Zero S of each layer, ``[N, B, heads * K, K]``: those of all heads, one below another."""
+        size = self.heads * self.head_size, self.head_size
         empty = weights[0].new_zeros(weights[0].shape[0], batch_size, *size)
         return (empty,) * self.layers
 
-    def new_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+    def eager_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
         """Allocate a trace of the outputs."""
-        self.say_eager()
         return outputs_trace(shape, self.hidden_size, like)
 
-    def step(
+    def eager_step(
         self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """The equations of the module's docstring."""
@@ -109,8 +116,8 @@ class LinearAttention(BlockCore):
             now = self._split(self.mixed(weights, layer, a), x.shape[1])
             decay = now.log_decay.exp().unsqueeze(-1)  # [N, B, heads, 1, 1]
             # [N, B, heads, K, 1] by [N, B, heads, 1, K]: quicker than many tiny products
-            memory = decay * state[layer] + now.key.transpose(-1, -2) * now.value
-            after.append(memory)
+            memory = decay * self._by_head(state[layer]) + now.key.transpose(-1, -2) * now.value
+            after.append(memory.flatten(2, 3))
             # [N, B, heads, 1, K]
             read = (now.query.transpose(-1, -2) * memory).sum(-2, keepdim=True)
             return self._found(weights, layer, read, now)
@@ -128,8 +135,11 @@ class LinearAttention(BlockCore):
         starts: Tensor | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
-        """Run whole sequences chunk by chunk, differentiable to any order."""
-        return self._chunks(self.fuse(params), inputs, state, starts)[0]
+        """Run whole sequences chunk by chunk, differentiable to any order; or what is recorded."""
+        weights = self.fuse(params)
+        if isinstance(trace, NativeTrace) and not any(s.requires_grad for s in state or ()):
+            return self.recorded(weights, inputs, starts, trace)
+        return self._chunks(weights, inputs, state, starts)[0]
 
     def unrolled(
         self,
@@ -138,11 +148,10 @@ class LinearAttention(BlockCore):
         state: State | None = None,
         starts: Tensor | None = None,
     ) -> Tensor:
-        """Run whole sequences as `sequence` does."""
-        return self.sequence(params, inputs, state, starts)
+        """Run whole sequences chunk by chunk, whatever has been recorded."""
+        return self._chunks(self.fuse(params), inputs, state, starts)[0]
 
-    @torch.no_grad()
-    def advanced(
+    def eager_advanced(
         self, weights: Weights, inputs: Tensor, state: State, starts: Tensor | None = None
     ) -> State:
         """The memories after whole sequences."""
@@ -160,7 +169,7 @@ class LinearAttention(BlockCore):
 
         def mix(layer: int, a: Tensor) -> Tensor:
             whole = self._split(self.mixed(weights, layer, a), batch_size)
-            memory, found = state[layer], []
+            memory, found = self._by_head(state[layer]), []
             for begin in range(0, num_steps, self.chunk):
                 part = slice(begin, begin + self.chunk)
                 of_key, of_number = (..., part, slice(None)), (..., part)
@@ -168,13 +177,17 @@ class LinearAttention(BlockCore):
                 begun = None if trials is None else trials[of_number]
                 read, memory = chunk_read(*chunk, whole.log_decay[of_number], memory, begun)
                 found.append(read)
-            after.append(memory)
+            after.append(memory.flatten(2, 3))
             return self._found(weights, layer, torch.cat(found, -2), whole)
 
         x = inputs.transpose(1, 2).flatten(1, 2)  # [N, B T, I]
         h = self.through(weights, x, mix)
         outputs = h.view(num_tasks, batch_size, num_steps, -1).transpose(1, 2)  # [N, T, B, H]
         return outputs, tuple(after)
+
+    def _by_head(self, memory: Tensor) -> Tensor:
+        """S, ``[N, B, heads * K, K]``, as ``[N, B, heads, K, K]``."""
+        return memory.unflatten(2, (self.heads, self.head_size))
 
     def _split(self, mixed: Tensor, batch_size: int) -> Mixed:
         """The parts of ``[N, B T, num_mixed]``."""

@@ -234,9 +234,15 @@ class NativeCore(RecurrentCore):
         shape = num_tasks, num_steps, batch_size
         native = self._native_trace(shape, inputs, 0, kept=True)
         if native is None:
-            return super().advanced(weights, inputs, state, starts)
+            return self.eager_advanced(weights, inputs, state, starts)
         native.record(weights, inputs, state, starts)
         return tuple(after.clone() for after in native.run.states(num_steps - 1))
+
+    def eager_advanced(
+        self, weights: Weights, inputs: Tensor, state: State, starts: Tensor | None = None
+    ) -> State:
+        """The state after whole sequences, in operations of torch."""
+        return super().advanced(weights, inputs, state, starts)
 
     def new_trace(self, shape: tuple[int, int, int], like: Tensor, num_readouts: int = 0) -> Trace:
         """Allocate a trace for (N, T, B).

@@ -9,7 +9,7 @@ R(p) turns pairs of numbers by p times their frequency (rotary positions, Su et 
 attention depends on how long ago a step was, and works in trials longer than those of training.
 
 What is remembered are the keys and values of every step so far: a cache that grows by one entry a
-step. `step` adds an entry to a copy, so that any earlier state stays what it was. In a rollout, the
+step. `eager_step` adds an entry to a copy, so that any earlier state stays what it was. In a rollout, the
 trace of `new_outputs` holds memory for all T steps, and the entry is written in its place.
 `sequence` looks at all steps at once, under a mask that keeps the trials of a batch apart.
 
@@ -105,17 +105,15 @@ class Transformer(BlockCore):
         wanted = [(*one.shape[:3], *length, *one.shape[4:]) for one in empty[:-1]]
         return [tuple(one.shape) for one in entries] == wanted and seen.shape == empty[-1].shape
 
-    def new_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+    def eager_trace(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
         """Allocate the cache of a rollout of (N, T, B), when it begins."""
-        self.say_eager()
         return CacheTrace(self, shape, like, keeps_outputs=False)
 
-    def new_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
+    def eager_outputs(self, shape: tuple[int, int, int], like: Tensor) -> Trace:
         """Allocate its outputs too."""
-        self.say_eager()
         return CacheTrace(self, shape, like, keeps_outputs=True)
 
-    def step(
+    def eager_step(
         self, weights: Weights, x: Tensor, state: State, slot: Any = NO_SLOT
     ) -> tuple[Tensor, State]:
         """One step on the cache: the query of this step, and the keys and values of all."""
@@ -146,8 +144,7 @@ class Transformer(BlockCore):
         """Run in operations that are differentiable to any order and in either mode."""
         return self._steps(self.fuse(params), inputs, state, starts, attended)[0]
 
-    @torch.no_grad()
-    def advanced(
+    def eager_advanced(
         self, weights: Weights, inputs: Tensor, state: State, starts: Tensor | None = None
     ) -> State:
         """The cache after whole sequences."""

@@ -2,6 +2,7 @@
 #include "associative.h"
 #include "backward.h"
 #include "gru.h"
+#include "linear_attention.h"
 #include "lstm.h"
 #include "modulated.h"
 #include "plastic.h"
@@ -58,6 +59,7 @@ METARL_CELL(modulated, ModulatedPlastic)
 METARL_CELL(plastic, Plastic)
 METARL_CELL(rnn, Rnn)
 METARL_CELL(gru, Gru)
+METARL_CELL(linear_attention, LinearAttention)
 METARL_CELL(lstm, Lstm)
 METARL_CELL(warp, Warp)
 }

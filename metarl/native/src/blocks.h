@@ -1,0 +1,148 @@
+// Parts of residual blocks: layer normalisation, GELU, SiLU, rows that are mixed into a memory that
+// decays. See metarl/nn/blocks.py and metarl/nn/linear_attention.py.
+#pragma once
+#include "recurrent.h"
+
+namespace metarl {
+
+// ---- sums along a row --------------------------------------------------------------------------
+template <class R> METARL_INLINE R dot(Size width, const R* a, const R* b) {
+  Vector<R> sums{};
+  Size j = 0;
+  for (; j + lanes<R>() <= width; j += lanes<R>()) sums += load(a + j) * load(b + j);
+  R sum = total<R>(sums);
+  for (; j < width; j++) sum += a[j] * b[j];
+  return sum;
+}
+
+template <class R> METARL_INLINE R sum_of(Size width, const R* a) {
+  Vector<R> sums{};
+  Size j = 0;
+  for (; j + lanes<R>() <= width; j += lanes<R>()) sums += load(a + j);
+  R sum = total<R>(sums);
+  for (; j < width; j++) sum += a[j];
+  return sum;
+}
+
+// ---- functions ---------------------------------------------------------------------------------
+// erf in single precision: a quotient of polynomials on [-4, 4], outside of which the nearest float
+// is 1 (the minimax coefficients of XLA's ErfImpl32); NaN stays NaN.
+METARL_INLINE float error_function(float x) {
+  x = x > 4.f ? 4.f : x;
+  x = x < -4.f ? -4.f : x;
+  const float y = x * x;
+  float p = -2.72614225801306e-10f;
+  p = p * y + 2.77068142495902e-08f;
+  p = p * y - 2.10102402082508e-06f;
+  p = p * y - 5.69250639462346e-05f;
+  p = p * y - 7.34990630326855e-04f;
+  p = p * y - 2.95459980854025e-03f;
+  p = p * y - 1.60960333262415e-02f;
+  float q = -1.45660718464996e-05f;
+  q = q * y - 2.13374055278905e-04f;
+  q = q * y - 1.68282697438203e-03f;
+  q = q * y - 7.37332916720468e-03f;
+  q = q * y - 1.42647390514189e-02f;
+  return x * p / q;
+}
+METARL_INLINE double error_function(double x) { return std::erf(x); }
+
+// exp(-y) for y >= 0, to an absolute error of single precision: (1 - tanh(y/2)) / (1 + tanh(y/2)).
+METARL_INLINE float faded(float y) {
+  const float half = tangent(.5f * y);
+  return (1 - half) / (1 + half);
+}
+METARL_INLINE double faded(double y) { return std::exp(-y); }
+
+// GELU(x) = x Phi(x), and its derivative Phi(x) + x phi(x).
+template <class R> METARL_INLINE R gelu(R x) {
+  return R(.5) * x * (1 + error_function(x * R(0.70710678118654752440)));
+}
+template <class R> METARL_INLINE R gelu_slope(R x) {
+  const R below = R(.5) * (1 + error_function(x * R(0.70710678118654752440)));
+  return below + x * R(0.39894228040143267794) * faded(R(.5) * x * x);
+}
+
+// SiLU(x) = x sigmoid(x), and its derivative.
+template <class R> METARL_INLINE R silu(R x) { return x * sigmoid(x); }
+template <class R> METARL_INLINE R silu_slope(R x) {
+  const R s = sigmoid(x);
+  return s * (1 + x * (1 - s));
+}
+
+// ---- layer normalisation -----------------------------------------------------------------------
+// n = (e - mean) / deviation of one row; returns 1 / deviation.
+template <class R> METARL_INLINE R standardise(Size width, const R* e, R* n) {
+  const R mean = sum_of(width, e) / R(width);
+  METARL_VECTORISE
+  for (Size j = 0; j < width; j++) n[j] = e[j] - mean;
+  const R scale = 1 / std::sqrt(dot(width, n, n) / R(width) + R(1e-5));
+  METARL_VECTORISE
+  for (Size j = 0; j < width; j++) n[j] *= scale;
+  return scale;
+}
+
+// Gain and bias of a normalisation, [H] each.
+template <class R> struct Norm {
+  const R *gain, *bias;
+
+  // out [rows, H] = n gain + bias.
+  void apply(Size rows, Size width, const R* e, Size e_stride, R* out, Size out_stride) const {
+    const R *g = gain, *b = bias;
+    for (Size i = 0; i < rows; i++, e += e_stride, out += out_stride) {
+      standardise(width, e, out);
+      METARL_VECTORISE
+      for (Size j = 0; j < width; j++) out[j] = out[j] * g[j] + b[j];
+    }
+  }
+
+  // With y = n g + b:  dg += dy n,  db += dy,  dn = dy g,
+  // de += (dn - mean(dn) - n mean(dn n)) / deviation.  n and dn are scratch [H].
+  void back(Size rows, Size width, const R* e, Size e_stride, const R* dy, Size dy_stride,
+            R* d_gain, R* d_bias, R* de, Size de_stride, R* n, R* dn) const {
+    const R* g = gain;
+    for (Size i = 0; i < rows; i++, e += e_stride, dy += dy_stride, de += de_stride) {
+      const R scale = standardise(width, e, n), *by = dy;
+      METARL_VECTORISE
+      for (Size j = 0; j < width; j++) {
+        d_gain[j] += by[j] * n[j];
+        d_bias[j] += by[j];
+        dn[j] = by[j] * g[j];
+      }
+      const R mean = sum_of(width, dn) / R(width), along = dot(width, dn, n) / R(width);
+      R* out = de;
+      METARL_VECTORISE
+      for (Size j = 0; j < width; j++) out[j] += scale * (dn[j] - mean - n[j] * along);
+    }
+  }
+};
+
+// ---- memories that decay -----------------------------------------------------------------------
+// matrix [rows, width] = decay matrix + a b^T, then out [width] = matrix^T c.
+template <class R, int VECTORS>
+METARL_INLINE void fade_write_read_columns(Size rows, Size width, R decay, const R* a, const R* b,
+                                           const R* c, R* matrix, R* out) {
+  Vector<R> written[VECTORS], sum[VECTORS]{};
+  METARL_UNROLL
+  for (int v = 0; v < VECTORS; v++) written[v] = load(b + v * lanes<R>());
+  for (Size i = 0; i < rows; i++, matrix += width)
+    METARL_UNROLL
+    for (int v = 0; v < VECTORS; v++) {
+      const Vector<R> row = decay * load(matrix + v * lanes<R>()) + a[i] * written[v];
+      store<R>(matrix + v * lanes<R>(), row);
+      sum[v] += c[i] * row;
+    }
+  METARL_UNROLL
+  for (int v = 0; v < VECTORS; v++) store<R>(out + v * lanes<R>(), sum[v]);
+}
+
+template <class R>
+void fade_write_read(Size rows, Size width, R decay, const R* a, const R* b, const R* c, R* matrix,
+                     R* out) {
+  stripes<R, 4, 2, 1>(width, [&](auto vectors, Size j) {
+    fade_write_read_columns<R, decltype(vectors)::value>(rows, width, decay, a, b + j, c,
+                                                         matrix + j, out + j);
+  });
+}
+
+}  // namespace metarl
