@@ -31,7 +31,7 @@ from metarl.run import main as run
 
 MINIBATCH_STEPS, MINIBATCHES = 3200, 16
 ARMS = ("steps", "time")
-SIZES = {"transformer": ("--core-sizes", "layers=1"), "linear-attention": ("--core-sizes", "layers=1")}
+SIZES = dict.fromkeys(("transformer", "linear-attention"), ("--core-sizes", "layers=1"))
 """One layer each, as the other cores have."""
 
 

@@ -187,7 +187,7 @@ class LinearAttention(BlockCore):
 
     def _by_head(self, memory: Tensor) -> Tensor:
         """S, ``[N, B, heads * K, K]``, as ``[N, B, heads, K, K]``."""
-        return memory.unflatten(2, (self.heads, self.head_size))
+        return memory.reshape(*memory.shape[:2], self.heads, self.head_size, self.head_size)
 
     def _split(self, mixed: Tensor, batch_size: int) -> Mixed:
         """The parts of ``[N, B T, num_mixed]``."""

@@ -9,7 +9,7 @@ R(p) turns pairs of numbers by p times their frequency (rotary positions, Su et 
 attention depends on how long ago a step was, and works in trials longer than those of training.
 
 What is remembered are the keys and values of every step so far: a cache that grows by one entry a
-step. `eager_step` adds an entry to a copy, so that any earlier state stays what it was. In a rollout, the
+step. A step adds an entry to a copy, so that any earlier state stays what it was. In a rollout, the
 trace of `new_outputs` holds memory for all T steps, and the entry is written in its place.
 `sequence` looks at all steps at once, under a mask that keeps the trials of a batch apart.
 

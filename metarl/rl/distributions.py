@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid, pad, softplus
 
 from metarl.core import Params
 
@@ -84,13 +84,20 @@ def gumbel(size: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return uniform.clamp_(min=1e-20).log_().neg_().log_().neg_()
 
 
+ROWS = 64
+"""Rows that the vectors of any processor divide."""
+
+
 def log_softmax(logits: Tensor) -> Tensor:
-    """Log-probabilities ``[N, M, A]``, where the logits lie: perhaps a view of ``[N, A, M]``."""
-    dtype = wide(logits.dtype)
-    if logits.stride(-1) == 1:
-        return logits.log_softmax(-1, dtype)
-    # A softmax over a short innermost axis is slow.
-    return logits.transpose(1, 2).log_softmax(1, dtype).transpose(1, 2)  # [N, A, M] and back
+    """Log-probabilities ``[N, M, A]``, a view of ``[N, A, M]``.
+
+    Those of a row are the same to the last bit whatever the other rows: a softmax over a short
+    innermost axis is slow, and over another one it rounds what is left behind the last whole vector
+    differently, so that vectors are filled.
+    """
+    count = logits.shape[1]
+    filled = pad(logits.transpose(1, 2), (0, -count % ROWS))  # [N, A, M and some]
+    return filled.log_softmax(1, wide(logits.dtype))[..., :count].transpose(1, 2)
 
 
 class Standard:

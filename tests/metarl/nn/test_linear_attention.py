@@ -132,6 +132,6 @@ def test_the_state_has_one_size_however_long_the_trial() -> None:
     weights = CORE.fuse(stacked_params(CORE, 2))
     empty = CORE.initial_state(weights, 3, 10_000)
     after = CORE.advanced(weights, random_inputs(CORE, (2, 9, 3)), empty)
-    assert [s.shape for s in after] == [s.shape for s in empty] == [(2, 3, 2, 4, 4)] * 2
+    assert [s.shape for s in after] == [s.shape for s in empty] == [(2, 3, 8, 4)] * 2
     with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
         LinearAttention(5, 8, chunk=0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributions
 
 from metarl.rl import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
+from metarl.rl.distributions import log_softmax
 
 G = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(2, 4, 5, 3, generator=G, dtype=torch.float64)
@@ -188,6 +189,16 @@ def test_the_deviation_has_a_floor() -> None:
     assert torch.allclose(out[..., 1], torch.tensor(math.log(0.1)))
     family.log_prob(out, torch.ones(1, 2, 1)).sum().backward()
     assert params["log_std"].grad == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_probabilities_are_the_same_to_the_last_bit_in_any_company(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 54, dtype=dtype, generator=generator).transpose(1, 2)  # [N, M, A]
+    together = log_softmax(logits)
+    for rows in (slice(0, 1), slice(3, 7), slice(5, 18), slice(40, 54)):
+        some = logits[:, rows].transpose(1, 2).contiguous().transpose(1, 2)
+        assert torch.equal(log_softmax(some), together[:, rows])
 
 
 def test_probabilities_are_the_same_wherever_logits_lie() -> None:

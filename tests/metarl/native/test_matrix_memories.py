@@ -1,4 +1,4 @@
-"""The associative memory's kernel: the eager core's function, recorded and gone back through."""
+"""Kernels of memories that are matrices: the eager core's function, and the way back through it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,34 @@ import torch
 from torch import Tensor
 
 from metarl.native import kernels, using
-from metarl.nn import AssociativeMemory
+from metarl.nn import AssociativeMemory, LinearAttention, RecurrentCore
 from metarl.nn.native_core import NativeTrace
 from tests.metarl.nn.gradients import gradients, random_inputs, stacked_params
 
 pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
 
-Sizes = tuple[int, int, int, int]
 Shape = tuple[int, int, int]
-SIZES = [(1, 1, 1, 1), (5, 4, 3, 2), (17, 33, 19, 9), (9, 16, 16, 8), (3, 20, 5, 40)]
+CORES = [
+    *(AssociativeMemory(*sizes) for sizes in ((1, 1, 1, 1), (5, 4, 3, 2), (17, 33, 19, 9))),
+    *(AssociativeMemory(*sizes, True) for sizes in ((5, 4, 3, 2), (9, 16, 16, 8), (3, 20, 5, 40))),
+    LinearAttention(1, 1, layers=1, heads=1, widening=1),
+    LinearAttention(5, 7, layers=2, heads=3),
+    LinearAttention(17, 33, layers=1, heads=4, widening=3),
+    LinearAttention(9, 16, layers=3, heads=2),
+    LinearAttention(3, 20, layers=1, heads=1),
+]
+SMALL = [AssociativeMemory(5, 7, 3, 4), LinearAttention(5, 7, layers=2, heads=3)]
+small = pytest.mark.parametrize("core", SMALL, ids=lambda core: type(core).__name__)
 SHAPES = [(1, 1, 1), (2, 5, 3), (1, 23, 29), (3, 2, 50)]
 
 
-def native_trace(core: AssociativeMemory, shape: Shape, like: Tensor) -> NativeTrace:
+def native_trace(core: RecurrentCore, shape: Shape, like: Tensor) -> NativeTrace:
     trace = core.new_trace(shape, like)
     assert isinstance(trace, NativeTrace)
     return trace
 
 
-def begun(core: AssociativeMemory, shape: Shape) -> tuple[tuple[Tensor, ...], Tensor]:
+def begun(core: RecurrentCore, shape: Shape) -> tuple[tuple[Tensor, ...], Tensor]:
     """Some state, and starts, of which one is before the first step."""
     generator = torch.Generator().manual_seed(6)
     empty = core.initial_state(core.fuse(stacked_params(core, shape[0])), shape[2])
@@ -35,14 +44,12 @@ def begun(core: AssociativeMemory, shape: Shape) -> tuple[tuple[Tensor, ...], Te
     return state, starts
 
 
-@pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("core", CORES, ids=str)
 def test_outputs_and_gradients_are_those_of_the_equations(
-    sizes: Sizes, shape: Shape, goes_on: bool, compress: bool
+    core: RecurrentCore, shape: Shape, goes_on: bool
 ) -> None:
-    core = AssociativeMemory(*sizes, compress)
     params, inputs = stacked_params(core, shape[0]), random_inputs(core, shape)
     state, starts = begun(core, shape) if goes_on else (None, None)
     trace = native_trace(core, shape, inputs)
@@ -58,8 +65,9 @@ def test_outputs_and_gradients_are_those_of_the_equations(
     assert torch.equal(outputs["h"], trace["h"])
 
 
-def test_gradients_by_the_state_before_the_first_step() -> None:
-    core, shape = AssociativeMemory(5, 7, 3, 4), (2, 6, 3)
+@small
+def test_gradients_by_the_state_before_the_first_step(core: RecurrentCore) -> None:
+    shape = 2, 6, 3
     params, inputs = stacked_params(core, 2), random_inputs(core, shape)
     state, starts = begun(core, shape)
     state = tuple(s.requires_grad_() for s in state)
@@ -73,11 +81,12 @@ def test_gradients_by_the_state_before_the_first_step() -> None:
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
     eager = core.sequence(params, inputs, state, starts, trace)  # a gradient goes by the state
     torch.testing.assert_close(eager, outputs, rtol=1e-12, atol=1e-12)
-    assert torch.autograd.grad(eager.sum(), state[1])[0].any()
+    assert torch.autograd.grad(eager.sum(), state[-1])[0].any()
 
 
-def test_steps_one_by_one_are_the_sequence_whatever_the_company() -> None:
-    core, shape = AssociativeMemory(5, 7, 3, 4), (1, 6, 53)
+@small
+def test_steps_one_by_one_are_the_sequence_whatever_the_company(core: RecurrentCore) -> None:
+    shape = 1, 6, 53
     params = {n: p.detach().float() for n, p in stacked_params(core, 1).items()}
     inputs, weights = random_inputs(core, shape).detach().float(), core.fuse(params)
     recorded = core.record(weights, inputs)
@@ -96,15 +105,18 @@ def test_steps_one_by_one_are_the_sequence_whatever_the_company() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_what_is_not_finite_is_seen_and_does_not_outlive_its_sequence(value: float) -> None:
-    core, shape = AssociativeMemory(5, 7, 3, 4), (1, 6, 3)
+@small
+def test_what_is_not_finite_is_seen_and_does_not_outlive_its_sequence(
+    core: RecurrentCore, value: float
+) -> None:
+    shape = 1, 6, 3
     params, inputs = stacked_params(core, 1), random_inputs(core, shape)
     broken = inputs.detach().clone()
     broken[0, 2, 1, 3] = value
     broken.requires_grad_()
     trace = native_trace(core, shape, inputs)
     native = core.once(params, broken, None, None, trace)
-    wanted = core.unrolled(params, broken)
+    wanted = RecurrentCore.unrolled(core, params, broken)  # step by step: nothing goes back in time
     torch.testing.assert_close(native, wanted, equal_nan=True, rtol=1e-11, atol=1e-11)
     found, expected = (gradients(outputs, params, broken) for outputs in (native, wanted))
     for name, want in expected.items():
@@ -115,16 +127,19 @@ def test_what_is_not_finite_is_seen_and_does_not_outlive_its_sequence(value: flo
     assert all(torch.equal(again[name], want) for name, want in clean.items())
 
 
-def test_a_recorded_sequence_is_differentiated_once_and_any_other_at_will() -> None:
-    core, shape = AssociativeMemory(3, 4, 3, 2), (1, 3, 2)
+@small
+def test_a_recorded_sequence_is_differentiated_once_and_any_other_at_will(
+    core: RecurrentCore,
+) -> None:
+    shape = 1, 3, 2
     params, inputs = stacked_params(core, 1), random_inputs(core, shape)
     trace = core.record(core.fuse(params), inputs)
     loss = core.sequence(params, inputs, trace=trace).square().sum()
-    (grad,) = torch.autograd.grad(loss, params["value"], create_graph=True)
+    (grad,) = torch.autograd.grad(loss, next(iter(params.values())), create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
     loss = core.sequence(params, inputs).square().sum()
-    (grad,) = torch.autograd.grad(loss, params["value"], create_graph=True)
+    (grad,) = torch.autograd.grad(loss, next(iter(params.values())), create_graph=True)
     grad.sum().backward()
 
 
