@@ -31,6 +31,10 @@ FLAGS = (
 )
 """Flags of every build; a processor is named beside (``-march``)."""
 
+UNSPLIT = "--param=avoid-fma-max-bits=0"
+"""For g++, which on some processors (AMD's Zen 2 and 3) takes product and sum apart again where the
+sum runs through a loop by itself: a row would have other last bits beside other rows."""
+
 VARIABLE = "METARL_NATIVE_FLAGS"
 """Variable of the environment that gives further flags, of which the last word counts."""
 
@@ -48,7 +52,26 @@ def flags_for(processor: str = "native") -> tuple[str, ...]:
     Args:
         processor: native: this one; or one of `LEVELS`.
     """
-    return (*FLAGS, f"-march={processor}", *shlex.split(os.environ.get(VARIABLE, "")))
+    unsplit = (UNSPLIT,) if _knows(UNSPLIT) else ()
+    own = shlex.split(os.environ.get(VARIABLE, ""))
+    return (*FLAGS, *unsplit, f"-march={processor}", *own)
+
+
+def _knows(flag: str) -> bool:
+    """Whether there is a compiler that takes a flag."""
+    try:
+        return _takes(found_compiler(), flag)
+    except NativeUnavailableError:
+        return False
+
+
+@cache
+def _takes(compiler: tuple[str, ...], flag: str) -> bool:
+    try:
+        _run((*compiler, flag, "-E", "-x", "c++", os.devnull))
+    except NativeUnavailableError:
+        return False
+    return True
 
 
 @cache

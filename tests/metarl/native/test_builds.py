@@ -19,7 +19,8 @@ def needs_level(level):
 @needs_level("x86-64-v3")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
 def test_kernels_of_half_as_wide_vectors_pass():
-    ran = on_build("-march=x86-64-v3")
+    # Tuned for a processor for which g++ would round the sums of single rows otherwise.
+    ran = on_build("-march=x86-64-v3 -mtune=znver3")
     assert ran.returncode == 0, ran.stdout[-3000:]
     assert "passed" in ran.stdout
 

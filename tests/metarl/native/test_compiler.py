@@ -148,6 +148,15 @@ def test_compiler_runs_without_what_is_loaded_before_python(program, monkeypatch
     assert cpp.version((str(program("says", 'echo "${LD_PRELOAD-none}"')),)) == "none\n"
 
 
+def test_compilers_are_told_to_keep_products_and_sums_together_if_they_know_how(program):
+    knowing = (str(program("knowing", "exit 0")),)
+    strange = (str(program("strange", 'case "$*" in *avoid-fma*) exit 1;; esac')),)
+    assert cpp._takes(knowing, cpp.UNSPLIT)
+    assert not cpp._takes(strange, cpp.UNSPLIT)
+    if "g++" in cpp.found_compiler()[0]:
+        assert cpp.UNSPLIT in cpp.flags_for()
+
+
 def test_flags_say_how_products_and_sums_are_contracted(monkeypatch):
     assert "-ffp-contract=fast" in cpp.flags_for()
     assert cpp.flags_for("x86-64-v3")[-1] == "-march=x86-64-v3"
