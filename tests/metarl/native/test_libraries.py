@@ -83,10 +83,11 @@ def test_library_is_built_after_the_one_that_checks(sources, tmp_path):
 
 
 def compiler_of(tmp_path, monkeypatch, *lines):
-    """A compiler that says what it is, and otherwise does what it is told."""
+    """A compiler that says what it is, knows few flags, and otherwise does what it is told."""
     path = tmp_path / "compiler"
     says = 'if [ "$1" = --version ]; then echo "toy 1.0"; exit 0; fi'
-    path.write_text("\n".join(("#!/bin/sh", says, *lines)) + "\n")
+    knows = 'case "$*" in *" -E "*) exit 1;; esac'
+    path.write_text("\n".join(("#!/bin/sh", says, knows, *lines)) + "\n")
     path.chmod(0o755)
     monkeypatch.setenv("CXX", str(path))
 
