@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.csv_file import groups_of, read_csv, replace_rows
 from benchmarks.memory.train import ARMS
 from metarl.compare.work import cpu_seconds
-from metarl.plots.lines import COLOURS, canvas, legend, save_figure
+from metarl.plots.lines import COLOURS, save_figure
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
 from metarl.stats import mean_and_interval
@@ -114,25 +116,39 @@ def figures(group: Sequence[Row]) -> list[str]:
     ]
 
 
-def picture(rows: Sequence[Row]) -> Any:
-    """Share of the explorer against the CPU seconds of training, a mark per memory."""
-    figure, axes = canvas("unseen mazes", "CPU seconds of training", "share (0 random, 1 explorer)")
-    names = sorted({named(row) for row in rows})
-    marks = dict(zip(ARMS, ("o", "s"), strict=True))
-    for number, name in enumerate(names):
-        for arm in ARMS:
-            mine = [row for row in rows if named(row) == name and row["arm"] == arm]
-            axes.plot(
-                [float(row["cpu_seconds"]) for row in mine],
-                [float(row["normalised_score"]) for row in mine],
-                marks[arm],
-                color=COLOURS[number % len(COLOURS)],
-                label=name if arm == ARMS[0] else None,
-            )
-    axes.set_xscale("log")
-    axes.axhline(1.0, color="black", linewidth=0.8)
-    legend(axes, "circles: equal steps; squares: equal CPU time", "1: the explorer")
+def picture(rows: Sequence[Row]) -> Figure:
+    """Share of the explorer by memory: a panel per size and length of trial, a bar per arm."""
+    sizes, steps = (sorted({int(row[name]) for row in rows}) for name in ("size", "steps"))
+    names = sorted({named(row) for row in rows}, reverse=True)
+    places = np.arange(len(names))
+    height = 0.4 * len(names) * len(sizes)
+    figure = Figure(figsize=(3.2 * len(steps) + 1.5, height), layout="constrained", dpi=120)
+    grid = figure.subplots(len(sizes), len(steps), sharex=True, sharey=True, squeeze=False)
+    for (row, size), (column, length) in product(enumerate(sizes), enumerate(steps)):
+        axes = grid[row, column]
+        for shift, colour, arm in ((0.2, COLOURS[5], "steps"), (-0.2, COLOURS[0], "time")):
+            shares = [share(rows, arm, size, length, name) for name in names]
+            axes.barh(places + shift, shares, 0.4, color=colour, label=f"equal {SAME[arm]}")
+        axes.set_title(f"{size} x {size}, trials of {length} steps", fontsize=9)
+        axes.set_yticks(places, names, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("share in unseen mazes: 0 random actions, 1 the explorer", fontsize=9)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
+
+
+SAME = {"steps": "environment steps", "time": "CPU time"}
+
+
+def share(rows: Sequence[Row], arm: str, size: int, steps: int, name: str) -> float:
+    """Mean share over seeds of a memory; NaN: it was not trained so."""
+    wanted = (arm, str(size), str(steps), name)
+    shares = [
+        float(row["normalised_score"])
+        for row in rows
+        if (row["arm"], row["size"], row["steps"], named(row)) == wanted
+    ]
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 if __name__ == "__main__":
