@@ -84,19 +84,14 @@ def gumbel(size: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return uniform.clamp_(min=1e-20).log_().neg_().log_().neg_()
 
 
-ROWS = 64
-"""Rows that the vectors of any processor divide."""
-
-
 def log_softmax(logits: Tensor) -> Tensor:
-    """Log-probabilities ``[N, M, A]``, a view of ``[N, A, M]``.
+    """Log-probabilities ``[N, M, A]``, a view of ``[N, A, M]``; each row's whatever the others.
 
-    Those of a row are the same to the last bit whatever the other rows: a softmax over a short
-    innermost axis is slow, and over another one it rounds what is left behind the last whole vector
-    differently, so that vectors are filled.
+    A softmax over a short innermost axis is slow. One over another axis rounds what is left behind
+    the last whole vector differently, so that vectors are filled: those of any processor divide 64.
     """
     count = logits.shape[1]
-    filled = pad(logits.transpose(1, 2), (0, -count % ROWS))  # [N, A, M and some]
+    filled = pad(logits.transpose(1, 2), (0, -count % 64))  # [N, A, M and some]
     return filled.log_softmax(1, wide(logits.dtype))[..., :count].transpose(1, 2)
 
 
