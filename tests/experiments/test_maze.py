@@ -63,6 +63,7 @@ def test_long_planning_before_training_is_announced(monkeypatch, capsys):
 
     returns = oracle.ReferenceReturns(1.0, 2.0, 3.0, 4.0)
     monkeypatch.setattr("envs.maze.problems.reference_returns", lambda *_, **__: returns)
+    monkeypatch.setattr("envs.maze.problems.reference_curves", lambda *_, **__: returns)
     beside(replace(defaults(), environment=HiddenGoals(size=13)))
     assert not capsys.readouterr().err
     beside(replace(defaults(), environment=HiddenGoals(size=15)))
