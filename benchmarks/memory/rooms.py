@@ -74,7 +74,7 @@ class Core:
 CORES = (
     Core("gru", ("--hidden-size", "64"), 130),
     Core("lstm", ("--hidden-size", "64"), 150),
-    Core("linear-attention", ("--hidden-size", "32", "--core-sizes", "layers=1"), 100),
+    Core("linear-attention", ("--hidden-size", "32", "--core-sizes", "layers=1"), 90),
     Core("transformer", ("--hidden-size", "32", "--core-sizes", "layers=1", "heads=2"), 18),
 )
 
