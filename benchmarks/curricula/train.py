@@ -77,7 +77,8 @@ class Tests:
 
 def on_named(limit: int, config: Mapping[str, Any]) -> Trained:
     """The named mazes, for the run with these settings."""
-    return measured_on(RECIPE.settings_of(config), mazes="named", horizon=limit)
+    measured = measured_on(RECIPE.settings_of(config), mazes="named", horizon=limit)
+    return replace(measured, place=f"on-named-{limit}")
 
 
 def on_fresh(limit: int, count: int, config: Mapping[str, Any]) -> Trained:
