@@ -51,18 +51,13 @@ def flags_for(processor: str = "native") -> tuple[str, ...]:
 
     Args:
         processor: native: this one; or one of `LEVELS`.
+
+    Raises:
+        NativeUnavailableError: There is no compiler.
     """
-    unsplit = (UNSPLIT,) if _knows(UNSPLIT) else ()
+    unsplit = (UNSPLIT,) if _takes(found_compiler(), UNSPLIT) else ()
     own = shlex.split(os.environ.get(VARIABLE, ""))
     return (*FLAGS, *unsplit, f"-march={processor}", *own)
-
-
-def _knows(flag: str) -> bool:
-    """Whether there is a compiler that takes a flag."""
-    try:
-        return _takes(found_compiler(), flag)
-    except NativeUnavailableError:
-        return False
 
 
 @cache

@@ -32,8 +32,8 @@ from metarl.native.world import WorldView
 NUM_HEADS = 2
 """Weights of a readout."""
 
-MOST_STATES, MOST_WEIGHTS = 64, 32
-"""Room for what a cell says of its states and weights."""
+MOST_WEIGHTS = 32
+"""Room for what a cell says of its weights."""
 
 SEGMENT_ROWS = 512
 """Rows whose gradients wait, near the processor, to be multiplied with their inputs at once."""
@@ -107,9 +107,9 @@ class Run:
         )
         counts = (c_int64 * MOST_WEIGHTS)()
         self._weight_sizes = list(counts[: functions.weights(self._shape, counts)])
-        views = (View * MOST_STATES)()
+        views = (View * functions.describe(self._shape, self._memory, None))()
         functions.describe(self._shape, self._memory, views)
-        self._output, *self._views = (view for view in views if view.width)
+        self._output, *self._views = views
         self.version = 0
         self._begun = 0  # the step whose states were put there
         if not shape.kept:

@@ -102,7 +102,7 @@ class RecurrentCell:
 
     sizes: Callable[..., None]
     weights: Callable[..., int]
-    describe: Callable[..., None]
+    describe: Callable[..., int]
     load: Callable[..., None]
     put_states: Callable[..., None]
     step: Callable[..., None]
@@ -126,6 +126,6 @@ class RecurrentCell:
             "backward": (shape, memory, POINTER(Gradients)),
         }
         for what, types in arguments.items():
-            returns = c_int64 if what == "weights" else None
+            returns = c_int64 if what in ("weights", "describe") else None
             found = function(library, f"{name}_{what}", dtype, *types, returns=returns)
             setattr(self, what, found)

@@ -7,35 +7,10 @@
 // Nothing but M runs through time, and it is not kept: the way back through one sequence goes once
 // forwards with M, for the gradients by queries, and once backwards with the gradient by M.
 #pragma once
+#include "outer.h"
 #include "recurrent.h"
 
 namespace metarl {
-
-// matrix [rows, width] += a b^T, then out [width] = matrix^T c, of the columns of VECTORS vectors.
-template <class R, int VECTORS>
-METARL_INLINE void write_and_read_columns(Size rows, Size width, const R* a, const R* b, const R* c,
-                                          R* matrix, R* out) {
-  Vector<R> written[VECTORS], sum[VECTORS]{};
-  METARL_UNROLL
-  for (int v = 0; v < VECTORS; v++) written[v] = load(b + v * lanes<R>());
-  for (Size i = 0; i < rows; i++, matrix += width)
-    METARL_UNROLL
-    for (int v = 0; v < VECTORS; v++) {
-      const Vector<R> row = load(matrix + v * lanes<R>()) + a[i] * written[v];
-      store<R>(matrix + v * lanes<R>(), row);
-      sum[v] += c[i] * row;
-    }
-  METARL_UNROLL
-  for (int v = 0; v < VECTORS; v++) store<R>(out + v * lanes<R>(), sum[v]);
-}
-
-template <class R>
-void write_and_read(Size rows, Size width, const R* a, const R* b, const R* c, R* matrix, R* out) {
-  stripes<R, 4, 2, 1>(width, [&](auto vectors, Size j) {
-    write_and_read_columns<R, decltype(vectors)::value>(rows, width, a, b + j, c, matrix + j,
-                                                        out + j);
-  });
-}
 
 template <class R> class Associative : public Sequence<R> {
   using S = Sequence<R>;

@@ -1,5 +1,4 @@
-// Parts of residual blocks: layer normalisation, GELU, SiLU, rows that are mixed into a memory that
-// decays. See metarl/nn/blocks.py and metarl/nn/linear_attention.py.
+// Parts of residual blocks: layer normalisation, GELU, SiLU. See metarl/nn/blocks.py.
 #pragma once
 #include "recurrent.h"
 
@@ -26,7 +25,7 @@ template <class R> METARL_INLINE R sum_of(Size width, const R* a) {
 
 // ---- functions ---------------------------------------------------------------------------------
 // erf in single precision: a quotient of polynomials on [-4, 4], outside of which the nearest float
-// is 1 (the minimax coefficients of XLA's ErfImpl32); NaN stays NaN.
+// is 1 (the coefficients of XLA's ErfImpl32; to 4.2e-7 with all roundings); NaN stays NaN.
 METARL_INLINE float error_function(float x) {
   x = x > 4.f ? 4.f : x;
   x = x < -4.f ? -4.f : x;
@@ -116,33 +115,5 @@ template <class R> struct Norm {
     }
   }
 };
-
-// ---- memories that decay -----------------------------------------------------------------------
-// matrix [rows, width] = decay matrix + a b^T, then out [width] = matrix^T c.
-template <class R, int VECTORS>
-METARL_INLINE void fade_write_read_columns(Size rows, Size width, R decay, const R* a, const R* b,
-                                           const R* c, R* matrix, R* out) {
-  Vector<R> written[VECTORS], sum[VECTORS]{};
-  METARL_UNROLL
-  for (int v = 0; v < VECTORS; v++) written[v] = load(b + v * lanes<R>());
-  for (Size i = 0; i < rows; i++, matrix += width)
-    METARL_UNROLL
-    for (int v = 0; v < VECTORS; v++) {
-      const Vector<R> row = decay * load(matrix + v * lanes<R>()) + a[i] * written[v];
-      store<R>(matrix + v * lanes<R>(), row);
-      sum[v] += c[i] * row;
-    }
-  METARL_UNROLL
-  for (int v = 0; v < VECTORS; v++) store<R>(out + v * lanes<R>(), sum[v]);
-}
-
-template <class R>
-void fade_write_read(Size rows, Size width, R decay, const R* a, const R* b, const R* c, R* matrix,
-                     R* out) {
-  stripes<R, 4, 2, 1>(width, [&](auto vectors, Size j) {
-    fade_write_read_columns<R, decltype(vectors)::value>(rows, width, decay, a, b + j, c,
-                                                         matrix + j, out + j);
-  });
-}
 
 }  // namespace metarl

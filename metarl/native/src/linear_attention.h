@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "blocks.h"
+#include "outer.h"
 
 namespace metarl {
 
@@ -82,7 +83,8 @@ template <class R> class LinearAttention : public Sequence<R> {
     outputs_ = trace.take(steps * batch * after_stride());
     rows_ = trace.take(GROUP * (width > values_width ? width : values_width));
     wide_ = trace.take(GROUP * wider_width);
-    for (R** row : {&active_, &query_, &key_, &value_, &found_}) *row = trace.take(4 * values_width);
+    active_ = trace.take(4 * values);
+    for (R** row : {&query_, &key_, &value_, &found_}) *row = trace.take(keys_width);
   }
   void load(const R* const* fused, Size n) {
     const auto sizes = weight_sizes(shape);
@@ -155,8 +157,8 @@ template <class R> class LinearAttention : public Sequence<R> {
         activate(row);
         for (Size i = 0; i < heads; i++) {
           head(row, i, query_, key_, value_);
-          fade_write_read(keys, keys_width, decay(row, i), key_, value_, query_,
-                          memory + i * keys * keys_width, found_);
+          write_and_read(keys, keys_width, key_, value_, query_, memory + i * keys * keys_width,
+                         found_, Faded<R>{decay(row, i)});
           std::memcpy(read + b * values_width + i * keys, found_, keys * sizeof(R));
         }
         say(read + b * values_width, active_, rows_ + b * values_width);
@@ -264,6 +266,7 @@ template <class R> class LinearAttention : public Sequence<R> {
       dn_ = work.take(cell.width);
       for (R** row : {&query_, &key_, &value_, &by_read_, &by_query_, &by_key_, &by_value_})
         *row = work.take(cell.keys_width);
+      for (R** number : {&fade_, &by_decay_}) *number = work.take(cell.heads);
       dx_ = work.take(BLOCK * padded<R>(cell.inputs));
     }
     void load(const R* const* fused, Size n) {
@@ -280,8 +283,7 @@ template <class R> class LinearAttention : public Sequence<R> {
         layer.mix_out.load_transposed(of(12) + l * V * H, H);
         for (Gradient<R>* d : layer.gradients()) d->clear();
       }
-      for (R* row : {query_, key_, value_, by_read_})  // what pads them is multiplied too
-        std::memset(row, 0, cell_.keys_width * sizeof(R));
+      std::memset(by_read_, 0, cell_.keys_width * sizeof(R));  // what pads it is multiplied too
     }
 
     // The gradients by the outputs of sequence b go here, [T, padded(H)], before `sequence`.
@@ -442,8 +444,8 @@ template <class R> class LinearAttention : public Sequence<R> {
         cell_.activate(row);
         for (Size i = 0; i < cell_.heads; i++) {
           cell_.head(row, i, query_, key_, value_);
-          fade_write_read(K, width, cell_.decay(row, i), value_, key_,
-                          d_found_ + t * cell_.values_width + i * K, turned_ + i * head, by_query_);
+          write_and_read(K, width, value_, key_, d_found_ + t * cell_.values_width + i * K,
+                         turned_ + i * head, by_query_, Faded<R>{cell_.decay(row, i)});
           std::memcpy(asked_ + t * cell_.values_width + i * K, by_query_, K * sizeof(R));
         }
       }
@@ -452,58 +454,49 @@ template <class R> class LinearAttention : public Sequence<R> {
     // dk~ = N v. By log a_t it is <N, a_t S_{t-1}>, which is q . dq - k~ . dk~ and the same of the
     // next step, if it is one of the same trial.
     void memory_back(const Of& of, Layer& layer) {
-      const Size K = cell_.keys, V = cell_.values, width = cell_.keys_width, head = K * width;
-      std::memset(layer.d_memory, 0, cell_.square * sizeof(R));
-      std::memset(turned_, 0, cell_.square * sizeof(R));
-      for (Size i = 0; i < cell_.heads; i++) {
-        R *d_memory = layer.d_memory + i * head, *d_turned = turned_ + i * head;
-        R fade = 0;      // of the next step, 0 where it begins a trial
-        R by_decay = 0;  // the gradient by log a of all later steps of this trial
-        for (Size t = cell_.steps - 1; t >= 0; t--) {
-          const R* row = mixed(of, t);
-          R* d = d_mixed_ + t * cell_.mixes_width;
-          activate_head(row, i);
-          const R by_q = cell_.one_over(active_q()), by_k = cell_.one_over(active_k());
+      const Size K = cell_.keys, V = cell_.values, heads = cell_.heads, width = cell_.keys_width;
+      R *d_memory = layer.d_memory, *d_turned = turned_;  // N of each head, and its transpose
+      std::memset(d_memory, 0, cell_.square * sizeof(R));
+      std::memset(d_turned, 0, cell_.square * sizeof(R));
+      for (Size i = 0; i < heads; i++) fade_[i] = by_decay_[i] = 0;
+      for (Size t = cell_.steps - 1; t >= 0; t--) {
+        const R *row = mixed(of, t), *q = cell_.active(), *k = q + V;
+        R* d = d_mixed_ + t * cell_.mixes_width;
+        cell_.activate(row);
+        for (Size i = 0; i < heads; i++) {
+          const Size at = i * K, lines = i * K * width;
           const R written = cell_.written(row, i), decay = cell_.decay(row, i);
-          for (Size j = 0; j < K; j++) {
-            query_[j] = active_q()[j] * by_q, key_[j] = active_k()[j] * by_k * written;
-            value_[j] = row[2 * V + i * K + j];
-          }
-          std::memcpy(by_read_, d_found_ + t * cell_.values_width + i * K, K * sizeof(R));
+          const R by_q = cell_.one_over(q + at), by_k = cell_.one_over(k + at);
+          cell_.head(row, i, query_, key_, value_);
+          std::memcpy(by_read_, d_found_ + t * cell_.values_width + at, K * sizeof(R));
           // N = a' N' + q dr^T, dv = N^T k~, and in its transpose dk~ = N v
-          fade_write_read(K, width, fade, query_, by_read_, key_, d_memory, by_value_);
-          fade_write_read(K, width, fade, by_read_, query_, value_, d_turned, by_key_);
-          std::memcpy(by_query_, asked_ + t * cell_.values_width + i * K, K * sizeof(R));
+          const Faded<R> fade{fade_[i]};
+          write_and_read(K, width, query_, by_read_, key_, d_memory + lines, by_value_, fade);
+          write_and_read(K, width, by_read_, query_, value_, d_turned + lines, by_key_, fade);
+          std::memcpy(d + 2 * V + at, by_value_, K * sizeof(R));
           // log a = log sigmoid(z)
-          by_decay += dot(K, query_, by_query_) - dot(K, key_, by_key_);
-          d[4 * V + i] = begins(t) ? 0 : by_decay * (1 - decay);
+          const R* by_query = asked_ + t * cell_.values_width + at;
+          by_decay_[i] += dot(K, query_, by_query) - dot(K, key_, by_key_);
+          d[4 * V + i] = begins(t) ? 0 : by_decay_[i] * (1 - decay);
+          fade_[i] = begins(t) ? 0 : decay;
+          if (begins(t)) by_decay_[i] = 0;
           // k~ = sigmoid(u) k
-          const R along = dot(K, by_key_, active_k()) * by_k;
-          d[4 * V + cell_.heads + i] = along * written * (1 - written);
-          std::memcpy(d + 2 * V + i * K, by_value_, K * sizeof(R));
-          if (begins(t)) fade = by_decay = 0;
-          else fade = decay;
-          lengths_back(row + i * K, active_q(), by_q, by_query_, R(1), d + i * K);
-          lengths_back(row + V + i * K, active_k(), by_k, by_key_, written, d + V + i * K);
+          d[4 * V + heads + i] = dot(K, by_key_, k + at) * by_k * written * (1 - written);
+          lengths_back(row + at, q + at, by_q, by_query, R(1), d + at);
+          lengths_back(row + V + at, k + at, by_k, by_key_, written, d + V + at);
         }
-        // by S_{-1}
-        for (Size k = 0; k < K * width; k++) d_memory[k] *= fade;
       }
+      // by S_{-1}: a_0 N
+      for (Size i = 0; i < heads; i++)
+        for (Size j = i * K * width; j < (i + 1) * K * width; j++) d_memory[j] *= fade_[i];
     }
-    // silu of q and of k of head i.
-    void activate_head(const R* row, Size i) {
-      const R *q = row + i * cell_.keys, *k = q + cell_.values;
-      for (Size j = 0; j < cell_.keys; j++) n_[j] = silu(q[j]), dn_[j] = silu(k[j]);
-    }
-    const R* active_q() const { return n_; }
-    const R* active_k() const { return dn_; }
 
     // u = y / |y|, y = silu(m), scale 1 / |y|: with du = `factor` d, dm = (du - u (u . du)) / |y|
     // silu'(m); a length below the least that is divided by does not change what it is divided by.
     void lengths_back(const R* m, const R* y, R scale, const R* d, R factor, R* out) const {
       const Size K = cell_.keys;
-      const bool tiny = scale >= R(1e6) && dot(K, y, y) < R(1e-12);
-      const R along = tiny ? R(0) : dot(K, y, d) * factor * scale * scale;
+      const bool least = dot(K, y, y) < R(1e-12);
+      const R along = least ? R(0) : dot(K, y, d) * factor * scale * scale;
       for (Size j = 0; j < K; j++)
         out[j] = (d[j] * factor - y[j] * along) * scale * silu_slope(m[j]);
     }
@@ -518,6 +511,8 @@ template <class R> class LinearAttention : public Sequence<R> {
     R* turned_;                                                            // S^T, or N^T
     R *n_, *dn_;                                                           // [H]
     R *query_, *key_, *value_, *by_read_, *by_query_, *by_key_, *by_value_, *dx_;
+    R *fade_, *by_decay_;  // of each head: a of the next step, 0 where that begins a trial; the
+                           // gradient by log a of all later steps of this trial
   };
 
  private:

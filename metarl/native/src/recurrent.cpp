@@ -19,9 +19,9 @@ using namespace metarl;
   Size metarl_##name##_weights_##suffix(const Shape* shape, Size* counts) {                        \
     return count_weights<R, Cell<R>>(*shape, counts);                                              \
   }                                                                                                \
-  void metarl_##name##_describe_##suffix(const Shape* shape, const Memory<R>* memory,              \
+  Size metarl_##name##_describe_##suffix(const Shape* shape, const Memory<R>* memory,              \
                                          View* views) {                                            \
-    describe<R, Cell<R>>(*shape, *memory, views);                                                  \
+    return describe<R, Cell<R>>(*shape, *memory, views);                                           \
   }                                                                                                \
   void metarl_##name##_load_##suffix(const Shape* shape, const Memory<R>* memory,                  \
                                      const R* const* fused) {                                      \

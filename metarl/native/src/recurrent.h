@@ -273,11 +273,13 @@ struct View {
   Size lines, apart, every;
 };
 
-// The view of the outputs, then those of the states.
+// The view of the outputs, then those of the states; returns how many there are. Null: no more.
 template <class R, class Cell>
-void describe(const Shape& shape, const Memory<R>& memory, View* views) {
+Size describe(const Shape& shape, const Memory<R>& memory, View* views) {
   Agent<R, Cell> agent(shape, memory, Sizes{}, 0);
   const Cell& cell = agent.cell;
+  const Size count = 1 + Size(cell.states(0).size());
+  if (!views) return count;
   const R* joint = cell.before(0);
   auto view = [&](const Rows<R>& rows, const R* next) {
     const bool is_joint = rows.at >= joint && rows.at < joint + cell.stride;
@@ -290,6 +292,7 @@ void describe(const Shape& shape, const Memory<R>& memory, View* views) {
     const Rows<R> rows = cell.states(0)[k];
     view(rows, cell.states(rows.every)[k].at);
   }
+  return count;
 }
 
 // Numbers in each weight of one agent, with those of the readout; returns how many weights.
