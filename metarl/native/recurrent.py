@@ -35,7 +35,7 @@ NUM_HEADS = 2
 MOST_WEIGHTS = 32
 """Room for what a cell says of its weights."""
 
-SEGMENT_ROWS = 512
+SEGMENT_ROWS = 96
 """Rows whose gradients wait, near the processor, to be multiplied with their inputs at once."""
 
 
