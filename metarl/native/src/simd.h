@@ -129,12 +129,10 @@ void rows(Size num_rows, Size depth, Left<R> a, const R* b, Size b_stride, R* c,
   Size i = 0;
   for (; i + TILE_ROWS <= num_rows; i += TILE_ROWS)
     tile<R, TILE_ROWS, VECTORS>(depth, a, b, b_stride, c, c_stride, add, row.from(i), which);
-  for (; i + 4 <= num_rows; i += 4)
-    tile<R, 4, VECTORS>(depth, a, b, b_stride, c, c_stride, add, row.from(i), which);
-  for (; i + 2 <= num_rows; i += 2)
-    tile<R, 2, VECTORS>(depth, a, b, b_stride, c, c_stride, add, row.from(i), which);
-  for (; i < num_rows; i++)
-    tile<R, 1, VECTORS>(depth, a, b, b_stride, c, c_stride, add, row.from(i), which);
+  if (i == num_rows) return;
+  as_constant<TILE_ROWS - 1>(num_rows - i, [&](auto left) {
+    tile<R, left, VECTORS>(depth, a, b, b_stride, c, c_stride, add, row.from(i), which);
+  });
 }
 
 // C [num_rows, width] (+)= A [num_rows, depth] B [depth, width]; width is a padded one. Of lists,
