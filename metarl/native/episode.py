@@ -1,14 +1,15 @@
-"""Whole episodes of stacked perceptrons as one call (`src/episode.h`).
+"""Episodes of stacked perceptrons in few calls (`src/episode.h`).
 
-An environment whose world is known to the kernel hands over the numbers of its episodes; what comes
-back is, to the last bit, what the same policy and the same world do step by step.
+An environment whose world is known to the kernel hands over the numbers of its episodes, which are
+one call then; or tables of its next steps (`native.world.LookUp`), which are one. What comes back
+is, to the last bit, what the same policy and the same world do step by step.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from ctypes import c_char_p
+from ctypes import addressof, c_char_p, c_void_p
 from typing import Any, NamedTuple
 
 import torch
@@ -17,12 +18,17 @@ from torch import Tensor
 from metarl.native.call import SUFFIXES, function, plain, watched
 from metarl.native.mlp import Perceptron, fits, packed
 from metarl.native.mode import kernels
+from metarl.native.world import WorldView
 
 WORLD = struct.Struct("qq4f")
 EPISODES = struct.Struct("10q")
+STEPS = struct.Struct("7q")
 
 WORLDS = ("plane",)
 """Names of the worlds that kernels know."""
+
+IN_THE_PLANE = 2, 2
+"""Numbers that are seen there, and those of an action."""
 
 
 class Played(NamedTuple):
@@ -37,16 +43,13 @@ class Played(NamedTuple):
 
 
 def playable(net: Perceptron, params: Sequence[Tensor], shifts: Tensor) -> bool:
-    """Whether `play` takes these: shifts ``[N, T, B, A]``, and a net that has a kernel."""
-    sizes = net.sizes[0], net.sizes[-1], shifts.shape[-1]
-    return (
-        kernels("episode") is not None
-        and not watched()
-        and shifts.dtype in SUFFIXES
-        and shifts.numel() > 0
-        and sizes == (2, 2, 2)
-        and fits(net, shifts[:, 0], params)  # as many, and of the same type
-    )
+    """Whether a kernel can play: shifts ``[N, T, B, A]``, and a net that has a kernel."""
+    if kernels("episode") is None or watched() or shifts.dtype not in SUFFIXES:
+        return False
+    if not shifts.numel() or net.sizes[-1] != shifts.shape[-1]:
+        return False
+    row = shifts.new_empty(len(shifts), 1, net.sizes[0])
+    return plain(shifts, shifts.dtype) and fits(net, row, params)
 
 
 def play(
@@ -68,11 +71,12 @@ def play(
     num_tasks, num_steps, num_episodes, _ = shifts.shape
     places = [world[name].contiguous() for name in ("starts", "goals")]
     shape = (num_tasks * num_episodes, 2)
-    known = world["world"] in WORLDS
+    sizes = net.sizes[0], net.sizes[-1]
+    known = world["world"] in WORLDS and sizes == IN_THE_PLANE
     if not known or any(p.shape != shape or not plain(p, torch.float32) for p in places):
         raise ValueError(
             f"episodes of {world['world']!r} are not played: hand over one of {', '.join(WORLDS)}, "
-            f"with places {shape} of torch.float32 on the CPU"
+            f"with places {shape} of torch.float32 on the CPU, to a perceptron from 2 to 2 numbers"
         )
     played, shifts = _room(shifts, num_inputs=net.sizes[0]), shifts.contiguous()
     lengths = (world[name] for name in ("max_step", "action_scale", "goal_radius"))
@@ -86,6 +90,51 @@ def play(
         WORLD.pack(*(p.data_ptr() for p in places), *lengths, 0.0),
     )
     return played
+
+
+def steps_by_tables(
+    net: Perceptron,
+    params: Sequence[Tensor],
+    steps: tuple[int, int],
+    shifts: Tensor,
+    means: Tensor,
+    actions: Tensor,
+    world: WorldView,
+) -> None:
+    """Take steps whose actions are those of the largest ``mean + shift``.
+
+    Args:
+        net: The layers between an observation and the means.
+        params: Weight ``[N, I, O]`` and bias ``[N, O]`` of each layer, which `fits` has seen.
+        steps: The first step, and how many.
+        shifts: ``[N, T, B, A]``, in one piece and of the type of the parameters.
+        means: The same; those of these steps are written.
+        actions: int64 ``[T, N, B]``, written likewise.
+        world: Tables of N * B environments, as many as there are steps.
+
+    Raises:
+        ValueError: The perceptron takes other inputs or says other numbers, or there is no room for
+            so many steps.
+    """
+    num_tasks, num_steps, num_episodes, num_actions = shifts.shape
+    start, count = steps
+    sizes = net.sizes[0], net.sizes[-1], world.pointers.actions
+    if sizes != (world.num_inputs, num_actions, num_actions) or start + count > num_steps:
+        raise ValueError(
+            f"{count} steps from step {start} on with inputs {world.num_inputs} wide and "
+            f"{world.pointers.actions} actions do not go into {num_steps} steps of perceptrons "
+            f"from {net.sizes[0]} to {net.sizes[-1]} numbers"
+        )
+    library = kernels("episode")
+    assert library is not None  # whoever has seen tables
+    function(library, "tables", shifts.dtype, c_char_p, c_char_p, c_void_p)(
+        packed(net, num_tasks, num_episodes, params),
+        STEPS.pack(
+            *(num_steps, num_episodes, start, count),
+            *(t.data_ptr() for t in (shifts, means, actions)),
+        ),
+        addressof(world.pointers),
+    )
 
 
 def _room(shifts: Tensor, num_inputs: int) -> Played:

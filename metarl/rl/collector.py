@@ -20,6 +20,7 @@ from torch import Tensor
 from metarl.core import Params, along, own_precision
 from metarl.nn import Trace
 from metarl.nn.native_core import NativeTrace
+from metarl.rl.by_tables import ByTables
 from metarl.rl.distributions import wide
 from metarl.rl.player import NativePlayer, RowPlayer, StepPlayer
 from metarl.rl.policies import Policy
@@ -260,13 +261,13 @@ class Collector:
         act = self._player(params, perturbations, trace)
         observation, _ = in_tensors(env)[0](options=self._reset_options(env))
         _, step = in_tensors(env)  # a reset may choose another way of stepping
-        if isinstance(act, NativePlayer) and act.takes_tables(env):
+        if isinstance(act, ByTables) and act.takes_tables(env):
             played = act.play(env, step, observation, final_observation)
             rewards, bonus = played.rewards.to(exact), played.bonus
             return played._replace(
                 rewards=rewards, bonus=None if bonus is None else bonus.to(exact)
             )
-        at_once = act.play(env) if isinstance(act, RowPlayer) else None
+        at_once = act.play_at_once(env) if isinstance(act, RowPlayer) else None
         if at_once is not None:
             return at_once._replace(rewards=at_once.rewards.to(exact))
         observations, actions, after, results, bonuses = [], [], [], [], []

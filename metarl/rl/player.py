@@ -11,28 +11,28 @@ that have begun, which count as over then; or None where it would rather be step
 over, says `native.episode.play`. The method is looked for on the environment's own class: a wrapper
 that only passes it on would be passed by.
 
-`NativePlayer`: by kernels, so that core, heads and choice of one step are one call. Environments
-that hand over their dynamics as tables (`metarl.native.world.LookUp`) are played many steps in a
-call. They say so by two methods: ``look_up(num_steps)`` returns the tables of as many steps at
-most, or None; ``jump(places, num_steps)`` takes what these steps have come to.
+`NativePlayer`: by kernels, so that core, heads and choice of one step are one call.
+
+The last two take many steps in a call where environments hand over tables (`rl.by_tables`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from metarl.core import Params, own_precision, scope
-from metarl.native.episode import WORLDS, play, playable
+from metarl.native.episode import IN_THE_PLANE, WORLDS, play, playable, steps_by_tables
+from metarl.native.mlp import Perceptron
 from metarl.native.world import LookUp, Stretch, WorldView
 from metarl.nn import MLP, WarpMLP
 from metarl.nn.native_core import NativeTrace
 from metarl.nn.recurrent import State
 from metarl.nn.trace import NO_SLOT, Trace
 from metarl.nn.view_encoder import ViewEncoder
+from metarl.rl.by_tables import ByTables, has_tables
 from metarl.rl.distributions import Categorical, Gaussian
 from metarl.rl.heads import LinearHead
 from metarl.rl.trajectory import Experience
@@ -152,8 +152,10 @@ class StepPlayer:
         return self._player.choose(observations, self._shifts[t], self._slots[t])
 
 
-class RowPlayer:
-    """Plays T steps of B stretches of N tasks, one by one or all at once."""
+class RowPlayer(ByTables):
+    """Plays T steps of B stretches of N tasks, one by one, by tables, or all at once."""
+
+    said: Tensor
 
     def __init__(self, policy: Policy, params: Params, perturbations: Tensor) -> None:
         """Play with these parameters, under which a policy `Policy.acts_on_rows`.
@@ -165,38 +167,61 @@ class RowPlayer:
         """
         self._policy, self._perturbations = policy, perturbations
         self._actor = scope(params, "actor")
-        self._means: list[Tensor] = []
+        dtype = next(iter(self._actor.values())).dtype
+        self.said = perturbations.new_empty(perturbations.shape, dtype=dtype)  # what is said of all
 
     def __call__(self, t: int, observations: Tensor) -> Tensor:
         """Actions ``[N, B]`` or ``[N, B, A]`` at step t, for observations ``[N, B, I]``."""
         means = self._policy.actor(self._actor, observations)
-        self._means.append(means)
+        self.said[:, t] = means
         return self._policy.distribution.choose(means + self._perturbations[:, t])
 
-    @property
-    def said(self) -> Tensor:
-        """The actor's means at the steps that were played one by one, ``[N, T, B, A]``."""
-        return torch.stack(self._means, 1)
+    def takes_tables(self, env: Any) -> bool:
+        """Whether an environment can hand over tables that this policy can use."""
+        is_choice = type(self._policy.distribution) is Categorical
+        return is_choice and has_tables(env) and self._has_kernel()
 
-    def play(self, env: object) -> Experience | None:
+    def _advance(self, t: int, tables: LookUp, stretch: Stretch) -> WorldView:
+        net, params = self._layers()
+        world, steps = WorldView(tables, stretch, None), (t, tables.num_steps)
+        shifts, means, actions = self._perturbations, self.said, self._actions
+        steps_by_tables(net, params, steps, shifts, means, actions, world)
+        return world
+
+    def _room(self) -> tuple[Tensor, torch.dtype]:
+        num_tasks, num_steps, batch_size = self.said.shape[:3]
+        self._perturbations = self._perturbations.contiguous()
+        self._actions = torch.empty(num_steps, num_tasks, batch_size, dtype=torch.int64)
+        return self._actions, self.said.dtype
+
+    def _layers(self) -> tuple[Perceptron, list[Tensor]]:
+        """The actor as kernels take it: its layers, and their weights and biases."""
+        actor = self._policy.actor
+        assert isinstance(actor, MLP | WarpMLP)  # `Policy.acts_on_rows`
+        layers = actor.layers()
+        return layers.net, layers.own(self._actor)
+
+    def _has_kernel(self) -> bool:
+        """Whether a kernel can play with these layers."""
+        net, params = self._layers()
+        return playable(net, params, self._perturbations)
+
+    def play_at_once(self, env: object) -> Experience | None:
         """Play the episodes that have begun; None: step by step, they are not for a kernel.
 
         Args:
             env: N * B environments after a reset.
         """
-        actor, shifts = self._policy.actor, self._perturbations
         hand_over: Any = getattr(type(env), "hand_over", None)
         if hand_over is None or not isinstance(self._policy.distribution, Gaussian):
             return None
-        assert isinstance(actor, MLP | WarpMLP)  # `Policy.acts_on_rows`
-        layers = actor.layers()
-        params = layers.own(self._actor)
-        if not playable(layers.net, params, shifts):
+        shifts, (net, params) = self._perturbations, self._layers()
+        if (net.sizes[0], net.sizes[-1]) != IN_THE_PLANE or not self._has_kernel():
             return None
         world = hand_over(env, WORLDS, shifts.shape[1])
         if world is None:
             return None
-        played = play(layers.net, params, shifts, world)
+        played = play(net, params, shifts, world)
         return Experience(
             played.observations[:, :-1],
             played.actions,
@@ -209,7 +234,7 @@ class RowPlayer:
         )
 
 
-class NativePlayer:
+class NativePlayer(ByTables):
     """A policy of linear heads, whose core, heads and choice are one call a step."""
 
     def __init__(
@@ -239,65 +264,17 @@ class NativePlayer:
         """Whether an environment can hand over tables that this policy can use."""
         trunk = self._policy.trunk
         reads = trunk is None or type(trunk) is ViewEncoder
-        return reads and self._choice is not None and hasattr(type(env), "look_up")
+        return reads and self._choice is not None and has_tables(env)
 
-    def play(
-        self,
-        env: Any,
-        step: Callable[[Tensor], Any],
-        observation: Tensor,
-        final: Callable[[Tensor, dict[str, Any]], Tensor],
-    ) -> Experience:
-        """Play all steps, by tables where there are some, and one by one where there are none.
+    def _advance(self, t: int, tables: LookUp, stretch: Stretch) -> WorldView:
+        assert self._choice is not None
+        world = WorldView(tables, stretch, self._encoded(tables))
+        self._run.play(t, tables.num_steps, world, self._choice)
+        return world
 
-        Args:
-            env: Environments that hand over tables.
-            step: Their step.
-            observation: The first one, ``[N * B, I]``.
-            final: From an observation and a step's info to the observation that it led to.
-        """
-        shape, choice = self._run.shape, self._choice
-        assert choice is not None
-        num_agents, num_steps, batch_size = shape[:3]
-        width, places = observation.flatten(1).shape[1], (num_agents, batch_size)
-        stretch = Stretch((num_agents, num_steps, batch_size, width), self._run.dtype)
-        seen, rewards = stretch.observations, stretch.rewards
-        terminated, truncated = stretch.terminated, torch.zeros(rewards.shape, dtype=torch.bool)
-        seen[:, 0] = observation.reshape(*places, -1)  # [N B, ...] to [N, B, I]
-        after, told, t = seen[:, 1:], False, 0
-        while t < num_steps:
-            tables = env.look_up(num_steps - t)
-            if tables is not None:
-                world = WorldView(tables, stretch, self._encoded(tables))
-                self._run.play(t, tables.num_steps, world, choice)
-                env.jump(world.places, tables.num_steps)
-                t, told = t + tables.num_steps, told or tables.bonus is not None
-                continue
-            actions = self(t, seen[:, t]).flatten()  # [N, B] to [N B]
-            observation, rewards[t], terminated[t], truncated[t], info = step(actions)
-            seen[:, t + 1] = observation.reshape(*places, -1)
-            led_to = final(observation, info)
-            if led_to is not observation:
-                after = after.clone() if after.data_ptr() == seen[:, 1:].data_ptr() else after
-                after[:, t] = led_to.reshape(*places, -1)  # [N B, ...] to [N, B, I]
-            if "bonus" in info:
-                stretch.bonuses[t], told = info["bonus"], True
-            t += 1
-        bonus = stretch.bonuses if told else None
-
-        def by_task(values: Tensor) -> Tensor:
-            """``[T, N * B]`` to ``[N, T, B]``."""
-            return values.view(num_steps, *places).transpose(0, 1)  # [T, N, B] first
-
-        return Experience(
-            seen[:, :-1].contiguous(),
-            choice.actions.transpose(0, 1).contiguous(),
-            by_task(rewards if bonus is None else rewards - bonus),
-            by_task(terminated),
-            by_task(truncated),
-            after,
-            None if bonus is None else by_task(bonus),
-        )
+    def _room(self) -> tuple[Tensor, torch.dtype]:
+        assert self._choice is not None
+        return self._choice.actions, self._run.dtype
 
     def _encoded(self, tables: LookUp) -> Tensor | None:
         """Trunk's outputs for each view, ``[N, V, E]``; None: there is no trunk."""

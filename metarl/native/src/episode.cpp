@@ -10,6 +10,10 @@ void in_the_plane(const void* perceptrons, const void* episodes, const void* wor
        *static_cast<const Episodes<R>*>(episodes),
        Plane(*static_cast<const Plane::Numbers*>(world)));
 }
+template <class R> void by_tables(const void* perceptrons, const void* steps, const void* world) {
+  play(*static_cast<const Perceptrons<R>*>(perceptrons), *static_cast<const Steps<R>*>(steps),
+       *static_cast<const World<R>*>(world));
+}
 }  // namespace metarl
 
 extern "C" {
@@ -18,5 +22,11 @@ void metarl_plane_f(const void* perceptrons, const void* episodes, const void* w
 }
 void metarl_plane_d(const void* perceptrons, const void* episodes, const void* world) {
   metarl::in_the_plane<double>(perceptrons, episodes, world);
+}
+void metarl_tables_f(const void* perceptrons, const void* steps, const void* world) {
+  metarl::by_tables<float>(perceptrons, steps, world);
+}
+void metarl_tables_d(const void* perceptrons, const void* steps, const void* world) {
+  metarl::by_tables<double>(perceptrons, steps, world);
 }
 }

@@ -7,8 +7,8 @@
 #include "modulated.h"
 #include "plastic.h"
 #include "rnn.h"
+#include "stretch.h"
 #include "warp.h"
-#include "world.h"
 
 using namespace metarl;
 

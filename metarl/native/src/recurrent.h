@@ -10,6 +10,7 @@
 #include "pieces.h"
 #include "share.h"
 #include "sparse.h"
+#include "world.h"
 
 namespace metarl {
 
@@ -331,8 +332,7 @@ void put_states(const Shape& shape, const Memory<R>& memory, Size t, const R* co
   }
 }
 
-// How actions are chosen: of the first A readouts with noise, the largest; the first of several, and
-// before all others what is not a number.
+// How actions are chosen: of the first A readouts with noise, the largest (`choice_of`).
 template <class R> struct Choice {
   const R* noise;  // [N, T, B, A]
   std::int64_t* actions;  // [T, N, B]
@@ -345,16 +345,8 @@ void choose(const Shape& shape, const Choice<R>& choice, Size n, Size t, const R
   const Size batch = shape.batch, count = choice.count;
   const R* noise = choice.noise + (n * shape.steps + t) * batch * count;
   std::int64_t* actions = choice.actions + (t * shape.agents + n) * batch;
-  for (Size b = 0; b < batch; b++) {
-    const R *logits = readout + b * stride, *shift = noise + b * count;
-    Size best = 0;
-    R most = logits[0] + shift[0];
-    for (Size a = 1; a < count && most == most; a++) {
-      const R value = logits[a] + shift[a];
-      if (!(value <= most)) best = a, most = value;
-    }
-    actions[b] = best;
-  }
+  for (Size b = 0; b < batch; b++)
+    actions[b] = choice_of(readout + b * stride, noise + b * count, count);
 }
 
 // Step t of agent n on x [B, I], and what is read of it.

@@ -1,6 +1,6 @@
-// A stretch of steps in environments that hand over their dynamics as tables of places.
+// Environments that hand over their dynamics as tables of places: a step, and what is seen of it.
 #pragma once
-#include "recurrent.h"
+#include "simd.h"
 
 namespace metarl {
 
@@ -64,13 +64,13 @@ void act(const World<R>& w, Size i, Size step, Size action, float* paid, float* 
   w.places[i] = hit && !w.ended ? w.targets[step * w.target_step + i] : reached;
 }
 
-// What agent n's environments show after a step: [B, D + W].
+// What agent n's B environments show after a step: [B, D + W].
 template <class R>
-void look(const World<R>& w, const Shape& shape, Size n, Size step, const std::int64_t* actions,
+void look(const World<R>& w, Size batch, Size n, Size step, const std::int64_t* actions,
           const float* paid, const float* bonuses, R* out) {
   const Size width = w.view_width + w.told_width;
-  for (Size b = 0; b < shape.batch; b++) {
-    const Size i = n * shape.batch + b;
+  for (Size b = 0; b < batch; b++) {
+    const Size i = n * batch + b;
     const float* view = w.views + row_of(w, w.places[i]) * w.view_width;
     R* to = out + b * width;
     for (Size j = 0; j < w.view_width; j++) to[j] = view[j];
@@ -83,41 +83,30 @@ void look(const World<R>& w, const Shape& shape, Size n, Size step, const std::i
   }
 }
 
-// Steps [start, start + count): observations of step `start` are there, and those after the last
-// one are there at the end; row 0 of `told` and `targets` is that of step `start`.
-template <class R, class Cell>
-void play(const Shape& shape, const Memory<R>& memory, Size start, Size count, bool carried,
-          const World<R>& w, const Choice<R>& choice) {
-  const Sizes sizes = sizes_of<R, Cell>(shape);
-  const Size rows = shape.batch, width = w.view_width + w.told_width, all = shape.agents * rows;
-  share(shape.agents, shape.threads, [&](Size n, Size thread) {
-    Agent<R, Cell> agent(shape, memory, sizes, n);
-    for (Size t = start; t < start + count; t++) {
-      R* seen = w.observations + (n * (shape.steps + 1) + t) * rows * width;
-      const R* x = seen;
-      if (w.encoded) {
-        const Size told = w.told_width, encoded = w.encoded_width;
-        R* inputs = w.inputs + thread * rows * (encoded + told);
-        for (Size b = 0; b < rows; b++) {
-          R* to = inputs + b * (encoded + told);
-          const R* from = w.encoded + n * w.encoded_step + row_of(w, w.places[n * rows + b]) * encoded;
-          std::memcpy(to, from, encoded * sizeof(R));
-          std::memcpy(to + encoded, seen + b * width + w.view_width, told * sizeof(R));
-        }
-        x = inputs;
-      }
-      if (t > start || carried) agent.cell.carry(t, 0, rows);
-      advance(agent, shape, n, t, x, &choice);
-      const std::int64_t* actions = choice.actions + (t * shape.agents + n) * rows;
-      float *paid = w.rewards + t * all, *bonuses = w.bonuses + t * all;
-      for (Size b = 0; b < rows; b++) {
-        const Size i = n * rows + b;
-        act(w, i, t - start, actions[b], paid + i, bonuses + i);
-        if (w.terminated) w.terminated[t * all + i] = w.ended[i];
-      }
-      look(w, shape, n, t - start, actions, paid, bonuses, seen + rows * width);
-    }
-  });
+// Agent n's B environments do an action each in step t, the `step`-th of the tables; what they show
+// then goes to `out`, [B, D + W]. `all` is the number of environments of all agents.
+template <class R>
+void act_and_look(const World<R>& w, Size batch, Size all, Size n, Size t, Size step,
+                  const std::int64_t* actions, R* out) {
+  float *paid = w.rewards + t * all, *bonuses = w.bonuses + t * all;
+  for (Size b = 0; b < batch; b++) {
+    const Size i = n * batch + b;
+    act(w, i, step, actions[b], paid + i, bonuses + i);
+    if (w.terminated) w.terminated[t * all + i] = w.ended[i];
+  }
+  look(w, batch, n, step, actions, paid, bonuses, out);
+}
+
+// The action of the largest of `count` logits with noise: the first of several, and before all
+// others what is not a number.
+template <class R> Size choice_of(const R* logits, const R* noise, Size count) {
+  Size best = 0;
+  R most = logits[0] + noise[0];
+  for (Size a = 1; a < count && most == most; a++) {
+    const R value = logits[a] + noise[a];
+    if (!(value <= most)) best = a, most = value;
+  }
+  return best;
 }
 
 }  // namespace metarl

@@ -13,10 +13,10 @@ from envs import GridMazeVectorEnv, MazeFamily, MazeTask, VectorMetaObservation
 from envs.maze import Layout
 from metarl.core import stack
 from metarl.native import kernels, sharing, using
-from metarl.nn import LSTM
+from metarl.nn import LSTM, MLP, WarpMLP
 from metarl.nn.view_encoder import ViewEncoder, ViewLayout
 from metarl.rl import Categorical, Collector, Policy, Trajectory, actor_critic
-from metarl.rl.player import NativePlayer
+from metarl.rl.player import NativePlayer, RowPlayer
 from metarl.rl.trial_env import TrialEnv
 
 pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
@@ -67,17 +67,30 @@ SETTINGS = {
 }
 
 
+def rows_policy(env: Any, network: Any = MLP) -> Policy:
+    """An actor that sees the observation alone."""
+    sizes = env.single_observation_space.shape[0], 19, 8, int(env.single_action_space.n)
+    actor = MLP(sizes, "tanh")
+    return Policy(actor if network is MLP else WarpMLP(actor, "tanh"), Categorical(sizes[-1]))
+
+
 def policy_of(env: Any, encoder: ViewEncoder | None = None) -> Policy:
     width = env.single_observation_space.shape[0] if encoder is None else encoder.num_outputs
     return actor_critic(LSTM(width, 8), Categorical(int(env.single_action_space.n)), encoder)
 
 
 def played(
-    mode: str, env: Any, policy: Policy, *, num_steps: int | None = None, record: Any = True
+    mode: str,
+    env: Any,
+    policy: Policy,
+    *,
+    num_steps: int | None = None,
+    record: Any = True,
+    dtype: torch.dtype = torch.float64,
 ) -> list[Trajectory]:
     """Three rollouts in a row."""
     params = stack([policy.init(torch.Generator().manual_seed(n)) for n in range(N)])
-    params = {n: p.double() for n, p in params.items()}
+    params = {n: p.to(dtype) for n, p in params.items()}
     collector = Collector(
         env, policy, generators(20), num_steps or env.horizon, record=record, num_tasks=N
     )
@@ -141,6 +154,61 @@ def test_what_a_meta_learner_sees_is_told_by_tables(
     native = played("auto", wrapped(), policy)
     assert stretches
     assert_same(native, played("off", wrapped(), policy))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("network", [MLP, WarpMLP])
+@pytest.mark.parametrize("wrapper", [lambda env: env, VectorMetaObservation])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_a_perceptron_plays_by_tables_what_it_plays_step_by_step_to_the_bit(
+    settings: dict[str, Any],
+    wrapper: Any,
+    network: Any,
+    dtype: torch.dtype,
+    stretches: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy = rows_policy(wrapper(mazes(**settings)), network)
+    native = played("auto", wrapper(mazes(**settings)), policy, record=False, dtype=dtype)
+    assert HORIZON - 1 in stretches
+    stretches.clear()
+    monkeypatch.setattr(RowPlayer, "takes_tables", lambda *_: False)
+    by_steps = played("auto", wrapper(mazes(**settings)), policy, record=False, dtype=dtype)
+    assert not stretches
+    for one, other in zip(native, by_steps, strict=True):
+        for name in Trajectory._fields:
+            a, b = getattr(one, name), getattr(other, name)
+            assert (a is None) == (b is None), name
+            if isinstance(a, Tensor):
+                assert a.dtype is b.dtype, name
+                assert torch.equal(a, b), name
+
+
+def test_a_perceptron_without_numbers_takes_the_first_action(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy = rows_policy(mazes())
+    params = stack([policy.init(torch.Generator().manual_seed(n)) for n in range(N)])
+    params["actor.layers.0.weight"][1] = torch.nan
+
+    def collected() -> Trajectory:
+        return Collector(mazes(), policy, generators(20), HORIZON, num_tasks=N).collect(params)
+
+    native = collected()
+    assert not native.actions[1].any()
+    monkeypatch.setattr(RowPlayer, "takes_tables", lambda *_: False)
+    by_steps = collected()
+    for name in ("observations", "actions", "rewards"):
+        assert torch.equal(getattr(native, name), getattr(by_steps, name))
+
+
+def test_inputs_that_a_perceptron_does_not_take_are_refused_by_the_kernel() -> None:
+    env = Odd(lambda t: t._replace(told=torch.zeros(t.num_steps, 4, 2)))
+    with pytest.raises(ValueError, match="do not fit together"):
+        played("auto", env, rows_policy(env), record=False)
+    env = Odd(lambda t: t._replace(num_steps=HORIZON + 5, targets=t.targets[:1]))
+    with pytest.raises(ValueError, match=r"35 steps from step 0 on .* do not go into 30"):
+        played("auto", env, rows_policy(env), record=False)
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.DISABLED, AutoresetMode.SAME_STEP])

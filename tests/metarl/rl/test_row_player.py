@@ -80,7 +80,7 @@ def test_episodes_are_those_of_single_steps_to_the_bit(name, radius, dtype, monk
     params = params_of(policy, dtype)
     at_once = played(policy, env_of(radius), params)
     assert not stepped
-    monkeypatch.setattr(RowPlayer, "play", lambda *_: None)
+    monkeypatch.setattr(RowPlayer, "play_at_once", lambda *_: None)
     same(at_once, played(policy, env_of(radius), params))
     assert len(stepped) == T
     if radius:
@@ -101,7 +101,7 @@ def test_weights_without_numbers_play_episodes_without_numbers(monkeypatch):
     params = params_of(policy, torch.float32)
     params["actor.layers.0.weight"][1] = torch.nan
     at_once = played(policy, env_of(), params)
-    monkeypatch.setattr(RowPlayer, "play", lambda *_: None)
+    monkeypatch.setattr(RowPlayer, "play_at_once", lambda *_: None)
     by_steps = played(policy, env_of(), params)
     for a, b in zip(at_once[:3], by_steps[:3], strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
