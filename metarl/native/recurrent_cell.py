@@ -88,7 +88,7 @@ def cell(name: str, dtype: torch.dtype) -> RecurrentCell | None:
     """The kernels of a cell in a precision; None: there are none here."""
     if dtype not in SUFFIXES:
         return None
-    library = kernels("recurrent")
+    library = kernels(name)
     return None if library is None else _cell(name, dtype, library)
 
 

@@ -11,6 +11,9 @@ from metarl.runs.config import BEFORE
 from metarl.runs.directory import RunDirectory
 from metarl.runs.loggers import USUAL
 
+FORMER = {"recurrent": "selfcheck"}
+"""Libraries of kernels that were taken apart since, and what says whether kernels can be had."""
+
 
 def claim(runs: Sequence[RunDirectory], total: int) -> list[int]:
     """Lock runs that are to go on to ``total`` iterations, if all of them can.
@@ -83,7 +86,7 @@ def check_kernels(run: RunDirectory, mode: Mode) -> None:
         return
     ran = run.config.get("native_ran", {"kernels": {}})
     for name, built in ran["kernels"].items():
-        reason = unavailable(name)
+        reason = unavailable(FORMER.get(name, name))
         if reason is not None:
             raise UserError(
                 f"{run.path} ran with native kernels ({name}: {built}), which there are not here: "

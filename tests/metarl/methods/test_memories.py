@@ -163,7 +163,7 @@ def test_sizes_are_said_by_name_and_refused_with_what_there_is():
     [("transformer", ["the core Transformer has no kernel"]), ("linear-attention", [])],
 )
 def test_a_run_says_which_of_them_runs_eagerly(core, eager):
-    if kernels("recurrent") is None:
+    if kernels("linear_attention") is None:
         pytest.skip("no native kernels here")
     with recorded() as ran:
         CORES[core](5, 4).new_outputs((1, 2, 3), torch.zeros(()))

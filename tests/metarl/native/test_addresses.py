@@ -19,7 +19,7 @@ from metarl.nn.native_core import NativeCore, NativeTrace
 from tests.metarl.nn.gradients import random_inputs, stacked_params
 
 pytestmark = pytest.mark.skipif(
-    None in map(kernels, ("mlp", "conv", "recurrent")), reason="no native kernels here"
+    None in map(kernels, ("mlp", "conv", "lstm")), reason="no native kernels here"
 )
 
 NETS = {

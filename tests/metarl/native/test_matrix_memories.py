@@ -11,7 +11,7 @@ from metarl.nn import AssociativeMemory, LinearAttention, RecurrentCore
 from metarl.nn.native_core import NativeTrace
 from tests.metarl.nn.gradients import gradients, random_inputs, stacked_params
 
-pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+pytestmark = pytest.mark.skipif(kernels("associative") is None, reason="no native kernels here")
 
 Shape = tuple[int, int, int]
 CORES = [

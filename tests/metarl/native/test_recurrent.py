@@ -22,7 +22,7 @@ from tests.metarl.nn.gradients import FUSED, random_inputs, stacked_params
 MakeCore = Callable[[int, int], FusedCore]
 NATIVE = {name: make for name, make in FUSED.items() if vars(type(make(1, 1))).get("native")}
 
-pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+pytestmark = pytest.mark.skipif(kernels("lstm") is None, reason="no native kernels here")
 
 
 @pytest.fixture(params=NATIVE.values(), ids=NATIVE.keys())

@@ -11,7 +11,7 @@ from metarl.nn.fused import Past
 from tests.metarl.native.test_recurrent import NATIVE, MakeCore, both, cast
 from tests.metarl.nn.gradients import stacked_params
 
-pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+pytestmark = pytest.mark.skipif(kernels("lstm") is None, reason="no native kernels here")
 
 CELLS, VALUES = 60, 5
 WIDTH = CELLS * VALUES

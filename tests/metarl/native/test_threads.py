@@ -15,7 +15,7 @@ from metarl.nn.fused import Past
 from metarl.nn.native_core import NativeTrace
 from tests.metarl.nn.gradients import FUSED, random_inputs, stacked_params
 
-pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+pytestmark = pytest.mark.skipif(kernels("lstm") is None, reason="no native kernels here")
 
 NATIVE = [name for name, make in FUSED.items() if vars(type(make(1, 1))).get("native")]
 AGENTS, STEPS, BATCH = 5, 7, 6

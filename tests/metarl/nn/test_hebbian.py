@@ -74,7 +74,7 @@ def test_memory_grows_with_the_root_of_time(core: PlasticRNN) -> None:
     assert len(large) == (1 + 13) + 1 + 15 + 3
 
 
-@pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+@pytest.mark.skipif(kernels("plastic") is None, reason="no native kernels here")
 @pytest.mark.parametrize("core", [PlasticRNN(3, 16), ModulatedRNN(3, 16)])
 def test_so_does_memory_of_a_native_trace(core: PlasticRNN) -> None:
     """At T = 200 it holds 15 Hebbian traces of every sequence, and one if only outputs are kept."""

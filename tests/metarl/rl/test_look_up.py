@@ -19,7 +19,7 @@ from metarl.rl import Categorical, Collector, Policy, Trajectory, actor_critic
 from metarl.rl.player import NativePlayer, RowPlayer
 from metarl.rl.trial_env import TrialEnv
 
-pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+pytestmark = pytest.mark.skipif(kernels("lstm") is None, reason="no native kernels here")
 
 N, B, HORIZON = 2, 6, 30
 CPU = torch.device("cpu")

@@ -28,7 +28,7 @@ from metarl.rl.heads import LinearHead
 from metarl.rl.minibatches import TrialMinibatches
 from metarl.train.trainer import Trainer
 
-pytestmark = pytest.mark.skipif(kernels("recurrent") is None, reason="no native kernels here")
+pytestmark = pytest.mark.skipif(kernels("lstm") is None, reason="no native kernels here")
 
 N, T, B, INPUTS = 2, 9, 6, 5
 NATIVE = [name for name, core in CORES.items() if vars(core).get("native")]

@@ -7,7 +7,7 @@ import pytest
 
 from metarl import native
 from metarl.errors import RunDirectoryError, UserError
-from metarl.native import NativeUnavailableError, kernels, mode
+from metarl.native import NativeUnavailableError, kernels, libraries, mode
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
 from metarl.runs.seeds import create_runs, find_runs
@@ -145,6 +145,18 @@ def test_kernels_that_are_gone_are_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("METARL_NATIVE", "off")
     with pytest.raises(UserError, match=r"METARL_NATIVE=off.*--native off"):
         resume.check_kernels(run, "auto")
+
+
+def test_a_run_of_kernels_that_were_one_library_once_goes_on(tmp_path, monkeypatch):
+    made(tmp_path)
+    config = config_of(tmp_path)
+    config["native_ran"]["kernels"] = {"recurrent": "g++ 1.0"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (run,) = find_runs(tmp_path)
+    asked: list[str] = []
+    monkeypatch.setattr(resume, "unavailable", asked.append)
+    resume.check_kernels(run, "auto")
+    assert [(libraries.SOURCES / f"{name}.cpp").is_file() for name in asked] == [True]
 
 
 def test_seeds_that_ran_differently_are_not_resumed_as_one(tmp_path):

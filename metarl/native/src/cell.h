@@ -1,14 +1,9 @@
-// The recurrent cells, in both precisions, as functions that ctypes calls.
-#include "associative.h"
+// The functions of a recurrent cell, in both precisions, that ctypes calls: `METARL_CELL(name, Cell)`.
+//
+// Every cell is a library of its own, which is built when its core is first used.
+#pragma once
 #include "backward.h"
-#include "gru.h"
-#include "linear_attention.h"
-#include "lstm.h"
-#include "modulated.h"
-#include "plastic.h"
-#include "rnn.h"
 #include "stretch.h"
-#include "warp.h"
 
 using namespace metarl;
 
@@ -49,17 +44,8 @@ using namespace metarl;
     backward<R, Cell<R>>(*shape, *memory, *gradients);                                             \
   }
 
-#define METARL_CELL(name, Cell)        \
-  METARL_CELL_OF(name, f, float, Cell) \
-  METARL_CELL_OF(name, d, double, Cell)
-
-extern "C" {
-METARL_CELL(associative, Associative)
-METARL_CELL(modulated, ModulatedPlastic)
-METARL_CELL(plastic, Plastic)
-METARL_CELL(rnn, Rnn)
-METARL_CELL(gru, Gru)
-METARL_CELL(linear_attention, LinearAttention)
-METARL_CELL(lstm, Lstm)
-METARL_CELL(warp, Warp)
-}
+#define METARL_CELL(name, Cell)          \
+  extern "C" {                           \
+  METARL_CELL_OF(name, f, float, Cell)   \
+  METARL_CELL_OF(name, d, double, Cell)  \
+  }

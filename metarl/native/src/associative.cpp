@@ -1,0 +1,5 @@
+#include "associative.h"
+
+#include "cell.h"
+
+METARL_CELL(associative, Associative)

@@ -1,0 +1,5 @@
+#include "gru.h"
+
+#include "cell.h"
+
+METARL_CELL(gru, Gru)

@@ -1,0 +1,5 @@
+#include "linear_attention.h"
+
+#include "cell.h"
+
+METARL_CELL(linear_attention, LinearAttention)

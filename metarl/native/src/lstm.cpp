@@ -1,0 +1,5 @@
+#include "lstm.h"
+
+#include "cell.h"
+
+METARL_CELL(lstm, Lstm)

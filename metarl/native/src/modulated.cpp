@@ -1,0 +1,5 @@
+#include "modulated.h"
+
+#include "cell.h"
+
+METARL_CELL(modulated, ModulatedPlastic)

@@ -1,0 +1,5 @@
+#include "plastic.h"
+
+#include "cell.h"
+
+METARL_CELL(plastic, Plastic)

@@ -1,0 +1,5 @@
+#include "rnn.h"
+
+#include "cell.h"
+
+METARL_CELL(rnn, Rnn)

@@ -1,0 +1,5 @@
+#include "warp.h"
+
+#include "cell.h"
+
+METARL_CELL(warp, Warp)
