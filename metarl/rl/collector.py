@@ -20,9 +20,8 @@ from torch import Tensor
 from metarl.core import Params, along, own_precision
 from metarl.nn import Trace
 from metarl.nn.native_core import NativeTrace
-from metarl.rl.by_tables import ByTables
 from metarl.rl.distributions import wide
-from metarl.rl.player import NativePlayer, RowPlayer, StepPlayer
+from metarl.rl.player import ByTables, NativePlayer, RowPlayer, StepPlayer
 from metarl.rl.policies import Policy
 from metarl.rl.spaces import check_spaces
 from metarl.rl.trajectory import Experience, Trajectory
