@@ -18,6 +18,7 @@ caught, and the border stands around the reading alone:
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,23 +76,34 @@ def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
         raise ValueError(f"{option} must be one of {', '.join(choices)}; got {value!r}")
 
 
-def check_counts(*, least: int = 1, **counts: int | None) -> None:
+def is_finite_number(value: Any) -> bool:
+    """Whether a value is a number, neither NaN nor infinite; a text is none."""
+    try:
+        return not isinstance(value, str | bytes) and math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def check_counts(
+    *, least: int = 1, error: type[Exception] = ValueError, **counts: int | None
+) -> None:
     """Check that counts are whole numbers and not too small; None is none.
 
     Args:
         least: The smallest that is taken.
+        error: What is raised.
         counts: The counts by name.
 
     Raises:
-        ValueError: One is no whole number, or smaller.
+        Exception: Of that kind: one is no whole number, or smaller.
     """
     for name, count in counts.items():
         if count is None:
             continue
         if not hasattr(count, "__index__"):
-            raise ValueError(f"{name} must be a whole number, got {count!r}")
+            raise error(f"{name} must be a whole number, got {count!r}")
         if count < least:
-            raise ValueError(f"{name} must be at least {least}, got {count}")
+            raise error(f"{name} must be at least {least}, got {count}")
 
 
 def renamed(**names: str) -> Callable[[FunctionT], FunctionT]:

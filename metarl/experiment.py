@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+from metarl import errors
 from metarl.compare.command import write_report
 from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
@@ -108,8 +109,7 @@ class Experiment:
         for part in (self.learner, self.agent):
             if part is not None:
                 check_counts(part, named=str)
-        if self.meta_batch < 1:
-            raise UserError(f"meta_batch must be at least 1, got {self.meta_batch}")
+        errors.check_counts(error=UserError, meta_batch=self.meta_batch)
         self.loop()
 
     @property

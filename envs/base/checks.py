@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import operator
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ __all__ = [
     "check_seeds",
     "float32_array",
     "float32_tuple",
+    "is_finite_number",
     "json_object",
     "torch_seed",
     "whole_number",
@@ -65,6 +67,14 @@ def whole_number(value: Any, name: str, *, least: int = 1, most: int = LARGEST) 
         bound = f"least {least}" if number < least else f"most {most}"
         raise ValueError(f"{name} must be at {bound}, got {_shown(value)}")
     return number
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether a value is a number, neither NaN nor infinite; a text is none."""
+    try:
+        return not isinstance(value, str | bytes) and math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def check_seed(seed: Any) -> int:

@@ -52,6 +52,7 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.checks import is_finite_number
 from ..base.tasks import TaskSet
 from .dynamics import compile_layout
 from .layout import Cell, Layout
@@ -232,7 +233,7 @@ def _over_mazes(
         raise ValueError("cannot average over an empty task set: it has no goals")
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1 step, got {horizon}")
-    if not (math.isfinite(reward) and reward > 0):
+    if not (is_finite_number(reward) and reward > 0):
         raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
     mazes: dict[tuple[Layout, Cell], list[int]] = {}
     for task in tasks:

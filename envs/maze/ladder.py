@@ -46,7 +46,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.checks import check_seed, whole_number
+from ..base.checks import check_seed, is_finite_number, whole_number
 from ..base.tasks import TaskSet, check_task_type
 from .batch import FAR, compile_mazes, pair_distances
 from .explorers import find_times, tours
@@ -211,9 +211,9 @@ def _answer(
         )
     if not len(tasks):
         raise ValueError("there are no tasks to give anchors for: give at least one")
-    if not (math.isfinite(reward) and reward > 0):
+    if not (is_finite_number(reward) and reward > 0):
         raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
-    if not (math.isfinite(wall_penalty) and wall_penalty >= 0):
+    if not (is_finite_number(wall_penalty) and wall_penalty >= 0):
         raise ValueError(f"wall_penalty must be finite and at least 0, got {wall_penalty}")
     if respawn not in get_args(Respawn):
         raise ValueError(f"respawn must be one of {get_args(Respawn)}, got {respawn!r}")

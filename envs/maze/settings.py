@@ -5,7 +5,6 @@ Sizes of mazes are said in words too, and how long an episode of a size usually 
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from ..base.checks import whole_number
+from ..base.checks import is_finite_number, whole_number
 from ..base.tasks import TaskSet, TaskSource, as_source, check_task_type
 from .bits import MOST_SIDE
 from .dynamics import MazeTables, TeleportMode, compile_layout
@@ -170,7 +169,7 @@ class MazeSettings:
             TypeError: If `tasks` are of another kind.
         """
         layout, source = _layout_and_tasks(maze, size, layout, tasks)
-        if not math.isfinite(reward):
+        if not is_finite_number(reward):
             raise ValueError(f"reward must be finite, got {reward}")
         for name, value in (
             ("start", start),
@@ -298,14 +297,14 @@ def check_pay(reward: float, **costs: float) -> None:
     Raises:
         ValueError: If the reward is not above 0, or another is negative.
     """
-    if not (math.isfinite(reward) and reward > 0):
+    if not (is_finite_number(reward) and reward > 0):
         raise ValueError(f"reward must be above 0, got {reward}")
     for name, value in costs.items():
         _not_negative(value, name)
 
 
 def _not_negative(value: float, name: str) -> float:
-    if not (math.isfinite(value) and value >= 0):
+    if not (is_finite_number(value) and value >= 0):
         raise ValueError(f"{name} must be finite and at least 0, got {value}")
     return float(value)
 

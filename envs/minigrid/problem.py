@@ -156,7 +156,11 @@ class Minigrid(MinigridPictures, OwnTimeEpisodes, Parted):
             ValueError: There are no such grids, or too few; or see `check_played`.
         """
         self.check_played()
-        remedy = "read more grids, or part them by all that is in them (by=task)"
+        others = {
+            "walls": "part them by all that is in them (by=task)",
+            "task": "take an id whose grids differ more",
+        }
+        remedy = f"read more grids, or {others[self.by]}"
         check_dealt_out(self.splits, self.env_id, "grids", remedy)
 
     def check_played(self) -> None:

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..base.arrays import as_tensor
-from ..base.checks import check_horizon
+from ..base.checks import check_horizon, is_finite_number
 from ..base.problem import FRACTIONS, SALT, Anchors, BuiltIn
 from ..base.single import TaskEnv
 from ..base.tasks import TaskSource, as_source
@@ -293,11 +293,11 @@ def check_point_settings(
     Raises:
         ValueError: If `max_step` or `action_scale` is not above 0, or `goal_radius` below 0.
     """
-    if not (math.isfinite(action_scale) and action_scale > 0):
+    if not (is_finite_number(action_scale) and action_scale > 0):
         raise ValueError(f"action_scale must be finite and above 0, got {action_scale}")
-    if not (math.isfinite(max_step) and max_step > 0):
+    if not (is_finite_number(max_step) and max_step > 0):
         raise ValueError(f"max_step must be finite and above 0, got {max_step}")
-    if not (math.isfinite(goal_radius) and goal_radius >= 0):
+    if not (is_finite_number(goal_radius) and goal_radius >= 0):
         raise ValueError(f"goal_radius must be finite and at least 0, got {goal_radius}")
     return float(max_step), float(goal_radius), float(action_scale)
 

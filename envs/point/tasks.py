@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..base.checks import float32_tuple
+from ..base.checks import float32_tuple, is_finite_number
 from ..base.tasks import (
     DEFAULT,
     Arrays,
@@ -60,7 +60,7 @@ class PointTask(PlainTask):
 
     def __post_init__(self) -> None:
         goal = float32_tuple(self.goal, "goal")
-        if len(goal) != 2 or not all(math.isfinite(x) for x in goal):
+        if len(goal) != 2 or not all(is_finite_number(x) for x in goal):
             raise ValueError(f"a goal is two finite numbers (x, y), got {self.goal}")
         object.__setattr__(self, "goal", goal)
 
@@ -92,7 +92,7 @@ class PointTasks(TaskFamily[PointTask]):
     cells: tuple[int, ...] = DEFAULT
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.half_width) and self.half_width > 0):
+        if not (is_finite_number(self.half_width) and self.half_width > 0):
             raise ValueError(f"half_width must be above 0, got {self.half_width}")
         given: tuple[int, ...] | None = self.cells
         cells = tuple(range(CELLS**2)) if given is None else tuple(int(cell) for cell in given)

@@ -14,6 +14,7 @@ from metarl.errors import RunDirectoryError, UserError, understood
 from metarl.run.recipe import by_option
 from metarl.runs.config import structured
 from metarl.runs.files import read_json
+from metarl.runs.place import check_folder
 
 PLACES_OF_EVALUATION = ("run", "device", "json", "data", "output")
 """Settings of an evaluation that say where: a comparison knows."""
@@ -125,6 +126,7 @@ def stored_in(folder: Path, usual: Any) -> Comparison | None:
             raise RunDirectoryError(
                 f"{folder} holds something else than a comparison; name another --run-dir"
             )
+        check_folder(folder)
         return None
     problem, remedy = "is not that of a comparison of this version", "restore it"
     content: Any = read_json(path).get("comparison")

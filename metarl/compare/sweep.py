@@ -23,6 +23,7 @@ from metarl.errors import UserError, understood
 from metarl.run.commands import fail, is_given, parse
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import write_bytes
+from metarl.runs.place import check_folder
 from metarl.stats import mean_and_interval
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class Sweep(Generic[SettingsT]):
             if is_given(options, f"--{name}"):
                 raise UserError(f"--{name} is said before --, for the sweep as a whole")
         check_executor(settings.executor)
+        check_folder(settings.run_dir)
         planned = [] if settings.report_only else list(self.jobs(settings, options))
         for job in planned:
             check_same(job)

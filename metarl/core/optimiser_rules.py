@@ -32,6 +32,7 @@ from metarl.core.update_rules import (
     Transform,
     UpdateRule,
 )
+from metarl.errors import is_finite_number
 
 
 def chain(*links: Transform) -> UpdateRule:
@@ -297,7 +298,7 @@ def _check_real(rule: str, fast: Params) -> None:
 
 
 def _check_eps(eps: float) -> None:
-    if not (math.isfinite(eps) and eps >= 0):
+    if not (is_finite_number(eps) and eps >= 0):
         raise ValueError(f"eps must be finite and at least 0, got {eps}")
 
 
@@ -365,7 +366,7 @@ class WeightDecay(Transform):
 
     def __post_init__(self) -> None:
         """Check that the decay does not make parameters grow."""
-        if not (math.isfinite(self.decay) and self.decay >= 0):
+        if not (is_finite_number(self.decay) and self.decay >= 0):
             raise ValueError(f"weight decay must be finite and at least 0, got {self.decay}")
 
     def update(

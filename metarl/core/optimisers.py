@@ -10,7 +10,6 @@ and an agent can stay where it is while the others step.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.params import Params, along, precise
+from metarl.errors import is_finite_number
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class OptimiserSettings:
         """Check the numbers, before any work starts, as torch's optimisers would."""
         for name in ("lr", "eps", "weight_decay"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if not (is_finite_number(value) and value >= 0):
                 raise ValueError(f"{name} must be finite and at least 0, got {value}")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:

@@ -20,6 +20,7 @@ from metarl.core.execution import Execution
 from metarl.core.optimiser_rules import adam, adamw, chain, clip_by_norm, rmsprop, sgd
 from metarl.core.optimisers import OptimiserSettings
 from metarl.core.update_rules import UpdateRule
+from metarl.errors import check_counts, is_finite_number
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ class OuterSettings:
         """Check learning rates and norm."""
         for name in ("slow_lr", "rule_lr"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
+            if value is not None and not (is_finite_number(value) and value >= 0):
                 raise ValueError(f"{name} must be finite and at least 0, got {value}")
         norm = self.max_grad_norm
-        if norm is not None and not (math.isfinite(norm) and norm > 0):
+        if norm is not None and not (is_finite_number(norm) and norm > 0):
             raise ValueError(f"max_grad_norm must be finite and above 0, or None, got {norm}")
 
     def of_side(self, side: str) -> OptimiserSettings:
@@ -169,12 +170,11 @@ class InnerSteps(Method):
         super().check()
         for name in ("inner_lr", "inner_later"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if not (is_finite_number(value) and value > 0):
                 raise ValueError(f"{name} must be finite and above 0, got {value}")
-        if self.inner_steps < 1:
-            raise ValueError(f"inner_steps must be at least 1, got {self.inner_steps}")
+        check_counts(inner_steps=self.inner_steps)
         decay, norm = self.inner_weight_decay, self.inner_clip_norm
-        if not (math.isfinite(decay) and decay >= 0):
+        if not (is_finite_number(decay) and decay >= 0):
             raise ValueError(f"inner_weight_decay must be finite and at least 0, got {decay}")
         if norm is not None and not norm > 0:
             raise ValueError(f"inner_clip_norm must be above 0, or None, got {norm}")

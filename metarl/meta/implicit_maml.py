@@ -24,7 +24,6 @@ system, ((1 + 1) I + H / (lambda + 10)) x = grad l_query; here both are those of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -50,6 +49,7 @@ from metarl.core import (
 )
 from metarl.core.settings import Executed, InnerLoop, OuterLoop
 from metarl.core.update_rules import State
+from metarl.errors import is_finite_number
 from metarl.meta.learner import Metrics
 from metarl.meta.linear_solvers import ConjugateGradient, NeumannSeries, Solver
 from metarl.meta.method import GradientMethod, Untrained
@@ -68,7 +68,7 @@ class Proximal(Transform):
 
     def __post_init__(self) -> None:
         """Check that the strength is positive."""
-        if not (math.isfinite(self.strength) and self.strength > 0):
+        if not (is_finite_number(self.strength) and self.strength > 0):
             raise ValueError(f"the proximal strength must be above 0, got {self.strength}")
 
     def init(self, fast: Params) -> State:
@@ -195,7 +195,7 @@ class ImplicitMAMLSettings(Executed, OuterLoop, InnerLoop, GradientMethod):
     def check(self) -> None:
         """Check the problem and its solver."""
         super().check()
-        if not (math.isfinite(self.strength) and self.strength > 0):
+        if not (is_finite_number(self.strength) and self.strength > 0):
             raise ValueError(f"strength must be finite and above 0, got {self.strength}")
         if self.solver_iterations < 1:
             raise ValueError(f"solver_iterations must be at least 1, got {self.solver_iterations}")

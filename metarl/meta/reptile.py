@@ -20,7 +20,6 @@ What it does not move: slow parameters and what the rule has learned.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
@@ -37,7 +36,7 @@ from metarl.core import (
     precise,
 )
 from metarl.core.settings import Compiled, InnerLoop, OuterLoop
-from metarl.errors import check_choice
+from metarl.errors import check_choice, is_finite_number
 from metarl.meta.learner import Metrics
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.task_views import check_offers
@@ -71,7 +70,7 @@ class Reptile(TaskwiseLearner):
         """Copy a model's parameters; see `MetaLearner`."""
         super().__init__(params, rule=rule, num_steps=num_steps, slow=slow, execution=execution)
         check_choice("schedule", schedule, get_args(Schedule))
-        if not (math.isfinite(scale) and scale > 0):
+        if not (is_finite_number(scale) and scale > 0):
             raise ValueError(f"scale must be finite and above 0, got {scale}")
         self.schedule, self.scale = schedule, scale
 

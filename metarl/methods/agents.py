@@ -5,13 +5,12 @@ The flags of an agent are the fields of its dataclass; how it learns is said by 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import tyro
 
-from metarl.errors import UserError
+from metarl.errors import UserError, is_finite_number
 from metarl.methods.rl2 import CoreName
 from metarl.methods.spaces import view_layout
 from metarl.nn import CORES, AssociativeMemory, RecurrentCore, ViewEncoder, WarpRNN, with_sizes
@@ -44,7 +43,7 @@ class PolicyNetwork(Agent):
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:
             raise UserError(f"--hidden must be positive counts, at least one, got {self.hidden}")
-        if not (math.isfinite(self.initial_std) and self.initial_std >= 1e-3):
+        if not (is_finite_number(self.initial_std) and self.initial_std >= 1e-3):
             raise UserError(f"--initial-std must be at least 0.001, got {self.initial_std}")
 
     def distribution(self, problem: Problem) -> Any:

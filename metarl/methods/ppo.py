@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from metarl.core.settings import Method, Schedule
+from metarl.errors import is_finite_number
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class ClippedSteps(Method):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         for name in ("clip", "max_grad_norm"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+            if not (is_finite_number(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be finite and above 0, got {getattr(self, name)}")
         if self.target_kl is not None and not self.target_kl > 0:
             raise ValueError(f"target_kl must be above 0, or None, got {self.target_kl}")
         for name in ("entropy_coef", "value_coef"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+            if not (is_finite_number(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
 
     @property
@@ -123,7 +123,7 @@ def check_learning(lr: float, num_epochs: int, batch_size: int) -> None:
     Raises:
         ValueError: A number is out of its range.
     """
-    if not (math.isfinite(lr) and lr >= 0):
+    if not (is_finite_number(lr) and lr >= 0):
         raise ValueError(f"lr must be finite and at least 0, got {lr}")
     if num_epochs < 1:
         raise ValueError(f"num_epochs must be at least 1, got {num_epochs}")

@@ -26,7 +26,6 @@ left out, as it is everywhere.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
@@ -35,6 +34,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.errors import is_finite_number
 from metarl.native.policy_gradient import Constants, actor_critic_loss
 from metarl.rl.distributions import Categorical, Distribution
 from metarl.rl.policies import Policy
@@ -131,7 +131,7 @@ class LossSettings:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         for name in ("value_coef", "entropy_coef", "start_entropy_coef"):
             value = getattr(self, name, 0.0)
-            if not (math.isfinite(value) and value >= 0):
+            if not (is_finite_number(value) and value >= 0):
                 raise ValueError(f"{name} must be finite and at least 0, got {value}")
 
 
@@ -176,7 +176,7 @@ class ActorCriticSettings(LossSettings):
         super().__post_init__()
         if not self.ppo_clip > 0:
             raise ValueError(f"ppo_clip must be positive, got {self.ppo_clip}")
-        if not (math.isfinite(self.reward_scale) and self.reward_scale > 0):
+        if not (is_finite_number(self.reward_scale) and self.reward_scale > 0):
             raise ValueError(f"reward_scale must be finite and above 0, got {self.reward_scale}")
         for name, known in (
             ("entropy_decay", ("constant", "linear")),

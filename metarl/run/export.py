@@ -25,6 +25,7 @@ from metarl.runs import checkpoint
 from metarl.runs.config import recipe_of
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import write_bytes, write_json
+from metarl.runs.place import check_folder
 
 KEPT = ("metrics.jsonl", "summary.json")
 
@@ -54,6 +55,7 @@ def export(settings: ExportSettings) -> None:
     run = RunDirectory.open(zoo.find(settings.run))
     if settings.output.exists():
         raise RunDirectoryError(f"{settings.output} is there already; name another --output")
+    check_folder(settings.output.parent, "name another --output")
     match settings.format:
         case "run":
             write_run(run, settings.output)

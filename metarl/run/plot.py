@@ -12,6 +12,7 @@ import tyro
 
 from metarl.errors import UserError
 from metarl.run.commands import brought_to_an_end, parse
+from metarl.runs.place import check_file
 
 if TYPE_CHECKING:
     from metarl.runs.directory import RunDirectory
@@ -50,6 +51,7 @@ class PlotSettings:
             raise UserError("name at least one run directory, such as runs/demo")
         if self.output.suffix not in FORMATS:
             raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
+        check_file(self.output)
         if self.smoothing is not None and self.smoothing < 1:
             raise UserError(f"--smoothing must be at least 1, got {self.smoothing}")
         if not 0.0 < self.confidence < 1.0:

@@ -29,6 +29,7 @@ from metarl.run.counts import Held
 from metarl.run.settings import at_least
 from metarl.run.trials import STREAMS, Read, Trained, adapter
 from metarl.runs.directory import RunDirectory
+from metarl.runs.place import check_file
 from metarl.seeding import spawn_generators
 
 
@@ -66,6 +67,7 @@ class FilmSettings(ShowSettings):
         super().__post_init__()
         if self.output.suffix not in FORMATS:
             raise UserError(f"--output {self.output} must end in {', '.join(FORMATS)}")
+        check_file(self.output)
 
 
 def film(

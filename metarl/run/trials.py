@@ -31,6 +31,7 @@ from metarl.run.trial_report import (
 )
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json, to_json, write_json
+from metarl.runs.place import check_folder
 from metarl.runs.seeds import find_runs
 from metarl.seeding import spawn_generators
 
@@ -175,7 +176,12 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     Args:
         settings: Which runs, and how.
         read: Reads their settings.
+
+    Raises:
+        UserError: There is no such run, or nowhere to write to.
     """
+    if settings.output is not None:
+        check_folder(settings.output, "name another --output")
     summaries = {}
     runs = find_runs(settings.run)
     for run in runs:

@@ -12,6 +12,7 @@ import tyro
 from metarl.compare.executors import Executor, SlurmSettings
 from metarl.errors import RunDirectoryError, UserError, understood
 from metarl.runs.files import read_json, to_json
+from metarl.runs.place import check_folder
 
 KEPT = "search.json"
 """Name of the file that says what a folder searches for, and where its trials are kept."""
@@ -153,6 +154,7 @@ def kept_in(folder: Path) -> Kept | None:
             raise RunDirectoryError(
                 f"{folder} holds something else than a search; name another --run-dir"
             )
+        check_folder(folder)
         return None
     content = read_json(path)
     with understood(path, "is not that of a search", "restore it"):

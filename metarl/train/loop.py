@@ -24,7 +24,7 @@ from torch import Tensor
 
 from metarl.core import Schedule
 from metarl.core.processes import current
-from metarl.errors import UserError
+from metarl.errors import UserError, check_counts
 from metarl.meta import NonFiniteLossError
 from metarl.native import Mode, Ran, recorded, using
 from metarl.runs import checkpoint, resume
@@ -82,10 +82,8 @@ class LoopSettings:
 
     def __post_init__(self) -> None:
         """Check that all counts are positive."""
-        for name in ("iterations", "log_every", "checkpoint_every", "film_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
+        names = ("iterations", "log_every", "checkpoint_every", "film_every")
+        check_counts(error=UserError, **{name: getattr(self, name) for name in names})
 
 
 _pause: ContextVar[int | None] = ContextVar("pause", default=None)

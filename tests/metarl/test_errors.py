@@ -20,6 +20,7 @@ from metarl.meta import (
     OnlineWarpGrad,
     Reptile,
 )
+from metarl.methods import METHODS
 from metarl.modules import DualUpdater
 
 PARAMS = {"w": torch.zeros(2), "warp": torch.zeros(2)}
@@ -53,6 +54,11 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: adam(0.1, (0.9, -0.1)), r"beta2 must lie in \[0, 1\), got -0.1"),
     (lambda: adam(0.1, (float("nan"), 0.9)), "beta1 must lie in"),
     (lambda: adam(0.1, eps=-1e-8), "eps must be finite and at least 0, got -1e-08"),
+    (lambda: adam(0.1, eps="small"), "eps must be finite and at least 0, got small"),  # type: ignore[arg-type]
+    (lambda: METHODS["maml"](lr="3e-3"), "^lr must be finite and at least 0, got 3e-3"),
+    (lambda: METHODS["maml"](inner_lr=[0.1]), r"^inner_lr must be finite .*, got \[0.1\]"),
+    (lambda: METHODS["maml"](inner_steps=1.5), "^inner_steps must be a whole number, got 1.5"),
+    (lambda: METHODS["ppo"](lr=None), "^lr must be finite and at least 0, got None"),
     (lambda: MAML({}, rule=sgd(0.1)), "nothing adapts: of 0 parameters"),
     (lambda: MAML({"w": PARAMS["w"]}, rule=sgd(0.1), slow=["w"]), "nothing adapts: of 1"),
     (lambda: OfflineWarpGrad(PARAMS, **RULE, slow=()), "nothing is learned"),

@@ -131,3 +131,10 @@ def test_any_problem_is_judged_by_its_anchors(tmp_path: Path) -> None:
     found = one.evaluate_trials(tmp_path, tasks=6).summary
     assert found["random_return"] < found["oracle_return"] <= 6.0
     assert found["normalised_score"] is None
+
+
+@pytest.mark.parametrize("count", [2.5, "3", [1]])
+@pytest.mark.parametrize("name", ["iterations", "meta_batch", "log_every", "film_every"])
+def test_counts_that_are_no_whole_numbers_are_refused_by_name(name: str, count: object) -> None:
+    with pytest.raises(UserError, match=rf"^{name} must be a whole number, got "):
+        small(**{name: count})

@@ -46,9 +46,10 @@ def rooms_across(side: int, *, most: int = MOST_SIDE) -> int:
     """
     side = check_side(side, most=most)
     if side % 2 == 0:
+        beside = [odd for odd in (side - 1, side + 1) if odd <= most]
         raise ValueError(
             f"size must be odd, since rooms and walls take turns between two border walls; got "
-            f"{side}: use {side - 1} or {side + 1}"
+            f"{side}: use {' or '.join(map(str, beside))}"
         )
     return side // 2
 

@@ -345,6 +345,7 @@ def test_foreign_json_is_refused(text: str) -> None:
     [
         ({"generator": "spirals"}, r"generator must be one of \['pillars', 'dfs'.*'spirals'"),
         ({"size": 12}, "size must be odd.*got 12: use 11 or 13"),
+        ({"size": 62}, "size must be odd.*got 62: use 61$"),
         ({"size": (8, 12)}, "size must be odd.*got 8"),
         ({"size": 63}, "size must be at most 62, got 63"),
         ({"size": 3}, "size must be at least 5, got 3"),

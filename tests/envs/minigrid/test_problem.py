@@ -6,6 +6,7 @@ import pytest
 from envs.minigrid.explorer import explorer_returns
 from envs.minigrid.problem import Minigrid
 from envs.minigrid.returns import minigrid_anchors
+from envs.minigrid.task_set import By
 from metarl.evaluate.references import References
 from tests.envs.minigrid.ids import some
 
@@ -56,3 +57,14 @@ def test_who_is_not_known_is_said_to_be_unknown() -> None:
     assert figures["explorer_return"] is None
     assert figures["normalised_score"] is None
     assert figures["explorer"].startswith("none: it would have to guess")
+
+
+@few_grids
+@pytest.mark.parametrize(
+    ("by", "remedy"),
+    [("walls", r"part them by .*by=task"), ("task", "take an id whose grids differ more")],
+)
+def test_a_remedy_is_one_that_was_not_taken_yet(by: By, remedy: str) -> None:
+    problem = Minigrid("MiniGrid-Empty-5x5-v0", grids=3, by=by)
+    with pytest.raises(ValueError, match=rf"grids would be .*: read more grids, or {remedy}"):
+        problem.check_sides()

@@ -97,8 +97,9 @@ def test_a_place_that_cannot_be_written_to_is_named(
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit) as stop:
         main([str(run), "--output", str(tmp_path / "file" / "curves.png")])
-    assert stop.value.code == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error == f"error: {tmp_path}/file is a file, not a folder; name another --output\n"
 
 
 def test_runs_of_different_tasks_have_no_anchors_which_is_said(
