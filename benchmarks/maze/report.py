@@ -2,7 +2,8 @@
 
 Each RUN is a folder of seed-N runs (or one run) that `experiments.maze evaluate` has been over.
 Those after `--beside` are in results.csv and the table, in no picture. With runs, writes beside
-this file (lines of a run that is there already are replaced, so that runs can come one by one):
+this file (lines of a run and seed that are there already are replaced, so that they can come one by
+one):
 
     results.csv      one line a run: the final evaluation on fresh trials
     curves.csv       one line a run and mark: mean training return of the 100 iterations before it
@@ -35,7 +36,10 @@ from metarl.stats import mean_and_interval
 
 HERE = Path(__file__).parent
 PRETRAINED = HERE.parents[1] / "experiments" / "pretrained" / "maze13-warp"
-MARKS = (250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 10000, 12000, 15000, 20000, 30000)
+MARKS = (
+    *(250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 10000, 12000, 15000),
+    *(20000, 30000, 40000, 50000, 60000),
+)
 SPAN = 100
 """Iterations averaged at each mark."""
 
@@ -58,13 +62,13 @@ def main() -> None:
         replace_rows(
             HERE / "results.csv",
             [result(n, r) for n, runs in tested.items() for r in runs],
-            ["run"],
+            ["run", "seed"],
         )
     if groups:
         replace_rows(
             HERE / "curves.csv",
             [row for n, runs in groups.items() for row in marks(n, runs)],
-            ["run"],
+            ["run", "seed"],
         )
         save_figure(within_trial(groups), HERE / "within_trial.png")
     save_figure(learning(read_csv(HERE / "curves.csv")), HERE / "curves.png")
