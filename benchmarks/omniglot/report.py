@@ -120,7 +120,8 @@ def draw_fewshot(training: list[Row], results: list[Row]) -> None:
         iterations = np.array([int(row["iteration"]) for row in group])
         values = np.array([[float(row["validation_accuracy"]) for row in group]])
         name = f"{own['ways']}way-{own['shots']}shot"
-        curve = Curves(f"{own['method']}, seed {own['seed']}", iterations, values)
+        run = str(own["run"]).removeprefix(f"omniglot-{name}-")  # the method, and what is special
+        curve = Curves(f"{run}, seed {own['seed']}", iterations, values)
         pictures.setdefault(name, []).append(curve)
     for name, curves in pictures.items():
         title = f"few-shot, {name}: characters for validation, transductive"
