@@ -38,6 +38,9 @@ UP_TO_BENCHMARKS = re.compile(r"\]\(\.\./((?:\.\./)*benchmarks/)")
 OFF_THE_SITE = re.compile(r"\[([^\]]*)\]\(\.\./\.\./(?:envs|experiments|metarl)/[^)]*\)")
 """A link from a page of results to code or to an agent, which are not on the site."""
 
+DOWN_TO_DOCS = re.compile(r"\]\(\.\./\.\./docs/")
+"""A link from a page of results to one of `docs/`, beside `benchmarks/` on the site."""
+
 TO_FOLDER = re.compile(r"\]\(\.\./(\w+)/?\)")
 """A link from a page of results to the folder of another."""
 
@@ -74,7 +77,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Turn links that are written for the repository into ones of the site."""
     if not page.file.src_uri.startswith(f"{BENCHMARKS}/"):
         return UP_TO_BENCHMARKS.sub(r"](\1", markdown)
-    return TO_FOLDER.sub(r"](../\1/README.md)", OFF_THE_SITE.sub(r"\1", markdown))
+    markdown = DOWN_TO_DOCS.sub("](../../", OFF_THE_SITE.sub(r"\1", markdown))
+    return TO_FOLDER.sub(r"](../\1/README.md)", markdown)
 
 
 def _result_pages() -> list[Path]:

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from docs.hooks import INNER, described
+from docs.hooks import INNER, described, on_page_markdown
 from docs.included import included
 from docs.notebook_pages import notebooks
 from envs.families import FAMILIES
@@ -22,6 +24,7 @@ from tests.markdown import anchors, code_blocks, links, run_blocks
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+RESULTS = sorted((ROOT / "benchmarks").glob("*/*.md"))
 
 FEWER: dict[str, dict[str, str]] = {
     "tutorials/comparing.md": {"=100": "=1", "=50": "=2", "=64": "=2", "(0, 1)": "(0,)"},
@@ -194,6 +197,13 @@ def test_tables_of_results_say_what_the_pages_of_results_say() -> None:
     page = (ROOT / "benchmarks/adaptation/README.md").read_text("utf-8")
     for row in re.findall(r"^\| adapt-point.*$", every, re.MULTILINE):
         assert all(cell in page for cell in row.strip("| ").split(" | ")[4:]), row
+
+
+@pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.parent.name)
+def test_links_of_results_stay_on_the_site(page: Path) -> None:
+    own: Any = SimpleNamespace(file=SimpleNamespace(src_uri=page.relative_to(ROOT).as_posix()))
+    shown = on_page_markdown(page.read_text("utf-8"), own)
+    assert not re.findall(r"\]\((?:\.\./)+(?:docs|envs|experiments|metarl)/[^)]*\)", shown)
 
 
 @pytest.mark.slow
