@@ -165,9 +165,13 @@ class ByTables(ABC):
     """A player of T steps of B stretches of N tasks that takes tables.
 
     Attributes:
+        actions: int64 ``[T, N, B]``, written step by step.
+        dtype: Precision of the observations.
         said: The actor's means ``[N, T, B, A]``, if it would say them again to the last bit.
     """
 
+    actions: Tensor
+    dtype: torch.dtype
     said: Tensor | None = None
 
     @abstractmethod
@@ -181,10 +185,6 @@ class ByTables(ABC):
     @abstractmethod
     def _advance(self, t: int, tables: LookUp, stretch: Stretch) -> WorldView:
         """Take the steps that there are tables of, the first of them step t."""
-
-    @abstractmethod
-    def _room(self) -> tuple[Tensor, torch.dtype]:
-        """Room for the actions, int64 ``[T, N, B]``; and the precision of observations."""
 
     def play(
         self,
@@ -201,11 +201,11 @@ class ByTables(ABC):
             observation: The first one, ``[N * B, I]``.
             final: From an observation and a step's info to the observation that it led to.
         """
-        actions, dtype = self._room()
+        actions = self.actions
         num_steps, *places = actions.shape  # T, [N, B]
         num_agents, batch_size = places
         width = observation.flatten(1).shape[1]
-        stretch = Stretch((num_agents, num_steps, batch_size, width), dtype)
+        stretch = Stretch((num_agents, num_steps, batch_size, width), self.dtype)
         seen, rewards = stretch.observations, stretch.rewards
         terminated, truncated = stretch.terminated, torch.zeros(rewards.shape, dtype=torch.bool)
         seen[:, 0] = observation.reshape(*places, -1)  # [N B, ...] to [N, B, I]
@@ -258,10 +258,12 @@ class RowPlayer(ByTables):
             params: Stacked parameters ``[N, ...]``.
             perturbations: Of the actor's means at every step, ``[N, T, B, A]``.
         """
-        self._policy, self._perturbations = policy, perturbations
+        self._policy, self._perturbations = policy, perturbations.contiguous()
         self._actor = scope(params, "actor")
-        dtype = next(iter(self._actor.values())).dtype
-        self.said = perturbations.new_empty(perturbations.shape, dtype=dtype)  # what is said of all
+        self.dtype = next(iter(self._actor.values())).dtype
+        self.said = perturbations.new_empty(perturbations.shape, dtype=self.dtype)
+        num_tasks, num_steps, batch_size = perturbations.shape[:3]
+        self.actions = torch.empty(num_steps, num_tasks, batch_size, dtype=torch.int64)
 
     def __call__(self, t: int, observations: Tensor) -> Tensor:
         """Actions ``[N, B]`` or ``[N, B, A]`` at step t, for observations ``[N, B, I]``."""
@@ -277,15 +279,8 @@ class RowPlayer(ByTables):
     def _advance(self, t: int, tables: LookUp, stretch: Stretch) -> WorldView:
         net, params = self._layers()
         world, steps = WorldView(tables, stretch, None), (t, tables.num_steps)
-        shifts, means, actions = self._perturbations, self.said, self._actions
-        steps_by_tables(net, params, steps, shifts, means, actions, world)
+        steps_by_tables(net, params, steps, self._perturbations, self.said, self.actions, world)
         return world
-
-    def _room(self) -> tuple[Tensor, torch.dtype]:
-        num_tasks, num_steps, batch_size = self.said.shape[:3]
-        self._perturbations = self._perturbations.contiguous()
-        self._actions = torch.empty(num_steps, num_tasks, batch_size, dtype=torch.int64)
-        return self._actions, self.said.dtype
 
     def _layers(self) -> tuple[Perceptron, list[Tensor]]:
         """The actor as kernels take it: its layers, and their weights and biases."""
@@ -338,9 +333,12 @@ class NativePlayer(ByTables):
         self._run = trace.run
         with own_precision(next(iter(params.values()))):
             trace.begin(policy.core_weights(params, trace))
-        self._noise = perturbations.to(trace.run.dtype)
+        self.dtype = trace.run.dtype
+        self._noise = perturbations.to(self.dtype)
         is_choice = type(policy.distribution) is Categorical
         self._choice = trace.run.choice(self._noise) if is_choice else None
+        if self._choice is not None:
+            self.actions = self._choice.actions
 
     def __call__(self, t: int, observations: Tensor) -> Tensor:
         """Actions ``[N, B]`` or ``[N, B, A]`` at step t, for observations ``[N, B, I]``."""
@@ -364,10 +362,6 @@ class NativePlayer(ByTables):
         world = WorldView(tables, stretch, self._encoded(tables))
         self._run.play(t, tables.num_steps, world, self._choice)
         return world
-
-    def _room(self) -> tuple[Tensor, torch.dtype]:
-        assert self._choice is not None
-        return self._choice.actions, self._run.dtype
 
     def _encoded(self, tables: LookUp) -> Tensor | None:
         """Trunk's outputs for each view, ``[N, V, E]``; None: there is no trunk."""
