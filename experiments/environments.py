@@ -6,12 +6,14 @@ Those of `envs.problems`, some of them with other defaults or flags than in Pyth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from envs import problems
 from envs.maze.generators import GENERATORS
+from envs.maze.random_mazes import NAMED
 from envs.maze.settings import side_of
 from envs.minigrid.task_set import By
 from metarl.errors import UserError
@@ -73,6 +75,9 @@ class TrialMazes(problems.RandomMazes):
 
     mazes: tyro.conf.Suppress[str] = "dfs"
 
+
+ROOM = "room"
+"""What ``--mazes`` calls the published maze, which is the same in every trial."""
 
 MINIGRID = "minigrid:"
 """Before an id of Minigrid, as ``--mazes`` takes it."""
@@ -156,6 +161,12 @@ def mazes_named(name: str, size: str | None) -> Grids | Levels | TrialMazes:
         return Grids(env_id=name.removeprefix(MINIGRID))
     if name == UED:
         return Levels() if size is None else Levels(size=side_of(size))
+    if name not in (*GENERATORS, NAMED) and not Path(name).is_file():
+        raise ValueError(
+            f"mazes must be one of {', '.join((ROOM, *GENERATORS, UED))}, an id of Minigrid "
+            f"such as {MINIGRID}MiniGrid-FourRooms-v0, or a text file with pictures of mazes, "
+            f"got {name!r}"
+        )
     return TrialMazes(mazes=name, size=size or "13", exploration_bonus=0.2)
 
 

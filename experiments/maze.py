@@ -33,7 +33,7 @@ from metarl.runs.directory import RunDirectory
 from metarl.search.command import search_command
 from metarl.search.trials import Searchable
 
-from .environments import UED
+from .environments import ROOM, UED
 from .maze_evaluation import (
     EvaluateSettings,
     RenderSettings,
@@ -42,7 +42,7 @@ from .maze_evaluation import (
     measured_on,
     reader,
 )
-from .maze_settings import CORES, METHODS, ROOM, TrainSettings, defaults
+from .maze_settings import CORES, METHODS, TrainSettings, defaults
 
 NUM_ANCHORS = 200
 """Mazes of training that returns to judge its curve by are means over."""

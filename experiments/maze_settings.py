@@ -21,11 +21,9 @@ from metarl.run.commands import refused
 from metarl.run.counts import Held
 from metarl.train.curriculum import CURRICULA, Curriculum, DomainRandomisation
 
-from .environments import MINIGRID, UED, Grids, Levels, Room, mazes_named
+from .environments import MINIGRID, ROOM, UED, Grids, Levels, Room, mazes_named
 
 Preset = Literal["default", "ppo", "minibatch", "demo", "paper"]
-ROOM = "room"
-"""What ``--mazes`` calls the published maze, which is the same in every trial."""
 
 MAZES = f"{{{ROOM},{','.join(GENERATORS)},{UED}}}|minigrid:ID|FILE"
 

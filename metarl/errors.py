@@ -1,8 +1,9 @@
 """The errors that a user can mend; their messages name the value at fault and the remedy.
 
 Scripts catch `UserError` alone and print its message without a traceback. Mistakes of a programmer
-stay `TypeError`, `ValueError` and so on, with their traceback. Three kinds are checked for here:
-options with a few named values, counts, and keywords that published code has under another name.
+stay `TypeError`, `ValueError` and so on, with their traceback. Four kinds are checked for here:
+options with a few named values, counts, values that are to be different, and keywords that
+published code has under another name.
 
 `understood` is the border where bytes of a file become values. A file may have been cut short,
 damaged, edited by hand or made by somebody else. What a reader of JSON, zip, pickle or pixels
@@ -104,6 +105,24 @@ def check_counts(
             raise error(f"{name} must be a whole number, got {count!r}")
         if count < least:
             raise error(f"{name} must be at least {least}, got {count}")
+
+
+def check_different(
+    values: Sequence[Any], name: str, *, error: type[Exception] = ValueError
+) -> None:
+    """Check that values are at least one, none is there twice, and no number negative.
+
+    Raises:
+        Exception: Of the kind `error`: they are not.
+    """
+    if not values:
+        raise error(f"{name} needs at least one value")
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise error(f"{name} must be different, got {twice} twice")
+    negative = [value for value in values if not isinstance(value, str) and value < 0]
+    if negative:
+        raise error(f"{name} must not be negative, got {negative[0]}")
 
 
 def renamed(**names: str) -> Callable[[FunctionT], FunctionT]:

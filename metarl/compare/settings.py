@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from metarl.compare.executors import Executor, SlurmSettings
-from metarl.errors import RunDirectoryError, UserError, understood
+from metarl.errors import RunDirectoryError, UserError, check_different, understood
 from metarl.run.recipe import by_option
 from metarl.runs.config import structured
 from metarl.runs.files import read_json
@@ -65,11 +65,7 @@ class CompareSettings:
     def __post_init__(self) -> None:
         """Check that there is something to compare."""
         for name in ("methods", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise UserError(f"--{name} must be different values, at least one, got {values}")
-        if min(self.seeds) < 0:
-            raise UserError(f"--seeds must not be negative, got {self.seeds}")
+            check_different(getattr(self, name), f"--{name}", error=UserError)
         if self.jobs < 1:
             raise UserError(f"--jobs must be at least 1, got {self.jobs}")
 
@@ -95,7 +91,9 @@ class Comparison:
     reference: str | None = None
 
     def __post_init__(self) -> None:
-        """Check that the reference is there."""
+        """Check that there is something to compare, and the reference among it."""
+        check_different(self.methods, "methods", error=UserError)
+        check_different(self.seeds, "seeds", error=UserError)
         if self.reference is not None and self.reference not in self.methods:
             raise UserError(f"--reference {self.reference} is not among --methods; add it")
 

@@ -19,7 +19,7 @@ from metarl.compare.executors import Executor, SlurmSettings, Unit, check_execut
 from metarl.compare.processes import work_off
 from metarl.compare.tables import csv_of
 from metarl.compare.work import Failures, Job, check_same, chosen, finished, name_of
-from metarl.errors import UserError, understood
+from metarl.errors import UserError, check_different, understood
 from metarl.run.commands import fail, is_given, parse
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import write_bytes
@@ -58,9 +58,7 @@ class SweepSettings:
     def __post_init__(self) -> None:
         """Check that there is something to do."""
         for name in self.OVER:
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise UserError(f"--{name} must be different values, at least one, got {values}")
+            check_different(getattr(self, name), f"--{name}", error=UserError)
         if self.jobs < 1:
             raise UserError(f"--jobs must be at least 1, got {self.jobs}")
 

@@ -187,10 +187,10 @@ def episode_metrics(
     if flag is None:
         # [N, episodes, steps, B]
         episodes = rewards.view(num_agents, num_episodes, num_steps // num_episodes, num_trials)
-        returns, unrewarded = episodes.sum(2), (episodes[:, 0] <= 0).all(1)
+        returns, unrewarded = episodes.sum(2), (episodes[:, 0] == 0).all(1)
     else:
         numbers = played.observations[..., flag].cumsum(1).to(torch.int64) - 1  # [N, T, B]
-        unrewarded = ((rewards <= 0) | (numbers > 0)).all(1)
+        unrewarded = ((rewards == 0) | (numbers > 0)).all(1)
         last = numbers.clamp(max=num_episodes - 1)  # what lies behind the end paid nothing
         returns = rewards.new_zeros(num_agents, num_episodes, num_trials)
         returns = returns.scatter_add(1, last, rewards)

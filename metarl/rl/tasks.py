@@ -105,7 +105,7 @@ class PolicyGradientTasks:
         metrics = {
             "return": trajectory.returns.mean(1),
             "length": trajectory.lengths.mean(1),
-            "unrewarded": trajectory.unrewarded,
+            "unrewarded": self._unrewarded(trajectory),
             "entropy": mean_over_steps(entropy, trajectory.mask),
         }
         if targets is not None and trajectory.values is not None:
@@ -223,8 +223,8 @@ class PolicyGradientTasks:
             drawn: Every split that was drawn of these tasks, in order.
 
         Returns:
-            ``return_before``: of the experience to adapt by (of all inner steps); ``return``: of
-            that after adaptation, or of all where a learner draws none; ``unrewarded``: the
+            ``return_before``: of the first experience, before any inner step; ``return``: of that
+            after adaptation, or of all where a learner draws none; ``unrewarded``: the
             fraction of the experience to adapt by that paid nothing; ``length`` and ``entropy`` of
             all. None where nothing was drawn.
         """
@@ -232,9 +232,20 @@ class PolicyGradientTasks:
         sides = {"return": query or support, "length": [*support, *query]}
         sides |= {"entropy": sides["length"], "unrewarded": support}
         found = {name: _mean(name, side) for name, side in sides.items() if side}
-        return found | ({"return_before": _mean("return", support)} if support else {})
+        return found | ({"return_before": support[0]["return"]} if support else {})
 
     # How it is made --------------------------------------------------------------------------
+
+    def _unrewarded(self, trajectory: Trajectory) -> Tensor:
+        """The fraction of what one adapts by at a time that paid nothing, ``[N]``.
+
+        That is a trial for an agent that adapts within it, and all episodes of a task for one that
+        adapts by their gradient: where every reward is 0 so is the gradient, and it stands still.
+        """
+        each = trajectory.unrewarded  # [N, B]
+        trials = isinstance(self.settings, ActorCriticSettings)
+        each = each if trials else each.all(1, keepdim=True)  # [N, 1]
+        return each.to(trajectory.rewards.dtype).mean(1)
 
     def _reward_scale(self, s: ActorCriticSettings, trajectory: Trajectory) -> float | Tensor:
         """The factor of rewards inside the loss: one, or ``[N]``."""

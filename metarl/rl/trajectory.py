@@ -115,11 +115,8 @@ class Trajectory(NamedTuple):
 
     @property
     def unrewarded(self) -> Tensor:
-        """1 for a task none of whose steps paid anything, ``[N]``, float.
-
-        Where every reward is zero, so is the policy gradient: adaptation stands still.
-        """
-        return (self.rewards == 0).flatten(1).all(1).to(self.rewards.dtype)  # [N, T * B] to [N]
+        """Whether no step of a stretch paid anything, ``[N, B]``, bool."""
+        return (self.rewards == 0).all(1)  # [N, T, B] to [N, B]
 
 
 def sum_over_time(values: Tensor, mask: Tensor) -> Tensor:

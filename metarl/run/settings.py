@@ -11,7 +11,7 @@ import torch
 import tyro
 
 from metarl.core import Method
-from metarl.errors import UserError
+from metarl.errors import UserError, check_different
 from metarl.native import Mode
 from metarl.runs.loggers import USUAL, LoggerName
 from metarl.train.loop import LoopSettings
@@ -98,8 +98,7 @@ class RunSettings:
         at_least(1, self, "iterations", "log_every", "checkpoint_every", "film_every")
         if len(set(self.log)) < len(self.log):
             raise UserError(f"--log must name each logger once, got {' '.join(self.log)}")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
+        check_different(self.seeds, "--seeds", error=UserError)
         if self.method != self.learner.name:
             raise UserError(
                 f"--method {self.method}, but its settings are those of {self.learner.name}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from metarl.errors import UserError
+from metarl.errors import UserError, check_different
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import held
 from metarl.runs.place import is_vacant, refuse_occupied
@@ -35,8 +35,7 @@ def create_runs(
         ValueError: The seeds are none, negative, or not all different.
     """
     path = Path(path)
-    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds must be different and not negative, got {list(seeds)}")
+    check_different(seeds, "seeds")
     refuse_occupied(path)
     places = [path] if len(seeds) == 1 else [path / f"seed-{seed}" for seed in seeds]
     path.mkdir(parents=True, exist_ok=True)

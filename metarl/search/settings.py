@@ -10,7 +10,7 @@ from typing import Any, Literal
 import tyro
 
 from metarl.compare.executors import Executor, SlurmSettings
-from metarl.errors import RunDirectoryError, UserError, understood
+from metarl.errors import RunDirectoryError, UserError, check_different, understood
 from metarl.runs.files import read_json, to_json
 from metarl.runs.place import check_folder
 
@@ -78,8 +78,7 @@ class SearchSettings:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.tasks is not None and self.tasks < 1:
             raise UserError(f"--tasks must be at least 1, got {self.tasks}")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise UserError(f"--seeds must be different and not negative, got {self.seeds}")
+        check_different(self.seeds, "--seeds", error=UserError)
         if self.sampler_seed < 0:
             raise UserError(f"--sampler-seed must not be negative, got {self.sampler_seed}")
 

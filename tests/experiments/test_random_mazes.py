@@ -332,7 +332,7 @@ def test_an_agent_is_watched_in_a_window(trained):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--mazes", "dsf"], "mazes must be one of pillars, dfs"),
+        (["train", "--mazes", "dsf"], "mazes must be one of room, pillars, dfs"),
         (["train", "--mazes", "named"], "--mazes must be others than named"),
         (["train", "--mazes", "minigrid:Nope-v0"], "there is no Minigrid environment 'Nope-v0'"),
         (["train", "--mazes", "minigrid:MiniGrid-Empty-5x5-v0"], "grids would be for training"),
@@ -343,7 +343,7 @@ def test_an_agent_is_watched_in_a_window(trained):
         (["train", "--mazes", "dfs", "--size", "x"], "size must be a number"),
         (["train", "--mazes", "ued", "--size", "x"], "--size must be a whole number, such as 13"),
         (["train", "--mazes", "ued", "--size", "9..13"], "such as 13, got '9..13'"),
-        (["train", "--mazes", ""], "mazes must be one of pillars, dfs"),
+        (["train", "--mazes", ""], "mazes must be one of room, pillars, dfs"),
         (["train", "--mazes", "dfs", "--preset", "paper"], "--preset paper is for the published"),
         (
             ["train", "--mazes", "dfs", "--published-faults"],

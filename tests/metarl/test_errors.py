@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from metarl.core import adam, sgd
+from metarl.errors import UserError, check_different
 from metarl.meta import (
     MAML,
     ContinualWarpGrad,
@@ -71,6 +72,21 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
 def test_it_is_refused_by_name(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((), "seeds needs at least one value"),
+        ((3, 1, 3), "seeds must be different, got 3 twice"),
+        ([0, -1], "seeds must not be negative, got -1"),
+    ],
+)
+def test_values_that_are_to_be_different(values: Any, message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}$"):
+        check_different(values, "seeds", error=UserError)
+    check_different(("rl2", "warp-rnn"), "methods")
+    check_different(range(3), "seeds")
 
 
 def test_what_is_spelt_right_is_accepted() -> None:

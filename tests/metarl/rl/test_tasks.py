@@ -11,6 +11,7 @@ from torch import Tensor
 from metarl.core import Params, Split, leaves, sgd, share
 from metarl.meta import EMAML, MAML, ImplicitMAML, MetaLearner, Noted, Reptile, StaleBatchError
 from metarl.rl import (
+    ActorCriticSettings,
     Collector,
     Policy,
     PolicyGradientSettings,
@@ -66,6 +67,11 @@ def test_every_inner_step_has_episodes_of_its_own_played_with_its_own_weights() 
     noted = Noted(tasks)
     list(learner.meta_gradients(noted))
     assert [split for split, _ in noted._drawn[0]] == ["support"] * 3 + ["query"]
+    measured = tasks.measured(noted._drawn[0])
+    supports = [metrics["return"] for _, metrics in noted._drawn[0][:3]]
+    assert torch.equal(measured["return_before"], supports[0])
+    assert not torch.equal(measured["return_before"], torch.stack(supports).mean(0))
+    assert torch.equal(measured["return"], noted._drawn[0][3][1]["return"])
 
 
 def test_the_gradient_of_a_task_is_its_policy_gradient_and_no_other_task_s() -> None:
@@ -169,6 +175,19 @@ def test_a_task_without_rewards_stands_still_and_is_counted() -> None:
         assert (gradient[0] == 0).all()
         assert (gradient[1:].flatten(1).abs().amax(1) > 0).all()
         assert batch.metrics["unrewarded"].tolist() == [1, 0, 0]
+
+
+def test_agents_that_adapt_within_a_trial_count_the_trials_that_paid_nothing() -> None:
+    policy = tiny_policy(critic=True)
+    collector = tasks_of(policy).collector
+    tasks = PolicyGradientTasks(collector, ActorCriticSettings())
+    params = weights(policy)
+    trajectory = collector.collect(params)
+    rewards = torch.zeros_like(trajectory.rewards)  # [N, T, B]
+    rewards[0, 1, :2] = -1
+    rewards[1] = 1
+    found = tasks.score(params, trajectory._replace(rewards=rewards)).metrics
+    assert found["unrewarded"].tolist() == [1 - 2 / B, 0, 1]
 
 
 def test_the_same_seeds_give_the_same_meta_gradient() -> None:
