@@ -125,6 +125,7 @@ def _clear(parameters) -> None:  # type: ignore[no-untyped-def]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", choices=("mlp", "conv", "more", "all"), default="all")
+    parser.add_argument("--named", default="", help="of these, those whose names have this in them")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--first-order", action="store_true")
     parser.add_argument("--compiled", action="store_true", help="metarl also compiled")
@@ -141,7 +142,7 @@ def main() -> None:
     ratios += [f"{EAGER} / metarl"] * options.eager
     print("| case | " + " | ".join([*columns, *ratios]) + " |")
     print("|---|" + "---:|" * (len(columns) + len(ratios)))
-    for case in cases(options.cases):
+    for case in (c for c in cases(options.cases) if options.named in c.name):
         ms = measure(
             case, options.first_order, options.rounds, found, options.compiled, options.eager
         )
