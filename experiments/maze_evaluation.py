@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -120,10 +121,14 @@ def measured_on(
 
 
 def _word(name: str, value: Any) -> str:
-    """Word for an option in the name of a folder: another one for another value."""
+    """Word for an option in the name of a folder: another one for another value, or other mazes."""
     if name == "horizon":
         return f"{value}-steps"
-    return Path(str(value)).name.replace("..", "-").replace(":", "-")
+    path = Path(str(value))
+    word = path.name.replace("..", "-").replace(":", "-")
+    if name == "mazes" and path.is_file():
+        word += f"-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    return word
 
 
 def _mazes(

@@ -162,7 +162,11 @@ def test_other_mazes_are_measured_beside_the_runs_own(trained, capsys, tmp_path)
     path.write_text("#####\n#S.G#\n#####\n\n#####\n#S..#\n#.#.#\n#..G#\n#####\n")
     own = evaluated(capsys, trained, "--mazes", str(path), "--horizon", "9", "--tasks", "4")
     assert (own["num_layouts"], own["horizon"]) == (2, 9)
-    assert (trained.path / "on-own.txt-9-steps" / "summary.json").is_file()
+    (place,) = trained.path.glob("on-own.txt-*-9-steps")
+    path.write_text(path.read_text().replace("#S.G#", "#SG.#"))  # other mazes of the same name
+    evaluated(capsys, trained, "--mazes", str(path), "--horizon", "9", "--tasks", "4")
+    assert len(list(trained.path.glob("on-own.txt-*-9-steps/summary.json"))) == 2
+    assert (place / "summary.json").is_file()
 
 
 def test_an_agent_of_the_room_is_measured_in_other_mazes(tmp_path, capsys):
