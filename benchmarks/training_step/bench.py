@@ -57,7 +57,7 @@ PLAIN: dict[str, Any] = {"warp": WarpRNN, "rnn": RNN, "gru": GRU, "lstm": LSTM}
 CORES = {**PLAIN, **{n: ALL_CORES[n] for n in ("plastic", "modulated", "associative")}}
 CPU = torch.device("cpu")
 GROWTH = Path(__file__).with_name("growth.csv")
-GROWTH_COLUMNS = ("core", "size", "kernels", "cpu_ms", "cpu_ms_per_seed", "peak_mb")
+GROWTH_COLUMNS = ("machine", "core", "size", "kernels", "cpu_ms", "cpu_ms_per_seed", "peak_mb")
 
 ONE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -272,7 +272,8 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=100)
     parser.add_argument("--growth", action="store_true", help="vary B, T, H and the seeds instead")
     parser.add_argument("--native-only", action="store_true", help="growth with kernels alone")
-    parser.add_argument("--write", action="store_true", help="growth into growth.csv too")
+    said = "growth into growth.csv too, under this name"
+    parser.add_argument("--write", metavar="MACHINE", help=said)
     parser.add_argument("--jax", metavar="PYTHON", help="an interpreter that has jax and optax")
     parser.add_argument("--device", type=torch.device, default=CPU)
     parser.add_argument("--seeds", type=int, default=1, help="agents as one program, by the clock")
@@ -349,11 +350,11 @@ def grown(sizes: tuple[int, int, int]) -> list[tuple[str, tuple[int, int, int], 
 
 
 def growth(
-    methods: list[str], sizes: tuple[int, int, int], rounds: int, *, eager: bool, write: bool
+    methods: list[str], sizes: tuple[int, int, int], rounds: int, *, eager: bool, write: str | None
 ) -> None:
     """CPU time and peak memory as one size at a time grows, each row in a process of its own.
 
-    They are printed and, if that is asked for, go into `growth.csv`.
+    They are printed and, if a machine is named (``write``), go into `growth.csv`.
     """
     rows = grown(sizes)
     print("| core | size | kernels | ms | ms per seed | process peak, MB |")
@@ -367,9 +368,9 @@ def growth(
                 said = "native" if mode == "auto" else "eager"
                 found = (method, name, said, f"{ms:.1f}", f"{ms / agents:.1f}", f"{peak:.0f}")
                 print(f"| {' | '.join(found)} |", flush=True)
-                if write:
-                    row = dict(zip(GROWTH_COLUMNS, found, strict=True))
-                    replace_rows(GROWTH, [row], GROWTH_COLUMNS[:3])
+                if write is not None:
+                    row = dict(zip(GROWTH_COLUMNS, (write, *found), strict=True))
+                    replace_rows(GROWTH, [row], GROWTH_COLUMNS[:4])
 
 
 def measure(
