@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from metarl import errors
 from metarl.compare.command import write_report
 from metarl.compare.processes import work_off
 from metarl.compare.results import Compared, measured
@@ -29,7 +28,7 @@ from metarl.compare.settings import Comparison, evaluation_of
 from metarl.compare.work import Job, Script, check_same
 from metarl.core.settings import Method
 from metarl.devices import resolve_device
-from metarl.errors import UserError, check_choice
+from metarl.errors import UserError, check_choice, check_counts
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.film import require_filmed
 from metarl.evaluate.measures import files_of
@@ -44,7 +43,7 @@ from metarl.native import Mode, native_mode
 from metarl.rl.problem import Problem, check_problem
 from metarl.run import trials
 from metarl.run.adaptation import EvaluateSettings, RenderSettings, check_fits, evaluate, render
-from metarl.run.counts import check_counts
+from metarl.run.counts import check_numbers
 from metarl.run.supervised import evaluation
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
@@ -108,8 +107,8 @@ class Experiment:
             check_problem(self.problem)
         for part in (self.learner, self.agent):
             if part is not None:
-                check_counts(part, named=str)
-        errors.check_counts(error=UserError, meta_batch=self.meta_batch)
+                check_numbers(part, named=str)
+        check_counts(error=UserError, meta_batch=self.meta_batch)
         self.loop()
 
     @property

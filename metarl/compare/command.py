@@ -28,7 +28,7 @@ from metarl.compare.work import PLACES, Job, chosen, finished, name_of
 from metarl.errors import UserError
 from metarl.run import Command
 from metarl.run.commands import fail, option
-from metarl.run.counts import check_counts
+from metarl.run.counts import check_numbers
 from metarl.run.recipe import by_option
 from metarl.runs.config import today
 from metarl.runs.files import held, read_json, to_json, write_bytes, write_json
@@ -90,7 +90,7 @@ def asked_for(
     asked, rest = tyro.cli(
         CompareSettings, prog=prog, args=arguments, default=default, return_unknown_args=True
     )
-    check_counts(asked)
+    check_numbers(asked)
     comparable.check_names((*asked.methods, *(stored.methods if stored else ())))
     comparison = merged(stored, asked, rest)
     if stored is not None:

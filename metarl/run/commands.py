@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeVar
 
 from metarl.errors import NonFiniteLossError, ProcessLostError, UserError, first_line
 from metarl.invocation import rank_of_launch
-from metarl.run.counts import check_counts, check_memory
+from metarl.run.counts import check_memory, check_numbers
 
 LARGE_DIGITS = 3
 """Counts of more digits are named where the memory does not suffice."""
@@ -202,7 +202,7 @@ def parse(
         settings: SettingsT = tyro.cli(
             kind, prog=prog, args=list(arguments), default=usual, config=config
         )
-        check_counts(settings)
+        check_numbers(settings)
         check_memory(settings)
     except ValueError as error:  # settings of the library, which know of no options
         raise refused(error) from error

@@ -1,6 +1,6 @@
 """Counts that no machine can hold or work through: refused by name, before anything is made.
 
-Every whole number of every script passes `check_counts`, be it of the command line or of a
+Every whole number of every script passes `check_numbers`, be it of the command line or of a
 `config.json`. What settings hold in memory is said by the settings themselves:
 
     HELD: ClassVar[Held] = ((8, "tasks", "steps"),)
@@ -88,7 +88,7 @@ def option(path: str) -> str:
     return f"--{path.replace('_', '-')}"
 
 
-def check_counts(settings: Any, named: Callable[[str], str] = option) -> None:
+def check_numbers(settings: Any, named: Callable[[str], str] = option) -> None:
     """Check that whole numbers are not too large to be meant, and that all others are finite.
 
     JSON, and so `config.json`, has no infinity and no NaN: a run that had one could not be read.

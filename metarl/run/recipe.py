@@ -19,7 +19,7 @@ from metarl.core.processes import ALONE, shared_by
 from metarl.devices import resolve_device
 from metarl.errors import RunDirectoryError, UserError
 from metarl.methods.learning import Trainable
-from metarl.run.counts import check_counts
+from metarl.run.counts import check_numbers
 from metarl.run.settings import RunSettings
 from metarl.runs import resume
 from metarl.runs.config import restored
@@ -111,7 +111,7 @@ class Recipe(Generic[RunT]):
         """
         settings = restored(self.defaults, config, self.name, self.picks, self.former)
         try:
-            check_counts(settings)
+            check_numbers(settings)
         except UserError as error:
             raise RunDirectoryError(f"config.json: {error}") from None
         return settings

@@ -15,7 +15,7 @@ from metarl.errors import UserError
 from metarl.run import Command
 from metarl.run.command_line import parse_training
 from metarl.run.commands import fail, option
-from metarl.run.counts import check_counts
+from metarl.run.counts import check_numbers
 from metarl.run.recipe import by_option
 from metarl.runs.files import held, to_json, write_json
 from metarl.search.report import write_report
@@ -91,7 +91,7 @@ def search(searchable: Searchable, prog: str, folder: Path, arguments: Sequence[
     asked, rest = tyro.cli(
         SearchSettings, prog=prog, args=list(arguments), return_unknown_args=True
     )
-    check_counts(asked)
+    check_numbers(asked)
     kept = kept_in(folder)
     place = place_of(asked, kept, searchable.recipe.name)
     if asked.report:

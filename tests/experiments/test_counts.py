@@ -14,7 +14,7 @@ from metarl.compare.settings import evaluation_of
 from metarl.errors import RunDirectoryError, UserError
 from metarl.run import adaptation, classification, fits, main, showing, trials
 from metarl.run.commands import largest_of, told_in_one_line
-from metarl.run.counts import check_counts, check_memory, held, numbers, option
+from metarl.run.counts import check_memory, check_numbers, held, numbers, option
 from metarl.run.plot import PlotSettings
 
 RUN = Path("runs/some")
@@ -48,10 +48,10 @@ def test_a_number_that_no_machine_can_hold_is_refused_by_name(name, path):
     for number in (2**64, 10**30):
         settings = changed(SETTINGS[name], path, number)
         if path.endswith(("seed", "seeds")):
-            check_counts(settings)
+            check_numbers(settings)
         else:
             with pytest.raises(UserError, match=f"^{option(path)} must be at most"):
-                check_counts(settings)
+                check_numbers(settings)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_json_cannot_hold_is_refused_by_name(name, path):
     """A run that had it in its config.json could be neither resumed nor evaluated."""
     for number in (float("inf"), -float("inf"), float("nan")):
         with pytest.raises(UserError, match=rf"^{option(path)} must be finite, got {number}$"):
-            check_counts(changed(SETTINGS[name], path, number))
+            check_numbers(changed(SETTINGS[name], path, number))
 
 
 def held_alone(name: str, path: str) -> bool:
