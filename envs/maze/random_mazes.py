@@ -189,8 +189,8 @@ class RandomMazes(MazePictures, BuiltIn):
         path = Path(self.mazes)
         if not path.is_file():
             raise ValueError(
-                f"mazes must be one of {', '.join(GENERATORS)}, or a text file with pictures of "
-                f"mazes, got {self.mazes!r}"
+                f"mazes must be one of {', '.join(GENERATORS)}, {NAMED} (for tests alone), or a "
+                f"text file with pictures of mazes, got {self.mazes!r}"
             )
         tasks = tasks_from_file(path)
         widest = max(task.layout.width for task in tasks)

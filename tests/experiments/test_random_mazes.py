@@ -299,6 +299,13 @@ def test_settings_are_chosen_on_the_mazes_of_validation(trained, capsys, tmp_pat
         assert "--split validation: there are no tasks for it" in capsys.readouterr().err
 
 
+def test_mazes_that_are_none_are_refused_with_all_that_an_agent_can_be_measured_in(trained, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(trained.path), "--mazes", "nosuch"])
+    message = capsys.readouterr().err
+    assert "empty, named (for tests alone), or a text file with pictures of mazes" in message
+
+
 @few_grids
 def test_options_mend_what_the_usual_ones_could_not_deal_out(tmp_path, capsys):
     """Grids of one layout of walls; mazes in a file, of which the usual salt gives a side none."""
