@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
+from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -20,7 +23,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from metarl.core.processes import Processes, current, shared_by
 from metarl.errors import DeviceError, ProcessLostError
 from metarl.invocation import count_of_launch, rank_of_launch
-from metarl.train.distributed.heartbeat import Heartbeat, first_words
+from metarl.train.distributed.heartbeat import PARTING, Heartbeat, first_words
 from metarl.train.distributed.job import Job, told
 
 PATIENCE = timedelta(hours=6)
@@ -29,6 +32,8 @@ PATIENCE = timedelta(hours=6)
 MEETING = timedelta(minutes=2)
 """How long processes wait for one another at the start."""
 
+SIGNALLED = 128
+"""Exit status of who ends by a signal, less the signal's number."""
 
 _numbers = count()
 
@@ -83,20 +88,50 @@ def job(device: str) -> Iterator[Processes]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what "cuda" means from here on
         backend = "cpu:gloo,cuda:nccl"
     rank, size = rank_of_launch(), count_of_launch()
-    store, seen = _stores(rank)
-    with Heartbeat(seen, rank, size):
-        with told():
-            dist.init_process_group(
-                backend, store=store, rank=rank, world_size=size, timeout=PATIENCE
-            )
-        if rank:  # what is said once is enough
-            logging.getLogger("metarl").setLevel(logging.ERROR)
-        try:
-            with shared_by(Job()) as processes:
-                yield processes
-                processes.any(False)  # the first one may hold what the others still look at
-        finally:
-            dist.destroy_process_group()
+    with time_for_last_words():
+        store, seen = _stores(rank)
+        with Heartbeat(seen, rank, size), _joined(backend, store, rank, size) as processes:
+            yield processes
+
+
+@contextmanager
+def _joined(backend: str, store: Store, rank: int, size: int) -> Iterator[Processes]:
+    """The processes of the job, as one group of `torch.distributed` that this one is in."""
+    with told():
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    if rank:  # what is said once is enough
+        logging.getLogger("metarl").setLevel(logging.ERROR)
+    try:
+        with shared_by(Job()) as processes:
+            yield processes
+            processes.any(False)  # the first one may hold what the others still look at
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def time_for_last_words() -> Iterator[None]:
+    """Let this process say why it ends, where `torchrun` ends it.
+
+    As soon as one process of a job has ended, `torchrun` sends SIGTERM to all others, also to the
+    one that is just saying what has happened. It has `PARTING` seconds for that. An error that
+    leaves the `with` block takes them along, since it is said further out.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    here = threading.current_thread() is threading.main_thread()  # the only one that may choose
+    if not here or before in (None, signal.SIG_IGN):
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end_soon)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def _end_soon(number: int, frame: FrameType | None) -> None:
+    """End in `PARTING` seconds, if nothing else has."""
+    last = threading.Timer(PARTING, os._exit, (SIGNALLED + number,))
+    last.daemon = True  # who is done does not wait
+    last.start()
 
 
 def _stores(rank: int) -> tuple[Store, Store]:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from experiments.maze_adapt import TrainSettings
-from metarl.errors import DeviceError, UserError
+from metarl.errors import DeviceError, ProcessLostError, UserError
 from metarl.methods.ppo import PPOSettings
 from metarl.runs.seeds import find_runs
 from metarl.train.distributed import heartbeat, launch
@@ -176,7 +176,8 @@ def test_a_process_that_is_killed_ends_the_job_in_words_and_the_run_goes_on(tmp_
         f"train --size 9 --batch-size 4 --iterations 100000 --checkpoint-every 5 --run-dir {run}"
     )
     how = ("--standalone", "--nproc-per-node", "2")
-    process = torchrun(*words.split(), module="experiments.maze", how=how)
+    # torchrun asks the other one to end before that one has said why it does
+    process = torchrun(*words.split(), module="tests.metarl.train.slow_to_leave", how=how)
     wait_for(lambda: (run / "checkpoint.previous.pt").exists())
     killed = time.monotonic()
     os.kill(children_of(process.pid)[-1], signal.SIGKILL)
@@ -244,6 +245,22 @@ def test_a_process_that_has_left_is_not_waited_for(store, last_words):
 def test_what_sb3_computes_has_the_precision_of_sb3():
     with pytest.raises(UserError, match="--dtype float64: ppo computes as SB3 does"):
         TrainSettings(method="ppo", learner=PPOSettings(), dtype="float64")
+
+
+def test_an_error_has_time_to_be_said():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with launch.time_for_last_words():
+            assert signal.getsignal(signal.SIGTERM) is not before
+        assert signal.getsignal(signal.SIGTERM) is before  # nothing is left to say
+        with pytest.raises(ProcessLostError), launch.time_for_last_words():
+            raise ProcessLostError("it has gone")
+        assert signal.getsignal(signal.SIGTERM) is not before
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with launch.time_for_last_words():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_every_process_needs_a_device_of_its_own(torchrun, monkeypatch):
