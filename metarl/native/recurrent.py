@@ -109,7 +109,9 @@ class Run:
         self._weight_sizes = list(counts[: functions.weights(self._shape, counts)])
         views = (View * functions.describe(self._shape, self._memory, None))()
         functions.describe(self._shape, self._memory, views)
-        self._output, *self._views = views
+        self._output, *states = views
+        self._caches = [view for view in states if view.number]
+        self._views = [view for view in states if not view.number]
         self.version = 0
         self._begun = 0  # the step whose states were put there
         if not shape.kept:
@@ -130,6 +132,18 @@ class Run:
     def states(self, t: int) -> tuple[Tensor, ...]:
         """States after step t, views ``[N, B, ...]``."""
         return tuple(self._after(view, t, t + 1).squeeze(1) for view in self._views)
+
+    def caches(self, t: int) -> tuple[Tensor, ...]:
+        """Entries of steps 0 to t in states that grow, views ``[N, B, parts, t + 1, width]``."""
+        of = self.shape
+        return tuple(
+            self._trace.as_strided(
+                (of.num_agents, of.batch_size, view.lines, t + 1, view.width),
+                (self._sizes.trace, view.row, view.apart, view.step, view.number),
+                view.offset,
+            )
+            for view in self._caches
+        )
 
     def load(self, fused: Sequence[Tensor]) -> None:
         """Read the weights, ``[N, ...]`` each; with a readout, its weight and bias last.

@@ -47,7 +47,10 @@ class View(Structure):
 
     _fields_ = [
         (name, c_int64)
-        for name in ("offset", "step", "row", "width", "joint", "lines", "apart", "every")
+        for name in (
+            *("offset", "step", "row", "width", "joint", "lines", "apart", "every"),
+            "number",  # of a cache, which has an entry a step; else 0
+        )
     ]
 
     @property

@@ -46,12 +46,28 @@ METARL_INLINE float error_function(float x) {
 }
 METARL_INLINE double error_function(double x) { return std::erf(x); }
 
-// exp(-y) for y >= 0, to an absolute error of single precision: (1 - tanh(y/2)) / (1 + tanh(y/2)).
-METARL_INLINE float faded(float y) {
-  const float half = tangent(.5f * y);
-  return (1 - half) / (1 + half);
+// exp in single precision, for x <= 88: 2^n exp(r), |r| <= log(2) / 2, with the polynomial of Cephes;
+// below -87 that of -87; NaN stays NaN.
+METARL_INLINE float exponential(float x) {
+  constexpr float MIDDLE = 12582912.f;  // 1.5 * 2^23: adding it rounds to whole numbers
+  x = x < -87.f ? -87.f : x;
+  const float moved = x * 1.44269504088896341f + MIDDLE, n = moved - MIDDLE;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1;
+  std::uint32_t bits;  // n is in the last ones; the others are shifted out
+  std::memcpy(&bits, &moved, sizeof bits);
+  bits = (bits << 23) + 0x3f800000u;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return p * power;
 }
-METARL_INLINE double faded(double y) { return std::exp(-y); }
+METARL_INLINE double exponential(double x) { return std::exp(x); }
 
 // GELU(x) = x Phi(x), and its derivative Phi(x) + x phi(x).
 template <class R> METARL_INLINE R gelu(R x) {
@@ -59,7 +75,7 @@ template <class R> METARL_INLINE R gelu(R x) {
 }
 template <class R> METARL_INLINE R gelu_slope(R x) {
   const R below = R(.5) * (1 + error_function(x * R(0.70710678118654752440)));
-  return below + x * R(0.39894228040143267794) * faded(R(.5) * x * x);
+  return below + x * R(0.39894228040143267794) * exponential(R(-.5) * x * x);
 }
 
 // SiLU(x) = x sigmoid(x), and its derivative.

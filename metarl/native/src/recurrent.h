@@ -6,6 +6,7 @@
 // I inputs, H hidden units, O outputs of the readout.
 #pragma once
 #include <array>
+#include <vector>
 
 #include "pieces.h"
 #include "share.h"
@@ -43,6 +44,13 @@ template <class R> struct Rows {
   R* at;
   Size stride, width, lines = 1, apart = 0, every = 1;
   Size size() const { return lines * width; }
+};
+
+// What is kept of every step of this trial, and so grows: the numbers of step t of part i of sequence
+// b lie at b * row + i * part + t * step, `number` apart.
+template <class R> struct Cache {
+  R* at;
+  Size row, parts, part, step, width, number;
 };
 
 // Sequences are worked on some at a time, so that what a product writes is still near when the
@@ -160,6 +168,9 @@ template <class R> class Sequence {
     before.take(shape, stride, trace, 1);
   }
 
+  // States that grow, before all others.
+  std::vector<Cache<R>> caches() const { return {}; }
+
   // Sequences that go through all their steps before others begin; 0: all of them together.
   static constexpr Size GROUP = 0;
 
@@ -272,23 +283,26 @@ template <class R, class Cell> Sizes sizes_of(const Shape& shape) {
 struct View {
   Size offset, step, row, width, joint;  // joint: 1 where it is part of the joint input
   Size lines, apart, every;
+  Size number;  // a cache's, which has an entry a step; else 0
 };
 
-// The view of the outputs, then those of the states; returns how many there are. Null: no more.
+// The view of the outputs, then those of caches and other states; returns how many. Null: no more.
 template <class R, class Cell>
 Size describe(const Shape& shape, const Memory<R>& memory, View* views) {
   Agent<R, Cell> agent(shape, memory, Sizes{}, 0);
   const Cell& cell = agent.cell;
-  const Size count = 1 + Size(cell.states(0).size());
+  const Size count = 1 + Size(cell.caches().size() + cell.states(0).size());
   if (!views) return count;
   const R* joint = cell.before(0);
   auto view = [&](const Rows<R>& rows, const R* next) {
     const bool is_joint = rows.at >= joint && rows.at < joint + cell.stride;
     *views++ = {rows.at - memory.trace, next - rows.at, rows.stride, rows.width,
-                is_joint,               rows.lines,     rows.apart,  rows.every};
+                is_joint,               rows.lines,     rows.apart,  rows.every, 0};
   };
   R *first = cell.output(0), *second = cell.output(1);
   view({first - (second - first), cell.after_stride(), shape.hidden}, first);
+  for (const Cache<R>& c : cell.caches())
+    *views++ = {c.at - memory.trace, c.step, c.row, c.width, 0, c.parts, c.part, 1, c.number};
   for (std::size_t k = 0; k < cell.states(0).size(); k++) {
     const Rows<R> rows = cell.states(0)[k];
     view(rows, cell.states(rows.every)[k].at);
