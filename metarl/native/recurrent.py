@@ -18,7 +18,7 @@ from torch import Tensor
 from metarl.native.call import address, addresses, all_readable, check_readable, readable
 from metarl.native.mode import num_threads
 from metarl.native.recurrent_cell import (
-    ChosenBy,
+    Choice,
     Gradients,
     Memory,
     RecurrentCell,
@@ -63,22 +63,6 @@ class SequenceShape(NamedTuple):
     options: tuple[int, ...] = ()
 
 
-class Choice:
-    """Actions of T steps: of the first A readouts, with noise, the largest (`Run.choice`).
-
-    Attributes:
-        noise: ``[N, T, B, A]``, in one piece.
-        actions: int64 ``[T, N, B]``, written step by step.
-    """
-
-    def __init__(self, noise: Tensor) -> None:
-        """Choose with this noise."""
-        self.noise = noise
-        num_agents, num_steps, batch_size, count = noise.shape
-        self.actions = torch.empty(num_steps, num_agents, batch_size, dtype=torch.int64)
-        self.pointers = ChosenBy(self.noise.data_ptr(), self.actions.data_ptr(), count)
-
-
 class Run:
     """Sequences of N agents in memory that every run writes again.
 
@@ -121,6 +105,10 @@ class Run:
     def outputs(self) -> Tensor:
         """Outputs of all steps, a view ``[N, T, B, H]``."""
         return self._after(self._output, 0, self.shape.num_steps)
+
+    def output(self, t: int) -> Tensor:
+        """The output of step t, a view ``[N, B, H]``."""
+        return self._after(self._output, t, t + 1).squeeze(1)
 
     @property
     def readouts(self) -> Tensor:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metarl.native.call import SUFFIXES, function
 from metarl.native.mode import kernels
@@ -85,6 +86,22 @@ class ChosenBy(Structure):
     """Noise that actions are chosen by, and where they go."""
 
     _fields_ = [("noise", c_void_p), ("actions", c_void_p), ("count", c_int64)]
+
+
+class Choice:
+    """Actions of T steps: of the first A readouts, with noise, the largest (`Run.choice`).
+
+    Attributes:
+        noise: ``[N, T, B, A]``, in one piece.
+        actions: int64 ``[T, N, B]``, written step by step.
+    """
+
+    def __init__(self, noise: Tensor) -> None:
+        """Choose with this noise."""
+        self.noise = noise
+        num_agents, num_steps, batch_size, count = noise.shape
+        self.actions = torch.empty(num_steps, num_agents, batch_size, dtype=torch.int64)
+        self.pointers = ChosenBy(self.noise.data_ptr(), self.actions.data_ptr(), count)
 
 
 def cell(name: str, dtype: torch.dtype) -> RecurrentCell | None:

@@ -112,7 +112,7 @@ class AssociativeMemory(NativeCore):
         Costs T^2 numbers per trial where one step after another costs T K V.
         """
         weights = self.fuse(params)
-        if isinstance(trace, NativeTrace) and not any(s.requires_grad for s in state or ()):
+        if isinstance(trace, NativeTrace) and self.takes(state):
             return self.recorded(weights, inputs, starts, trace)
         num_tasks, num_steps, batch_size, _ = inputs.shape
         x = inputs.transpose(1, 2).flatten(1, 2)  # [N, B * T, I]

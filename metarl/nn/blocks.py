@@ -89,6 +89,11 @@ class BlockCore(NativeCore):
     def num_mixed(self) -> int:
         """Numbers that a mixer makes of each step before it looks back."""
 
+    @property
+    def native_options(self) -> tuple[int, ...]:
+        """Layers, heads and the widening."""
+        return self.layers, self.heads, self.widening
+
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Uniform, of variance 1 over the number of inputs; biases 0, gains 1."""
         num_in, width, layers = self.input_size, self.hidden_size, self.layers

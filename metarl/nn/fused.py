@@ -152,7 +152,7 @@ class FusedCore(NativeCore):
         trace: Trace | None = None,
     ) -> Tensor:
         """Run whole sequences, differentiable once; for second derivatives, see `unrolled`."""
-        if state is not None and any(s.requires_grad for s in state):
+        if not self.takes(state):
             return self.unrolled(params, inputs, state, starts)  # by hand, no gradient goes there
         weights = self.fuse(params)
         if trace is None:

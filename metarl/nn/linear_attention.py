@@ -76,11 +76,6 @@ class LinearAttention(BlockCore):
         return per_head(self.hidden_size, self.heads)
 
     @property
-    def native_options(self) -> tuple[int, ...]:
-        """Layers, heads and the widening."""
-        return self.layers, self.heads, self.widening
-
-    @property
     def num_mixed(self) -> int:
         """Query, key, value and output gate per head, and its two gates of one number."""
         return 4 * self.heads * self.head_size + 2 * self.heads
@@ -137,7 +132,7 @@ class LinearAttention(BlockCore):
     ) -> Tensor:
         """Run whole sequences chunk by chunk, differentiable to any order; or what is recorded."""
         weights = self.fuse(params)
-        if isinstance(trace, NativeTrace) and not any(s.requires_grad for s in state or ()):
+        if isinstance(trace, NativeTrace) and self.takes(state):
             return self.recorded(weights, inputs, starts, trace)
         return self._chunks(weights, inputs, state, starts)[0]
 

@@ -152,12 +152,16 @@ class NativeTrace(Trace):
         if t == 0 or weights is not self._weights:
             self._load(weights)
         if t == 0:
-            self.run.begin(state)
+            self._begin(state)
         elif state is not self._state:
-            self.run.go_on_from(t, state)
+            self._go_on_from(t, state)
         self.run.step(t, x)
-        self._state = self.run.states(t)
-        return self._state[0], self._state
+        self._state = self.states(t)
+        return self.run.output(t), self._state
+
+    def states(self, t: int) -> tuple[Tensor, ...]:
+        """The core's state after step t, as the core has it."""
+        return self.run.states(t)
 
     def record(
         self,
@@ -168,7 +172,7 @@ class NativeTrace(Trace):
     ) -> None:
         """Run a whole sequence, as `RecurrentCore.record`."""
         self._load(weights)
-        self.run.begin(state, starts=starts is not None)
+        self._begin(state, starts=starts is not None)
         self.run.record(inputs, starts)
 
     def backward(
@@ -186,6 +190,12 @@ class NativeTrace(Trace):
         )
         return tuple(grads), by_inputs
 
+    def _begin(self, state: tuple[Tensor, ...] | None, *, starts: bool = False) -> None:
+        self.run.begin(state, starts=starts)
+
+    def _go_on_from(self, t: int, state: tuple[Tensor, ...]) -> None:
+        self.run.go_on_from(t, state)
+
     def _load(self, weights: tuple[Tensor, ...]) -> None:
         if not is_plain(*weights):
             raise TypeError(
@@ -202,9 +212,15 @@ class NativeCore(RecurrentCore):
     Attributes:
         native: Name of the core's kernel (`metarl.native.recurrent`), None: it has none. It counts
             for the class that says it, not for those derived from it, whose equations may differ.
+        native_trace: What it records in.
     """
 
     native: ClassVar[str | None] = None
+    native_trace: ClassVar[type[NativeTrace]] = NativeTrace
+
+    def takes(self, state: State | None) -> bool:
+        """Whether the kernel goes on from a state; no gradient goes by it."""
+        return not any(s.requires_grad for s in state or ())
 
     @property
     def native_options(self) -> tuple[int, ...]:
@@ -232,11 +248,11 @@ class NativeCore(RecurrentCore):
         """The state after whole sequences: the kernel's, where there is one."""
         num_tasks, num_steps, batch_size = inputs.shape[:3]
         shape = num_tasks, num_steps, batch_size
-        native = self._native_trace(shape, inputs, 0, kept=True)
+        native = self._native_trace(shape, inputs, 0, kept=True) if self.takes(state) else None
         if native is None:
             return self.eager_advanced(weights, inputs, state, starts)
         native.record(weights, inputs, state, starts)
-        return tuple(after.clone() for after in native.run.states(num_steps - 1))
+        return tuple(after.clone() for after in native.states(num_steps - 1))
 
     def eager_advanced(
         self, weights: Weights, inputs: Tensor, state: State, starts: Tensor | None = None
@@ -294,6 +310,8 @@ class NativeCore(RecurrentCore):
         memory: Trace,
     ) -> Tensor:
         """Record the sequence in the memory, and go back with it."""
+        if not self.takes(state):
+            return self.sequence(params, inputs, state, starts)
         with torch.no_grad():
             self.record(self.fuse(params), inputs, state, starts, memory)
         return self.sequence(params, inputs, state, starts, memory)
@@ -329,7 +347,7 @@ class NativeCore(RecurrentCore):
             eagerly(f"the core {type(self).__name__} has no kernel")
             return None
         sizes, options = (self.input_size, self.hidden_size), self.native_options
-        return NativeTrace.of(
+        return self.native_trace.of(
             cell, shape, sizes, like, kept=kept, num_readouts=num_readouts, options=options
         )
 

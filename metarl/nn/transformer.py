@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +31,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from metarl.core import Params
 from metarl.nn.blocks import BlockCore, per_head
+from metarl.nn.native_cache import NativeCache
+from metarl.nn.native_core import NativeTrace
 from metarl.nn.recurrent import State, Weights
 from metarl.nn.trace import NO_SLOT, Trace, TraceSpec
 
@@ -71,6 +73,8 @@ class Transformer(BlockCore):
     """L blocks of causal attention with I inputs and H outputs."""
 
     grows = True
+    native: ClassVar[str | None] = "transformer"
+    native_trace: ClassVar[type[NativeTrace]] = NativeCache
 
     @property
     def head_size(self) -> int:
@@ -90,6 +94,10 @@ class Transformer(BlockCore):
         none = weights[0].new_zeros(num_tasks, batch_size, self.heads, 0, self.head_size)
         seen = torch.zeros(num_tasks, batch_size, dtype=torch.int64, device=none.device)
         return (*[none] * (2 * self.layers), seen)
+
+    def takes(self, state: State | None) -> bool:
+        """Whether a state has no entries yet: the kernel's memory is of its own steps."""
+        return super().takes(state) and NativeCache.begins_with(state)
 
     def emptied(self, state: State, empty: State, where: Tensor) -> State:
         """A cache whose entries are of a trial that is over, where bool ``[N, B]`` says so."""
@@ -131,8 +139,11 @@ class Transformer(BlockCore):
         starts: Tensor | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
-        """Run whole sequences, all steps at once, differentiable once."""
-        return self._steps(self.fuse(params), inputs, state, starts, fast_attended)[0]
+        """Run whole sequences, all steps at once, differentiable once; or what is recorded."""
+        weights = self.fuse(params)
+        if isinstance(trace, NativeTrace) and self.takes(state):
+            return self.recorded(weights, inputs, starts, trace)
+        return self._steps(weights, inputs, state, starts, fast_attended)[0]
 
     def unrolled(
         self,

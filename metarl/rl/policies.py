@@ -205,10 +205,12 @@ class Policy:
         Args as of `outputs_and_values`.
         """
         native = memory if trace is None else trace
-        if not self.reads(native) or any(s.requires_grad for s in state or ()):
+        if not self.reads(native):
             return None
         assert isinstance(native, NativeTrace)
         assert isinstance(self.core, NativeCore)
+        if not self.core.takes(state):
+            return None
         if native is trace and not torch.is_grad_enabled():
             return native.readouts()  # as they were said while it was recorded
         seen = self._encoded(params, observations)

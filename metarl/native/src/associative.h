@@ -101,9 +101,6 @@ template <class R> class Associative : public Sequence<R> {
       copy(count, used, reads, reads_stride, out, out_stride);
   }
 
-  void step(Size t) {
-    chunks(batch, GROUP, [&](Size first, Size count) { step(t, first, count); });
-  }
   void step(Size t, Size first, Size count) {
     const R* x = S::before(t) + first * stride;
     R *row = activations(t) + first * width, *reads = this->reads(t) + first * values_width;

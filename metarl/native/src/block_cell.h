@@ -6,7 +6,7 @@
 //     h = norm(e)
 //
 // A mixer (linear_attention.h, attention.h) is a class with `keys_of` and `mixed_of`, the sizes that
-// it needs; `Layer`, what it keeps of a layer; `take`, `load`, `states` and `caches`; `step` from the
+// it needs; `Layer`, what it keeps of a layer; `take`, `prepare`, `states` and `caches`; `step` from the
 // numbers that a step mixes to what is found, `say`, which finds it again, and `done` after all
 // layers; and `Back`, its way back through one sequence.
 #pragma once
@@ -90,7 +90,7 @@ template <class R, class Mixer> class BlockCell : public Sequence<R> {
     embed_.load(of(0), hidden);
     keep(embed_bias_, of(1), hidden);
     keep_norm(last, of(4), of(5));
-    mixer.load();
+    mixer.prepare();
     for (Size l = 0; l < Size(layers.size()); l++) {
       Layer& layer = layers[l];
       for (Size k : {0, 1})
@@ -120,9 +120,6 @@ template <class R, class Mixer> class BlockCell : public Sequence<R> {
   std::vector<Rows<R>> states(Size t) const { return mixer.states(layers, t); }
   std::vector<Cache<R>> caches() const { return mixer.caches(layers); }
 
-  void step(Size t) {
-    chunks(batch, GROUP, [&](Size first, Size count) { step(t, first, count); });
-  }
   void step(Size t, Size first, Size count) {
     const Size mixes = heads.mixes, mixes_width = heads.mixes_width, found_width = heads.values_width;
     R* e = into(0, t) + first * width;

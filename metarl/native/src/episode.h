@@ -83,7 +83,7 @@ void play(const Perceptrons<R>& p, const Steps<R>& s, const World<R>& w) {
       std::int64_t* actions = s.actions + (t * p.num_tasks + n) * B;
       for (Size b = 0; b < B; b++)
         actions[b] = choice_of(s.means + at + b * A, s.shifts + at + b * A, A);
-      act_and_look(w, B, p.num_tasks * B, n, t, t - s.start, actions, seen + B * I);
+      act_and_look(w, n * B, B, p.num_tasks * B, t, t - s.start, actions, seen + B * I);
     }
   }
 }

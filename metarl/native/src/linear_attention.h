@@ -33,7 +33,7 @@ template <class R> class LinearMixer {
     active_ = trace.take(4 * of.values);
     for (R** row : {&query_, &key_, &value_, &found_}) *row = trace.take(of.keys_width);
   }
-  void load() {}
+  void prepare() {}
 
   const Heads of;
   const Size square;  // of S, padded

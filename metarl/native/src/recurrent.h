@@ -353,27 +353,34 @@ template <class R> struct Choice {
   Size count;             // A
 };
 
+// Steps of `count` sequences of agent n, from `first` on: readouts [count, O] to actions.
 template <class R>
-void choose(const Shape& shape, const Choice<R>& choice, Size n, Size t, const R* readout,
-            Size stride) {
-  const Size batch = shape.batch, count = choice.count;
-  const R* noise = choice.noise + (n * shape.steps + t) * batch * count;
-  std::int64_t* actions = choice.actions + (t * shape.agents + n) * batch;
-  for (Size b = 0; b < batch; b++)
-    actions[b] = choice_of(readout + b * stride, noise + b * count, count);
+void choose(const Shape& shape, const Choice<R>& choice, Size n, Size t, Size first, Size count,
+            const R* readout, Size stride) {
+  const R* noise = choice.noise + ((n * shape.steps + t) * shape.batch + first) * choice.count;
+  std::int64_t* actions = choice.actions + (t * shape.agents + n) * shape.batch + first;
+  for (Size b = 0; b < count; b++)
+    actions[b] = choice_of(readout + b * stride, noise + b * choice.count, choice.count);
 }
 
-// Step t of agent n on x [B, I], and what is read of it.
+// Step t of `count` sequences of agent n, from `first` on, on x [count, I], and what is read of it.
 template <class R, class Cell>
-void advance(Agent<R, Cell>& agent, const Shape& shape, Size n, Size t, const R* x,
-             const Choice<R>* choice) {
+void advance(Agent<R, Cell>& agent, const Shape& shape, Size n, Size t, Size first, Size count,
+             const R* x, const Choice<R>* choice) {
   Cell& cell = agent.cell;
-  cell.see(t, 0, shape.batch, x);
-  cell.step(t);
+  cell.see(t, first, count, x);
+  if constexpr (Cell::GROUP) cell.step(t, first, count);
+  else cell.step(t);
   const Size stride = agent.readout.stride();
-  R* readout = agent.readout.out + t * shape.batch * stride;
-  agent.readout.read(shape.batch, cell.output(t), cell.after_stride(), readout);
-  if (choice) choose(shape, *choice, n, t, readout, stride);
+  R* readout = agent.readout.out + (t * shape.batch + first) * stride;
+  agent.readout.read(count, cell.output(t) + first * cell.after_stride(), cell.after_stride(),
+                     readout);
+  if (choice) choose(shape, *choice, n, t, first, count, readout, stride);
+}
+
+// f(first, count) for sequences that go through all their steps together.
+template <class Cell, class F> void groups(Size batch, F f) {
+  chunks(batch, Cell::GROUP ? Cell::GROUP : batch, f);
 }
 
 // Step t on x [N, B, I].
@@ -383,8 +390,11 @@ void step(const Shape& shape, const Memory<R>& memory, Size t, const R* x, bool 
   const Sizes sizes = sizes_of<R, Cell>(shape);
   for (Size n = 0; n < shape.agents; n++) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
-    if (carried) agent.cell.carry(t, 0, shape.batch);
-    advance(agent, shape, n, t, x + n * shape.batch * shape.inputs, choice);
+    groups<Cell>(shape.batch, [&](Size first, Size count) {
+      if (carried) agent.cell.carry(t, first, count);
+      const R* seen = x + (n * shape.batch + first) * shape.inputs;
+      advance(agent, shape, n, t, first, count, seen, choice);
+    });
   }
 }
 
@@ -393,23 +403,18 @@ template <class R, class Cell>
 void record(const Shape& shape, const Memory<R>& memory, const R* x, const std::uint8_t* starts) {
   const Sizes sizes = sizes_of<R, Cell>(shape);
   const Size rows = shape.batch, all = shape.steps * rows;
-  const Size group = Cell::GROUP ? Cell::GROUP : rows;
   share(shape.agents, shape.threads, [&](Size n, Size) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
     Cell& cell = agent.cell;
-    chunks(rows, group, [&](Size first, Size count) {
+    groups<Cell>(rows, [&](Size first, Size count) {
       for (Size t = 0; t < shape.steps; t++) {
-        const Size row = t * rows + first;
+        const Size row = n * all + t * rows + first;
         if (t) cell.carry(t, first, count);
         if (starts)
           for (const Rows<R>& state : cell.states(t))
             for (Size b = 0; b < count; b++)
-              if (starts[n * all + row + b]) clear(state, first + b);
-        cell.see(t, first, count, x + (n * all + row) * shape.inputs);
-        if constexpr (Cell::GROUP) cell.step(t, first, count);
-        else cell.step(t);
-        agent.readout.read(count, cell.output(t) + first * cell.after_stride(),
-                           cell.after_stride(), agent.readout.out + row * agent.readout.stride());
+              if (starts[row + b]) clear(state, first + b);
+        advance<R, Cell>(agent, shape, n, t, first, count, x + row * shape.inputs, nullptr);
       }
     });
   });

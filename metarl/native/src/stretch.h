@@ -13,25 +13,28 @@ void play(const Shape& shape, const Memory<R>& memory, Size start, Size count, b
   const Size rows = shape.batch, width = w.view_width + w.told_width, all = shape.agents * rows;
   share(shape.agents, shape.threads, [&](Size n, Size thread) {
     Agent<R, Cell> agent(shape, memory, sizes, n);
-    for (Size t = start; t < start + count; t++) {
-      R* seen = w.observations + (n * (shape.steps + 1) + t) * rows * width;
-      const R* x = seen;
-      if (w.encoded) {
-        const Size told = w.told_width, encoded = w.encoded_width;
-        R* inputs = w.inputs + thread * rows * (encoded + told);
-        for (Size b = 0; b < rows; b++) {
-          R* to = inputs + b * (encoded + told);
-          const R* from = w.encoded + n * w.encoded_step + row_of(w, w.places[n * rows + b]) * encoded;
-          std::memcpy(to, from, encoded * sizeof(R));
-          std::memcpy(to + encoded, seen + b * width + w.view_width, told * sizeof(R));
+    groups<Cell>(rows, [&](Size first, Size some) {
+      const Size begin = n * rows + first;  // among the environments of all agents
+      for (Size t = start; t < start + count; t++) {
+        R* seen = w.observations + ((n * (shape.steps + 1) + t) * rows + first) * width;
+        const R* x = seen;
+        if (w.encoded) {
+          const Size told = w.told_width, encoded = w.encoded_width;
+          R* inputs = w.inputs + thread * rows * (encoded + told);
+          for (Size b = 0; b < some; b++) {
+            R* to = inputs + b * (encoded + told);
+            const R* from = w.encoded + n * w.encoded_step + row_of(w, w.places[begin + b]) * encoded;
+            std::memcpy(to, from, encoded * sizeof(R));
+            std::memcpy(to + encoded, seen + b * width + w.view_width, told * sizeof(R));
+          }
+          x = inputs;
         }
-        x = inputs;
+        if (t > start || carried) agent.cell.carry(t, first, some);
+        advance(agent, shape, n, t, first, some, x, &choice);
+        const std::int64_t* actions = choice.actions + t * all + begin;
+        act_and_look(w, begin, some, all, t, t - start, actions, seen + rows * width);
       }
-      if (t > start || carried) agent.cell.carry(t, 0, rows);
-      advance(agent, shape, n, t, x, &choice);
-      const std::int64_t* actions = choice.actions + (t * shape.agents + n) * rows;
-      act_and_look(w, rows, all, n, t, t - start, actions, seen + rows * width);
-    }
+    });
   });
 }
 

@@ -64,13 +64,13 @@ void act(const World<R>& w, Size i, Size step, Size action, float* paid, float* 
   w.places[i] = hit && !w.ended ? w.targets[step * w.target_step + i] : reached;
 }
 
-// What agent n's B environments show after a step: [B, D + W].
+// What environments [first, first + count) show after a step: [count, D + W].
 template <class R>
-void look(const World<R>& w, Size batch, Size n, Size step, const std::int64_t* actions,
+void look(const World<R>& w, Size first, Size count, Size step, const std::int64_t* actions,
           const float* paid, const float* bonuses, R* out) {
   const Size width = w.view_width + w.told_width;
-  for (Size b = 0; b < batch; b++) {
-    const Size i = n * batch + b;
+  for (Size b = 0; b < count; b++) {
+    const Size i = first + b;
     const float* view = w.views + row_of(w, w.places[i]) * w.view_width;
     R* to = out + b * width;
     for (Size j = 0; j < w.view_width; j++) to[j] = view[j];
@@ -83,18 +83,18 @@ void look(const World<R>& w, Size batch, Size n, Size step, const std::int64_t* 
   }
 }
 
-// Agent n's B environments do an action each in step t, the `step`-th of the tables; what they show
-// then goes to `out`, [B, D + W]. `all` is the number of environments of all agents.
+// Environments [first, first + count) of `all` do an action each in step t, the `step`-th of the
+// tables; what they show then goes to `out`, [count, D + W].
 template <class R>
-void act_and_look(const World<R>& w, Size batch, Size all, Size n, Size t, Size step,
+void act_and_look(const World<R>& w, Size first, Size count, Size all, Size t, Size step,
                   const std::int64_t* actions, R* out) {
   float *paid = w.rewards + t * all, *bonuses = w.bonuses + t * all;
-  for (Size b = 0; b < batch; b++) {
-    const Size i = n * batch + b;
+  for (Size b = 0; b < count; b++) {
+    const Size i = first + b;
     act(w, i, step, actions[b], paid + i, bonuses + i);
     if (w.terminated) w.terminated[t * all + i] = w.ended[i];
   }
-  look(w, batch, n, step, actions, paid, bonuses, out);
+  look(w, first, count, step, actions, paid, bonuses, out);
 }
 
 // The action of the largest of `count` logits with noise: the first of several, and before all

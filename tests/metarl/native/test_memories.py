@@ -1,4 +1,4 @@
-"""Kernels of memories that are matrices: the eager core's function, and the way back through it."""
+"""Kernels of memories that are no vectors: the eager core's function, and the way back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metarl.native import kernels, using
-from metarl.nn import AssociativeMemory, LinearAttention, RecurrentCore
+from metarl.nn import AssociativeMemory, LinearAttention, RecurrentCore, Transformer
 from metarl.nn.native_core import NativeTrace
 from tests.metarl.nn.gradients import gradients, random_inputs, stacked_params
 
@@ -22,10 +22,21 @@ CORES = [
     LinearAttention(17, 33, layers=1, heads=4, widening=3),
     LinearAttention(9, 16, layers=3, heads=2),
     LinearAttention(3, 20, layers=1, heads=1),
+    Transformer(1, 1, layers=1, heads=1, widening=1),
+    Transformer(5, 7, layers=2, heads=3),
+    Transformer(17, 33, layers=1, heads=4, widening=3),
+    Transformer(9, 16, layers=3, heads=2),
+    Transformer(3, 20, layers=1, heads=1),
 ]
-SMALL = [AssociativeMemory(5, 7, 3, 4), LinearAttention(5, 7, layers=2, heads=3)]
+SMALL = [
+    AssociativeMemory(5, 7, 3, 4),
+    LinearAttention(5, 7, layers=2, heads=3),
+    Transformer(5, 7, layers=2, heads=3),
+]
 small = pytest.mark.parametrize("core", SMALL, ids=lambda core: type(core).__name__)
-SHAPES = [(1, 1, 1), (2, 5, 3), (1, 23, 29), (3, 2, 50)]
+SHAPES = [(1, 1, 1), (2, 5, 3), (1, 23, 29), (3, 2, 50), (1, 61, 2)]
+
+State = tuple[Tensor, ...] | None
 
 
 def native_trace(core: RecurrentCore, shape: Shape, like: Tensor) -> NativeTrace:
@@ -34,13 +45,15 @@ def native_trace(core: RecurrentCore, shape: Shape, like: Tensor) -> NativeTrace
     return trace
 
 
-def begun(core: RecurrentCore, shape: Shape) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Some state, and starts, of which one is before the first step."""
+def begun(core: RecurrentCore, shape: Shape) -> tuple[State, Tensor]:
+    """Some state, if the kernel goes on from one, and starts, of which one is at the first step."""
     generator = torch.Generator().manual_seed(6)
-    empty = core.initial_state(core.fuse(stacked_params(core, shape[0])), shape[2])
-    state = tuple(0.5 * torch.randn(s.shape, generator=generator).double() for s in empty)
     starts = torch.rand(shape, generator=generator) < 0.2
     starts[0, 0, 0] = True
+    if core.grows:
+        return None, starts
+    empty = core.initial_state(core.fuse(stacked_params(core, shape[0])), shape[2])
+    state = tuple(0.5 * torch.randn(s.shape, generator=generator).double() for s in empty)
     return state, starts
 
 
@@ -96,11 +109,12 @@ def test_any_number_of_layers_has_a_state_each() -> None:
     assert len(trace.run.states(1)) == 70
 
 
-@small
+@pytest.mark.parametrize("core", SMALL[:2], ids=lambda core: type(core).__name__)
 def test_gradients_by_the_state_before_the_first_step(core: RecurrentCore) -> None:
     shape = 2, 6, 3
     params, inputs = stacked_params(core, 2), random_inputs(core, shape)
     state, starts = begun(core, shape)
+    assert state is not None
     state = tuple(s.requires_grad_() for s in state)
     outputs = core.unrolled(params, inputs, state, starts)
     wanted = torch.autograd.grad(outputs, state, torch.ones_like(outputs))
@@ -123,7 +137,8 @@ def test_steps_one_by_one_are_the_sequence_whatever_the_company(core: RecurrentC
     recorded = core.record(weights, inputs)
     trace, state = native_trace(core, shape, inputs), core.initial_state(weights, 53)
     for t, x in enumerate(inputs.unbind(1)):
-        _, state = core.step(weights, x, tuple(s.view_as(s) for s in state), trace.slots[t])
+        h, state = core.step(weights, x, tuple(s.view_as(s) for s in state), trace.slots[t])
+        assert torch.equal(h, recorded["h"][:, t])
     assert torch.equal(trace["h"], recorded["h"])
     alone = core.record(weights, inputs[:, :, 40:])
     assert torch.equal(alone["h"], recorded["h"][:, :, 40:])
@@ -169,7 +184,8 @@ def test_a_recorded_sequence_is_differentiated_once_and_any_other_at_will(
     (grad,) = torch.autograd.grad(loss, next(iter(params.values())), create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
-    loss = core.sequence(params, inputs).square().sum()
+    at_will = core.unrolled if core.grows else core.sequence
+    loss = at_will(params, inputs).square().sum()
     (grad,) = torch.autograd.grad(loss, next(iter(params.values())), create_graph=True)
     grad.sum().backward()
 
@@ -182,3 +198,82 @@ def test_an_eager_trace_has_no_outputs_to_be_taken_for_recorded_ones() -> None:
             core.new_outputs((1, 3, 2), torch.zeros(1)),
         ):
             assert "h" not in trace
+
+
+CACHED = Transformer(5, 7, layers=2, heads=3)
+
+
+def cached(
+    params: dict[str, Tensor], inputs: Tensor, starts: Tensor, copies: bool = False
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Outputs of steps one by one, of which some begin a trial, and the state after them."""
+    num_tasks, num_steps, batch_size = inputs.shape[:3]
+    weights = CACHED.fuse(params)
+    trace = native_trace(CACHED, (num_tasks, num_steps, batch_size), inputs)
+    empty = state = CACHED.initial_state(weights, batch_size)
+    for t, x in enumerate(inputs.unbind(1)):
+        state = CACHED.emptied(state, empty, starts[:, t])
+        state = tuple(s.clone() for s in state) if copies else state
+        _, state = CACHED.step(weights, x, state, trace.slots[t])
+    return trace["h"], state
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_a_cache_by_steps_is_that_of_whole_sequences(copies: bool) -> None:
+    """Whether its entries are where the kernel has written them, or copies that are put there."""
+    shape = 2, 9, 3
+    params = {n: p.detach() for n, p in stacked_params(CACHED, 2).items()}
+    inputs, (_, starts) = random_inputs(CACHED, shape).detach(), begun(CACHED, shape)
+    outputs, state = cached(params, inputs, starts, copies)
+    weights = CACHED.fuse(params)
+    empty = CACHED.initial_state(weights, 3)
+    native = CACHED.advanced(weights, inputs, empty, starts)
+    eager = CACHED.eager_advanced(weights, inputs, empty, starts)
+    wanted = CACHED.unrolled(params, inputs, None, starts)
+    torch.testing.assert_close(outputs, wanted, rtol=1e-12, atol=1e-12)
+    for found in (state, native):
+        assert CACHED.fits(found, empty)
+        for one, other in zip(found, eager, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    part = CACHED.unrolled(params, inputs[:, :4], native)  # goes on eagerly
+    torch.testing.assert_close(part, CACHED.unrolled(params, inputs[:, :4], eager))
+
+
+def test_a_trial_that_has_begun_goes_on_eagerly() -> None:
+    shape = 1, 6, 2
+    params, inputs = stacked_params(CACHED, 1), random_inputs(CACHED, shape)
+    weights = CACHED.fuse(params)
+    state = CACHED.advanced(weights, inputs, CACHED.initial_state(weights, 2))
+    late = (*CACHED.initial_state(weights, 2)[:-1], state[-1])  # positions alone
+    trace = native_trace(CACHED, shape, inputs)
+    for before in (state, late):
+        assert not CACHED.takes(before)
+        found = CACHED.once(params, inputs, before, None, trace)
+        wanted = CACHED.unrolled(params, inputs, before)
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+        with pytest.raises(ValueError, match="begins with an empty cache"):
+            CACHED.record(weights, inputs, before, None, trace)
+    with torch.no_grad(), pytest.raises(ValueError, match=r"caches of the shape .* 1, 4\), got"):
+        _, after = CACHED.step(
+            weights, inputs[:, 0], CACHED.initial_state(weights, 2), trace.slots[0]
+        )
+        CACHED.step(weights, inputs[:, 1], state, trace.slots[1])
+
+
+def test_a_trial_of_another_sequence_or_before_gets_nothing_of_what_is_not_finite() -> None:
+    shape = 1, 40, 2
+    params = stacked_params(CACHED, 1)
+    inputs = random_inputs(CACHED, shape).detach().clone()
+    starts = torch.zeros(shape, dtype=torch.bool)
+    starts[:, [11, 30], 0] = True
+    inputs[0, 15, 0, 2] = torch.nan
+    inputs.requires_grad_()
+    trace = native_trace(CACHED, shape, inputs)
+    outputs = CACHED.once(params, inputs, None, starts, trace)
+    (grad,) = torch.autograd.grad(outputs.sum(), inputs)
+    for found in (outputs, grad):
+        finite = found.detach().isfinite().all(-1)[0]
+        assert finite[:, 1].all()
+        assert finite[:11, 0].all()
+        assert finite[30:, 0].all()
+        assert not finite[15:30, 0].any()

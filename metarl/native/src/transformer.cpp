@@ -1,0 +1,5 @@
+#include "attention.h"
+
+#include "cell.h"
+
+METARL_CELL(transformer, Transformer)
