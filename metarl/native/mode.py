@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -40,10 +40,12 @@ class Ran:
     Attributes:
         kernels: Libraries that were asked for and found: by whom each was built, and for what.
         eager: Reasons, in words, in the order in which they came.
+        before: Reasons of what is gone on with.
     """
 
     kernels: dict[str, str] = field(default_factory=dict)
     eager: dict[str, None] = field(default_factory=dict)
+    before: Collection[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as `config.json` keeps it."""
@@ -74,9 +76,13 @@ def using(mode: Mode) -> Iterator[None]:
 
 
 @contextmanager
-def recorded() -> Iterator[Ran]:
-    """Record what runs natively within, and what does not."""
-    ran = Ran()
+def recorded(before: Collection[str] = ()) -> Iterator[Ran]:
+    """Record what runs natively within, and what does not.
+
+    Args:
+        before: Reasons why something ran eagerly that is gone on with, see `stays_eager`.
+    """
+    ran = Ran(before=before)
     token = _ran.set(ran)
     try:
         yield ran
@@ -115,6 +121,18 @@ def eagerly(reason: str) -> None:
     if ran is not None:
         ran.eager[reason] = None
     _say_once(reason)
+
+
+def stays_eager(reason: str) -> bool:
+    """Whether what is gone on with ran eagerly for a reason that may hold no more: it still does.
+
+    A kernel that has come since then would change its last bits.
+    """
+    ran = _ran.get()
+    if ran is None or reason not in ran.before or native_mode() == "off":
+        return False
+    ran.eager[reason] = None
+    return True
 
 
 def unavailable(name: str) -> str | None:

@@ -20,7 +20,7 @@ from torch.autograd.function import Function, once_differentiable
 
 from metarl.core import Params
 from metarl.native.call import SUFFIXES, has_address, is_plain, watched
-from metarl.native.mode import eagerly, native_mode
+from metarl.native.mode import eagerly, native_mode, stays_eager
 from metarl.native.recurrent import Run, SequenceShape
 from metarl.native.recurrent_cell import cell as recurrent_cell
 from metarl.nn.recurrent import RecurrentCore, State, Weights
@@ -342,9 +342,11 @@ class NativeCore(RecurrentCore):
         self, shape: tuple[int, int, int], like: Tensor, num_readouts: int, *, kept: bool
     ) -> NativeTrace | None:
         """A trace for the kernel of this very class, where it has one that runs here."""
-        cell = vars(type(self)).get("native")
+        cell, lack = vars(type(self)).get("native"), f"the core {type(self).__name__} has no kernel"
+        if stays_eager(lack):
+            return None
         if cell is None:
-            eagerly(f"the core {type(self).__name__} has no kernel")
+            eagerly(lack)
             return None
         sizes, options = (self.input_size, self.hidden_size), self.native_options
         return self.native_trace.of(

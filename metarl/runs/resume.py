@@ -76,6 +76,12 @@ def kept_mode(runs: Sequence[RunDirectory]) -> Mode:
     return next(iter(modes))
 
 
+def kept_eager(runs: Sequence[RunDirectory]) -> list[str]:
+    """Return reasons why parts of runs ran eagerly, in words: they go on so."""
+    every = [(run.config.get("native_ran") or {}).get("eager", ()) for run in runs]
+    return sorted({reason for reasons in every for reason in reasons})
+
+
 def check_kernels(run: RunDirectory, mode: Mode) -> None:
     """Check that a run which goes on natively finds here the kernels that it has run with.
 

@@ -150,6 +150,7 @@ class MetaTraining:
         self.iteration = 0
         self._wall_seconds = 0.0
         self._native, self._ran = settings.native or "auto", Ran()
+        self._eager: list[str] = []  # why parts of what is gone on with have run so
         self._line = Line()
         self._closed = False  # whether the last line is written, which may come too early
 
@@ -166,7 +167,7 @@ class MetaTraining:
                 done than the settings ask for; or another process is training the run.
         """
         total, native = self.settings.iterations, self.settings.native
-        self._native, states = self.processes.first(self._found)
+        self._native, self._eager, states = self.processes.first(self._found)
         if states is None:
             for run in self.runs:
                 resume.note(run, 0, total, native, self.settings.log, goes_on=False)
@@ -179,14 +180,15 @@ class MetaTraining:
         if goes_on:
             self._reopen([state.get("closed", False) for state in states])
 
-    def _found(self) -> tuple[Mode, list[checkpoint.State] | None]:
+    def _found(self) -> tuple[Mode, list[str], list[checkpoint.State] | None]:
         """Claim the runs; how they go on, and their states: None, where none was saved."""
         resume.claim(self.runs, self.settings.iterations)
         mode = self.settings.native or resume.kept_mode(self.runs)
+        eager = resume.kept_eager(self.runs)
         if self._lacks_a_checkpoint() and not any(run.read_metrics() for run in self.runs):
-            return mode, None
+            return mode, eager, None
         checkpoint.rewind_to_common([run.checkpoint_path for run in self.runs])
-        return mode, [run.load_checkpoint() for run in self.runs]
+        return mode, eager, [run.load_checkpoint() for run in self.runs]
 
     def run(self) -> None:
         """Train to the last iteration.
@@ -200,7 +202,7 @@ class MetaTraining:
             try:
                 for run in self.runs:
                     run.lock()
-                with using(self._native), recorded() as self._ran:
+                with using(self._native), recorded(self._eager) as self._ran:
                     self._run(interruption)
                 ended = not self.processes.any(interruption.asked)
             finally:

@@ -7,7 +7,8 @@ import pytest
 
 from metarl import native
 from metarl.errors import RunDirectoryError, UserError
-from metarl.native import NativeUnavailableError, kernels, libraries, mode
+from metarl.native import NativeUnavailableError, eagerly, kernels, libraries, mode
+from metarl.native.mode import stays_eager
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
 from metarl.runs.seeds import create_runs, find_runs
@@ -38,7 +39,7 @@ def loop_of(runs, total, native=None, asks="toy"):
     seen = []
 
     def iterate():
-        seen.append(asks is not None and kernels(asks) is not None)
+        seen.append(asks() if callable(asks) else kernels(asks) is not None)
         return learner.iterate()
 
     settings = LoopSettings(total, 2, 2, native=native)
@@ -191,3 +192,18 @@ def test_resumed_bits_are_those_of_a_whole_run(tmp_path):
     assert parts["learner"]["position"].equal(whole["learner"]["position"])
     assert os.path.exists(tmp_path / "parts" / "config.json")
     assert native.native_mode() == "auto"
+
+
+def test_what_ran_eagerly_before_it_had_a_kernel_goes_on_eagerly(tmp_path):
+    """The kernel would give it other last bits."""
+    lack = "the core Toy has no kernel"
+    made(tmp_path, asks=lambda: (kernels("toy"), eagerly(lack)))  # other parts have one
+    for total in (4, 6):  # it is written down each time
+        loop = loop_of(
+            find_runs(tmp_path), total, asks=lambda: kernels("toy") and stays_eager(lack)
+        )
+        loop.resume()
+        loop.run()
+        assert loop.seen == [True, True]
+        assert config_of(tmp_path)["native_ran"]["eager"] == [lack]
+    assert not stays_eager(lack)  # what is begun anew takes the kernel
