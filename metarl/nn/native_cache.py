@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metarl.native.call import readable
 from metarl.nn.native_core import NativeTrace
 
 
@@ -13,11 +14,17 @@ class NativeCache(NativeTrace):
 
     @staticmethod
     def begins_with(state: tuple[Tensor, ...] | None) -> bool:
-        """Whether a state is that of trials that have not begun."""
+        """Whether a state is that of trials that have not begun.
+
+        Raises:
+            TypeError: The number of steps that are seen cannot be read.
+        """
         if state is None:
             return True
-        entries, seen = state[0], state[-1]
-        return entries.shape[-2] == 0 and not bool(seen.any())
+        *entries, seen = state
+        if entries[0].shape[-2]:
+            return False
+        return not bool(readable(seen, tuple(seen.shape), torch.int64).any())
 
     def states(self, t: int) -> tuple[Tensor, ...]:
         """Keys and values of each layer, views ``[N, B, heads, t + 1, K]``, and what is seen."""

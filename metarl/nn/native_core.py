@@ -248,8 +248,8 @@ class NativeCore(RecurrentCore):
         """The state after whole sequences: the kernel's, where there is one."""
         num_tasks, num_steps, batch_size = inputs.shape[:3]
         shape = num_tasks, num_steps, batch_size
-        native = self._native_trace(shape, inputs, 0, kept=True) if self.takes(state) else None
-        if native is None:
+        native = self._native_trace(shape, inputs, 0, kept=True)
+        if native is None or not self.takes(state):
             return self.eager_advanced(weights, inputs, state, starts)
         native.record(weights, inputs, state, starts)
         return tuple(after.clone() for after in native.states(num_steps - 1))
@@ -310,7 +310,7 @@ class NativeCore(RecurrentCore):
         memory: Trace,
     ) -> Tensor:
         """Record the sequence in the memory, and go back with it."""
-        if not self.takes(state):
+        if isinstance(memory, NativeTrace) and not self.takes(state):
             return self.sequence(params, inputs, state, starts)
         with torch.no_grad():
             self.record(self.fuse(params), inputs, state, starts, memory)
