@@ -296,9 +296,13 @@ class NativeCore(RecurrentCore):
         trace: Trace | None = None,
     ) -> Trace:
         """The trace of whole sequences, written where it is a kernel's."""
-        trace = super().record(weights, inputs, state, starts, trace)
-        if isinstance(trace, NativeTrace):
-            trace.record(weights, inputs, state, starts)
+        given, trace = trace, super().record(weights, inputs, state, starts, trace)
+        if not isinstance(trace, NativeTrace):
+            return trace
+        if given is None and not self.takes(state):
+            num_tasks, num_steps, batch_size = inputs.shape[:3]
+            return self.eager_trace((num_tasks, num_steps, batch_size), inputs)
+        trace.record(weights, inputs, state, starts)
         return trace
 
     def once(
