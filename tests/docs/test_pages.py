@@ -205,7 +205,10 @@ def test_links_of_results_stay_on_the_site(page: Path) -> None:
     shown = on_page_markdown(page.read_text("utf-8"), own)
     for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", shown):
         on_site = (page.parent / link).resolve().relative_to(ROOT)
-        files = (ROOT / on_site, ROOT / "docs" / on_site)  # pages of `docs/` stand beside benchmarks
+        files = (
+            ROOT / on_site,
+            ROOT / "docs" / on_site,
+        )  # those stand beside
         assert on_site.suffix in SHOWN, link
         assert any(file.is_file() for file in files), link
 

@@ -13,7 +13,7 @@ from envs import GridMazeVectorEnv, MazeFamily, MazeTask, VectorMetaObservation
 from envs.maze import Layout
 from metarl.core import stack
 from metarl.native import kernels, sharing, using
-from metarl.nn import LSTM, MLP, WarpMLP
+from metarl.nn import LSTM, MLP, AssociativeMemory, LinearAttention, Transformer, WarpMLP
 from metarl.nn.view_encoder import ViewEncoder, ViewLayout
 from metarl.rl import Categorical, Collector, Policy, Trajectory, actor_critic
 from metarl.rl.player import NativePlayer, RowPlayer
@@ -29,9 +29,9 @@ def generators(seed: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed + n) for n in range(N)]
 
 
-def mazes(**settings: Any) -> GridMazeVectorEnv:
+def mazes(batch_size: int = B, **settings: Any) -> GridMazeVectorEnv:
     settings = {"horizon": HORIZON, **settings}
-    return GridMazeVectorEnv(N * B, generator=generators(3), **settings)
+    return GridMazeVectorEnv(N * batch_size, generator=generators(3), **settings)
 
 
 FAMILY = MazeFamily("dfs", 7)
@@ -74,9 +74,9 @@ def rows_policy(env: Any, network: Any = MLP) -> Policy:
     return Policy(actor if network is MLP else WarpMLP(actor, "tanh"), Categorical(sizes[-1]))
 
 
-def policy_of(env: Any, encoder: ViewEncoder | None = None) -> Policy:
+def policy_of(env: Any, encoder: ViewEncoder | None = None, core: Any = LSTM) -> Policy:
     width = env.single_observation_space.shape[0] if encoder is None else encoder.num_outputs
-    return actor_critic(LSTM(width, 8), Categorical(int(env.single_action_space.n)), encoder)
+    return actor_critic(core(width, 8), Categorical(int(env.single_action_space.n)), encoder)
 
 
 def played(
@@ -238,6 +238,23 @@ def test_an_encoder_sees_what_tables_show(view: str, filters: int, stretches: li
     native = played("auto", trials(), policy, record="values")
     assert stretches
     assert_same(native, played("off", trials(), policy, record="values"))
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("name", ["bonus", "ends, with a bonus and bumps"])
+@pytest.mark.parametrize("core", [Transformer, LinearAttention, AssociativeMemory])
+def test_memories_that_play_some_trials_after_others_play_as_step_by_step(
+    core: Any, name: str, encoded: bool, stretches: list[int]
+) -> None:
+    def trials() -> TrialEnv:
+        env: Any = mazes(29, **SETTINGS[name])
+        return TrialEnv(env, HORIZON, 2, device=CPU)
+
+    encoder = ViewEncoder(ViewLayout(3, 3, 1, values=(2,), low=0), trials().num_inputs - 9, 3)
+    policy = policy_of(trials(), encoder if encoded else None, core)
+    native = played("auto", trials(), policy)
+    assert stretches
+    assert_same(native, played("off", trials(), policy))
 
 
 @pytest.mark.parametrize("encoded", [False, True])
