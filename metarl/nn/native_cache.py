@@ -49,4 +49,9 @@ class NativeCache(NativeTrace):
                 )
             if (given.data_ptr(), given.stride()) != (own.data_ptr(), own.stride()):
                 own.copy_(given)
+        if bool(((seen < 0) | (seen > t)).any()):
+            raise ValueError(
+                f"after {t} steps of a rollout a trial has seen 0 to {t} of them, got "
+                f"{int(seen.min())} to {int(seen.max())}"
+            )
         super()._go_on_from(t, (seen.to(self.run.dtype).unsqueeze(-1),))

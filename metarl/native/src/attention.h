@@ -81,7 +81,8 @@ template <class R> class AttentionMixer {
 
   // From what a step mixes of sequence b, whose queries and keys are turned, to what is found, [V].
   void step(const Layer& layer, Size t, Size b, R* row, R* out) const {
-    const Size K = of.keys, V = of.values, position = Size(seen_[b]), begin = t - position;
+    const Size K = of.keys, V = of.values, seen = Size(seen_[b]);
+    const Size position = seen < t ? seen : t, begin = t - position;  // there is nothing before
     R *found = layer.found(t) + b * of.values_width, *sums = layer.sums(t) + b * padded<R>(of.count);
     const R scale = 1 / std::sqrt(R(K));
     for (Size i = 0; i < of.count; i++) {

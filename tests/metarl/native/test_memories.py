@@ -258,6 +258,9 @@ def test_a_trial_that_has_begun_goes_on_eagerly() -> None:
             weights, inputs[:, 0], CACHED.initial_state(weights, 2), trace.slots[0]
         )
         CACHED.step(weights, inputs[:, 1], state, trace.slots[1])
+    for wrong in (-1, 2):
+        with torch.no_grad(), pytest.raises(ValueError, match=f"0 to 1 of them, got {wrong} to"):
+            CACHED.step(weights, inputs[:, 1], (*after[:-1], after[-1] * 0 + wrong), trace.slots[1])
 
 
 def test_a_trial_of_another_sequence_or_before_gets_nothing_of_what_is_not_finite() -> None:
