@@ -219,8 +219,12 @@ class NativeCore(RecurrentCore):
     native_trace: ClassVar[type[NativeTrace]] = NativeTrace
 
     def takes(self, state: State | None) -> bool:
-        """Whether the kernel goes on from a state; no gradient goes by it."""
-        return not any(s.requires_grad for s in state or ())
+        """Whether the kernel goes on from a state, by which no gradient is wanted."""
+        return self.begins(state) and not any(s.requires_grad for s in state or ())
+
+    def begins(self, state: State | None) -> bool:
+        """Whether the kernel can go on from a state."""
+        return True
 
     @property
     def native_options(self) -> tuple[int, ...]:
@@ -247,8 +251,7 @@ class NativeCore(RecurrentCore):
     ) -> State:
         """The state after whole sequences: the kernel's, where there is one."""
         num_tasks, num_steps, batch_size = inputs.shape[:3]
-        shape = num_tasks, num_steps, batch_size
-        native = self._native_trace(shape, inputs, 0, kept=True)
+        native = self._native_trace((num_tasks, num_steps, batch_size), inputs, 0, kept=True)
         if native is None or not self.takes(state):
             return self.eager_advanced(weights, inputs, state, starts)
         native.record(weights, inputs, state, starts)
@@ -297,12 +300,10 @@ class NativeCore(RecurrentCore):
     ) -> Trace:
         """The trace of whole sequences, written where it is a kernel's."""
         given, trace = trace, super().record(weights, inputs, state, starts, trace)
-        if not isinstance(trace, NativeTrace):
-            return trace
-        if given is None and not self.takes(state):
-            num_tasks, num_steps, batch_size = inputs.shape[:3]
-            return self.eager_trace((num_tasks, num_steps, batch_size), inputs)
-        trace.record(weights, inputs, state, starts)
+        if isinstance(trace, NativeTrace):
+            if given is None and not self.begins(state):
+                return self.eager_trace(trace.run.shape[:3], inputs)
+            trace.record(weights, inputs, state, starts)
         return trace
 
     def once(

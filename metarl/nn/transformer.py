@@ -95,9 +95,9 @@ class Transformer(BlockCore):
         seen = torch.zeros(num_tasks, batch_size, dtype=torch.int64, device=none.device)
         return (*[none] * (2 * self.layers), seen)
 
-    def takes(self, state: State | None) -> bool:
+    def begins(self, state: State | None) -> bool:
         """Whether a state has no entries yet: the kernel's memory is of its own steps."""
-        return super().takes(state) and NativeCache.begins_with(state)
+        return NativeCache.begins_with(state)
 
     def emptied(self, state: State, empty: State, where: Tensor) -> State:
         """A cache whose entries are of a trial that is over, where bool ``[N, B]`` says so."""
