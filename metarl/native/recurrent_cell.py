@@ -1,4 +1,4 @@
-"""The functions of ``src/recurrent.cpp``, and the structures that they take."""
+"""The functions of a cell (``src/cell.h``), and the structures that they take."""
 
 from __future__ import annotations
 

@@ -281,9 +281,9 @@ def check_own(config: Mapping[str, Any]) -> None:
     ran = config.get("native_ran", {"kernels": {}})
     if not isinstance(ran, dict) or not isinstance(ran.get("kernels"), dict):
         raise TypeError(f"native_ran is {ran!r}")
-    log = config.get("log", [])
-    if not isinstance(log, list) or not all(type(name) is str for name in log):
-        raise TypeError(f"log is {log!r}")
+    for name, words in (("native_ran", ran.get("eager", [])), ("log", config.get("log", []))):
+        if not isinstance(words, list) or not all(type(word) is str for word in words):
+            raise TypeError(f"{name} is {config[name]!r}")
     anchors = config.get("anchors") or {}
     for value in anchors.values():
         if type(value) not in (int, float, type(None)):

@@ -78,7 +78,7 @@ def kept_mode(runs: Sequence[RunDirectory]) -> Mode:
 
 def kept_eager(runs: Sequence[RunDirectory]) -> list[str]:
     """Return reasons why parts of runs ran eagerly, in words: they go on so."""
-    every = [(run.config.get("native_ran") or {}).get("eager", ()) for run in runs]
+    every = [run.config.get("native_ran", {}).get("eager", ()) for run in runs]
     return sorted({reason for reasons in every for reason in reasons})
 
 

@@ -167,7 +167,10 @@ def test_seeds_that_ran_differently_are_not_resumed_as_one(tmp_path):
         resume.kept_mode(find_runs(tmp_path))
 
 
-@pytest.mark.parametrize("damage", [[], "g++", {}, {"kernels": ["toy"]}])
+@pytest.mark.parametrize(
+    "damage",
+    [[], "g++", {}, {"kernels": ["toy"]}, *({"kernels": {}, "eager": e} for e in ("off", 3, [3]))],
+)
 def test_damaged_record_is_named(tmp_path, damage):
     made(tmp_path)
     config = {**config_of(tmp_path), "native_ran": damage}
