@@ -172,7 +172,7 @@ class TensorMetaObservation(TensorWrapper, VectorMetaObservation):
 
     def _first(self, patch: torch.Tensor) -> torch.Tensor:
         """float32 [B, width], the observation of t = 0."""
-        observation = self._first_row.repeat(self.num_envs, 1)
+        observation = self._first_row.expand(self.num_envs, -1).clone()
         observation[:, : self._slots.patch] = patch.flatten(1)
         return observation
 

@@ -128,7 +128,7 @@ def all_readable(
     for tensor in tensors:
         if not has_address(tensor):
             raise _other(dtype, tensor)
-    found = [(len(t), t.numel(), t.dtype) for t in tensors]
+    found = [(t.shape[0], t.numel(), t.dtype) for t in tensors]
     if found != [(rows, rows * count, dtype) for rows, count in sizes]:
         raise ValueError(
             f"expected {what} of (rows, numbers each) {list(sizes)} of {dtype}, got "

@@ -248,7 +248,8 @@ class Collector:
         tasks = self.num_tasks // len(self.generators)
         whole, here = self.share or (self.num_episodes, slice(None))
         size = (tasks, self.num_steps, whole)
-        noise = torch.cat([self.policy.distribution.noise(size, g) for g in self.generators])
+        parts = [self.policy.distribution.noise(size, g) for g in self.generators]
+        noise = parts[0] if len(parts) == 1 else torch.cat(parts)
         return noise[:, :, here].contiguous()
 
     def _play(self, env: TensorVectorEnv, params: Params, trace: Trace | None) -> Experience:

@@ -298,6 +298,8 @@ def native_loss(
     settings: ActorCriticSettings,
     params: Params,
     batch: ScoredTrajectory,
+    *,
+    said: bool = False,
 ) -> Tensor | None:
     """The loss of every agent ``[N]``, differentiable once; None: there is no kernel for it.
 
@@ -310,6 +312,7 @@ def native_loss(
         settings: The loss.
         params: Stacked parameters ``[N, ...]``.
         batch: Trials with what their loss needs.
+        said: Whether these parameters have played them, so that what the policy says is known.
     """
     seen = batch.trajectory
     plain = type(policy.distribution) is Categorical and type(settings) is ActorCriticSettings
@@ -319,8 +322,11 @@ def native_loss(
     if read is None:
         return None
     with torch.no_grad():  # as it was taken in playing, to the last bit
-        logits = read.permute(0, 3, 1, 2).flatten(2)[:, :-1].transpose(1, 2)  # [N, T * B, A]
-        log_p = policy.distribution.outputs(params, logits).transpose(1, 2)  # [N, A, T * B]
+        outputs = seen.outputs.flatten(1, 2)  # [N, T * B, A]
+        if not said:
+            logits = read.permute(0, 3, 1, 2).flatten(2)[:, :-1].transpose(1, 2)  # the same
+            outputs = policy.distribution.outputs(params, logits)
+        log_p = outputs.transpose(1, 2)  # [N, A, T * B]
     constants = Constants(
         seen.actions,
         seen.log_p,

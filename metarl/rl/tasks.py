@@ -128,8 +128,8 @@ class PolicyGradientTasks:
         natively = getattr(self.collector, "plays_natively", False)  # any other plays eagerly
         again = trajectory.trace is None and not natively and batch.played.are(params)
         if not again and isinstance(self.settings, ActorCriticSettings):
-            self._record_again(params, batch)
-            found = native_loss(self.policy, self.settings, params, batch)
+            said = not self._record_again(params, batch)
+            found = native_loss(self.policy, self.settings, params, batch, said=said)
             if found is not None:
                 batch.played.let_go()
                 return found
@@ -318,11 +318,19 @@ class PolicyGradientTasks:
             said=said,
         )
 
-    def _record_again(self, params: Params, batch: ScoredTrajectory) -> None:
-        """Record activations again where the weights have moved since the trials were played."""
+    def _record_again(self, params: Params, batch: ScoredTrajectory) -> bool:
+        """Record activations again where the weights have moved since the trials were played.
+
+        Returns:
+            Whether it was done, or will be in memory: the policy may say something else now.
+        """
         seen = batch.trajectory
-        if batch.memory is None and seen.trace is not None and not batch.played.are(params):
-            self.policy.record_again(params, seen.observations, seen.state, seen.starts, seen.trace)
+        if batch.memory is not None or seen.trace is None:
+            return True
+        if batch.played.are(params):
+            return False
+        self.policy.record_again(params, seen.observations, seen.state, seen.starts, seen.trace)
+        return True
 
     def _log_p(self, outputs: Tensor, batch: ScoredTrajectory) -> Tensor:
         return self.policy.distribution.log_prob(outputs, batch.trajectory.actions)
