@@ -84,6 +84,26 @@ def test_parts_that_do_not_fit_together_are_refused(part: str, mode: Any) -> Non
         tasks_of(policy).sample(params_of(policy), {})
 
 
+@pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
+def test_a_loss_under_weights_that_moved_is_that_of_eager_code(algorithm: Any) -> None:
+    policy, found = policy_of("gru", Categorical(3)), []
+    for mode in ("auto", "off"):
+        with using(mode):  # type: ignore[arg-type]
+            params, tasks = params_of(policy), tasks_of(policy, algorithm=algorithm)
+            batch = tasks.sample(params, {})
+            losses = [tasks.loss(params, {}, batch)]
+            for size in (0.3, -0.6):
+                with torch.no_grad():
+                    for p in params.values():
+                        p += size * p.cos()
+                losses.append(tasks.loss(params, {}, batch))
+            grads = torch.autograd.grad(losses[-1].sum(), list(params.values()))
+            found.append((*losses, *grads))
+    assert not torch.equal(found[0][0], found[0][1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
+
+
 @pytest.mark.parametrize("trunk", [False, True], ids=["bare", "trunk"])
 @pytest.mark.parametrize("core", NATIVE)
 def test_actions_loss_and_gradient_are_those_of_eager_code(core: str, trunk: bool) -> None:
