@@ -93,9 +93,8 @@ def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[T
     """
     norms = gradient_norms(gradients)
     factors = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-    clipped = torch._foreach_mul(gradients, [along(factors, g) for g in gradients])
-    clipped = [new.to(g.dtype) for new, g in zip(clipped, gradients, strict=True)]
-    return clipped, norms
+    clipped = torch._foreach_mul(list(gradients), [along(factors, g) for g in gradients])
+    return [new.to(g.dtype) for new, g in zip(clipped, gradients, strict=True)], norms
 
 
 OptimiserState: TypeAlias = Mapping[str, Any]
