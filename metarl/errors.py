@@ -22,8 +22,10 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -75,6 +77,33 @@ def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{option} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def check_choices(settings: Any) -> None:
+    """Check every field of a dataclass that has a few named values (`check_choice`).
+
+    Raises:
+        ValueError: A field has another value.
+    """
+    kind: Any = type(settings)
+    for name, choices in _choices(kind).items():
+        value = getattr(settings, name)
+        if isinstance(value, str):  # of a union, only words are named
+            check_choice(name, value, choices)
+
+
+@functools.cache
+def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
+    """The fields of a dataclass that are one of some words, if they are a word, with these."""
+    found = {}
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        hint = hints[field.name]
+        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        words = [word for one in parts if get_origin(one) is Literal for word in get_args(one)]
+        if words and str not in parts:
+            found[field.name] = tuple(words)
+    return found
 
 
 def is_finite_number(value: Any) -> bool:

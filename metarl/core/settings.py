@@ -20,7 +20,7 @@ from metarl.core.execution import Execution
 from metarl.core.optimiser_rules import adam, adamw, chain, clip_by_norm, rmsprop, sgd
 from metarl.core.optimisers import OptimiserSettings
 from metarl.core.update_rules import UpdateRule
-from metarl.errors import check_counts, is_finite_number
+from metarl.errors import check_choices, check_counts, is_finite_number
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Schedule:
 
     Attributes:
         decay: constant; or linear or cosine, down to the final factor.
-        final: The factor at the last iteration.
+        final: The factor that decay comes to behind the last iteration.
         warmup: Iterations over which the factor first rises from 0 in a line.
     """
 
@@ -38,7 +38,8 @@ class Schedule:
     warmup: int = 0
 
     def __post_init__(self) -> None:
-        """Check factor and count."""
+        """Check decay, factor and count."""
+        check_choices(self)
         if not 0.0 <= self.final <= 1.0:
             raise ValueError(f"final must lie in [0, 1], got {self.final}")
         if self.warmup < 0:
@@ -107,7 +108,8 @@ class Method:
     warped: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Check all settings, mixin by mixin."""
+        """Check all settings: named values at once, the others mixin by mixin."""
+        check_choices(self)
         self.check()
 
     def check(self) -> None:
@@ -276,7 +278,7 @@ class OuterLoop(Method):
         weight_decay: Coupled L2 decay.
         max_grad_norm: Clip the meta-gradient to this norm. None: never.
         decay: The learning rates stay constant, or fall linear or cosine to the final factor.
-        final: Factor of the learning rates at the last iteration.
+        final: Factor that the learning rates come to behind the last iteration.
         warmup: Iterations over which the learning rates first rise from 0.
     """
 

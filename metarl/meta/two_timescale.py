@@ -25,6 +25,7 @@ from torch import Tensor
 
 from metarl.core import OptimiserSettings, Params, TaskBatch, partition, precise
 from metarl.core.tasks import is_parted
+from metarl.errors import check_choices
 from metarl.meta.learner import Metrics, SideStep
 
 Function: TypeAlias = Callable[..., Any]
@@ -63,7 +64,8 @@ class TwoTimescaleSettings:
     slow_phase: int = 0
 
     def __post_init__(self) -> None:
-        """Check counts and norm."""
+        """Check named values, counts and norm."""
+        check_choices(self)
         for name, least in (("warp_period", 1), ("num_epochs", 1), ("burn_in", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import tyro
 
-from metarl.errors import UserError, is_finite_number
+from metarl.errors import UserError, check_choices, is_finite_number
 from metarl.methods.rl2 import CoreName
 from metarl.methods.spaces import view_layout
 from metarl.nn import CORES, AssociativeMemory, RecurrentCore, ViewEncoder, WarpRNN, with_sizes
@@ -41,6 +41,7 @@ class PolicyNetwork(Agent):
     initial_std: float = 1.0
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not self.hidden or min(self.hidden) < 1:
             raise UserError(f"--hidden must be positive counts, at least one, got {self.hidden}")
         if not (is_finite_number(self.initial_std) and self.initial_std >= 1e-3):
@@ -160,6 +161,7 @@ class TrialAgent(Agent):
     )
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.hidden_size < 1:
             raise UserError(f"--hidden-size must be at least 1, got {self.hidden_size}")
         check_sizes(self.core, self.core_sizes)

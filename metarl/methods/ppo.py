@@ -34,7 +34,7 @@ class ClippedSteps(Method):
     Attributes:
         lr: Learning rate.
         decay: The learning rate stays constant, or falls linear or cosine to the final factor.
-        final: Factor of the learning rate at the last iteration.
+        final: Factor that the learning rate comes to behind the last iteration.
         warmup: Iterations over which the learning rate first rises from 0.
         num_epochs: Passes over the episodes of an iteration.
         batch_size: Transitions per minibatch.

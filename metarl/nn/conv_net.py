@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.errors import check_choices
 from metarl.native.conv import Convolution, ConvStack, conv_stack
 from metarl.nn.mlp import linear, uniform_linear
 from metarl.nn.network import stage_in
@@ -58,6 +59,7 @@ class ConvNet:
 
     def __post_init__(self) -> None:
         """Check that all sizes are positive, and that something of the image is left."""
+        check_choices(self)
         for name in ("num_outputs", "filters", "num_blocks", "image_size", "in_channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

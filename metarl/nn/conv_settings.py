@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 
 from metarl.core import Execution
+from metarl.errors import check_choices
 from metarl.native import unavailable
 from metarl.nn.conv_net import ConvNet
 from metarl.nn.network import Network
@@ -42,6 +43,7 @@ class ConvNetSettings:
 
     def __post_init__(self) -> None:
         """Check that the network can be built."""
+        check_choices(self)
         if self.filters < 1:
             raise ValueError(f"filters must be at least 1, got {self.filters}")
         _ = self.build(2)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.errors import check_choices
 from metarl.native.mlp import Activation, Perceptron, has_kernel, perceptrons
 from metarl.nn.network import stage_in
 
@@ -98,6 +99,7 @@ class MLP:
 
     def __post_init__(self) -> None:
         """Check that there is a layer, and that all sizes are positive."""
+        check_choices(self)
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise ValueError(f"sizes must be at least two positive counts, got {self.sizes}")
 

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.errors import check_choices
 from metarl.native.conv import Convolution
 from metarl.nn.conv_net import (
     ConvNet,
@@ -82,6 +83,7 @@ class WarpConvNet:
 
     def __post_init__(self) -> None:
         """Check that the network can be built."""
+        check_choices(self)
         if self.num_layers < 1 or self.width < 1:
             raise ValueError(
                 f"num_layers and filters must be at least 1, got {self.num_layers}, {self.width}"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
+from metarl.errors import check_choices
 from metarl.native.mlp import Activation, Perceptron
 from metarl.nn.mlp import MLP, Layers, uniform_linear
 from metarl.nn.network import stage_in
@@ -39,6 +40,7 @@ class WarpMLP:
 
     def __post_init__(self) -> None:
         """Check that there is a place for a warp layer."""
+        check_choices(self)
         if self.base.num_layers < 2:
             raise ValueError(f"warp layers follow hidden layers, got sizes {self.base.sizes}")
 

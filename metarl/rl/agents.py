@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, own_precision
+from metarl.errors import check_choice
 from metarl.nn.recurrent import State
 from metarl.rl.distributions import Categorical, wide
 from metarl.rl.policies import Policy
@@ -59,6 +60,7 @@ class PolicyAgent:
             greedy: Take the most probable action (the mean) instead of drawing one.
             remembers: For how long.
         """
+        check_choice("remembers", remembers, ("episode", "trial"))
         self.policy, self.params = policy, params
         self.generator, self.greedy, self.remembers = generator, greedy, remembers
         self._like = next(iter(params.values()))

@@ -22,7 +22,7 @@ from gymnasium.spaces import Box, Space
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from torch import Tensor
 
-from metarl.errors import UserError
+from metarl.errors import UserError, check_choices
 from metarl.rl.host_env import HostVectorEnv
 from metarl.rl.problem import Anchors, Goal, TaskSource
 from metarl.rl.spaces import flattens
@@ -88,6 +88,7 @@ class GymnasiumProblem:
     reference: Callable[[Sequence[Any]], Anchors | None] = lambda tasks: None
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.max_steps is not None and self.max_steps < 1:
             raise UserError(f"the steps of an episode must be at least 1, got {self.max_steps}")
         seeds = [isinstance(s, SeededTasks) for s in (self.train, self.validation, self.test)]

@@ -28,13 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.errors import is_finite_number
+from metarl.errors import check_choices, is_finite_number
 from metarl.native.policy_gradient import Constants, actor_critic_loss
 from metarl.rl.distributions import Categorical, Distribution
 from metarl.rl.policies import Policy
@@ -126,6 +126,7 @@ class LossSettings:
     entropy_coef: float = 0.0
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name in ("gamma", "gae_lambda", "loaded_lambda"):
             if not 0.0 <= getattr(self, name, 0.0) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
@@ -178,14 +179,6 @@ class ActorCriticSettings(LossSettings):
             raise ValueError(f"ppo_clip must be positive, got {self.ppo_clip}")
         if not (is_finite_number(self.reward_scale) and self.reward_scale > 0):
             raise ValueError(f"reward_scale must be finite and above 0, got {self.reward_scale}")
-        for name, known in (
-            ("entropy_decay", ("constant", "linear")),
-            ("return_scaling", ("fixed", "running")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}"
-                )
 
     def at(self, done: float) -> ActorCriticSettings:
         """The loss at this time of a training; itself, where it stays the same.
@@ -262,12 +255,6 @@ class PolicyGradientSettings(LossSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.estimator not in get_args(Estimator):
-            raise ValueError(
-                f"estimator must be one of {', '.join(get_args(Estimator))}, got {self.estimator!r}"
-            )
-        if self.baseline not in ("none", "linear", "critic"):
-            raise ValueError(f"baseline must be none, linear or critic, got {self.baseline!r}")
         if self.auxiliary_critic and self.baseline == "critic":
             raise ValueError("auxiliary_critic goes with another baseline: linear or none")
 

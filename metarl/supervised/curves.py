@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 
-from metarl.errors import check_choice, check_counts
+from metarl.errors import check_choices, check_counts
 from metarl.nn import MLP, Network, WarpMLP
 from metarl.supervised.examples import in_minibatches
 from metarl.supervised.problem import Lessons, SupervisedProblem
@@ -49,7 +49,7 @@ class Curves(SupervisedProblem):
 
     def __post_init__(self) -> None:
         """Check, before any work starts, what can be learned."""
-        check_choice("family", self.family, get_args(Family))
+        check_choices(self)
         check_counts(points=self.points, query_points=self.query_points)
         if self.inner_batch is not None and not 1 <= self.inner_batch <= self.points:
             raise ValueError(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from metarl.core import adam, sgd
+from metarl.core import OptimiserSettings, Schedule, adam, sgd
 from metarl.errors import UserError, check_different
 from metarl.meta import (
     MAML,
@@ -20,9 +20,12 @@ from metarl.meta import (
     OfflineWarpGrad,
     OnlineWarpGrad,
     Reptile,
+    TwoTimescaleSettings,
 )
 from metarl.methods import METHODS
 from metarl.modules import DualUpdater
+from metarl.nn import MLP
+from metarl.rl import ActorCriticSettings, PolicyGradientSettings
 
 PARAMS = {"w": torch.zeros(2), "warp": torch.zeros(2)}
 RULE: dict[str, Any] = {"rule": sgd(0.1), "num_steps": 2}
@@ -49,6 +52,18 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
         lambda: sgd(0.1, learned="elements"),  # type: ignore[arg-type]
         "learned must be one of no, parameter, element; got 'elements'",
     ),
+    (lambda: Schedule("lin"), "decay must be one of constant, linear, cosine; got 'lin'"),  # type: ignore[arg-type]
+    (lambda: OptimiserSettings("Adam"), "name must be one of adam, rmsprop, sgd; got 'Adam'"),  # type: ignore[arg-type]
+    (lambda: TwoTimescaleSettings(slow_gradient="avg"), "slow_gradient must be one of mean, sum"),  # type: ignore[arg-type]
+    (lambda: TwoTimescaleSettings(reset_fast="no"), "reset_fast must be one of never, meta-batch"),  # type: ignore[arg-type]
+    (lambda: ActorCriticSettings(algorithm="PPO"), "algorithm must be one of a2c, ppo; got 'PPO'"),  # type: ignore[arg-type]
+    (lambda: ActorCriticSettings(entropy="x"), "entropy must be one of simpson, shannon"),  # type: ignore[arg-type]
+    (lambda: PolicyGradientSettings(estimator="x"), "estimator must be one of"),  # type: ignore[arg-type]
+    (lambda: METHODS["imaml"](solver="CG"), "solver must be one of cg, neumann; got 'CG'"),
+    (lambda: METHODS["warp"](warp_algorithm="On"), "warp_algorithm must be one of online, offline"),
+    (lambda: METHODS["maml"](inner_rule="SGD"), "inner_rule must be one of sgd, .*; got 'SGD'"),
+    (lambda: METHODS["maml"](chunk_size="all"), "chunk_size must be one of auto; got 'all'"),
+    (lambda: MLP((1, 2), "elu"), "activation must be one of relu, tanh; got 'elu'"),  # type: ignore[arg-type]
     (lambda: sgd(0.1, 1.0), r"momentum must lie in \[0, 1\), got 1.0"),
     (lambda: sgd(0.1, -0.5), r"momentum must lie in \[0, 1\), got -0.5"),
     (lambda: adam(0.1, (1.0, 0.9)), r"beta1 must lie in \[0, 1\), got 1.0"),

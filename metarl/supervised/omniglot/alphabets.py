@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params, Split
+from metarl.errors import check_choices
 from metarl.nn import Network
 from metarl.seeding import stream
 from metarl.supervised.examples import Examples
@@ -121,6 +122,7 @@ class AlphabetSettings:
 
     def __post_init__(self) -> None:
         """Check that batches are not empty."""
+        check_choices(self)
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
 
@@ -300,6 +302,9 @@ class AlphabetLessons:
     images: AlphabetSettings
     query: Literal["train", "held-out"] = "held-out"
     head_reset: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def sample(
         self, num_tasks: int, learned: Mapping[str, Tensor], generator: torch.Generator

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metarl.errors import check_choices
 from metarl.supervised.regression import Range, check_range, uniform
 
 
@@ -37,6 +38,7 @@ class Distortion:
 
     def __post_init__(self) -> None:
         """Check the ranges of the distortion."""
+        check_choices(self)
         check_range("degrees", self.degrees)
         check_range("scale", self.scale)
         if self.scale[0] <= 0:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self
 import torch
 
 from metarl.core import Execution
-from metarl.errors import UserError, check_counts
+from metarl.errors import UserError, check_choices, check_counts
 from metarl.nn import Network
 from metarl.nn.conv_settings import ConvNetSettings, WarpLayers, network_of, stacked
 from metarl.supervised.examples import Examples
@@ -75,6 +75,7 @@ class MultiShotOmniglot(ClassificationProblem):
 
     def __post_init__(self) -> None:
         """Check, before any work starts, what can be learned."""
+        check_choices(self)
         names = ("pretrain", "test_alphabets", "classes", "held_out", "validation_alphabets")
         check_counts(**{n: getattr(self, n) for n in (*names, "test_steps", "validate_every")})
         if self.split_seed is not None and self.split_seed < 0:
