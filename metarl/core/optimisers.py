@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.params import Params, along, precise
-from metarl.errors import is_finite_number
+from metarl.errors import check_choices, is_finite_number
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class OptimiserSettings:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the numbers, before any work starts, as torch's optimisers would."""
+        """Check name and numbers, before any work starts, as torch's optimisers would."""
+        check_choices(self)
         for name in ("lr", "eps", "weight_decay"):
             value = getattr(self, name)
             if not (is_finite_number(value) and value >= 0):
@@ -116,16 +117,19 @@ class StackedOptimiser:
     def __init__(self, settings: OptimiserSettings, params: Params, stacked: bool = True) -> None:
         self.settings, self.params, self._stacked = settings, params, stacked
         self._shares = {name: list(self._parts(p.detach())) for name, p in params.items()}
+        self._factor = 1.0
         self.forget()
 
     def forget(self) -> None:
-        """Begin again, without moments."""
+        """Begin again, without moments, at the learning rate of now."""
         self._optimiser = self.settings.build(
             share for shares in self._shares.values() for share in shares
         )
+        self.scale(self._factor)
 
     def scale(self, factor: float) -> None:
         """Make the learning rate so many times the setting's."""
+        self._factor = factor
         self._optimiser.param_groups[0]["lr"] = self.settings.lr * factor
 
     def step(self, gradients: Mapping[str, Tensor | None], skips: Tensor | None = None) -> None:

@@ -315,6 +315,19 @@ def test_a_minibatch_takes_the_place_of_an_episode(num_epochs):
             assert ours.learner.num_episodes == done
 
 
+def test_a_schedule_outlives_a_return_to_the_start_within_a_batch():
+    """The optimiser of fast weights begins again there, at the learning rate of now."""
+    settings = replace(SETTINGS, warp_period=3, reset_fast="meta-batch")
+    smaller = replace(SGD, lr=0.025)
+    ours = in_quarters(settings)
+    alike = in_quarters(replace(settings, fast=smaller, slow=smaller))
+    ours.set_learning_rate_factor(0.25)
+    for trainer in (ours, alike):
+        trainer.step(Quadratic())  # the fourth minibatch is behind the return
+    for name, p in ours.learner.params.items():
+        torch.testing.assert_close(p, alike.learner.params[name], rtol=1e-12, atol=0)
+
+
 class SpoiledAlone(Spoiled):
     """The same for the second agent by itself."""
 
