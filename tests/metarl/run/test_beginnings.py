@@ -182,6 +182,16 @@ def test_weights_are_begun_with(run, tmp_path):
     assert not all(torch.equal(other[n], there[n]) for n in there)
 
 
+def test_fast_weights_return_to_those_that_were_begun_with(tmp_path):
+    warp = ("--method", "warp-rnn", *SMALL, *TINY)
+    maze(["train", *warp, "--seeds", "3", "--run-dir", str(tmp_path / "first")])
+    own = ("--config", str(tmp_path / "first"), "--init-from", str(tmp_path / "first"))
+    back = ("--warp-period", "1", "--reset-fast", "meta-batch", "--lr", "1e-30")
+    maze(["train", *own, *back, "--seeds", "8", "--run-dir", str(tmp_path / "second")])
+    there, begun = params(tmp_path / "first"), params(tmp_path / "second")
+    assert all(torch.equal(begun[n], there[n]) for n in there)
+
+
 def test_learners_begin_with_weights_too(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     for program, own in (
