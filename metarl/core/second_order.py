@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -68,6 +69,9 @@ _WRONG = "WeightNormInterfaceBackward0"
 _ERROR = "torch::autograd::Error"
 """The node of once_differentiable."""
 
+_MARKED = once_differentiable(lambda context, cotangent: cotangent).__code__
+"""What it makes of any backward pass."""
+
 _AT_ONCE = {_ERROR, "SparseCooTensorWithDimsAndTensorsBackward0"}
 """Nodes to refuse at once: `torch.autograd.grad` leaves the term of the first out and raises
 nothing; behind the second, a backward pass fails before it comes here."""
@@ -117,6 +121,8 @@ def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Param
         if name == _WRONG:
             fused.append(node)
     wrong = any(_leads_to(node, until) for node in fused)
+    if any(_is_marked(node) and _leads_to(node, until) for node in nodes_of(loss, until)):
+        names.add(_ERROR)
     if not wrong and names.isdisjoint(_NO_DERIVATIVE | _AT_ONCE):
         return
     if not wrong:
@@ -131,6 +137,16 @@ def refuse_second_derivative(loss: Tensor, grads: Sequence[Tensor], until: Param
     for g in grads:
         if g.requires_grad:
             g.register_hook(refuse)  # type: ignore[no-untyped-call]
+
+
+def _is_marked(node: Node) -> bool:
+    """Whether a node is of a function whose backward pass is marked ``once_differentiable``.
+
+    That shows in the graph of a gradient as `_ERROR`, but not where the loss is linear in what the
+    function returns: there torch leaves the second derivative out without a word.
+    """
+    function: Any = getattr(type(node), "_forward_cls", None)
+    return getattr(getattr(function, "backward", None), "__code__", None) is _MARKED
 
 
 def _leads_to(node: Node, until: Params) -> bool:

@@ -47,6 +47,7 @@ from metarl.core import (
     run_once,
     scope,
 )
+from metarl.core.second_order import refuse_second_derivative
 from metarl.core.settings import Executed, InnerLoop, OuterLoop
 from metarl.core.update_rules import State
 from metarl.errors import is_finite_number
@@ -126,7 +127,9 @@ class ImplicitMAML(TaskwiseLearner):
         wrt = {**prefixed(adapted, "fast"), **prefixed(shared, "slow")}
         found = gradients(loss.sum(), wrt)
         with torch.enable_grad():
-            inner = gradients(tasks.loss(adapted, slow, support).sum(), adapted, create_graph=True)
+            again = tasks.loss(adapted, slow, support)
+            inner = gradients(again.sum(), adapted, create_graph=True)
+            refuse_second_derivative(again, list(inner.values()), adapted)
         of_fast, metrics["residual"] = self._solve(inner, adapted, scope(found, "fast"))
         grads = prefixed({n: g.sum(0) for n, g in of_fast.items()}, "fast")
         if shared:

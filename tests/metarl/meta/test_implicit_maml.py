@@ -255,3 +255,26 @@ def test_it_reaches_the_optimum_and_a_twin_without_the_inverse_does_not(
         )
         largest_gradient(30)
     assert largest_gradient(0) > 1e-2
+
+
+def test_second_derivatives_that_torch_has_wrong_are_refused() -> None:
+    """Its Hessian is a second derivative too."""
+
+    class Normed:
+        num_tasks = 2
+
+        def sample(self, fast: Params, slow: Params, split: str) -> Tensor:
+            return torch.tensor([[1.0, 2.0], [-1.0, 0.5]], dtype=torch.float64)
+
+        def loss(self, fast: Params, slow: Params, batch: Tensor) -> Tensor:
+            weights = [
+                torch._weight_norm(v[None], g, 0) for v, g in zip(fast["v"], fast["g"], strict=True)
+            ]
+            return (torch.stack(weights).squeeze(1) * batch).square().sum(1)
+
+    params = {
+        name: torch.ones(size, dtype=torch.float64) for name, size in {"v": 2, "g": 1}.items()
+    }
+    learner = ImplicitMAML(params, rule=sgd(0.1), num_steps=2)
+    with pytest.raises(NotImplementedError, match=r"weight_norm.*keepdim"):
+        list(learner.meta_gradients(Normed()))  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -89,6 +90,21 @@ class Twice(torch.autograd.Function):
         return 2 * grad
 
 
+class Fourth(torch.autograd.Function):
+    """The same of a function that is not linear, whose term torch leaves out without a word."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x**4
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 4 * x**3 * grad
+
+
 class Then(nn.Module):
     """A linear layer and a function."""
 
@@ -106,6 +122,7 @@ WITHOUT: dict[str, Callable[[], nn.Module]] = {
     "cdist.*norm": lambda: Then(lambda h: torch.cdist(h, h[:2] + 1)),
     "hardsigmoid.*clamp": lambda: Then(F.hardsigmoid),
     "torch.autograd.Function.*once_differentiable": lambda: Then(Twice.apply),
+    "torch.autograd.Function.*once_diff": lambda: Then(Fourth.apply),
     "torch.compile.*uncompiled": lambda: torch.compile(nn.Linear(2, 1), backend="aot_eager"),  # type: ignore[dict-item, return-value]
 }
 
@@ -119,6 +136,18 @@ def test_what_has_no_second_derivative_is_named_with_its_remedy(message: str) ->
     with pytest.raises(NotImplementedError, match=rf"{message}.*first order"):
         outer(model, x, y)
     query_loss(metarl.MAML(model, 0.1, first_order=True), x, y).backward()
+
+
+def test_it_is_named_where_the_loss_is_linear_in_what_the_function_returns() -> None:
+    """There the gradient has no graph, and nothing in it shows what is missing."""
+    torch.manual_seed(0)
+    maml = metarl.MAML(Then(Fourth.apply), 0.1)
+    x, _ = (t.float() for t in some_data())
+    clone = maml.clone()
+    with pytest.raises(NotImplementedError, match=r"once_differentiable.*first order"):
+        clone.adapt(clone(x).mean())
+    clone = metarl.MAML(Then(Fourth.apply), 0.1, first_order=True).clone()
+    clone.adapt(clone(x).mean())
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's
