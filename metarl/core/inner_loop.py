@@ -269,7 +269,7 @@ def rewind(
     Args:
         tasks: The tasks the steps were taken on.
         path: Points where steps 0 to K - 1, taken without a graph, began; steps that are the
-            identity may be left out.
+            identity may be left out, unless the rule's `first_state` has something of phi_0.
         slow: Slow parameters, stacked ``[N, ...]``.
         rule: The update rule.
         cotangent: The gradient with respect to phi_K ``[N, ...]``.
@@ -307,7 +307,19 @@ def rewind(
         of_fast, of_state, more_slow, more_rule = _gradients(total, fast, state, slow, learned)
         of_slow = {n: v + more_slow[n] for n, v in of_slow.items()}
         of_rule = {n: v + more_rule[n] for n, v in of_rule.items()}
+    if of_state:
+        fast = leaves(path[0].fast)
+        made = first_state(rule, fast)
+        begun = pull_back({n: of_state[n] for n in made}, made, fast)
+        of_fast = {n: v + begun[n] if begun else v for n, v in of_fast.items()}
     return dict(of_fast), of_slow, of_rule
+
+
+def first_state(rule: UpdateRule, fast: Params) -> dict[str, Tensor]:
+    """What a rule makes its first state of, out of phi_0, with a graph to it; mostly nothing."""
+    with torch.enable_grad():
+        made = rule.init(fast)
+    return {name: value for name, value in made.items() if value.requires_grad}
 
 
 def pull_back(cotangent: Params, made: Params, params: Params) -> dict[str, Tensor]:

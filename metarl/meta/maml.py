@@ -41,7 +41,7 @@ from metarl.core import (
     rewind,
     scope,
 )
-from metarl.core.inner_loop import Point
+from metarl.core.inner_loop import Point, first_state
 from metarl.core.settings import Compiled, InnerLoop, LearnedSteps, RuleSide
 from metarl.meta.learner import Metrics
 from metarl.meta.method import GradientMethod, Untrained
@@ -130,7 +130,8 @@ class MAML(TaskwiseLearner):
             for step in walk:
                 if step.index == 0:
                     support_loss = step.loss.detach()
-                if self.rule_params or step.index >= early:
+                    whole = self.rule_params or first_state(self.rule, leaves(step.fast))
+                if whole or step.index >= early:
                     path.append(step.point)
             adapted = leaves(step.next_fast)
             loss = self._judged(tasks, adapted)
@@ -144,7 +145,7 @@ class MAML(TaskwiseLearner):
             self.rule,
             scope(found, "fast"),
             self.rule_params,
-            num_first_order=early if self.rule_params else 0,
+            num_first_order=early if whole else 0,
         )
         of_shared = pull_back(of_slow, slow, shared)
         return {

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl.core import Chain, Execution, StepSize, adam, prefixed, sgd
-from metarl.meta import MAML
+from metarl.core import Chain, Execution, StepSize, adam, chain, prefixed, sgd
+from metarl.meta import MAML, Proximal
 from metarl.nn import ConvNet
 from tests.metarl.meta.problems import (
     Problem,
@@ -172,3 +172,17 @@ def test_adaptation_leaves_the_learner_untouched_even_for_one_task() -> None:
     assert all(torch.equal(p, before[n]) for n, p in learner.params.items())
     assert not any(p.requires_grad for p in adapted.values())
     assert any(not torch.equal(adapted[n][0], before[f"fast.{n}"]) for n in adapted)
+
+
+@pytest.mark.parametrize("truncate", [None, 2, 1])
+def test_checkpoints_keep_what_the_first_state_of_a_rule_owes_to_the_start(
+    truncate: int | None,
+) -> None:
+    problem, found = regression(), []
+    for checkpoint in (False, True):
+        rule = chain(Proximal(2.0), sgd(0.1, 0.9))
+        options = {"truncate": truncate, "checkpoint": checkpoint}
+        learner = MAML(problem.init(), rule=rule, num_steps=4, **options)  # type: ignore[arg-type]
+        list(learner.meta_gradients(problem))
+        found.append({n: p.grad for n, p in learner.params.items() if p.grad is not None})
+    assert relative_error(*found) < 1e-12
