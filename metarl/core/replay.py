@@ -57,6 +57,7 @@ class ReplayBuffer:
         include_final: The last point phi_K is recorded too, whatever the stride.
         folder: This buffer's own folder, or None: in memory.
         device: Where the visits are.
+        num_cleared: How often it was cleared: the priorities depend on it.
     """
 
     thread_safe: ClassVar[bool] = True
@@ -90,7 +91,7 @@ class ReplayBuffer:
                     f"got {stride}, {capacity}"
                 )
         self.capacity, self.stride, self.include_final = capacity, stride, include_final
-        self.seed, self._num_cleared = seed, 0
+        self.seed, self.num_cleared = seed, 0
         self.device = torch.device(device)
         self.folder: Path | None = None
         if folder is not None:
@@ -171,7 +172,7 @@ class ReplayBuffer:
             for key in list(self._visits):
                 self._drop(key)
             self._heap.clear()
-            self._num_cleared += 1
+            self.num_cleared += 1
 
     def close(self) -> None:
         """Clear, and remove the buffer's folder unless something else lies in it."""
@@ -193,7 +194,7 @@ class ReplayBuffer:
         return {n: p.detach().to(self.device, copy=True).contiguous() for n, p in params.items()}
 
     def _priority(self, key: Key) -> int:
-        text = f"{self.seed} {self._num_cleared} {key[0]} {key[1]}"
+        text = f"{self.seed} {self.num_cleared} {key[0]} {key[1]}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
     def _drop(self, key: Key) -> None:

@@ -112,12 +112,14 @@ class OfflineWarpGrad(MetaLearner):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the learner needs to go on; tensors are copies."""
-        return {**super().state_dict(), "generator": self._generator.get_state()}
+        own = {"generator": self._generator.get_state(), "num_cleared": self.buffer.num_cleared}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where `state_dict` left off."""
         super().load_state_dict(state)
         self._generator.set_state(state["generator"])
+        self.buffer.num_cleared = int(state.get("num_cleared", self.buffer.num_cleared))
 
     def _collect(self, tasks: TaskBatch[Any]) -> tuple[dict[str, Tensor], Metrics]:
         """Record the points of all tasks; the gradient of the start, summed over tasks."""

@@ -129,6 +129,21 @@ def test_a_saved_learner_draws_on_where_it_stopped() -> None:
     assert all(torch.equal(a[n], b[n]) for a, b in zip(found, expected, strict=True) for n in a)
 
 
+def test_a_saved_learner_keeps_the_points_that_it_would_have_kept() -> None:
+    """Which ones a full buffer keeps depends on how often it was cleared."""
+    problem = warped_regression()
+    full: dict[str, Any] = {"capacity": 3, "include_final": True}
+    learner, copy = (
+        offline(problem, buffer=ReplayBuffer(**full), iterates_per_step=None) for _ in range(2)
+    )
+    for _ in range(3):
+        gradient_at_each_yield(learner, problem)
+    copy.load_state_dict(learner.state_dict())
+    for _ in range(3):
+        (expected,), (found,) = (gradient_at_each_yield(who, problem) for who in (learner, copy))
+        assert all(torch.equal(found[n], expected[n]) for n in expected)
+
+
 @pytest.mark.parametrize("execution", [Execution(1), Execution(2), Execution(1, 2)])
 def test_chunks_of_tasks_and_where_points_are_kept_do_not_matter(
     execution: Execution, tmp_path: Path
