@@ -84,7 +84,11 @@ class WarpSettings(Compiled, SlowSide, RuleSide, LearnedSteps, InnerLoop, Gradie
 
     def draws(self) -> int:
         """Return how often experience of every task is drawn in one iteration."""
-        return 2 * self.inner_steps
+        at_a_point = 1 if self.warp_objective == "replay" else 2  # and ahead of it
+        if self.warp_algorithm == "online":
+            return at_a_point * self.inner_steps
+        points = -(-self.inner_steps // self.warp_stride)
+        return self.inner_steps + at_a_point * self.warp_epochs * points
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,48 @@ def test_methods_that_follow_the_path_of_adaptation_take_several_steps():
     assert steps == {name: 5 if name in many else 16 if name == "imaml" else 1 for name in GRADIENT}
 
 
+class Counted:
+    """Tasks that count how often each of them is drawn."""
+
+    def __init__(self, num_tasks, drawn):
+        self.num_tasks, self.drawn = num_tasks, drawn
+        self.indices = torch.arange(num_tasks)
+
+    def sample(self, fast, slow, split):
+        self.drawn.append(self.num_tasks)
+        return torch.ones(self.num_tasks, 3, 1)
+
+    def loss(self, fast, slow, batch):
+        return (
+            WarpMLP(MLP((1, 4, 1), "tanh"), start="identity")({**fast, **slow}, batch)
+            .square()
+            .mean((1, 2))
+        )
+
+    def select(self, tasks):
+        return Counted(len(range(self.num_tasks)[tasks]), self.drawn)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"warp_objective": "replay"},
+        {"warp_algorithm": "offline"},
+        {"warp_algorithm": "offline", "warp_epochs": 3, "warp_stride": 2},
+        {"warp_algorithm": "offline", "warp_objective": "replay", "warp_draws": None},
+    ],
+    ids=str,
+)
+def test_warp_says_how_often_it_draws_from_a_task(settings):
+    method, drawn = METHODS["warp"](inner_steps=5, **settings), []
+    learner = built(method)
+    for _ in learner.meta_gradients(Counted(3, drawn)):
+        for p in learner.params.values():
+            p.grad = None
+    assert sum(drawn) == 3 * method.draws()
+
+
 def test_a_foreign_setting_cannot_be_written_down():
     with pytest.raises(TypeError, match="order"):
         METHODS["maml"](order="serial")
