@@ -156,9 +156,11 @@ class LevelsByGain:
             before, after = self._adapted(tasks)
             metrics = {"return_before": before.mean(0, keepdim=True)}
             metrics["return"] = after.mean(0, keepdim=True)
+        # A learner that goes from task to task may have ended early: the first ones were played.
+        played = offer._replace(levels=offer.levels[: len(after)], slots=offer.slots[: len(after)])
         solved = (after > 0).to(after.dtype)
         outcome = Outcome(after, solved, before, (after - before).clamp(min=0))
-        self._sampler.update(offer, outcome)
+        self._sampler.update(played, outcome)
         like = after.new_tensor
         found = {name: like([value]) for name, value in self._sampler.measured().items()}
         return metrics | found | {f"return_{offer.kind}": after.mean(0, keepdim=True)}

@@ -138,6 +138,20 @@ class LevelBuffer:
         place = torch.searchsorted(ordered, keys).clamp(max=len(self) - 1)
         return torch.where(ordered[place] == keys, slots[place], -1)
 
+    def highest_ever(self, keys: Tensor, returns: Tensor) -> Tensor:
+        """Highest returns on levels that were just played, and may be here already: ``[n]``.
+
+        Args:
+            keys: Of the levels, int64 ``[n]``.
+            returns: What was just earned, ``[n]``.
+        """
+        slots = self.find(keys)
+        known = slots >= 0
+        if not bool(known.any()):
+            return returns
+        before = self.highest[slots.clamp(min=0)]
+        return torch.where(known, torch.maximum(before, returns.double()), returns.double())
+
     def update(self, slots: Tensor, scores: Tensor, highest: Tensor) -> None:
         """Give levels new scores; one that is not finite changes nothing, and is counted.
 

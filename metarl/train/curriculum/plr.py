@@ -110,9 +110,9 @@ class Replay:
         """Score the levels, and keep the best of the new ones."""
         slots = offer.slots
         if offer.kind != "replayed":
-            scores = self._score(outcome, outcome.returns)
             keys = self.source.keys(offer.levels)
-            self.buffer.insert(offer.levels, keys, scores, outcome.returns)
+            highest = self.buffer.highest_ever(keys, outcome.returns)
+            self.buffer.insert(offer.levels, keys, self._score(outcome, highest), highest)
             return
         highest = torch.maximum(self.buffer.highest[slots], outcome.returns.double())
         self.buffer.update(slots, self._score(outcome, highest), highest)

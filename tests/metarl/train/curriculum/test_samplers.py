@@ -3,6 +3,7 @@ import torch
 
 from metarl.train.curriculum import ACCEL, CURRICULA, PLR, SFL, Outcome, RobustPLR
 from metarl.train.curriculum.accel import easiest
+from metarl.train.curriculum.sampler import Offer, new_slots
 from tests.metarl.train.curriculum.levels import Numbers
 
 
@@ -89,6 +90,16 @@ def test_max_mc_is_the_highest_return_ever_less_what_is_expected():
     by_level = dict(zip(plr.buffer.keys.tolist(), plr.buffer.scores.tolist(), strict=True))
     expected = {0: 0.9, 1000: -0.1, 2000: 4.9, 3000: 1.9}
     assert by_level == pytest.approx(expected)
+
+
+def test_a_known_level_that_is_met_afresh_keeps_its_highest_return():
+    plr = sampler_of(PLR(capacity=4, min_fill=1.0, score="max-mc"))
+    levels = torch.tensor([[0, 0], [1, 0]])
+    for returns in ([1.0, 2.0], [3.0, 0.0]):
+        offer = Offer(levels, new_slots(levels), learn=True, kind="fresh")
+        plr.update(offer, outcome(returns, values=[0.5, 0.5]))
+    by_level = dict(zip(plr.buffer.keys.tolist(), plr.buffer.scores.tolist(), strict=True))
+    assert by_level == {0: 2.5, 1000: 1.5}
 
 
 def test_positive_value_is_what_came_out_better_than_expected():
