@@ -143,8 +143,15 @@ class MetaLearner(ABC):
             )
 
     def to(self, dtype: torch.dtype) -> None:
-        """Give the meta-parameters another precision, before an optimiser or a graph has them."""
-        self.params = {n: p.detach().to(dtype).requires_grad_() for n, p in self.params.items()}
+        """Give the meta-parameters another precision, before an optimiser or a graph has them.
+
+        What the rule learns is kept in single precision at least.
+        """
+        of_rule = torch.promote_types(dtype, torch.float32)
+        self.params = {
+            n: p.detach().to(of_rule if n.startswith("rule.") else dtype).requires_grad_()
+            for n, p in self.params.items()
+        }
         self.frozen = {n: p.to(dtype) for n, p in self.frozen.items()}
 
     @property

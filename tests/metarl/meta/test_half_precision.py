@@ -198,6 +198,18 @@ def test_what_is_learned_stays_in_float32_when_the_model_is_cast(dtype: torch.dt
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_what_a_rule_learns_stays_in_float32_when_a_learner_is_cast(dtype: torch.dtype) -> None:
+    learner = meta.MetaSGD({"w": torch.ones(3)}, lr=0.01)
+    learner.to(dtype)
+    cast = meta.MetaSGD({"w": torch.ones(3, dtype=dtype)}, lr=0.01)
+    assert {n: p.dtype for n, p in learner.params.items()} == {
+        n: p.dtype for n, p in cast.params.items()
+    }
+    learner.to(torch.float64)
+    assert {p.dtype for p in learner.params.values()} == {torch.float64}
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw", "rmsprop", "learned"])
 @pytest.mark.parametrize("objective", ["leap", "maml"])
 def test_warp_takes_the_steps_of_optimisers_in_half_precision_again(
