@@ -22,7 +22,8 @@ class Solution(NamedTuple):
 
     Attributes:
         x: ``[N, D]``.
-        residual: |b - A x| / |b| as the method itself follows it ``[N]``; 0 where b is 0.
+        residual: |b - A x| / |b| as the method itself follows it ``[N]``; 0 where b is 0. That of a
+            Neumann series is of the sum before its last term, which would cost one more product.
     """
 
     x: Tensor
