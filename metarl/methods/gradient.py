@@ -54,10 +54,11 @@ STREAMS = ("init", "tasks", "episodes")
 """Random streams of a seed in training."""
 
 TEST_STREAMS = ("test_tasks", "test_episodes")
-"""Streams of evaluation: after those of training, so that none is shared, whatever the seed."""
+"""Streams of evaluation, after those of training: neither draws tasks or episodes of the other."""
 
 ALL_STREAMS = (*STREAMS, *TEST_STREAMS, "film")
-"""Those, and that of films."""
+"""Those, and that of films. That of a curriculum's levels comes behind. Where an evaluation has the
+seed of the training, validation plays its episodes by what these levels were drawn by."""
 
 USUAL_STEPS = 3
 """Steps of adaptation to be measured by, usually."""
