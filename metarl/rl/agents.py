@@ -92,7 +92,7 @@ class PolicyAgent:
             if self.greedy:
                 return distribution.choose(means).flatten(0, 1)  # [N, B, ...] to [N B, ...]
             if isinstance(distribution, Categorical):  # one random number per action, not A
-                probabilities = means.flatten(0, 1).softmax(-1)  # [B, A]
+                probabilities = means.flatten(0, 1).softmax(-1, wide(means.dtype))  # [B, A]
                 return drawn(probabilities, self.generator)
             noise = distribution.noise(tuple(means.shape[:2]), self.generator)
             noise = noise.to(wide(self._like.dtype))

@@ -95,7 +95,7 @@ def easiest(returns: Tensor, count: int) -> Tensor:
     """Places of the levels that earned most, each once: int64 ``[count]``, or of all if fewer.
 
     Args:
-        returns: ``[n]``.
+        returns: ``[n]``; those that are no numbers come last.
         count: Number of levels.
     """
-    return returns.argsort(descending=True, stable=True)[:count]
+    return returns.nan_to_num(nan=-torch.inf).argsort(descending=True, stable=True)[:count]

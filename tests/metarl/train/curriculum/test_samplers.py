@@ -70,6 +70,7 @@ def test_the_easiest_parents_are_different_ones():
     returns = torch.tensor([0.1, 0.9, 0.3, 0.8, 0.9, 0.0])
     assert easiest(returns, 4).tolist() == [1, 4, 3, 2]
     assert easiest(returns, 9).tolist() == [1, 4, 3, 2, 0, 5]
+    assert easiest(torch.tensor([0.5, torch.nan, 0.7]), 2).tolist() == [2, 0]
     accel = sampler_of(ACCEL(capacity=8, min_fill=1.0, replay_share=1.0, parents=2, num_edits=1))
     kinds(accel, 1, n=8)
     replayed = accel.sample(6)
