@@ -75,6 +75,8 @@ class OnTrials:
     ) -> TrialEnv:
         """Make trials as the agent sees them.
 
+        Its clock runs as in training, or slower, where a trial is longer than those of training.
+
         Args:
             num_envs: Trials side by side.
             generators: Of the environments.
@@ -84,13 +86,16 @@ class OnTrials:
             watched: Note what is shown, for films (`Watched`).
         """
         env: TensorEnv = self.problem.make_env(num_envs, generators, device)
+        clock = None
         if num_episodes is not None:
             env = eased(self.problem, env)
+            clock = max(self.num_steps, num_episodes * self.problem.horizon)
         return TrialEnv(
             Watched(env, require_filmed(self.problem)) if watched else env,
             self.problem.horizon,
             self.trial_episodes if num_episodes is None else num_episodes,
             num_steps=self.trial_steps if num_episodes is None else None,
+            clock=clock,
             device=device,
             episode_flag=not self.published_inputs,
             unused_input=self.published_inputs,
