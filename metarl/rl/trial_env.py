@@ -46,6 +46,8 @@ class TrialEnv:
         num_inputs: Numbers in an observation.
         own_time: Whether an episode that ends is followed by the next at once.
         episodes: int64 ``[B]``, the number of the episode (from 0) that each trial is in.
+        episode_ends: Two of bool ``[B]``: whether the last step terminated or truncated the episode
+            of each trial, or it had ended before and waits.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class TrialEnv:
             ((one,), (torch.zeros_like(one),)) if episode_flag else ((), ())
         )
         self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
+        self.episode_ends = self._false, self._false
         self.num_inputs = num_seen + int(episode_flag) + self._first.shape[1]
         self.single_observation_space = Box(-np.inf, np.inf, (self.num_inputs,), np.float32)
         self.single_action_space = actions
@@ -145,6 +148,7 @@ class TrialEnv:
         """Act everywhere; nothing ends but the trial: truncated at its horizon, or terminated."""
         observation, rewards, terminated, truncated, info = self._step(actions)
         self._elapsed += 1
+        self.episode_ends = terminated, truncated
         over = self._elapsed == self.horizon
         flags, done = self._flags[1], self._false
         if self.own_time:
