@@ -54,7 +54,15 @@ def elsewhere(
     if isinstance(learned, HiddenGoals):
         if mazes is None:
             raise ValueError("mazes must be named: an agent of one maze was trained on its goals")
-        found = RandomMazes(mazes, size or str(learned.size), reward=learned.reward)
+        side = size or str(learned.size)
+        before, after = usual_horizon(learned.size), usual_horizon(sizes_of(side)[1])
+        found = RandomMazes(
+            mazes,
+            side,
+            horizon=max(1, round(learned.horizon * after / before)),
+            reward=learned.reward,
+            wall_penalty=learned.wall_penalty,
+        )
     else:
         found = replace(learned, exploration_bonus=0.0, size_schedule="")
         if mazes is not None:

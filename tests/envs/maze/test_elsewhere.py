@@ -49,3 +49,11 @@ def test_a_maze_to_look_at_is_none_that_training_draws():
     assert not RandomMazes("dfs", "9").train.contains(task.layout)
     with pytest.raises(ValueError, match="size"):
         unseen_maze("dfs", 4, random)
+
+
+def test_an_agent_of_the_room_keeps_its_steps_and_what_walls_cost():
+    learned = HiddenGoals(size=9, horizon=120, wall_penalty=0.1)
+    same = elsewhere(learned, "dfs")
+    assert (same.size, same.horizon, same.wall_penalty) == ("9", 120, 0.1)
+    assert elsewhere(learned, "dfs", "13").horizon == 240  # in proportion
+    assert elsewhere(learned, "dfs", "13", 77).horizon == 77
