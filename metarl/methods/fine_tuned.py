@@ -65,9 +65,11 @@ class FineTunedLearning(BySB3):
         """Usual way to measure what was learned."""
         return Measurement(USUAL_STEPS, self.agent.episodes)
 
-    def envs(self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device) -> TaskVecEnv:
-        """Make the environments of an iteration; a seed per task for what they draw."""
-        return self.env_on(tasks, self.agent.episodes, seeds, device, done=0.0)
+    def envs(
+        self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device, done: float
+    ) -> TaskVecEnv:
+        """Make the environments of an iteration; see `BySB3.envs`."""
+        return self.env_on(tasks, self.agent.episodes, seeds, device, done=done)
 
     def env_on(
         self,

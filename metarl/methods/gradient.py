@@ -28,7 +28,7 @@ from metarl.meta import MetaLearner, Penalty
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.methods.agents import AdaptingPolicy
 from metarl.methods.curricula import LEVELS, LevelsByGain, check_curriculum, levels_of
-from metarl.methods.learning import InTurn
+from metarl.methods.learning import InTurn, check_stages
 from metarl.methods.rl2 import slow_cores
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
@@ -118,6 +118,7 @@ class GradientLearning(InTurn):
                 f"--curriculum {self.curriculum.name}: --method {method.name} learns nothing in "
                 "training, whatever the tasks: drop it"
             )
+        check_stages(self.problem, method)
         check_curriculum(self.curriculum, self.problem, meta_batch)
         learner = self.learner(self.policy(), torch.Generator(), resolve_device(device))
         check_shared(learner, meta_batch)
@@ -141,12 +142,13 @@ class GradientLearning(InTurn):
             curriculum = LevelsByGain(sampler, trainer, episodes, self.problem.has_goal)
 
         def iterate() -> Mapping[str, Tensor]:
+            episodes.done = training.iteration / loop.iterations
             if curriculum is not None:
                 return curriculum.step(meta_batch, streams["episodes"], penalty)
             batch = train.sample(meta_batch, streams["tasks"])
             return trainer.step(episodes.of(batch, streams["episodes"]), penalty)
 
-        return MetaTraining(
+        training = MetaTraining(
             trainer if curriculum is None else WithBesides(trainer, {LEVELS: curriculum}),
             iterate,
             [run],
@@ -156,6 +158,7 @@ class GradientLearning(InTurn):
             headline=("return_before", "return"),
             description=f"training seed {run.seed}",
         )
+        return training
 
     def policy(self) -> Policy:
         """Make the architecture: a perceptron, with warp layers where they are learned; or a core.

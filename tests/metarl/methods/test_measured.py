@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from envs.maze import GridMazeVectorEnv
+from envs.maze.random_mazes import BONUS_UNTIL
 from envs.problems import RandomMazes
+from metarl.errors import UserError
 from metarl.experiment import Experiment
 from metarl.methods import METHODS
 from metarl.methods.learning import agent_for
@@ -74,3 +76,19 @@ def test_a_cell_that_is_new_is_no_success(tmp_path):
         found[bonus] = {n: measured[n] for n in ("return_mean", "success_rate", "length_mean")}
     assert found[BONUS] == found[0.0]
     assert max(found[0.0]["success_rate"]) < 1
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_bonus_falls_in_every_training(name, tmp_path, bonuses):
+    experiment(name, iterations=4).train(tmp_path)
+    fallen = [BONUS * max(0.0, 1 - done / BONUS_UNTIL) for done in (0.0, 0.25, 0.5, 0.75)]
+    own = [bonus for n, bonus in enumerate(bonuses) if bonus not in bonuses[:n]]
+    assert own == fallen
+
+
+@pytest.mark.parametrize("name", ["maml", "ppo", "recurrent-ppo"])
+def test_a_training_without_stages_refuses_a_problem_that_has_some(name, tmp_path):
+    one = experiment(name, replace(MAZES, size="11", size_schedule="9:0.5"))
+    with pytest.raises(UserError, match=f"{name} has no stages.*drop --size-schedule"):
+        one.train(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
