@@ -134,7 +134,7 @@ class Mazes:
         if isinstance(learning.problem, RandomMazes):
             plain = replace(learning.problem, exploration_bonus=0.0, size_schedule="")
             learning = replace(learning, problem=plain)
-        return Trained(replace(learning, trial_steps=None), adapted.meta_batch)
+        return Trained(learning, adapted.meta_batch)
 
     def placed(
         self, trained: Trained | None, board: Board, rule: Rule | None, steps: int | None

@@ -22,6 +22,7 @@ over the cells other than g (where a find sends the agent):
 
     V_k(c) = mean_a or max_a of  { reward + W_{k-1}   if the move enters g, and it teleports
                                  { reward             if the move enters g, and it ends the episode
+                                 { V_{k-1}(c) - cost  if a wall blocks the move
                                  { V_{k-1}(c')        otherwise
 
 W_k is also the value of a random start. The two explorers are for episodes that start where the
@@ -38,7 +39,8 @@ Reward 10, 200 steps, all goals:
 
 The beam search's tours are better than those of a greedy sweep to the nearest unvisited cell (best
 of 20 tie-breaks: 377.8, 270.7, 203.5), but not proven best. At 13 x 13 no walk whatever brings a
-localising agent above 183.91 (`benchmarks/maze/bound.py`). Walls cost nothing here.
+localising agent above 183.91 (`benchmarks/maze/bound.py`). Random actions alone run into walls,
+which cost nothing here.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ from ..base.tasks import TaskSet
 from .dynamics import compile_layout
 from .layout import Cell, Layout
 from .localisation import worth_of_a_find
-from .settings import GoalRule, Start
+from .settings import GoalRule, Start, check_pay
 from .tasks import MazeTask, maze_tasks
 from .tours import NEVER, first_visits, symmetries
 
@@ -113,6 +115,7 @@ def random_return(
     reward: float = 10.0,
     start: Start = "centre",
     goal: GoalRule = "teleports",
+    wall_penalty: float = 0.0,
 ) -> float:
     """Expected return of uniform random actions.
 
@@ -122,11 +125,12 @@ def random_return(
         reward: Paid on entering the goal, above 0.
         start: The start of episodes.
         goal: The goal's rule when it has paid.
+        wall_penalty: Taken off when a wall blocks a move, at least 0.
 
     Raises:
         ValueError: As in `reference_returns`.
     """
-    return _return(tasks, horizon, reward, start, goal, "random")
+    return _return(tasks, horizon, reward, start, goal, "random", wall_penalty)
 
 
 def oracle_return(
@@ -147,7 +151,7 @@ def explore_then_exploit_return(tasks: Tasks, *, horizon: int = 200, reward: flo
 
 
 def reference_returns(
-    tasks: Tasks, *, horizon: int = 200, reward: float = 10.0
+    tasks: Tasks, *, horizon: int = 200, reward: float = 10.0, wall_penalty: float = 0.0
 ) -> ReferenceReturns:
     """Expected returns of one episode, averaged over the goals of `tasks`.
 
@@ -155,18 +159,22 @@ def reference_returns(
         tasks: Maze tasks, or a layout for all its goals from its centre.
         horizon: Steps in the episode, at least 1.
         reward: Paid on entering the goal, above 0.
+        wall_penalty: Taken off when a wall blocks a move, at least 0.
 
     Returns:
         The four returns. They are cached: the second call is free.
 
     Raises:
-        ValueError: If `tasks` is empty, `horizon` below 1 or `reward` not above 0.
+        ValueError: If `tasks` is empty, `horizon` below 1, `reward` not above 0 or `wall_penalty`
+            below 0.
     """
-    curves = reference_curves(tasks, horizon=horizon, reward=reward)
+    curves = reference_curves(tasks, horizon=horizon, reward=reward, wall_penalty=wall_penalty)
     return ReferenceReturns(*(float(curve.sum()) for curve in curves))
 
 
-def reference_curves(tasks: Tasks, *, horizon: int = 200, reward: float = 10.0) -> ReferenceCurves:
+def reference_curves(
+    tasks: Tasks, *, horizon: int = 200, reward: float = 10.0, wall_penalty: float = 0.0
+) -> ReferenceCurves:
     """Expected reward of every step of an episode; they sum to `reference_returns`.
 
     The explorer's tour is planned for every free cell as a possible goal: an agent that is tested
@@ -178,11 +186,16 @@ def reference_curves(tasks: Tasks, *, horizon: int = 200, reward: float = 10.0) 
         tasks: Maze tasks, or a layout for all its goals from its centre.
         horizon: Steps in the episode, at least 1.
         reward: Paid on entering the goal, above 0.
+        wall_penalty: Taken off when a wall blocks a move, at least 0.
 
     Raises:
-        ValueError: If `tasks` is empty, `horizon` below 1 or `reward` not above 0.
+        ValueError: As in `reference_returns`.
     """
-    curves = _over_mazes(tasks, horizon, reward, lambda goals: tuple(_unit_curves(goals, horizon)))
+
+    def unit(goals: Goals, bump: float) -> tuple[Array, ...]:
+        return tuple(_unit_curves(goals, horizon, bump))
+
+    curves = _over_mazes(tasks, horizon, (reward, wall_penalty), unit)
     return ReferenceCurves(*(reward * curve for curve in curves))
 
 
@@ -192,6 +205,7 @@ def normalised_score(
     *,
     horizon: int = 200,
     reward: float = 10.0,
+    wall_penalty: float = 0.0,
 ) -> Score:
     """Scores of returns: 0 is the random policy, 1 is explore-then-exploit.
 
@@ -200,12 +214,13 @@ def normalised_score(
         tasks: Maze tasks, or a layout for all its goals from its centre.
         horizon: Steps in the episode.
         reward: Paid on entering the goal.
+        wall_penalty: Taken off when a wall blocks a move.
 
     Returns:
         ``(returns - random) / (ceiling - random)``; not clipped. NaN where the explorer earns no
         more than the random policy, as within one step.
     """
-    reference = reference_returns(tasks, horizon=horizon, reward=reward)
+    reference = reference_returns(tasks, horizon=horizon, reward=reward, wall_penalty=wall_penalty)
     scale = reference.ceiling - reference.random
     if scale <= 1e-9 * reference.ceiling:
         scale = math.nan
@@ -221,28 +236,34 @@ class Goals(NamedTuple):
 
 
 def _over_mazes(
-    tasks: Tasks, horizon: int, reward: float, compute: Callable[[Goals], tuple[Array, ...]]
+    tasks: Tasks,
+    horizon: int,
+    pay: tuple[float, float],
+    compute: Callable[[Goals, float], tuple[Array, ...]],
 ) -> tuple[Array, ...]:
     """Means over the tasks of what `compute` gives as means over goals of one layout and start.
 
-    Raises:
-        ValueError: If there are no tasks, `horizon` is below 1 or `reward` not above 0.
+    It is told the goals, and what a blocked move costs over what they pay; `pay` is the latter, and
+    the cost. Errors are those of `reference_returns`.
     """
     tasks = maze_tasks(tasks) if isinstance(tasks, Layout) else tasks
     if not len(tasks):
         raise ValueError("cannot average over an empty task set: it has no goals")
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1 step, got {horizon}")
+    reward, wall_penalty = pay
     if not (is_finite_number(reward) and reward > 0):
         raise ValueError(f"reward must be above 0 for goals to be worth finding, got {reward}")
+    check_pay(reward, wall_penalty=wall_penalty)
+    bump = wall_penalty / reward
     mazes: dict[tuple[Layout, Cell], list[int]] = {}
     for task in tasks:
         mazes.setdefault((task.layout, task.start), []).append(task.goal_number)
     groups = [Goals(*maze, tuple(numbers)) for maze, numbers in mazes.items()]
     if len(groups) == 1:
-        return compute(groups[0])
+        return compute(groups[0], bump)
     weights = [len(group.numbers) for group in groups]
-    columns = zip(*map(compute, groups), strict=True)
+    columns = zip(*(compute(group, bump) for group in groups), strict=True)
     return tuple(np.average(column, axis=0, weights=weights) for column in columns)
 
 
@@ -253,16 +274,17 @@ def _return(
     start: Start,
     goal: GoalRule,
     policy: Literal["random", "oracle"],
+    wall_penalty: float = 0.0,
 ) -> float:
     """Expected return of a policy that plans nothing."""
 
-    def unit(goals: Goals) -> tuple[Array]:
-        values = _values(goals, horizon, policy, goal)
+    def unit(goals: Goals, bump: float) -> tuple[Array]:
+        values = _values(goals, horizon, policy, goal, bump)
         # A random start is as good as a find: anywhere but on the goal.
         last = (values.after_find if start == "random" else values.from_start)[-1]  # [G]
         return (last.mean(keepdims=True),)
 
-    (mean,) = _over_mazes(tasks, horizon, reward, unit)
+    (mean,) = _over_mazes(tasks, horizon, (reward, wall_penalty), unit)
     return reward * float(mean[0])
 
 
@@ -283,9 +305,11 @@ def _values(
     horizon: int,
     policy: Literal["random", "oracle"],
     goal: GoalRule = "teleports",
+    bump: float = 0.0,
 ) -> Values:
-    """Dynamic programming over all goals at once."""
+    """Dynamic programming over all goals at once; a blocked move costs `bump`."""
     next_cell = compile_layout(goals.layout).next_cell  # [F, A]
+    bumps = bump * (next_cell == np.arange(len(next_cell))[:, None])  # [F, A]
     numbers, rows = np.array(goals.numbers), np.arange(len(goals.numbers))
     start = goals.layout.cell_number(goals.start)
     num_free = goals.layout.num_free
@@ -293,7 +317,7 @@ def _values(
     from_start, after_find = np.zeros((2, horizon + 1, len(rows)))
     for steps in range(1, horizon + 1):
         value[rows, numbers] = 1.0 + (after_find[steps - 1] if goal == "teleports" else 0.0)
-        moves = value[:, next_cell]  # [G, F, A]
+        moves = value[:, next_cell] - bumps  # [G, F, A]
         value = moves.mean(-1) if policy == "random" else moves.max(-1)
         value[rows, numbers] = 0.0
         from_start[steps] = value[:, start]
@@ -302,13 +326,13 @@ def _values(
 
 
 @lru_cache(maxsize=64)
-def _unit_curves(goals: Goals, horizon: int) -> ReferenceCurves:
-    """The curves for a reward of 1; read-only.
+def _unit_curves(goals: Goals, horizon: int, bump: float = 0.0) -> ReferenceCurves:
+    """The curves for a reward of 1, where a blocked move costs `bump`; read-only.
 
     Neither the random policy nor the shortest path depends on how many steps are left, so the
     reward of step k is what the k-th step adds to the value.
     """
-    random = _values(goals, horizon, "random").from_start
+    random = _values(goals, horizon, "random", bump=bump).from_start
     oracle = _values(goals, horizon, "oracle")
     curves = ReferenceCurves(
         np.diff(random, axis=0).mean(-1),

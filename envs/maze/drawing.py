@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -36,6 +37,9 @@ GOAL_TILE: Colour = (253, 234, 196)
 
 ARROWS = "↑↓←→"
 """Actions in words."""
+
+TURN_NAMES = ("turn left", "turn right", "ahead")
+"""Those of an agent that turns."""
 
 
 def draw(
@@ -177,9 +181,12 @@ class MazePictures:
     """Pictures that films ask of a problem of mazes (`metarl.evaluate.film.Filmed`)."""
 
     def watch(self, env: Any) -> Tensor:
-        """Row and column of every agent, ``[B, 2]``."""
-        positions: Tensor = env.unwrapped.agent_positions
-        return positions
+        """Row and column of every agent, ``[B, 2]``; and where those look that turn, ``[B, 3]``."""
+        mazes = env.unwrapped
+        positions: Tensor = mazes.agent_positions
+        if not mazes.settings.sight.turning:
+            return positions
+        return torch.cat((positions, mazes.agent_directions.unsqueeze(1)), 1)
 
     def pictures(self, scene: Scene, t: int, cell_size: int | None) -> tuple[Frame, ...]:
         """The maze after t steps; a find is shown on the goal first, then where it led to."""
@@ -202,18 +209,21 @@ def _picture(
     """A maze after t steps, uint8 ``[height, width, 3]``.
 
     Args:
-        scene: What was played; cells were noted.
+        scene: What was played; cells were noted, and where an agent looked that turns.
         t: Steps taken.
         cell_size: Pixels of a cell; None chooses by the maze.
         arriving: Step t found the goal: show the agent on it, before the teleport.
         whole_trail: Show the way since the start, not since the last teleport.
     """
-    cells = [(int(row), int(column)) for row, column in scene.seen[: t + 1]]
+    cells = [(int(row), int(column)) for row, column in scene.seen[: t + 1, :2]]
+    turning = scene.seen.shape[1] > 2
+    looks = scene.seen[t - arriving]  # who arrives has gone ahead
     goal = scene.task.goal
     finds = [k for k in range(1, t + (not arriving)) if scene.found(k)]
     start = 0 if whole_trail or not finds else finds[-1]
     trail = cells[start:]
-    action = ARROWS[int(scene.actions[t - 1])] if t else "–"
+    names = TURN_NAMES if turning else ARROWS
+    action = names[int(scene.actions[t - 1])] if t else "–"
     return draw(
         scene.task.layout,
         agent=goal if arriving else cells[t],
@@ -221,4 +231,5 @@ def _picture(
         trail=(*trail[:-1], goal) if arriving else trail,
         caption=f"{scene.title}\nstep {t}  action {action}  reward {scene.earned(t):g}",
         cell_size=cell_size,
+        facing=int(looks[2]) if turning else None,
     )

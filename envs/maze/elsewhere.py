@@ -54,7 +54,15 @@ def elsewhere(
     if isinstance(learned, HiddenGoals):
         if mazes is None:
             raise ValueError("mazes must be named: an agent of one maze was trained on its goals")
-        found = RandomMazes(mazes, size or str(learned.size), reward=learned.reward)
+        side = size or str(learned.size)
+        before, after = usual_horizon(learned.size), usual_horizon(sizes_of(side)[1])
+        found = RandomMazes(
+            mazes,
+            side,
+            horizon=max(1, round(learned.horizon * after / before)),
+            reward=learned.reward,
+            wall_penalty=learned.wall_penalty,
+        )
     else:
         found = replace(learned, exploration_bonus=0.0, size_schedule="")
         if mazes is not None:
@@ -82,14 +90,17 @@ def unseen_maze(generator: str, size: int, random: torch.Generator) -> tuple[Maz
 
     Returns:
         The maze, and whether it is one to test on: where there are too few of a size to split, an
-        agent may have trained in it. (Of generators that make one maze the goal alone is drawn.)
+        agent may have trained in it. (Of generators that make one maze the goal alone is drawn, and
+        it is the goal that is to test on.)
 
     Raises:
         ValueError: There is no such generator, or not of this size.
     """
     if generator in SAME:
-        (task,) = maze_tasks(make_layout(generator, size)).sample(1, random)
-        return task, True
+        goals = maze_tasks(make_layout(generator, size))
+        test = goals.split(**FRACTIONS, salt=RandomMazes.salt).test
+        (task,) = (test if len(test) else goals).sample(1, random)
+        return task, len(test) > 0
     family, unseen = MazeFamily(generator, size), True
     try:
         with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_discrete
 from ..base.single import TaskEnv
-from .drawing import draw, maze_caption
+from .drawing import TURN_NAMES, draw, maze_caption
 from .dynamics import (
     GOES,
     NUM_ACTIONS,
@@ -46,7 +46,6 @@ from .views import View, views
 __all__ = ["GridMazeEnv"]
 
 ACTION_NAMES = ("up", "down", "left", "right")
-TURN_NAMES = ("turn left", "turn right", "ahead")
 
 
 class GridMazeEnv(TaskEnv[MazeTask, np.int64]):

@@ -215,8 +215,7 @@ class MazeFamily(TaskFamily[MazeTask]):
         False says that it is never drawn. True does not say that the generator can make it.
         """
         layout = maze.layout if isinstance(maze, MazeTask) else maze
-        extents = [max(cells) - min(cells) + 3 for cells in zip(*layout.free_cells, strict=True)]
-        if max(extents) > self.sides[-1]:
+        if max(layout.extents) > self.sides[-1]:
             return False
         return bool(holds(self.parts, torch.tensor(layout.packed).unsqueeze(0)))
 

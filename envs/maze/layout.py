@@ -158,6 +158,12 @@ class Layout:
         return {cell: number for number, cell in enumerate(self.free_cells)}
 
     @property
+    def extents(self) -> tuple[int, int]:
+        """Numbers of rows and of columns from the first free cell to the last, border included."""
+        rows, columns = zip(*self.free_cells, strict=True)
+        return max(rows) - min(rows) + 3, max(columns) - min(columns) + 3
+
+    @property
     def num_free(self) -> int:
         """Number of free cells, F."""
         return len(self.free_cells)

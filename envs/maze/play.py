@@ -53,7 +53,8 @@ class Play:
         self._random = torch.Generator().manual_seed(seed)
         self._env: Any = maze.make_env(1, [self._random], torch.device("cpu"))
         self._mazes, self._horizon = maze.test, maze.horizon
-        self._keys = TURNS if maze.actions == replace(maze, view="egocentric-5").actions else MOVES
+        self._turning = self._env.unwrapped.settings.sight.turning
+        self._keys = TURNS if self._turning else MOVES
         self.returns: list[float] = []
         self.begin()
 
@@ -90,6 +91,7 @@ class Play:
             caption=f"{what}, q: leave\nstep {self.step}/{self._horizon}  "
             f"reward {self.returns[-1]:g}",
             cell_size=self._cell_size,
+            facing=int(self._env.unwrapped.agent_directions) if self._turning else None,
         )
 
     def run(self) -> None:

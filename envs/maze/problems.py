@@ -132,7 +132,8 @@ class HiddenGoals(MazePictures, BuiltIn):
     def anchors(self, tasks: Sequence[Any]) -> Anchors:
         """Returns of random actions, and of who knows the goal."""
         trial: Any = {"horizon": self.horizon, "reward": self.reward}
-        return Anchors(random_return(tasks, **trial), oracle_return(tasks, **trial))
+        random = random_return(tasks, **trial, wall_penalty=self.wall_penalty)
+        return Anchors(random, oracle_return(tasks, **trial))
 
     def known(self, tasks: Sequence[Any], num_episodes: int = 1) -> Known:
         """References for agents; where the maze is known, exploring is what the ceiling does.
@@ -143,6 +144,7 @@ class HiddenGoals(MazePictures, BuiltIn):
         if num_episodes != 1:
             raise ValueError(f"a trial in the published maze is one episode, got {num_episodes}")
         trial: Any = {"horizon": self.horizon, "reward": self.reward}
+        trial["wall_penalty"] = self.wall_penalty
         returns = asdict(reference_returns(tasks, **trial))
         curves = reference_curves(tasks, **trial)
         return Known(

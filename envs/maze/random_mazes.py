@@ -33,6 +33,7 @@ from .files import tasks_from_file
 from .generators import GENERATORS, make_layout
 from .identity import layout_hash
 from .ladder import ANCHORS, LayoutAnchors, layout_anchors, layout_curves
+from .layout import Layout
 from .levels import MazeLevels
 from .named import named_layouts, named_mazes
 from .parts import split_by_layout
@@ -235,9 +236,19 @@ class RandomMazes(MazePictures, BuiltIn):
         layouts = {task.layout for task in tasks}
         if self.is_file or self.mazes in SAME:
             return len(layouts & {task.layout for task in train})
-        perfect = self.mazes in PERFECT and not self.loops
         layouts -= named_layouts()  # which no generator comes upon
-        return sum(train.contains(y) and not (perfect and not is_perfect(y)) for y in layouts)
+        return sum(any(one.problem._may_draw(y) for one in self.stages) for y in layouts)
+
+    def _may_draw(self, layout: Layout) -> bool:
+        """Whether training may draw a layout of the full size: of its part and its kind."""
+        train: Any = self.train
+        if not train.contains(layout):
+            return False
+        if self.mazes not in PERFECT or self.loops:
+            return True
+        low, high = sizes_of(self.size)
+        height, width = layout.extents
+        return height == width and height in range(low, high + 1, 2) and is_perfect(layout)
 
     @property
     def _sight(self) -> Sight:

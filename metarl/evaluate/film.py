@@ -20,7 +20,7 @@ from metarl.errors import UserError
 from metarl.evaluate.trials import play
 from metarl.rl.agents import Agent
 from metarl.rl.collector import in_tensors
-from metarl.rl.problem import Problem, TensorEnv
+from metarl.rl.problem import Problem, TensorEnv, eased
 
 Frame = NDArray[np.uint8]
 """A picture, ``[height, width, 3]``."""
@@ -228,7 +228,8 @@ def play_stages(
         device: Device of the tensors.
     """
     same = [torch.Generator(device).manual_seed(seed) for _ in range(num_stages)]
-    watched = Watched(problem.make_env(num_stages, same, device), require_filmed(problem))
+    env = eased(problem, problem.make_env(num_stages, same, device))
+    watched = Watched(env, require_filmed(problem))
     play(agent, watched, problem.horizon, {"tasks": [task] * num_stages})
     names = ("before adaptation", "after 1 step")
     return watched.scenes(

@@ -106,7 +106,7 @@ def find_statistics(
         return steps_of_episodes(rewards, ends_at, num_finds)
 
     gaps = steps(NUM_FINDS)  # [B, K]
-    firsts = np.where(np.isnan(gaps[:, 0]), len(rewards) + 1.0, gaps[:, 0])
+    ever = steps_between_finds(rewards, 1)[:, 0]  # [B], in the trial, whatever its episodes
     found = ~np.isnan(gaps)
     both = found[:, 0] & found[:, 1]
     first, second = gaps[both, 0], gaps[both, 1]
@@ -114,8 +114,8 @@ def find_statistics(
     later = ~np.isnan(every)
     ratios = [ratio(gaps[there, k], shortest[there]) for k, there in enumerate(found.T)]
     return FindStatistics(
-        success=float(found[:, 0].mean()),
-        first_find_censored_mean=float(firsts.mean()),
+        success=float((~np.isnan(ever)).mean()),
+        first_find_censored_mean=float(np.nan_to_num(ever, nan=len(rewards) + 1.0).mean()),
         steps_per_find=_mean(every[later]),
         shortest=_mean(np.broadcast_to(shortest[:, None], every.shape)[later]),
         gap_over_shortest=tuple(None if r is None else r[0] for r in ratios),

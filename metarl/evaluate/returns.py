@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -125,22 +125,44 @@ def evaluate_agent(
         num_tasks: N.
         num_episodes: K + 1, episodes per trial.
         horizon: Steps of an episode.
-        has_goal: Whether a positive reward is a success.
+        has_goal: When an episode succeeds.
         options: For the environment's ``reset``, e.g. its tasks.
     """
     if env.num_envs % num_tasks:
         raise ValueError(f"{env.num_envs} trials cannot be shared evenly by {num_tasks} tasks")
-    if getattr(env, "own_time", False):
-        played = play_in_own_time(agent, env, num_episodes * horizon, options)
-        rewards = _by_episode(*played, num_episodes, horizon)
+    ends: list[tuple[Tensor, Tensor]] = []
+
+    def note(*over: Tensor) -> None:
+        ends.append(getattr(env, "episode_ends", over))  # of a trial's episodes, where it has some
+
+    num_steps, own_time = num_episodes * horizon, getattr(env, "own_time", False)
+    if own_time:
+        rewards, numbers = play_in_own_time(agent, env, num_steps, options, after_step=note)
     else:
-        rewards = play(agent, env, num_episodes * horizon, options)
-    rewards = rewards.reshape(num_episodes, horizon, num_tasks, -1)  # [K + 1, T, N, E]
-    steps, success = first_finds(rewards, horizon, axis=1)
-    returns, successes = _tasks_first(rewards.sum(1)), _tasks_first(success)
-    lengths = _tasks_first(steps) if has_goal else np.full_like(returns, horizon)
+        rewards = play(agent, env, num_steps, options, after_step=note)
+    columns = [rewards]  # and what was terminated, and what truncated: [T, B] each
+    columns += [torch.stack(c).cpu().numpy().astype(float) for c in zip(*ends, strict=True)]
+    if own_time:
+        columns = [_by_episode(column, numbers, num_episodes, horizon) for column in columns]
+    paid, terminated, truncated = (
+        column.reshape(num_episodes, horizon, num_tasks, -1)  # [K + 1, T, N, E]
+        for column in columns
+    )
+    over, _ = first_finds(terminated + truncated, horizon, axis=1)
+    steps, success = first_finds(_successes(paid > 0, terminated > 0, has_goal), over, axis=1)
+    returns, lengths, successes = (_tasks_first(x) for x in (paid.sum(1), steps, success))
     experience = tuple(range(num_episodes))
     return AdaptationResult(returns, lengths, successes if has_goal else None, experience)
+
+
+BoolT = TypeVar("BoolT", Tensor, NDArray[np.bool_])
+
+
+def _successes(paid: BoolT, terminated: BoolT, has_goal: Goal) -> BoolT:
+    """Steps that are successes, of those that paid and of those that ended their episode."""
+    if has_goal == "pays":
+        return paid
+    return paid | terminated if has_goal else paid & ~paid
 
 
 def _by_episode(
@@ -239,9 +261,7 @@ def _tasks_first(values: NDArray[Any]) -> Array:
 
 def outcomes(played: Trajectory, has_goal: Goal = True) -> dict[str, Tensor]:
     """Returns, steps until success or end, and successes, each ``[N, E]``."""
-    found = played.rewards > 0
-    if has_goal != "pays":
-        found = found | played.terminated
+    found = _successes(played.rewards > 0, played.terminated, has_goal)
     success = found.any(1)
     steps = torch.where(success, found.to(torch.int8).argmax(1) + 1, played.lengths)
     return {"returns": played.returns, "lengths": steps, "successes": success}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metarl.rl.agents import Agent
 from metarl.rl.collector import TensorVectorEnv, in_tensors
@@ -30,6 +31,7 @@ def play(
     options: dict[str, Any] | None = None,
     *,
     before_step: Callable[[], object] = lambda: None,
+    after_step: Callable[[Tensor, Tensor], object] = lambda terminated, truncated: None,
 ) -> Array:
     """Play one trial in every environment.
 
@@ -39,6 +41,7 @@ def play(
         num_steps: Steps T of a trial.
         options: For the environment's ``reset``, e.g. its tasks.
         before_step: Called before every step, to look at the environments.
+        after_step: Called after every step with what it terminated and truncated, ``[B]`` each.
 
     Returns:
         Rewards ``[T, B]``; ``rewards[t]`` is the consequence of the action at time t.
@@ -51,21 +54,32 @@ def play(
         before_step()
         observation, reward, terminated, truncated, _ = step(agent.act(observation))
         agent.observe(reward, terminated, truncated)
+        after_step(terminated, truncated)
         rewards.append(reward)
     return torch.stack(rewards).cpu().to(torch.float64).numpy()
 
 
 def play_in_own_time(
-    agent: Agent, env: Any, num_steps: int, options: dict[str, Any] | None = None
+    agent: Agent,
+    env: Any,
+    num_steps: int,
+    options: dict[str, Any] | None = None,
+    *,
+    after_step: Callable[[Tensor, Tensor], object] = lambda terminated, truncated: None,
 ) -> tuple[Array, NDArray[np.int64]]:
-    """`play` in trials whose episodes end in their own time.
+    """`play` in trials whose episodes end in their own time; arguments likewise.
 
     Returns:
         Rewards ``[T, B]``, and the number of the episode of each step, from 0.
     """
     episodes: list[torch.Tensor] = []
     rewards = play(
-        agent, env, num_steps, options, before_step=lambda: episodes.append(env.episodes)
+        agent,
+        env,
+        num_steps,
+        options,
+        before_step=lambda: episodes.append(env.episodes),
+        after_step=after_step,
     )
     return rewards, torch.stack(episodes).cpu().numpy()
 
@@ -171,13 +185,13 @@ def trial_statistics(rewards: Array, *, window: int, seed: int = 0) -> TrialStat
 
 
 def first_finds(
-    rewards: Array, otherwise: float, axis: int = 0
+    rewards: NDArray[Any], otherwise: float | NDArray[Any], axis: int = 0
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Times at which something was first earned, and whether it ever was.
 
     Args:
         rewards: Of every step.
-        otherwise: The step where nothing was.
+        otherwise: The step where nothing was; one for all, or one each.
         axis: Of the steps.
 
     Returns:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.adapter import Adapter, Loaded, Measurement
 from metarl.methods.gradient import STREAMS
-from metarl.methods.learning import InTurn
+from metarl.methods.learning import InTurn, check_stages
 from metarl.methods.ppo import ClippedSteps
 from metarl.rl.problem import Problem
 from metarl.runs.directory import RunDirectory
@@ -53,8 +52,17 @@ class BySB3(InTurn):
         """Usual way to measure what was learned."""
 
     @abstractmethod
-    def envs(self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device) -> TaskVecEnv:
-        """Make the environments of an iteration; a seed per task for what they draw."""
+    def envs(
+        self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device, done: float
+    ) -> TaskVecEnv:
+        """Make the environments of an iteration.
+
+        Args:
+            tasks: The tasks.
+            seeds: One per task, for what its environments draw.
+            device: Where.
+            done: Share of the training that is over, in [0, 1).
+        """
 
     @abstractmethod
     def kind(self, num_tasks: int, device: torch.device) -> Callable[..., PPO]:
@@ -83,6 +91,7 @@ class BySB3(InTurn):
                 f"--method {self.method.name} learns by SB3, in one process: start it without "
                 "torchrun"
             )
+        check_stages(self.problem, self.method)
         model = self.model(torch.Generator(), resolve_device(device))
         check_weights(init_from, model.policy.state_dict())
 
@@ -92,15 +101,21 @@ class BySB3(InTurn):
         """Make everything that trains one seed; see `InTurn.train`."""
         streams = spawn_generators(run.seed, STREAMS, device)
         learner = self.learner(self.model(streams["init"], device, meta_batch), self.method.lr)
-        return MetaTraining(
+
+        def iterate() -> Mapping[str, Tensor]:
+            done = training.iteration / loop.iterations
+            return self.iterate(learner, streams, meta_batch, device, done)
+
+        training = MetaTraining(
             learner,
-            partial(self.iterate, learner, streams, meta_batch, device),
+            iterate,
             [run],
             [streams],
             meta_batch * self.steps_per_task,
             loop,
             description=f"training seed {run.seed}",
         )
+        return training
 
     def iterate(
         self,
@@ -108,11 +123,12 @@ class BySB3(InTurn):
         streams: Mapping[str, torch.Generator],
         meta_batch: int,
         device: torch.device,
+        done: float,
     ) -> Mapping[str, Tensor]:
-        """Learn from one meta-batch; metrics ``[1]``."""
+        """Learn from one meta-batch, a share of the training being over; metrics ``[1]``."""
         tasks = self.problem.train.sample(meta_batch, streams["tasks"])
         seeds = [draw_seed(streams["episodes"]) for _ in range(len(tasks) + 1)]
-        return learner.update(self.envs(tasks, seeds[1:], device), seeds[0], len(tasks))
+        return learner.update(self.envs(tasks, seeds[1:], device, done), seeds[0], len(tasks))
 
     def model(self, generator: torch.Generator, device: torch.device, num_tasks: int = 1) -> PPO:
         """Make the model before its first iteration.

@@ -25,7 +25,7 @@ from metarl.methods.by_sb3 import BySB3
 from metarl.methods.gradient import USUAL_STEPS
 from metarl.methods.ppo import PPOSettings
 from metarl.rl import Gaussian
-from metarl.rl.problem import Problem
+from metarl.rl.problem import Problem, eased
 from metarl.sb3 import (
     PPO,
     FineTuning,
@@ -65,16 +65,33 @@ class FineTunedLearning(BySB3):
         """Usual way to measure what was learned."""
         return Measurement(USUAL_STEPS, self.agent.episodes)
 
-    def envs(self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device) -> TaskVecEnv:
-        """Make the environments of an iteration; a seed per task for what they draw."""
-        return self.env_on(tasks, self.agent.episodes, seeds, device)
+    def envs(
+        self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device, done: float
+    ) -> TaskVecEnv:
+        """Make the environments of an iteration; see `BySB3.envs`."""
+        return self.env_on(tasks, self.agent.episodes, seeds, device, done=done)
 
     def env_on(
-        self, tasks: Sequence[Any], num_episodes: int, seeds: Sequence[int], device: torch.device
+        self,
+        tasks: Sequence[Any],
+        num_episodes: int,
+        seeds: Sequence[int],
+        device: torch.device,
+        *,
+        done: float = 1.0,
     ) -> TaskVecEnv:
-        """Make E environments per task, task-major; a seed per task for what they draw."""
+        """Make E environments per task, task-major.
+
+        Args:
+            tasks: The tasks.
+            num_episodes: E.
+            seeds: One per task, for what its environments draw.
+            device: Where.
+            done: Share of the training that is over, in [0, 1]; 1 where returns are measured.
+        """
         generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         env = self.problem.make_env(len(tasks) * num_episodes, generators, device)
+        env = eased(self.problem, env, done)
         many = [task for task in tasks for _ in range(num_episodes)]
         return TaskVecEnv(env, action_space=self.problem.actions, tasks=many, wait=True)
 

@@ -28,7 +28,7 @@ from metarl.meta import MetaLearner, Penalty
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.methods.agents import AdaptingPolicy
 from metarl.methods.curricula import LEVELS, LevelsByGain, check_curriculum, levels_of
-from metarl.methods.learning import InTurn
+from metarl.methods.learning import InTurn, check_stages
 from metarl.methods.rl2 import slow_cores
 from metarl.nn import CORES, MLP, WarpMLP
 from metarl.rl import (
@@ -41,7 +41,7 @@ from metarl.rl import (
     recurrent_policy,
     start_entropy,
 )
-from metarl.rl.problem import Problem
+from metarl.rl.problem import Problem, eased
 from metarl.runs.directory import RunDirectory
 from metarl.seeding import spawn_generators
 from metarl.train.beginning import check_weights
@@ -119,6 +119,7 @@ class GradientLearning(InTurn):
                 f"--curriculum {self.curriculum.name}: --method {method.name} learns nothing in "
                 "training, whatever the tasks: drop it"
             )
+        check_stages(self.problem, method)
         check_curriculum(self.curriculum, self.problem, meta_batch)
         learner = self.learner(self.policy(), torch.Generator(), resolve_device(device))
         check_shared(learner, meta_batch)
@@ -142,12 +143,13 @@ class GradientLearning(InTurn):
             curriculum = LevelsByGain(sampler, trainer, episodes, self.problem.has_goal)
 
         def iterate() -> Mapping[str, Tensor]:
+            episodes.done = training.iteration / loop.iterations
             if curriculum is not None:
                 return curriculum.step(meta_batch, streams["episodes"], penalty)
             batch = train.sample(meta_batch, streams["tasks"])
             return trainer.step(episodes.of(batch, streams["episodes"]), penalty)
 
-        return MetaTraining(
+        training = MetaTraining(
             trainer if curriculum is None else WithBesides(trainer, {LEVELS: curriculum}),
             iterate,
             [run],
@@ -157,6 +159,7 @@ class GradientLearning(InTurn):
             headline=("return_before", "return"),
             description=f"training seed {run.seed}",
         )
+        return training
 
     def policy(self) -> Policy:
         """Make the architecture: a perceptron, with warp layers where they are learned; or a core.
@@ -228,6 +231,10 @@ class Episodes:
     """Meta-batches of a problem: tasks with episodes to adapt by, as learners take them.
 
     Environments are made once, and set to the tasks and generators of each meta-batch.
+
+    Attributes:
+        done: Share of the training that is over, in [0, 1], by which environments are set; 1 where
+            returns are measured.
     """
 
     def __init__(
@@ -237,6 +244,8 @@ class Episodes:
         agent: AdaptingPolicy,
         device: torch.device,
         num_episodes: int | None = None,
+        *,
+        done: float = 0.0,
     ) -> None:
         """Prepare meta-batches.
 
@@ -246,10 +255,14 @@ class Episodes:
             agent: Says by how many episodes, and their loss.
             device: Where.
             num_episodes: Per task and gradient step; None: as the agent says.
+            done: As the attribute.
         """
         self.problem, self.policy, self.loss, self.device = problem, policy, agent.loss, device
         self.num_episodes = agent.episodes if num_episodes is None else num_episodes
-        self._lent = Environments(partial(problem.make_env, device=device))
+        self.done = done
+        self._lent = Environments(
+            partial(problem.make_env, device=device), lambda env: eased(problem, env, self.done)
+        )
         one = problem.make_env(1, [torch.Generator(device)], device)
         self._numbers = getattr(one, "task_tensor", tuple)  # [N, D], where environments take them
 
@@ -306,7 +319,7 @@ class GradientAdapter:
     ) -> AdaptationResult:
         """Take gradient steps on N tasks."""
         problem, agent = self.learning.problem, self.learning.agent
-        episodes = Episodes(problem, self.policy, agent, self.device, how.episodes)
+        episodes = Episodes(problem, self.policy, agent, self.device, how.episodes, done=1.0)
         return evaluate_learner(
             self.learner,
             episodes.of(tasks, generator),
@@ -325,9 +338,9 @@ class GradientAdapter:
     def adapted_weights(self, task: Any, steps: int, generator: torch.Generator) -> Params:
         """Weights of the policy after 0 to K gradient steps on one task, ``[K + 1, ...]``."""
         learner = self.learner
-        tasks = Episodes(self.learning.problem, self.policy, self.learning.agent, self.device).of(
-            [task], generator
-        )
+        problem, agent = self.learning.problem, self.learning.agent
+        episodes = Episodes(problem, self.policy, agent, self.device, done=1.0)
+        tasks = episodes.of([task], generator)
         passed = [stage.fast for stage in stages(learner, tasks, steps)]
         fast = stack([{name: p[0].detach() for name, p in fast.items()} for fast in passed])
         slow = detached(share(learner.slow, len(passed)))

@@ -14,6 +14,7 @@ from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
 from metarl.core.processes import current
 from metarl.core.settings import Compiled, Method
 from metarl.devices import resolve_device
+from metarl.errors import UserError
 from metarl.evaluate.adapter import Loaded
 from metarl.meta.method import GradientMethod
 from metarl.meta.policy.trpo import TRPOSettings
@@ -21,7 +22,7 @@ from metarl.methods.agents import AdaptingPolicy, Agent, LSTMOfSB3, MixturePolic
 from metarl.methods.ppo import ClippedSteps, PPOSettings, RecurrentPPOSettings
 from metarl.methods.rl2 import RL2Settings, WarpRNNSettings
 from metarl.methods.spaces import view_layout
-from metarl.rl.problem import Problem
+from metarl.rl.problem import Problem, stages_of
 from metarl.runs import resume
 from metarl.runs.directory import RunDirectory
 from metarl.train.loop import LoopSettings, MetaTraining
@@ -144,6 +145,23 @@ def train_in_turn(
     finally:
         for run in runs:
             run.close()
+
+
+def check_stages(problem: Problem, method: Method) -> None:
+    """Check that a problem is one from the beginning of its training to the end.
+
+    Args:
+        problem: What is to be learned.
+        method: How, in a training that has no stages.
+
+    Raises:
+        UserError: It is learned in stages.
+    """
+    if len(stages_of(problem)) > 1:
+        raise UserError(
+            f"--method {method.name} has no stages, and this problem is learned in some: drop "
+            "--size-schedule, or take --method rl2"
+        )
 
 
 def learning(problem: Problem, method: Method, agent: Agent) -> Learning:

@@ -20,7 +20,7 @@ from metarl.methods.agents import LSTMOfSB3
 from metarl.methods.by_sb3 import BySB3
 from metarl.methods.ppo import RecurrentPPOSettings
 from metarl.methods.trials import USUAL_TRIALS, OnTrials, TrialAdapter
-from metarl.rl.problem import Problem
+from metarl.rl.problem import Problem, eased
 from metarl.sb3 import PPO, PPOLearner, SB3Agent
 from metarl.sb3.recurrent import RecurrentPPOLearner, TrialVecEnv, recurrent_ppo
 
@@ -64,10 +64,13 @@ class RecurrentPPOLearning(BySB3, OnTrials):
         """Usual way to measure what was learned."""
         return Measurement(self.trial_episodes - 1, USUAL_TRIALS)
 
-    def envs(self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device) -> TrialVecEnv:
-        """Make a trial on each task; a seed per task for what its environment draws."""
+    def envs(
+        self, tasks: Sequence[Any], seeds: Sequence[int], device: torch.device, done: float
+    ) -> TrialVecEnv:
+        """Make a trial on each task; see `BySB3.envs`."""
         generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         env = self.trials(len(tasks), generators, device)
+        eased(self.problem, env.env, done)
         return TrialVecEnv(env, tasks=tasks)
 
     def kind(self, num_tasks: int, device: torch.device) -> Callable[..., PPO]:
@@ -81,7 +84,7 @@ class RecurrentPPOLearning(BySB3, OnTrials):
         return partial(
             own,
             "MlpLstmPolicy",
-            self.envs(tasks, [0] * num_tasks, device),
+            self.envs(tasks, [0] * num_tasks, device, 0.0),
             n_steps=self.trial_steps,
             policy_kwargs={
                 "lstm_hidden_size": self.player.hidden_size,

@@ -26,7 +26,7 @@ from metarl.core.processes import Processes, current
 from metarl.errors import UserError
 from metarl.rl import ActorCriticSettings, Collector, Policy
 from metarl.rl.advantages import return_scales
-from metarl.rl.problem import Eased, Problem, Stage, stages_of
+from metarl.rl.problem import Eased, Problem, Stage, eased, stages_of
 from metarl.rl.tasks import PolicyGradientTasks
 from metarl.rl.trajectory import Played, ScoredTrajectory, Trajectory
 from metarl.rl.trial_env import TrialEnv
@@ -100,9 +100,7 @@ class StagedTrials:
                 drawn of those to train on.
         """
         n = stage_at(self._stages, done)
-        problem = self._stages[n].problem
-        if isinstance(problem, Eased):
-            problem.ease(self._envs[n].env, done)
+        eased(self._stages[n].problem, self._envs[n].env, done)
         if levels is not None and self._share is not None:
             whole, here = self._share
             levels = levels.view(-1, whole, levels.shape[1])[:, here].flatten(0, 1)

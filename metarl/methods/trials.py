@@ -17,7 +17,7 @@ from metarl.evaluate.adapter import Measurement
 from metarl.evaluate.film import Scene, Watched, require_filmed
 from metarl.evaluate.returns import AdaptationResult, evaluate_agent
 from metarl.rl import Trajectory
-from metarl.rl.problem import Problem, TensorEnv
+from metarl.rl.problem import Problem, TensorEnv, eased
 from metarl.rl.trial_env import TrialEnv, num_trial_inputs
 from metarl.seeding import spawn_generators
 
@@ -75,19 +75,27 @@ class OnTrials:
     ) -> TrialEnv:
         """Make trials as the agent sees them.
 
+        Its clock runs as in training, or slower, where a trial is longer than those of training.
+
         Args:
             num_envs: Trials side by side.
             generators: Of the environments.
             device: Where.
-            num_episodes: Of a trial, which is over with the last one; None: as in training.
+            num_episodes: Of a trial that is measured or filmed, which is over with the last one;
+                None: as in training.
             watched: Note what is shown, for films (`Watched`).
         """
         env: TensorEnv = self.problem.make_env(num_envs, generators, device)
+        clock = None
+        if num_episodes is not None:
+            env = eased(self.problem, env)
+            clock = max(self.num_steps, num_episodes * self.problem.horizon)
         return TrialEnv(
             Watched(env, require_filmed(self.problem)) if watched else env,
             self.problem.horizon,
             self.trial_episodes if num_episodes is None else num_episodes,
             num_steps=self.trial_steps if num_episodes is None else None,
+            clock=clock,
             device=device,
             episode_flag=not self.published_inputs,
             unused_input=self.published_inputs,

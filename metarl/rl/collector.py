@@ -62,15 +62,18 @@ class Environments:
     """
 
     def __init__(
-        self, make: Callable[[int, Sequence[torch.Generator] | None], TensorVectorEnv]
+        self,
+        make: Callable[[int, Sequence[torch.Generator] | None], TensorVectorEnv],
+        prepare: Callable[[Any], object] = lambda env: None,
     ) -> None:
         """Lend what ``make(num_envs, generators)`` makes.
 
         Args:
             make: Called with a number of environments and the generators that drive them, in rows.
                 An environment that can change them (``use_generators(generators)``) is kept.
+            prepare: Called with environments whenever they are lent.
         """
-        self._make = make
+        self._make, self._prepare = make, prepare
         self._idle: dict[int, list[TensorVectorEnv]] = defaultdict(list)
 
     @contextmanager
@@ -85,6 +88,7 @@ class Environments:
                 env.use_generators(generators)
         else:
             env = self._make(num_envs, generators)
+        self._prepare(env)
         yield env
         if generators is None or hasattr(env, "use_generators"):
             self._idle[num_envs].append(env)

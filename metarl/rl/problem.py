@@ -8,7 +8,8 @@ A problem may change while it is learned: small mazes before large ones, a bonus
 with `stages` is a sequence of problems, each learned for a share of the training; what is seen and
 what can be done is the same in all of them, and so are the random streams that go on. One with
 `ease` changes its environments a little from iteration to iteration. Both depend on nothing but the
-share of the iterations that is over, so that a run resumes where it was.
+share of the iterations that is over, so that a run resumes where it was. Returns are measured, and
+films made, in environments as they are when all of the training is over.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import torch
 from gymnasium.spaces import Space
@@ -259,8 +260,29 @@ class Eased(Protocol):
 
         Args:
             env: Environments that `Problem.make_env` made.
-            done: Share of the training's iterations that is over, in [0, 1).
+            done: Share of the training's iterations that is over, in [0, 1]; 1 where returns are
+                measured.
         """
+
+
+TensorEnvT = TypeVar("TensorEnvT", bound=TensorVectorEnv)
+
+
+def eased(problem: Problem, env: TensorEnvT, done: float = 1.0) -> TensorEnvT:
+    """Set what changes of a problem's environments while it is learned, if anything does.
+
+    Args:
+        problem: Whose environments.
+        env: Environments that its `Problem.make_env` made.
+        done: Share of the training's iterations that is over, in [0, 1]; 1 where returns are
+            measured.
+
+    Returns:
+        The environments.
+    """
+    if isinstance(problem, Eased):
+        problem.ease(env, done)
+    return env
 
 
 def stages_of(problem: Problem) -> tuple[Stage, ...]:

@@ -7,7 +7,7 @@ al. 2016). The inputs, in this order, D being the numbers of an observation and 
                     1 where an episode has just begun, else 0 (with episode_flag)
                     an unused 0 (with unused_input)
                     bias 1
-                    time t / T, in [0, 1), over the whole trial of T steps
+                    time t / T, in [0, 1), over the whole trial of T steps (or slower: `clock`)
                     the previous reward
     .. + A          the previous action: one-hot where actions are one choice (Discrete), else its
                     numbers, within the bounds; 0 at t = 0
@@ -42,9 +42,12 @@ class TrialEnv:
     Attributes:
         num_envs: B.
         horizon: Steps of a trial, T.
+        clock: Steps in which the time that agents see goes from 0 to 1.
         num_inputs: Numbers in an observation.
         own_time: Whether an episode that ends is followed by the next at once.
         episodes: int64 ``[B]``, the number of the episode (from 0) that each trial is in.
+        episode_ends: Two of bool ``[B]``: whether the last step terminated or truncated the episode
+            of each trial, or it had ended before and waits.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class TrialEnv:
         num_episodes: int = 1,
         *,
         num_steps: int | None = None,
+        clock: int | None = None,
         device: torch.device,
         episode_flag: bool = True,
         unused_input: bool = False,
@@ -67,19 +71,27 @@ class TrialEnv:
             num_episodes: Episodes of a trial.
             num_steps: Steps of a trial, whatever episodes go into them; None: it is over with its
                 last episode.
+            clock: Steps in which the time that agents see goes from 0 to 1, at least those of a
+                trial; None: those of a trial.
             device: Device of the environments' tensors.
             episode_flag: Say where an episode has just begun.
             unused_input: Keep the unused 0 of the published maze (17 inputs instead of 16).
             first_action_zero_is_set: Set the bit of action 0 at t = 0, as the published code does.
 
         Raises:
-            ValueError: The environments start episodes themselves, and not at once after an end.
+            ValueError: The environments start episodes themselves, and not at once after an end; or
+                the clock is over before the trial.
         """
         actions, observed = env.single_action_space, env.single_observation_space
         self.env, self.num_envs = env, env.num_envs
         self._reset, self._step = in_tensors(env)
         self._episode_horizon = horizon
         self.horizon = num_episodes * horizon if num_steps is None else num_steps
+        self.clock = self.horizon if clock is None else clock
+        if self.clock < self.horizon:
+            raise ValueError(
+                f"clock must be at least the {self.horizon} steps of a trial, got {clock}"
+            )
         self._num_episodes = num_episodes if num_steps is None else None
         self.own_time = in_own_time(env)
         self._elapsed = 0
@@ -88,7 +100,7 @@ class TrialEnv:
         self._one_hot = is_choice(actions)
         self._bounds = _bounds(actions, device)
         self._reward = int(unused_input) + 2  # its place behind observation and flag
-        rows = _told_after_steps(self.horizon, num_actions, self._reward, device)
+        rows = _told_after_steps(self.horizon, self.clock, num_actions, self._reward, device)
         self._rows = rows.unbind(0)  # T + 1 times [A, width]
         flag = rows.new_zeros(*rows.shape[:2], int(episode_flag))  # no step begins an episode
         self._told_behind = torch.cat((flag, rows), 2)  # [T + 1, A, flag and width]
@@ -101,6 +113,7 @@ class TrialEnv:
             ((one,), (torch.zeros_like(one),)) if episode_flag else ((), ())
         )
         self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
+        self.episode_ends = self._false, self._false
         self.num_inputs = num_seen + int(episode_flag) + self._first.shape[1]
         self.single_observation_space = Box(-np.inf, np.inf, (self.num_inputs,), np.float32)
         self.single_action_space = actions
@@ -135,6 +148,7 @@ class TrialEnv:
         """Act everywhere; nothing ends but the trial: truncated at its horizon, or terminated."""
         observation, rewards, terminated, truncated, info = self._step(actions)
         self._elapsed += 1
+        self.episode_ends = terminated, truncated
         over = self._elapsed == self.horizon
         flags, done = self._flags[1], self._false
         if self.own_time:
@@ -205,19 +219,20 @@ class TrialEnv:
 
 
 def _told_after_steps(
-    num_steps: int, num_actions: int, reward: int, device: torch.device
+    num_steps: int, clock: int, num_actions: int, reward: int, device: torch.device
 ) -> Tensor:
     """Inputs behind observation and flag after 0 to T steps, by the action, ``[T + 1, A, width]``.
 
     Args:
         num_steps: T.
+        clock: Steps in which the time goes from 0 to 1.
         num_actions: A.
         reward: Place of the previous reward, which is left 0.
         device: Where.
     """
     rows = torch.zeros(num_steps + 1, num_actions, reward + 1 + num_actions, device=device)
     rows[:, :, reward - 2] = 1.0
-    rows[:, :, reward - 1] = torch.arange(num_steps + 1, device=device)[:, None] / num_steps
+    rows[:, :, reward - 1] = torch.arange(num_steps + 1, device=device)[:, None] / clock
     rows[:, :, reward + 1 :] = torch.eye(num_actions, device=device)
     return rows
 

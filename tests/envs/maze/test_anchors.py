@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 
 from envs import GridMazeVectorEnv, Layout, MazeTask, TaskSet, maze_tasks, pillar_maze
 from envs.maze import anchors as oracle
+from envs.maze.batch import compile_mazes
 from envs.maze.dynamics import compile_layout
+from envs.maze.policies import random_rewards
+from envs.problems import HiddenGoals
 from tests.envs.maze.strategies import layouts
 
 # Side: random, explore then exploit by a greedy sweep, oracle. Reward 10, 200 steps.
@@ -223,3 +227,25 @@ def test_start_elsewhere() -> None:
     tasks = [task]
     assert oracle.oracle_return(tasks, horizon=3) == 10.0
     assert oracle.oracle_return(tasks, horizon=2) == 0.0
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
+def test_random_actions_pay_for_walls(penalty: float) -> None:
+    """Against the twin that knows mazes of any walls, on a part of the goals."""
+    problem = HiddenGoals(size=9, horizon=40, reward=2.0, wall_penalty=penalty, goals="split")
+    tasks = tuple(problem.test)
+    known = problem.known(tasks)
+    each = random_rewards(compile_mazes(tasks), "random", 40, penalty / 2.0)
+    curve = 2.0 * each.mean(0).numpy()
+    np.testing.assert_allclose(known.curves["random"], curve, atol=1e-12)
+    assert known.returns["random"] == pytest.approx(curve.sum())
+    assert problem.anchors(tasks).floor == pytest.approx(curve.sum())
+    free = replace(problem, wall_penalty=0.0).known(tasks).returns
+    assert all(known.returns[name] == free[name] for name in ("localising", "ceiling", "oracle"))
+    trial = {"horizon": 40, "reward": 2.0, "wall_penalty": penalty}
+    assert oracle.normalised_score(curve.sum(), tasks, **trial) == pytest.approx(0.0)
+
+
+def test_a_wall_penalty_below_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"wall_penalty must be .* got -0\.1"):
+        oracle.random_return(pillar_maze(5), wall_penalty=-0.1)

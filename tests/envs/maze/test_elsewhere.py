@@ -49,3 +49,27 @@ def test_a_maze_to_look_at_is_none_that_training_draws():
     assert not RandomMazes("dfs", "9").train.contains(task.layout)
     with pytest.raises(ValueError, match="size"):
         unseen_maze("dfs", 4, random)
+
+
+def test_an_agent_of_the_room_keeps_its_steps_and_what_walls_cost():
+    learned = HiddenGoals(size=9, horizon=120, wall_penalty=0.1)
+    same = elsewhere(learned, "dfs")
+    assert (same.size, same.horizon, same.wall_penalty) == ("9", 120, 0.1)
+    assert elsewhere(learned, "dfs", "13").horizon == 240  # in proportion
+    assert elsewhere(learned, "dfs", "13", 77).horizon == 77
+
+
+@pytest.mark.parametrize("generator", ["pillars", "empty"])
+def test_a_goal_of_a_maze_that_is_always_the_same_is_none_of_training(generator):
+    random, train = torch.Generator().manual_seed(0), RandomMazes(generator, "9").train
+    for _ in range(50):
+        task, unseen = unseen_maze(generator, 9, random)
+        assert unseen
+        assert task not in train
+
+
+@pytest.mark.parametrize("generator", ["pillars", "empty"])
+def test_where_there_are_too_few_goals_to_deal_out_none_is_said_to_be_unseen(generator):
+    task, unseen = unseen_maze(generator, 5, torch.Generator().manual_seed(0))
+    assert not unseen
+    assert task.layout.height == 5

@@ -3,13 +3,15 @@
 import subprocess
 
 import numpy as np
+import torch
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image, ImageSequence
 
 from envs import MazeTask, pillar_maze
 from envs.maze.drawing import AGENT, GOAL, WALL
-from envs.problems import Maze
-from metarl.evaluate.film import Scene, frames_of, write_film
+from envs.maze.play import Play
+from envs.problems import Maze, RandomMazes
+from metarl.evaluate.film import Scene, Watched, frames_of, write_film
 
 
 def winding_walk(size, num_steps):
@@ -66,3 +68,51 @@ def test_an_mp4_of_odd_size_gets_a_white_margin(tmp_path):
     shown = np.frombuffer(raw, np.uint8).reshape(len(drawn), 156, 118, 3)
     assert shown[0, :100, -1].mean() > 200  # beside the dark wall
     assert np.abs(shown[0, :155, :115].astype(int) - drawn[0][:, :115]).mean() < 8
+
+
+def test_an_agent_that_turns_is_shown_turning(monkeypatch):
+    drawn = []
+    picture = np.zeros((4, 4, 3), np.uint8)
+    note = lambda *args, **words: drawn.append(words) or picture  # noqa: E731
+    monkeypatch.setattr("envs.maze.drawing.draw", note)
+    problem = RandomMazes("dfs", "9", view="egocentric-5", horizon=20)
+    task = MazeTask.from_ascii("""
+    #####
+    #^..#
+    #.#.#
+    #..G#
+    #####
+    """)
+    env = Watched(problem.make_env(1, [torch.Generator()], torch.device("cpu")), problem)
+    env.reset(options={"tasks": [task]})
+    for action in (1, 2, 2, 1, 2, 2):  # turn right, ahead twice, turn right, ahead twice: the goal
+        env.step(torch.tensor([action]))
+    (scene,) = env.scenes(task, ["walker"])
+    film([scene], 6, 16)
+    facing = [words["facing"] for words in drawn]
+    assert facing == [3, 0, 0, 0, 1, 1, 3, 1]  # arrives looking down, and starts looking up
+    assert [words["agent"] for words in drawn[-2:]] == [task.start, task.goal]
+    actions = [words["caption"].split("action ")[1].split("  ")[0] for words in drawn]
+    right, ahead = "turn right", "ahead"
+    assert actions == ["–", right, ahead, ahead, right, ahead, ahead, ahead]
+
+
+def test_an_agent_that_does_not_turn_faces_nowhere(monkeypatch):
+    facing = []
+    picture = np.zeros((4, 4, 3), np.uint8)
+    note = lambda *args, facing=None, **words: (ways.append(facing), picture)[1]  # noqa: E731
+    ways = facing
+    monkeypatch.setattr("envs.maze.drawing.draw", note)
+    film([winding_walk(5, 2)], 2, 16)
+    assert facing == [None] * 3
+
+
+def test_the_game_shows_where_an_agent_looks_that_turns():
+    game = Play(RandomMazes("dfs", "9", view="egocentric-5", horizon=20), show_goal=True)
+    side = game.picture().shape[1]
+    seen = [game.picture()[:side]]
+    for _ in range(4):
+        game.press("left")
+        seen.append(game.picture()[:side])
+    assert all((seen[0] != other).any() for other in seen[1:4])
+    np.testing.assert_array_equal(seen[0], seen[4])

@@ -224,3 +224,15 @@ def test_agents_that_turn_are_judged_by_those_that_turn():
     )
     assert mazes.ladder(tasks).means() == turning.means()
     assert RandomMazes("dfs", size=9).ladder(tasks).means()["oracle"] > turning.means()["oracle"]
+
+
+def test_mazes_of_other_sizes_than_those_of_training_were_not_drawn():
+    small, large = (RandomMazes("dfs", size).train.sample(60, seeded()) for size in ("9", "13"))
+    of_13, of_9 = RandomMazes("dfs", "13"), RandomMazes("dfs", "9")
+    assert (of_13.num_trained_on(small), of_9.num_trained_on(large)) == (0, 0)
+    assert of_13.num_trained_on(large) == len(hashes(large))
+    for both in (RandomMazes("dfs", "13", size_schedule="9:0.4"), RandomMazes("dfs", "9..13")):
+        assert both.num_trained_on(small) == len(hashes(small))
+    few = RandomMazes("dfs", "13", size_schedule="9:0.4", num_layouts=3)
+    smaller = few.stages[0].problem.train.sample(60, seeded())
+    assert few.num_trained_on(smaller) == 3

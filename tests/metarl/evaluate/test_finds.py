@@ -91,3 +91,13 @@ def test_episodes_that_a_find_ends_are_counted_each_from_its_start():
     found = find_statistics(played, np.array([2.0, 2.0, 2.0]), ends_at=5)
     assert (found.steps_per_find, found.second_over_first) == (2.5, 1.5)
     assert found.gap_num_trials[:3] == (1, 2, 0)
+
+
+def test_success_and_first_find_are_of_the_trial_wherever_its_episodes_end():
+    played = rewards([8], [4, 7], [], num_steps=10)
+    whole = find_statistics(played, np.ones(3))
+    parted = find_statistics(played, np.ones(3), ends_at=5)
+    assert parted.success == whole.success == pytest.approx(2 / 3)
+    assert parted.first_find_censored_mean == whole.first_find_censored_mean
+    assert whole.first_find_censored_mean == pytest.approx((8 + 4 + 11) / 3)
+    assert parted.gap_num_trials[:2] == (1, 2)  # by episode: the first, the second

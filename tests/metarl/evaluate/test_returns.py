@@ -5,7 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode
 
+from envs.problems import Point
 from metarl.core import sgd, share
 from metarl.evaluate.returns import (
     AdaptationResult,
@@ -16,6 +19,7 @@ from metarl.evaluate.returns import (
 )
 from metarl.meta import MAML, NonFiniteLossError
 from metarl.rl import Categorical, PolicyGradientSettings, mlp_policy
+from metarl.rl.trial_env import TrialEnv
 from tests.metarl.rl.enumerable import TinyMDP
 from tests.metarl.rl.sampled import sampled
 
@@ -183,3 +187,93 @@ def test_what_cannot_be_a_result_is_refused():
         AdaptationResult(good, good[:1], None, (0, 1, 2))
     with pytest.raises(NonFiniteLossError, match="finite"):
         AdaptationResult(good + np.nan, good, None, (0, 1, 2))
+
+
+class Ending:
+    """Two environments of 4 steps that pay nothing: the second ends at its second step."""
+
+    num_envs = 2
+    single_observation_space = Box(0.0, 1.0, (1,), np.float32)
+    single_action_space = Discrete(2)
+    autoreset_mode = AutoresetMode.NEXT_STEP
+
+    def __init__(self, out_of_step):
+        self.out_of_step = out_of_step
+
+    def reset(self, *, options=None):
+        self.steps = torch.zeros(2, dtype=torch.int64)
+        return torch.zeros(2, 1), {}
+
+    def begin_again(self):
+        self.steps = torch.where(self.ended, 0, self.steps)
+        return torch.zeros(2, 1)
+
+    def step(self, actions):
+        self.steps = self.steps + 1
+        terminated = (self.steps >= 2) & torch.tensor([False, True])
+        truncated = ~terminated & (self.steps == 4)
+        self.ended = terminated | truncated
+        return torch.zeros(2, 1), torch.zeros(2), terminated, truncated, {}
+
+
+class Still(Idle):
+    def begin(self, num_trials):
+        assert num_trials == 2
+
+    def act(self, observations):
+        return torch.zeros(2, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("out_of_step", [False, True])
+@pytest.mark.parametrize(
+    ("has_goal", "successes"), [(True, [0, 1]), ("pays", [0, 0]), (False, None)]
+)
+def test_agents_succeed_where_learners_do(out_of_step, has_goal, successes):
+    env = TrialEnv(Ending(out_of_step), 4, 2, device=torch.device("cpu"))
+    found = evaluate_agent(Still(), env, 2, 2, 4, has_goal=has_goal)
+    ends = torch.zeros(2, 4, 1, dtype=torch.bool)
+    ends[1, 1] = True
+    played = SimpleNamespace(
+        rewards=torch.zeros(2, 4, 1),
+        terminated=ends,
+        returns=torch.zeros(2, 1),
+        lengths=torch.tensor([[4], [2]]),
+    )
+    learners = outcomes(played, has_goal)
+    for episode in range(2):
+        assert found.lengths[:, episode].tolist() == learners["lengths"].tolist() == [[4], [2]]
+        if successes is not None:
+            assert found.successes[:, episode, 0].tolist() == successes
+            assert learners["successes"][:, 0].tolist() == successes
+    assert has_goal or found.successes is None
+
+
+def test_what_pays_before_the_end_of_an_episode_without_a_goal_is_no_length():
+    played = SimpleNamespace(
+        rewards=torch.ones(1, 3, 1),
+        terminated=torch.zeros(1, 3, 1, dtype=torch.bool),
+        returns=torch.full((1, 1), 3.0),
+        lengths=torch.tensor([[3]]),
+    )
+    found = outcomes(played, False)
+    assert (found["lengths"].item(), found["successes"].item()) == (3, False)
+
+
+def test_an_agent_that_reaches_a_point_has_succeeded():
+    problem = Point(horizon=30)
+    tasks = problem.test.sample(4, np.random.default_rng(0))
+    goals = torch.tensor([task.goal for task in tasks])
+    env = TrialEnv(
+        problem.make_env(4, [torch.Generator().manual_seed(0)], torch.device("cpu")),
+        30,
+        2,
+        device=torch.device("cpu"),
+    )
+
+    class Walker(Idle):
+        def act(self, seen):
+            return ((goals - seen[:, :2]) / 0.1).clamp(-1, 1)
+
+    found = evaluate_agent(Walker(), env, 4, 2, 30, options={"tasks": tasks})
+    assert found.successes.all()
+    assert (found.lengths < 30).all()

@@ -2,6 +2,7 @@
 
 import base64
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,13 @@ def test_other_agents_are_refused_with_what_they_are(arena):
     assert "plays point, not mazes" in adapting(env="point", method="rl2")
     assert "from Python" in told({"recipe": "metarl.experiment"})
     assert "something unknown" in told({})
+
+
+def test_the_clock_of_an_agent_is_that_of_its_training(arena):
+    settings = maze_adapt.RECIPE.defaults(env="maze", method="rl2")
+    settings = replace(settings, agent=replace(settings.agent, trial_steps=500))
+    trained = arena.trained({**to_json(settings, "config"), "recipe": maze_adapt.RECIPE.name})
+    assert trained.learning.num_steps == 500
 
 
 def test_an_agent_that_turns_plays(page_of_runs, runs):

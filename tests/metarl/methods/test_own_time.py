@@ -62,3 +62,30 @@ def test_they_are_trained_resumed_measured_and_filmed(tmp_path, trials):
     assert (found.lengths <= 10).all()
     scenes = loaded.film(tasks[0], 2, 0, greedy=False)
     assert len(scenes) == 3
+
+
+@pytest.mark.parametrize(
+    ("trials", "slower"),
+    [
+        ({"trial_episodes": 3}, 1.0),
+        ({"trial_steps": 25}, 1.0),
+        ({"trial_steps": 25, "trial_episodes": 4}, 25 / 40),  # longer than those of training
+        ({"trial_steps": 100, "trial_episodes": 4}, 1.0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("watched", [False, True])
+def test_the_clock_runs_as_in_training_in_trials_that_are_no_longer(trials, slower, watched):
+    what, told = learning(**trials), []
+    for episodes in (None, what.trial_episodes):
+        env = what.trials(
+            2, [torch.Generator().manual_seed(0)], CPU, num_episodes=episodes, watched=watched
+        )
+        seen, _ = env.reset()
+        for _ in range(5):
+            seen, *_ = env.step(torch.zeros(2, dtype=torch.int64))
+        told.append(seen[0, what.flag + 2].item())
+    assert told[0] == pytest.approx(5 / what.num_steps)
+    assert told[1] == pytest.approx(told[0] * slower)
+    longer = what.trials(2, [torch.Generator()], CPU, num_episodes=20)
+    assert longer.clock == 200
