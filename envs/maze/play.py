@@ -53,7 +53,8 @@ class Play:
         self._random = torch.Generator().manual_seed(seed)
         self._env: Any = maze.make_env(1, [self._random], torch.device("cpu"))
         self._mazes, self._horizon = maze.test, maze.horizon
-        self._turning = self._env.unwrapped.settings.sight.turning
+        inner: Any = self._env.unwrapped
+        self._turning = inner.settings.sight.turning
         self._keys = TURNS if self._turning else MOVES
         self.returns: list[float] = []
         self.begin()

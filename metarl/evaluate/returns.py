@@ -132,7 +132,8 @@ def evaluate_agent(
         raise ValueError(f"{env.num_envs} trials cannot be shared evenly by {num_tasks} tasks")
     ends: list[tuple[Tensor, Tensor]] = []
 
-    def note(*over: Tensor) -> None:
+    def note(terminated: Tensor, truncated: Tensor) -> None:
+        over = terminated, truncated
         ends.append(getattr(env, "episode_ends", over))  # of a trial's episodes, where it has some
 
     num_steps, own_time = num_episodes * horizon, getattr(env, "own_time", False)
