@@ -25,6 +25,12 @@ from metarl.run.recipe import by_option
 OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "device")
 """Options of `train` that `compare` has itself, or chooses."""
 
+NO_CONFIG = (
+    "--config is not for `compare`: give its options by their names, those of one method as "
+    "--override METHOD.OPTION=VALUE"
+)
+"""Refusal of settings of another run: each method begins from its own."""
+
 
 def _by_method(settings: Any) -> tuple[str, ...]:
     return (settings.method,)
@@ -222,6 +228,8 @@ def check_path(settings: Any, whose: str, path: Sequence[str], closed: Sequence[
         UserError: There is none, or it is the comparison's own.
     """
     words = f"--override {whose}.{'.'.join(path)}"
+    if path == ["config"]:
+        raise UserError(f"{words}: {NO_CONFIG}")
     if path and path[0] in closed:
         raise UserError(f"{words}: {path[0].replace('_', '-')} is the whole comparison's")
     here: Any = settings
@@ -281,6 +289,8 @@ def check_options(comparison: Comparison, settings: Mapping[str, Any]) -> None:
                 "--resume is not for `compare`: name the folder with --run-dir, what is there goes "
                 "on, and more --iterations, --methods or --seeds may be asked for"
             )
+        if name == "config":
+            raise UserError(NO_CONFIG)
         if name in OF_THE_COMPARISON:
             raise UserError(f"{option} is not for `compare`; it chooses that itself")
         if not any(name in options_of(one) for one in settings.values()):

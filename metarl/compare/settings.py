@@ -172,6 +172,8 @@ def _all(kind: type, values: Any) -> tuple[Any, ...]:
 def in_words_of_today(stored: Comparison, today: Callable[[str], str]) -> Comparison:
     """Return settings with options under the names that they have now.
 
+    What an earlier version kept of ``--config``, and read nothing of, is left out.
+
     Args:
         stored: What a folder compares.
         today: Names of options, such as ``learner.inner.lr``, as they are called now.
@@ -187,9 +189,12 @@ def in_words_of_today(stored: Comparison, today: Callable[[str], str]) -> Compar
     for one in stored.override:
         name, equals, value = one.partition("=")
         method, dot, option = name.partition(".")
+        if option == "config":
+            continue
         own = option.startswith("evaluate.")
         overrides.append(f"{method}{dot}{option if own else today(option)}{equals}{value}")
-    options = tuple(renamed(word) for word in stored.options)
+    read = [words for name, words in by_option(stored.options) if name != "config"]
+    options = tuple(renamed(word) for words in read for word in words)
     return replace(stored, options=options, override=tuple(overrides))
 
 

@@ -126,6 +126,8 @@ class Sweep(Generic[SettingsT]):
             UserError: No run can be trained, or one that is there has other settings.
             KeyboardInterrupt: Interrupted, after saving.
         """
+        if is_given(options, "--config"):
+            raise UserError("--config is not for `sweep`: give its options by their names")
         for name in self.closed:
             if is_given(options, f"--{name}"):
                 raise UserError(f"--{name} is said before --, for the sweep as a whole")
