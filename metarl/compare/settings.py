@@ -208,18 +208,32 @@ def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str
     """
     before = stored or Comparison(asked.methods, asked.seeds)
     stored_words, asked_words = (
-        {words[0].partition("=")[0]: words for _, words in by_option(options)}  # the last counts
+        {_name_of(words[0]): words for _, words in by_option(options)}  # the last counts
         for options in (before.options, rest)
     )
+    own: dict[str, str] = {}
+    for one in (*before.override, *asked.override):
+        own.pop(_name_of(one), None)  # the last counts, and stands last
+        own[_name_of(one)] = one
     added = [word for n, w in asked_words.items() if stored_words.get(n) != w for word in w]
     return Comparison(
         tuple(dict.fromkeys((*before.methods, *asked.methods))),
         tuple(sorted({*before.seeds, *asked.seeds})),
         (*before.options, *added),
-        tuple(dict.fromkeys((*before.override, *asked.override))),
+        tuple(own.values()),
         asked.evaluate,
         asked.reference,
     )
+
+
+def _name_of(word: str) -> str:
+    """Name of the option that a word is of, however it is written: ``--loss.no-x_y=1`` is loss.x-y.
+
+    An option of one method has the method before it.
+    """
+    name = word.partition("=")[0].lstrip("-").replace("_", "-")
+    group, dot, last = name.rpartition(".")
+    return f"{group}{dot}{last.removeprefix('no-')}"
 
 
 def evaluation_of(kind: type[Any]) -> type[Any]:

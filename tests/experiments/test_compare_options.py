@@ -2,6 +2,7 @@
 
 import pytest
 
+from metarl.compare.settings import CompareSettings, Comparison, merged
 from tests.experiments.scripts import alphabets as alphabets_main
 from tests.experiments.test_maze_compare import SMALL, refused
 
@@ -38,3 +39,28 @@ def test_settings_of_another_run_are_not_for_a_sweep(tmp_path, capsys):
     assert end.value.code == 2
     assert "--config is not for `sweep`: give its options by their names" in capsys.readouterr().err
     assert not folder.exists()
+
+
+def joined(stored, *, override=(), rest=()):
+    before = Comparison(("fomaml",), (0,), *stored)
+    asked = CompareSettings(methods=("fomaml",), seeds=(0,), override=override)
+    return merged(before, asked, rest)
+
+
+def test_of_two_values_for_one_method_the_last_counts():
+    stored = (), ("fomaml.inner-lr=0.1", "fomaml.inner-lr=0.2")
+    found = joined(stored, override=("fomaml.inner_lr=0.1",))
+    assert found.override == ("fomaml.inner_lr=0.1",)
+    stored = (), ("fomaml.inner-lr=0.1", "fomaml.steps=3")
+    found = joined(stored, override=("fomaml.inner-lr=0.2", "fomaml.inner-lr=0.1"))
+    assert found.override == ("fomaml.steps=3", "fomaml.inner-lr=0.1")
+
+
+def test_of_two_values_for_all_methods_the_last_counts_however_it_is_written():
+    stored = ("--meta-batch", "2", "--meta_batch", "3"), ()
+    assert joined(stored, rest=("--meta-batch", "2")).options[-2:] == ("--meta-batch", "2")
+    stored = ("--cuda-graph", "--no-cuda-graph"), ()
+    assert joined(stored, rest=("--cuda-graph",)).options[-1] == "--cuda-graph"
+    assert joined(stored, rest=("--no-cuda-graph",)).options == stored[0]
+    stored = ("--loss.gamma", "0.5", "--loss.lambda", "1"), ()
+    assert joined(stored, rest=("--loss.gamma", "0.5")).options == stored[0]
