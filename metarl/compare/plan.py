@@ -25,6 +25,9 @@ from metarl.run.recipe import by_option
 OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "device")
 """Options of `train` that `compare` has itself, or chooses."""
 
+SAME_TASKS = ("seed", "tasks", "split", "points", "test_points", "query_shots")
+"""Options of an evaluation that say which tasks there are, and what is shown of them."""
+
 NO_CONFIG = (
     "--config is not for `compare`: give its options by their names, those of one method as "
     "--override METHOD.OPTION=VALUE"
@@ -185,6 +188,13 @@ def train_settings(comparable: Comparable, comparison: Comparison, method: str) 
 def evaluation(comparison: Comparison, method: str) -> Any:
     """Settings of evaluation as for all methods, with the method's own on top."""
     own = [(p[1:], value) for p, value in overrides(comparison, method) if p[0] == "evaluate"]
+    for (name, *_), _ in own:
+        if name in SAME_TASKS:
+            option = name.replace("_", "-")
+            raise UserError(
+                f"--override {method}.evaluate.{option}: {option} is the whole comparison's, for "
+                f"all are judged on the same tasks; give --evaluate.{option}"
+            )
     words = _words(comparison.evaluate, f"{method}.evaluate", own)
     if not words:
         return comparison.evaluate

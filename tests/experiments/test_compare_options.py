@@ -4,6 +4,7 @@ import pytest
 
 from metarl.compare.settings import CompareSettings, Comparison, merged
 from tests.experiments.scripts import alphabets as alphabets_main
+from tests.experiments.scripts import regression
 from tests.experiments.test_maze_compare import SMALL, refused
 
 
@@ -39,6 +40,26 @@ def test_settings_of_another_run_are_not_for_a_sweep(tmp_path, capsys):
     assert end.value.code == 2
     assert "--config is not for `sweep`: give its options by their names" in capsys.readouterr().err
     assert not folder.exists()
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("option", ["seed=7", "tasks=5", "split=validation", "split=test"])
+def test_a_method_has_no_tasks_of_its_own(tmp_path, capsys, option):
+    line = ["--run-dir", str(tmp_path / "c"), *SMALL, "--methods", "fomaml", "none"]
+    said = refused(capsys, *line, "--override", f"none.evaluate.{option}")
+    name = option.partition("=")[0]
+    assert f"--override none.evaluate.{name}: {name} is the whole comparison's" in said
+    assert f"--evaluate.{name}" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("option", ["points", "test_points", "test-points"])
+def test_functions_are_shown_alike_to_every_method(tmp_path, capsys, option):
+    own = f"none.evaluate.{option}=5"
+    with pytest.raises(SystemExit):
+        regression(["compare", "--run-dir", str(tmp_path / "c"), "--override", own])
+    assert "is the whole comparison's" in capsys.readouterr().err
 
 
 def joined(stored, *, override=(), rest=()):
