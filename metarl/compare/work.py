@@ -92,7 +92,7 @@ Failures = dict[Path, str]
 
 PLACES = (
     *("run_dir", "resume", "seeds", "device", "data", "json", "run", "native"),
-    *("log", "film_every"),
+    *("log", "film_every", "config"),
 )
 """Settings of training and evaluation that make no difference to what is learned or found."""
 

@@ -1,8 +1,12 @@
 """Options of `compare` and `sweep` that are refused at once, and which of two counts."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from metarl.compare.settings import CompareSettings, Comparison, merged
+from metarl.compare.work import PLACES, differences
+from metarl.plots.runs import group_runs
 from tests.experiments.scripts import alphabets as alphabets_main
 from tests.experiments.scripts import regression
 from tests.experiments.test_maze_compare import SMALL, refused
@@ -85,3 +89,11 @@ def test_of_two_values_for_all_methods_the_last_counts_however_it_is_written():
     assert joined(stored, rest=("--no-cuda-graph",)).options == stored[0]
     stored = ("--loss.gamma", "0.5", "--loss.lambda", "1"), ()
     assert joined(stored, rest=("--loss.gamma", "0.5")).options == stored[0]
+
+
+def test_where_settings_come_from_and_metrics_go_is_no_difference():
+    one = {"lr": 0.1, "config": "runs/a", "log": ["tensorboard"], "film_every": 5}
+    other = {"lr": 0.1, "config": None, "log": [], "film_every": None}
+    assert not differences(one, other, PLACES)
+    runs = [SimpleNamespace(config={"method": "maml", **c}) for c in (one, other)]
+    assert list(group_runs(runs)) == ["maml"]
