@@ -77,7 +77,7 @@ def asked_for(
         UserError: A setting is refused, or the folder holds something else.
     """
     default = replace(comparable.usual, run_dir=folder)
-    stored = stored_in(folder, default.evaluate)
+    stored = stored_in(folder, default.evaluate, comparable.recipe.name)
     if stored is None and not arguments:  # hours of work are asked for in words
         words = f"--methods {' '.join(comparable.methods)}"
         raise UserError(
@@ -140,7 +140,7 @@ def compare(
     with held(folder, patience=PATIENCE):
         settings, comparison = read()
         planned = jobs(comparable, comparison, folder, settings.device)
-        keep(folder, comparison, settings_of(planned))
+        keep(folder, comparison, settings_of(planned), recipe=comparable.recipe.name)
         before = comparison
     failures = bring(comparable, chosen(planned, folder, settings.only), settings, arguments)
     if settings.only:
@@ -194,8 +194,8 @@ def settings_of(planned: Sequence[Job]) -> dict[str, Any]:
     return {job.path.parent.name: job.train for job in planned}
 
 
-def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **results: Any) -> None:
-    """Write `comparison.json`; without new results those that are there stay."""
+def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **more: Any) -> None:
+    """Write `comparison.json`; of what more there is in it, what is not given stays."""
     path = folder / "comparison.json"
     before = read_json(path) if path.exists() else {}
     own = {
@@ -205,7 +205,7 @@ def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **re
     }
     how = {n: v for n, v in vars(comparison.evaluate).items() if n not in PLACES_OF_EVALUATION}
     compared = {**vars(comparison), "evaluate": how}
-    content = {**before, "comparison": compared, "settings": own, **results}
+    content = {**before, "comparison": compared, "settings": own, **more}
     write_json(path, to_json(content, "comparison"))
 
 
@@ -222,7 +222,8 @@ def report(
     side = comparable.of_side(comparison.evaluate)
     compared = measured(folder, comparison, failures, comparable.measure, side)
     if keeps:
-        keep(folder, comparison, settings, results=vars(compared))
+        kept = {"recipe": comparable.recipe.name, "results": vars(compared)}
+        keep(folder, comparison, settings, **kept)
     title = f"Adaptation on unseen tasks: {comparable.title(next(iter(settings.values())))}"
     text = write_report(folder, compared, title, comparable.families)
     print(text.partition("\n## Step by step")[0])

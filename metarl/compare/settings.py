@@ -11,6 +11,7 @@ import tyro
 
 from metarl.compare.executors import Executor, SlurmSettings
 from metarl.errors import RunDirectoryError, UserError, check_different, understood
+from metarl.invocation import typed
 from metarl.run.recipe import by_option
 from metarl.runs.config import structured
 from metarl.runs.files import read_json
@@ -104,15 +105,17 @@ class Comparison:
         return self.reference or next(iter(usual), None)
 
 
-def stored_in(folder: Path, usual: Any) -> Comparison | None:
+def stored_in(folder: Path, usual: Any, recipe: str | None = None) -> Comparison | None:
     """Read what a folder compares; None where there is nothing yet.
 
     Args:
         folder: Where.
         usual: Settings of evaluation, of the kind of those that are read.
+        recipe: Name of the recipe whose comparison it should be; None: of any.
 
     Raises:
-        RunDirectoryError: The folder holds something else, or a comparison of another version.
+        RunDirectoryError: The folder holds something else, or a comparison of another recipe or
+            version.
     """
     path = folder / "comparison.json"
     if not path.exists():
@@ -127,7 +130,15 @@ def stored_in(folder: Path, usual: Any) -> Comparison | None:
         check_folder(folder)
         return None
     problem, remedy = "is not that of a comparison of this version", "restore it"
-    content: Any = read_json(path).get("comparison")
+    whole = read_json(path)
+    theirs = whole.get("recipe")  # earlier versions did not say it
+    if recipe is not None and isinstance(theirs, str) and theirs != recipe:
+        command = f"{typed('compare', theirs)} --run-dir {folder}"
+        raise RunDirectoryError(
+            f"{folder} holds a comparison of {theirs.rpartition('.')[2]}, not of "
+            f"{recipe.rpartition('.')[2]}: `{command}` goes on with it; or name another --run-dir"
+        )
+    content: Any = whole.get("comparison")
     with understood(path, problem, f"{remedy}, or use the version that wrote it"):
         try:
             return _comparison(content, usual)

@@ -1,11 +1,16 @@
 """Options of `compare` and `sweep` that are refused at once, and which of two counts."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
-from metarl.compare.settings import CompareSettings, Comparison, merged
+from experiments import maze_adapt
+from experiments import regression as regression_recipe
+from metarl.compare.command import keep
+from metarl.compare.settings import CompareSettings, Comparison, merged, stored_in
 from metarl.compare.work import PLACES, differences
+from metarl.errors import UserError
 from metarl.plots.runs import group_runs
 from tests.experiments.scripts import alphabets as alphabets_main
 from tests.experiments.scripts import regression
@@ -97,3 +102,33 @@ def test_where_settings_come_from_and_metrics_go_is_no_difference():
     assert not differences(one, other, PLACES)
     runs = [SimpleNamespace(config={"method": "maml", **c}) for c in (one, other)]
     assert list(group_runs(runs)) == ["maml"]
+
+
+def test_whose_comparison_it_is_is_kept(tmp_path):
+    usual = maze_adapt.COMPARABLE.usual
+    comparison = Comparison(usual.methods, usual.seeds, (), (), usual.evaluate)
+    keep(tmp_path, comparison, {}, recipe="experiments.maze_adapt")
+    keep(tmp_path, comparison, {}, results={})
+    path = tmp_path / "comparison.json"
+    kept = json.loads(path.read_text())
+    assert kept["recipe"] == "experiments.maze_adapt"
+    assert stored_in(tmp_path, usual.evaluate, "experiments.maze_adapt") == comparison
+    other = "experiments.regression"
+    command = f"metarl compare maze_adapt --run-dir {tmp_path}"
+    with pytest.raises(UserError, match=f"a comparison of maze_adapt.*`{command}`"):
+        stored_in(tmp_path, regression_recipe.COMPARABLE.usual.evaluate, other)
+    del kept["recipe"]  # as of an earlier version
+    path.write_text(json.dumps(kept))
+    assert stored_in(tmp_path, usual.evaluate, "experiments.maze_adapt") == comparison
+
+
+def test_another_recipe_is_told_whose_comparison_it_is(tmp_path, capsys):
+    usual = maze_adapt.COMPARABLE.usual
+    comparison = Comparison(usual.methods, usual.seeds, (), (), usual.evaluate)
+    keep(tmp_path, comparison, {}, recipe="experiments.maze_adapt")
+    for more in ((), ("--report-only",)):
+        with pytest.raises(SystemExit):
+            regression(["compare", "--run-dir", str(tmp_path), *more])
+        said = capsys.readouterr().err
+        assert "holds a comparison of maze_adapt" in said
+        assert f"`python -m experiments.maze_adapt compare --run-dir {tmp_path}`" in said
