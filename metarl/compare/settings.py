@@ -69,6 +69,20 @@ class CompareSettings:
             check_different(getattr(self, name), f"--{name}", error=UserError)
         if self.jobs < 1:
             raise UserError(f"--jobs must be at least 1, got {self.jobs}")
+        check_report(self.report_only, self.only)
+
+
+def check_report(report_only: bool, only: Sequence[str]) -> None:
+    """Check that a report is not of some runs alone.
+
+    Raises:
+        UserError: It is.
+    """
+    if report_only and only:
+        raise UserError(
+            f"--only {' '.join(only)} trains runs and --report-only sums up all that are there: "
+            "drop one of the two"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Options of `compare` and `sweep` that are refused at once, and which of two counts."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from experiments import maze_adapt
 from experiments import regression as regression_recipe
 from metarl.compare.command import keep
 from metarl.compare.settings import CompareSettings, Comparison, merged, stored_in
+from metarl.compare.sweep import SweepSettings
 from metarl.compare.work import PLACES, differences
 from metarl.errors import UserError
 from metarl.plots.runs import group_runs
@@ -102,6 +104,12 @@ def test_where_settings_come_from_and_metrics_go_is_no_difference():
     assert not differences(one, other, PLACES)
     runs = [SimpleNamespace(config={"method": "maml", **c}) for c in (one, other)]
     assert list(group_runs(runs)) == ["maml"]
+
+
+def test_runs_of_a_report_are_not_chosen():
+    for kind, more in ((CompareSettings, {}), (SweepSettings, {"run_dir": Path("x")})):
+        with pytest.raises(UserError, match=r"--only.*--report-only.*drop"):
+            kind(methods=("none",), report_only=True, only=("none/seed-0",), **more)
 
 
 def test_whose_comparison_it_is_is_kept(tmp_path):
