@@ -149,6 +149,9 @@ def test_an_agent_is_exported_and_goes_on_as_a_run(metarl, here):
         (("sweep", "maze"), "maze has no sweep: it has evaluate"),
         (("play", "regression"), "regression has no play"),
         (("train", "--resume", "none"), "there is no run directory none"),
+        (("train", "--resume=none"), "there is no run directory none"),
+        (("train", "--iterations", "3", "--resume", "none"), "there is no run directory none"),
+        (("train", "--iterations=3", "--resume=none"), "there is no run directory none"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(metarl, here, words, told):
