@@ -157,6 +157,7 @@ class Console:
         asks = {"-h", "--help"} & set(arguments)
         elsewhere = option(arguments[1:], "--output") is not None
         if path.parent == zoo.AGENTS and name == "evaluate" and not (asks or elsewhere):
+            recipe.commands[name].check(prog, [str(path), *arguments[1:]])  # then nothing is left
             path = own_copy(first)
         from metarl.run.command_line import run_of
 

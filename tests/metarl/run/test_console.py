@@ -102,6 +102,14 @@ def test_an_agent_is_evaluated_in_a_copy(metarl, here):
     assert not any(zoo.AGENTS.rglob(".lock"))
 
 
+@pytest.mark.parametrize(
+    "words", [("--tasks", "0"), ("--taks", "3"), ("--size", "4"), ("--horizon", "0")]
+)
+def test_a_refused_evaluation_leaves_no_copy(metarl, here, words):
+    metarl("evaluate", "mazes13", *words, status=2)
+    assert not list(here.iterdir())
+
+
 def test_an_agent_is_evaluated_where_no_copy_can_be_made(metarl, here, monkeypatch):
     """The folder cannot be written into, or a copy is cut off: the next one begins again."""
     (here / "runs").write_text("no folder")
