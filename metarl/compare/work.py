@@ -115,6 +115,7 @@ class Script:
         evaluate: Evaluates a run, given the settings of evaluation, which have ``run``.
         settings_of: Settings that a run's `config.json` keeps.
         results: Files that an evaluation leaves.
+        beside_test: End of their names where they are of validation tasks.
         plain: Settings of training without what makes no difference.
         known: Whether a run was evaluated like this by a version that left no `evaluated.json`.
     """
@@ -124,6 +125,7 @@ class Script:
     evaluate: Callable[[Any], object]
     settings_of: Callable[[Mapping[str, Any]], Any]
     results: tuple[str, ...] = ("summary.json",)
+    beside_test: str = ""
     plain: Callable[[Any], Any] = _as_they_are
     known: Callable[[Job], bool] = _never
 
@@ -256,7 +258,9 @@ def finished(job: Job) -> bool:
 def _record(job: Job) -> dict[str, Any]:
     """Record of what was evaluated, how, and with what result."""
     how = {n: v for n, v in vars(job.evaluate).items() if n not in PLACES}
-    files = [job.path / name for name in job.script.results]
+    beside = job.script.beside_test if how.get("split") == "validation" else ""
+    paths = [Path(name) for name in job.script.results]
+    files = [job.path / f"{path.stem}{beside}{path.suffix}" for path in paths]
     digests = [hashlib.sha256(f.read_bytes()).hexdigest() if f.exists() else None for f in files]
     record = {"iterations": job.train.iterations, "evaluate": how, "results": digests}
     result: dict[str, Any] = to_json(record, "evaluated")
