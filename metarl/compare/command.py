@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from metarl.compare.apart import gathered
+from metarl.compare.apart import Given, check_given, check_judged, gathered
 from metarl.compare.executors import Unit, check_executor, launch
 from metarl.compare.plan import Comparable, check_options, check_same_folder, jobs
 from metarl.compare.processes import work_off
@@ -29,7 +29,6 @@ from metarl.errors import UserError
 from metarl.run import Command
 from metarl.run.commands import fail, option
 from metarl.run.counts import check_numbers
-from metarl.run.recipe import by_option
 from metarl.runs.config import today
 from metarl.runs.files import held, read_json, to_json, write_bytes, write_json
 
@@ -177,13 +176,17 @@ def report_apart(
     """Sum up runs that are there, whoever trained them.
 
     Raises:
-        UserError: There are none, they cannot be compared, or none has an option that is given.
+        UserError: There are none, they cannot be compared, none has an option that is given, or
+            one is otherwise than it.
     """
     folder = settings.run_dir
     stored = stored_in(folder, comparable.usual.evaluate)
-    given = [name for name, _ in by_option(arguments)]
-    found = gathered(comparable, settings, stored, given)
+    given = Given.of(arguments)
+    found = gathered(comparable, settings, stored, given.names)
     check_options(replace(asked, methods=tuple(found.settings)), found.settings)
+    check_given(comparable, given, asked, found)
+    if stored is not None:
+        check_judged(stored, found)
     with held(folder, patience=PATIENCE):
         kept, keeps = found.settings, stored is not None
         report(comparable, folder, found.comparison, kept, found.reasons, keeps=keeps)

@@ -170,6 +170,12 @@ def train_settings(comparable: Comparable, comparison: Comparison, method: str) 
     own = [(path, value) for path, value in overrides(comparison, method) if path[0] != "evaluate"]
     of_method = [word for path, value in own for word in _option(path, value)]
     default = comparable.settings([*comparison.options, *of_method], method=method)
+    return with_options(comparable, comparison, method, default)
+
+
+def with_options(comparable: Comparable, comparison: Comparison, method: str, default: Any) -> Any:
+    """Settings with the options for all methods that they have, and the method's own on top."""
+    own = [(path, value) for path, value in overrides(comparison, method) if path[0] != "evaluate"]
     own_options = options_of(default)
     common = [
         word

@@ -233,13 +233,13 @@ def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str
     """
     before = stored or Comparison(asked.methods, asked.seeds)
     stored_words, asked_words = (
-        {_name_of(words[0]): words for _, words in by_option(options)}  # the last counts
+        {option_name(words[0]): words for _, words in by_option(options)}  # the last counts
         for options in (before.options, rest)
     )
     own: dict[str, str] = {}
     for one in (*before.override, *asked.override):
-        own.pop(_name_of(one), None)  # the last counts, and stands last
-        own[_name_of(one)] = one
+        own.pop(option_name(one), None)  # the last counts, and stands last
+        own[option_name(one)] = one
     added = [word for n, w in asked_words.items() if stored_words.get(n) != w for word in w]
     return Comparison(
         tuple(dict.fromkeys((*before.methods, *asked.methods))),
@@ -251,7 +251,7 @@ def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str
     )
 
 
-def _name_of(word: str) -> str:
+def option_name(word: str) -> str:
     """Name of the option that a word is of, however it is written: ``--loss.no-x_y=1`` is loss.x-y.
 
     An option of one method has the method before it.
