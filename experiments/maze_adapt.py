@@ -19,7 +19,7 @@ from metarl.compare.work import Job, script_of
 from metarl.core.settings import Method
 from metarl.errors import UserError
 from metarl.evaluate.film import require_filmed
-from metarl.evaluate.measures import RETURN, files_of
+from metarl.evaluate.measures import BESIDE_TEST, RETURN, files_of
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods import method_named, methods_for
@@ -327,7 +327,7 @@ def check_evaluation(job: Job) -> None:
 
 COMPARABLE: Comparable = Comparable(
     RECIPE,
-    script_of(RECIPE, evaluate, results=files_of()),
+    script_of(RECIPE, evaluate, results=files_of(), beside_test=BESIDE_TEST),
     EvaluateSettings,
     RETURN,
     tasks=("env", "environment"),
@@ -335,6 +335,7 @@ COMPARABLE: Comparable = Comparable(
     methods=("maml", "fomaml", "anil", "none"),
     defaults=in_a_maze,
     check=check_evaluation,
+    beside_test=BESIDE_TEST,
 )
 
 SEARCHABLE: Searchable = Searchable(

@@ -16,6 +16,7 @@ from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.run import at_least, showing, trials
 from metarl.run.commands import refused
+from metarl.runs.directory import RunDirectory
 
 from .environments import MINIGRID, Grids, Levels
 from .maze_settings import TrainSettings
@@ -62,6 +63,15 @@ def reader(asked: Elsewhere, settings_of: SettingsOf) -> trials.Read:
     return lambda config: measured_on(
         settings_of(config), mazes=asked.mazes, size=asked.size, horizon=asked.horizon
     )
+
+
+def check_asked(asked: EvaluateSettings, settings_of: SettingsOf) -> None:
+    """Check that a run can be measured as asked.
+
+    Raises:
+        UserError: It cannot; or there is no such run.
+    """
+    reader(asked, settings_of)(RunDirectory.open(asked.run).config).on(asked.split)
 
 
 def evaluate_again(asked: EvaluateSettings, read: SettingsOf) -> EvaluationResult:

@@ -18,12 +18,11 @@ import tyro
 from metarl.compare.command import compare_command
 from metarl.compare.plan import Comparable
 from metarl.compare.work import script_of
-from metarl.evaluate.measures import ACCURACY, files_of
+from metarl.evaluate.measures import ACCURACY, BESIDE_TEST, files_of
 from metarl.methods import gradient_methods_for, method_named
 from metarl.nn.conv_settings import ReducedConvNetSettings
 from metarl.run import Recipe, command, main, one_of
 from metarl.run.classification import (
-    BESIDE_TEST,
     CharactersSettings,
     evaluate_characters,
     validation_accuracy,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, get_args
 from metarl.compare.command import compare_command
 from metarl.compare.plan import Comparable
 from metarl.compare.work import script_of
-from metarl.evaluate.measures import ERROR, files_of
+from metarl.evaluate.measures import BESIDE_TEST, ERROR, files_of
 from metarl.meta.method import GradientMethod
 from metarl.methods import gradient_methods_for, method_named
 from metarl.run import Recipe, check_option, command, main, one_of
@@ -131,12 +131,13 @@ RECIPE: Recipe[TrainSettings] = Recipe(
 
 COMPARABLE: Comparable = Comparable(
     RECIPE,
-    script_of(RECIPE, evaluate, results=files_of()),
+    script_of(RECIPE, evaluate, results=files_of(), beside_test=BESIDE_TEST),
     EvaluateSettings,
     ERROR,
     tasks=("family",),
     title=lambda settings: f"{settings.family} functions",
     methods=("maml", "fomaml", "reptile", "none"),
+    beside_test=BESIDE_TEST,
 )
 
 SEARCHABLE: Searchable = Searchable(

@@ -31,7 +31,7 @@ from metarl.devices import resolve_device
 from metarl.errors import UserError, check_choice, check_counts
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.film import require_filmed
-from metarl.evaluate.measures import files_of
+from metarl.evaluate.measures import BESIDE_TEST, end_of, files_of
 from metarl.meta.maml import MAMLSettings
 from metarl.meta.method import GradientMethod
 from metarl.methods.agents import Agent
@@ -231,8 +231,8 @@ class Experiment:
     def evaluate(self, place: Path | str, **how: Any) -> EvaluationResult:
         """Adapt to unseen tasks, and sum up what is earned, or how well is told, after every step.
 
-        Writes `summary.json`, `adaptation.json` and `adaptation.png` as the scripts do; where data
-        are learned from, `summary.json`, `adaptation.json`, `steps.png` and further pictures.
+        Writes `summary.json`, `adaptation.json` and `adaptation.png` as the scripts do (of a split
+        "validation" `summary-validation.json`, ...); from data also `steps.png` and more pictures.
 
         Args:
             place: A run directory, or a folder of ``seed-N`` runs.
@@ -365,7 +365,7 @@ def compare(
             jobs.append(job)
     failures = {str(path.relative_to(place)): why for path, why in work_off(jobs).items()}
     with held(place, patience=60.0):
-        compared = measured(place, comparison, failures)
+        compared = measured(place, comparison, failures, side=end_of(evaluation.split))
         write_report(place, compared, title)
     return compared
 
@@ -394,6 +394,7 @@ def _job(one: Experiment, path: Path, seed: int, evaluation: Any) -> Job:
         evaluate=lambda how: evaluate(how, one._read),
         settings_of=planned,
         results=files_of(),
+        beside_test=BESIDE_TEST,
     )
     asked = EvaluateSettings(**{**vars(evaluation), "run": path, "device": one.device})
     return Job(path, planned(settings), asked, script)

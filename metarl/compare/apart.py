@@ -8,15 +8,16 @@ differs is said. Runs that are missing, or not evaluated as they are now, are na
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarl.compare.plan import Comparable
-from metarl.compare.settings import CompareSettings, Comparison
-from metarl.compare.work import PLACES, differences, in_words
+from metarl.compare.plan import Comparable, check_overrides, evaluation, overrides, with_options
+from metarl.compare.settings import CompareSettings, Comparison, option_name
+from metarl.compare.work import PLACES, differences, evaluated_by, in_words
 from metarl.errors import UserError, understood
 from metarl.evaluate.measures import files_of
+from metarl.run.recipe import by_option
 from metarl.runs.directory import RunDirectory
 from metarl.runs.files import read_json
 
@@ -29,6 +30,12 @@ JUDGED = (
 JUDGED_ALIKE = ("episodes_per_step", "steps", "axis")
 """Those that the runs of a method have in common."""
 
+IN_SUMMARY = {
+    **{"tasks": "num_tasks", "points": "num_points", "test_points": "num_test_points"},
+    "episodes": "episodes_per_step",
+}
+"""Entries of `summary.json` that have other names than the settings of an evaluation."""
+
 
 class Gathered(NamedTuple):
     """Contents of a folder.
@@ -37,17 +44,61 @@ class Gathered(NamedTuple):
         comparison: What is compared.
         settings: Settings of a run of each method.
         reasons: Why runs that are there cannot be counted, by their names.
+        runs: All runs of each method.
     """
 
     comparison: Comparison
     settings: dict[str, Any]
     reasons: dict[str, str]
+    runs: Mapping[str, Sequence[_Found]]
 
 
 class _Found(NamedTuple):
     name: str
     settings: Any
     summary: Mapping[str, Any]
+    how: Mapping[str, Any]
+
+    def judged_by(self, name: str) -> list[Any]:
+        """Values that a setting of its evaluation has had, as far as they are known."""
+        found = [self.how[name]] if name in self.how else []
+        entry = IN_SUMMARY.get(name, name)
+        if entry == "steps" and self.summary.get(entry):
+            return [self.summary[entry][-1], *found]
+        return [self.summary[entry], *found] if entry in self.summary else found
+
+
+class Given(NamedTuple):
+    """Words of a command line.
+
+    Attributes:
+        names: Options, as `by_option` names them.
+        train: Options of `train`.
+        evaluate: Names of those of the evaluation.
+        override: Options of one method.
+    """
+
+    names: tuple[str, ...]
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...]
+    override: tuple[str, ...]
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> Given:
+        """Read a command line."""
+        every = list(by_option(arguments))
+        own = {each.name for each in fields(CompareSettings)}
+        train = [word for name, words in every if name not in own for word in words]
+        evaluate, override = [], []
+        for name, words in every:
+            if name == "evaluate":
+                option = option_name(words[0]).partition(".")[2].replace("-", "_")
+                evaluate.append("split" if option == "side" else option)
+            if name == "override":
+                _, equals, rest = words[0].partition("=")
+                override += [rest, *words[1:]] if equals else words[1:]
+        names = tuple(name for name, _ in every)
+        return cls(names, tuple(train), tuple(evaluate), tuple(override))
 
 
 def gathered(
@@ -77,12 +128,16 @@ def gathered(
     found: dict[str, list[_Found]] = {}
     for (method, seed), path in places.items():
         run = RunDirectory.open(path)
-        one = _Found(f"{method}/seed-{seed}", comparable.script.settings_of(run.config), {})
+        one = _Found(f"{method}/seed-{seed}", comparable.script.settings_of(run.config), {}, {})
         if method not in comparable.names(one.settings):
             raise UserError(f"{path} is a run of {one.settings.method}, not of {method}")
         reason = not_evaluated(run, side)
         if reason is None:
-            one = one._replace(summary=read_json(path / f"summary{side}.json"))
+            summary, how = read_json(path / f"summary{side}.json"), {}
+            recorded = evaluated_by(path, comparable.script)
+            if recorded.get("split") == summary.get("split"):  # both splits may have been
+                how = recorded
+            one = one._replace(summary=summary, how=how)
         else:
             reasons[one.name] = reason
         found.setdefault(method, []).append(one)
@@ -104,6 +159,7 @@ def gathered(
         ),
         {method: runs[0].settings for method, runs in found.items()},
         reasons,
+        found,
     )
 
 
@@ -159,6 +215,72 @@ def check_alike(comparable: Comparable, found: Mapping[str, Sequence[_Found]]) -
         for one in judged[1:]:
             how = [{name: r.summary.get(name) for name in names} for r in (judged[0], one)]
             _refuse(judged[0], one, differences(*how), "were evaluated differently")
+
+
+def check_given(comparable: Comparable, given: Given, asked: Comparison, found: Gathered) -> None:
+    """Check that runs were trained and evaluated as a command line says, as far as it does.
+
+    Args:
+        comparable: The script.
+        given: The command line.
+        asked: What it asks for, and what the folder compares.
+        found: The runs.
+
+    Raises:
+        UserError: One was not, or nobody knows.
+    """
+    there = tuple(found.settings)
+    check_overrides(comparable, replace(asked, methods=there, override=given.override))
+    for method, runs in found.runs.items():
+        paths = [path for path, _ in overrides(replace(asked, override=given.override), method)]
+        own = tuple(path[1] for path in paths if path[0] == "evaluate" and len(path) > 1)
+        trained = given.train or [path for path in paths if path[0] != "evaluate"]
+        here = replace(asked, options=given.train)
+        for one in runs if trained else ():
+            wanted = with_options(comparable, here, method, one.settings)
+            before, now = (comparable.script.plain(each) for each in (one.settings, wanted))
+            _refuse_given(differences(before, now, PLACES), one.name, "trains")
+        how = evaluation(asked, method)
+        for one in (one for one in runs if one.summary):
+            others = {}
+            for name in (*given.evaluate, *own):
+                known, wanted = one.judged_by(name), getattr(how, name)
+                if not known:
+                    raise UserError(
+                        f"--evaluate.{name.replace('_', '-')}: {one.name} does not say by what it "
+                        "was evaluated; drop it, or leave out --report-only"
+                    )
+                if wanted not in known:
+                    others[f"evaluate.{name}"] = known[0], wanted
+            _refuse_given(others, one.name, "evaluates")
+
+
+def _refuse_given(found: Mapping[str, tuple[Any, Any]], name: str, does: str) -> None:
+    if found:
+        raise UserError(
+            f"--report-only {does} nothing, and {in_words(found, f'in {name}', 'now')}; drop it, "
+            "or leave out --report-only"
+        )
+
+
+def check_judged(stored: Comparison, found: Gathered) -> None:
+    """Check that runs were evaluated on the tasks that a folder says it compares on.
+
+    Raises:
+        UserError: One was not.
+    """
+    for one in (one for runs in found.runs.values() for one in runs if one.summary):
+        others = {}
+        for name in ("split", "seed", "tasks"):
+            known = one.judged_by(name) if hasattr(stored.evaluate, name) else []
+            if known and getattr(stored.evaluate, name) not in known:
+                others[f"evaluate.{name}"] = known[0], getattr(stored.evaluate, name)
+        if others:
+            raise UserError(
+                f"{one.name} was evaluated otherwise: "
+                f"{in_words(others, f'in {one.name}', 'in the comparison')}; leave out "
+                "--report-only, and it is evaluated again"
+            )
 
 
 def _refuse(

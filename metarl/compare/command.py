@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from metarl.compare.apart import gathered
+from metarl.compare.apart import Given, check_given, check_judged, gathered
 from metarl.compare.executors import Unit, check_executor, launch
 from metarl.compare.plan import Comparable, check_options, check_same_folder, jobs
 from metarl.compare.processes import work_off
@@ -29,7 +29,6 @@ from metarl.errors import UserError
 from metarl.run import Command
 from metarl.run.commands import fail, option
 from metarl.run.counts import check_numbers
-from metarl.run.recipe import by_option
 from metarl.runs.config import today
 from metarl.runs.files import held, read_json, to_json, write_bytes, write_json
 
@@ -77,7 +76,7 @@ def asked_for(
         UserError: A setting is refused, or the folder holds something else.
     """
     default = replace(comparable.usual, run_dir=folder)
-    stored = stored_in(folder, default.evaluate)
+    stored = stored_in(folder, default.evaluate, comparable.recipe.name)
     if stored is None and not arguments:  # hours of work are asked for in words
         words = f"--methods {' '.join(comparable.methods)}"
         raise UserError(
@@ -140,7 +139,7 @@ def compare(
     with held(folder, patience=PATIENCE):
         settings, comparison = read()
         planned = jobs(comparable, comparison, folder, settings.device)
-        keep(folder, comparison, settings_of(planned))
+        keep(folder, comparison, settings_of(planned), recipe=comparable.recipe.name)
         before = comparison
     failures = bring(comparable, chosen(planned, folder, settings.only), settings, arguments)
     if settings.only:
@@ -177,13 +176,17 @@ def report_apart(
     """Sum up runs that are there, whoever trained them.
 
     Raises:
-        UserError: There are none, they cannot be compared, or none has an option that is given.
+        UserError: There are none, they cannot be compared, none has an option that is given, or
+            one is otherwise than it.
     """
     folder = settings.run_dir
     stored = stored_in(folder, comparable.usual.evaluate)
-    given = [name for name, _ in by_option(arguments)]
-    found = gathered(comparable, settings, stored, given)
+    given = Given.of(arguments)
+    found = gathered(comparable, settings, stored, given.names)
     check_options(replace(asked, methods=tuple(found.settings)), found.settings)
+    check_given(comparable, given, asked, found)
+    if stored is not None:
+        check_judged(stored, found)
     with held(folder, patience=PATIENCE):
         kept, keeps = found.settings, stored is not None
         report(comparable, folder, found.comparison, kept, found.reasons, keeps=keeps)
@@ -194,8 +197,8 @@ def settings_of(planned: Sequence[Job]) -> dict[str, Any]:
     return {job.path.parent.name: job.train for job in planned}
 
 
-def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **results: Any) -> None:
-    """Write `comparison.json`; without new results those that are there stay."""
+def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **more: Any) -> None:
+    """Write `comparison.json`; of what more there is in it, what is not given stays."""
     path = folder / "comparison.json"
     before = read_json(path) if path.exists() else {}
     own = {
@@ -205,7 +208,7 @@ def keep(folder: Path, comparison: Comparison, settings: Mapping[str, Any], **re
     }
     how = {n: v for n, v in vars(comparison.evaluate).items() if n not in PLACES_OF_EVALUATION}
     compared = {**vars(comparison), "evaluate": how}
-    content = {**before, "comparison": compared, "settings": own, **results}
+    content = {**before, "comparison": compared, "settings": own, **more}
     write_json(path, to_json(content, "comparison"))
 
 
@@ -222,7 +225,8 @@ def report(
     side = comparable.of_side(comparison.evaluate)
     compared = measured(folder, comparison, failures, comparable.measure, side)
     if keeps:
-        keep(folder, comparison, settings, results=vars(compared))
+        kept = {"recipe": comparable.recipe.name, "results": vars(compared)}
+        keep(folder, comparison, settings, **kept)
     title = f"Adaptation on unseen tasks: {comparable.title(next(iter(settings.values())))}"
     text = write_report(folder, compared, title, comparable.families)
     print(text.partition("\n## Step by step")[0])

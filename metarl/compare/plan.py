@@ -25,6 +25,15 @@ from metarl.run.recipe import by_option
 OF_THE_COMPARISON = ("run_dir", "resume", "seeds", "method", "device")
 """Options of `train` that `compare` has itself, or chooses."""
 
+SAME_TASKS = ("seed", "tasks", "split", "points", "test_points", "query_shots")
+"""Options of an evaluation that say which tasks there are, and what is shown of them."""
+
+NO_CONFIG = (
+    "--config is not for `compare`: give its options by their names, those of one method as "
+    "--override METHOD.OPTION=VALUE"
+)
+"""Refusal of settings of another run: each method begins from its own."""
+
 
 def _by_method(settings: Any) -> tuple[str, ...]:
     return (settings.method,)
@@ -161,6 +170,12 @@ def train_settings(comparable: Comparable, comparison: Comparison, method: str) 
     own = [(path, value) for path, value in overrides(comparison, method) if path[0] != "evaluate"]
     of_method = [word for path, value in own for word in _option(path, value)]
     default = comparable.settings([*comparison.options, *of_method], method=method)
+    return with_options(comparable, comparison, method, default)
+
+
+def with_options(comparable: Comparable, comparison: Comparison, method: str, default: Any) -> Any:
+    """Settings with the options for all methods that they have, and the method's own on top."""
+    own = [(path, value) for path, value in overrides(comparison, method) if path[0] != "evaluate"]
     own_options = options_of(default)
     common = [
         word
@@ -179,6 +194,13 @@ def train_settings(comparable: Comparable, comparison: Comparison, method: str) 
 def evaluation(comparison: Comparison, method: str) -> Any:
     """Settings of evaluation as for all methods, with the method's own on top."""
     own = [(p[1:], value) for p, value in overrides(comparison, method) if p[0] == "evaluate"]
+    for (name, *_), _ in own:
+        if name in SAME_TASKS:
+            option = name.replace("_", "-")
+            raise UserError(
+                f"--override {method}.evaluate.{option}: {option} is the whole comparison's, for "
+                f"all are judged on the same tasks; give --evaluate.{option}"
+            )
     words = _words(comparison.evaluate, f"{method}.evaluate", own)
     if not words:
         return comparison.evaluate
@@ -222,6 +244,8 @@ def check_path(settings: Any, whose: str, path: Sequence[str], closed: Sequence[
         UserError: There is none, or it is the comparison's own.
     """
     words = f"--override {whose}.{'.'.join(path)}"
+    if path == ["config"]:
+        raise UserError(f"{words}: {NO_CONFIG}")
     if path and path[0] in closed:
         raise UserError(f"{words}: {path[0].replace('_', '-')} is the whole comparison's")
     here: Any = settings
@@ -281,6 +305,8 @@ def check_options(comparison: Comparison, settings: Mapping[str, Any]) -> None:
                 "--resume is not for `compare`: name the folder with --run-dir, what is there goes "
                 "on, and more --iterations, --methods or --seeds may be asked for"
             )
+        if name == "config":
+            raise UserError(NO_CONFIG)
         if name in OF_THE_COMPARISON:
             raise UserError(f"{option} is not for `compare`; it chooses that itself")
         if not any(name in options_of(one) for one in settings.values()):

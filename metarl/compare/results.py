@@ -75,6 +75,7 @@ class Compared:
         failures: What missing runs have failed of, by name.
         best: Name of who earns `oracle_return`.
         measure: What the values of the tasks are.
+        split: Split of the tasks, test or validation; None where there is only one.
     """
 
     methods: list[dict[str, Any]]
@@ -86,6 +87,7 @@ class Compared:
     failures: dict[str, str] = field(default_factory=dict)
     measure: Measure = RETURN
     best: str = "oracle"
+    split: str | None = None
 
     @property
     def anchors(self) -> dict[str, float]:
@@ -149,6 +151,7 @@ def measured(
         failures,
         measure,
         first["best"],
+        first["split"],
     )
 
 
@@ -175,7 +178,7 @@ def _evaluated(
     return {method: found for method, found in runs.items() if found}, missing
 
 
-OF_SUMMARY = ("axis", "floor", "floor_return", "oracle_return", "iteration")
+OF_SUMMARY = ("axis", "floor", "floor_return", "oracle_return", "iteration", "split")
 """Entries that are read of a run's summary."""
 
 

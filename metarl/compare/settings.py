@@ -11,6 +11,7 @@ import tyro
 
 from metarl.compare.executors import Executor, SlurmSettings
 from metarl.errors import RunDirectoryError, UserError, check_different, understood
+from metarl.invocation import typed
 from metarl.run.recipe import by_option
 from metarl.runs.config import structured
 from metarl.runs.files import read_json
@@ -68,6 +69,20 @@ class CompareSettings:
             check_different(getattr(self, name), f"--{name}", error=UserError)
         if self.jobs < 1:
             raise UserError(f"--jobs must be at least 1, got {self.jobs}")
+        check_report(self.report_only, self.only)
+
+
+def check_report(report_only: bool, only: Sequence[str]) -> None:
+    """Check that a report is not of some runs alone.
+
+    Raises:
+        UserError: It is.
+    """
+    if report_only and only:
+        raise UserError(
+            f"--only {' '.join(only)} trains runs and --report-only sums up all that are there: "
+            "drop one of the two"
+        )
 
 
 @dataclass(frozen=True)
@@ -104,15 +119,17 @@ class Comparison:
         return self.reference or next(iter(usual), None)
 
 
-def stored_in(folder: Path, usual: Any) -> Comparison | None:
+def stored_in(folder: Path, usual: Any, recipe: str | None = None) -> Comparison | None:
     """Read what a folder compares; None where there is nothing yet.
 
     Args:
         folder: Where.
         usual: Settings of evaluation, of the kind of those that are read.
+        recipe: Name of the recipe whose comparison it should be; None: of any.
 
     Raises:
-        RunDirectoryError: The folder holds something else, or a comparison of another version.
+        RunDirectoryError: The folder holds something else, or a comparison of another recipe or
+            version.
     """
     path = folder / "comparison.json"
     if not path.exists():
@@ -127,7 +144,15 @@ def stored_in(folder: Path, usual: Any) -> Comparison | None:
         check_folder(folder)
         return None
     problem, remedy = "is not that of a comparison of this version", "restore it"
-    content: Any = read_json(path).get("comparison")
+    whole = read_json(path)
+    theirs = whole.get("recipe")  # earlier versions did not say it
+    if recipe is not None and isinstance(theirs, str) and theirs != recipe:
+        command = f"{typed('compare', theirs)} --run-dir {folder}"
+        raise RunDirectoryError(
+            f"{folder} holds a comparison of {theirs.rpartition('.')[2]}, not of "
+            f"{recipe.rpartition('.')[2]}: `{command}` goes on with it; or name another --run-dir"
+        )
+    content: Any = whole.get("comparison")
     with understood(path, problem, f"{remedy}, or use the version that wrote it"):
         try:
             return _comparison(content, usual)
@@ -172,6 +197,8 @@ def _all(kind: type, values: Any) -> tuple[Any, ...]:
 def in_words_of_today(stored: Comparison, today: Callable[[str], str]) -> Comparison:
     """Return settings with options under the names that they have now.
 
+    What an earlier version kept of ``--config``, and read nothing of, is left out.
+
     Args:
         stored: What a folder compares.
         today: Names of options, such as ``learner.inner.lr``, as they are called now.
@@ -187,9 +214,12 @@ def in_words_of_today(stored: Comparison, today: Callable[[str], str]) -> Compar
     for one in stored.override:
         name, equals, value = one.partition("=")
         method, dot, option = name.partition(".")
+        if option == "config":
+            continue
         own = option.startswith("evaluate.")
         overrides.append(f"{method}{dot}{option if own else today(option)}{equals}{value}")
-    options = tuple(renamed(word) for word in stored.options)
+    read = [words for name, words in by_option(stored.options) if name != "config"]
+    options = tuple(renamed(word) for words in read for word in words)
     return replace(stored, options=options, override=tuple(overrides))
 
 
@@ -203,18 +233,32 @@ def merged(stored: Comparison | None, asked: CompareSettings, rest: Sequence[str
     """
     before = stored or Comparison(asked.methods, asked.seeds)
     stored_words, asked_words = (
-        {words[0].partition("=")[0]: words for _, words in by_option(options)}  # the last counts
+        {option_name(words[0]): words for _, words in by_option(options)}  # the last counts
         for options in (before.options, rest)
     )
+    own: dict[str, str] = {}
+    for one in (*before.override, *asked.override):
+        own.pop(option_name(one), None)  # the last counts, and stands last
+        own[option_name(one)] = one
     added = [word for n, w in asked_words.items() if stored_words.get(n) != w for word in w]
     return Comparison(
         tuple(dict.fromkeys((*before.methods, *asked.methods))),
         tuple(sorted({*before.seeds, *asked.seeds})),
         (*before.options, *added),
-        tuple(dict.fromkeys((*before.override, *asked.override))),
+        tuple(own.values()),
         asked.evaluate,
         asked.reference,
     )
+
+
+def option_name(word: str) -> str:
+    """Name of the option that a word is of, however it is written: ``--loss.no-x_y=1`` is loss.x-y.
+
+    An option of one method has the method before it.
+    """
+    name = word.partition("=")[0].lstrip("-").replace("_", "-")
+    group, dot, last = name.rpartition(".")
+    return f"{group}{dot}{last.removeprefix('no-')}"
 
 
 def evaluation_of(kind: type[Any]) -> type[Any]:

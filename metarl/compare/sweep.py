@@ -17,6 +17,7 @@ import numpy as np
 
 from metarl.compare.executors import Executor, SlurmSettings, Unit, check_executor, launch
 from metarl.compare.processes import work_off
+from metarl.compare.settings import check_report
 from metarl.compare.tables import csv_of
 from metarl.compare.work import Failures, Job, check_same, chosen, finished, name_of
 from metarl.errors import UserError, check_different, understood
@@ -61,6 +62,7 @@ class SweepSettings:
             check_different(getattr(self, name), f"--{name}", error=UserError)
         if self.jobs < 1:
             raise UserError(f"--jobs must be at least 1, got {self.jobs}")
+        check_report(self.report_only, self.only)
 
     def combinations(self) -> Iterator[tuple[Any, ...]]:
         """Return every combination of the values of `OVER`."""
@@ -126,6 +128,8 @@ class Sweep(Generic[SettingsT]):
             UserError: No run can be trained, or one that is there has other settings.
             KeyboardInterrupt: Interrupted, after saving.
         """
+        if is_given(options, "--config"):
+            raise UserError("--config is not for `sweep`: give its options by their names")
         for name in self.closed:
             if is_given(options, f"--{name}"):
                 raise UserError(f"--{name} is said before --, for the sweep as a whole")

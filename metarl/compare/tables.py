@@ -64,10 +64,12 @@ def as_markdown(compared: Compared, title: str) -> str:
     of = compared.measure
     last = [row(summary, summary["steps"][-1], of) for summary in compared.methods]
     last.sort(key=lambda r: -of.sign * r[f"{of.name}_mean"])
+    split = "" if compared.split is None else f", of the split {compared.split}"
+    tasks = f"{last[0]['num_tasks']}{split}"
     lines = [
         f"# {title}",
         "",
-        f"Unseen tasks: {last[0]['num_tasks']}, the same for all. {scale(compared)}".rstrip(),
+        f"Unseen tasks: {tasks}, the same for all. {scale(compared)}".rstrip(),
         "",
         "## At the end of adaptation",
         "",

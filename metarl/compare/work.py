@@ -92,7 +92,7 @@ Failures = dict[Path, str]
 
 PLACES = (
     *("run_dir", "resume", "seeds", "device", "data", "json", "run", "native"),
-    *("log", "film_every"),
+    *("log", "film_every", "config"),
 )
 """Settings of training and evaluation that make no difference to what is learned or found."""
 
@@ -115,6 +115,7 @@ class Script:
         evaluate: Evaluates a run, given the settings of evaluation, which have ``run``.
         settings_of: Settings that a run's `config.json` keeps.
         results: Files that an evaluation leaves.
+        beside_test: End of their names where they are of validation tasks.
         plain: Settings of training without what makes no difference.
         known: Whether a run was evaluated like this by a version that left no `evaluated.json`.
     """
@@ -124,6 +125,7 @@ class Script:
     evaluate: Callable[[Any], object]
     settings_of: Callable[[Mapping[str, Any]], Any]
     results: tuple[str, ...] = ("summary.json",)
+    beside_test: str = ""
     plain: Callable[[Any], Any] = _as_they_are
     known: Callable[[Job], bool] = _never
 
@@ -256,11 +258,37 @@ def finished(job: Job) -> bool:
 def _record(job: Job) -> dict[str, Any]:
     """Record of what was evaluated, how, and with what result."""
     how = {n: v for n, v in vars(job.evaluate).items() if n not in PLACES}
-    files = [job.path / name for name in job.script.results]
-    digests = [hashlib.sha256(f.read_bytes()).hexdigest() if f.exists() else None for f in files]
+    digests = _digests(job.path, job.script, how)
     record = {"iterations": job.train.iterations, "evaluate": how, "results": digests}
     result: dict[str, Any] = to_json(record, "evaluated")
     return result
+
+
+def _digests(path: Path, script: Script, how: Mapping[str, Any]) -> list[str | None]:
+    """Digests of the files that an evaluation has left in a run; None of one that is missing."""
+    beside = script.beside_test if how.get("split") == "validation" else ""
+    names = [Path(name) for name in script.results]
+    files = [path / f"{name.stem}{beside}{name.suffix}" for name in names]
+    return [hashlib.sha256(f.read_bytes()).hexdigest() if f.exists() else None for f in files]
+
+
+def evaluated_by(path: Path, script: Script) -> dict[str, Any]:
+    """Settings that a run was evaluated by; empty where that is not known, or it was again since.
+
+    Args:
+        path: Run directory.
+        script: Of the run.
+    """
+    file = path / "evaluated.json"
+    try:
+        record = read_json(file) if file.exists() else {}
+    except RunDirectoryError:  # damaged
+        return {}
+    how = record.get("evaluate")
+    if not isinstance(how, dict):
+        return {}
+    known = {("split" if name == "side" else name): value for name, value in how.items()}
+    return known if record.get("results") == _digests(path, script, known) else {}
 
 
 # Differences of settings --------------------------------------------------------------------------

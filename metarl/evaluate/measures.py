@@ -107,6 +107,15 @@ ERROR = replace(
 )
 
 
+BESIDE_TEST = "-validation"
+"""End of the names of what is measured on validation tasks, beside what is on test tasks."""
+
+
+def end_of(split: str) -> str:
+    """End of the names of what is measured on the tasks of a split: test or validation."""
+    return BESIDE_TEST if split == "validation" else ""
+
+
 def files_of(side: str = "") -> tuple[str, str]:
     """Files that an evaluation leaves in a run: its summary, and the values of every task.
 

@@ -119,6 +119,7 @@ def draw_fits(
     learner: MetaLearner,
     tasks: SupervisedTasks,
     title: str,
+    end: str = "",
 ) -> None:
     """Write `fit.png`, `steps.png` and, where there are losses, `training.png`.
 
@@ -128,11 +129,12 @@ def draw_fits(
         learner: Fits what is drawn.
         tasks: The functions.
         title: Words above.
+        end: End of the names of the pictures, but `training.png`.
     """
     num_steps = next(iter(errors.values())).squared.shape[1] - 1
     own: OwnError = "absolute" if tasks.criterion is mean_absolute_error else "squared"
-    save_figure(draw_fit(learner, tasks, num_steps, title), run.path / "fit.png")
-    save_figure(draw_steps(errors, own, title), run.path / "steps.png")
+    save_figure(draw_fit(learner, tasks, num_steps, title), run.path / f"fit{end}.png")
+    save_figure(draw_steps(errors, own, title), run.path / f"steps{end}.png")
     training = draw_training(run.read_metrics(), title)
     if training is not None:
         save_figure(training, run.path / "training.png")

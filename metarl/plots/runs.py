@@ -22,6 +22,7 @@ METRICS = ("return", "validation_accuracy", "query_loss", "last_support_loss", "
 BOOKKEEPING = {
     *("seed", "seeds", "run_dir", "resume", "device", "data", "provenance", "anchors"),
     *("iterations", "log_every", "checkpoint_every", "resumed", "native", "native_ran"),
+    *("config", "log", "film_every"),
 }
 """Settings that may differ between the seeds of one line."""
 

@@ -16,7 +16,7 @@ from metarl.errors import UserError
 from metarl.evaluate.adapter import Measurement
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.film import require_filmed
-from metarl.evaluate.measures import RETURN, write_values
+from metarl.evaluate.measures import RETURN, end_of, files_of, write_values
 from metarl.evaluate.returns import AdaptationResult, adaptation_summary
 from metarl.methods.learning import Learning
 from metarl.rl.problem import (
@@ -122,18 +122,20 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     """Evaluate every run, and seeds together.
 
     Each run gets `summary.json`, `adaptation.json` (every episode) and `adaptation.png`; a folder
-    of several a `summary.json` and an `adaptation.png` of all of them.
+    of several a `summary.json` and an `adaptation.png` of all of them. Of validation tasks they lie
+    beside those of test tasks: `summary-validation.json` and so on.
 
     Args:
         settings: Which runs, and how.
         read: Reads their settings.
     """
     runs = find_runs(settings.run)
+    summary_file, values_file = files_of(end_of(settings.split))
     found = [evaluate_run(run, settings, read) for run in runs]
     for run, one in zip(runs, found, strict=True):
-        run.write_summary(one.summary)
+        write_json(run.path / summary_file, to_json(one.summary, "summary"))
         write_values(
-            run.path / "adaptation.json",
+            run.path / values_file,
             RETURN,
             one.trained.returns,
             [task_name(task) for task in one.tasks],
@@ -148,7 +150,7 @@ def evaluate(settings: EvaluateSettings, read: Read) -> EvaluationResult:
     summary = found[0].summary
     if len(found) > 1:
         summary = together(found, settings)
-        write_json(settings.run / "summary.json", to_json(summary, "summary"))
+        write_json(settings.run / summary_file, to_json(summary, "summary"))
         draw(settings.run, found)
         print(describe(settings.run, summary))
     summaries = {run.path.name: one.summary for run, one in zip(runs, found, strict=True)}
@@ -258,7 +260,7 @@ def _ends(anchors: KnownReturns | None) -> dict[str, Any]:
 
 
 def draw(place: Path, found: Sequence[Evaluated]) -> None:
-    """Write `adaptation.png`."""
+    """Write `adaptation.png`; of validation tasks `adaptation-validation.png`."""
     # Half a second, of which training has no need.
     from metarl.plots.adaptation import draw_adaptation
     from metarl.plots.lines import save_figure
@@ -272,7 +274,7 @@ def draw(place: Path, found: Sequence[Evaluated]) -> None:
         axis=summary["axis"],
         title=f"{summary['env']}, {summary['method']}: unseen {summary['split']} tasks",
     )
-    save_figure(figure, place / "adaptation.png")
+    save_figure(figure, place / f"adaptation{end_of(summary['split'])}.png")
 
 
 def describe(place: Path, summary: Mapping[str, Any]) -> str:

@@ -96,13 +96,16 @@ def _yaml(data: bytes) -> Any:
 
 
 def _typed(value: Any) -> Any:
-    """Truths, and what there is none of, instead of their words in YAML."""
+    """Truths, and what there is none of, instead of their words in YAML.
+
+    An empty document is None.
+    """
     match value:
         case dict():
             return {name: _typed(inner) for name, inner in value.items()}
         case list():
             return [_typed(inner) for inner in value]
-        case "" | "~" | "null" | "Null" | "NULL":
+        case None | "" | "~" | "null" | "Null" | "NULL":
             return None
     return {"true": True, "false": False}.get(value.lower(), value)
 

@@ -15,7 +15,7 @@ import torch
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.measures import ACCURACY, files_of, write_values
+from metarl.evaluate.measures import ACCURACY, BESIDE_TEST, files_of, write_values
 from metarl.evaluate.supervised import ALPHABETS, CHARACTERS, accuracies, area_under
 from metarl.meta.meta_sgd import MetaSGDSettings
 from metarl.methods.supervised import SupervisedLearning
@@ -93,9 +93,6 @@ class CharactersSettings(EvaluationSettings):
         )
         return SupervisedLearning(problem, method)
 
-
-BESIDE_TEST = "-validation"
-"""End of the names of what is measured on validation tasks, beside what is on test tasks."""
 
 SPLITS = {
     "test": ("unseen characters", ""),

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, fields, is_dataclass, make_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -40,15 +41,26 @@ def main(recipe: Recipe[Any], arguments: Sequence[str] | None = None) -> None:
             run_of(recipe, name, f"{program} {name}", given[1:])
 
 
-def command(what: str, kind: type[SettingsT], run: Callable[[SettingsT], object]) -> Command:
+def command(
+    what: str,
+    kind: type[SettingsT],
+    run: Callable[[SettingsT], object],
+    check: Callable[[SettingsT], object] = lambda _: None,
+) -> Command:
     """Return a command with settings.
 
     Args:
         what: What it does, in a few words.
         kind: The dataclass of its settings.
         run: Does it.
+        check: Checks them further, as `run` does before any work.
     """
-    return Command(what, lambda prog, arguments: run(parse(kind, prog, arguments)))
+    read = partial(parse, kind)
+    return Command(
+        what,
+        lambda prog, arguments: run(read(prog, arguments)),
+        lambda prog, arguments: check(read(prog, arguments)),
+    )
 
 
 def run_of(recipe: Recipe[Any], name: str, prog: str, arguments: Sequence[str]) -> None:

@@ -157,6 +157,7 @@ class Console:
         asks = {"-h", "--help"} & set(arguments)
         elsewhere = option(arguments[1:], "--output") is not None
         if path.parent == zoo.AGENTS and name == "evaluate" and not (asks or elsewhere):
+            recipe.commands[name].check(prog, [str(path), *arguments[1:]])  # then nothing is left
             path = own_copy(first)
         from metarl.run.command_line import run_of
 
@@ -175,8 +176,8 @@ class Console:
             )
         elif name in USUAL:
             recipe, words = self.recipe(USUAL[name]), arguments
-        elif first == "--resume" and len(arguments) > 1:
-            recipe, words = self.recipe_of(Path(arguments[1])), arguments
+        elif first.startswith("-") and name == "train" and (run := _resumed(arguments)) is not None:
+            recipe, words = self.recipe_of(run), arguments
         elif first in ("-h", "--help"):
             what = {
                 short: entry.what
@@ -195,6 +196,13 @@ class Console:
         from metarl.run.command_line import run_of
 
         run_of(recipe, name, prog, words)
+
+
+def _resumed(arguments: Sequence[str]) -> Path | None:
+    """The run that ``--resume`` names, wherever it stands; None without it."""
+    if not any(word.partition("=")[0] == "--resume" for word in arguments):
+        return None
+    return Path(option(arguments, "--resume"))
 
 
 def short(recipe: Recipe[Any]) -> str:

@@ -186,11 +186,16 @@ def _missing(extra: str) -> UserError:
 
 
 def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Config of a run without the folders of the machine it was trained on."""
+    """Config of a run without the folders of the machine it was trained on.
+
+    Of what it began from the name stays.
+    """
     origin = config["provenance"]
     words = (word.partition("=") for word in shlex.split(origin.get("command_line", "")))
     command = shlex.join(f"{_name(first)}{sign}{_name(rest)}" for first, sign, rest in words)
-    return {**config, "run_dir": None, "provenance": {**origin, "command_line": command}}
+    places = dict.fromkeys(("run_dir", *(n for n in ("resume", "data") if n in config)))
+    begun = {n: _name(config[n]) for n in ("config", "init_from") if config.get(n) is not None}
+    return {**config, **places, **begun, "provenance": {**origin, "command_line": command}}
 
 
 def _name(word: str) -> str:

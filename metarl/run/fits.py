@@ -14,7 +14,7 @@ import tyro
 from metarl.devices import resolve_device
 from metarl.errors import UserError
 from metarl.evaluate.evaluation_result import EvaluationResult
-from metarl.evaluate.measures import ERROR, write_values
+from metarl.evaluate.measures import ERROR, end_of, files_of, write_values
 from metarl.evaluate.supervised import FITS, check_finite, error_columns, fit_errors
 from metarl.methods.supervised import STREAMS, SupervisedLearning
 from metarl.run.counts import Held
@@ -72,11 +72,14 @@ def evaluate(
 ) -> EvaluationResult:
     """Evaluate every run, and seeds together; draw pictures of each run.
 
+    What is of functions for validation lies beside what is of the test: `summary-validation.json`.
+
     Args:
         settings: Which runs, and how.
         read: Reads the settings of a run from its `config.json`.
     """
-    return evaluate_runs(settings, partial(summary_of, settings, read), FITS)
+    summary, _ = files_of(end_of(settings.split))
+    return evaluate_runs(settings, partial(summary_of, settings, read), FITS, summary)
 
 
 def summary_of(
@@ -101,9 +104,11 @@ def summary_of(
     shown = {learning.method.name: errors}
     if np.isfinite(np.stack(beside)).all():  # initial parameters may be too much for the step size
         shown["no meta-training"] = beside
-    draw_fits(run, shown, learner, tasks, f"{problem.family}, {learning.method.name}")
+    end = end_of(settings.split)
+    draw_fits(run, shown, learner, tasks, f"{problem.family}, {learning.method.name}", end)
+    _, file = files_of(end)
     write_values(
-        run.path / "adaptation.json",
+        run.path / file,
         ERROR,
         errors.squared,
         names_of(problem, settings),

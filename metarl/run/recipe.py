@@ -51,10 +51,12 @@ class Command:
     Attributes:
         what: What it does, in a few words.
         run: Does it, given what was typed before its options, and these.
+        check: Reads the options alone, given the same, and raises what `run` would raise of them.
     """
 
     what: str
     run: Callable[[str, Sequence[str]], object]
+    check: Callable[[str, Sequence[str]], object] = lambda *_: None
 
 
 @dataclass(frozen=True)

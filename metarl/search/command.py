@@ -12,6 +12,7 @@ import tyro
 
 from metarl.compare.executors import Unit, check_executor, launch
 from metarl.errors import UserError
+from metarl.invocation import typed
 from metarl.run import Command
 from metarl.run.command_line import parse_training
 from metarl.run.commands import fail, option
@@ -97,8 +98,12 @@ def search(searchable: Searchable, prog: str, folder: Path, arguments: Sequence[
     if asked.report:
         if kept is None and asked.storage is None:
             raise UserError(f"there is no search in {folder}; leave out --report")
+        if kept is not None:
+            check_recipe(kept.question, searchable.recipe.name, folder, f"{folder}")
         study = open_study(folder, *place, searchable.direction, None)
-        write_report(study, folder, question_in(study.user_attrs), searchable, prog)
+        question = question_in(study.user_attrs)
+        check_recipe(question, searchable.recipe.name, folder, f"the search {place[1]}")
+        write_report(study, folder, question, searchable, prog)
         return
     check_executor(asked.executor)
     given = [name for name, _ in by_option(arguments)]
@@ -116,6 +121,27 @@ def search(searchable: Searchable, prog: str, folder: Path, arguments: Sequence[
     else:
         hand_over(searchable, asked, arguments)
     write_report(study, folder, question, searchable, prog)
+
+
+def check_recipe(question: Question, recipe: str, folder: Path, where: str) -> None:
+    """Check that a search is of the recipe that reports it: another one may rank the other way.
+
+    Args:
+        question: What was searched for.
+        recipe: Name of the recipe that reports.
+        folder: Of the search.
+        where: The search, in words.
+
+    Raises:
+        UserError: It is of another one.
+    """
+    if question.recipe != recipe:
+        command = f"{typed('search', question.recipe)} --run-dir {folder} --report"
+        theirs, own = (name.rpartition(".")[2] for name in (question.recipe, recipe))
+        raise UserError(
+            f"{where} is a search of {theirs}, not of {own}: `{command}` reports it, with "
+            "--storage and --study where it has some of its own"
+        )
 
 
 def hand_over(searchable: Searchable, asked: SearchSettings, arguments: Sequence[str]) -> None:

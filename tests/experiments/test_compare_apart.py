@@ -105,6 +105,51 @@ def test_options_that_no_method_has_are_refused_beside_a_report_too(together, ca
     report(together, capsys, "--iterations", "4")  # which those runs have
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--evaluate.seed", "7"], "evaluate.seed is 10000 in fomaml/seed-0, 7 now"),
+        (["--evaluate.tasks", "5"], "evaluate.tasks is 3 in fomaml/seed-0, 5 now"),
+        (["--evaluate.steps=2"], "evaluate.steps is 1 in fomaml/seed-0, 2 now"),
+        (["--iterations", "5"], "iterations is 4 in fomaml/seed-0, 5 now"),
+        (["--inner-lr", "0.25"], "learner.inner_lr is 0.5 in fomaml/seed-0, 0.25 now"),
+        (["--override", "fomaml.inner_lr=0.25"], "learner.inner_lr is 0.5 in fomaml/seed-0"),
+        (["--override=none.evaluate.steps=2"], "evaluate.steps is 1 in none/seed-0, 2 now"),
+        (["--override", "anil.inner-lr=2"], "--override anil.inner-lr=2"),
+    ],
+)
+def test_a_report_of_other_settings_than_the_runs_have_is_refused(together, capsys, words, said):
+    told = refused(capsys, "--run-dir", str(together), "--report-only", *words)
+    assert said in told
+    assert not (together / "comparison.md").exists()
+
+
+def test_a_report_of_the_settings_that_the_runs_have_is_made(together, capsys):
+    own = ("--override", "fomaml.inner-lr=0.5", "--override", "fomaml.evaluate.steps=1")
+    same = ("--evaluate.tasks", "3", "--evaluate.side", "test", "--evaluate.seed", "10000")
+    said = report(together, capsys, *same, *own, "--log-every", "2", "--hidden", "3")
+    assert "Unseen tasks: 3, of the split test, the same for all." in said
+    (together / "none" / "seed-0" / "evaluated.json").unlink()  # as of `evaluate`
+    report(together, capsys, *same)
+    said = refused(capsys, "--run-dir", str(together), "--report-only", "--evaluate.tasks", "5")
+    assert "evaluate.tasks is 3 in" in said
+    said = refused(
+        capsys, "--run-dir", str(together), "--report-only", "--evaluate.chunk-size", "2"
+    )
+    assert "evaluate.chunk_size is None in fomaml/seed-0, 2 now" in said
+
+
+def test_a_folder_says_by_what_its_runs_are_judged(machines, together, capsys):
+    shutil.copy(machines / "one" / "comparison.json", together)
+    for name in ("fomaml/seed-0", "fomaml/seed-1", "none/seed-0"):
+        again = ["evaluate", str(together / name), "--tasks", "3", "--steps", "1"]
+        main([*again, "--seed", "7", "--device", "cpu"])
+    capsys.readouterr()
+    said = refused(capsys, "--run-dir", str(together), "--report-only")
+    assert "evaluate.seed is 7 in fomaml/seed-0, 10000 in the comparison" in said
+    assert "leave out --report-only" in said
+
+
 def test_runs_that_were_evaluated_differently_are_refused(together, capsys):
     again = ["evaluate", str(together / "none" / "seed-0"), "--tasks", "3", "--steps", "1"]
     main([*again, "--seed", "7", "--device", "cpu"])
@@ -159,3 +204,16 @@ def test_a_folder_without_runs_is_said(tmp_path, capsys):
     (tmp_path / "maml").mkdir()
     said = refused(capsys, "--run-dir", str(tmp_path), "--report-only")
     assert "holds something else than a comparison" in said
+
+
+def test_validation_tasks_are_compared_beside_those_of_the_test(tmp_path, capsys):
+    folder, line = tmp_path / "c", [*SMALL, "--methods", "none", "--seeds", "0"]
+    compare(folder, *line)
+    test = (folder / "none" / "seed-0" / "summary.json").read_bytes()
+    compare(folder, "--evaluate.split", "validation")
+    assert "of the split validation" in (folder / "comparison.md").read_text()
+    assert (folder / "none" / "seed-0" / "summary.json").read_bytes() == test
+    assert (folder / "none" / "seed-0" / "adaptation-validation.json").exists()
+    line = ["--run-dir", str(folder), "--report-only", "--evaluate.split", "test"]
+    said = refused(capsys, *line)
+    assert "evaluate.split is 'test' in none/seed-0, 'validation' in the comparison" in said

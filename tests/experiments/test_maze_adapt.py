@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -215,6 +216,24 @@ def test_evaluate_leaves_summary_episodes_and_picture(trained, capsys):
     assert chunked["return_mean"] == summary["return_mean"]
     assert trained.checkpoint_path.read_bytes() == before
     assert summary_of(trained.path, capsys, "--side", "validation")["split"] == "validation"
+
+
+def test_what_validation_leaves_is_beside_what_the_test_left(trained, capsys, tmp_path):
+    names = ("summary.json", "adaptation.json", "adaptation.png")
+    summary_of(trained.path, capsys)
+    before = [(trained.path / name).read_bytes() for name in names]
+    found = summary_of(trained.path, capsys, "--split", "validation")
+    assert [(trained.path / name).read_bytes() for name in names] == before
+    assert found == json.loads((trained.path / "summary-validation.json").read_text())
+    episodes = json.loads((trained.path / "adaptation-validation.json").read_text())
+    assert torch.tensor(episodes["returns"]).shape == (2, 3, 3)  # all that there are
+    assert (trained.path / "adaptation-validation.png").stat().st_size > 0
+    for seed in (0, 1):
+        shutil.copytree(trained.path, tmp_path / f"seed-{seed}")
+    summary_of(tmp_path, capsys, "--split", "validation")
+    assert (tmp_path / "summary-validation.json").is_file()
+    assert (tmp_path / "adaptation-validation.png").is_file()
+    assert not (tmp_path / "summary.json").exists()
 
 
 def test_of_one_unseen_task_evaluate_says_that_there_is_no_interval(trained, capsys):

@@ -211,7 +211,7 @@ def test_a_comparison_goes_on_to_more_iterations_as_one_that_was_made_for_them(t
 def test_an_interruption_before_anything_is_kept_names_no_folder(tmp_path, monkeypatch, capsys):
     """Which by itself would compare the usual methods."""
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("metarl.compare.command.keep", interrupted)

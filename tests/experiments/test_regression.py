@@ -274,6 +274,14 @@ def test_validation_is_apart_from_training_and_from_the_test(trained, capsys):
     assert summary_of(trained, capsys, "--side", "validation")["mse"] == validation["mse"]
     again = summary_of(trained, capsys, "--side", "test")
     assert again["mse"] == test["mse"]
+    names = ("summary.json", "adaptation.json", "fit.png", "steps.png")
+    before = [(trained.path / name).read_bytes() for name in names]
+    summary_of(trained, capsys, "--split", "validation")
+    assert [(trained.path / name).read_bytes() for name in names] == before
+    kept = json.loads((trained.path / "summary-validation.json").read_text())
+    assert kept["mse"] == validation["mse"]
+    for name in ("adaptation-validation.json", "fit-validation.png", "steps-validation.png"):
+        assert (trained.path / name).is_file()
 
 
 def test_the_functions_of_the_test_stay_the_same(trained):

@@ -28,6 +28,7 @@ from metarl.search import trials
 from metarl.search.storage import open_study, without_password
 from tests.experiments.scripts import maze as maze_main
 from tests.experiments.scripts import maze_adapt as main
+from tests.experiments.scripts import regression
 
 SMALL = (
     *("--env", "bandit", "--arms", "2", "--horizon", "3", "--hidden", "3", "--meta-batch", "2"),
@@ -129,6 +130,27 @@ def kept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search") / "s"
     search(folder, *SMALL, *SEARCH, "--trials", "1")
     return folder
+
+
+def test_another_recipe_does_not_report_a_search(kept, capsys):
+    with pytest.raises(SystemExit) as end:
+        regression(["search", "--run-dir", str(kept), "--report"])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "is a search of maze_adapt, not of regression" in said
+    assert f"`python -m experiments.maze_adapt search --run-dir {kept} --report`" in said
+    url = f"sqlite:///{kept}/shared.db"
+    elsewhere = ["search", "--run-dir", f"{kept}-2", "--report", "--storage", url]
+    study = study_in(kept)
+    optuna.copy_study(
+        from_study_name=study.study_name,
+        from_storage=study._storage,
+        to_storage=url,
+        to_study_name="other",
+    )
+    with pytest.raises(SystemExit):
+        regression([*elsewhere, "--study", "other"])
+    assert "the search other is a search of maze_adapt, not of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

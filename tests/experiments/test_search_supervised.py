@@ -48,7 +48,7 @@ def test_curves_by_the_error_on_functions_for_validation_the_less_the_better(tmp
     place = tmp_path / "s" / f"trial-{best}"
     judged = ("--split", "validation", "--seed", "20000", "--tasks", "4", "--device", "cpu")
     regression(["evaluate", str(place), *judged])
-    summary = json.loads((place / "summary.json").read_text())
+    summary = json.loads((place / "summary-validation.json").read_text())
     assert float(rows[best]["value"]) == pytest.approx(summary["mse"][-1])
 
 

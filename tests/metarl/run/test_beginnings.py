@@ -12,6 +12,7 @@ from experiments.maze_adapt import RECIPE as MAZE_ADAPT
 from experiments.regression import RECIPE as REGRESSION
 from metarl import zoo
 from metarl.errors import UserError
+from metarl.run.beginnings import options_of
 from metarl.run.command_line import parse_training
 from metarl.runs.config import recipe_of
 from metarl.runs.directory import RunDirectory
@@ -265,3 +266,14 @@ def test_every_agent_of_a_recipe_is_a_config():
         recipe = {r.name: r for r in (MAZE, MAZE_ADAPT, REGRESSION)}.get(recipe_of(config))
         if recipe is not None:
             assert read("--config", name, recipe=recipe).iterations == config["iterations"]
+
+
+@pytest.mark.parametrize("text", ["", "# method: gru", "---"])
+def test_a_file_without_options_is_told(text, tmp_path):
+    pytest.importorskip("yaml")
+    file = tmp_path / "own.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"own.yaml: it must map options to values"):
+        read("--config", str(file))
+    file.write_text("init-from:")
+    assert options_of(file) == ["--init-from", "None"]

@@ -102,6 +102,14 @@ def test_an_agent_is_evaluated_in_a_copy(metarl, here):
     assert not any(zoo.AGENTS.rglob(".lock"))
 
 
+@pytest.mark.parametrize(
+    "words", [("--tasks", "0"), ("--taks", "3"), ("--size", "4"), ("--horizon", "0")]
+)
+def test_a_refused_evaluation_leaves_no_copy(metarl, here, words):
+    metarl("evaluate", "mazes13", *words, status=2)
+    assert not list(here.iterdir())
+
+
 def test_an_agent_is_evaluated_where_no_copy_can_be_made(metarl, here, monkeypatch):
     """The folder cannot be written into, or a copy is cut off: the next one begins again."""
     (here / "runs").write_text("no folder")
@@ -149,6 +157,9 @@ def test_an_agent_is_exported_and_goes_on_as_a_run(metarl, here):
         (("sweep", "maze"), "maze has no sweep: it has evaluate"),
         (("play", "regression"), "regression has no play"),
         (("train", "--resume", "none"), "there is no run directory none"),
+        (("train", "--resume=none"), "there is no run directory none"),
+        (("train", "--iterations", "3", "--resume", "none"), "there is no run directory none"),
+        (("train", "--iterations=3", "--resume=none"), "there is no run directory none"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(metarl, here, words, told):

@@ -1,5 +1,7 @@
 """`export`: weights for other programs are those of the run, and an agent's step is the agent's."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 import metarl
 from metarl.errors import UserError
 from metarl.methods.agent_step import AgentStep, example
-from metarl.run.export import ExportSettings, export
+from metarl.run.export import ExportSettings, export, without_folders
 from metarl.runs.directory import RunDirectory
 from tests.experiments.scripts import maze, maze_adapt, regression
 
@@ -140,3 +142,18 @@ def test_an_exported_learner_is_the_one_that_validation_chose(runs, tmp_path):
     kept = small["learner"]["selection"]["best"]
     assert kept["score"] == 0.5
     assert all(torch.equal(kept["learner"]["params"][n], best[n]) for n in best)
+
+
+def test_an_exported_run_names_no_folder_of_the_machine():
+    config = {
+        **{"run_dir": "/home/me/runs/a", "resume": "/home/me/runs/a", "data": "/data/omniglot"},
+        **{"init_from": "/home/me/runs/other", "config": "/home/me/own.yaml", "lr": 0.1},
+        "provenance": {"command_line": "train --run-dir=/home/me/runs/a --init-from mazes13"},
+    }
+    found = without_folders(config)
+    assert "/" not in json.dumps(found)
+    assert found["run_dir"] is found["resume"] is found["data"] is None
+    assert (found["init_from"], found["config"]) == ("other", "own.yaml")
+    kept = without_folders({"init_from": "mazes13", "data": None, "provenance": {}})
+    assert (kept["init_from"], kept["data"]) == ("mazes13", None)
+    assert not {"resume", "config"} & kept.keys()
