@@ -258,10 +258,16 @@ class Run:
             ``[N, B, ...]`` each, or none.
 
         Raises:
+            RuntimeError: The outputs alone have been kept.
             TypeError: Something is of another kind or precision.
             ValueError: It is of other sizes.
         """
         shape = self.shape
+        if not shape.kept:
+            raise RuntimeError(
+                "nothing goes back through a trace of outputs alone: record the sequence in one of "
+                "`new_trace`, which keeps the activations of every step"
+            )
         grad = self._gradient(grad, by_readout)
         threads = self._shape.threads = min(num_threads(), shape.num_agents)
         if self._work is None or self._work.numel() < threads * self._sizes.work:

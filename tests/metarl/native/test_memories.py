@@ -100,6 +100,19 @@ def test_single_precision_is_the_equations_too(core: RecurrentCore) -> None:
         torch.testing.assert_close(found.double(), expected[name], rtol=0, atol=1e-4 * (1 + scale))
 
 
+@small
+def test_outputs_alone_are_not_gone_back_through(core: RecurrentCore) -> None:
+    shape = 2, 5, 3
+    params, inputs = stacked_params(core, shape[0]), random_inputs(core, shape)
+    trace = core.new_outputs(shape, inputs)
+    assert isinstance(trace, NativeTrace)
+    core.record(core.fuse(params), inputs, trace=trace)
+    found = gradients(core.sequence(params, inputs, trace=trace), params, inputs)
+    expected = gradients(core.unrolled(params, inputs), params, inputs)
+    for name, wanted in expected.items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize(("num_hidden", "key_size"), [(40, 1), (64, 1), (64, 8)])
 def test_outputs_are_found_where_they_are_at_every_size(

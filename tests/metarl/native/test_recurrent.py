@@ -194,6 +194,18 @@ def test_a_state_may_be_what_the_last_step_left_in_other_hands(make_core: MakeCo
     assert torch.equal(trace["h"], core.record(weights, inputs)["h"])
 
 
+def test_nothing_goes_back_through_outputs_alone(make_core: MakeCore) -> None:
+    core, shape = make_core(5, 7), (2, 6, 3)
+    params, inputs = stacked_params(core, 2), random_inputs(core, shape)
+    trace = core.new_outputs(shape, inputs)
+    assert isinstance(trace, NativeTrace)
+    core.record(core.fuse(params), inputs, trace=trace)
+    outputs = core.sequence(params, inputs, trace=trace)
+    assert torch.equal(outputs, trace["h"])
+    with pytest.raises(RuntimeError, match="new_trace"):
+        outputs.sum().backward()
+
+
 def test_gradients_by_the_state_before_the_first_step(make_core: MakeCore) -> None:
     core, shape = make_core(5, 7), (2, 6, 3)
     params, inputs = stacked_params(core, 2), random_inputs(core, shape)
