@@ -146,7 +146,7 @@ class NativeTrace(Trace):
     def step(
         self, t: int, weights: tuple[Tensor, ...], x: Tensor, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Step t of a rollout."""
+        """Step t of a rollout; vectors are handed out as copies, matrices are written over."""
         if t == 0 or weights is not self._weights:
             self._load(weights)
         if t == 0:
@@ -154,8 +154,9 @@ class NativeTrace(Trace):
         elif state is not self._state:
             self._go_on_from(t, state)
         self.run.step(t, x)
-        self._state = self.states(t)
-        return self.run.output(t), self._state
+        # Before the next step another state may be put where these lie.
+        self._state = tuple(s.clone() if s.dim() == 3 else s for s in self.states(t))  # [N, B, H]
+        return self.run.output(t).clone(), self._state
 
     def states(self, t: int) -> tuple[Tensor, ...]:
         """The core's state after step t, as the core has it."""
