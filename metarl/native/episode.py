@@ -113,8 +113,8 @@ def steps_by_tables(
         world: Tables of N * B environments, as many as there are steps.
 
     Raises:
-        ValueError: The perceptron takes other inputs or says other numbers, or there is no room for
-            so many steps.
+        ValueError: The perceptron takes other inputs or says other numbers, there is no room for so
+            many steps, or the tables tell of cells that are not there.
     """
     num_tasks, num_steps, num_episodes, num_actions = shifts.shape
     start, count = steps
@@ -135,6 +135,7 @@ def steps_by_tables(
         ),
         addressof(world.pointers),
     )
+    world.check_cells()
 
 
 def _room(shifts: Tensor, num_inputs: int) -> Played:

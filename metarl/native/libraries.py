@@ -12,6 +12,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -84,14 +85,28 @@ def _built_here(name: str) -> tuple[ctypes.CDLL, str]:
         cpp.build(name, compiler, flags, file)
         _try(file)
 
-    file = shelf.kept(f"{name}-{_key(name, compiler, flags)}", make)
-    try:
-        found = ctypes.CDLL(str(file))
-    except OSError as error:
-        raise NativeUnavailableError(f"{file} cannot be loaded: {error}") from error
+    found = _loaded(f"{name}-{_key(name, compiler, flags)}", make)
     here = levels()
     said = [cpp.version(compiler).splitlines()[0], *here[:1]]
     return found, ", ".join([*said, *filter(None, [os.environ.get(cpp.VARIABLE)])])
+
+
+def _loaded(name: str, make: Callable[[Path], None]) -> ctypes.CDLL:
+    """A library from the shelf; one that cannot be loaded is built again, once.
+
+    Raises:
+        NativeUnavailableError: It cannot be built, or cannot be loaded as it was built again.
+    """
+    file = shelf.kept(name, make)
+    try:
+        return ctypes.CDLL(str(file))
+    except OSError:
+        shelf.discard(file)
+    file = shelf.kept(name, make)
+    try:
+        return ctypes.CDLL(str(file))
+    except OSError as error:
+        raise NativeUnavailableError(f"{file} cannot be loaded: {error}") from error
 
 
 def _key(name: str, compiler: tuple[str, ...], flags: tuple[str, ...]) -> str:

@@ -202,23 +202,24 @@ class Run:
         """Go steps t to t + count in environments that have handed over their tables.
 
         Raises:
-            ValueError: Memory takes other inputs, or there is no room for so many steps.
+            ValueError: Memory takes other inputs, there is no room for so many steps, the tables
+                are of other actions than are chosen from, or tell of cells that are not there.
         """
         if world.num_inputs != self.shape.num_inputs or t + count > self.shape.num_steps:
             raise ValueError(
                 f"{count} steps from step {t} on with inputs {world.num_inputs} wide do not go "
                 f"into {self.shape.num_steps} steps of inputs {self.shape.num_inputs} wide"
             )
+        if choice.pointers.count != world.pointers.actions:
+            raise ValueError(
+                f"a policy of {choice.pointers.count} actions does not play by tables of "
+                f"{world.pointers.actions}"
+            )
         self._shape.threads = world.num_threads
         self._functions.play(
-            self._shape,
-            self._memory,
-            t,
-            count,
-            self._begun != t,
-            world.pointers,
-            choice.pointers,
+            self._shape, self._memory, t, count, self._begun != t, world.pointers, choice.pointers
         )
+        world.check_cells()
 
     def record(self, inputs: Tensor, starts: Tensor | None) -> None:
         """Go all steps on inputs ``[N, T, B, I]``; `begin` comes before.
@@ -257,10 +258,16 @@ class Run:
             ``[N, B, ...]`` each, or none.
 
         Raises:
+            RuntimeError: The outputs alone have been kept.
             TypeError: Something is of another kind or precision.
             ValueError: It is of other sizes.
         """
         shape = self.shape
+        if not shape.kept:
+            raise RuntimeError(
+                "nothing goes back through a trace of outputs alone: record the sequence in one of "
+                "`new_trace`, which keeps the activations of every step"
+            )
         grad = self._gradient(grad, by_readout)
         threads = self._shape.threads = min(num_threads(), shape.num_agents)
         if self._work is None or self._work.numel() < threads * self._sizes.work:

@@ -1,12 +1,14 @@
 """Built libraries on a shelf: a private folder, each under a name that says all it depends on.
 
 A library is built beside and moved into place, so that a reader never sees half of one, whenever a
-build is cut short. Of several processes that need the same library at once, one builds it while the
+build is cut short. Its digest lies beside it, written before: a library that the disk has damaged
+is built again. Of several processes that need the same library at once, one builds it while the
 others wait; where the file system has no locks each builds it, and the last one's stays.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -20,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from metarl.native.compiler import PATIENCE, NativeUnavailableError
 
-SUFFIX = ".so"
+SUFFIX, DIGEST = ".so", ".sha256"
 
 KEPT_DAYS = 30.0
 """Days that a library stays on the shelf without being used."""
@@ -76,19 +78,59 @@ def _check_private(folder: Path) -> None:
         raise PermissionError(None, "others may write there")
 
 
+def discard(file: Path) -> None:
+    """Take a library from the shelf that cannot be loaded, so that it is built again."""
+    for path in (file, file.with_suffix(DIGEST)):
+        with suppress(OSError):  # another process has, or the folder is read-only
+            path.unlink()
+
+
 def _kept_in(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
     file = folder / f"{name}{SUFFIX}"
-    if not file.exists():
+    if not _is_whole(file):
         with _one_at_a_time(folder / f"{name}.lock"):
-            if not file.exists():
+            if not _is_whole(file):  # nor has another process built it meanwhile
                 _tidy(folder)
-                with tempfile.TemporaryDirectory(prefix="building-", dir=folder) as scratch:
-                    fresh = Path(scratch) / file.name
-                    make(fresh)
-                    os.replace(fresh, file)
-    with suppress(OSError):
-        os.utime(file)  # used now
+                _put(file, make)
+    for used in (file, file.with_suffix(DIGEST)):
+        with suppress(OSError):
+            os.utime(used)  # used now
     return file
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a library is there, with the bytes that were built."""
+    try:
+        return file.with_suffix(DIGEST).read_text() == _digest(file)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _put(file: Path, make: Callable[[Path], None]) -> None:
+    """Build a library, and move it into place when it is on the disk, behind its digest."""
+    with tempfile.TemporaryDirectory(prefix="building-", dir=file.parent) as scratch:
+        fresh = Path(scratch) / file.name
+        make(fresh)
+        fresh.with_suffix(DIGEST).write_text(_digest(fresh))
+        for path in (file.with_suffix(DIGEST), file):
+            beside = fresh.with_suffix(path.suffix)
+            _to_disk(beside)  # or a name could be there, after a power failure, without its bytes
+            os.replace(beside, path)
+    with suppress(OSError):  # some file systems have no such thing for folders
+        _to_disk(file.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 @contextmanager

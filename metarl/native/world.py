@@ -95,6 +95,8 @@ class World(Structure):
         ("tells_bonus", c_int64),
         ("bumped", c_void_p),
         ("entered", c_void_p),
+        ("num_entered", c_int64),
+        ("strayed", c_void_p),
         ("entered_at", c_void_p),
         ("found", c_void_p),
         ("ended", c_void_p),
@@ -164,6 +166,7 @@ class WorldView:
         self._read = _in_one_piece(tables, encoded)
         self._written = self.places, tables.entered, tables.found, tables.ended, inputs
         self._check(tables, num_envs, observed.shape[-1])
+        self._strayed = torch.zeros(num_envs, dtype=torch.bool)
         tells_end = tables.ended is not None and tables.tells_end
         self.pointers = World(
             **{name: address(tensor) for name, tensor in self._read.items()},
@@ -179,6 +182,8 @@ class WorldView:
             reward_column=tables.reward_column,
             tells_bonus=tables.tells_bonus,
             entered=address(tables.entered),
+            num_entered=0 if tables.entered is None else tables.entered.numel(),
+            strayed=self._strayed.data_ptr(),
             found=address(tables.found),
             ended=address(tables.ended),
             terminated=address(stretch.terminated if tells_end else None),
@@ -190,6 +195,14 @@ class WorldView:
             rewards=stretch.rewards.data_ptr(),
             bonuses=stretch.bonuses.data_ptr(),
         )
+
+    def check_cells(self) -> None:
+        """Check, after steps, that every cell that was reached has a place in ``entered``.
+
+        Raises:
+            ValueError: One has none.
+        """
+        _need(not bool(self._strayed.any()), "entered, entered_at")
 
     def _check(self, tables: LookUp, num_envs: int, width: int) -> None:
         """Check types, sizes and ranges: whatever a step may read and write is there."""
@@ -226,7 +239,11 @@ class WorldView:
         _need(rows is None or rows <= len(views), "views")
         _need(_within(tables.rows, len(views)), "rows")
         if tables.entered is not None:
-            _need(tables.found is not None and tables.entered_at is not None, "found, entered_at")
+            found, first = tables.found, read["entered_at"]
+            _need(found is not None and first is not None, "found, entered_at")
+            assert first is not None
+            here = first + self.places // poses  # other cells are checked as they are reached
+            _need(_within(here, tables.entered.numel()), "entered, entered_at")
         for name in ("found", "entered", "ended"):
             written: Tensor | None = getattr(tables, name)
             if written is None:

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from metarl.core import Params
-from metarl.nn.native_core import NativeCore, NativeTrace
+from metarl.nn.native_core import NativeCore
 from metarl.nn.recurrent import State, Weights, uniform
 from metarl.nn.trace import NO_SLOT, Trace
 
@@ -112,7 +112,7 @@ class AssociativeMemory(NativeCore):
         Costs T^2 numbers per trial where one step after another costs T K V.
         """
         weights = self.fuse(params)
-        if isinstance(trace, NativeTrace) and self.takes(state):
+        if self.goes_back(trace, state):
             return self.recorded(weights, inputs, starts, trace)
         num_tasks, num_steps, batch_size, _ = inputs.shape
         x = inputs.transpose(1, 2).flatten(1, 2)  # [N, B * T, I]

@@ -286,4 +286,6 @@ def batch_norm(params: Params, name: str, h: Tensor, num_reference: int = 0) -> 
 def per_channel(values: Tensor, h: Tensor) -> Tensor:
     """Values ``[N, C]`` or ``[1, C]`` for each channel of activations ``[B, N C, ...]``."""
     num_tasks = h.shape[1] // values.shape[1]
-    return values.expand(num_tasks, -1).flatten()  # [N * C]
+    # In one piece: batch norm of torch, going back at one place, reads a view of one number as if
+    # it had one for each channel.
+    return values.expand(num_tasks, -1).flatten().contiguous()  # [N * C]

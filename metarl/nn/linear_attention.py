@@ -32,7 +32,6 @@ from torch.nn.functional import logsigmoid, normalize, silu
 
 from metarl.core import Params
 from metarl.nn.blocks import BlockCore, per_head
-from metarl.nn.native_core import NativeTrace
 from metarl.nn.recurrent import State, Weights
 from metarl.nn.trace import NO_SLOT, Trace, outputs_trace
 
@@ -132,7 +131,7 @@ class LinearAttention(BlockCore):
     ) -> Tensor:
         """Run whole sequences chunk by chunk, differentiable to any order; or what is recorded."""
         weights = self.fuse(params)
-        if isinstance(trace, NativeTrace) and self.takes(state):
+        if self.goes_back(trace, state):
             return self.recorded(weights, inputs, starts, trace)
         return self._chunks(weights, inputs, state, starts)[0]
 

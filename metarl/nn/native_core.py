@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import torch
 from torch import Tensor
@@ -79,9 +79,8 @@ class NativeTrace(Trace):
             kind = f"{type(like).__name__} of {like.dtype} on {like.device}"
             eagerly(f"recurrent kernels are for float32 and float64 on the CPU, not {kind}")
             return None
-        if watched() or min(*shape, *sizes) < 1:
-            return None
-        functions = recurrent_cell(cell, like.dtype)
+        runs = min(*shape, *sizes) > 0 and not watched()
+        functions = recurrent_cell(cell, like.dtype) if runs else None
         if functions is None:
             return None
         return cls(Run(functions, SequenceShape(*shape, *sizes, num_readouts, kept, options)))
@@ -107,7 +106,6 @@ class NativeTrace(Trace):
 
     def readouts(self) -> Tensor:
         """Readouts of the outputs, ``[N, T, B, O]``, laid out as ``[N, O, T, B]``."""
-        # in memory [N, O, T, B]
         return self.run.readouts.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
 
     @property
@@ -148,7 +146,7 @@ class NativeTrace(Trace):
     def step(
         self, t: int, weights: tuple[Tensor, ...], x: Tensor, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Step t of a rollout."""
+        """Step t of a rollout; vectors are handed out as copies, matrices are written over."""
         if t == 0 or weights is not self._weights:
             self._load(weights)
         if t == 0:
@@ -156,8 +154,9 @@ class NativeTrace(Trace):
         elif state is not self._state:
             self._go_on_from(t, state)
         self.run.step(t, x)
-        self._state = self.states(t)
-        return self.run.output(t), self._state
+        # Before the next step another state may be put where these lie.
+        self._state = tuple(s.clone() if s.dim() == 3 else s for s in self.states(t))  # [N, B, H]
+        return self.run.output(t).clone(), self._state
 
     def states(self, t: int) -> tuple[Tensor, ...]:
         """The core's state after step t, as the core has it."""
@@ -221,6 +220,10 @@ class NativeCore(RecurrentCore):
     def takes(self, state: State | None) -> bool:
         """Whether the kernel goes on from a state, by which no gradient is wanted."""
         return self.begins(state) and not any(s.requires_grad for s in state or ())
+
+    def goes_back(self, trace: Trace | None, state: State | None) -> TypeGuard[NativeTrace]:
+        """Whether a kernel can go back through a trace that it has written from a state on."""
+        return isinstance(trace, NativeTrace) and trace.run.shape.kept and self.takes(state)
 
     def begins(self, state: State | None) -> bool:
         """Whether the kernel can go on from a state."""
@@ -390,11 +393,8 @@ class _Recorded(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         ctx.trace.check_version(ctx.version)
         _, *weights = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[3]
         grads, grad_inputs = ctx.trace.backward(
-            weights,
-            ctx.starts,
-            grad,
-            inputs=ctx.needs_input_grad[3],
-            by_readout=ctx.by_readout,
+            weights, ctx.starts, grad, inputs=wanted, by_readout=ctx.by_readout
         )
         return None, None, None, grad_inputs, *grads

@@ -141,7 +141,7 @@ class Transformer(BlockCore):
     ) -> Tensor:
         """Run whole sequences, all steps at once, differentiable once; or what is recorded."""
         weights = self.fuse(params)
-        if isinstance(trace, NativeTrace) and self.takes(state):
+        if self.goes_back(trace, state):
             return self.recorded(weights, inputs, starts, trace)
         return self._steps(weights, inputs, state, starts, fast_attended)[0]
 

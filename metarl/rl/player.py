@@ -209,7 +209,8 @@ class ByTables(ABC):
         seen, rewards = stretch.observations, stretch.rewards
         terminated, truncated = stretch.terminated, torch.zeros(rewards.shape, dtype=torch.bool)
         seen[:, 0] = observation.reshape(*places, -1)  # [N B, ...] to [N, B, I]
-        after, told, t = seen[:, 1:], False, 0
+        finals: dict[int, Tensor] = {}  # what steps led to, where the next episode begins elsewhere
+        told, t = False, 0
         while t < num_steps:
             tables = env.look_up(num_steps - t)
             if tables is not None:
@@ -222,11 +223,13 @@ class ByTables(ABC):
             seen[:, t + 1] = observation.reshape(*places, -1)
             led_to = final(observation, info)
             if led_to is not observation:
-                after = after.clone() if after.data_ptr() == seen[:, 1:].data_ptr() else after
-                after[:, t] = led_to.reshape(*places, -1)  # [N B, ...] to [N, B, I]
+                finals[t] = led_to.reshape(*places, -1)  # [N B, ...] to [N, B, I]
             if "bonus" in info:
                 stretch.bonuses[t], told = info["bonus"], True
             t += 1
+        after = seen[:, 1:].clone() if finals else seen[:, 1:]
+        for t, led_to in finals.items():
+            after[:, t] = led_to
         bonus = stretch.bonuses if told else None
 
         def by_task(values: Tensor) -> Tensor:

@@ -293,19 +293,24 @@ Size describe(const Shape& shape, const Memory<R>& memory, View* views) {
   const Cell& cell = agent.cell;
   const Size count = 1 + Size(cell.caches().size() + cell.states(0).size());
   if (!views) return count;
-  const R* joint = cell.before(0);
-  auto view = [&](const Rows<R>& rows, const R* next) {
-    const bool is_joint = rows.at >= joint && rows.at < joint + cell.stride;
+  // Outputs are part of the joint input wherever states are. Outputs before the first step have no
+  // memory of their own, and their address says nothing: it could be that of anything.
+  const bool is_joint = cell.states_width > 0;
+  const R* before = cell.before(0);
+  auto is_in_joint = [&](const R* at) {
+    return is_joint && at >= before && at < before + cell.stride;
+  };
+  auto view = [&](const Rows<R>& rows, const R* next, bool joint) {
     *views++ = {rows.at - memory.trace, next - rows.at, rows.stride, rows.width,
-                is_joint,               rows.lines,     rows.apart,  rows.every, 0};
+                joint,                  rows.lines,     rows.apart,  rows.every, 0};
   };
   R *first = cell.output(0), *second = cell.output(1);
-  view({first - (second - first), cell.after_stride(), shape.hidden}, first);
+  view({first - (second - first), cell.after_stride(), shape.hidden}, first, is_joint);
   for (const Cache<R>& c : cell.caches())
     *views++ = {c.at - memory.trace, c.step, c.row, c.width, 0, c.parts, c.part, 1, c.number};
   for (std::size_t k = 0; k < cell.states(0).size(); k++) {
     const Rows<R> rows = cell.states(0)[k];
-    view(rows, cell.states(rows.every)[k].at);
+    view(rows, cell.states(rows.every)[k].at, is_in_joint(rows.at));
   }
   return count;
 }

@@ -23,6 +23,8 @@ template <class R> struct World {
   Size tells_bonus;                // whether with the bonus
   const float* bumped;   // [P * A], 1 where a wall blocks; null: where a place leads to itself
   std::uint8_t* entered;  // cells that were entered; null: no bonus is paid
+  Size num_entered;       // numbers in it
+  std::uint8_t* strayed;  // [N * B], whether a cell was reached that is not there
   const std::int64_t* entered_at;  // [N * B], from a cell to its place in `entered`
   std::uint8_t* found;             // [N * B], whether a goal was found
   std::uint8_t* ended;       // [N * B], whether a find has ended an episode; null: none ends one
@@ -53,11 +55,16 @@ void act(const World<R>& w, Size i, Size step, Size action, float* paid, float* 
     reward -= w.penalty * blocked;
   }
   if (w.entered) {
-    std::uint8_t* entered = w.entered + w.entered_at[i] + cell;
+    const Size at = w.entered_at[i] + cell;
     w.found[i] |= hit;
-    if (!*entered && !w.found[i]) *bonus = w.bonus;
-    *entered = 1;
-    reward += *bonus;
+    // Which cells an environment reaches is seen as it reaches them: tables may be of many boards.
+    if (at < 0 || at >= w.num_entered) {
+      w.strayed[i] = 1;
+    } else {
+      if (!w.entered[at] && !w.found[i]) *bonus = w.bonus;
+      w.entered[at] = 1;
+      reward += *bonus;
+    }
   }
   *paid = reward;
   if (w.ended) w.ended[i] = hit;

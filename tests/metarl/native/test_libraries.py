@@ -82,6 +82,40 @@ def test_library_is_built_after_the_one_that_checks(sources, tmp_path):
     assert "g++" in libraries.built_by("tiny")
 
 
+@pytest.mark.parametrize("left", [0, 6000, None], ids=["emptied", "cut", "zeroed"])
+def test_library_that_the_disk_has_damaged_is_built_again(sources, tmp_path, left):
+    libraries.load_library("tiny")
+    (file,) = (tmp_path / "home").rglob("tiny-*.so")
+    whole = file.read_bytes()
+    file.unlink()  # this process has it in its memory
+    file.write_bytes(whole[:left] if left is not None else whole[:4096] + bytes(len(whole) - 4096))
+    forget()
+    assert libraries.load_library("tiny").metarl_answer() == 42
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_library_that_cannot_be_loaded_is_built_again_once(sources, monkeypatch, failures):
+    libraries.load_library("selfcheck")
+    built, load, tried = cpp.build, ctypes.CDLL, []
+    log = []
+    monkeypatch.setattr(cpp, "build", lambda *a: (log.append(a[0]), built(*a)))
+
+    def loaded(path):
+        tried.append(path)
+        if len(tried) <= failures:
+            raise OSError("it is not what it was")
+        return load(path)
+
+    monkeypatch.setattr(libraries.ctypes, "CDLL", loaded)
+    if failures == 1:
+        assert libraries.load_library("tiny").metarl_answer() == 42
+    else:
+        with pytest.raises(NativeUnavailableError, match="cannot be loaded: it is not what"):
+            libraries.load_library("tiny")
+    assert log == ["tiny", "tiny"]
+
+
 def compiler_of(tmp_path, monkeypatch, *lines):
     """A compiler that says what it is, knows few flags, and otherwise does what it is told."""
     path = tmp_path / "compiler"

@@ -100,6 +100,44 @@ def test_single_precision_is_the_equations_too(core: RecurrentCore) -> None:
         torch.testing.assert_close(found.double(), expected[name], rtol=0, atol=1e-4 * (1 + scale))
 
 
+@small
+def test_outputs_alone_are_not_gone_back_through(core: RecurrentCore) -> None:
+    shape = 2, 5, 3
+    params, inputs = stacked_params(core, shape[0]), random_inputs(core, shape)
+    trace = core.new_outputs(shape, inputs)
+    assert isinstance(trace, NativeTrace)
+    core.record(core.fuse(params), inputs, trace=trace)
+    found = gradients(core.sequence(params, inputs, trace=trace), params, inputs)
+    expected = gradients(core.unrolled(params, inputs), params, inputs)
+    for name, wanted in expected.items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(("num_hidden", "key_size"), [(40, 1), (64, 1), (64, 8)])
+def test_outputs_are_found_where_they_are_at_every_size(
+    num_hidden: int, key_size: int, kept: bool
+) -> None:
+    """Where those of a step before the first would be, there is something else's memory."""
+    for num_steps in (1, 2, 3):
+        core, shape = AssociativeMemory(3, num_hidden, key_size, 1), (1, num_steps, 1)
+        params, inputs = stacked_params(core, 1), random_inputs(core, shape).detach()
+        weights = core.fuse(params)
+        trace = (core.new_trace if kept else core.new_outputs)(shape, inputs)
+        assert isinstance(trace, NativeTrace)
+        outputs, state = [], core.initial_state(weights, 1)
+        with torch.no_grad():
+            for x, slot in zip(inputs.unbind(1), trace.slots, strict=True):
+                output, state = core.step(weights, x, state, slot)
+                outputs.append(output)
+        wanted = core.unrolled(params, inputs)
+        torch.testing.assert_close(torch.stack(outputs, 1), wanted, rtol=1e-12, atol=1e-12)
+        starts = torch.ones(shape, dtype=torch.bool)
+        core.record(weights, inputs, None, starts, trace)
+        wanted = core.unrolled(params, inputs, None, starts)
+        torch.testing.assert_close(trace["h"], wanted, rtol=1e-12, atol=1e-12)
+
+
 def test_any_number_of_layers_has_a_state_each() -> None:
     core, shape = LinearAttention(2, 2, layers=70, heads=1, widening=1), (1, 2, 3)
     params, inputs = stacked_params(core, 1), random_inputs(core, shape)

@@ -194,6 +194,39 @@ def test_a_state_may_be_what_the_last_step_left_in_other_hands(make_core: MakeCo
     assert torch.equal(trace["h"], core.record(weights, inputs)["h"])
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_step_has_returned_stays_when_another_state_is_taken(
+    make_core: MakeCore, kept: bool
+) -> None:
+    core, shape = make_core(5, 7), (2, 6, 3)
+    params = cast(stacked_params(core, 2), torch.float64)
+    inputs, weights = random_inputs(core, shape).detach(), core.fuse(params)
+    trace = (core.new_trace if kept else core.new_outputs)(shape, inputs)
+    state = empty = core.initial_state(weights, 3)
+    held: list[Tensor] = []
+    then: list[Tensor] = []
+    with torch.no_grad():
+        for t, x in enumerate(inputs.unbind(1)):
+            if t in (2, 3):
+                state = core.emptied(state, empty, torch.tensor([[True, False, True]] * 2))
+            output, state = core.step(weights, x, state, trace.slots[t])
+            held += [output, *(s for s in state if s.dim() == 3)]
+            then += [h.clone() for h in held[len(then) :]]
+    assert all(torch.equal(now, before) for now, before in zip(held, then, strict=True))
+
+
+def test_nothing_goes_back_through_outputs_alone(make_core: MakeCore) -> None:
+    core, shape = make_core(5, 7), (2, 6, 3)
+    params, inputs = stacked_params(core, 2), random_inputs(core, shape)
+    trace = core.new_outputs(shape, inputs)
+    assert isinstance(trace, NativeTrace)
+    core.record(core.fuse(params), inputs, trace=trace)
+    outputs = core.sequence(params, inputs, trace=trace)
+    assert torch.equal(outputs, trace["h"])
+    with pytest.raises(RuntimeError, match="new_trace"):
+        outputs.sum().backward()
+
+
 def test_gradients_by_the_state_before_the_first_step(make_core: MakeCore) -> None:
     core, shape = make_core(5, 7), (2, 6, 3)
     params, inputs = stacked_params(core, 2), random_inputs(core, shape)

@@ -51,6 +51,61 @@ def test_build_that_is_cut_short_leaves_nothing_that_is_taken_for_whole(places):
     assert shelf.kept("tiny-1", write()).read_text() == "whole"
 
 
+DAMAGES = {
+    "emptied": lambda whole: b"",
+    "cut": lambda whole: whole[: len(whole) // 2],
+    "zeroed": lambda whole: whole[:1] + bytes(len(whole) - 2) + whole[-1:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_what_the_disk_has_damaged_is_built_again(places, damage):
+    file = shelf.kept("tiny-1", write())
+    file.write_bytes(damage(file.read_bytes()))
+    assert shelf.kept("tiny-1", write()).read_text() == "whole"
+    assert shelf.kept("tiny-1", refuse) == file
+
+
+def test_library_without_its_digest_is_built_again(places):
+    digest = shelf.kept("tiny-1", write()).with_suffix(shelf.DIGEST)
+    digest.unlink()
+    assert shelf.kept("tiny-1", write("again")).read_text() == "again"
+    digest.write_bytes(b"\xff")
+    assert shelf.kept("tiny-1", write("thrice")).read_text() == "thrice"
+
+
+def test_damaged_library_that_cannot_be_replaced_is_left_for_the_other_place(places, monkeypatch):
+    shelf.kept("tiny-1", write()).write_text("")
+
+    def refused(*_, dir, **__):
+        if dir == places[0]:
+            raise OSError(30, "Read-only file system")
+        return scratch(dir=dir)
+
+    scratch = tempfile.TemporaryDirectory
+    monkeypatch.setattr(shelf.tempfile, "TemporaryDirectory", refused)
+    again = shelf.kept("tiny-1", write())
+    assert (again.parent, again.read_text()) == (places[1], "whole")
+
+
+def test_library_is_on_the_disk_before_its_name_is(places, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(
+            shelf.os, name, lambda *a, real=real, name=name: (done.append(name), real(*a))[1]
+        )
+    shelf.kept("tiny-1", write())
+    assert done == ["fsync", "replace"] * 2 + ["fsync"]  # digest, library, the folder's names
+
+
+def test_what_was_discarded_is_built_again(places):
+    file = shelf.kept("tiny-1", write())
+    shelf.discard(file)
+    shelf.discard(file)
+    assert shelf.kept("tiny-1", write("again")).read_text() == "again"
+
+
 def test_lock_and_scratch_of_a_process_that_was_killed_hinder_nobody(places):
     places[0].mkdir(parents=True, mode=0o700)
     (places[0] / "tiny-1.lock").touch()
@@ -170,13 +225,15 @@ def test_what_was_not_used_for_long_goes_when_something_is_built(places):
     old, used = shelf.kept("old-1", write()), shelf.kept("used-1", write())
     (places[0] / "building-left").mkdir()
     long_ago = time.time() - 31 * 86_400
-    for path in (old, used, places[0] / "building-left"):
+    digest = used.with_suffix(shelf.DIGEST)
+    for path in (old, used, digest, places[0] / "building-left"):
         os.utime(path, (long_ago, long_ago))
     shelf.kept("used-1", refuse)
     shelf.kept("tiny-1", write())
     assert not old.exists()
     assert not (places[0] / "building-left").exists()
     assert used.exists()
+    shelf.kept("used-1", refuse)  # its digest too
 
 
 PROCESS = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from torch import Tensor
 from metarl.core import Params, num_parameters, partition, share, stack, unstack
 from metarl.native import using
 from metarl.nn import MLP, ConvNet, WarpConvNet, WarpMLP
+from metarl.nn.conv_net import batch_norm
 
 OMNIGLOT = ConvNet(20, reduction="pool", pool_first=True)
 SMALL = ConvNet(3, filters=4, num_blocks=2, image_size=8, reduction="pool", pool_first=True)
@@ -209,3 +212,25 @@ def test_warp_mlp(kind: str) -> None:
     torch.testing.assert_close(net(params, x.double())[1], expected, rtol=1e-9, atol=1e-12)
     with pytest.raises(ValueError, match="hidden"):
         WarpMLP(MLP((2, 1)))
+
+
+@pytest.mark.parametrize("num_reference", [0, 2])
+@pytest.mark.parametrize("shared", [lambda p: p, lambda p: p.expand(8, 1)], ids=["one", "view"])
+@pytest.mark.parametrize("places", [1, 3])
+def test_a_norm_of_one_channel_that_tasks_share_is_that_of_each(
+    places: int, shared: Callable[[Tensor], Tensor], num_reference: int
+) -> None:
+    generator = torch.Generator().manual_seed(2)
+    h, by = torch.randn(2, 4, 8, places, places, dtype=torch.double, generator=generator)
+    # What lies behind the one number in memory is not to be read.
+    numbers = torch.full((2, 64), 7.0, dtype=torch.double)
+    numbers[:, 0] = torch.tensor([1.5, 0.3])
+
+    def results(stacked: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        leaves = [p.requires_grad_() for p in (h.clone(), *numbers[:, :1].detach())]
+        weight, bias = (stacked(p.view(1, 1)) for p in leaves[1:])
+        out = batch_norm({"n.weight": weight, "n.bias": bias}, "n", leaves[0], num_reference)
+        return out, *torch.autograd.grad(out, leaves, by)
+
+    for got, want in zip(results(shared), results(lambda p: p.repeat(8, 1)), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)

@@ -15,7 +15,8 @@ from metarl.meta import MAML, StaleBatchError
 from metarl.native import kernels, using
 from metarl.nn import MLP, WarpMLP
 from metarl.rl import Collector, Gaussian, Policy, PolicyGradientSettings, PolicyGradientTasks
-from metarl.rl.player import RowPlayer
+from metarl.rl.collector import final_observation
+from metarl.rl.player import ByTables, RowPlayer
 from metarl.rl.trajectory import Trajectory
 
 pytestmark = pytest.mark.skipif(kernels("episode") is None, reason="no kernels here")
@@ -240,3 +241,49 @@ def test_a_batch_played_natively_is_not_stale_where_kernels_are_off():
     batch = tasks.sample(params, {}, "support")
     with using("off"):
         assert tasks.loss(params, {}, batch).isfinite().all()
+
+
+class Still(ByTables):
+    """Takes no action, and no tables."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.actions = torch.zeros(num_steps, 1, 2, dtype=torch.int64)
+        self.dtype = torch.float32
+
+    def __call__(self, t: int, observations: Tensor) -> Tensor:
+        return torch.zeros(1, 2, dtype=torch.int64)
+
+    def takes_tables(self, env: Any) -> bool:
+        return False
+
+    def _advance(self, t: int, tables: Any, stretch: Any) -> Any:
+        raise AssertionError("there are none")
+
+
+class Counting:
+    """Counts its steps; the first of two environments ends an episode in some of them."""
+
+    def __init__(self, *ends: int) -> None:
+        self._t, self._ends = 0, ends
+
+    def look_up(self, num_steps: int) -> None:
+        """There are no tables."""
+
+    def step(self, actions: Tensor) -> Any:
+        self._t += 1
+        observation, over = torch.full((2, 1), float(self._t)), torch.zeros(2, dtype=torch.bool)
+        over[0] = self._t in self._ends
+        final = {"final_obs": -observation, "_final_obs": over} if over.any() else {}
+        return observation, torch.zeros(2), over, torch.zeros_like(over), final
+
+
+@pytest.mark.parametrize("ends", [(), (2,), (1, 3), (5,)])
+def test_steps_lead_to_the_next_observation_or_to_a_last_one(ends: tuple[int, ...]) -> None:
+    env, start = Counting(*ends), torch.zeros(2, 1)
+    torch.full((1, 6, 2, 1), 9.0)  # what memory holds before it is written
+    experience = Still(5).play(env, env.step, start, final_observation)
+    steps = [float(t) for t in range(6)]
+    assert experience.observations[0, :, 0, 0].tolist() == steps[:-1]
+    led_to = experience.after[0, :, :, 0]
+    assert led_to[:, 1].tolist() == steps[1:]
+    assert led_to[:, 0].tolist() == [-t if t in ends else t for t in steps[1:]]
