@@ -267,11 +267,10 @@ class MetaTraining:
         """
         states = [self.learner.agent_state(n) for n in range(len(self.runs))]
         for state in states:
-            own = state.get("params", {})
-            given = self.processes.first(partial(weights_for, name_or_path, own))
-            state["params"] = given
-            if "initial_fast" in state:  # to which fast weights return
-                state["initial_fast"] = {name: given[name] for name in state["initial_fast"]}
+            own, back = state.get("params", {}), state.get("initial_fast", {})
+            state["params"] = self.processes.first(partial(weights_for, name_or_path, own))
+            if back:  # to which fast weights return
+                state["initial_fast"] = {name: state["params"][name] for name in back}
         self.learner.load_agent_states(states)
 
     def _shown(self) -> Progress:
