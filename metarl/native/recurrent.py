@@ -263,16 +263,8 @@ class Run:
             ValueError: It is of other sizes.
         """
         shape = self.shape
-        if not shape.kept:
-            raise RuntimeError(
-                "nothing goes back through a trace of outputs alone: record the sequence in one of "
-                "`new_trace`, which keeps the activations of every step"
-            )
         grad = self._gradient(grad, by_readout)
-        threads = self._shape.threads = min(num_threads(), shape.num_agents)
-        if self._work is None or self._work.numel() < threads * self._sizes.work:
-            self._work = self._allocated("work", agents=threads)
-            self._memory.work = self._work.data_ptr()
+        self._make_room_to_go_back()
         cut = NUM_HEADS if shape.num_outputs and not by_readout else 0
         counts = self._weight_sizes[: len(self._weight_sizes) - cut]
         fused = all_readable(fused, self._rows(counts), self.dtype, "weights")
@@ -298,6 +290,18 @@ class Run:
         )
         self._functions.backward(self._shape, self._memory, gradients)
         return by_weights, by_inputs, by_states
+
+    def _make_room_to_go_back(self) -> None:
+        """Allocate what threads need for it, if that is not done."""
+        if not self.shape.kept:
+            raise RuntimeError(
+                "nothing goes back through a trace of outputs alone: record the sequence in one of "
+                "`new_trace`, which keeps the activations of every step"
+            )
+        threads = self._shape.threads = min(num_threads(), self.shape.num_agents)
+        if self._work is None or self._work.numel() < threads * self._sizes.work:
+            self._work = self._allocated("work", agents=threads)
+            self._memory.work = self._work.data_ptr()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has memory of its own, with the same numbers in it."""

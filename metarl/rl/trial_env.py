@@ -100,23 +100,29 @@ class TrialEnv:
         self._one_hot = is_choice(actions)
         self._bounds = _bounds(actions, device)
         self._reward = int(unused_input) + 2  # its place behind observation and flag
-        rows = _told_after_steps(self.horizon, self.clock, num_actions, self._reward, device)
-        self._rows = rows.unbind(0)  # T + 1 times [A, width]
-        flag = rows.new_zeros(*rows.shape[:2], int(episode_flag))  # no step begins an episode
-        self._told_behind = torch.cat((flag, rows), 2)  # [T + 1, A, flag and width]
-        first = rows[0, 0].clone()
-        first[self._reward + 1] = float(first_action_zero_is_set)
-        self._first = first.repeat(self.num_envs, 1)  # [B, width]
-        one = torch.ones(self.num_envs, 1, device=device)
-        # At the start of an episode, and later: nothing, where there is no flag.
-        self._flags: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = (
-            ((one,), (torch.zeros_like(one),)) if episode_flag else ((), ())
-        )
+        self._lay_out_what_is_told(num_actions, episode_flag, first_action_zero_is_set, device)
         self._false = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
         self.episode_ends = self._false, self._false
         self.num_inputs = num_seen + int(episode_flag) + self._first.shape[1]
         self.single_observation_space = Box(-np.inf, np.inf, (self.num_inputs,), np.float32)
         self.single_action_space = actions
+
+    def _lay_out_what_is_told(
+        self, num_actions: int, flagged: bool, first_is_set: bool, device: torch.device
+    ) -> None:
+        """Inputs behind the observation, before every step."""
+        rows = _told_after_steps(self.horizon, self.clock, num_actions, self._reward, device)
+        self._rows = rows.unbind(0)  # T + 1 times [A, width]
+        flag = rows.new_zeros(*rows.shape[:2], int(flagged))  # no step begins an episode
+        self._told_behind = torch.cat((flag, rows), 2)  # [T + 1, A, flag and width]
+        first = rows[0, 0].clone()
+        first[self._reward + 1] = float(first_is_set)
+        self._first = first.repeat(self.num_envs, 1)  # [B, width]
+        one = torch.ones(self.num_envs, 1, device=device)
+        # At the start of an episode, and later: nothing, where there is no flag.
+        self._flags: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = (
+            ((one,), (torch.zeros_like(one),)) if flagged else ((), ())
+        )
 
     def reset(self, *, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Start a trial everywhere; the options are the environments'."""

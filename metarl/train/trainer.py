@@ -295,7 +295,7 @@ class Trainer:
         # [agents, tasks]
         tables = {n: v.detach().reshape(len(self.skips.in_a_row), -1) for n, v in metrics.items()}
         if self.processes.count == 1:
-            return {n: t[:, 0] if t.shape[1] == 1 else t.mean(1) for n, t in tables.items()}
+            return {n: t.mean(1) for n, t in tables.items()}  # copies: a replay writes again
         params = list(self.learner.params.values())
         like = precise(params[0].detach())
         counts = [1 if self._stacked else table.shape[1] for table in tables.values()]

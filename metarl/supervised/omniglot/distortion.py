@@ -45,8 +45,6 @@ class Distortion:
             raise ValueError(f"scale must be above 0, got {self.scale}")
         if not 0 <= self.translate <= 1:
             raise ValueError(f"translate must be a part of the side, 0 to 1, got {self.translate}")
-        if self.fill not in ("paper", "black"):
-            raise ValueError(f"fill must be paper or black, got {self.fill!r}")
 
     def sample(self, num_images: int, generator: torch.Generator) -> Tensor:
         """Draw ``[M, 4]``: radians, moves right and down (parts of the side), size."""

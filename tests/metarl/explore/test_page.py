@@ -45,7 +45,7 @@ def test_setup_lists_everything_and_says_why_not(page):
 @pytest.mark.parametrize("source", [*GENERATORS, "named:Labyrinth", "named:SmallCorridor"])
 def test_every_source_gives_a_maze_that_can_be_played(page, source):
     first, again, other = (
-        page.maze({"source": source, "size": 11, "seed": seed}) for seed in (3, 3, 4)
+        page.maze({"source": source, "size": 11, "seed": seed}) for seed in (3, 3, 5)
     )
     assert first == again
     assert first["problem"] is None

@@ -216,7 +216,7 @@ def test_returns_rise_by_adaptation() -> None:
     [
         ({"gamma": 1.1}, r"gamma must lie in \[0, 1\], got 1\.1"),
         ({"estimator": "reinforce"}, "estimator must be one of logp, lvc, dice"),
-        ({"baseline": "neural"}, "baseline must be none, linear or critic, got 'neural'"),
+        ({"baseline": "neural"}, "baseline must be one of none, linear, critic; got 'neural'"),
         ({"entropy_coef": -1.0}, "entropy_coef must be finite and at least 0"),
     ],
 )

@@ -294,8 +294,11 @@ def test_a_bonus_is_learned_from_and_is_in_no_metric(setup, corridor):
     [
         ({"reward_scale": 0.0}, "reward_scale must be finite and above 0, got 0.0"),
         ({"reward_scale": float("nan")}, "reward_scale must be finite"),
-        ({"return_scaling": "max"}, "return_scaling must be fixed or running, got 'max'"),
-        ({"entropy_decay": "cosine"}, "entropy_decay must be constant or linear, got 'cosine'"),
+        ({"return_scaling": "max"}, "return_scaling must be one of fixed, running; got 'max'"),
+        (
+            {"entropy_decay": "cosine"},
+            "entropy_decay must be one of constant, linear; got 'cosine'",
+        ),
     ],
 )
 def test_settings_refuse_what_is_no_scale(change, message):

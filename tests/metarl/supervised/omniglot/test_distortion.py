@@ -108,7 +108,7 @@ def test_images_are_distorted_each_by_its_own_draw() -> None:
         ({"scale": (1.2, 0.8)}, "scale must be .*in order"),
         ({"degrees": (0.0, math.inf)}, "degrees must be"),
         ({"translate": 1.5}, "translate must be a part of the side"),
-        ({"fill": "white"}, "fill must be paper or black, got 'white'"),
+        ({"fill": "white"}, "fill must be one of paper, black; got 'white'"),
     ],
 )
 def test_what_is_no_distortion_is_refused(wrong: dict, message: str) -> None:
