@@ -86,15 +86,18 @@ def check_choices(settings: Any) -> None:
         ValueError: A field has another value.
     """
     kind: Any = type(settings)
-    for name, choices in _choices(kind).items():
+    for name, (choices, alone) in _choices(kind).items():
         value = getattr(settings, name)
-        if isinstance(value, str):  # of a union, only words are named
+        if alone or isinstance(value, str):
             check_choice(name, value, choices)
 
 
 @functools.cache
-def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
-    """The fields of a dataclass that are one of some words, if they are a word, with these."""
+def _choices(kind: Any) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """The fields of a dataclass that are one of some words, with these, and whether that is all.
+
+    Otherwise they may be something else that is no word, such as ``int | Literal["auto"]``.
+    """
     found = {}
     hints = get_type_hints(kind)
     for field in fields(kind):
@@ -102,7 +105,7 @@ def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
         parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         words = [word for one in parts if get_origin(one) is Literal for word in get_args(one)]
         if words and str not in parts:
-            found[field.name] = tuple(words)
+            found[field.name] = tuple(words), all(get_origin(one) is Literal for one in parts)
     return found
 
 

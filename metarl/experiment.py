@@ -19,7 +19,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from metarl.compare.command import write_report
 from metarl.compare.processes import work_off
@@ -28,7 +28,7 @@ from metarl.compare.settings import Comparison, evaluation_of
 from metarl.compare.work import Job, Script, check_same
 from metarl.core.settings import Method
 from metarl.devices import resolve_device
-from metarl.errors import UserError, check_choice, check_counts
+from metarl.errors import UserError, check_choices, check_counts
 from metarl.evaluate.evaluation_result import EvaluationResult
 from metarl.evaluate.film import require_filmed
 from metarl.evaluate.measures import BESIDE_TEST, end_of, files_of
@@ -100,7 +100,7 @@ class Experiment:
     film_every: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("native", self.native, get_args(Mode))
+        check_choices(self)
         if isinstance(self.problem, SupervisedProblem):
             self._trainable()
         else:

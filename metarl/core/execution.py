@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
@@ -30,7 +30,7 @@ from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from metarl.core.params import Params
 from metarl.core.pure import impure
 from metarl.core.tasks import TaskBatch, is_divisible
-from metarl.errors import check_choice
+from metarl.errors import check_choices
 from metarl.native import Mode, using
 from metarl.native.mode import check_num_threads
 
@@ -137,7 +137,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         """Check the counts of tasks and threads, and the mode."""
-        check_choice("native", self.native, get_args(Mode))
+        check_choices(self)
         if isinstance(self.chunk_size, int) and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 or None, got {self.chunk_size}")
         check_num_threads(self.num_threads)

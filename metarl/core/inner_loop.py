@@ -310,8 +310,9 @@ def rewind(
     if of_state:
         fast = leaves(path[0].fast)
         made = first_state(rule, fast)
-        begun = pull_back({n: of_state[n] for n in made}, made, fast)
-        of_fast = {n: v + begun[n] if begun else v for n, v in of_fast.items()}
+        if made:
+            begun = pull_back({n: of_state[n] for n in made}, made, fast)
+            of_fast = {n: v + begun[n] for n, v in of_fast.items()}
     return dict(of_fast), of_slow, of_rule
 
 

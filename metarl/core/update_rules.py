@@ -23,13 +23,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from metarl.core.params import Params, along, precise, scope
-from metarl.errors import check_choice
+from metarl.errors import check_choices
 
 State: TypeAlias = Mapping[str, Tensor]
 """Named tensors; a chain prefixes the names of its transforms with their places."""
@@ -182,7 +182,7 @@ class StepSize(Transform):
 
     def __post_init__(self) -> None:
         """Check that learned step sizes have a logarithm."""
-        check_choice("learned", self.learned, get_args(Learned))
+        check_choices(self)
         own = self.lr
         if isinstance(own, Mapping):
             object.__setattr__(self, "lr", {name: _checked(size) for name, size in own.items()})

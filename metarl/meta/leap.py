@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ from metarl.core import (
 )
 from metarl.core.settings import Compiled, InnerLoop, InnerSteps, OuterLoop
 from metarl.core.update_rules import EMPTY
-from metarl.errors import check_choice
+from metarl.errors import check_choices
 from metarl.meta.learner import Metrics
 from metarl.meta.method import GradientMethod, Untrained
 from metarl.meta.taskwise import TaskwiseLearner
@@ -75,7 +75,7 @@ class LeapMetric:
 
     def __post_init__(self) -> None:
         """Check the distance and eps."""
-        check_choice("distance", self.distance, get_args(Distance))
+        check_choices(self)
         if not self.eps >= 0:
             raise ValueError(f"eps must be at least 0, got {self.eps}")
 

@@ -63,6 +63,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: METHODS["warp"](warp_algorithm="On"), "warp_algorithm must be one of online, offline"),
     (lambda: METHODS["maml"](inner_rule="SGD"), "inner_rule must be one of sgd, .*; got 'SGD'"),
     (lambda: METHODS["maml"](chunk_size="all"), "chunk_size must be one of auto; got 'all'"),
+    (lambda: ActorCriticSettings(entropy_decay=None), "entropy_decay must be one of .*; got None"),  # type: ignore[arg-type]
     (lambda: MLP((1, 2), "elu"), "activation must be one of relu, tanh; got 'elu'"),  # type: ignore[arg-type]
     (lambda: sgd(0.1, 1.0), r"momentum must lie in \[0, 1\), got 1.0"),
     (lambda: sgd(0.1, -0.5), r"momentum must lie in \[0, 1\), got -0.5"),
