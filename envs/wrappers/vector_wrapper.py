@@ -159,7 +159,7 @@ def info_where(where: Bools, new: Mapping[str, Any], old: Mapping[str, Any]) -> 
     """
     merged = dict(old)
     for name, value in new.items():
-        before = merged.get(name)
+        before: Any = merged.get(name)
         if isinstance(value, dict) and isinstance(before, dict):
             merged[name] = info_where(where, value, before)
         elif np.shape(value) != np.shape(before) or not isinstance(value, np.ndarray):
