@@ -90,7 +90,7 @@ class Parted(ABC):
     """A family of environments as a problem, with its tasks on three sides."""
 
     name: ClassVar[str]
-    has_goal: ClassVar[bool | Literal["pays"]] = True
+    has_goal: ClassVar[bool | Literal["pays", "ends"]] = True
     horizon: Any
     """Steps of an episode, at most."""
 

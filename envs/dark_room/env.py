@@ -351,7 +351,7 @@ class DarkRoom(BuiltIn):
     """
 
     name: ClassVar[str] = "darkroom"
-    has_goal: ClassVar[bool | Literal["pays"]] = "pays"
+    has_goal: ClassVar[bool | Literal["pays", "ends"]] = "pays"
     observation: ClassVar[Space[Any]] = Box(-1.0, 1.0, (2,), np.float32)
     actions: ClassVar[Space[Any]] = Discrete(len(MOVES))
     keyed: ClassVar[bool] = False
@@ -387,6 +387,7 @@ class KeyToDoor(DarkRoom):
     """An empty room with a hidden key, and a hidden door that ends the episode; each pays once."""
 
     name: ClassVar[str] = "keytodoor"
+    has_goal: ClassVar[bool | Literal["pays", "ends"]] = "ends"  # the key is half of the way
     keyed: ClassVar[bool] = True
 
     horizon: int = 50

@@ -294,12 +294,12 @@ class RandomMazes(MazePictures, BuiltIn):
             return found
         ends = layout_anchors(tasks, **{**self.episode, "respawn": "end", "reward": 1.0})
         more = num_episodes - 1
+        alike = ("random", "oracle", "right_hand", "left_hand")  # in every episode
         return replace(
             found,
-            random=found.random * num_episodes,
             explorer=found.explorer + more * ends.explorer * found.oracle,
             ceiling=found.ceiling + more * ends.ceiling * found.oracle,
-            oracle=found.oracle * num_episodes,
+            **{name: getattr(found, name) * num_episodes for name in alike},
         )
 
     def known(self, tasks: Sequence[MazeTask], num_episodes: int = 1) -> Known:

@@ -32,7 +32,15 @@ from .features import observation_box, observation_row
 from .meta_observation import MetaObservation
 from .wrapped import check_single, has_tasks, step_option_names
 
-__all__ = ["MAX_SEED", "Trial", "check_episodes", "episode_options", "step_options", "with_flag"]
+__all__ = [
+    "MAX_SEED",
+    "Trial",
+    "check_episodes",
+    "episode_options",
+    "passed_on",
+    "step_options",
+    "with_flag",
+]
 
 MAX_SEED = 2**31 - 1
 """The largest seed drawn; some environments keep 32 bits with a sign."""
@@ -43,7 +51,8 @@ class Trial(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     ``info`` says in ``"trial_episode"`` which episode the observation belongs to (from 0), and in
     ``"episode_ended"`` whether this step was an episode's last; if it was and another followed,
-    ``"final_episode_obs"`` is the observation the ended one left behind. Reset options with a
+    ``"final_episode_obs"`` is the observation the ended one left behind, and
+    ``"final_episode_info"`` its ``info``, which else is what the reset says. Reset options with a
     number for each step (``"teleports"``, ``"uniforms"``, ...) cover the whole trial. An episode
     that terminates is followed by the next at once, and the trial is then shorter than `horizon`.
 
@@ -146,15 +155,15 @@ class Trial(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             raise ResetNeeded(f"the trial of {self.num_episodes} episodes is over: call reset()")
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._elapsed += 1
-        truncated = bool(terminated or truncated)
-        info = info | {"trial_episode": self._episode, "episode_ended": truncated}
-        if truncated and self._episode + 1 < self.num_episodes:
+        truncated = ended = bool(terminated or truncated)
+        if ended and self._episode + 1 < self.num_episodes:
             self._episode += 1
             self._elapsed = 0
-            info["trial_episode"] = self._episode
-            info["final_episode_obs"] = self._with_flag(copy.deepcopy(observation), first=False)
-            observation, _ = self._next_episode()
+            final = self._with_flag(copy.deepcopy(observation), first=False)
+            observation, fresh = self._next_episode()
+            info = passed_on(info, fresh) | {"final_episode_obs": final}
             truncated = False
+        info = info | {"trial_episode": self._episode, "episode_ended": ended}
         self._over = truncated
         return self._with_flag(observation), float(reward), False, truncated, info
 
@@ -172,6 +181,11 @@ class Trial(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         flag = self._elapsed == 0 if first is None else first
         row = observation_row(self.env.observation_space, observation)
         return np.append(row, np.float32(flag))
+
+
+def passed_on(info: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:
+    """The info of a step that ended an episode and began the next, of which `fresh` tells."""
+    return {**info, **fresh, "final_episode_info": info}
 
 
 def step_options(options: dict[str, Any] | None, trial: Any) -> dict[str, Any]:

@@ -142,8 +142,10 @@ class TensorMetaObservation(TensorWrapper, VectorMetaObservation):
             started = done
             final = self._extend(info["final_obs"], actions, rewards, times)
             info = {**info, "final_obs": final}
-        else:  # what ended in the step before was reset in this one
+        else:  # what ended in the step before was reset in this one, whatever the action
             started, self._ended = self._ended, done
+            if self._slots.one_hot:
+                actions = as_actions(actions, rewards.device).masked_fill(started, 0)
         self._times = times.masked_fill(started, 0)
         after = self._extend(patch, actions, rewards, self._times)
         observation = torch.where(started[:, None], self._first(patch), after)

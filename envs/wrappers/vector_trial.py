@@ -22,11 +22,12 @@ from ..base.arrays import Seed, StepResult
 from ..base.checks import check_seeds
 from ..base.clock import episode_horizon
 from .features import observation_box, observation_rows
-from .trial import MAX_SEED, check_episodes, episode_options, step_options, with_flag
+from .trial import MAX_SEED, check_episodes, episode_options, passed_on, step_options, with_flag
 from .vector_meta_observation import VectorMetaObservation
 from .vector_wrapper import (
     TensorWrapper,
     check_partial_resets,
+    info_where,
     reset_where,
     rows_where,
     takes_tensors,
@@ -167,14 +168,14 @@ class TensorTrial(TensorWrapper, VectorTrial):
         if self._base.may_terminate:  # an episode that has ended waits, and its trial goes on
             truncated = terminated | truncated if ended else self._running
             terminated = self._running
-        info = info | {"trial_episode": self._episode, "episode_ended": ended}
         if ended and self._episode + 1 < self.num_episodes:
             self._episode += 1
             self._elapsed = 0
-            info["trial_episode"] = self._episode
-            info["final_episode_obs"] = self._with_flag(observation, first=False)
-            observation, _ = self._inner_reset(None, self._inner_options({"same_task": True}))
+            final = self._with_flag(observation, first=False)
+            observation, fresh = self._inner_reset(None, self._inner_options({"same_task": True}))
+            info = passed_on(info, fresh) | {"final_episode_obs": final}
             truncated = self._running
+        info = info | {"trial_episode": self._episode, "episode_ended": ended}
         return self._with_flag(observation), rewards, terminated, truncated, info
 
     def _inner_options(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -244,9 +245,11 @@ class OwnTimeTrial(TensorTrial):
             "_episode_ended": ~begun,
             "final_episode_obs": final,
             "_final_episode_obs": again,
+            "_final_episode_info": again,
         }
         shown = self._with_flag(observation, begun | again)
-        return shown, rewards, torch.zeros_like(ended), self._over, {**info, **facts}
+        info = passed_on(info, self._base._info()) | facts
+        return shown, rewards, torch.zeros_like(ended), self._over, info
 
 
 class HostTrial(VectorTrial):
@@ -302,15 +305,16 @@ class HostTrial(VectorTrial):
         again = (ended | cut) & (self._episode + 1 < self.num_episodes)
         if begun.any():  # NEXT_STEP: this step begins trials there instead
             self._begin_trials(begun, [None] * self.num_envs, None, {})
-            observation = self._reset_rows(begun & (self._cut | self._repeats), observation)
+            anew = begun & (self._cut | self._repeats)
+            observation, info = self._reset_rows(anew, observation, info)
             rewards = np.where(begun, 0.0, rewards)
-        info = {**info, **self._facts(~begun, ended | cut)}
         if again.any():
-            info |= self._final(observation, again)
+            final = self._final(observation, info, again)
             self._episode[again] += 1
             self._elapsed[again] = 0
-            info["trial_episode"] = self._episode.copy()
-            observation = self._reset_rows(again, observation)
+            observation, info = self._reset_rows(again, observation, info)
+            info |= final
+        info = {**info, **self._facts(~begun, ended | cut)}
         self._over, self._cut = (ended | cut) & ~again, cut
         return self._with_flag(observation), rewards, np.zeros_like(cut), self._over.copy(), info
 
@@ -347,11 +351,11 @@ class HostTrial(VectorTrial):
                 )
             raise
 
-    def _reset_rows(self, where: Bools, observations: Any) -> Any:
+    def _reset_rows(self, where: Bools, observations: Any, info: dict[str, Any]) -> Any:
         """Starts the next episode of some trials.
 
         Returns:
-            `observations` with the first ones of those.
+            `observations` and `info` with the first ones of those.
         """
         left = where.copy()
         while left.any():  # those whose trials began by one reset, at once
@@ -364,10 +368,11 @@ class HostTrial(VectorTrial):
             again = {"same_task": True} if self._has_tasks and episode else options
             inner = episode_options(again, self._given[first], episode, self)
             inner = {**(inner or {}), "reset_mask": alike.copy()}
-            fresh, _ = self._reset_below(self._seeds, inner)
+            fresh, told = self._reset_below(self._seeds, inner)
             observations = rows_where(self.env, alike, fresh, observations)
+            info = info_where(alike, told, info)
             left &= ~alike
-        return observations
+        return observations, info
 
     def _facts(self, where: Bools, ended: Bools) -> dict[str, Any]:
         """Entries of ``info`` on trials, with masks as Gymnasium's; of steps `where` one was."""
@@ -377,9 +382,9 @@ class HostTrial(VectorTrial):
             facts |= {"episode_ended": ended.copy(), "_episode_ended": where.copy()}
         return facts
 
-    def _final(self, observations: Any, where: Bools) -> dict[str, Any]:
+    def _final(self, observations: Any, info: dict[str, Any], where: Bools) -> dict[str, Any]:
         """Entries that ended episodes left behind, in the form in which Gymnasium gathers infos."""
-        final: dict[str, Any] = {}
+        final = {"final_episode_info": info, "_final_episode_info": where.copy()}
         shown = self._with_flag(observations, first=np.zeros_like(where))
         for number, one in enumerate(iterate(self.observation_space, shown)):
             if where[number]:

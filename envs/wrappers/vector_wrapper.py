@@ -25,6 +25,7 @@ from ..base.tensor import TensorEnv
 __all__ = [
     "TensorWrapper",
     "check_partial_resets",
+    "info_where",
     "reset_where",
     "rows_where",
     "takes_tensors",
@@ -149,3 +150,24 @@ def rows_where(env: VectorEnv[Any, Any, Any], where: Bools, new: Any, old: Any) 
     rows = [fresh if here else kept for here, fresh, kept in both]
     empty: Any = create_empty_array(space, len(rows))
     return concatenate(space, rows, empty)
+
+
+def info_where(where: Bools, new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """An info dict in Gymnasium's form, arrays [B] beside masks: `new` where `where`, else `old`.
+
+    What `new` does not name stays as it is.
+    """
+    merged = dict(old)
+    for name, value in new.items():
+        before: Any = merged.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            merged[name] = info_where(where, value, before)
+        elif np.shape(value) != np.shape(before) or not isinstance(value, np.ndarray):
+            merged[name] = value
+        elif name.startswith("_"):
+            merged[name] = before | (value & where)
+        else:
+            here = where & new.get(f"_{name}", where)
+            merged[name] = before.astype(np.result_type(before, value))
+            merged[name][here] = value[here]
+    return merged

@@ -68,7 +68,8 @@ class GymnasiumProblem:
         task_name: Name of the attribute or option.
         max_steps: Steps of an episode, at most; None: the environment's ``max_episode_steps``.
         has_goal: When an episode succeeds: True, when it pays or ends early; ``"pays"``, only when
-            it pays, where an end may be a failure.
+            it pays, where an end may be a failure; ``"ends"``, only when it ends early, where what
+            pays may be a part of the way.
         name: Name of the problem.
         reference: Expected returns of an episode on given tasks, where they are known.
 

@@ -25,9 +25,10 @@ from gymnasium.spaces import Space
 from metarl.errors import UserError
 from metarl.rl.collector import TensorVectorEnv
 
-Goal: TypeAlias = bool | Literal["pays"]
+Goal: TypeAlias = bool | Literal["pays", "ends"]
 """When an episode succeeds: True, when a step pays or the episode ends early; ``"pays"``, when a
-step pays, where an end may be a failure (lava); False: there is no success."""
+step pays, where an end may be a failure (lava); ``"ends"``, when the episode ends early, where what
+pays before may be a part of the way (a key); False: there is no success."""
 
 Split = Literal["validation", "test"]
 """Tasks that are not trained on: those to choose settings by, and those to report on."""

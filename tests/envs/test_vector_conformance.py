@@ -181,6 +181,8 @@ def test_trials_whose_episodes_end_in_their_own_time(name: str, flag: bool) -> N
             np.testing.assert_array_equal(where, expected[4].get(f"_{fact}", False))
             if where.any():
                 np.testing.assert_array_equal(result[4][fact][where], expected[4][fact][where])
+        if name == "Minigrid":  # of the observation, also where the next episode has begun
+            np.testing.assert_array_equal(result[4]["direction"], expected[4]["direction"])
         again = result[4]["_final_episode_obs"]
         np.testing.assert_array_equal(
             again, expected[4].get("_final_episode_obs", np.zeros(6, dtype=np.bool_))

@@ -1,5 +1,7 @@
 """Dark Room and Key-to-Door: published optima, twins, and what pays when."""
 
+from types import SimpleNamespace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from envs import (
 )
 from envs.dark_room.tasks import DarkRoomReturns, next_cells
 from envs.problems import DarkRoom, KeyToDoor
+from metarl.evaluate.returns import outcomes
 
 UP, DOWN, LEFT, RIGHT, STAY = range(5)
 
@@ -189,6 +192,25 @@ def test_problems_deal_all_tasks_out(problem) -> None:
     assert 0.6 < len(sides[0]) / total < 0.8
     floor, oracle, _ = problem.anchors(list(problem.test)[:50])
     assert 0 < floor < oracle
+
+
+def test_who_fetches_the_key_alone_has_not_succeeded() -> None:
+    env = DarkRoomVectorEnv(2, tasks=[DarkRoomTask((0, 2), (0, 1), 3)], horizon=3, start="corner")
+    env.reset(seed=0)
+    moves = ([RIGHT, RIGHT], [RIGHT, STAY], [STAY, STAY])
+    steps = [env.step(torch.tensor(actions)) for actions in moves]
+    rewards, terminated = (torch.stack([step[part] for step in steps]) for part in (1, 2))
+    played = SimpleNamespace(
+        rewards=rewards[None],
+        terminated=terminated[None],
+        returns=rewards.sum(0)[None],
+        lengths=torch.tensor([[2.0, 3.0]]),
+    )
+    assert played.returns.tolist() == [[2.0, 1.0]]
+    found = outcomes(played, KeyToDoor.has_goal)
+    assert found["successes"].tolist() == [[True, False]]
+    assert found["lengths"].tolist() == [[2.0, 3.0]]
+    assert outcomes(played, DarkRoom.has_goal)["successes"].all(), "where what pays is the goal"
 
 
 @pytest.mark.parametrize(

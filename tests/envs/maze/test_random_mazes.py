@@ -236,3 +236,12 @@ def test_mazes_of_other_sizes_than_those_of_training_were_not_drawn():
     few = RandomMazes("dfs", "13", size_schedule="9:0.4", num_layouts=3)
     smaller = few.stages[0].problem.train.sample(60, seeded())
     assert few.num_trained_on(smaller) == 3
+
+
+def test_who_learns_nothing_earns_the_same_in_every_episode_of_a_trial() -> None:
+    mazes = RandomMazes("dfs", size=9, horizon=40)
+    tasks = mazes.test.sample(5, seeded())
+    one, three = mazes.ladder(tasks).means(), mazes.ladder(tasks, 3).means()
+    for name in ("random", "oracle", "right_hand", "left_hand"):
+        assert three[name] == pytest.approx(3 * one[name]), name
+    assert 2 * one["explorer"] < three["explorer"] <= three["ceiling"] <= three["oracle"]

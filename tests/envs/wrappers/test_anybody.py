@@ -191,6 +191,22 @@ def test_options_hold_for_the_whole_trial_and_may_be_the_task() -> None:
     assert inner.options == [{"depth": 2}] * 2 + [{"depth": 3}] * 2 + [None] * 2
 
 
+def test_info_is_of_the_episode_that_is_seen() -> None:
+    """Taxi's info says which actions do something."""
+    env = Trial(gymnasium.make("Taxi-v4", max_episode_steps=3), 3)
+    taxi: Any = env.unwrapped
+    state, info = env.reset(seed=0)
+    for step in range(1, 9):
+        before, (state, *_, info) = state, env.step(1)
+        np.testing.assert_array_equal(info["action_mask"], taxi.action_mask(state))
+        assert info["trial_episode"] == step // 3
+        if step % 3 == 0:
+            assert info["episode_ended"]
+            final = info["final_episode_info"]["action_mask"]
+            np.testing.assert_array_equal(final, taxi.action_mask(info["final_episode_obs"]))
+            assert info["final_episode_obs"] != state != before
+
+
 # The horizon ------------------------------------------------------------------------------------
 
 

@@ -276,3 +276,24 @@ def test_copies_go_on_alike() -> None:
     twin = copy.deepcopy(env)
     for t in range(80):
         alike(env.step(np.full(2, t % 2))[:4], twin.step(np.full(2, t % 2))[:4])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_infos_are_of_the_episodes_that_are_seen(mode: AutoresetMode) -> None:
+    vector = SyncVectorEnv([partial(made, "Taxi-v4", max_episode_steps=3)] * 2, autoreset_mode=mode)
+    env, taxi = VectorTrial(vector, 2), vector.envs[0].unwrapped
+    env.reset(seed=[0, 1])
+    for step in range(1, 6):
+        states, *_, info = env.step(np.array([1, step % 2]))
+        masks = np.stack([taxi.action_mask(state) for state in states])
+        np.testing.assert_array_equal(info["action_mask"], masks)
+        assert ("final_episode_info" in info) == (step == 3)
+        if step == 3:
+            final = [taxi.action_mask(state) for state in info["final_episode_obs"]]
+            np.testing.assert_array_equal(info["final_episode_info"]["action_mask"], final)
+            assert not np.array_equal(final, masks)
+    if mode is AutoresetMode.NEXT_STEP:
+        for action in (1, 5):  # the second begins other trials, by seeds of their own
+            states, *_, info = env.step(np.array([action, action]))
+        masks = np.stack([taxi.action_mask(state) for state in states])
+        np.testing.assert_array_equal(info["action_mask"], masks)

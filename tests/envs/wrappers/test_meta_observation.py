@@ -125,6 +125,15 @@ def test_next_step_autoreset_starts_afresh() -> None:
         env.reset()
 
 
+def test_actions_of_a_step_that_only_begins_an_episode_are_ignored() -> None:
+    mazes = GridMazeVectorEnv(2, size=5, horizon=1, respawn="end", autoreset_mode="NextStep")
+    env = VectorMetaObservation(mazes)
+    first, _ = env.reset(seed=0)
+    env.step(torch.tensor([0, 1]))
+    observation, *_ = env.step(torch.tensor([9, -7]))
+    assert torch.equal(observation, first)
+
+
 def test_actions_may_be_arrays() -> None:
     env = VectorMetaObservation(GridMazeVectorEnv(2, size=5))
     env.reset(seed=0)

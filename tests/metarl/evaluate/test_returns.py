@@ -226,7 +226,7 @@ class Still(Idle):
 
 @pytest.mark.parametrize("out_of_step", [False, True])
 @pytest.mark.parametrize(
-    ("has_goal", "successes"), [(True, [0, 1]), ("pays", [0, 0]), (False, None)]
+    ("has_goal", "successes"), [(True, [0, 1]), ("pays", [0, 0]), ("ends", [0, 1]), (False, None)]
 )
 def test_agents_succeed_where_learners_do(out_of_step, has_goal, successes):
     env = TrialEnv(Ending(out_of_step), 4, 2, device=torch.device("cpu"))
