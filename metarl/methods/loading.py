@@ -16,6 +16,9 @@ have an unused input in that place):
         envs.Trial(env, num_episodes=1, episode_flag=True), unused_input=False
     )
     env = envs.MetaObservation(env)  # of the published maze
+
+Actions are those that the policy draws: from 0, in one row, without bounds. An environment whose
+own count from elsewhere, have other axes or bounds goes into `metarl.rl.TakesPlainActions` first.
 """
 
 from __future__ import annotations
@@ -130,7 +133,7 @@ class LoadedAgent:
 
         Returns:
             Of one: a whole number, or an array (a tensor); of many: an array or a tensor ``[B]`` or
-            ``[B, A]``.
+            ``[B, A]``. Plain ones, as `metarl.rl.TakesPlainActions` takes them.
 
         Raises:
             ValueError: The observation has other numbers, or there are others than have begun.

@@ -47,7 +47,7 @@ def space_of(described: Mapping[str, Any]) -> Space[Any]:
         case "MultiDiscrete":
             return MultiDiscrete(size)
         case "MultiBinary":
-            return MultiBinary(size)
+            return MultiBinary(math.prod(size))  # plain, as `describe_spaces` was given it
         case "Box":
             return Box(-np.inf, np.inf, tuple(size), np.float32)
     raise ValueError(f"there are no actions of kind {kind!r}")

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from metarl.core import Params
 from metarl.core.params import refuse_compiled
@@ -48,6 +50,7 @@ class ModuleNetwork:
         self._copied: tuple[int, ...] = ()
         self._stacks: dict[Modes, bool] = {}
         self._random: dict[Modes, bool] = {}
+        self._pads: dict[Modes, bool] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ModuleNetwork) and self.module is other.module
@@ -90,15 +93,16 @@ class ModuleNetwork:
             if modes not in self._stacks:
                 return self._first(module, modes, params, inputs)
             call = stacked if self._stacks[modes] else one_by_one
-            return call(module, params, dict(self.module.named_buffers()), inputs)
+            with _Padding() if self._pads[modes] else nullcontext():
+                return call(module, params, dict(self.module.named_buffers()), inputs)
 
     def _first(self, module: nn.Module, modes: Modes, params: Params, inputs: Tensor) -> Tensor:
         """The first call in these modes: whether it stacks, whether it draws at random."""
         params = {name: p.clone() for name, p in params.items()}
         buffers = {name: b.clone() for name, b in self.module.named_buffers()}
-        state = _random_state(inputs.device)
+        state, padding = _random_state(inputs.device), _Padding()
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), padding:
                 warnings.filterwarnings("error", message="There is a performance drop")
                 outputs, stacks = stacked(module, params, buffers, inputs), True
         except (RuntimeError, UserWarning):
@@ -113,7 +117,7 @@ class ModuleNetwork:
                 "have buffers of their own"
             )
         self._random[modes] = not torch.equal(state, _random_state(inputs.device))
-        self._stacks[modes] = stacks
+        self._stacks[modes], self._pads[modes] = stacks, stacks and padding.met
         return outputs
 
     def _modes(self) -> Modes:
@@ -144,6 +148,42 @@ def stacked(module: nn.Module, params: Params, buffers: Params, inputs: Tensor) 
 
     outputs: Tensor = torch.vmap(one, randomness="different")(params, inputs)
     return outputs
+
+
+class _Padding(TorchFunctionMode):
+    """Vectors of a padding that get no gradient in any of the stacked networks.
+
+    `torch.vmap` counts the rows of all networks through, and holds that of the first alone.
+
+    Attributes:
+        met: Whether there was a padding.
+    """
+
+    met = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run ``func``; `torch.nn.functional.embedding` looks up where the padding is cut off."""
+        kwargs = kwargs or {}
+        if func is functional.embedding:
+            return self._embedding(*args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _embedding(
+        self, inputs: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **how: Any
+    ) -> Tensor:
+        bounded = (args or [how.get("max_norm")])[0] is not None  # which writes, and is refused
+        if padding_idx is not None and not bounded and -len(weight) <= padding_idx < len(weight):
+            self.met = True
+            rows = torch.arange(len(weight), device=weight.device).unsqueeze(1)
+            weight = torch.where(rows == padding_idx % len(weight), weight.detach(), weight)
+            padding_idx = None
+        return functional.embedding(inputs, weight, padding_idx, *args, **how)
 
 
 def one_by_one(module: nn.Module, params: Params, buffers: Params, inputs: Tensor) -> Tensor:

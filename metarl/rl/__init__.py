@@ -28,7 +28,7 @@ from metarl.rl.losses import ActorCriticSettings, Estimator, PolicyGradientSetti
 from metarl.rl.player import Player
 from metarl.rl.policies import Policy, actor_critic, mlp_policy, recurrent_policy
 from metarl.rl.problem import Anchors, Problem, TaskSource
-from metarl.rl.spaces import distribution_for
+from metarl.rl.spaces import TakesPlainActions, distribution_for
 from metarl.rl.tasks import PolicyGradientTasks, start_entropy
 from metarl.rl.trajectory import ScoredTrajectory, Trajectory
 
@@ -55,6 +55,7 @@ __all__ = [
     "PolicyGradientTasks",
     "Problem",
     "ScoredTrajectory",
+    "TakesPlainActions",
     "TaskSource",
     "TensorVectorEnv",
     "Trajectory",

@@ -3,7 +3,7 @@
 A policy draws plain actions: they count from 0 and lie in one row (``Discrete(4)``, a ``Box`` with
 one axis). What an environment takes may count from elsewhere, have other axes or have bounds;
 `PlainActions` translates, and is what `HostVectorEnv` and the bridge to Stable-Baselines3 send
-their actions through.
+their actions through; `TakesPlainActions` does it for one environment in anybody's loop.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 from numpy.typing import NDArray
@@ -216,3 +217,29 @@ def _counts(space: Space[Any]) -> tuple[Any, Any, Any]:
         case Box():
             return space.low, space.high, 0
     raise ValueError(no_policy(space))
+
+
+class TakesPlainActions(
+    gymnasium.ActionWrapper[Any, Any, Any], gymnasium.utils.RecordConstructorArgs
+):
+    """An environment that takes actions as policies draw them, e.g. those of `metarl.load`.
+
+    It goes around the environment itself, inside `envs.Trial` and `envs.MetaObservation`.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        """Wrap one environment.
+
+        Raises:
+            ValueError: No policy draws its actions.
+        """
+        gymnasium.utils.RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+        self._actions = PlainActions(env.action_space)
+        distribution_for(self._actions.plain)
+        self.action_space = self._actions.plain
+
+    def action(self, action: Any) -> Any:
+        """The action as the environment takes it."""
+        taken = self._actions.taken(np.asarray(action)[None])[0, ...]
+        return int(taken) if isinstance(self._actions.space, Discrete) else taken

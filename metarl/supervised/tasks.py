@@ -31,18 +31,31 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Fraction of the B examples whose largest logit is the target's."""
-    return (logits.argmax(-1) == targets).to(logits.dtype).mean(1)
+    """Fraction of the B examples whose largest logit is the target's; targets ``[N, B]``."""
+    chosen = logits.argmax(-1)
+    _check_alike("choices of the largest logit", chosen, targets)
+    return (chosen == targets).to(logits.dtype).mean(1)
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean of squared differences over examples and outputs; targets ``[N, B, D]``."""
+    _check_alike("outputs", outputs, targets)
     return (outputs - targets).square().flatten(1).mean(1)
 
 
 def mean_absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean of absolute differences over examples and outputs; targets ``[N, B, D]``."""
+    _check_alike("outputs", outputs, targets)
     return (outputs - targets).abs().flatten(1).mean(1)
+
+
+def _check_alike(what: str, outputs: Tensor, targets: Tensor) -> None:
+    """Refuse to compare every output with every target, as torch would by broadcasting."""
+    if outputs.shape != targets.shape:
+        raise ValueError(
+            f"targets of shape {tuple(targets.shape)} do not fit {what} of shape "
+            f"{tuple(outputs.shape)}: give one target for each, as targets.reshape(...) does"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Views as problems and their observations say them."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from envs.maze.views import view_space
-from metarl.methods.spaces import view_layout
+from metarl.methods.spaces import describe_spaces, space_of, view_layout
 from metarl.nn import ViewLayout
 
 
@@ -44,3 +45,12 @@ def test_a_problem_says_its_view_itself():
 def test_observations_that_do_not_tell_are_refused(space):
     with pytest.raises(ValueError, match="do not say which of their numbers are a view"):
         view_layout(seen(space))
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [Discrete(3), MultiDiscrete([2, 3]), MultiBinary(2), Box(-np.inf, np.inf, (2,), np.float32)],
+)
+def test_actions_are_read_as_they_were_written(actions):
+    described = describe_spaces(seen(Box(-1, 1, (2,)), actions=actions))
+    assert space_of(json.loads(json.dumps(described))["actions"]) == actions

@@ -117,6 +117,7 @@ MODULES: dict[str, Any] = {
     "frozen": lambda: nn.Sequential(nn.Linear(T * D, 8).requires_grad_(False), nn.Linear(8, C)),
     "letters": Letters,
     "sparse letters": lambda: Letters(sparse=True),
+    "padded letters": lambda: Letters(padding_idx=1),
     "attention": Attention,
 }
 
@@ -170,6 +171,21 @@ def test_each_network_is_the_module_with_its_parameters(name: str) -> None:
             one = functional_call(before, {n: p[i] for n, p in params.items()}, (x[i],))
             torch.testing.assert_close(found[i], one)
     assert whole(module, before, own)
+
+
+@pytest.mark.parametrize("name", ["letters", "padded letters"])
+def test_each_network_has_the_gradient_of_the_module(name: str) -> None:
+    """In all networks, not in the first alone, the vector of a padding has none."""
+    module = made(name)
+    params = {n: p.requires_grad_() for n, p in params_of(module).items()}
+    network = ModuleNetwork(module)
+    for _ in range(2):
+        found = torch.autograd.grad(network(params, inputs()).square().sum(), params.values())
+        for i in range(N):
+            own = {n: p[i] for n, p in params.items()}
+            one = functional_call(module, own, (inputs()[i],)).square().sum()
+            for g, expected in zip(found, torch.autograd.grad(one, params.values()), strict=True):
+                torch.testing.assert_close(g[i], expected[i])
 
 
 @pytest.mark.parametrize("kind", [MAML, Leap, Reptile])

@@ -29,7 +29,7 @@ from metarl.rl import (
     mlp_policy,
     recurrent_policy,
 )
-from metarl.rl.spaces import PlainActions, check_spaces, plain
+from metarl.rl.spaces import PlainActions, TakesPlainActions, check_spaces, plain
 
 
 class Keeper(gymnasium.Env):
@@ -279,3 +279,21 @@ def test_plain_actions_are_plain_and_go_back(space, distribution: Distribution):
     assert all(space.contains(of_space(space, one)) for one in taken)
     start = getattr(space, "start", 0)
     assert np.allclose((taken - start).reshape(drawn.shape), drawn)
+
+
+@pytest.mark.parametrize(
+    ("space", "drawn", "taken"),
+    [
+        (spaces.Discrete(3, start=-1), 0, -1),
+        (spaces.MultiDiscrete([2, 3], start=[1, -1]), np.array([1, 0]), np.array([2, -1])),
+        (spaces.Box(0, 5, (2, 1), np.float64), np.array([-1.0, 7.0]), np.array([[0.0], [5.0]])),
+        (spaces.Box(-2, 2, (), np.float32), np.array([3.0]), np.array(2.0)),
+    ],
+)
+def test_one_environment_takes_what_a_policy_draws(space, drawn, taken) -> None:
+    env = TakesPlainActions(Keeper(space))
+    env.reset()
+    env.step(drawn)
+    assert env.action_space == plain(space)
+    assert space.contains(env.unwrapped.kept[0])
+    np.testing.assert_array_equal(env.unwrapped.kept[0], taken)

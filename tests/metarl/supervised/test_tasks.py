@@ -12,7 +12,12 @@ from metarl.core import Chain, Execution, StepSize, Transform, sgd
 from metarl.meta import ANIL, DAML, MAML, Leap, OfflineWarpGrad, Reptile, TaskwiseLearner
 from metarl.nn import ModuleNetwork
 from metarl.supervised import SupervisedTasks
-from metarl.supervised.tasks import cross_entropy
+from metarl.supervised.tasks import (
+    accuracy,
+    cross_entropy,
+    mean_absolute_error,
+    mean_squared_error,
+)
 
 LEARNERS = {
     "maml": lambda p, e: MAML(p, rule=sgd(0.1), num_steps=2, execution=e),
@@ -314,3 +319,17 @@ def test_a_network_that_takes_no_notice_of_reference_examples_is_refused(network
     assert tasks.outputs(params, {}, x).shape == (2, 6, 2)
     with pytest.raises(ValueError, match=rf"{network.__name__}.* its 2 reference examples other"):
         tasks.outputs(params, {}, x, 2)
+
+
+@pytest.mark.parametrize("criterion", [mean_squared_error, mean_absolute_error])
+@pytest.mark.parametrize("num_tasks", [1, 5])
+def test_values_that_torch_would_broadcast_are_refused(criterion, num_tasks):
+    outputs = torch.randn(num_tasks, 5, 1)
+    assert criterion(outputs, outputs[..., 0].unsqueeze(-1)).eq(0).all()
+    with pytest.raises(ValueError, match=r"targets of shape .*, 5\) do not fit outputs of shape"):
+        criterion(outputs, outputs[..., 0])
+
+
+def test_classes_with_an_axis_too_many_are_refused():
+    with pytest.raises(ValueError, match="targets of shape"):
+        accuracy(torch.randn(4, 4, 3), torch.zeros(4, 4, 1, dtype=torch.int64))
