@@ -147,7 +147,7 @@ class LevelBuffer:
         """
         slots = self.find(keys)
         known = slots >= 0
-        different, place = keys.unique(return_inverse=True)
+        different, place = keys.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         if not bool(known.any()) and len(different) == len(keys):
             return returns
         fit, earned = returns.isfinite(), returns.double()
