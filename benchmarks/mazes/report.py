@@ -73,9 +73,11 @@ def group_of(run: RunDirectory) -> str:
 
 
 def summaries(run: RunDirectory) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a run was tested on, and how that went."""
+    """What a run was tested on, and how that went; not what it was validated on."""
     for path in sorted(run.path.glob("**/summary.json")):
         summary = read_json(path)
+        if summary.get("split", "test") != "test":
+            continue
         size = "" if summary["mazes"] == "named" else f" {summary['size']}"
         yield f"{summary['mazes']}{size}", summary
 

@@ -223,6 +223,11 @@ def check_shared(loss: ActorCriticSettings, batch_size: int, minibatch: int | No
     current().share(batch_size, "trials of a batch")
     if minibatch is not None:
         current().share(minibatch, "trials of a minibatch")
+    if loss.published_baseline and minibatch is not None:
+        raise UserError(
+            "the published fault of the baseline has the value of maze 0 for every maze, which is "
+            "in one minibatch alone: drop --minibatch-trials, or --loss.no-published-baseline"
+        )
     if loss.published_baseline and current().count > 1:
         raise UserError(
             "the published fault of the baseline has the value of maze 0 for every maze, which is "

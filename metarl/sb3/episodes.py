@@ -7,6 +7,7 @@ buffer holds the episodes one after the other, as if a single environment had pl
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from metarl.rl.trajectory import Trajectory
+from metarl.sb3.task_vec_env import BONUS
 
 Arrays = NDArray[Any]
 
@@ -34,8 +36,8 @@ def play_episodes(policy: ActorCriticPolicy, env: VecEnv) -> Trajectory:
 
     Returns:
         One task (N = 1) with E episodes, on the CPU: observations as the policy sees them, actions
-        as it drew them, before any clipping; rewards in float64; nothing of its distributions but
-        the log-probabilities.
+        as it drew them, before any clipping; rewards, and what of them is a bonus for learning
+        alone, in float64; nothing of its distributions but the log-probabilities.
     """
     policy.set_training_mode(False)
     num_envs = env.num_envs
@@ -53,12 +55,14 @@ def play_episodes(policy: ActorCriticPolicy, env: VecEnv) -> Trajectory:
         after, reward, dones, infos = env.step(to_env(policy, action))
         observation = _array(after)
         going = num_steps == 0
-        steps.append((before, action, np.where(going, reward, 0), value.reshape(-1), log_p))
+        bonus = bonus_of(infos)
+        paid = [np.where(going, part, 0.0) for part in (reward.astype(np.float64) - bonus, bonus)]
+        steps.append((before, action, *paid, value.reshape(-1), log_p))
         for n in np.flatnonzero(going & dones):
             num_steps[n] = len(steps)
             terminated[n] = not infos[n].get("TimeLimit.truncated", False)
             last[n] = infos[n]["terminal_observation"]
-    seen, actions, rewards, values, log_p = (
+    seen, actions, rewards, bonuses, values, log_p = (
         torch.as_tensor(np.stack(part))[None] for part in zip(*steps, strict=True)
     )  # [1, T, E, ...]
     time = torch.arange(len(steps))[:, None]  # [T, 1]
@@ -67,7 +71,7 @@ def play_episodes(policy: ActorCriticPolicy, env: VecEnv) -> Trajectory:
     return Trajectory(
         observations=seen,
         actions=actions,
-        rewards=rewards.double(),
+        rewards=rewards,
         outputs=log_p.new_empty(*log_p.shape, 0),
         log_p=log_p,
         terminated=is_last & true_end,
@@ -75,7 +79,13 @@ def play_episodes(policy: ActorCriticPolicy, env: VecEnv) -> Trajectory:
         mask=(time < torch.as_tensor(num_steps))[None].double(),
         last_observations=torch.as_tensor(last)[None],
         values=values,
+        bonus=bonuses,
     )
+
+
+def bonus_of(infos: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """What of the rewards of a step is paid for learning alone, by environment."""
+    return np.array([info.get(BONUS, 0.0) for info in infos])
 
 
 def to_env(policy: ActorCriticPolicy, actions: Arrays) -> Arrays:
@@ -98,7 +108,7 @@ def rollout_buffer(model: PPO, played: Trajectory) -> RolloutBuffer:
     with torch.no_grad():
         x, _ = model.policy.obs_to_tensor(played.last_observations[0].numpy())
         beyond = model.policy.predict_values(x).cpu().numpy().reshape(-1)
-    rewards = played.rewards[0].float().numpy()
+    rewards = played.with_bonus.rewards[0].float().numpy()
     num_steps = played.lengths[0].long().numpy()
     cut = np.flatnonzero(~played.terminated[0].any(0).numpy())
     rewards[num_steps[cut] - 1, cut] += model.gamma * beyond[cut]

@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor
 
 from metarl.errors import UserError
+from metarl.sb3.episodes import bonus_of
 from metarl.sb3.learner import PPOLearner
 from metarl.sb3.task_vec_env import TaskVecEnv
 
@@ -59,7 +60,7 @@ class RecurrentPPOLearner(PPOLearner):
             for part in side:
                 part.zero_()
         model.collect_rollouts(env, callback, model.rollout_buffer, n_rollout_steps=steps)
-        rewards = torch.stack(noted.rewards).double()  # [T, B]
+        rewards = torch.stack(noted.rewards)  # [T, B]
         return {
             "return": rewards.sum(0).mean().reshape(1),
             "unrewarded": (rewards == 0).all(0).double().mean().reshape(1),
@@ -67,12 +68,13 @@ class RecurrentPPOLearner(PPOLearner):
 
 
 class _Rewards(BaseCallback):
-    """Rewards of every step, as the environments pay them."""
+    """Rewards of every step, without what is paid for learning alone."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rewards: list[Tensor] = []
 
     def _on_step(self) -> bool:
-        self.rewards.append(torch.as_tensor(self.locals["rewards"].copy()))
+        paid = self.locals["rewards"].astype("float64") - bonus_of(self.locals["infos"])
+        self.rewards.append(torch.as_tensor(paid))
         return True

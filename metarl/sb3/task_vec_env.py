@@ -4,6 +4,8 @@
 - ``done`` is ``terminated or truncated``; ``info["TimeLimit.truncated"]`` says that an end is only
   the limit's (where both are true, termination wins), and SB3 then bootstraps from the value of
   ``info["terminal_observation"]``, what the last step led to.
+- A bonus that is paid to who learns and counts for nothing else is part of the reward, and stands
+  in ``info["metarl.bonus"]``.
 - Actions count from 0 and lie in one row, wherever the environment's begin: SB3 knows no others.
 - Seeds and options that are set apply at the next ``reset``, once; a task stays.
 
@@ -36,6 +38,9 @@ from metarl.rl.spaces import PlainActions
 from metarl.sb3.global_generators import child_seed
 
 Arrays = NDArray[Any]
+
+BONUS = "metarl.bonus"
+"""Entry of an environment's info: what of the reward is paid for learning alone."""
 
 
 class BatchedVecEnv(VecEnv):
@@ -212,7 +217,11 @@ class TaskVecEnv(BatchedVecEnv):
         """Do them; observations ``[B, ...]``, rewards float32 ``[B]``, dones ``[B]``, infos."""
         observation, reward, terminated, truncated, info = in_tensors(self.env)[1](self._actions)
         dones = (terminated | truncated).cpu().numpy() & ~self._waiting
+        infos: list[dict[str, Any]]
         infos = [{"TimeLimit.truncated": t} for t in (truncated & ~terminated).tolist()]
+        if "bonus" in info:
+            for of_one, bonus in zip(infos, info["bonus"].tolist(), strict=True):
+                of_one[BONUS] = bonus
         after = self._array(observation)
         if dones.any():
             led_to = after

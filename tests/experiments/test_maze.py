@@ -476,6 +476,10 @@ def test_paper_preset_trains(tmp_path):
             "minibatches of 7 trials do not make up a batch of 30: minibatch_trials can be 1, 2, 3",
         ),
         (["train", "--minibatch-trials", "0"], "--minibatch-trials must be at least 1, or None"),
+        (
+            ["train", "--preset", "paper", "--minibatch-trials", "10"],
+            "the published fault of the baseline has the value of maze 0 for every maze",
+        ),
         (["train", "--resume", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run"], "there is no run directory no-such-run"),
         (["evaluate", "no-such-run", "--seed", "-1"], "--seed must not be negative, got -1"),

@@ -142,15 +142,20 @@ class LevelBuffer:
         """Highest returns on levels that were just played, and may be here already: ``[n]``.
 
         Args:
-            keys: Of the levels, int64 ``[n]``.
-            returns: What was just earned, ``[n]``.
+            keys: Of the levels, int64 ``[n]``, some of them perhaps several times.
+            returns: What was just earned, ``[n]``; what is not finite stays, and is nobody else's.
         """
         slots = self.find(keys)
         known = slots >= 0
-        if not bool(known.any()):
+        different, place = keys.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        if not bool(known.any()) and len(different) == len(keys):
             return returns
-        before = self.highest[slots.clamp(min=0)]
-        return torch.where(known, torch.maximum(before, returns.double()), returns.double())
+        fit, earned = returns.isfinite(), returns.double()
+        best = torch.full_like(different, -torch.inf, dtype=torch.float64)
+        best = best.scatter_reduce(0, place, earned.where(fit, best[0]), "amax")[place]
+        if len(self):
+            best = torch.where(known, best.maximum(self.highest[slots.clamp(min=0)]), best)
+        return torch.where(fit, best, earned)
 
     def update(self, slots: Tensor, scores: Tensor, highest: Tensor) -> None:
         """Give levels new scores; one that is not finite changes nothing, and is counted.

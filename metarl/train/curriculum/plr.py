@@ -114,7 +114,7 @@ class Replay:
             highest = self.buffer.highest_ever(keys, outcome.returns)
             self.buffer.insert(offer.levels, keys, self._score(outcome, highest), highest)
             return
-        highest = torch.maximum(self.buffer.highest[slots], outcome.returns.double())
+        highest = self.buffer.highest_ever(self.buffer.keys[slots], outcome.returns)
         self.buffer.update(slots, self._score(outcome, highest), highest)
 
     def measured(self) -> dict[str, float]:

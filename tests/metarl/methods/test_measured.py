@@ -86,6 +86,12 @@ def test_the_bonus_falls_in_every_training(name, tmp_path, bonuses):
     assert own == fallen
 
 
+@pytest.mark.parametrize("name", QUICK)
+def test_metrics_of_a_training_are_of_finds_alone(name, tmp_path):
+    (run,) = experiment(name, replace(MAZES, exploration_bonus=1000.0)).train(tmp_path)
+    assert run.read_metrics()["return"].max() <= MAZES.horizon  # a cell that is new pays 1000
+
+
 @pytest.mark.parametrize("name", ["maml", "ppo", "recurrent-ppo"])
 def test_a_training_without_stages_refuses_a_problem_that_has_some(name, tmp_path):
     one = experiment(name, replace(MAZES, size="11", size_schedule="9:0.5"))

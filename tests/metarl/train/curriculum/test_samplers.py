@@ -103,6 +103,21 @@ def test_a_known_level_that_is_met_afresh_keeps_its_highest_return():
     assert by_level == {0: 2.5, 1000: 1.5}
 
 
+def test_the_highest_return_of_a_level_that_comes_twice_is_that_of_either():
+    plr = sampler_of(PLR(capacity=4, min_fill=1.0, replay_share=1.0))
+    levels = torch.tensor([[0, 0], [0, 0], [1, 0]])
+    offer = Offer(levels, new_slots(levels), learn=True, kind="fresh")
+    plr.update(offer, outcome([0.0, 2.0, 1.0], surprise=[0.5, 0.25, 0.1]))
+    assert plr.buffer.highest.tolist() == [2.0, 1.0]
+    slots = torch.tensor([0, 0, 1])
+    again = Offer(plr.buffer.levels[slots], slots, learn=True, kind="replayed")
+    plr.update(again, outcome([3.0, torch.nan, 0.0], surprise=[0.1, torch.nan, 0.1]))
+    assert plr.buffer.highest.tolist() == [3.0, 1.0]
+    worth = sampler_of(PLR(capacity=4, min_fill=1.0, replay_share=1.0, score="max-mc"))
+    worth.update(offer, outcome([0.0, 2.0, 1.0], values=[0.5, 1.5, 0.0]))
+    assert worth.buffer.scores.tolist() == [1.5, 1.0]  # 2.0 - 0.5, of the one that earned nothing
+
+
 def test_positive_value_is_what_came_out_better_than_expected():
     plr = sampler_of(PLR(capacity=4, min_fill=1.0))
     offer = plr.sample(4)
