@@ -133,8 +133,7 @@ def draw_multishot(rows: list[Row]) -> None:
     """Accuracy against inner steps, mean over seeds."""
     curves = []
     for (_, method), group in groups(rows, "multishot", "run", "method").items():
-        seeds = sorted({row["seed"] for row in group})
-        by_seed = [[row for row in group if row["seed"] == seed] for seed in seeds]
+        by_seed = list(groups(group, "multishot", "seed").values())
         values = [[float(row["non_transductive_accuracy"]) for row in one] for one in by_seed]
         steps = np.array([int(row["step"]) for row in by_seed[0]])
         curves.append(Curves(method, steps, np.array(values)))
