@@ -67,13 +67,14 @@ def adapted(f: Callable[..., Tensor], given: Sequence[Tensor]) -> list[Tensor]:
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (2, 131), (1, 242)])
 @pytest.mark.parametrize("name", NETS)
 def test_outputs_and_two_derivatives_are_the_eager_ones(name, shape):
+    """To rounding of the largest entries: smaller ones are differences of such, up to 20,000."""
     inputs, params = drawn(NETS[name], shape)
     f = function(NETS[name])
     found = adapted(f, [inputs, *params])
     with using("off"):
         expected = adapted(f, [inputs, *params])
     for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12 * float(b.detach().abs().max() + 1))
 
 
 @pytest.mark.parametrize("name", NETS)
