@@ -207,7 +207,7 @@ def composed(model: nn.Module) -> Iterator[None]:
     if not any(map(_has_weight_norm, model.modules())):
         yield
         return
-    with _Composed():
+    with Instead({torch._weight_norm: _weight_norm}):
         yield
 
 
@@ -216,8 +216,13 @@ def _has_weight_norm(module: nn.Module) -> bool:
     return isinstance(module, _WeightNorm) or any(isinstance(hook, WeightNorm) for hook in hooks)
 
 
-class _Composed(TorchFunctionMode):
-    """Calls of torch's functions, but for weight norm."""
+class Instead(TorchFunctionMode):
+    """Calls of torch's functions, of some of which others are made instead."""
+
+    def __init__(self, others: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+        """Take the function to call in place of each of some."""
+        super().__init__()
+        self._others = others
 
     def __torch_function__(
         self,
@@ -227,9 +232,7 @@ class _Composed(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run ``func``, or what stands for it."""
-        if func is torch._weight_norm:
-            return _weight_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        return self._others.get(func, func)(*args, **(kwargs or {}))
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:

@@ -161,8 +161,10 @@ BoolT = TypeVar("BoolT", Tensor, NDArray[np.bool_])
 
 def _successes(paid: BoolT, terminated: BoolT, has_goal: Goal) -> BoolT:
     """Steps that are successes, of those that paid and of those that ended their episode."""
-    if has_goal in ("pays", "ends"):
-        return paid if has_goal == "pays" else terminated
+    if has_goal == "pays":
+        return paid
+    if has_goal == "ends":
+        return terminated
     return paid | terminated if has_goal else paid & ~paid
 
 

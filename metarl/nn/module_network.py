@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias
 
@@ -19,11 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from metarl.core import Params
 from metarl.core.params import refuse_compiled
-from metarl.core.second_order import composed
+from metarl.core.second_order import Instead, composed
 from metarl.nn.network import by_reference
 
 Modes: TypeAlias = tuple[bool, ...]
@@ -150,7 +149,7 @@ def stacked(module: nn.Module, params: Params, buffers: Params, inputs: Tensor) 
     return outputs
 
 
-class _Padding(TorchFunctionMode):
+class _Padding(Instead):
     """Vectors of a padding that get no gradient in any of the stacked networks.
 
     `torch.vmap` counts the rows of all networks through, and holds that of the first alone.
@@ -159,20 +158,9 @@ class _Padding(TorchFunctionMode):
         met: Whether there was a padding.
     """
 
-    met = False
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Run ``func``; `torch.nn.functional.embedding` looks up where the padding is cut off."""
-        kwargs = kwargs or {}
-        if func is functional.embedding:
-            return self._embedding(*args, **kwargs)
-        return func(*args, **kwargs)
+    def __init__(self) -> None:
+        super().__init__({functional.embedding: self._embedding})
+        self.met = False
 
     def _embedding(
         self, inputs: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **how: Any
